@@ -1,6 +1,8 @@
-// out[t, n] = Σ_k x[t, k] · w[n, k] in f32: the product with which ternary products are compared.
-// One workgroup computes 64 tokens × 64 rows and stages 16 values of k at a time; one invocation computes 4 × 4. Sizes
-// are multiples of 64.
+// Computes out[t, n] = Σ_k x[t, k] · weights[n, k] in f32. Benchmarks compare the ternary matrix products with it.
+//
+// A workgroup of 16 × 16 invocations computes a tile of 64 tokens × 64 output features: 4 × 4 elements per invocation.
+// It copies 16 columns of both operands to workgroup memory at a time. The number of tokens and both numbers of
+// features must be multiples of 64.
 
 struct Params {
     first_group: u32,
@@ -14,8 +16,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weights: array<f32>; // [out_features, in_features]
 @group(0) @binding(3) var<storage, read_write> out: array<f32>; // [tokens, out_features]
 
-var<workgroup> tile_x: array<vec4<f32>, 256>; // [16 k, 16 × 4 tokens]
-var<workgroup> tile_w: array<vec4<f32>, 256>; // [16 k, 16 × 4 rows]
+var<workgroup> tile_x: array<vec4<f32>, 256>; // 16 columns × 64 tokens, 4 tokens to a vector
+var<workgroup> tile_w: array<vec4<f32>, 256>; // 16 columns × 64 output features, 4 features to a vector
 
 @compute @workgroup_size(16, 16, 1)
 fn main(

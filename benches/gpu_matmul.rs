@@ -1,9 +1,15 @@
-//! Times every lowering of the two ternary products and, for comparison, a tiled f32 product of the same shape.
+//! Times all lowerings (WGSL implementations) of the ternary matrix products and, for comparison, a tiled f32 product
+//! of the same shape.
 //!
-//! `cargo bench --bench gpu_matmul -- [DEVICE] [checked] [TOKENSxFEATURES]`; DEVICE is an index or a part of a name
-//! (default: the first device). All products run on the same executor with the same runtime checks, and every result is
-//! first compared with the reference kernel's, at the usual shape. Rounds are interleaved, and the fastest run of eight
-//! launches counts, because noise only adds time.
+//! `cargo bench --bench gpu_matmul -- [DEVICE] [checked] [TOKENSxFEATURES]`
+//!
+//! `DEVICE` is the index of a GPU or a part of its name (default: the first GPU). With `checked`, wgpu adds its runtime
+//! checks to all kernels. `TOKENSxFEATURES` is the shape that is timed: the number of tokens, and the side of a square
+//! weight matrix (default: 128x2048).
+//!
+//! Before the timing, every lowering must reproduce the result of the reference kernel for 128 tokens and 2048
+//! features. Then each lowering is run seven times, in turn with the others. The shortest time counts, because other
+//! work on the machine can only make a run slower.
 
 mod products;
 
@@ -21,10 +27,11 @@ use std::{sync::OnceLock, time::Instant};
 
 const SHAPE: Shape = Shape { tokens: 128, features: 2048 };
 const ROUNDS: usize = 7;
-/// The number of launches in one run: so many that the cost of the run itself hardly counts.
+/// The number of launches of a kernel in one timed run. With eight launches, the fixed cost of submitting a run hardly
+/// affects the time per launch.
 const LAUNCHES: usize = 8;
 
-/// A line of the printed table.
+/// One line of the printed table: a lowering, and its shortest time per launch.
 struct Timed {
     label: String,
     executor: GpuExecutor,
@@ -47,7 +54,7 @@ fn main() -> Result<(), Error> {
         checks: if checked { Checks::Checked } else { Checks::Trusted },
         ..Options::new(clock)
     };
-    println!("{device}, {:?}: {tokens} tokens, {features} × {features}", options.checks);
+    println!("{device}, mode {:?}: {tokens} tokens, {features} × {features} matrix", options.checks);
     let gpu = block_on(Gpu::open(device, options))?;
 
     let mut table = Vec::new();
@@ -69,7 +76,7 @@ fn main() -> Result<(), Error> {
     let operations = 2.0 * tokens as f64 * (features * features) as f64;
     for Timed { label, fastest_ms, .. } in &table {
         let (times, rate) = (unit / fastest_ms, operations / fastest_ms / 1e9);
-        println!("{label:<28}{fastest_ms:10.3} ms{times:8.2} ×{rate:8.2} TOP/s");
+        println!("{label:<28}{fastest_ms:10.3} ms per launch{times:8.2} × the speed of f32{rate:8.2} TOP/s");
     }
     Ok(())
 }

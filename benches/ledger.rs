@@ -1,8 +1,8 @@
-//! Measures the cost of the ledger for rounds of several sizes: the time of a claim and of a submission, and the size
-//! of the state in bytes.
+//! Measures how long the ledger takes for a claim and for a submission, and how many bytes its state has, in rounds of
+//! 16, 256, 1024 and 4096 tasks.
 //!
-//! `cargo bench --bench ledger` executes signed transactions in blocks, as a node does, without disk or network. No
-//! gradient is sampled, so the figures include no recomputation of gradients.
+//! `cargo bench --bench ledger` executes signed transactions in blocks, as a node does, but without disk or network.
+//! The sampling rate is 0, so no gradient is recomputed.
 
 use r3mes_wgpu::{
     ledger::{ChainBlock, Genesis, Ledger, LedgerParams, Tx},
@@ -13,11 +13,11 @@ use r3mes_wgpu::{
 };
 use std::time::{Duration, Instant};
 
-/// The number of transactions in a block.
+/// The maximum number of transactions in a block of this benchmark.
 const BLOCK: usize = 256;
 
 fn main() {
-    println!("round   claim µs   submission µs   signature µs   rows   bytes");
+    println!("tasks   claim µs   submission µs   admission µs   state rows   state bytes");
     for quota in [16, 256, 1024, 4096] {
         let mut world = World::new(quota);
         let claims = world.each(|world, number| {
@@ -29,7 +29,7 @@ fn main() {
         let bytes: usize = rows.iter().map(|row| row.key.len() + row.value.as_ref().map_or(0, Vec::len)).sum();
         let micro = |time: Duration| time.as_secs_f64() * 1e6 / f64::from(quota);
         println!(
-            "{quota:>5} {:>10.0} {:>15.0} {:>14.0} {:>6} {bytes:>7}",
+            "{quota:>5} {:>10.0} {:>15.0} {:>14.0} {:>12} {bytes:>13}",
             micro(claims.applied),
             micro(submissions.applied),
             micro(submissions.admitted),
@@ -38,18 +38,18 @@ fn main() {
     }
 }
 
-/// A ledger with as many miners as a round has chunk slots. Each miner has one task.
+/// A ledger whose round has one task for each miner, and the keys of these miners.
 struct World {
     ledger: Ledger,
     keys: Vec<SessionKey>,
     time: u64,
 }
 
-/// Time spent on all transactions of one kind.
+/// The time spent on one transaction of every miner.
 struct Timing {
-    /// Time to admit the transactions, most of which is the verification of signatures.
+    /// Total time to admit the transactions, as a mempool does. Most of it goes into checking signatures.
     admitted: Duration,
-    /// Time to execute the transactions in blocks, which verifies the signatures again.
+    /// Total time to execute the transactions in blocks, which checks the signatures a second time.
     applied: Duration,
 }
 
@@ -69,7 +69,8 @@ impl World {
         Self { ledger, keys: (0..quota).map(key).collect(), time: 1_000 }
     }
 
-    /// Admits and executes one transaction of every miner.
+    /// Admits and executes one transaction of every miner, and returns the time spent. `message` returns the message
+    /// for the miner with the given index.
     fn each(&mut self, message: impl Fn(&Self, usize) -> Message) -> Timing {
         let mut spent = Timing { admitted: Duration::ZERO, applied: Duration::ZERO };
         for start in (0..self.keys.len()).step_by(BLOCK) {

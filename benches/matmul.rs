@@ -1,9 +1,11 @@
-//! Measures the ternary products on the CPU in GOP/s, which is
-//! `2 · tokens · in_features · out_features / seconds / 10^9`. For comparison, it also measures an f32 product of the
-//! same shape, and the highest rate that `vpmaddubsw` could reach on this machine.
+//! Measures the speed of the ternary matrix products on the CPU, in GOP/s:
+//! `2 · tokens · in_features · out_features / seconds / 10^9`.
 //!
-//! The summary shows the fastest of many interleaved runs, because other work on the machine only adds time.
-//! `-- --stats` adds criterion's statistics of each case.
+//! For comparison, it also measures an f32 product of the same shape, and the highest rate at which this machine can
+//! execute `vpmaddubsw`, the AVX2 instruction that multiplies 32 pairs of bytes.
+//!
+//! The summary shows the fastest of 200 interleaved runs, because other work on the machine can only make a run slower.
+//! With `-- --stats`, criterion's statistics of each product follow.
 
 use criterion::Criterion;
 use r3mes_wgpu::{
@@ -18,12 +20,13 @@ const TOKENS: usize = 128;
 const FEATURES: usize = 2048;
 const OPERATIONS: f64 = 2.0 * (TOKENS * FEATURES * FEATURES) as f64;
 
-/// Returns random words. Masked with 0x5555_5555 they are codes 0 and 1, which take as long as other codes.
+/// Returns random words. Where they serve as packed ternary weights, a mask of `0x5555_5555` leaves only the two-bit
+/// codes 0 and 1. All codes take the same time.
 fn random_words(count: usize, stream: u32) -> Vec<u32> {
     (0..count as u32).map(|at| threefry([2026, stream], [at, 0])[0]).collect()
 }
 
-/// A dispatch of a product over all tokens.
+/// One call of a ternary product kernel for all tokens, with its operands and its output.
 struct Dispatch {
     kernel: CpuKernel,
     params: Vec<u32>,
@@ -68,7 +71,7 @@ impl Dispatch {
         black_box(&mut self.out);
     }
 
-    /// Computes half of the tokens on each of two threads.
+    /// Computes the product on two threads, half of the tokens on each.
     fn run_on_two(&mut self) {
         let reads = self.reads.each_ref().map(Vec::as_slice);
         let (low, high) = self.out.split_at_mut(TOKENS / 2 * (FEATURES + INFO));
@@ -81,7 +84,7 @@ impl Dispatch {
     }
 }
 
-/// The f32 product `out[t, n] = Σ_k x[t, k] · w[n, k]` computed by the crate `gemm` on one thread.
+/// The f32 product `out[t, n] = Σ_k x[t, k] · weights[n, k]`, computed by the crate `gemm` on one thread.
 struct Float {
     x: Vec<f32>,
     weights: Vec<f32>,
@@ -114,8 +117,8 @@ impl Float {
     }
 }
 
-/// Executes the number of operations of a product, divided by `share`, in twelve independent chains of `vpmaddubsw` in
-/// registers.
+/// Executes `vpmaddubsw` until it has done `1 / share` of the multiplications of one product. All operands stay in
+/// registers, and twelve independent chains hide the latency of the instruction.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn multiply_in_registers(share: usize) {
@@ -176,12 +179,12 @@ fn main() {
             *fastest = fastest.min(start.elapsed().as_secs_f64());
         }
     }
-    println!("{TOKENS} tokens, {FEATURES} × {FEATURES}, fastest of 200");
-    println!("{:36} {:>8} {:>8} {:>8} {:>9}", "", "GOP/s", "× f32", "ceiling", "× one");
+    println!("{TOKENS} tokens, {FEATURES} × {FEATURES} matrix, fastest of 200 runs");
+    println!("{:36}    GOP/s  × f32 product  % of ceiling  × one thread", "product");
     for (at, (name, _)) in cases.iter().enumerate() {
         let scale = if name.contains("two") { format!("{:.2}", fastest[at - 1] / fastest[at]) } else { String::new() };
         println!(
-            "{name:36} {:8.1} {:8.2} {:7.1}% {scale:>9}",
+            "{name:36} {:8.1} {:14.2} {:12.1}% {scale:>13}",
             OPERATIONS / fastest[at] / 1e9,
             fastest[0] / fastest[at],
             100.0 * fastest[1] / fastest[at],

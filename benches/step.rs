@@ -1,8 +1,13 @@
-//! Measures the milliseconds of one training step, in total and for each kernel, for three model sizes.
+//! Measures how many milliseconds a training step takes, in total and in each kernel, for three model sizes.
 //!
-//! `cargo bench --bench step -- [scalar] [THREADS] [gpu DEVICE]`: `scalar` uses the reference kernels. DEVICE is an
-//! index or a part of a name, and the GPU uses the lowerings that tuning chooses. The time of the shortest dispatch is
-//! subtracted from the time of each dispatch, because it is the cost of the run itself.
+//! `cargo bench --bench step -- [scalar] [THREADS] [gpu DEVICE]`
+//!
+//! By default, the step runs on the CPU with one thread per core, or with `THREADS` threads. With `scalar`, the CPU
+//! runs the reference kernels. With `gpu`, the step runs on the GPU with the index `DEVICE` or with `DEVICE` in its
+//! name, and each kernel uses the lowering (WGSL implementation) that is fastest on this GPU.
+//!
+//! Each dispatch (one launch of a kernel) is also run by itself. The time of the fastest dispatch is subtracted from
+//! the time of every dispatch, because it is mostly the overhead of starting a run.
 
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -29,7 +34,7 @@ use std::{
 
 const RUNS: usize = 5;
 
-/// A model with enough layers to learn from text, but with few weights.
+/// A model with few weights whose six layers nevertheless suffice to learn from text.
 const DEEP: ModelConfig = ModelConfig {
     layers: 6,
     width: 256,
@@ -43,7 +48,7 @@ const DEEP: ModelConfig = ModelConfig {
     ..WIDE
 };
 
-/// One layer of BitNet b1.58 2B4T, with its whole context.
+/// One layer of BitNet b1.58 2B4T with its full context of 2048 tokens, but with a vocabulary of 512.
 const LONG: ModelConfig = ModelConfig { layers: 1, vocab: 512, ..ModelConfig::BITNET_2B4T };
 
 fn main() -> Result<(), Error> {
@@ -105,11 +110,11 @@ fn main() -> Result<(), Error> {
         }
         let mut kernels: Vec<_> = kernels.into_iter().collect();
         kernels.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
-        println!("{name}: {tokens} tokens, {whole_ms:.1} ms, {:.0} tokens/s", 1e3 * tokens as f64 / whole_ms);
+        println!("{name}: {tokens} tokens in {whole_ms:.1} ms, {:.0} tokens/s", 1e3 * tokens as f64 / whole_ms);
         for (kernel, (count, ms)) in kernels {
             println!("  {kernel:28} {ms:9.2} ms in {count} dispatches");
         }
-        println!("  subtracted from each dispatch{run_ms:9.2} ms");
+        println!("  overhead subtracted per dispatch{run_ms:6.2} ms");
     }
     Ok(())
 }
@@ -119,7 +124,7 @@ fn clock() -> f64 {
     START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1e3
 }
 
-/// Opens a GPU and chooses its fastest lowerings.
+/// Opens a GPU, and selects the fastest lowering of each kernel on it.
 async fn tuned(device: &str) -> Result<Backend, Error> {
     let devices = gpu::devices().await;
     let gpu =

@@ -1,6 +1,7 @@
-//! Writes a random model with the shape of BitNet b1.58 2B4T into a folder: 2.08 billion ternary weights, 0.85 GB.
+//! Writes a model with random weights and the shape of BitNet b1.58 2B4T to a folder. The model has 2.08 billion
+//! ternary weights and takes 0.85 GB of disk space.
 //!
-//! Run it with `cargo run --release --example random_model -- DIR`; it needs 4 GB of memory.
+//! Run it with `cargo run --release --example random_model -- DIR`. It needs 4 GB of memory.
 
 use r3mes_wgpu::model::{config::ModelConfig, file, generator::seeded};
 use std::{

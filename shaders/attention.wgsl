@@ -1,7 +1,8 @@
-// out = softmax(q · kᵀ / √head_dim) · v: causal attention with grouped key/value heads.
-// One workgroup computes one head of one token; an invocation first computes one key at a time, then one feature at a
-// time.
-// The words `keys` hold scores, then exponentials, then the weights of the values.
+// Causal attention with grouped key/value heads: out = softmax(q · kᵀ / √head_dim) · v. One workgroup computes one
+// query head of one token. Each invocation computes the weights of one key at a time, and then the sum of one output
+// feature at a time.
+// The array `keys` holds one word for each key: first its score, then the exponential of the score, and finally the
+// weight of the key's value row in the sum.
 
 struct Params {
     first_group: u32,
@@ -24,7 +25,8 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> stats: array<u32>; // [tokens, heads, 8], see src/kernels/attention.rs
 @group(0) @binding(8) var<storage, read_write> flag: atomic<u32>;
 
-// The byte of feature c in a vector of v, over whose rows weighted_sum sums.
+// Returns the int8 value of feature c from a vector of v (16 features). `weighted_sum` calls this function for the
+// value rows that it adds up.
 fn summed_byte(vector: u32, c: u32) -> i32 {
     return byte_of(v[vector][(c >> 2u) & 3u], c);
 }
@@ -38,11 +40,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let count = positions[token] + 1u;
     let row = head_vectors(params.head_dim);
     let exponent_at = row - 1u;
-    // The index of the vector at which the head's first visible key starts, and the number of vectors to the next key.
+    // `start` is where the rows of the first visible key begin in k and v, for this head. `stride` is the distance from
+    // one key's row to the next. Both are counted in vectors of four words.
     let start = (first * params.kv_heads + ((head * params.group_inverse) >> 16u)) * row;
     let stride = params.kv_heads * row;
 
-    // The exponent is the same for all heads, because the whole output of a token is one row.
+    // The largest exponent of the visible value rows. All heads use the same one, because a token's output is a single
+    // row with a single scale.
     var top = ZERO_EXPONENT;
     for (var i = lane; i < count * params.kv_heads; i += HEAD_LANES) {
         top = max(top, bitcast<i32>(v[(first * params.kv_heads + i) * row + exponent_at].x));

@@ -1,6 +1,7 @@
-// dk = dSᵀ · q / √head_dim, dv = Pᵀ · dout: the gradient of attention with respect to keys and values. One workgroup
-// computes one key/value head of one token; an invocation first computes one query at a time, then one feature at a
-// time.
+// The gradient of attention with respect to keys and values: dk = dSᵀ · q / √head_dim and dv = Pᵀ · dout, where P are
+// the attention probabilities and dS is the gradient with respect to q · kᵀ / √head_dim. One workgroup computes one
+// key/value head of one token. Each invocation computes the weights of one query at a time, and then the sums of one
+// feature at a time.
 
 struct Params {
     first_group: u32,
@@ -28,15 +29,17 @@ struct Params {
 @group(0) @binding(7) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(8) var<storage, read_write> out: array<i32>; // [tokens, 2, kv_heads, head_dim + 4] i32 rows: dk, dv
 
-// The weights of 128 queries, from dS and from P, and the shifts of their four blocks.
+// For 128 queries: the weights of their q rows in dk (from dS), and the weights of their dout rows in dv (from P). The
+// last array holds the two shifts of these weights, for dk and dv, for each block of 32 queries.
 var<workgroup> key_weights: array<i32, 128>;
 var<workgroup> value_weights: array<i32, 128>;
 var<workgroup> block_shifts: array<vec2<u32>, 4>;
-// The sums of dk and of dv, by feature.
+// The 64-bit sums of dk and of dv that are not rounded yet, one for each feature of the head.
 var<workgroup> key_sums: array<vec2<u32>, 256>;
 var<workgroup> value_sums: array<vec2<u32>, 256>;
 
-// The exponents of dS · q and of dout for a pair of token and head.
+// Returns two exponents: that of dS · q, and that of the dout row. `pair`, which is token · heads + head, identifies a
+// query token and one of its heads. The exponent of a zero row is ZERO_EXPONENT.
 fn exponents(pair: u32) -> vec2<i32> {
     let at = pair * head_vectors(params.head_dim) + (plane_vectors(params.head_dim) << 1u);
     let value = bitcast<i32>(dout[at].x);
@@ -47,7 +50,8 @@ fn exponents(pair: u32) -> vec2<i32> {
     return vec2(select(gradient + query, ZERO_EXPONENT, zero), value);
 }
 
-// For a query and a key: the probability P in Q30, and dS.
+// What `gradient_of` computes for a query and a key: the attention probability P in Q30, and `gradient`, which is dS as
+// an i64.
 struct Gradient {
     probability: u32,
     gradient: vec2<u32>,
@@ -61,13 +65,14 @@ fn gradient_of(pair: u32, key: u32) -> Gradient {
     let probability = probability_of(Normalizer(stats[at + 1u], stats[at + 2u]), exponential_of(below));
 
     let dp = round_even_64(folded_gradient(query, key, bitcast<i32>(stats[at + 4u])), stats[at + 6u]);
-    // dP − mean may need 33 bits.
+    // The difference dP − mean of two 32-bit integers may need 33 bits.
     let difference = subtract_64(dp, extend_64(bitcast<i32>(stats[at + 5u])));
     return Gradient(probability, round_even_64(multiply_64(difference, probability), 30u));
 }
 
-// Writes the row info of an i32 row of sums. The sums are in units of mantissa · 2^exponent, and the largest has `bits`
-// bits.
+// Writes the row info (the scale, then two zeros) at word `end` of `out`. Before they were rounded, the sums of this
+// row were in units of mantissa · 2^exponent, and the largest magnitude had `bits` bits. If `bits` is 0, the scale is
+// 0.
 fn put_info(end: u32, bits: u32, mantissa: u32, exponent: i32) {
     out[end] = select(bitcast<i32>(mantissa), 0i, bits == 0u);
     out[end + 1u] = select(exponent + bitcast<i32>(shift_of(bits, ROW_BITS)), 0i, bits == 0u);
@@ -101,7 +106,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         value_sums[c] = vec2(0u, 0u);
     }
     for (var head = first_head; head < first_head + params.group; head++) {
-        // Process the queries of the sequence in groups of four blocks of 32, from the block that contains this key on.
+        // Process the queries in groups of four blocks of 32. Start with the block that contains this key's own token,
+        // because earlier queries do not see this key.
         for (var start = first + (column & 0xffffffe0u); start < end; start += HEAD_LANES) {
             let t = start + lane;
             let sees = t >= token && t < end;

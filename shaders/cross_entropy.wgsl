@@ -1,5 +1,7 @@
-// loss[t] = log2 Σ_v 2^z[t, v] − z[t, label], dlogits[t, v] = softmax(z[t])[v] − (v = label): one shard of the
-// vocabulary. One workgroup computes 4,096 dlogits of one token; an invocation computes four at a time.
+// The cross-entropy loss of each token and its gradient: loss[t] = log2 Σ_v 2^z[t, v] − z[t, label] and dlogits[t, v] =
+// softmax(z[t])[v] − (v = label), where v is an entry of the vocabulary, and (v = label) is 1 or 0. Each dispatch
+// computes one shard of the vocabulary. One workgroup computes 4,096 elements of dlogits for one token; each invocation
+// computes four at a time.
 
 struct Params {
     first_group: u32,
@@ -17,12 +19,13 @@ struct Params {
 @group(0) @binding(5) var<storage, read> row_scales: array<u32>; // [vocab] u16, in units of 2^-16
 @group(0) @binding(6) var<storage, read> tables: array<u32>; // [257] exponentials Q30, then [257] logarithms Q24
 @group(0) @binding(7) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
-// [tokens, 3 · row_words(vocab) + 2]: three int8 planes of dlogits in Q22, then the loss, i64 in Q20
+// [tokens, 3 · row_words(vocab) + 2] words: for each token, three int8 planes of dlogits (Q22), then the loss (i64,
+// Q20)
 @group(0) @binding(8) var<storage, read_write> out: array<u32>;
 
 const IGNORE = 0xffffffffu;
 
-// Data that all dlogits of a token share.
+// The inputs that are the same for all elements of a token's dlogits.
 struct Token {
     start: u32, // index in z of the token's first score
     label: u32, // label, relative to this shard
@@ -30,7 +33,8 @@ struct Token {
     normalizer: Normalizer,
 }
 
-// dlogits[v] times the embedding's scale, in Q22; 0 in the padding.
+// Returns dlogits[v] times the scale of row v of the embedding, in Q22 and rounded with the dither `bits`. Returns 0 in
+// the padding (v ≥ vocab).
 fn gradient(token: Token, v: u32, bits: u32) -> i32 {
     if v >= params.vocab {
         return 0i;

@@ -1,5 +1,5 @@
-// digests[i] = SHA-256(data[256 · i .. 256 · (i + 1)]) (FIPS 180-4): the digests of tiles of 256 words.
-// One invocation computes one tile.
+// The SHA-256 digests (FIPS 180-4) of tiles of 256 words: digests[i] = SHA-256(data[256 · i .. 256 · (i + 1)]). The
+// last tile may be shorter. One invocation computes the digest of one tile.
 
 struct Params {
     first_group: u32,
@@ -8,10 +8,10 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> data: array<u32>; // [words], hashed as little-endian bytes
-// [ceil(words / 256), 8] words, whose little-endian bytes are the digests
+// [ceil(words / 256), 8] words: for each tile, the 32 bytes of its digest, as eight little-endian words
 @group(0) @binding(2) var<storage, read_write> digests: array<u32>;
 
-// The working variables a..d and e..h of SHA-256.
+// The eight working variables of SHA-256: a to d in `first`, and e to h in `second`.
 struct State {
     first: vec4<u32>,
     second: vec4<u32>,
@@ -29,7 +29,8 @@ fn small_1(x: u32) -> u32 {
     return rotated(x, 17u) ^ rotated(x, 19u) ^ (x >> 10u);
 }
 
-// The state after one round; wk is the word of the schedule plus the round constant.
+// Returns the state after one round of SHA-256. `wk` is the round's word of the message schedule plus the round
+// constant.
 fn round_of(s: State, wk: u32) -> State {
     let a = s.first.x;
     let e = s.second.x;
@@ -45,7 +46,7 @@ fn rounds(s: State, wk: vec4<u32>) -> State {
     return round_of(round_of(round_of(round_of(s, wk.x), wk.y), wk.z), wk.w);
 }
 
-// The next four words of the schedule, from the 16 words before them.
+// Returns the next four words of the message schedule. The 16 words before them are in a, b, c and d, in this order.
 fn scheduled(a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>) -> vec4<u32> {
     let before = vec4(small_0(a.y), small_0(a.z), small_0(a.w), small_0(b.x));
     let partial = a + before + vec4(c.yzw, d.x);
@@ -59,7 +60,8 @@ fn big_endian(x: u32) -> u32 {
     return (pairs << 16u) | (pairs >> 16u);
 }
 
-// Word i of the padded message: a tile of n words that starts at `start`, padded to `blocks` blocks.
+// Returns word i of the padded message. The message is the tile of n words that starts at data[start]. It is padded to
+// a length of `blocks` blocks, each of 16 words.
 fn message_word(start: u32, i: u32, n: u32, blocks: u32) -> u32 {
     if i < n {
         return big_endian(data[start + i]);

@@ -1,5 +1,6 @@
-// out[t, i] = embedding[ids[t], i] · row_scales[ids[t]] · 2^-shift: one shard of the vocabulary.
-// The shard that starts at 0 sets the rows of other shards' tokens to 0. One invocation computes one element.
+// The embedding of tokens: out[t, i] = embedding[ids[t], i] · row_scales[ids[t]] · 2^-shift. Each dispatch looks up the
+// tokens in one shard of the vocabulary. The dispatch of the first shard sets the rows of all other tokens to 0. One
+// invocation computes one element.
 
 struct Params {
     first_group: u32,
@@ -18,7 +19,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> out: array<u32>; // [tokens, width + 4] i32 rows
 @group(0) @binding(5) var<storage, read_write> flag: atomic<u32>;
 
-// Sets one element of a row that another shard will set, and its row info, to 0.
+// Sets one element of the row at word `at` to 0; for column 0, also the row info. The row belongs to a token of another
+// shard, whose dispatch writes it later.
 fn clear(at: u32, column: u32) {
     if column == 0u {
         out[at + params.width] = 0u;

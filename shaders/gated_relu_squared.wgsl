@@ -1,5 +1,5 @@
-// out = relu(gate)² · up: the feed-forward nonlinearity. The factors have 14 bits each, and 12 bits of the product are
-// dropped. One workgroup computes one row.
+// The feed-forward nonlinearity: out = relu(gate)² · up. The values of a row of `gate` or `up` are first rounded to
+// 14 bits; then each product is divided by 2^12 and rounded. One workgroup computes one row.
 
 struct Params {
     first_group: u32,

@@ -1,5 +1,6 @@
-// dgate = 2 · relu(gate) · up · dout, dup = relu(gate)² · dout: the gradient of the feed-forward nonlinearity, as wide
-// rows. One workgroup computes one row; an invocation computes four elements at a time.
+// The gradient of the feed-forward nonlinearity: dgate = 2 · relu(gate) · up · dout and dup = relu(gate)² · dout. Both
+// are written as wide rows (14-bit values in two int8 planes). One workgroup computes one row; each invocation computes
+// four elements at a time.
 
 struct Params {
     first_group: u32,
@@ -19,7 +20,8 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> dup: array<u32>; // [tokens, width] wide rows
 @group(0) @binding(8) var<storage, read_write> dup_info: array<u32>; // [tokens, 4] row info
 
-// dgate / 2 and dup of one element before they are rounded, ≤ 2^59 in magnitude; 0 beyond the row.
+// Returns dgate / 2 and dup of one element as 64-bit integers that are not rounded yet. Both are ≤ 2^59 in magnitude,
+// and 0 past the end of the row.
 fn products(at: u32, column: u32, gate_shift: u32, up_shift: u32) -> vec4<u32> {
     if column >= params.width {
         return vec4(0u);

@@ -1,6 +1,7 @@
-// dn[t, i] = Σ_v dlogits[t, v] · embedding[v, i]: the gradient of the head, accumulated over the shards of the
-// vocabulary. The result is exact in i32: sums of planes may wrap, but their join is exact mod 2^32. One invocation
-// computes four features of four tokens.
+// The gradient of the output head's input: dn[t, i] = Σ_v dlogits[t, v] · embedding[v, i], where t is a token, i a
+// feature, and v an entry of the vocabulary. Each dispatch adds the sum over one shard of the vocabulary. The result is
+// exact in i32: the sums over single int8 planes of dlogits may wrap, but joined they are exact mod 2^32.
+// One invocation computes four features of four tokens.
 
 struct Params {
     first_group: u32,
@@ -12,12 +13,13 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-// [tokens, 3 · row_words(vocab) + 2]: three int8 planes of dlogits in Q22, then the loss
+// [tokens, 3 · row_words(vocab) + 2] words: for each token, three int8 planes of dlogits (Q22), then the loss (i64)
 @group(0) @binding(1) var<storage, read> dlogits: array<u32>;
 @group(0) @binding(2) var<storage, read> embedding: array<u32>; // [vocab, width] byte rows
 @group(0) @binding(3) var<storage, read_write> dn: array<i32>; // [tokens, width + 4] i32 rows
 
-// Adds the sums of planes to features c..c + 4 of token t, if the token and the features exist.
+// Adds 2^16 · high + 2^8 · middle + low, joined from the sums over the three planes, to features c to c + 3 of token t.
+// The first shard sets the values instead. A token or feature past the last one is skipped.
 fn put(t: u32, c: u32, high: vec4<i32>, middle: vec4<i32>, low: vec4<i32>) {
     if t >= params.tokens {
         return;
@@ -58,7 +60,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let words = row_words(params.vocab);
     let stride = row_words(params.width);
     let t = (group.y + params.first_group) << 2u;
-    // Beyond the last token, the last one is read again. Beyond the vocabulary, the gradients are 0.
+    // In place of a token past the last one, the last one is read again; `put` drops the results. Past the end of the
+    // vocabulary, the gradients are 0.
     let rows = min(vec4(t, t + 1u, t + 2u, t + 3u), vec4(params.tokens - 1u)) * (words * 3u + 2u);
     let last = params.vocab - 1u;
     var high_0 = vec4(0i);

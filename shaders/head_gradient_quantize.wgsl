@@ -1,5 +1,6 @@
-// out = dither_round(gradient): the gradient of attention's output, as head rows.
-// fragments/head_rows.wgsl writes the rows; this text computes their values.
+// Rounds the gradient of attention's output with dither: out = dither_round(gradient). The values of one attention head
+// of one token form a head row, in which they share an exponent.
+// This file computes the rounded values; fragments/head_rows.wgsl writes them as head rows.
 
 struct Params {
     first_group: u32,
@@ -14,7 +15,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(3) var<storage, read_write> out: array<u32>; // [tokens, heads] head rows
 
-// Data that all features of a head share.
+// Where one attention head of a token is found, and the scale and the dither row that all its features share.
 struct Head {
     start: u32, // index in gradient of the head's first value
     index: u32, // row of the dither: position of the token · heads + head
@@ -30,12 +31,12 @@ fn head_of(token: u32, index: u32) -> Head {
     return Head(row + index * params.head_dim, dither_row, bitcast<u32>(gradient[end]), gradient[end + 1u]);
 }
 
-// Feature c in units of 2^exponent; |.| < 2^62.
+// Returns feature c of a head in units of 2^exponent. Its magnitude is < 2^62.
 fn value_of(head: Head, c: u32) -> vec2<u32> {
     return multiply_64(extend_64(gradient[head.start + c]), head.mantissa);
 }
 
-// Four features divided by 2^shift, rounded by their dithers.
+// Returns features 4 · word to 4 · word + 3, divided by 2^shift and each rounded with its own dither.
 fn rounded_word(head: Head, word: u32, shift: u32) -> vec4<i32> {
     let c = word << 2u;
     let key = vec2(dither[2u + (params.stream << 1u)], dither[3u + (params.stream << 1u)]);
@@ -48,7 +49,7 @@ fn rounded_word(head: Head, word: u32, shift: u32) -> vec4<i32> {
     );
 }
 
-// Feature c divided by 2^shift and rounded by its dither; 0 in the padding.
+// Returns feature c, divided by 2^shift and rounded with the dither `bits`; 0 in the padding (c ≥ head_dim).
 fn rounded(head: Head, c: u32, shift: u32, bits: u32) -> i32 {
     if c >= params.head_dim {
         return 0i;

@@ -1,5 +1,6 @@
-// out[t, r] = Σ_i x[t, i] · a[r, i]: byte rows projected to the rank, as wide rows whose scales are powers of two.
-// The sums are exact, |Σ| < 2^42; fragments/lora_down.wgsl adds up their parts and rounds them.
+// The first LoRA product: out[t, r] = Σ_i x[t, i] · a[r, i], from byte rows x (int8). The results are wide rows (14-bit
+// values) whose scales are powers of two. The sums are exact, |Σ| < 2^42. This file computes each sum in 16 parts;
+// fragments/lora_down.wgsl adds them up and rounds the result.
 
 struct Params {
     first_group: u32,
@@ -14,8 +15,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> out: array<u32>; // [tokens, rank ≤ 64] wide rows
 @group(0) @binding(4) var<storage, read_write> out_info: array<u32>; // [tokens, 4] row info
 
-// One part of a feature's inner product: every 16th word from `part` on. Each plane's sum is ≤ 2^14 · in_features / 16
-// in magnitude, which fits in i32 because in_features ≤ 2^20.
+// Returns one of the 16 parts of out[token, r], from every 16th word of the rows, starting at word `part`. The sum over
+// each plane of `a` is ≤ 2^14 · in_features / 16 in magnitude, which fits in i32 because in_features ≤ 2^20.
 fn partial(token: u32, r: u32, part: u32) -> vec2<u32> {
     let words = row_words(params.in_features);
     var high = 0i;

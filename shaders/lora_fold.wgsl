@@ -1,5 +1,7 @@
-// out[block, r, i] = u[first + i, r] · (product of the scales of that row), in units of the block's exponent for rank
-// r. One workgroup computes one block, 8 ranks at a time; 8 invocations compute a rank, with 4 tokens each.
+// Multiplies each row of u by the scales of its token: out[block, r, i] = u[first + i, r] · row_scale(first + i), where
+// i is a token of a block of at most 32 tokens, `first` is the block's first token, and r is a rank. The products are
+// rounded to 14 bits; those of one block and rank share an exponent. One workgroup computes one block, 8 ranks at a
+// time. Of its 64 invocations, 8 work on each rank, with 4 tokens each.
 
 struct Params {
     first_group: u32,
@@ -19,18 +21,18 @@ struct Params {
 @group(0) @binding(7) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(8) var<storage, read_write> out: array<u32>; // [blocks, rank, 20]: planes of 32 tokens, exponent
 
-// The product of scales of each token of the block, as mantissa and exponent.
+// The product of the scales of each token of the block: its mantissa here, its exponent in `exponents`.
 var<workgroup> mantissas: array<u32, 32>;
 var<workgroup> exponents: array<i32, 32>;
-// For each of 8 ranks, the largest magnitudes that its 8 invocations found.
+// The largest magnitude that each invocation has found; 8 invocations for each of 8 ranks.
 var<workgroup> largest: array<vec2<u32>, 64>;
 
 fn scale_at(at: vec2<u32>) -> Scale {
     return Scale(at.x, bitcast<i32>(at.y));
 }
 
-// The product of the scales of a token's rows of x, dy and u and of the adapter's scale. The scale of u is a power of
-// two.
+// Returns the product of four scales: those of the token's rows in x, dy and u, and that of the adapter. The scale of u
+// is a power of two, so only its exponent is added.
 fn row_scale(token: u32) -> Scale {
     let info = token * 4u;
     let x = scale_at(vec2(x_info[info], x_info[info + 1u]));
@@ -43,7 +45,7 @@ fn row_scale(token: u32) -> Scale {
     return scale_shift(scale, bitcast<i32>(u_info[info + 1u]) + 30i);
 }
 
-// Element (token, r) of u.
+// Returns the 14-bit integer of u for a token and rank r.
 fn element(token: u32, r: u32) -> i32 {
     let words = row_words(params.rank);
     let left = (24u - ((r & 3u) << 3u)) & 31u;
@@ -52,7 +54,8 @@ fn element(token: u32, r: u32) -> i32 {
     return high * 256i + low;
 }
 
-// The value of token i of the block in units of 2^(top − 16), ≤ 2^61 in magnitude; 0 beyond the block.
+// Returns the value of u for token i of the block and rank r, multiplied by the token's scales, in units of
+// 2^(top − 16). The magnitude is ≤ 2^61. Returns 0 past the end of the block and past the last rank.
 fn folded(span: vec2<u32>, i: u32, r: u32, top: i32) -> vec2<u32> {
     if i >= span.y || r >= params.rank {
         return vec2(0u);
@@ -61,7 +64,8 @@ fn folded(span: vec2<u32>, i: u32, r: u32, top: i32) -> vec2<u32> {
     return shift_right_signed_64(product, distance_to(top, exponents[i]));
 }
 
-// The value of token i of the block, rounded to 14 bits; 0 beyond the block.
+// Returns `value`, which belongs to token i of the block and rank r, divided by 2^shift and rounded with dither to 14
+// bits. Returns 0 past the end of the block.
 fn rounded(span: vec2<u32>, i: u32, r: u32, value: vec2<u32>, shift: u32) -> i32 {
     if i >= span.y {
         return 0i;

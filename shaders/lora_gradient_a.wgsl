@@ -1,6 +1,7 @@
-// gradient[r, i] += Σ_block 2^(exponent − job exponent) · Σ_t f[t, r] · x[t, i]: the gradient of the factor a.
-// The sum of a block, at most 32 tokens, is exact in i32: |Σ| ≤ 127 · 2^14 · 32 < 2^26. It is shifted to the job's
-// exponent and added in i64, so gradients add up to the same bits in any order.
+// Adds to the gradient of the LoRA factor a: gradient[r, i] += Σ_block 2^(exponent − job exponent) · Σ_t f[t, r] ·
+// x[t, i], where f are the outputs of lora_fold.wgsl, and `exponent` is that of f for the block and rank r.
+// A block has at most 32 tokens, and its sum is exact in i32: |Σ| ≤ 127 · 2^14 · 32 < 2^26. The sum is shifted to the
+// exponent that the job fixes, and added in i64, so every order of additions gives the same bits.
 
 struct Params {
     first_group: u32,
@@ -18,19 +19,19 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> gradient: array<u32>; // [rank, in_features] i64
 @group(0) @binding(6) var<storage, read_write> flag: atomic<u32>;
 
-// The number of ranks that an invocation computes.
+// Each invocation computes this many rows of the gradient; one row belongs to one rank.
 const RANKS = 4u;
 
-// Sums of 16 blocks: [16, 4 ranks, 32 columns].
+// The sums of 16 blocks, before they are added up: [16 blocks, 4 ranks, 32 columns].
 var<workgroup> staged: array<i32, 2048>;
 
-// Sums of four columns for one rank, one field for each plane of f.
+// Sums for one rank and four columns, separately for the high and the low int8 plane of the folded rows f.
 struct PlaneSums {
     high: vec4<i32>,
     low: vec4<i32>,
 }
 
-// Sums of four columns for four ranks.
+// Sums for four ranks (one field for each) and four columns.
 struct Sums {
     first: PlaneSums,
     second: PlaneSums,
@@ -38,12 +39,13 @@ struct Sums {
     fourth: PlaneSums,
 }
 
-// The number of columns of the gradient.
+// Returns the number of columns of the gradient, which are the input features.
 fn width() -> u32 {
     return params.in_features;
 }
 
-// Adds tokens i..i + 4 of a block to the sums; their weights for each rank are at the words `at` of `folded`.
+// Returns `sums` plus the products of tokens i to i + 3 of a block with their weights. For each of four ranks, `at`
+// has the index in `folded` of the weights' high plane.
 fn with_tokens(sums: Sums, span: vec2<u32>, i: u32, word: u32, at: vec4<u32>) -> Sums {
     let columns = transpose_bytes(vec4(
         bytes(span, i, word),
@@ -59,7 +61,7 @@ fn with_tokens(sums: Sums, span: vec2<u32>, i: u32, word: u32, at: vec4<u32>) ->
     );
 }
 
-// Four columns of token i of a block; 0 beyond the block.
+// Returns four columns of token i of a block as int8 values; 0 past the end of the block.
 fn bytes(span: vec2<u32>, i: u32, word: u32) -> u32 {
     if i >= span.y {
         return 0u;
@@ -72,7 +74,7 @@ fn with_weights(sums: PlaneSums, columns: vec4<u32>, at: u32) -> PlaneSums {
     return PlaneSums(high, sums.low + dot_columns(columns, folded[at + 8u]));
 }
 
-// Adds a block's sums, |sum| < 2^26, to the gradient of ranks r.
+// Adds a block's sums to the gradient, for the four ranks in `r` and four columns. Each sum is < 2^26 in magnitude.
 fn add_ranks(block: u32, r: vec4<u32>, column: u32, sums: Sums) {
     add_rank(block, r.x, column, sums.first);
     add_rank(block, r.y, column, sums.second);
@@ -89,7 +91,7 @@ fn joined(sums: PlaneSums) -> vec4<i32> {
     return sums.high * 256i + sums.low;
 }
 
-// Stages a block's sums; ranks are 32 columns apart.
+// Stores a block's sums in `staged`, those of the first rank at index `at`. Each further rank starts 32 elements later.
 fn stage_ranks(at: u32, sums: Sums) {
     stage(at, joined(sums.first));
     stage(at + 32u, joined(sums.second));

@@ -1,6 +1,7 @@
-// gradient[r, i] += Σ_block 2^(exponent − job exponent) · Σ_t f[t, r] · dy[t, i]: the gradient of the factor b.
-// The sum of a block, at most 32 tokens, is exact: |Σ| ≤ 2^14 · 2^14 · 32 = 2^33. It is shifted to the job's exponent
-// and added in i64, so gradients add up to the same bits in any order.
+// Adds to the gradient of the LoRA factor b: gradient[r, i] += Σ_block 2^(exponent − job exponent) · Σ_t f[t, r] ·
+// dy[t, i], where f are the outputs of lora_fold.wgsl, and `exponent` is that of f for the block and rank r.
+// A block has at most 32 tokens, and its sum is exact: |Σ| ≤ 2^14 · 2^14 · 32 = 2^33. The sum is shifted to the
+// exponent that the job fixes, and added in i64, so every order of additions gives the same bits.
 
 struct Params {
     first_group: u32,
@@ -18,39 +19,40 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> gradient: array<u32>; // [rank, out_features] i64
 @group(0) @binding(6) var<storage, read_write> flag: atomic<u32>;
 
-// The number of ranks that an invocation computes.
+// Each invocation computes this many rows of the gradient; one row belongs to one rank.
 const RANKS = 2u;
 
-// Sums of 16 blocks: [16, 2 ranks, 32 columns].
+// The sums of 16 blocks, before they are added up: [16 blocks, 2 ranks, 32 columns].
 var<workgroup> staged: array<vec2<u32>, 1024>;
 
-// Sums of four columns for one rank, one field for each product of planes; each sum is ≤ 2^15 · 32 in magnitude.
+// Sums for one rank and four columns: high × high planes, both mixed products, and low × low. Each is ≤ 2^15 · 32 in
+// magnitude.
 struct PlaneSums {
     high: vec4<i32>,
     middle: vec4<i32>,
     low: vec4<i32>,
 }
 
-// Sums of four columns for two ranks.
+// Sums for two ranks (one field for each) and four columns.
 struct Sums {
     first: PlaneSums,
     second: PlaneSums,
 }
 
-// The number of columns of the gradient.
+// Returns the number of columns of the gradient, which are the output features.
 fn width() -> u32 {
     return params.out_features;
 }
 
-// Adds tokens i..i + 4 of a block to the sums; their weights for the two ranks are at the first two words `at` of
-// `folded`.
+// Returns `sums` plus the products of tokens i to i + 3 of a block with their weights. at.x and at.y are the indices in
+// `folded` of the weights' high plane for the two ranks.
 fn with_tokens(sums: Sums, span: vec2<u32>, i: u32, word: u32, at: vec4<u32>) -> Sums {
     let high = columns(span, i, 0u, word);
     let low = columns(span, i, 1u, word);
     return Sums(with_weights(sums.first, high, low, at.x), with_weights(sums.second, high, low, at.y));
 }
 
-// Four columns of one plane for tokens i..i + 4 of a block, one column to a word.
+// Returns four columns of one int8 plane for tokens i to i + 3 of a block. Each word holds one column.
 fn columns(span: vec2<u32>, i: u32, plane: u32, word: u32) -> vec4<u32> {
     return transpose_bytes(vec4(
         bytes(span, i, plane, word),
@@ -60,7 +62,7 @@ fn columns(span: vec2<u32>, i: u32, plane: u32, word: u32) -> vec4<u32> {
     ));
 }
 
-// Four columns of one plane of token i of a block; 0 beyond the block.
+// Returns four columns of one int8 plane for token i of a block; 0 past the end of the block.
 fn bytes(span: vec2<u32>, i: u32, plane: u32, word: u32) -> u32 {
     if i >= span.y {
         return 0u;
@@ -78,7 +80,7 @@ fn with_weights(sums: PlaneSums, high: vec4<u32>, low: vec4<u32>, at: u32) -> Pl
     );
 }
 
-// Adds a block's sums, |sum| ≤ 2^33, to the gradient of ranks r.x and r.y.
+// Adds a block's sums to the gradient, for ranks r.x and r.y and four columns. Each sum is ≤ 2^33 in magnitude.
 fn add_ranks(block: u32, r: vec4<u32>, column: u32, sums: Sums) {
     add_rank(block, r.x, column, sums.first);
     add_rank(block, r.y, column, sums.second);
@@ -92,7 +94,7 @@ fn add_rank(block: u32, r: u32, column: u32, sums: PlaneSums) {
     );
 }
 
-// Stages a block's sums; ranks are 32 columns apart.
+// Stores a block's sums in `staged`, those of the first rank at index `at`. The second rank starts 32 elements later.
 fn stage_ranks(at: u32, sums: Sums) {
     stage(at, sums.first);
     stage(at + 32u, sums.second);

@@ -1,5 +1,5 @@
-// total += Σ_t loss[t]: the loss of a batch in bits, as i64 in Q20.
-// There is one workgroup; an invocation adds up every 64th token.
+// Adds the loss of a batch, in bits, to the total: total += Σ_t loss[t], as i64 in Q20. There is only one workgroup;
+// each of its 64 invocations adds up every 64th token.
 
 struct Params {
     first_group: u32,
@@ -8,7 +8,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-// [tokens, 3 · row_words(vocab) + 2]: dlogits, then the loss, i64 in Q20
+// [tokens, 3 · row_words(vocab) + 2] words: for each token, the planes of dlogits, then the loss (i64, Q20)
 @group(0) @binding(1) var<storage, read> dlogits: array<u32>;
 @group(0) @binding(2) var<storage, read_write> total: array<u32>; // [1] i64
 

@@ -1,5 +1,5 @@
-// out[t, i] = residual[t, i] + y[t, i]: the residual stream after a linear layer, in the residual's fixed point.
-// One invocation computes one element.
+// Adds the output of a linear layer to the residual stream: out[t, i] = residual[t, i] + y[t, i]. The sum has the
+// residual stream's number of fraction bits. One invocation computes one element.
 
 struct Params {
     first_group: u32,
@@ -29,7 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     if column >= params.width {
         return;
     }
-    // |y · mantissa| < 2^62
+    // The product y · mantissa below is < 2^62 in magnitude, as `shift_to_i32` requires.
     let shift = -(y[info + 1u] + bitcast<i32>(params.fraction_bits));
     let added = shift_to_i32(multiply_i32(y[at + column], y[info]), shift);
     let sum = saturate_64(add_64(extend_64(residual[at + column]), extend_64(added.value)));

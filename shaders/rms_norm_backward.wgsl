@@ -1,5 +1,6 @@
-// dx = residual + (g − c · x) / rms, g = gain · Σ dn, c = Σ g·x / (Σ x² + width · epsilon): the gradient of RMSNorm.
-// One workgroup computes one row. Between the passes, dx holds the intermediate elements of each invocation.
+// The gradient of RMSNorm: dx = residual + (g − c · x) / rms, where g = gain · Σ dn, c = Σ g·x / (Σ x² + width ·
+// epsilon), and Σ dn adds up the gradients of the norm's output, which are in one to three slots.
+// One workgroup computes one row. Between passes over the row, dx stores the intermediate values of its elements.
 
 struct Params {
     first_group: u32,
@@ -25,7 +26,7 @@ fn slot_scale(row: u32) -> Scale {
     return Scale(bitcast<u32>(dn[info]), dn[info + 1u]);
 }
 
-// The largest exponent among the slots of a token.
+// Returns the largest scale exponent among a token's rows of `dn`, of which there is one in each slot.
 fn top_exponent(token: u32) -> i32 {
     var top = ZERO_EXPONENT;
     for (var slot = 0u; slot < params.slots; slot++) {
@@ -34,7 +35,8 @@ fn top_exponent(token: u32) -> i32 {
     return top;
 }
 
-// Σ dn of one column in units of 2^(top + 2), ≤ 3 · 2^60 in magnitude.
+// Returns the sum of a token's values of `dn` in one column, in units of 2^(top + 2). With at most three slots, its
+// magnitude is ≤ 3 · 2^60.
 fn slot_sum(token: u32, column: u32, top: i32) -> vec2<u32> {
     var sum = vec2(0u);
     for (var slot = 0u; slot < params.slots; slot++) {
@@ -47,20 +49,23 @@ fn slot_sum(token: u32, column: u32, top: i32) -> vec2<u32> {
     return sum;
 }
 
-// c as a signed mantissa and two shifts, of which one is 0.
+// The coefficient c of dx = residual + (g − c · x) / rms: a signed mantissa, a right shift and a left shift. One of the
+// shifts is 0.
 struct Projection {
     mantissa: i32,
     right: u32,
     left: u32,
 }
 
-// g − c · x, where g = gain · value and value has 30 bits; ≤ 2^46 + 2^55 in magnitude.
+// Returns g − c · x of one element, where g = gain · value. `value` has 30 bits; the result is ≤ 2^46 + 2^55 in
+// magnitude.
 fn projected(value: i32, gain: i32, x: i32, c: Projection) -> vec2<u32> {
     let along = shift_left_64(round_even_64(multiply_i32(x, c.mantissa), c.right), c.left);
     return subtract_64(multiply_i32(value, gain), along);
 }
 
-// The mantissas of the two rows that are added, and the right shifts to the unit of their sum.
+// The factors and right shifts that bring the two terms of dx to the same unit: the gradient through the norm (branch),
+// and the gradient of the residual stream (straight).
 struct Join {
     inverse_rms: u32,
     branch: u32,
@@ -68,7 +73,7 @@ struct Join {
     straight: u32,
 }
 
-// value / rms + residual, ≤ 2^60 + 2^61 in magnitude.
+// Returns value / rms + residual in the unit of the sum. The magnitude is ≤ 2^60 + 2^61.
 fn joined(value: i32, residual: i32, join: Join) -> vec2<u32> {
     let branch = round_even_64(multiply_i32(value, bitcast<i32>(join.inverse_rms)), 1u);
     let straight = round_even_64(multiply_i32(residual, bitcast<i32>(join.scale)), 1u);
@@ -89,7 +94,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let inverse_rms = Scale(norm_info[token * 4u], bitcast<i32>(norm_info[token * 4u + 1u]));
     let inverse = Scale(norm_info[token * 4u + 2u], bitcast<i32>(norm_info[token * 4u + 3u]));
 
-    // Compute the shifts that reduce Σ dn to 30 bits and x to 15 bits.
+    // Find the shifts that reduce Σ dn to 30 bits and x to 15 bits.
     let top = top_exponent(token);
     var best = vec4(0u);
     for (var column = lane; column < width; column += LANES) {
@@ -100,7 +105,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let sum_shift = shift_for(best.xy, ROW_BITS);
     let x_shift = copy_shift(best.zw);
 
-    // Compute c from copies of g and x of 30 and 15 bits, so that Σ ≤ 2^45 · width.
+    // Compute c from g, rounded to 30 bits, and x, rounded to 15 bits, so that |Σ g·x| ≤ 2^45 · width.
     var sums = vec4(0u);
     for (var column = lane; column < width; column += LANES) {
         let value = bitcast<i32>(round_even_64(slot_sum(token, column, top), sum_shift).x);
@@ -117,7 +122,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let left = bitcast<u32>(clamp(scale.exponent, 0i, 24i));
     let c = Projection(select(mantissa, -mantissa, is_negative(dot)), right, left);
 
-    // Compute g − c · x.
+    // Find the largest |g − c · x|, and the shift that reduces it to 30 bits.
     best = vec4(0u);
     for (var column = lane; column < width; column += LANES) {
         let value = projected(dx[at + column], gain[column], x[at + column], c);
@@ -129,7 +134,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let branch_unit = top + 2i + shifts + params.gain_exponent + inverse_rms.exponent;
     let unit = select(branch_unit, ZERO_EXPONENT, is_zero(best.xy));
 
-    // Multiply by 1 / rms and add the residual's gradient.
+    // Multiply g − c · x by 1 / rms, and add the gradient of the residual stream.
     let straight = Scale(bitcast<u32>(residual[residual_at + width]), residual[residual_at + width + 1u]);
     let joined_top = max(unit, exponent_of(straight));
     let straight_distance = distance_to(joined_top, exponent_of(straight));

@@ -1,6 +1,5 @@
-// q = round(127 · n / max|n|), n = gain · x / rms(x): RMSNorm, then rounding to int8 by the largest magnitude of each
-// row.
-// fragments/rms_norm.wgsl computes the norm; this text rounds its elements.
+// RMSNorm with int8 output: n = gain · x / rms(x), then q = round(127 · n / max|n|), where max|n| is the largest
+// magnitude in the row. This file rounds the elements; fragments/rms_norm.wgsl computes the norm.
 
 struct Params {
     first_group: u32,
@@ -20,7 +19,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> q_info: array<u32>; // [tokens, 4] row info
 @group(0) @binding(5) var<storage, read_write> norm_info: array<u32>; // [tokens, 4]: 1 / rms(x), scale of x / rms(x)
 
-// How the elements of a row are rounded.
+// How a row is rounded to int8; the same values serve all its elements.
 struct Rounding {
     bits: u32, // number of bits of the largest product gain · x
     largest: u32, // that product, shifted to 31 bits: 0, or in 2^30..2^31
@@ -37,7 +36,8 @@ fn rounding_of(largest: vec2<u32>) -> Rounding {
     return Rounding(bits, top, steps);
 }
 
-// A magnitude ≤ 2^47, shifted by the shift that brings the row's largest magnitude, of `bits` bits, to 31 bits.
+// Returns a magnitude ≤ 2^47 from a row, shifted so that the row's largest magnitude, which has `bits` bits, would get
+// 31 bits.
 fn normalized(magnitude: vec2<u32>, bits: u32) -> u32 {
     if bits > 31u {
         return shift_right_64(magnitude, bits - 31u).x;
@@ -45,19 +45,19 @@ fn normalized(magnitude: vec2<u32>, bits: u32) -> u32 {
     return magnitude.x << ((31u - bits) & 31u);
 }
 
-// The int8 of a product gain · x.
+// Rounds a product gain · x to int8. The largest product of the row becomes ±127.
 fn rounded(product: vec2<u32>, rounding: Rounding) -> i32 {
     let scaled = multiply_u32(normalized(magnitude_64(product), rounding.bits), rounding.steps); // < 2^62
     let value = bitcast<i32>(round_even_64(scaled, 54u).x);
     return select(value, -value, is_negative(product));
 }
 
-// Writes four elements of a row of `words` words.
+// Writes four int8 elements, which fill one word of the token's row. The row has `words` words.
 fn put_word(token: u32, words: u32, word: u32, values: vec4<i32>) {
     q[token * words + word] = pack4xI8(values);
 }
 
-// Writes the row info; `inverse` is the scale of x divided by rms(x).
+// Writes the row info of a token: scale and sum of its integers. `inverse` is the scale of x divided by rms(x).
 fn put_info(token: u32, inverse: Scale, rounding: Rounding, sum: u32) {
     var unit = Scale(0u, 0i);
     if rounding.largest != 0u {

@@ -1,5 +1,5 @@
-// n = gain · x / rms(x): RMSNorm, rounded to wide rows.
-// fragments/rms_norm.wgsl computes the norm; this text rounds its elements.
+// RMSNorm with 14-bit output: n = gain · x / rms(x), written as wide rows (two int8 planes).
+// This file rounds the elements; fragments/rms_norm.wgsl computes the norm.
 
 struct Params {
     first_group: u32,
@@ -19,7 +19,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> n_info: array<u32>; // [tokens, 4] row info
 @group(0) @binding(5) var<storage, read_write> norm_info: array<u32>; // [tokens, 4]: 1 / rms(x), scale of x / rms(x)
 
-// How the elements of a row are rounded.
+// How a row is rounded to 14 bits; the same shift serves all its elements.
 struct Rounding {
     shift: u32, // right shift that leaves 14 bits of the largest product gain · x
 }
@@ -28,18 +28,18 @@ fn rounding_of(largest: vec2<u32>) -> Rounding {
     return Rounding(shift_for(largest, WIDE_BITS));
 }
 
-// A product gain · x, rounded to 14 bits.
+// Rounds a product gain · x to 14 bits.
 fn rounded(product: vec2<u32>, rounding: Rounding) -> i32 {
     return bitcast<i32>(round_even_64(product, rounding.shift).x);
 }
 
-// Writes four elements of a row that has `words` words in each plane.
+// Writes four elements, which fill one word in each int8 plane of the token's row. A plane has `words` words.
 fn put_word(token: u32, words: u32, word: u32, values: vec4<i32>) {
     n[token * 2u * words + word] = wide_high(values);
     n[(token * 2u + 1u) * words + word] = wide_low(values);
 }
 
-// Writes the row info; `inverse` is the scale of x divided by rms(x).
+// Writes the row info of a token: scale and sum of its integers. `inverse` is the scale of x divided by rms(x).
 fn put_info(token: u32, inverse: Scale, rounding: Rounding, sum: u32) {
     let unit = scale_shift(inverse, params.gain_exponent + bitcast<i32>(rounding.shift));
     let info = token * 4u;

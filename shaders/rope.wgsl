@@ -1,5 +1,6 @@
-// out = rotate(y): rotary position embedding, as head rows for attention.
-// fragments/head_rows.wgsl writes the rows; this text computes their values.
+// The rotary position embedding: out = rotate(y). The rotated values of one attention head of one token form a head
+// row, in which they share an exponent.
+// This file computes the rounded values; fragments/head_rows.wgsl writes them as head rows.
 
 struct Params {
     first_group: u32,
@@ -15,7 +16,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> table: array<i32>; // [positions, head_dim / 2, 2] cosine and sine, Q30
 @group(0) @binding(4) var<storage, read_write> out: array<u32>; // [tokens, heads] head rows
 
-// Data that all features of a head share.
+// Where one attention head of a token is found, and the scale and the angles that all its features share.
 struct Head {
     start: u32, // index in y of the head's first value
     angles: u32, // index in the table of the first angle of the token's position
@@ -30,7 +31,7 @@ fn head_of(token: u32, index: u32) -> Head {
     return Head(row + index * params.head_dim, angles, bitcast<u32>(y[row + width]), y[row + width + 1u] + 1i);
 }
 
-// Feature c in units of 2^exponent; |.| < 2^62.
+// Returns feature c of a rotated head in units of 2^exponent. Its magnitude is < 2^62.
 fn value_of(head: Head, c: u32) -> vec2<u32> {
     let half = params.head_dim >> 1u;
     let second = c >= half;
@@ -42,7 +43,7 @@ fn value_of(head: Head, c: u32) -> vec2<u32> {
     return multiply_64(round_even_64(add_64(a, b), 31u), head.mantissa);
 }
 
-// Four features divided by 2^shift, rounded to nearest even.
+// Returns features 4 · word to 4 · word + 3, divided by 2^shift and rounded to nearest, ties to even.
 fn rounded_word(head: Head, word: u32, shift: u32) -> vec4<i32> {
     let c = word << 2u;
     return vec4(
@@ -53,7 +54,7 @@ fn rounded_word(head: Head, word: u32, shift: u32) -> vec4<i32> {
     );
 }
 
-// Feature c divided by 2^shift, rounded to nearest even; 0 in the padding.
+// Returns feature c, divided by 2^shift and rounded to nearest, ties to even; 0 in the padding (c ≥ head_dim).
 fn rounded(head: Head, c: u32, shift: u32) -> i32 {
     if c >= params.head_dim {
         return 0i;

@@ -1,5 +1,6 @@
-// dy = rotate⁻¹(dheads): gradients of rotated heads, rotated back and rounded to wide rows.
-// One workgroup computes one token; an invocation computes four features at a time.
+// The gradient of the rotary position embedding: dy = rotate⁻¹(dheads). The gradients of the rotated heads are rotated
+// back, rounded with dither, and written as wide rows (14-bit values in two int8 planes).
+// One workgroup computes one token; each invocation computes four features at a time.
 
 struct Params {
     first_group: u32,
@@ -20,7 +21,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> dy: array<u32>; // [tokens, heads · head_dim] wide rows
 @group(0) @binding(6) var<storage, read_write> dy_info: array<u32>; // [tokens, 4] row info
 
-// Data that all features of a token share.
+// Where the heads of one token are found, and what all its features share: the angles and the largest exponent.
 struct Token {
     start: u32, // index in dheads of the first value of the token's first head
     angles: u32, // index in the table of the first angle of the token's position
@@ -28,7 +29,8 @@ struct Token {
     inverse: u32, // floor(2^32 / head_dim) + 1, which maps a column to its head without a division
 }
 
-// Column c in units of 2^(largest + 1), to which heads with smaller exponents are rounded; |.| < 2^62.
+// Returns column c after rotation, in units of 2^(largest + 1); a head with a smaller exponent is rounded to this unit.
+// The magnitude is < 2^62.
 fn turned(token: Token, c: u32) -> vec2<u32> {
     let head = multiply_u32(c, token.inverse).y;
     let row = token.start + head * (params.head_dim + 4u);
@@ -45,7 +47,7 @@ fn turned(token: Token, c: u32) -> vec2<u32> {
     return round_even_64(product, distance_to(token.largest, dheads[end + 1u]));
 }
 
-// Column c divided by 2^shift, rounded by dither; 0 in the padding.
+// Returns column c, divided by 2^shift and rounded with the dither `bits`; 0 in the padding (c ≥ heads · head_dim).
 fn rounded(token: Token, c: u32, shift: u32, bits: u32) -> i32 {
     if c >= params.heads * params.head_dim {
         return 0i;
@@ -64,7 +66,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         let end = start + head * (params.head_dim + 4u) + params.head_dim;
         largest = max(largest, select(ZERO_EXPONENT, dheads[end + 1u], dheads[end] != 0i));
     }
-    // The exponent is passed as a magnitude: exponents of nonzero heads are larger than ZERO_EXPONENT.
+    // `row_max` compares unsigned integers, so the exponent is passed as its distance from ZERO_EXPONENT, the smallest.
     let above = vec4(bitcast<u32>(largest - ZERO_EXPONENT), vec3(0u));
     largest = bitcast<i32>(row_max(local.x, above).x) + ZERO_EXPONENT;
     largest = select(largest, 0i, largest == ZERO_EXPONENT);

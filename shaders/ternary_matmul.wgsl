@@ -1,6 +1,5 @@
-// out[t, n] = Σ_k x[t, k] · w[n, k]: byte rows times the rows of a ternary matrix, exact in i32.
-// This is a ternary product (fragments/ternary_product.*.wgsl) whose features are the rows n of w and whose places are
-// the columns k.
+// The product of byte rows (int8) with a ternary matrix: out[t, n] = Σ_k x[t, k] · w[n, k], exact in i32.
+// fragments/ternary_product.*.wgsl computes it. There, a feature is a row n of w, and a place is a column k.
 
 struct Params {
     first_group: u32,
@@ -13,53 +12,54 @@ struct Params {
 @group(0) @binding(2) var<storage, read> x_info: array<u32>; // [tokens, 4] row info: word 2 is Σ_k x[t, k]
 @group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, out_features + 4] i32 rows
 
-// The number of features of a result.
+// Returns the number of features of the result, which are the rows of w.
 fn features() -> u32 {
     return params.out_features;
 }
 
-// The number of places over which each feature is summed.
+// Returns the number of places over which a product sums, which are the columns of w.
 fn places() -> u32 {
     return params.in_features;
 }
 
-// The number of int8 planes of an input row.
+// Returns the number of int8 planes of an input row. Byte rows have only one.
 fn planes() -> u32 {
     return 1u;
 }
 
-// The sum of a token's input.
+// Returns the sum of a token's input row, which is in the row info.
 fn input_sum(token: u32) -> i32 {
     return bitcast<i32>(x_info[token * 4u + 2u]);
 }
 
-// The index in `out` at which a token's result starts.
+// Returns the index in `out` of a token's first result.
 fn result_at(token: u32) -> u32 {
     return token * (params.out_features + 4u);
 }
 
-// The number of words of `weights` from a block of four features to the next block.
+// Returns how many words apart a block of four features and the next such block are in `weights`.
 fn block_stride() -> u32 {
     return row_words(params.in_features);
 }
 
-// The number of words of `weights` from a block of four places to the next block.
+// Returns how many words apart a block of four places and the next such block are in `weights`.
 fn place_stride() -> u32 {
     return 1u;
 }
 
-// A block with place i in byte i and feature j at bits 2j and 2j + 1 of each byte, the form in which it is stored.
+// Returns a stored block word with place i in byte i, and feature j at bits 2j and 2j + 1 of each byte. Words of this
+// matrix are stored in this layout.
 fn by_places(block: u32) -> u32 {
     return block;
 }
 
-// A block with feature j in byte j and place i at bits 2i and 2i + 1 of each byte.
+// Returns a stored block word with feature j in byte j, and place i at bits 2i and 2i + 1 of each byte.
 fn by_features(block: u32) -> u32 {
     return transpose_block(block);
 }
 
-// Which of two (block, word) pairs an invocation stages: neighbouring invocations stage neighbouring words, which are
-// adjacent.
+// Chooses the (block, word) pair that an invocation stages. This returns `by_word`, with which neighboring invocations
+// read neighboring words of a block row: those are adjacent in `weights`.
 fn staged(by_word: vec2<u32>, by_block: vec2<u32>) -> vec2<u32> {
     return by_word;
 }

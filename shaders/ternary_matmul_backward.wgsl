@@ -1,6 +1,6 @@
-// out[t, slot, k] = Σ_n dy[t, n] · w[n, k]: gradient rows times the columns of a ternary matrix, exact in i32.
-// This is a ternary product (fragments/ternary_product.*.wgsl) whose features are the columns k of w and whose places
-// are the rows n.
+// The product of gradient rows with the transpose of a ternary matrix: out[t, slot, k] = Σ_n dy[t, n] · w[n, k], exact
+// in i32. Each of the linear layers that read the same input has its own slot.
+// fragments/ternary_product.*.wgsl computes it. There, a feature is a column k of w, and a place is a row n.
 
 struct Params {
     first_group: u32,
@@ -16,53 +16,54 @@ struct Params {
 @group(0) @binding(2) var<storage, read> dy_info: array<u32>; // [tokens, 4] row info: word 2 is Σ_n dy[t, n]
 @group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, slots, in_features + 4] i32 rows
 
-// The number of features of a result.
+// Returns the number of features of the result, which are the columns of w.
 fn features() -> u32 {
     return params.in_features;
 }
 
-// The number of places over which each feature is summed.
+// Returns the number of places over which a product sums, which are the rows of w.
 fn places() -> u32 {
     return params.out_features;
 }
 
-// The number of int8 planes of an input row: 2 for wide rows, 1 for byte rows.
+// Returns the number of int8 planes of an input row: 2 for wide rows, 1 for byte rows.
 fn planes() -> u32 {
     return params.planes;
 }
 
-// The sum of a token's input.
+// Returns the sum of a token's input row, which is in the row info.
 fn input_sum(token: u32) -> i32 {
     return bitcast<i32>(dy_info[token * 4u + 2u]);
 }
 
-// The index in `out` at which a token's result starts.
+// Returns the index in `out` of a token's first result.
 fn result_at(token: u32) -> u32 {
     return (token * params.slots + params.slot) * (params.in_features + 4u);
 }
 
-// The number of words of `weights` from a block of four features to the next block.
+// Returns how many words apart a block of four features and the next such block are in `weights`.
 fn block_stride() -> u32 {
     return 1u;
 }
 
-// The number of words of `weights` from a block of four places to the next block.
+// Returns how many words apart a block of four places and the next such block are in `weights`.
 fn place_stride() -> u32 {
     return row_words(params.in_features);
 }
 
-// A block with place i in byte i and feature j at bits 2j and 2j + 1 of each byte.
+// Returns a stored block word with place i in byte i, and feature j at bits 2j and 2j + 1 of each byte.
 fn by_places(block: u32) -> u32 {
     return transpose_block(block);
 }
 
-// A block with feature j in byte j and place i at bits 2i and 2i + 1 of each byte, the form in which it is stored.
+// Returns a stored block word with feature j in byte j, and place i at bits 2i and 2i + 1 of each byte. Words of this
+// matrix are stored in this layout.
 fn by_features(block: u32) -> u32 {
     return block;
 }
 
-// Which of two (block, word) pairs an invocation stages: neighbouring invocations stage neighbouring blocks, which are
-// adjacent.
+// Chooses the (block, word) pair that an invocation stages. This returns `by_block`, with which neighboring invocations
+// read neighboring blocks of features: those are adjacent in `weights`.
 fn staged(by_word: vec2<u32>, by_block: vec2<u32>) -> vec2<u32> {
     return by_block;
 }

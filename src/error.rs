@@ -1,132 +1,136 @@
-//! The error type of the library. Each error names the item concerned and the limit that it exceeds.
+//! The error type of the library. Each error names what is wrong; if a limit is exceeded, the error also states the
+//! limit.
 
-/// An error of the library.
+/// An error of a model, an adapter, a training step or a compute backend.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A value differs from the required value.
+    /// A value is not the one that is required.
     #[error("{what}: expected {expected}, found {found}")]
     Mismatch {
-        /// Name of the value.
+        /// Name of the value that is wrong, such as `matrix of the adapter`.
         what: &'static str,
-        /// The required value.
+        /// The required value, as text.
         expected: String,
-        /// The actual value.
+        /// The value that was found instead, as text.
         found: String,
     },
-    /// Bytes do not have the required form.
+    /// A file or another sequence of bytes does not have the required format.
     #[error("{what}: {reason}")]
     Malformed {
-        /// What the bytes should represent.
+        /// Name of the file or the format, such as `config.json` or `GGUF`.
         what: &'static str,
-        /// Why the bytes do not have that form.
+        /// What is wrong with the bytes.
         reason: String,
     },
-    /// A required item is missing.
+    /// A required item, such as a tensor or a metadata key, is missing from a file.
     #[error("{name} is missing")]
     Missing {
-        /// Name of the item.
+        /// Name of the missing item.
         name: String,
     },
-    /// The number of elements differs from the one that the shape requires.
+    /// The number of elements in an array or a list is not the required one.
     #[error("{what}: expected {expected} elements, found {found}")]
     Shape {
-        /// Name of the item.
+        /// Name of the array or the list.
         what: &'static str,
-        /// The required number of elements.
+        /// The number of elements that is required.
         expected: usize,
-        /// The actual number of elements.
+        /// The number of elements that was found.
         found: usize,
     },
-    /// A value is outside its range.
-    #[error("{what} {value} is out of range")]
+    /// A number is outside its valid range.
+    #[error("{what}: {value} is out of range")]
     Value {
-        /// Name of the value.
+        /// Name of the number, such as `LoRA rank`.
         what: &'static str,
-        /// The value that is out of range.
+        /// The number that is out of range.
         value: i64,
     },
-    /// A computed value left the range of its format.
-    #[error("{what}: a value left the range of its format")]
+    /// A value left the range of its number format during a computation, so there is no result.
+    #[error("{what}: a value left the range of its number format")]
     Saturated {
-        /// Name of the computation.
+        /// Name of the computation that failed.
         what: &'static str,
     },
-    /// The yield hook stopped the run between two slices.
+    /// The run was stopped by the yield hook, a callback that the executor calls after each slice of work.
     #[error("the run was stopped")]
     Stopped,
-    /// A NaN or an infinity was found where a finite number is required.
-    #[error("{what} contains a value that is not finite")]
+    /// A NaN or an infinity was found where all numbers must be finite.
+    #[error("{what}: a value is NaN or infinite")]
     NotFinite {
-        /// Name of the item.
+        /// Name of the array that contains the NaN or the infinity.
         what: &'static str,
     },
-    /// No GPU has the requested number or name.
+    /// No GPU of this machine is the requested one.
     #[error("no GPU matches {wanted:?}; GPUs of this machine: {listed}")]
     NoGpu {
-        /// The requested number or part of a name.
+        /// What was requested: the index of a GPU in the list, or a part of its name.
         wanted: String,
-        /// The GPUs of this machine.
+        /// Names of all GPUs of this machine; `none` if there are none.
         listed: String,
     },
-    /// The GPU offers less than the computation needs.
-    #[error("{what} needs {limit} of at least {needed}, but the GPU offers {offered}")]
+    /// A limit of the GPU is too low for the computation.
+    #[error("{what}: the limit {limit} must be at least {needed}, but the GPU offers only {offered}")]
     GpuLimit {
-        /// Name of the buffer, dispatch or device that exceeds the limit.
+        /// Name of the buffer or the dispatch that exceeds the limit, or of the GPU if its limit is too low for any
+        /// computation.
         what: String,
-        /// WebGPU's name of the limit.
+        /// Name of the limit, such as WebGPU's `maxBufferSize`.
         limit: &'static str,
-        /// The required value.
+        /// The lowest limit that would be sufficient.
         needed: u64,
-        /// The value that the GPU offers.
+        /// The limit of this GPU.
         offered: u64,
     },
-    /// The GPU is out of memory.
+    /// The GPU does not have enough free memory.
     #[error("{what}: out of GPU memory")]
     GpuMemory {
-        /// What the memory was for.
+        /// What the memory was needed for, such as the name of a buffer.
         what: String,
     },
-    /// The GPU was lost: it was unplugged, reset or closed, it hangs, or its driver crashed.
+    /// The GPU can no longer be used. It was unplugged, reset or closed, it does not respond, or its driver crashed.
     #[error("GPU lost: {reason}")]
     GpuLost {
-        /// The reason that the driver reports.
+        /// The reason that the driver reports, or the operation during which the GPU stopped responding.
         reason: String,
     },
-    /// The GPU or its driver refuses an operation.
-    #[error("{what}: the GPU or its driver refused it: {reason}")]
+    /// The GPU or its driver rejects an operation, for example because it is invalid.
+    #[error("{what}: rejected by the GPU or its driver: {reason}")]
     GpuRefused {
-        /// Name of the operation or object that was refused.
+        /// Name of the operation, the buffer or the kernel that was rejected.
         what: String,
-        /// The reason that the driver reports.
+        /// Why it was rejected, in most cases as reported by the driver.
         reason: String,
     },
-    /// A backend computes other bits than the reference kernel.
-    #[error("{kernel}.{lowering}, case {case}: {buffer}[{word}] is {found:#010x}, but must be {expected:#010x}")]
+    /// A backend has computed a result that differs from that of the reference kernel, in at least one bit.
+    #[error("{kernel}.{lowering} ({case}): word {word} of {buffer} is {found:#010x}, but must be {expected:#010x}")]
     WrongAnswer {
-        /// Name of the kernel.
+        /// Name of the kernel whose result is wrong.
         kernel: &'static str,
-        /// Name of the lowering, or `cpu`.
+        /// The implementation that computed the result: the name of a lowering (a WGSL implementation of the kernel),
+        /// or the name of a backend, `cpu` or `split`.
         lowering: &'static str,
-        /// Label of the case or dispatch.
+        /// Label of the test case, or of the dispatch in a training step.
         case: String,
-        /// Name of the first binding that differs.
+        /// Name of the first buffer that differs, or `flag` if only the saturation flag differs.
         buffer: &'static str,
-        /// Index of the first word that differs.
+        /// Index, in this buffer, of the first word that differs.
         word: usize,
-        /// The reference kernel's word.
+        /// The word that the reference kernel has computed.
         expected: u32,
-        /// The backend's word.
+        /// The word that the backend has computed.
         found: u32,
     },
-    /// The GPU must not be used, because no lowering of a kernel computes the right bits on it.
+    /// The GPU must not be used: for one kernel, no lowering (WGSL implementation) computes the bits of the reference
+    /// kernel on this GPU.
     #[error("{gpu} cannot run kernel {kernel}: {reasons}")]
     GpuUnfit {
-        /// Name of the GPU.
+        /// Name of the GPU, with its driver and graphics API.
         gpu: String,
-        /// Name of the kernel.
+        /// Name of the kernel that the GPU cannot compute.
         kernel: &'static str,
-        /// Why each lowering failed.
+        /// For each lowering of the kernel, the reason why it failed.
         reasons: String,
     },
 }

@@ -1,10 +1,10 @@
-//! Exact-integer LoRA training over frozen BitNet b1.58 backbones.
+//! Exact-integer LoRA training of BitNet b1.58 models, whose own weights stay frozen.
 //!
-//! docs/ARCHITECTURE.md lists the modules by layer; each imports lower layers only.
+//! The modules form layers, which docs/ARCHITECTURE.md lists. Each module imports only modules of lower layers.
 
-#![cfg_attr(not(test), warn(clippy::disallowed_methods))] // clippy.toml says which, and why
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))] // clippy.toml lists the methods, with reasons
 
-/// The specification of the arithmetic, `docs/ARITHMETIC.md`, that this crate computes by.
+/// Version of the arithmetic by which this crate computes. `docs/ARITHMETIC.md` specifies this arithmetic.
 pub const ARITHMETIC_VERSION: u32 = 1;
 
 pub mod error;

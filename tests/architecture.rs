@@ -1,9 +1,10 @@
-//! Tests that GPUs are recognized from the descriptions that real GPUs give of themselves
+//! Tests that GPUs are recognized from the names and IDs that real drivers and browsers report for them
 //! (`tests/data/gpu_adapters.tsv`).
 //!
-//! The expected architectures are our labels, taken from the chips' public code names. There are three kinds of rows:
-//! `observed` rows come from logs and vulkaninfo; `renderer` rows are WebGL and OpenGL renderer strings; `table` rows
-//! are ids and browser words from public tables. `-` means that a field was not recorded.
+//! The expected architectures were assigned by hand, from the public code names of the chips. The column `kind` tells
+//! where a row comes from: an `observed` row from a log or from the output of vulkaninfo, a `renderer` row from a WebGL
+//! or OpenGL renderer string, and a `table` row from public tables of device IDs and of the names that browsers report.
+//! `-` means that a field was not recorded.
 
 use r3mes_wgpu::compute::gpu::architecture::{Architecture, Description, GpuKind, UNKNOWN, classify};
 use std::collections::BTreeMap;
@@ -56,11 +57,11 @@ fn recorded_gpus_are_recognized() {
         }
     }
     for (kind, (right, all)) in &right {
-        println!("{kind}: {right} of {all}");
+        println!("{kind}: {right} of {all} rows are recognized");
     }
     for (kind, percent) in [("observed", 97), ("renderer", 97), ("table", 95)] {
         let (right, all) = right[kind];
-        assert!(right * 100 >= all * percent, "{kind}: {right} of {all}");
+        assert!(right * 100 >= all * percent, "{kind}: only {right} of {all} rows are recognized");
     }
 }
 
@@ -82,8 +83,8 @@ fn with_id(vendor_id: u32, device_id: u32, name: &str) -> Architecture {
     classify(&Description { name, vendor_id, device_id, ..Description::default() })
 }
 
-/// Checks names of GPUs that are not in the file, as drivers report them. The expected architecture follows from the
-/// code name.
+/// Checks that GPUs which are not in `gpu_adapters.tsv` are recognized from the names that drivers report. Each
+/// expected architecture follows from the code name of the chip.
 #[test]
 fn gpus_outside_the_recorded_ones_are_recognized() {
     let others = [

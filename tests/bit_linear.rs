@@ -1,5 +1,6 @@
-//! Tests that a single linear and its gradients are close to the formula in f64 without quantized activations, `y =
-//! x·wᵀ + (alpha / rank)·x·aᵀ·bᵀ`, have the same bits on every backend, and that invalid arguments are refused.
+//! Tests `BitLinear`, a single linear layer. Its output and gradients must be close to those of the formula `y = x·wᵀ +
+//! (alpha / rank)·x·aᵀ·bᵀ`, computed in f64 with activations that are not quantized. They must have the same bits with
+//! scalar and with optimized kernels, and invalid arguments must be refused.
 
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -19,8 +20,8 @@ const RANK: usize = 8;
 const ALPHA: u32 = 16;
 const BACKEND: Backend = Backend::Cpu { threads: 0, kernels: fastest };
 
-/// Returns approximately normal values with mean 0 and standard deviation `deviation`: each is a sum of twelve uniform
-/// values.
+/// Returns `count` values from an approximately normal distribution with mean 0 and the given standard deviation. Each
+/// value is a sum of twelve uniform values.
 fn normal(count: usize, stream: u32, deviation: f64) -> Vec<f32> {
     let value = |at: u32| {
         let words = (0..6).flat_map(|word| threefry([2027, stream], [at, word]));
@@ -30,7 +31,7 @@ fn normal(count: usize, stream: u32, deviation: f64) -> Vec<f32> {
     (0..count as u32).map(value).collect()
 }
 
-/// Returns the product `[rows, columns] · [inner, columns]ᵀ`.
+/// Returns the matrix product `left · rightᵀ [m, n]` of `left [m, columns]` and `right [n, columns]`.
 fn product(left: &[f64], right: &[f64], columns: usize) -> Vec<f64> {
     let dot = |left: &[f64], right: &[f64]| left.iter().zip(right).map(|(left, right)| left * right).sum();
     left.chunks_exact(columns).flat_map(|left| right.chunks_exact(columns).map(move |right| dot(left, right))).collect()
@@ -60,7 +61,8 @@ fn trained(weights: &[f32], ternarize: Ternarize) -> BitLinear {
     layer
 }
 
-/// `y = x·wᵀ + (alpha / rank)·x·aᵀ·bᵀ` and its gradients, in f64.
+/// The expected output of a layer, `y = x·wᵀ + (alpha / rank)·x·aᵀ·bᵀ`, and the expected gradients of `a`, `b` and `x`,
+/// in f64.
 struct Formula {
     y: Vec<f64>,
     a: Vec<f64>,
@@ -69,8 +71,8 @@ struct Formula {
 }
 
 impl Formula {
-    /// Computes y and the gradients from `w [out, in]`, `a [rank, in]`, `b [out, rank]`, `x [tokens, in]` and `dy
-    /// [tokens, out]`.
+    /// Computes `y` and the gradients from the weights `w [out, in]`, the LoRA factors `a [rank, in]` and `b [out,
+    /// rank]`, the input `x [tokens, in]`, and the gradient `dy [tokens, out]` of the output.
     fn new(w: &[f64], a: &[f32], b: &[f32], x: &[f32], dy: &[f32]) -> Self {
         let (a, b, x, dy) = (wide(a), wide(b), wide(x), wide(dy));
         let scaling = f64::from(ALPHA) / RANK as f64;
@@ -88,8 +90,9 @@ impl Formula {
     }
 }
 
-/// Runs a layer forward and backward. Returns the cosine between its y and the formula's, and the smallest of the
-/// cosines for the gradients of a, b and x. `trit` computes the formula's weight from a weight and the mean magnitude.
+/// Compares a layer with the formula, forward and backward. Returns the cosine similarity of the outputs `y`, and the
+/// smallest of the cosine similarities of the gradients of `a`, `b` and `x`. `trit` computes a weight of the formula
+/// from a weight of the layer and the mean magnitude of all weights.
 fn compare(ternarize: Ternarize, trit: impl Fn(f64, f64) -> f64) -> (f64, f64) {
     let weights = normal(FEATURES * FEATURES, 1, 0.5);
     let layer = trained(&weights, ternarize);
@@ -109,9 +112,10 @@ fn compare(ternarize: Ternarize, trit: impl Fn(f64, f64) -> f64) -> (f64, f64) {
     (cosine(&y, &expected.y), worst)
 }
 
-/// Trains a layer with the settings of the original R3MES miner: weights rounded to their sign, an initial b of 0, mean
-/// squared error, clipping to a norm of 1, AdamW. At every step, y and the gradients are close to those of the formula
-/// with the same parameters.
+/// Trains a layer with the settings of the original R3MES miner: weights rounded to their sign, a factor `b` that
+/// starts at 0, the mean squared error as the loss, gradients clipped to a norm of 1, and AdamW. Checks that at every
+/// step the output and the gradients are close to those of the formula with the same parameters, and that the loss
+/// decreases.
 #[test]
 fn close_to_the_formula_during_training() {
     let weights = normal(FEATURES * FEATURES, 1, 0.5);
@@ -130,7 +134,7 @@ fn close_to_the_formula_during_training() {
         let gradients = block_on(executor.backward(&dy, &[step as u8; 32])).unwrap();
         let (a, b, _) = executor.layer().lora_parameters();
         let expected = Formula::new(&w, &a, &b, &x, &dy);
-        assert!(cosine(&y, &expected.y) >= 0.9999, "y of step {step}");
+        assert!(cosine(&y, &expected.y) >= 0.9999, "step {step}: y differs from that of the formula");
         for (name, found, expected) in
             [("a", &gradients.a, &expected.a), ("b", &gradients.b, &expected.b), ("x", &gradients.x, &expected.x)]
         {
@@ -140,7 +144,7 @@ fn close_to_the_formula_during_training() {
             }
             let cosine = cosine(found, expected);
             println!("step {step}: gradient of {name}, cosine {cosine:.6}");
-            assert!(cosine >= 0.999, "gradient of {name}, step {step}: {cosine}");
+            assert!(cosine >= 0.999, "step {step}: gradient of {name}, cosine {cosine}");
         }
         let gradient = [wide(&gradients.a), wide(&gradients.b)].concat();
         let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
@@ -150,12 +154,12 @@ fn close_to_the_formula_during_training() {
             stepped.map(|((parameter, gradient), moments)| adamw(parameter, gradient * clip, moments, step)).collect();
         executor.layer().set_lora_parameters(&parameters[..RANK * FEATURES], &parameters[RANK * FEATURES..]).unwrap();
     }
-    println!("losses {losses:?}");
+    println!("losses of the steps: {losses:?}");
     assert!(losses.is_sorted_by(|before, after| before > after), "{losses:?}");
 }
 
-/// Returns one parameter after a step of the original miner's optimizer: lr 1e-4, weight decay 0.01, betas 0.9 and
-/// 0.999, eps 1e-8.
+/// Returns one parameter after an AdamW step with the settings of the original miner: learning rate 1e-4, weight decay
+/// 0.01, betas 0.9 and 0.999, epsilon 1e-8. Updates the parameter's two moments.
 fn adamw(parameter: f32, gradient: f64, (first, second): &mut (f64, f64), step: i32) -> f32 {
     *first = 0.9 * *first + 0.1 * gradient;
     *second = 0.999 * *second + 0.001 * gradient * gradient;
@@ -169,15 +173,15 @@ fn close_to_the_formula_with_sign_weights() {
     let (y, gradient) = compare(Ternarize::Sign { threshold: 0.1 }, |w, _| {
         if w.abs() < f64::from(threshold as f32) { 0.0 } else { w.signum() }
     });
-    println!("y {y:.6}, gradients {gradient:.6}");
-    assert!(y >= 0.9999 && gradient >= 0.999, "{y} {gradient}");
+    println!("cosine of y {y:.6}, smallest cosine of the gradients {gradient:.6}");
+    assert!(y >= 0.9999 && gradient >= 0.999, "cosine of y {y}, smallest cosine of the gradients {gradient}");
 }
 
 #[test]
 fn close_to_the_formula_with_absmean_weights() {
     let (y, gradient) = compare(Ternarize::AbsMean, |w, mean| (w / mean).round_ties_even().clamp(-1.0, 1.0) * mean);
-    println!("y {y:.6}, gradients {gradient:.6}");
-    assert!(y >= 0.9999 && gradient >= 0.999, "{y} {gradient}");
+    println!("cosine of y {y:.6}, smallest cosine of the gradients {gradient:.6}");
+    assert!(y >= 0.9999 && gradient >= 0.999, "cosine of y {y}, smallest cosine of the gradients {gradient}");
 }
 
 #[test]
@@ -226,7 +230,8 @@ fn invalid_arguments_are_refused() {
     assert_eq!(block_on(executor.backward(&[0.0; 4], &[0; 32])).unwrap().x, [0.0; 6]);
 }
 
-/// Checks digests that the browser's `BitLinear` must compute too, which `www/tests/bit_linear.rs` checks.
+/// Checks that the output and the gradients of a seeded layer have the golden digests in `tests/data/bit_linear.txt`.
+/// The test `www/tests/bit_linear.rs` checks that `BitLinear` computes the same digests in a browser.
 #[test]
 fn golden_digests_of_a_seeded_layer() {
     let ramp =

@@ -1,5 +1,5 @@
-//! Tests that the fastest CPU implementations equal the reference kernels: every kernel, every case, every word of
-//! every buffer, with work units in ranges of several lengths.
+//! Tests that the fastest CPU implementation of every kernel gives the same result as the reference kernel: in every
+//! test case, every word of every buffer must be equal. The work units are computed in ranges of several lengths.
 
 use r3mes_wgpu::{
     compute::cpu::{fastest, scalar},
@@ -9,7 +9,7 @@ use r3mes_wgpu::{
     },
 };
 
-/// Returns the seed in the environment variable `CPU_SEED`, or a new one.
+/// Returns the seed of the random test cases: the value of the environment variable `CPU_SEED`, or a new seed.
 fn seed() -> u64 {
     let given = std::env::var("CPU_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = given.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
@@ -17,7 +17,8 @@ fn seed() -> u64 {
     seed
 }
 
-/// Runs a case in ranges of `each` units. Returns all buffers after the dispatch, and whether it saturated.
+/// Runs a test case in ranges of at most `each` work units. Returns all buffers after the dispatch, and whether a value
+/// saturated.
 fn run(case: &Case, kernel: CpuKernel, each: usize) -> (Vec<Vec<u32>>, Saturated) {
     let units = (case.kernel.units)(&case.params);
     let mut after = case.inputs.clone();
@@ -46,17 +47,17 @@ fn check(case: &Case) {
     for each in [usize::MAX, 1, 3] {
         let found = run(case, kernel, each.min((case.kernel.units)(&case.params).max(1)));
         let same = found == want;
-        assert!(same, "{} {}: ranges of {each}{}", case.kernel.name, case.label, difference(&found, &want));
+        assert!(same, "{} {}: ranges of {each} units{}", case.kernel.name, case.label, difference(&found, &want));
     }
 }
 
 fn difference(found: &(Vec<Vec<u32>>, Saturated), want: &(Vec<Vec<u32>>, Saturated)) -> String {
     for (buffer, (found, want)) in found.0.iter().zip(&want.0).enumerate() {
         if let Some(at) = found.iter().zip(want).position(|(found, want)| found != want) {
-            return format!(", buffer {buffer} word {at}: {:#x}, not {:#x}", found[at], want[at]);
+            return format!(", buffer {buffer}, word {at}: {:#x} instead of {:#x}", found[at], want[at]);
         }
     }
-    format!(", saturated: {}, not {}", found.1, want.1)
+    format!(", saturated: {} instead of {}", found.1, want.1)
 }
 
 #[test]
@@ -64,7 +65,7 @@ fn the_fastest_implementations_equal_the_reference_kernels() {
     let seed = seed();
     for kernel in ALL {
         let cases = cases(kernel, seed);
-        assert!(!cases.is_empty(), "{} has cases", kernel.name);
+        assert!(!cases.is_empty(), "{} has no test cases", kernel.name);
         cases.iter().for_each(check);
         representative(kernel, 70).iter().for_each(check);
     }

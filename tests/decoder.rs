@@ -1,5 +1,5 @@
 //! Tests that the decoder gives the same scores whether it reads tokens one by one, in parts or all together, that
-//! these are the scores of the training step, and that a seed determines the generated text.
+//! these scores are also those of the training step, and that a seed determines the generated text.
 
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -37,7 +37,8 @@ fn model() -> Model {
     seeded(config, [3; 32]).unwrap()
 }
 
-/// Returns an adapter of four of the seven linears. Neither of its factors is zero.
+/// Returns an adapter for four of the seven linear layers of each decoder layer. All of its factors are nonzero
+/// matrices.
 fn adapter(model: &Model) -> LoraAdapter {
     let linears = vec![Linear::Query, Linear::Value, Linear::Gate, Linear::Down];
     let targets = Targets { rank: 5, linears };
@@ -58,7 +59,7 @@ fn cpu(threads: usize) -> Backend {
     Backend::Cpu { threads, kernels: if threads == 1 { scalar } else { fastest } }
 }
 
-/// Reads the text in parts of the given lengths and returns the scores after each part.
+/// Reads the test text in parts of the given lengths. Returns, after each part, the scores of all possible next tokens.
 fn read(backend: &Backend, parts: &[usize]) -> Vec<Vec<i32>> {
     let model = model();
     let adapter = adapter(&model);
@@ -80,7 +81,7 @@ fn scores_do_not_depend_on_how_tokens_are_split() {
     let mut end = 0;
     for (part, scores) in parts.iter().zip(read(&cpu(3), &parts)) {
         end += part;
-        assert_eq!(scores, one_by_one[end - 1], "after {end}");
+        assert_eq!(scores, one_by_one[end - 1], "after {end} tokens");
     }
 }
 

@@ -1,5 +1,5 @@
-//! Tests that the bits of a gradient depend only on the chunk, the adapter and the task key, and that extreme values
-//! saturate without an overflow.
+//! Tests that the bits of a gradient depend only on the inputs of the task (such as the chunk, the adapter and the task
+//! key), and that extreme values saturate without an integer overflow.
 
 use crate::cases::{self, Random, model, small, targets, text, trainer};
 use r3mes_wgpu::{
@@ -14,7 +14,8 @@ use r3mes_wgpu::{
 
 const KEY: [u8; 32] = [7; 32];
 
-/// Returns a config with groups of three heads, in which no size is a multiple of a block.
+/// Returns a model configuration in which three query heads share a key/value head, and no size is a multiple of the
+/// block size of a kernel.
 fn odd() -> ModelConfig {
     let sizes = ModelConfig { layers: 2, width: 36, heads: 6, kv_heads: 2, head_dim: 6, ffn_width: 50, ..small() };
     ModelConfig { vocab: 37, context: 33, ..sizes }
@@ -33,7 +34,8 @@ fn cosine(x: &[f64], y: &[f64]) -> f64 {
     dot(x, y) / (dot(x, x) * dot(y, y)).sqrt()
 }
 
-/// Checks that the number of sequences in a run, the number of threads and padding do not change the gradient.
+/// Checks that a gradient has the same bits for every number of sequences in a run and every number of threads, with
+/// and without padding.
 #[test]
 fn batch_size_and_threads_change_no_bit() {
     let (model, targets) = (model(odd(), 1), targets(5));
@@ -47,12 +49,12 @@ fn batch_size_and_threads_change_no_bit() {
         assert_eq!(one.supervised, tokens - 1);
         assert_eq!(reals(&one).iter().any(|&value| value != 0.0), tokens > 1);
         for (sequences, threads) in [(1, 2), (2, 1), (3, 2), (7, 1)] {
-            assert!(gradient(sequences, threads) == one, "{tokens} tokens, {sequences} at a time, {threads} threads");
+            assert!(gradient(sequences, threads) == one, "{tokens} tokens, {sequences} per run, {threads} threads");
         }
     }
 }
 
-/// Checks that gradient and loss do not depend on what the trainer computed before.
+/// Checks that a trainer which has already computed other gradients gives the same gradient and loss as a new trainer.
 #[test]
 fn a_trainer_has_no_state_between_chunks() {
     let (model, targets) = (model(odd(), 2), targets(4));
@@ -66,7 +68,8 @@ fn a_trainer_has_no_state_between_chunks() {
     assert!(used.gradient(&chunk, &KEY, 0) == fresh);
 }
 
-/// Checks that gradients with different keys or steps are rounded differently, but are close to each other.
+/// Checks that gradients of the same chunk with different task keys or steps are rounded differently, but are close to
+/// each other.
 #[test]
 fn keys_and_steps_change_the_rounding_only() {
     let (model, targets) = (model(small(), 3), targets(8));
@@ -84,7 +87,8 @@ fn keys_and_steps_change_the_rounding_only() {
     }
 }
 
-/// Checks that the sum of gradients does not depend on their order, and that all matrices have the job's exponent.
+/// Checks that adding several gradients gives the same sum in every order, and that all gradient matrices have the
+/// exponent `JOB_EXPONENT`.
 #[test]
 fn sums_of_gradients_do_not_depend_on_the_order() {
     let (model, targets) = (model(odd(), 4), targets(4));
@@ -107,7 +111,8 @@ fn sums_of_gradients_do_not_depend_on_the_order() {
     assert!(matrices().all(|exponents| exponents.eq(std::iter::repeat_n(JOB_EXPONENT, 28))));
 }
 
-/// Checks that removing the linears whose factor b is 0 from the adapter does not change the gradients of the others.
+/// Checks that linear layers whose LoRA factor `b` is 0 can be removed from the adapter without changing the loss or
+/// the gradients of the other linear layers.
 #[test]
 fn adapters_with_zero_b_can_be_removed() {
     let model = model(odd(), 5);
@@ -129,7 +134,8 @@ fn adapters_with_zero_b_can_be_removed() {
     assert!(full.matrices.iter().filter(|matrix| remains(&matrix.name)).eq(&less.matrices));
 }
 
-/// Checks that saturation is reported, without a panic, if an adapter's values are at the limits of their range.
+/// Checks that a step reports saturation, and does not panic, if the adapter's values or the exponent of the gradients
+/// are extreme.
 #[test]
 fn saturation_is_reported() {
     let model = model(small(), 6);
@@ -144,7 +150,7 @@ fn saturation_is_reported() {
     let one = trainer(&model, &targets, &adapter, 1, 1).gradient(&chunk, &KEY, 0);
     assert!(one.saturated);
     assert!(trainer(&model, &targets, &adapter, 2, 2).gradient(&chunk, &KEY, 0).saturated);
-    // a gradient that exceeds i64 at its job's exponent saturates too
+    // a gradient also saturates if it exceeds the range of i64 with the given exponent
     let adapter = cases::adapter(&model.config, &targets, [1.7, 0.3], 6);
     let mut trainer = trainer(&model, &targets, &adapter, 2, 1);
     trainer.load(&adapter, -100);
@@ -154,8 +160,8 @@ fn saturation_is_reported() {
     assert!(!trainer.gradient(&chunk, &KEY, 0).saturated);
 }
 
-/// Runs steps with sizes and values at the limits of every range. No integer overflows, which the test profile would
-/// turn into a panic; saturation only sets the flag.
+/// Runs steps with sizes and values at the limits of their ranges, and checks that no integer overflows. An overflow
+/// would panic in the test profile; values that are too large may only set the saturation flag.
 #[test]
 fn extreme_values_do_not_overflow() {
     let config =
@@ -164,7 +170,7 @@ fn extreme_values_do_not_overflow() {
         let targets = targets(rank);
         let adapter = cases::adapter(&model.config, &targets, reach, 9);
         let one = trainer(&model.check().unwrap(), &targets, &adapter, 2, 1).gradient(chunk, &KEY, 0);
-        println!("{name}: loss {:.4} saturated {}", one.mean_loss(), one.saturated);
+        println!("{name}: loss {:.4} nats per token, saturated: {}", one.mean_loss(), one.saturated);
         one
     };
     let usual = [1.7, 0.3];
@@ -239,7 +245,8 @@ fn extreme_values_do_not_overflow() {
     }
 }
 
-/// Checks random combinations of extreme values: no integer overflows, and two runs give the same bits.
+/// Checks random combinations of extreme values: no integer may overflow, and the batch size must not change the bits
+/// of the gradient.
 #[test]
 fn random_extreme_values_do_not_overflow() {
     let mut random = Random(11);
@@ -260,7 +267,7 @@ fn random_extreme_values_do_not_overflow() {
             norm_epsilon: 10f64.powi(at(-12, 0) as i32),
             ..small()
         };
-        // an exponent is moved one time in twenty, and mostly downwards, because large values saturate
+        // shifts the exponent one time in twenty, mostly downward, because large values saturate
         let far = |at: &mut dyn FnMut(i64, i64) -> i64| if at(0, 19) == 0 { at(-90, 30) as i32 } else { 0 };
         let mut model = model(config, at(1, 9) as u64);
         for layer in &mut model.layers {
@@ -284,7 +291,7 @@ fn random_extreme_values_do_not_overflow() {
         assert!(one.saturated == other.saturated && (one.saturated || one == other), "{:?}", model.config);
         saturated += usize::from(one.saturated);
     }
-    println!("{saturated} of {DRAWS} saturated");
+    println!("{saturated} of {DRAWS} random steps saturated");
     assert!((DRAWS / 10..DRAWS * 9 / 10).contains(&saturated));
 }
 

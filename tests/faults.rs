@@ -1,5 +1,6 @@
-//! Tests that a backend with a fault is detected and the faulty dispatch is named: by a trace, by bisection over
-//! prefixes, and by an audit. The planted fault changes one word of one kernel's output.
+//! Tests that a faulty backend is detected and that its faulty dispatch is named, in three ways: by comparing traces,
+//! by a bisection over the number of dispatches, and by an audit. The fault is planted: one kernel computes one word of
+//! its output wrongly.
 
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -24,7 +25,8 @@ use r3mes_wgpu::{
 };
 use std::{ops::Range, sync::Arc};
 
-/// Returns correct implementations, except that one kernel computes its last word wrongly.
+/// Returns the fastest implementation of a kernel. The implementation of `lora_gradient_b` is faulty: it adds 1 to the
+/// last word of its output.
 fn faulty(kernel: &Kernel) -> Option<CpuKernel> {
     fn last_word_wrong(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
         let saturated = (lora_gradient_b::KERNEL.reference)(params, units, reads, writes);
@@ -64,8 +66,8 @@ fn a_trace_identifies_the_first_dispatch_that_differs() {
 fn a_run_split_over_two_backends_gives_the_same_bits() {
     let dispatches = block_on(step_trace(&cpu(fastest), 3)).unwrap().len();
     for prefix in (0..dispatches).step_by(5).chain([dispatches, usize::MAX]) {
-        // Each run has one sequence, so that accumulated buffers are copied from one backend to the other and back in
-        // every run.
+        // Each run has one sequence, so that in every run the accumulated buffers are copied from one backend to the
+        // other and back.
         assert_eq!(block_on(step_digest(&split(fastest, scalar, prefix), 1)).unwrap(), GOLDEN.step, "prefix {prefix}");
     }
 }

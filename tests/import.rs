@@ -1,6 +1,6 @@
-//! Tests that models of other programs give the logits of `transformers`, are written and read back unchanged, and are
-//! refused with the name of what is unsupported or damaged. `tests/data/bitnet/make.py` describes and generates the
-//! models.
+//! Tests that models which other programs wrote give logits close to those of `transformers`, and that they are written
+//! and read back unchanged. An unsupported or damaged model must be refused with an error that names the cause.
+//! `tests/data/bitnet/make.py` describes and generates the models.
 
 use pollster::block_on;
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn data(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/bitnet").join(name)
 }
 
-/// Returns the `config.json` and the safetensors files of a folder, in the order of their names.
+/// Returns the `config.json` of a folder, and its safetensors files in the order of their names.
 fn folder(name: &str) -> (Vec<u8>, Vec<Vec<u8>>) {
     let mut pieces: Vec<_> = fs::read_dir(data(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
     pieces.retain(|path| {
@@ -50,7 +50,7 @@ fn read_gguf(bytes: &[u8]) -> Result<Model, Error> {
     file::read_gguf(bytes, &mut |_, _| ())
 }
 
-/// Reads the ids `[tokens]` and logits `[tokens, vocab]` that transformers computed.
+/// Reads the token IDs `[tokens]`, and the logits `[tokens, vocab]` that `transformers` computed for them.
 fn reference(path: PathBuf) -> (Vec<u32>, Vec<f64>) {
     let bytes = fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -59,7 +59,7 @@ fn reference(path: PathBuf) -> (Vec<u32>, Vec<f64>) {
     (words("ids").into_iter().map(u32::from_le_bytes).collect(), logits)
 }
 
-/// Computes the logits `[tokens, vocab]` of a model with the integer implementation, in nats.
+/// Computes the logits `[tokens, vocab]` of a model with the integer implementation. The result is in nats.
 fn logits(mut model: Model, ids: &[u32]) -> Vec<f64> {
     model.config.context = ids.len();
     let step = RecordedStep::new(&model, &Targets { rank: 4, linears: Vec::new() }, 1);
@@ -84,13 +84,13 @@ fn assert_close(name: &str, model: Model, (ids, expected): (Vec<u32>, Vec<f64>))
     let least = pairs.clone().map(|(a, b)| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()).fold(1.0, f64::min);
     let same = pairs.filter(|(a, b)| top(a) == top(b)).count();
     println!(
-        "{name}: cosine {cosine:.6}, of the worst token {least:.6}, ratio of norms {ratio:.5}, same top-1 for {same} of {}",
+        "{name}: cosine {cosine:.6}, worst token {least:.6}, norm ratio {ratio:.5}, same top-1: {same} of {} tokens",
         ids.len()
     );
     assert!(cosine >= 0.9995, "{name}: cosine {cosine}");
-    // a cosine does not depend on the norm
+    // the cosine does not depend on the norm, so the norm is checked separately
     assert!((ratio - 1.0).abs() < 0.005, "{name}: ratio of norms {ratio}");
-    assert!(same * 10 >= ids.len() * 9, "{name}: same top-1 for {same} of {}", ids.len());
+    assert!(same * 10 >= ids.len() * 9, "{name}: same top-1 for {same} of {} tokens", ids.len());
 }
 
 #[test]
@@ -117,13 +117,13 @@ fn imported_models_are_written_and_read_back_unchanged() {
     assert!(file::read(&config, &tensors).unwrap() == model);
 }
 
-/// Returns the error of reading a folder with one text in its config replaced.
+/// Replaces the text `from` in the config of a folder by `to`, and returns the error with which the model is refused.
 fn refused(name: &str, from: &str, to: &str) -> String {
     let (config, pieces) = folder(name);
     let text = String::from_utf8(config).unwrap();
     assert!(text.contains(from), "{from}");
     match read(text.replace(from, to).as_bytes(), &pieces) {
-        Ok(_) => panic!("{name} with {to} was read"),
+        Ok(_) => panic!("{name} with {to} was not refused"),
         Err(error) => error.to_string(),
     }
 }
@@ -156,7 +156,7 @@ fn errors_name_the_unsupported_feature() {
     assert!(read(&config, &twice).unwrap_err().to_string().contains("twice"));
 }
 
-/// Returns the bytes with one text replaced by another of the same length.
+/// Returns the bytes with the first occurrence of `from` replaced by `to`, which has the same length.
 fn changed(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
     [&bytes[..at], to, &bytes[at + from.len()..]].concat()
@@ -165,7 +165,7 @@ fn changed(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 #[test]
 fn errors_name_the_unsupported_feature_of_a_gguf() {
     let bytes = gguf();
-    // after a tensor's name are the number of axes, two axes of 8 bytes, and the type
+    // a tensor's name is followed by the number of axes (4 bytes), the sizes of two axes (8 bytes each), and the type
     let kind = |name: &str, number: u32| {
         let mut bytes = bytes.clone();
         let at = bytes.windows(name.len()).position(|window| window == name.as_bytes()).unwrap() + name.len() + 20;
@@ -180,7 +180,7 @@ fn errors_name_the_unsupported_feature_of_a_gguf() {
         (kind("token_embd.weight", 14), "Q6_K"),
         (kind("blk.0.attn_q.weight", 12), "Q4_K"),
         (kind("blk.0.attn_q.weight", 1), "i2_s, TQ1_0 or TQ2_0"),
-        // i2_s bytes read as TQ2_0 blocks: their scales are invalid or differ
+        // data in the format i2_s, read as TQ2_0: the scales of the blocks are invalid or differ
         (kind("blk.0.ffn_down.weight", 35), "blk.0.ffn_down.weight"),
         (bytes[..bytes.len() - 40].to_vec(), "ends"),
     ] {
@@ -189,8 +189,8 @@ fn errors_name_the_unsupported_feature_of_a_gguf() {
     }
 }
 
-/// Returns the bytes with some of them changed, mostly in the first `header` bytes, and the end removed if `cut` is
-/// given.
+/// Returns damaged bytes: each of `changes` overwrites one byte, mostly among the first `header` bytes, and `cut`
+/// removes the end.
 fn damage(bytes: &[u8], changes: &[(usize, u8)], cut: Option<usize>, header: usize) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for (number, (at, value)) in changes.iter().enumerate() {
@@ -240,13 +240,13 @@ proptest! {
 
 #[test]
 fn stated_sizes_in_a_gguf_allocate_nothing() {
-    // overwrites eight bytes at every fourth offset of the header, so that counts, lengths and shapes become huge
+    // overwrite eight bytes at every fourth offset of the header, so that counts, lengths and shapes become huge
     let bytes = gguf();
     for at in (8..3000).step_by(4) {
         for claim in [u64::MAX / 2, 1 << 32, u64::MAX] {
             let mut bytes = bytes.clone();
             bytes[at..at + 8].copy_from_slice(&claim.to_le_bytes());
-            // it is read or refused without delay
+            // the file must be read or refused without delay
             let _ = read_gguf(&bytes);
         }
     }

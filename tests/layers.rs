@@ -1,14 +1,15 @@
-//! Tests the layering of docs/ARCHITECTURE.md: a module imports only from itself and from modules of lower layers.
+//! Tests that the modules have the layers that docs/ARCHITECTURE.md lists: a module may import only from itself and
+//! from modules of lower layers.
 //!
-//! Unit tests are exempt: they may use what is above the code that they test.
+//! Unit tests are exempt: they may also import from layers above that of the code that they test.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// Returns the modules of each layer, lowest layer first, as the table under a heading of docs/ARCHITECTURE.md lists
-/// them.
+/// Returns the names of the modules in each layer, lowest layer first. They are listed in a table of
+/// docs/ARCHITECTURE.md under the given heading.
 fn layers(heading: &str) -> Vec<Vec<String>> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ARCHITECTURE.md")).unwrap();
     let (_, section) = text.split_once(&format!("## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
@@ -31,7 +32,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns the module of a file, given the file's path below the folder of a crate's sources.
+/// Returns the module that a source file contains, as the names on its path from the crate's root. The file's path is
+/// relative to the folder of the crate's sources.
 fn module(path: &Path) -> Vec<String> {
     let mut names: Vec<String> = path.with_extension("").iter().map(|name| name.to_str().unwrap().to_owned()).collect();
     if ["mod", "lib", "main"].contains(&names.last().unwrap().as_str()) {
@@ -40,15 +42,15 @@ fn module(path: &Path) -> Vec<String> {
     names
 }
 
-/// Returns every path in a source text that starts at `crate` or `super`, from the crate's root, for a text in the
-/// given module. Lists in braces yield one path for each item. Comments are ignored.
+/// Returns every path that starts with `crate` or `super` in the source text of `module`. The returned paths begin at
+/// the crate's root. A list in braces yields one path for each item. Comments are ignored.
 fn imports(text: &str, module: &[String]) -> Vec<Vec<String>> {
     let code: String =
         text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
     let mut found = Vec::new();
     let starts = code.match_indices("crate::").chain(code.match_indices("super::"));
     for (at, root) in starts {
-        // skips a second `super`, and longer words that end in `crate` or `super`
+        // skip a second `super` in the same path, and longer words that end in `crate` or `super`
         if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') {
             continue;
         }
@@ -63,7 +65,8 @@ fn imports(text: &str, module: &[String]) -> Vec<Vec<String>> {
     found
 }
 
-/// Reads one tree of a `use`, or a path, adds its paths to `found`, and returns the text after it.
+/// Parses a path or a `use` tree at the start of `text`. Adds the paths in it, each prefixed with `base`, to `found`,
+/// and returns the text after it.
 fn tree<'a>(mut text: &'a str, base: &[String], found: &mut Vec<Vec<String>>) -> &'a str {
     let mut path = base.to_vec();
     loop {
@@ -97,8 +100,8 @@ fn tree<'a>(mut text: &'a str, base: &[String], found: &mut Vec<Vec<String>>) ->
     }
 }
 
-/// Returns the index of the layer and the name of the listed module that a path is in, or `None` if no listed module
-/// contains it.
+/// Finds the module in `layers` that contains the item with the given path. Returns the index of the module's layer and
+/// the module's name, or `None` if no listed module contains the item.
 fn layer<'a>(layers: &'a [Vec<String>], path: &[String]) -> Option<(usize, &'a str)> {
     let path = path.join("::");
     let within = |name: &str| path == name || path.starts_with(&format!("{name}::"));
@@ -106,8 +109,8 @@ fn layer<'a>(layers: &'a [Vec<String>], path: &[String]) -> Option<(usize, &'a s
     all.filter(|(_, name)| within(name)).max_by_key(|(_, name)| name.len())
 }
 
-/// Checks every file of a crate against the table under `heading`. Finding no more than `least` imports is an error,
-/// because imports were then overlooked.
+/// Checks the imports of every source file in `folder` against the table of layers under `heading`. Fails if it finds
+/// no more than `least` imports, because it has then overlooked some.
 fn check(heading: &str, folder: &str, least: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let layers = layers(heading);
@@ -128,7 +131,7 @@ fn check(heading: &str, folder: &str, least: usize) {
             continue;
         };
         for import in imports(code, &module) {
-            // an item of the crate's root is in no module
+            // an item in the crate's root belongs to no module
             let Some(other) = layer(&layers, &import) else { continue };
             seen += 1;
             if other.1 != own.1 && other.0 >= own.0 {

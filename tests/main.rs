@@ -1,7 +1,7 @@
-//! Integration tests of the library, in one binary so that linking happens once. The tests in `gpu` have a harness of
-//! their own.
+//! Integration tests of the library. They are in a single binary, so that they are linked only once. Only the tests in
+//! `gpu` have a binary and a harness of their own.
 
-// a small model, an adapter and a text, shared by the tests below and those of `tests/reference`
+// inputs for the tests below and those of `tests/reference`: a small model, an adapter and a text
 mod cases;
 
 // tests of the sources: layering, page files, shaders
@@ -22,9 +22,9 @@ mod faults;
 mod optimizer;
 mod shards;
 
-// tests of files of other programs
+// tests of model and adapter files that other programs wrote
 mod import;
 mod peft;
 
-// tests of how GPUs are classified by what their drivers report
+// tests of how GPUs are classified by the descriptions that their drivers report
 mod architecture;

@@ -1,5 +1,6 @@
-//! Tests that the optimizer is close to the papers' formulas, reproduces golden digests, continues with the same bits
-//! from an encoded state, and refuses mismatched arguments and altered states.
+//! Tests that the optimizer is close to the formulas in the papers on AdamW and Lion, that it reproduces golden
+//! digests, that it continues with the same bits after its state has been encoded and decoded, and that it refuses
+//! mismatched arguments and altered states.
 
 use r3mes_wgpu::{
     error::Error,
@@ -19,8 +20,8 @@ fn adapter() -> LoraAdapter {
     LoraAdapter::seeded(4, 8, &shapes, [7; 32]).unwrap()
 }
 
-/// Returns the gradients of a noisy quadratic: `TOKENS · (3·master − target + noise)`. Their sign changes during the
-/// run.
+/// Returns the gradients of a noisy quadratic loss at the parameters `master` of the adapter: `TOKENS · (3·master −
+/// target + noise)`. The gradients change their sign in the course of the test.
 fn gradients(adapter: &LoraAdapter, step: u32) -> Vec<GradientMatrix> {
     let matrices = adapter.matrices.iter().enumerate();
     let gradient = |(index, matrix): (usize, &LoraMatrix)| {
@@ -64,8 +65,8 @@ fn all_settings() -> [Settings; 4] {
     ]
 }
 
-/// Checks digests that a Python script with the same formulas computed too. Changing any of them requires a new
-/// arithmetic version.
+/// Checks that the parameters and the state after fifty steps have the golden digests. A Python script with the same
+/// formulas computed the same digests. A change of any golden digest requires a new arithmetic version.
 #[test]
 fn fifty_steps_have_golden_digests() {
     let digests = all_settings().map(|settings| {
@@ -84,8 +85,8 @@ const GOLDEN: [&str; 4] = [
     "284af355d6791e4ee68a99e670f7aeaed2a3897f6ee90ebb219394ddb1414879",
 ];
 
-/// A naive optimizer of one vector of f64 parameters. It follows the papers' formulas literally: with powers of the
-/// betas, and without fixed-point numbers.
+/// A naive optimizer for one vector of f64 parameters. It follows the formulas in the papers literally: it computes
+/// powers of the betas and uses no fixed-point numbers.
 struct Naive {
     settings: Settings,
     parameters: Vec<f64>,
@@ -152,8 +153,8 @@ fn steps_are_close_to_the_formulas() {
         let start = real(self::adapter().matrices.iter().flat_map(|matrix| matrix.values.clone()));
         let moved = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         let found = masters(&adapter);
-        // this allows for fifty roundings by up to 2^-29 and for moments of 24 bits; the parameters move by more than
-        // 0.01
+        // the tolerance covers fifty roundings by up to 2^-29 each and moments of 24 bits; in comparison, the
+        // parameters move by more than 0.01
         assert!(moved(&found, &naive.parameters) < 3e-7, "{settings:?} {}", moved(&found, &naive.parameters));
         assert!(moved(&found, &start) > 0.01, "{settings:?}");
     }
@@ -232,7 +233,7 @@ fn a_zero_gradient_applies_weight_decay_only() {
             let decayed = |value: &i32| (f64::from(*value) * 0.75).round_ties_even() as i32;
             assert_eq!(after.values, before.values.iter().map(decayed).collect::<Vec<_>>());
         }
-        // decoding would refuse moments that are not finite
+        // a state with moments that are not finite could not be decoded
         assert_eq!(Optimizer::from_bytes(&optimizer.to_bytes()).unwrap(), optimizer);
     }
 }

@@ -1,5 +1,5 @@
-//! Tests that Trunk copies all of the page's files, that their imports exist, and that none needs a looser content
-//! security policy than the node's.
+//! Tests that the build tool Trunk copies all files of the page, that every imported file exists, and that no file
+//! contains inline scripts or styles, which the node's Content Security Policy forbids.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -47,7 +47,7 @@ fn files_have_no_inline_scripts_or_styles() {
         for inline in
             [" style=\"", "<style", "<script>", " onclick=\"", " onload=\"", "javascript:", "eval(", "new Function("]
         {
-            assert!(!text.contains(inline), "{file} has {inline}");
+            assert!(!text.contains(inline), "{file} contains the inline code {inline:?}");
         }
     }
 }

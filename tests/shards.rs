@@ -1,4 +1,5 @@
-//! Tests that splitting the vocabulary into shards keeps buffers within a limit and does not change any result.
+//! Tests that dividing the vocabulary into shards keeps each buffer within the size limit, and changes no bit of the
+//! gradient.
 
 use crate::cases::{adapter, model, small, targets, text};
 use pollster::block_on;
@@ -25,12 +26,12 @@ fn shards_change_no_bit() {
         };
         let whole = gradient(RecordedStep::new(&model, &targets, 1));
         assert!(whole.loss > 0 && !whole.saturated);
-        // an embedding row of 64 features takes 64 bytes; the logits of one vocabulary token for 32 tokens take 128
-        // bytes
+        // an embedding row of 64 features takes 64 bytes; the logits of one vocabulary entry for 32 tokens of text take
+        // 128 bytes
         for (binding_bytes, shards) in [(1 << 14, 1), (6000, 3), (2048, 8), (1, 32)] {
             let step = RecordedStep::sharded(&model, &targets, 1, binding_bytes);
             let embeds = step.recording.dispatches().iter().filter(|dispatch| dispatch.kernel.name == "embed");
-            assert_eq!(embeds.count(), shards, "{binding_bytes}");
+            assert_eq!(embeds.count(), shards, "limit of {binding_bytes} bytes");
             for buffer in step.recording.buffers() {
                 let of_the_vocabulary = ["embedding", "head.z"].contains(&buffer.name.as_str());
                 assert!(!of_the_vocabulary || shards == 32 || 4 * buffer.words <= binding_bytes, "{}", buffer.name);
@@ -42,7 +43,7 @@ fn shards_change_no_bit() {
 
 #[test]
 fn a_step_of_2048_tokens_at_the_full_vocabulary_fits_the_default_limits() {
-    // the width and the vocabulary of 2B4T, with one layer
+    // the width and the vocabulary of BitNet b1.58 2B4T, with one layer
     let config =
         r3mes_wgpu::model::config::ModelConfig { layers: 1, ..r3mes_wgpu::model::config::ModelConfig::BITNET_2B4T };
     let mut model = r3mes_wgpu::model::generator::seeded(
@@ -55,7 +56,7 @@ fn a_step_of_2048_tokens_at_the_full_vocabulary_fits_the_default_limits() {
     model.embedding.row_scales = vec![1; 128_256].into();
     let step = RecordedStep::new(&model.check().unwrap(), &targets(8), 1);
     let largest = step.recording.plan().slot_words.into_iter().max().unwrap();
-    assert!(4 * largest <= 128 << 20, "{largest}");
+    assert!(4 * largest <= 128 << 20, "largest buffer: {largest} words");
     let embedding = step.recording.buffers().iter().filter(|buffer| buffer.name == "embedding");
     let words: usize = embedding.clone().map(|buffer| buffer.words).sum();
     assert!(embedding.clone().all(|buffer| matches!(buffer.content, BufferContent::Constant(_))));

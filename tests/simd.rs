@@ -1,5 +1,5 @@
-//! Tests that the SIMD implementations equal the reference kernels: every level of this processor, both products, every
-//! word of the output.
+//! Tests that the SIMD implementations of the two ternary matrix products, forward and backward, return exactly the
+//! words that the reference kernels return, at every SIMD level that this processor supports.
 
 use r3mes_wgpu::{
     compute::cpu::simd::{Level, implementation},
@@ -12,7 +12,8 @@ use r3mes_wgpu::{
 };
 use std::ops::Range;
 
-/// A source of random 32-bit words. The seed comes from the environment variable `SIMD_SEED`, or is new.
+/// A source of random 32-bit words. The environment variable `SIMD_SEED` sets the seed; without it, the seed comes from
+/// the clock.
 struct Random {
     seed: u32,
     at: u32,
@@ -33,8 +34,7 @@ impl Random {
     }
 }
 
-/// A dispatch of a product. `planes` is 0 for the forward product; for the backward product it is 1 if `dy` is int8,
-/// and 2 if it is int16.
+/// A test case for a ternary matrix product: the kernel, its parameters and its three input buffers.
 struct Case {
     kernel: &'static Kernel,
     params: Vec<u32>,
@@ -42,6 +42,8 @@ struct Case {
     words_per_token: usize,
 }
 
+/// The shape of a ternary matrix product. `planes` is 0 for the forward product. For the backward product, it is the
+/// number of int8 planes that store the gradient `dy`: 1 for 8-bit values, 2 for 16-bit values.
 #[derive(Clone, Copy, Debug)]
 struct Size {
     planes: usize,
@@ -52,7 +54,8 @@ struct Size {
 }
 
 impl Case {
-    /// Returns a case. `value(element)` must be within ±127, or within ±2^14 if `planes` is 2.
+    /// Creates a test case. `trit()` returns the next weight, and `value(i)` the element at position `i` of each input
+    /// row. A value must fit in an i8, or be within ±2^14 if `size.planes` is 2.
     fn new(size: Size, mut trit: impl FnMut() -> i8, mut value: impl FnMut(usize) -> i32) -> Self {
         let Size { planes, tokens, in_features, out_features, slots } = size;
         let trits: Vec<i8> = (0..in_features * out_features).map(|_| trit()).collect();
@@ -99,7 +102,8 @@ impl Case {
         Self { kernel, params, reads: [rows, infos, weights.to_vec()], words_per_token }
     }
 
-    /// Returns the output for some tokens, computed at a level, or by the reference kernel if `level` is `None`.
+    /// Returns the output rows of the given tokens. They are computed at the SIMD level `level`, or by the reference
+    /// kernel if `level` is `None`.
     fn run(&self, level: Option<Level>, tokens: Range<usize>) -> Vec<u32> {
         let kernel = level.map_or(self.kernel.reference, |level| implementation(level, self.kernel.name).unwrap());
         let mut out: Vec<u32> = (0..(tokens.len() * self.words_per_token) as u32).map(|at| !at).collect();
@@ -147,7 +151,8 @@ fn random_products_equal_the_reference_kernels() {
     }
 }
 
-/// Uses the largest possible partial sums: at levels that sum in i16, a lane reaches −32,768 at the 64th step.
+/// Checks products with the largest possible partial sums against the formula `length · value · weight`. At SIMD levels
+/// that add in i16, a lane reaches −32,768 at the 64th step.
 #[test]
 fn extreme_products_equal_the_formula() {
     for contracted in [4096, 4128, 2048, 260] {

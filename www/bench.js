@@ -1,6 +1,7 @@
-// The benchmark page: how fast this browser computes the products of training and a whole training step.
+// The benchmark page: measures how fast this browser computes the matrix products of training, and a whole training
+// step.
 //
-// A script that opens the page can import this module and run its own measurements between calls of `round`.
+// A script that opens the page can import this module and take measurements of its own between two calls of `round`.
 
 import { element, find, tableRow } from "./dom.js";
 import { Engine } from "./engine.js";
@@ -9,24 +10,24 @@ import { errorMessage } from "./format.js";
 /** @import { BenchEvent, BenchOptions } from "./r3mes_www.js" */
 
 /**
- * A product or a step, with its measured times: `samples` has one in milliseconds for each round.
+ * A matrix product or a training step, with the time that it took in each round (`samples`, in milliseconds).
  * @typedef {Omit<Extract<BenchEvent, { event: "subject" }>, "event"> & { samples: number[] }} Subject
  */
 
 /**
- * What has been measured so far, on which device, and by which lowerings.
+ * The results so far: the options of the benchmark, the GPU, the lowerings that it uses, and the measured times.
  *
  * @typedef {object} Results
  * @property {string} userAgent
- * @property {number} tokens
- * @property {number} features
- * @property {BenchOptions["step"]} step
- * @property {{ name: string, software: boolean } | null} device the GPU
+ * @property {number} tokens the number of input rows of each matrix product, one row for each token
+ * @property {number} features the number of input features and of output features of each matrix product
+ * @property {BenchOptions["step"]} step the size of the model whose training step is timed
+ * @property {{ name: string, software: boolean } | null} device the GPU, or null if the browser offers none
  * @property {{ kernel: string, lowering: string, lowerings: string[] }[]} lowerings the lowering chosen for each kernel
  * @property {Subject[]} subjects
  */
 
-const PRODUCT_HEADS = ["Product", "Implementation", "Fastest", "Median", "GOP/s"];
+const PRODUCT_HEADS = ["Product", "Implementation", "Fastest", "Median", "GOP/s, fastest"];
 
 const form = find(document, "#shape", HTMLFormElement);
 const startButton = find(form, "button[type=submit]", HTMLButtonElement);
@@ -39,9 +40,9 @@ const engine = new Engine();
 let results;
 
 /**
- * Prepares everything that is timed and checks its results.
+ * Prepares the matrix products and training steps that are timed, and checks their results.
  * @param {BenchOptions} options
- * @returns {Promise<Results>} the subjects, still without samples
+ * @returns {Promise<Results>} the products and steps, still without measured times
  */
 export async function prepare(options) {
   /** @type {Results} */
@@ -55,8 +56,8 @@ export async function prepare(options) {
 }
 
 /**
- * Measures every product and step once more.
- * @returns {Promise<Results>} with one more sample for each
+ * Times every matrix product and training step once more.
+ * @returns {Promise<Results>} all results so far, with one more time for each product and step
  */
 export async function round() {
   if (!results) throw new Error("call prepare() before round()");
@@ -66,7 +67,7 @@ export async function round() {
 }
 
 /**
- * Adds what an event of the engine reports to the results.
+ * Adds to `results` what an event of the engine reports, or shows the event's message.
  * @param {Results} results
  * @param {BenchEvent} event
  */
@@ -122,25 +123,25 @@ copyButton.addEventListener("click", async () => {
 const numberField = (name) => find(form, `[name=${name}]`, HTMLInputElement).valueAsNumber;
 
 /**
- * Shows the products of each backend, then the steps.
+ * Shows the results in tables: the matrix products of each backend, then the training steps.
  * @param {Results} results
  */
 function show({ device, tokens, features, subjects }) {
   resultsSection.replaceChildren();
-  const shape = `${tokens} tokens × ${features} × ${features} features`;
+  const shape = `${tokens} tokens, ${features} input features, ${features} output features`;
   const products = subjects.filter(({ operations }) => operations);
   const [onGpu, onCpu] = ["gpu", "cpu"].map((name) => products.filter(({ backend }) => backend === name));
   if (onGpu?.length) {
     const base = onGpu.find(({ what }) => what.startsWith("f32"));
     const rows = onGpu.map((product) => productRow(product, base));
-    showTable(`WebGPU: ${device?.name}`, shape, [...PRODUCT_HEADS, "× f32"], rows);
+    showTable(`WebGPU: ${device?.name}`, shape, [...PRODUCT_HEADS, "Speedup over f32"], rows);
   }
   if (onCpu?.length) {
     const rows = onCpu.map((product) => {
       const base = onCpu.find(({ what, by }) => what === product.what && by === "scalar");
       return productRow(product, base);
     });
-    showTable("CPU through WebAssembly", shape, [...PRODUCT_HEADS, "× scalar"], rows);
+    showTable("CPU through WebAssembly", shape, [...PRODUCT_HEADS, "Speedup over scalar"], rows);
   }
   const steps = subjects.filter(({ what }) => what === "whole step");
   if (steps.length === 0) return;
@@ -149,9 +150,9 @@ function show({ device, tokens, features, subjects }) {
 }
 
 /**
- * Returns the table row of a product.
+ * Returns the table row of a matrix product.
  * @param {Subject} product
- * @param {Subject | undefined} base the product whose speed the row is compared with
+ * @param {Subject | undefined} base the product relative to which the speedup is computed
  */
 function productRow(product, base) {
   const { what, by, operations = 0 } = product;
@@ -168,7 +169,7 @@ function stepRow(step) {
 }
 
 /**
- * Appends a table with a heading and a description to the results.
+ * Appends a table, with a heading and a description above it, to the results on the page.
  * @param {string} title
  * @param {string} description
  * @param {string[]} heads the headings of the columns

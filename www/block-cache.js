@@ -1,15 +1,17 @@
-// The block cache: the model and IPFS blocks, each in a file of the browser's origin private file system.
+// The block cache: stores the model's files, IPFS blocks, and a computed gradient until it is accepted. Each is a file
+// in the browser's origin private file system.
 //
 // The engine checks the hash of everything that it reads from the cache.
 
 /** @import { BlockCache } from "./r3mes_www.js" */
 
 const FOLDER = "blocks";
-/** Largest size of the cache in bytes. */
+/** The maximum size of the cache in bytes. When the cache exceeds it, the oldest files are removed. */
 const MAX_BYTES = 512e6;
 
 /**
- * Opens the cache. If the browser has no origin private file system, or denies access to it, the cache stays empty.
+ * Opens the cache. If the browser has no origin private file system, or denies access to it, the cache stays empty and
+ * nothing is stored.
  * @returns {Promise<BlockCache>}
  */
 export async function openBlockCache() {
@@ -49,7 +51,8 @@ export async function clearCache() {
 }
 
 /**
- * Returns the names of the files to remove, oldest first, so that at most `maxBytes` remain.
+ * Returns the names of the files to remove so that the remaining files have at most `maxBytes` bytes in total. The
+ * oldest files are removed first.
  * @param {{ name: string, size: number, lastModified: number }[]} files
  * @param {number} maxBytes
  */
@@ -64,7 +67,7 @@ export function filesToEvict(files, maxBytes) {
   return evicted;
 }
 
-/** Returns the folder of the cache, or `undefined` if the browser does not provide one. */
+/** Returns the folder that contains the cache, or `undefined` if the browser provides no file system. */
 async function openFolder() {
   try {
     const root = await navigator.storage?.getDirectory();
@@ -75,7 +78,7 @@ async function openFolder() {
 }
 
 /**
- * Returns the files of a folder.
+ * Returns the files in a folder, with their sizes and times; skips subfolders.
  * @param {FileSystemDirectoryHandle} folder
  */
 async function listFiles(folder) {
@@ -90,7 +93,7 @@ async function listFiles(folder) {
 const totalSize = (files) => files.reduce((sum, { size }) => sum + size, 0);
 
 /**
- * Removes the oldest files until at most half of `MAX_BYTES` remains; returns the remaining size in bytes.
+ * Removes the oldest files until the cache has at most half of its maximum size. Returns the remaining size in bytes.
  * @param {FileSystemDirectoryHandle} folder
  */
 async function evictOldFiles(folder) {

@@ -1,15 +1,13 @@
-// The Cosmos API of a node, as far as the page uses it: accounts, grants, and transactions.
+// A client for the part of a node's Cosmos API that the page uses: accounts, grants, and transactions.
 
-/** SLIP-44 coin type in the key path m/44'/118'/0'/0/0, which Keplr and Leap use for Cosmos accounts. */
+/** The SLIP-44 coin type of Cosmos accounts. Keplr and Leap derive the key of an account at m/44'/118'/0'/0/0. */
 const COIN_TYPE = 118;
 const DECIMALS = 6;
-/** Gas limit of a transaction, from which the gas price for the wallet is derived. */
+/** The gas limit of a transaction. The gas price that wallets are told is the smallest fee divided by this limit. */
 const GAS = 200_000;
-/**
- * Milliseconds between two requests for a transaction's result, and the number of requests before `broadcast` gives up:
- * about a minute in all.
- */
+/** The time between two requests for the result of a transaction, in milliseconds. */
 const POLL_MS = 250;
+/** The number of requests for a result after which `broadcast` gives up, about a minute after the first one. */
 const MAX_POLLS = 240;
 
 /** @typedef {{ spend_limit: { amount: string }[], expiration: string }} BasicAllowance */
@@ -19,13 +17,13 @@ const MAX_POLLS = 240;
  * What an account has granted to a session key.
  *
  * @typedef {object} Grants
- * @property {string[]} messages type URLs of the messages that the key may send for the account
- * @property {number | undefined} capLeft fees in micro-units that the key may still spend; `undefined` without an
- *   allowance
- * @property {number} expires when the first grant expires, in seconds since 1970
+ * @property {string[]} messages the type URLs of the messages that the key may send in the name of the account
+ * @property {number | undefined} capLeft the amount in micro-units that the key may still spend on fees, or `undefined`
+ *   if the account has granted no fee allowance
+ * @property {number} expires the time at which the first of the grants expires, in seconds since 1970
  */
 
-/** The Cosmos API of a node. */
+/** A client for the Cosmos API of one node. */
 export class Chain {
   #node;
 
@@ -54,7 +52,8 @@ export class Chain {
   }
 
   /**
-   * Returns the number that the next session statement between two accounts must have.
+   * Returns the number that the granter's next signed statement about the grantee must contain: how many times the
+   * granter has opened or revoked a session of the grantee so far.
    * @param {string} granter
    * @param {string} grantee
    */
@@ -66,7 +65,7 @@ export class Chain {
   }
 
   /**
-   * Returns what an account has granted to a session key, or `undefined` if nothing.
+   * Returns what an account has granted to a session key, or `undefined` if it has granted nothing.
    * @param {string} granter
    * @param {string} grantee
    * @returns {Promise<Grants | undefined>}
@@ -75,7 +74,7 @@ export class Chain {
     const { grants } = /** @type {{ grants: { authorization: { msg: string }, expiration: string }[] }} */ (
       await this.#get(`/cosmos/authz/v1beta1/grants?granter=${granter}&grantee=${grantee}`)
     );
-    // an AllowedMsgAllowance that contains a BasicAllowance
+    // `answer.allowance.allowance` is an AllowedMsgAllowance, which contains a BasicAllowance
     const answer =
       /** @type {{ allowance: { allowance: { allowance: BasicAllowance } } } | undefined} */
       (await this.#getOptional(`/cosmos/feegrant/v1beta1/allowance/${granter}/${grantee}`));
@@ -90,7 +89,8 @@ export class Chain {
   }
 
   /**
-   * Broadcasts a transaction and waits until it is in a block; returns its hash. Throws if it is rejected or fails.
+   * Broadcasts a transaction, waits until it is in a block, and returns its hash. Throws if the node rejects the
+   * transaction, if the transaction fails, or if it is in no block after a minute.
    * @param {Uint8Array} transaction
    */
   async broadcast(transaction) {
@@ -114,7 +114,7 @@ export class Chain {
     return time;
   }
 
-  /** Returns the description of the chain that `experimentalSuggestChain` takes. */
+  /** Returns a description of the chain, in the form in which a wallet's `experimentalSuggestChain` expects it. */
   async info() {
     const { chain_id: chainId, bech32_prefix: prefix, denom: coinMinimalDenom, min_fee: fee } = await this.params();
     const currency = { coinDenom: "R3MES", coinMinimalDenom, coinDecimals: DECIMALS };
@@ -140,7 +140,7 @@ export class Chain {
   }
 
   /**
-   * Returns the JSON answer to a GET request.
+   * Sends a GET request and returns the parsed JSON answer. Throws if the node answers with an error.
    * @param {string} path
    * @returns {Promise<unknown>}
    */
@@ -149,7 +149,7 @@ export class Chain {
   }
 
   /**
-   * Returns the JSON answer to a GET request, or `undefined` if the node answers 404 Not Found.
+   * Sends a GET request and returns the parsed JSON answer, or `undefined` if the node answers with 404 Not Found.
    * @param {string} path
    * @returns {Promise<unknown>}
    */
@@ -158,9 +158,10 @@ export class Chain {
   }
 
   /**
+   * Sends a request and returns the parsed JSON answer. Throws if the node answers with an error.
    * @param {string} path
    * @param {RequestInit} init
-   * @param {number} [absentStatus] the HTTP status for which this returns `undefined`
+   * @param {number} [absentStatus] an HTTP status for which the method returns `undefined` instead of throwing an error
    * @returns {Promise<unknown>}
    */
   async #fetch(path, init, absentStatus) {

@@ -1,4 +1,4 @@
-// The loss chart: a line on a small canvas, drawn in the text color of the canvas.
+// The loss chart: draws the losses of the last tasks as a line on a canvas, in the text color of the page.
 
 const MAX_VALUES = 200;
 
@@ -11,7 +11,7 @@ export class Chart {
 
   /**
    * @param {HTMLCanvasElement} canvas
-   * @param {HTMLElement} caption describes the line in words
+   * @param {HTMLElement} caption the element that receives a description of the line in words
    */
   constructor(canvas, caption) {
     this.#canvas = canvas;
@@ -21,7 +21,7 @@ export class Chart {
   }
 
   /**
-   * Adds a loss; ignores `undefined`, which a void task has.
+   * Adds a loss and draws the chart again. Ignores `undefined`, because a void task has no loss.
    * @param {number | undefined} value
    */
   add(value) {
@@ -49,10 +49,11 @@ export class Chart {
 }
 
 /**
- * Returns the points [x, y] of the line, with a margin for its width. The smallest value is at the bottom.
- * @param {number[]} values at least two
- * @param {number} width
- * @param {number} height
+ * Returns the points [x, y] of the line. They keep a margin to the edges, so that the whole thickness of the line is
+ * visible. The smallest value is at the bottom.
+ * @param {number[]} values at least two values
+ * @param {number} width the width of the canvas in CSS pixels
+ * @param {number} height the height of the canvas in CSS pixels
  * @returns {[number, number][]}
  */
 export function linePoints(values, width, height) {
@@ -64,8 +65,8 @@ export function linePoints(values, width, height) {
 }
 
 /**
- * Returns the caption of a chart of at least two losses.
- * @param {number[]} losses
+ * Returns the caption of the chart: the first, last, lowest and highest loss.
+ * @param {number[]} losses at least two losses
  */
 export function describeLosses(losses) {
   const [first, last, low, high] = [losses[0], losses.at(-1), Math.min(...losses), Math.max(...losses)].map((loss) =>

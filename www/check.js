@@ -1,4 +1,4 @@
-// The conformance page: compares the results of this device with the published ones.
+// The conformance page: compares the results that this device computes with the published ones.
 
 import { element, find } from "./dom.js";
 import { Engine } from "./engine.js";
@@ -7,21 +7,23 @@ import { errorMessage } from "./format.js";
 /** @import { CheckEvent, DeviceCard } from "./r3mes_www.js" */
 
 /**
- * How a backend's results compare with the published ones; "missing" if the browser offers no GPU.
+ * The outcome of the check of a backend. "same": all results equal the published ones. "different": a result differs,
+ * or could not be computed. "missing": the browser offers no GPU.
  * @typedef {"same" | "different" | "missing"} Verdict
  */
 
 /**
- * The results of one backend, for bug reports.
+ * The results of one backend. Visitors can copy them into a bug report.
  *
  * @typedef {object} Execution
  * @property {"cpu" | "gpu"} backend
- * @property {DeviceCard | null} device the GPU
- * @property {Record<string, { lowering: string, lowerings: string[], error?: string }>} kernels
- * @property {string | null} stepDigest
- * @property {string | null} runDigest
- * @property {boolean} ok whether all results are correct
- * @property {string | null} error
+ * @property {DeviceCard | null} device the GPU; null for the CPU
+ * @property {Record<string, { lowering: string, lowerings: string[], error?: string }>} kernels for each kernel,
+ *   by name: the chosen lowering, the results of all lowerings, and the error if a known answer is wrong
+ * @property {string | null} stepDigest the computed digest of one training step, in hexadecimal
+ * @property {string | null} runDigest the computed digest of the longer training run, in hexadecimal
+ * @property {boolean} ok whether all results equal the published ones
+ * @property {string | null} error why the check could not be completed, or null
  */
 
 const startButton = find(document, "#start", HTMLButtonElement);
@@ -54,7 +56,7 @@ copyButton.addEventListener("click", async () => {
 });
 
 /**
- * Checks a backend and shows its results in its section.
+ * Checks a backend, and shows the results in the section of the page for this backend.
  * @param {"cpu" | "gpu"} backend
  */
 async function checkBackend(backend) {
@@ -69,7 +71,7 @@ async function checkBackend(backend) {
 }
 
 /**
- * Runs the check of a backend, records its results in `execution` and shows them in `section`.
+ * Checks the backend `execution.backend`, records the results in `execution`, and shows them in `section`.
  * @param {Execution} execution
  * @param {HTMLElement} section
  * @returns {Promise<Verdict>}
@@ -87,7 +89,7 @@ async function runCheck(execution, section) {
       section.append(element("p", describeDevice(device)));
     }
     const kernels = addTable(section, "Kernel", "Lowering", "Known answers");
-    const digests = addTable(section, "Digest of", "Published", "This device");
+    const digests = addTable(section, "Digest of", "Published digest", "Digest on this device");
     execution.ok = await engine.check(backend, (event) => {
       if (event.event === "kernel") addKernel(execution, kernels, event);
       else addDigest(execution, digests, event);
@@ -100,7 +102,7 @@ async function runCheck(execution, section) {
 }
 
 /**
- * Records the result of a kernel's known answers and adds a row for it.
+ * Records whether a kernel has computed its known answers, and adds a table row that shows it.
  * @param {Execution} execution
  * @param {HTMLElement} table the body of the table
  * @param {Extract<CheckEvent, { event: "kernel" }>} event
@@ -112,7 +114,7 @@ function addKernel(execution, table, { kernel, lowering, lowerings, error }) {
 }
 
 /**
- * Records a digest and adds a row for it.
+ * Records a computed digest, and adds a table row that compares it with the published one.
  * @param {Execution} execution
  * @param {HTMLElement} table the body of the table
  * @param {Extract<CheckEvent, { event: "digest" }>} event
@@ -125,7 +127,8 @@ function addDigest(execution, table, { digest, steps, expected, found, error }) 
 }
 
 /**
- * Returns the name of a GPU, its vendor and architecture if they are known, and whether it is a software GPU.
+ * Returns a line that describes a GPU: its name, its vendor and architecture if they are known, and a note if it is a
+ * software GPU.
  * @param {DeviceCard} device
  */
 function describeDevice({ name, vendor, architecture, software }) {
@@ -134,9 +137,9 @@ function describeDevice({ name, vendor, architecture, software }) {
 }
 
 /**
- * Appends a table to a section; returns its body.
+ * Appends an empty table to a section, and returns the body of the table.
  * @param {HTMLElement} section
- * @param {...string} heads
+ * @param {...string} heads the headings of the columns
  */
 function addTable(section, ...heads) {
   const body = element("tbody");

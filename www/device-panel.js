@@ -1,4 +1,4 @@
-// The device panel: the device that computes, why it was chosen, and its capabilities.
+// The device panel: shows which device computes, why it was chosen, and what its limits are.
 
 import { element, find } from "./dom.js";
 import { formatMegabytes } from "./format.js";
@@ -15,7 +15,7 @@ export class DevicePanel {
   }
 
   /**
-   * Shows the backend.
+   * Shows the device, the reason for its choice, its limits, and the lowering of each kernel.
    * @param {Extract<ProgressEvent, { event: "backend" }>} event
    */
   show({ backend, name, class: deviceClass, software, reason, bufferBytes, bindingBytes, lowerings }) {
@@ -34,8 +34,8 @@ export class DevicePanel {
   }
 
   /**
-   * Shows the size of the engine's memory.
-   * @param {number} bytes
+   * Shows how much memory the engine uses.
+   * @param {number} bytes the size of the WebAssembly memory
    */
   showMemory(bytes) {
     this.#part("memory").textContent = formatMegabytes(bytes);

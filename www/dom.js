@@ -1,4 +1,4 @@
-// Functions that create and find elements.
+// Functions that create and find elements of a page.
 
 /**
  * Creates an element with the given children.
@@ -19,7 +19,8 @@ export function element(name, ...children) {
 export const tableRow = (...values) => element("tr", ...values.map((value) => element("td", String(value))));
 
 /**
- * Returns the first element that matches a selector. Throws if there is none, or if it is of another class than `type`.
+ * Returns the first element below `root` that matches a CSS selector. Throws if no element matches, or if the first
+ * match is not an instance of `type`.
  * @template {Element} Type
  * @param {ParentNode} root
  * @param {string} selector

@@ -1,21 +1,23 @@
-// The page that other sites embed in a frame: <r3mes-miner>, controlled by messages of the parent page.
-// docs/EMBEDDING.md documents the protocol.
+// The page that other sites embed in a frame. It contains the miner element, <r3mes-miner>, and the parent page
+// controls it by messages. docs/EMBEDDING.md documents the protocol.
 //
-// The node decides which sites may frame this page, by `frame-ancestors` in its Content-Security-Policy header.
+// The node decides which sites may embed this page, with the directive `frame-ancestors` in its Content-Security-Policy
+// header.
 
 import { find } from "./dom.js";
 import { errorMessage } from "./format.js";
 import { R3mesMiner } from "./r3mes-miner.js";
 import { MAX_INTENSITY, MIN_INTENSITY } from "./settings.js";
 
-/** Version of the protocol. */
+/** The version of the message protocol between this frame and its parent page. */
 const VERSION = 1;
-/** Events of the element that the parent receives. */
+/** The events of the miner element that are passed on to the parent page. */
 const EVENTS = ["state", "step", "submit", "reward", "error", "consent"];
 
 const miner = find(document, "r3mes-miner", R3mesMiner);
 /**
- * The origin of the parent page, known after its first message. Until then, only `ready` is sent.
+ * The origin of the parent page, which its first message reveals. Before that message, the frame sends only `ready`,
+ * which can go to any origin.
  * @type {string | undefined}
  */
 let parentOrigin;
@@ -39,9 +41,10 @@ const commands = {
 };
 
 /**
- * Sends a message to the parent page.
+ * Sends a message to the parent page. Sends nothing while the origin of the parent page is unknown, or if this
+ * page is not in a frame.
  * @param {string} type
- * @param {object} fields
+ * @param {object} fields the other fields of the message
  */
 function send(type, fields, origin = parentOrigin) {
   if (origin && parent !== window) parent.postMessage({ ...fields, r3mes: VERSION, type }, origin);

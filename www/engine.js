@@ -1,32 +1,32 @@
-// The engine as the page sees it: a worker whose functions return promises.
+// The page's access to the engine. The engine runs in a Web Worker, so each of its functions returns a promise.
 
 /** @import { BenchEvent, BenchOptions, CheckEvent, ProgressEvent, VerifyOptions } from "./r3mes_www.js" */
 /** @import { Calls, Message } from "./worker.js" */
 
 /**
- * The arguments of each function of the worker.
+ * For each function of the worker, the type of its arguments.
  * @typedef {{ [Name in keyof Calls]: Parameters<Calls[Name]> extends [infer Args, ...unknown[]] ? Args : [] }} Arguments
  */
 
 /**
- * The event listener of each function of the worker, for those that report events.
+ * For each function of the worker that reports events, the type of its event listener.
  * @typedef {{ [Name in keyof Calls]: Parameters<Calls[Name]>[1] }} Listeners
  */
 
-/** A worker that runs the engine. */
+/** The engine, in a Web Worker of its own. */
 export class Engine {
   #worker = openWorker();
   /** @type {Map<number, { resolve: (result: unknown) => void, reject: (error: Error) => void }>} */
   #pending = new Map();
   /**
-   * Event listeners by the ID of their call. They stay after the call has returned, because a miner reports events
-   * until it stops.
+   * The event listeners: for the ID of each call, the listener that the call has passed. A listener is kept after its
+   * call has returned, because a miner reports events until it stops.
    * @type {Map<number, (event: unknown) => void>}
    */
   #listeners = new Map();
   #lastId = 0;
 
-  /** @param {(error: Error) => void} [onCrash] called if the worker cannot be loaded or throws outside of a call */
+  /** @param {(error: Error) => void} [onCrash] called if the worker cannot be loaded, or throws outside of a call */
   constructor(onCrash = () => {}) {
     this.#worker.addEventListener("message", ({ data }) => this.#receive(data));
     this.#worker.addEventListener("error", (event) => {
@@ -42,7 +42,7 @@ export class Engine {
   }
 
   /**
-   * Runs the known answers and the golden digests on a backend; resolves to whether all are correct.
+   * Tests the known answers and the golden digests on a backend. Resolves to whether all results are correct.
    * @param {"cpu" | "gpu"} backend
    * @param {(event: CheckEvent) => void} onEvent called with each result
    */
@@ -51,7 +51,8 @@ export class Engine {
   }
 
   /**
-   * Recomputes the gradient of a receipt and compares every bit.
+   * Recomputes the gradient of a receipt, and compares every bit with the gradient that the receipt names. Resolves to
+   * the verdict.
    * @param {string | object} receipt JSON text, or the object that it parses to
    * @param {VerifyOptions} options
    * @param {(event: ProgressEvent) => void} [onEvent]
@@ -61,7 +62,7 @@ export class Engine {
   }
 
   /**
-   * Prepares a benchmark: checks the result of every product and step before it is timed.
+   * Prepares a benchmark: sets up the matrix products and training steps that are timed, and checks their results.
    * @param {BenchOptions} options
    * @param {(event: BenchEvent) => void} onEvent
    */
@@ -70,7 +71,7 @@ export class Engine {
   }
 
   /**
-   * Times everything that `bench` prepared, once.
+   * Times each matrix product and training step that `bench` has prepared, once.
    * @param {(event: BenchEvent) => void} onEvent
    */
   round(onEvent) {
@@ -78,7 +79,7 @@ export class Engine {
   }
 
   /**
-   * Calls a function of the worker.
+   * Calls a function of the worker. Resolves to its result, or rejects with its error.
    * @template {keyof Calls} Name
    * @param {Name} name
    * @param {Arguments[Name]} args
@@ -93,7 +94,7 @@ export class Engine {
     return /** @type {Promise<Awaited<ReturnType<Calls[Name]>>>} */ (result);
   }
 
-  /** Stops the worker immediately, whatever it is doing. Pending calls are rejected. */
+  /** Stops the worker immediately, even during a computation. The promises of pending calls are rejected. */
   terminate() {
     this.#worker.terminate();
     this.#rejectPending(new Error("the engine was stopped"));
@@ -119,7 +120,7 @@ export class Engine {
 }
 
 /**
- * Creates an error whose name tells the caller what failed: `Session` decides by it whether to restart.
+ * Creates an error whose name says what failed. `Session` uses the name to decide whether to restart the engine.
  * @param {string} name
  * @param {string} message
  */
@@ -127,7 +128,7 @@ function namedError(name, message) {
   return Object.assign(new Error(message), { name });
 }
 
-/** Opens the worker. A page of another origin cannot load it directly, so such a page loads a blob that imports it. */
+/** Starts the worker. Pages of other origins cannot load its script directly, so they load a blob that imports it. */
 function openWorker() {
   const url = new URL("./worker.js", import.meta.url);
   if (url.origin === location.origin) return new Worker(url, { type: "module" });
@@ -138,9 +139,9 @@ function openWorker() {
 }
 
 /**
- * Returns the source of a module that imports another one. It uses `import()`, which the site's `script-src` governs; a
- * static import would be governed by `worker-src`. Messages that arrive during the import are dispatched again
- * afterwards.
+ * Returns the source of a worker that imports the module at `url`. The import is dynamic, because the site's Content
+ * Security Policy governs `import()` by `script-src`, and a static import by `worker-src`. Messages that arrive during
+ * the import are delivered to the module afterwards.
  * @param {string} url
  */
 function importerSource(url) {

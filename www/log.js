@@ -1,4 +1,5 @@
-// The log: what happened since the page was loaded, for people and for bug reports. Callers must not log secrets.
+// The log: lists what has happened since the page was loaded. Visitors can copy it into a bug report, so callers must
+// not log secrets.
 
 import { element } from "./dom.js";
 
@@ -12,8 +13,8 @@ export class Log {
   #filter;
 
   /**
-   * @param {HTMLElement} list shows the entries that contain the text of `filter`
-   * @param {HTMLInputElement} filter
+   * @param {HTMLElement} list the element that shows the entries
+   * @param {HTMLInputElement} filter the text field; only entries that contain its text are shown
    */
   constructor(list, filter) {
     this.#list = list;
@@ -22,7 +23,7 @@ export class Log {
   }
 
   /**
-   * Adds an entry with the current time.
+   * Adds an entry that begins with the current time.
    * @param {string} text
    */
   add(text) {

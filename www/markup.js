@@ -1,6 +1,6 @@
-// The HTML of <r3mes-miner>.
+// The HTML of the miner element, <r3mes-miner>.
 
-/** The content of the element's shadow root. */
+/** The content of the miner element's shadow root. */
 export const template = document.createElement("template");
 template.innerHTML = `
   <link rel="stylesheet" href="${new URL("./miner.css", import.meta.url)}" />
@@ -38,7 +38,7 @@ template.innerHTML = `
     </dl>
     <p><label>Current task <progress id="progress" max="1" value="0"></progress></label> <span id="task"></span></p>
     <div class="wide"><table>
-      <thead><tr><th scope="col">Rate over</th><th scope="col">tokens/s</th><th scope="col">tasks/min</th></tr></thead>
+      <thead><tr><th scope="col">Average over</th><th scope="col">tokens/s</th><th scope="col">tasks/min</th></tr></thead>
       <tbody id="rates"></tbody>
     </table></div>
     <figure>

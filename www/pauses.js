@@ -1,15 +1,16 @@
-// Reasons to pause mining: conditions of the device and the page, and the Pause button. A visitor can override each.
+// Reasons to pause mining: the Pause button, and conditions of the device and the page, such as battery power. The
+// visitor can override each reason.
 
-/** The page counts as slow below this frame rate, in frames per second. */
+/** The frame rate below which the page counts as slow, in frames per second. */
 const MIN_FRAME_RATE = 10;
-/** Milliseconds over which the frame rate is measured. */
+/** The length of the windows over which the frame rate is measured, in milliseconds. */
 const FRAME_RATE_WINDOW = 2000;
-/** Milliseconds for which mining pauses after a slow window. */
+/** How long mining pauses after a window with a low frame rate, in milliseconds. */
 const SLOW_PAUSE = 5000;
-/** Milliseconds after the last input event for which the page counts as in use. */
+/** How long the page counts as in use after the last input event, in milliseconds. */
 const IN_USE_PAUSE = 10_000;
 
-/** @typedef {"battery" | "hidden" | "frames" | "user"} Condition a condition for which a setting lets mining pause */
+/** @typedef {"battery" | "hidden" | "frames" | "user"} Condition a condition under which the miner can pause */
 
 /** The set of current pause reasons. Mining pauses while `reason` is not `undefined`. */
 export class PauseReasons {
@@ -24,17 +25,17 @@ export class PauseReasons {
     this.#onChange = onChange;
   }
 
-  /** Why mining is paused, as a sentence, or `undefined` if it is not. */
+  /** The reason why mining is paused, as a sentence, or `undefined` if mining is not paused. */
   get reason() {
     for (const [name, text] of this.#active) if (!this.#overridden.has(name)) return text;
     return undefined;
   }
 
   /**
-   * Adds a reason or removes it. Has no effect if the reason is in that state already.
+   * Adds or removes a pause reason. Has no effect if the reason is already present, or already absent.
    * @param {Condition | "button"} name
-   * @param {boolean} active
-   * @param {string} text
+   * @param {boolean} active true to add the reason, false to remove it
+   * @param {string} text the reason as a sentence for the visitor
    */
   set(name, active, text) {
     if (active === this.#active.has(name)) return;
@@ -47,14 +48,14 @@ export class PauseReasons {
     this.#onChange();
   }
 
-  /** Ignores every current reason until it has ended; the next time it occurs, mining pauses again. */
+  /** Ignores each current reason until it has ended. When the same reason occurs again, mining pauses again. */
   override() {
     this.#active.delete("button");
     for (const name of this.#active.keys()) this.#overridden.add(name);
     this.#onChange();
   }
 
-  /** Forgets the Pause button and all overrides. Conditions of the device and the page remain. */
+  /** Removes the reason of the Pause button, and all overrides. Conditions of the device and the page remain. */
   clear() {
     this.#active.delete("button");
     this.#overridden.clear();
@@ -63,10 +64,10 @@ export class PauseReasons {
 }
 
 /**
- * Adds and removes pause reasons as the conditions of the device and the page change. Returns a function to call after
- * the result of `isEnabled` has changed.
+ * Watches the device and the page. Adds a pause reason when a condition begins, and removes it when the condition ends.
+ * Returns a function that the caller must call whenever the result of `isEnabled` has changed.
  * @param {PauseReasons} pauses
- * @param {(name: Condition) => boolean} isEnabled returns whether mining should pause for a condition
+ * @param {(name: Condition) => boolean} isEnabled returns whether mining should pause under a condition
  */
 export function watchConditions(pauses, isEnabled) {
   let onBattery = false;
@@ -107,8 +108,9 @@ export function watchConditions(pauses, isEnabled) {
 }
 
 /**
- * Calls a function with the frame rate of each window of 2 seconds in which the visibility of the page did not change.
- * @param {(framesPerSecond: number) => void} onFrameRate
+ * Measures the frame rate of the page over windows of 2 seconds. A new window begins whenever the page is shown or
+ * hidden.
+ * @param {(framesPerSecond: number) => void} onFrameRate called after each completed window
  */
 function measureFrameRate(onFrameRate) {
   let frames = 0;

@@ -1,6 +1,7 @@
-// <r3mes-miner>: the miner as an element, for this page and for pages of other sites.
+// The custom element <r3mes-miner>, which contains the miner and its controls. The node's own page and pages of other
+// sites use it.
 //
-// docs/EMBEDDING.md documents the attributes, the methods and properties, and the events.
+// docs/EMBEDDING.md documents the attributes, methods, properties and events of the element.
 
 import { cacheSize, clearCache } from "./block-cache.js";
 import { DevicePanel } from "./device-panel.js";
@@ -23,7 +24,7 @@ import { WalletCard } from "./wallet-card.js";
 /** @import { WalletProvider } from "./wallet.js" */
 
 /**
- * What the page shows for each state.
+ * The text that the page shows for each state of the miner.
  * @type {Record<State, string>}
  */
 const STATE_TEXTS = {
@@ -38,10 +39,10 @@ const STATE_TEXTS = {
   elsewhere: "Another tab of this browser is mining.",
   error: "Mining failed.",
 };
-/** Milliseconds between two updates of the rates. */
+/** The time between two updates of the displayed mining rates, in milliseconds. */
 const RATES_UPDATE_MS = 5000;
 
-/** The custom element <r3mes-miner>. Nothing is computed before the visitor has given consent inside of it. */
+/** The custom element <r3mes-miner>. It computes nothing before the visitor has given consent. */
 export class R3mesMiner extends HTMLElement {
   static observedAttributes = ["intensity"];
 
@@ -52,7 +53,7 @@ export class R3mesMiner extends HTMLElement {
     onAddress: (address) => (this.#part("address").textContent = address),
     onFailure: ({ message }) => this.#reportFailure(message),
   });
-  /** Adds or removes pause reasons after a setting has changed. */
+  /** Adds or removes pause reasons. To be called after a setting has changed. */
   #applyConditions = () => {};
   #devicePanel;
   #log;
@@ -63,9 +64,9 @@ export class R3mesMiner extends HTMLElement {
   #walletCard;
   /** @type {WalletProvider | undefined} */
   #signer;
-  /** @type {Engine | undefined} the engine that encodes what wallets sign; loaded on first use */
+  /** @type {Engine | undefined} the engine that encodes what wallets sign; created on first use */
   #walletEngine;
-  /** @type {Promise<void> | undefined} resolves after the element has been set up in a document */
+  /** @type {Promise<void> | undefined} resolves when the element is ready for use in a document */
   #setUp;
   /** @type {ReturnType<typeof setTimeout> | undefined} stops the session after the time limit */
   #limitTimer;
@@ -102,12 +103,12 @@ export class R3mesMiner extends HTMLElement {
     if (this.#setUp && after !== null && after !== before) this.#settings.setIntensity(Number(after));
   }
 
-  /** What the miner is doing. */
+  /** What the miner is doing, such as mining or waiting. */
   get state() {
     return this.#session.state;
   }
 
-  /** A wallet of the embedding site, offered in addition to the wallets of the browser. */
+  /** A wallet that the embedding site provides. It is offered in addition to the wallets of the browser. */
   get signer() {
     return this.#signer;
   }
@@ -130,12 +131,12 @@ export class R3mesMiner extends HTMLElement {
     await this.#session.start();
   }
 
-  /** Pauses until `resume()`. */
+  /** Pauses mining until `resume()` is called. */
   pause() {
     if (this.#session.active) this.#session.pauses.set("button", true, "You paused mining.");
   }
 
-  /** Continues mining, whatever the reasons for the pause were. */
+  /** Continues mining, even if a reason for the pause remains. */
   resume() {
     this.#session.pauses.override();
   }
@@ -145,7 +146,7 @@ export class R3mesMiner extends HTMLElement {
     this.#session.finish();
   }
 
-  /** Stops immediately: after this call nothing is computed and nothing is sent to the node. */
+  /** Stops immediately. After this call, nothing is computed, and nothing is sent to the node. */
   stop() {
     this.#session.stop();
   }
@@ -232,7 +233,7 @@ export class R3mesMiner extends HTMLElement {
     this.#showConsent(false);
   }
 
-  /** Resets the statistics of the session, and starts the timer of its time limit. */
+  /** Resets the statistics of the session, and starts the timer that ends the session at its time limit. */
   #beginSession() {
     this.#statistics.beginSession();
     const { minutes } = this.#settings;
@@ -301,7 +302,7 @@ export class R3mesMiner extends HTMLElement {
     }
   }
 
-  /** @param {number} share the completed share of the current task, 0 to 1 */
+  /** @param {number} share the completed share of the current task, from 0 to 1 */
   #showProgress(share) {
     find(this.#root, "#progress", HTMLProgressElement).value = share;
   }
@@ -334,7 +335,7 @@ export class R3mesMiner extends HTMLElement {
     this.#part("size").textContent = formatMegabytes(await cacheSize());
   }
 
-  /** Keeps the screen awake while a session is active in a visible tab, if the setting asks for it. */
+  /** Keeps the screen awake while a session is running in a visible tab, if the settings say so. */
   async #updateWakeLock() {
     if (!this.#settings.awake || !this.#session.active || document.hidden) {
       await this.#wakeLock?.release();
@@ -345,7 +346,7 @@ export class R3mesMiner extends HTMLElement {
   }
 
   /**
-   * Dispatches the event `r3mes:<name>`.
+   * Dispatches the event `r3mes:<name>` from this element.
    * @param {"state" | "step" | "submit" | "reward" | "error" | "consent"} name
    * @param {object} detail
    */
@@ -365,7 +366,7 @@ export class R3mesMiner extends HTMLElement {
 }
 
 /**
- * Returns an event of the engine as a line of the log.
+ * Returns a log entry for an event of the engine: the event's name and its most important fields.
  * @param {MinerEvent} event
  */
 function summarize(event) {

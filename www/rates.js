@@ -1,15 +1,16 @@
-// Mining rates: averages over the last minute, the last 15 minutes, and the whole session.
+// Mining rates (tokens per second and tasks per minute), averaged over the last minute, the last 15 minutes, and the
+// session.
 
 /**
- * Length of each averaging window in milliseconds, by its name in the page.
+ * The periods over which rates are averaged: for each label on the page, the length of the period in milliseconds.
  * @type {Record<string, number>}
  */
 export const WINDOWS = { "60 s": 60_000, "15 min": 900_000, session: Infinity };
 
-/** Longest finite window in milliseconds. Tasks that are older count for the session only. */
+/** The longest period apart from the session, in milliseconds. Older tasks count only for the session. */
 const LONGEST_WINDOW = Math.max(...Object.values(WINDOWS).filter(Number.isFinite));
 
-/** Counts accepted tasks and their tokens, and averages them over time. Times are in milliseconds. */
+/** Counts accepted tasks and their tokens, and computes rates from them. All times are in milliseconds. */
 export class Rates {
   /** @type {number | undefined} */
   #sessionStart;
@@ -17,7 +18,7 @@ export class Rates {
   #recentTasks = [];
   #sessionTotals = { tokens: 0, tasks: 0 };
 
-  /** Starts a session: all rates begin at zero. */
+  /** Starts a session. All earlier counts are reset to zero. */
   begin(now = performance.now()) {
     this.#sessionStart = now;
     this.#recentTasks = [];
@@ -25,8 +26,8 @@ export class Rates {
   }
 
   /**
-   * Adds an accepted task.
-   * @param {number} tokens the number of tokens of the task
+   * Counts an accepted task.
+   * @param {number} tokens the number of tokens in the task's chunk
    */
   add(tokens, now = performance.now()) {
     this.#sessionTotals.tokens += tokens;
@@ -36,8 +37,8 @@ export class Rates {
   }
 
   /**
-   * Returns the averages over the last `window` milliseconds, or over the session if it is shorter. Pauses count as
-   * time. Returns `undefined` before the first session.
+   * Returns the average rates over the last `window` milliseconds, or since the start of the session if that is less.
+   * The time of pauses is included. Returns `undefined` before the first session.
    * @param {number} window
    */
   average(window, now = performance.now()) {

@@ -1,5 +1,6 @@
-// A mining session: the engine from Start to Stop. The session owns the worker and the lock that only one tab can hold,
-// restarts the engine after failures, and applies pauses. It draws nothing.
+// A mining session, which lasts from Start to Stop. The session owns the engine (in a Web Worker) and the lock that
+// only one tab of a browser can hold. It restarts the engine after failures, and tells the engine when to pause. It
+// does not change the page.
 
 import { Engine } from "./engine.js";
 import { PauseReasons } from "./pauses.js";
@@ -7,43 +8,44 @@ import { PauseReasons } from "./pauses.js";
 /** @import { MinerEvent, MinerOptions } from "./r3mes_www.js" */
 
 /**
- * What the miner is doing. A session is running in the first six states. "elsewhere" means that another tab is mining.
+ * What the miner is doing. In the first six states, a session is running; in the others, none is. "elsewhere" means
+ * that another tab is mining.
  * @typedef {"opening" | "mining" | "paused" | "waiting" | "offline" | "finishing" | "ready" | "stopped" | "elsewhere" |
  *   "error"} State
  */
 
-/** Name of the Web Lock that a mining tab holds, so that only one tab mines. */
+/** The name of the Web Lock that a mining tab holds. It prevents a second tab from mining. */
 const LOCK = "r3mes-miner";
-/** The number of consecutive restarts of the engine after which the next failure ends the session. */
+/** The number of consecutive failures after which the engine is still restarted. One more failure ends the session. */
 const MAX_RESTARTS = 3;
-/** Longest delay before a restart, in seconds. */
+/** The longest delay before a restart of the engine, in seconds. */
 const MAX_BACKOFF_SECS = 60;
 
 /** @type {ReadonlySet<State>} */
 const ACTIVE = new Set(["opening", "mining", "paused", "waiting", "offline", "finishing"]);
 
 /**
- * Returns the delay in seconds before a restart: 1, 2, 4, … up to 60. The engine has a backoff of its own, but it runs
- * in the worker, which is gone when a restart is due.
+ * Returns the delay before the engine is restarted, in seconds: 1, 2, 4, and so on, up to 60. (The delays that the
+ * engine itself makes between requests end with its worker, so they do not apply to restarts.)
  * @param {number} failures the number of consecutive failures, at least 1
  */
 export const backoffSecs = (failures) => Math.min(2 ** (failures - 1), MAX_BACKOFF_SECS);
 
 /**
- * The listeners of a session.
+ * Functions that a session calls to report what happens.
  *
  * @typedef {object} SessionListeners
- * @property {(state: State, reason: string) => void} onState
- * @property {(event: MinerEvent) => void} onEvent
- * @property {(address: string) => void} onAddress called with the address of the session key
+ * @property {(state: State, reason: string) => void} onState called after each change of the state or of its reason
+ * @property {(event: MinerEvent) => void} onEvent called with each event of the engine
+ * @property {(address: string) => void} onAddress called with the session key's address when the engine has started
  * @property {(error: Error) => void} onFailure called after each failure of the engine
  */
 
-/** The miner of this tab. It can be started again after it has stopped. */
+/** The mining session of this tab. It can be started again after it has stopped. */
 export class Session {
   /** @type {State} */
   state = "ready";
-  /** Details of the state, as a sentence for the visitor. */
+  /** The reason for the state, as a sentence for the visitor. */
   reason = "";
   pauses = new PauseReasons(() => this.#applyPauses());
 
@@ -53,16 +55,16 @@ export class Session {
   /** @type {Engine | undefined} */
   #engine;
   /**
-   * The state that the engine reported last.
+   * The latest state that the engine has reported.
    * @type {{ state: State, reason: string }}
    */
   #engineState = { state: "opening", reason: "" };
-  /** The reason to show after the current task, or "" if the session is not finishing. */
+  /** The reason that is shown after the session has finished its last task, or "" if it is not finishing. */
   #finishReason = "";
   #failures = 0;
   /** @type {(() => void) | undefined} */
   #releaseLock;
-  /** Index of the current run of the engine. Results and events of earlier runs are ignored. */
+  /** The index of the current start of the engine. Results and events of earlier starts are ignored. */
   #run = 0;
 
   /**
@@ -79,7 +81,7 @@ export class Session {
     return ACTIVE.has(this.state);
   }
 
-  /** Starts mining; resolves after it has ended. Has no effect if a session is running. */
+  /** Starts mining, and resolves after mining has ended. Has no effect if a session is running. */
   async start() {
     if (this.active) return;
     const run = ++this.#run;
@@ -115,7 +117,7 @@ export class Session {
     this.#showEngineState();
   }
 
-  /** Stops immediately: after this call nothing is computed and nothing is sent to the node. */
+  /** Stops immediately. After this call, nothing is computed, and nothing is sent to the node. */
   stop(reason = "The current task stays claimed. Start again to complete it.") {
     if (!this.active) return;
     this.#run += 1;
@@ -124,8 +126,8 @@ export class Session {
   }
 
   /**
-   * Sets the share of time to compute.
-   * @param {number} share 0.05 to 1
+   * Sets the intensity, the share of the time during which the engine computes.
+   * @param {number} share from 0.05 to 1
    */
   setIntensity(share) {
     this.#intensity = share;
@@ -161,10 +163,11 @@ export class Session {
   }
 
   /**
-   * Restarts the engine after a delay. Ends the session instead after too many consecutive failures, or if a restart
-   * cannot help. The error's name decides: "Offline" (the node cannot be reached) is retried without limit, "Refused"
-   * (by the node) and "Error" (wrong options) end the session, and all other errors are failures of the engine.
-   * @param {number} run the index of the run that failed
+   * Handles a failure of the engine, by the name of the error. After "Offline" (the node cannot be reached), the engine
+   * is restarted without limit. "Refused" (the node refused a request) and "Error" (an option is wrong) end the
+   * session, because a restart cannot help. After any other error, the engine is restarted, unless it has already
+   * failed three times in a row. Each restart follows after a delay.
+   * @param {number} run the index of the start of the engine that failed
    * @param {Error} error
    */
   #fail(run, error) {
@@ -212,7 +215,7 @@ export class Session {
     this.#showEngineState();
   }
 
-  /** Shows the state of the engine, or that it is paused or finishing. */
+  /** Derives the state of the session from the state of the engine, the pause reasons, and whether it is finishing. */
   #showEngineState() {
     if (!this.#engine) return;
     const { state, reason } = this.#engineState;
@@ -235,7 +238,7 @@ export class Session {
   }
 
   /**
-   * Ignores the failure of a call: `#runEngine` reports why the engine failed.
+   * Ignores the failure of a call to the engine, because `#runEngine` reports every failure of the engine.
    * @param {Promise<unknown>} call
    */
   #send(call) {
@@ -244,8 +247,8 @@ export class Session {
 }
 
 /**
- * Acquires the lock that only one tab can hold. Resolves to the function that releases it, or to `undefined` if another
- * tab holds it. Without the Web Locks API it always succeeds.
+ * Acquires the lock that only one tab can hold. Resolves to a function that releases the lock, or to `undefined` if
+ * another tab holds the lock. If the browser has no Web Locks API, every tab acquires the lock.
  * @returns {Promise<(() => void) | undefined>}
  */
 async function acquireLock() {
@@ -256,7 +259,7 @@ async function acquireLock() {
         resolve(undefined);
         return undefined;
       }
-      // the browser releases the lock when this promise resolves
+      // the browser holds the lock until this promise resolves
       return new Promise((release) => resolve(() => release(undefined)));
     });
   });

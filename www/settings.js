@@ -1,4 +1,5 @@
-// The settings panel: intensity, pause conditions, time limit, backend, and whether the screen stays awake.
+// The settings panel: the intensity, the conditions under which mining pauses, the time limit, the backend, and whether
+// the screen stays awake.
 
 import { find } from "./dom.js";
 import { loadSetting, saveSetting } from "./storage.js";
@@ -6,11 +7,12 @@ import { loadSetting, saveSetting } from "./storage.js";
 /** @import { MinerOptions } from "./r3mes_www.js" */
 /** @import { Condition } from "./pauses.js" */
 
-/** Range of the intensity, as a share of time. */
+/** The smallest intensity. The intensity is the share of the time during which the miner computes. */
 export const MIN_INTENSITY = 0.05;
+/** The largest intensity: the miner computes all the time. */
 export const MAX_INTENSITY = 1;
 
-/** Settings that apply until the visitor changes them, unless an attribute of the element sets another value. */
+/** The default settings. Attributes of the element can replace the default intensity and backend. */
 const DEFAULTS = {
   intensity: 0.6,
   /** @type {MinerOptions["backend"]} */
@@ -24,13 +26,13 @@ const DEFAULTS = {
 };
 const CHECKBOXES = /** @type {const} */ (["battery", "hidden", "frames", "user", "awake"]);
 
-/** The fields of the settings. A change by the visitor is stored in this browser. */
+/** The input fields of the settings. Every change that the visitor makes is stored in this browser. */
 export class Settings {
   #root;
   #onIntensity;
 
   /**
-   * @param {ParentNode} root contains the fields
+   * @param {ParentNode} root the element that contains the input fields
    * @param {object} listeners
    * @param {(share: number) => void} listeners.onIntensity called with each new intensity
    * @param {() => void} listeners.onChange called after any other setting has changed
@@ -54,7 +56,8 @@ export class Settings {
   }
 
   /**
-   * Fills each field with the stored setting, otherwise with the attribute, otherwise with the default.
+   * Fills each input field: with the stored setting if there is one, otherwise with the attribute of the element if it
+   * is present, otherwise with the default.
    * @param {{ intensity: string | null, backend: string | null }} attributes
    */
   async restore(attributes) {
@@ -81,7 +84,7 @@ export class Settings {
   }
 
   /**
-   * Returns whether mining should pause for a condition.
+   * Returns whether the visitor wants mining to pause under a condition, such as battery power.
    * @param {Condition} condition
    */
   pausesOn(condition) {
@@ -90,7 +93,7 @@ export class Settings {
 
   /**
    * Sets and stores the intensity.
-   * @param {number} share the share of time to compute; values outside 0.05 to 1 are limited to this range
+   * @param {number} share the share of the time to compute; a value outside of 0.05 to 1 is moved to the nearest limit
    */
   setIntensity(share) {
     const intensity = clampIntensity(share);
@@ -111,7 +114,7 @@ export class Settings {
     return find(this.#root, "#backend", HTMLSelectElement);
   }
 
-  /** The buttons Eco, Balanced and Max. */
+  /** The radio buttons Eco, Balanced and Max, which set the intensity. */
   get #presets() {
     return /** @type {NodeListOf<HTMLInputElement>} */ (this.#root.querySelectorAll("input[name=preset]"));
   }
@@ -123,7 +126,7 @@ export class Settings {
 }
 
 /**
- * Returns an intensity limited to its range, or the default intensity if `share` is not a number.
+ * Returns the intensity nearest to `share` in the range 0.05 to 1, or the default intensity if `share` is `NaN`.
  * @param {number} share
  */
 export function clampIntensity(share) {

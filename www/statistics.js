@@ -1,4 +1,5 @@
-// The statistics panel: loss, accepted and pending tasks, earnings, balance, and rates.
+// The statistics panel: shows the loss, the accepted and pending tasks, the earnings, the balance, and the mining
+// rates.
 
 import { Chart } from "./chart.js";
 import { find, tableRow } from "./dom.js";
@@ -8,10 +9,10 @@ import { Rates, WINDOWS } from "./rates.js";
 /** @import { MinerEvent } from "./r3mes_www.js" */
 /** @import { Submission } from "./storage.js" */
 
-/** The number of losses of earlier visits that the chart shows when the page has been loaded. */
+/** The largest number of losses from earlier visits that the chart shows after the page has been loaded. */
 const RESTORED_LOSSES = 200;
 
-/** Shows counts over all visits of this browser, and earnings and rates of the current session. */
+/** Shows the numbers of tasks over all visits with this browser, and the earnings and rates of the current session. */
 export class Statistics {
   #root;
   #chart;
@@ -20,9 +21,9 @@ export class Statistics {
   #rejected = 0;
   #pending = 0;
   #earned = 0;
-  /** @type {number | undefined} micro-units */
+  /** @type {number | undefined} the balance of the payout address in micro-units, if known */
   #balance;
-  /** Micro-units that are held back while the address is on probation. */
+  /** The rewards that the ledger holds back while the miner is on probation, in micro-units. */
   #escrow = 0;
 
   /** @param {ParentNode} root contains the elements to fill */
@@ -32,8 +33,8 @@ export class Statistics {
   }
 
   /**
-   * Restores the counts, the balance and the chart from the submissions of earlier visits.
-   * @param {Submission[]} submissions latest first
+   * Computes the numbers of tasks, the balance and the chart from the submissions of earlier visits, and shows them.
+   * @param {Submission[]} submissions all stored submissions, latest first
    */
   restore(submissions) {
     const accepted = submissions.filter(({ status }) => status === "accepted");
@@ -45,7 +46,7 @@ export class Statistics {
     this.#show();
   }
 
-  /** Starts a session: its earnings and rates begin at zero. */
+  /** Starts a session. Its earnings and rates begin at zero. */
   beginSession() {
     this.#rates.begin();
     this.#earned = 0;
@@ -59,7 +60,7 @@ export class Statistics {
   }
 
   /**
-   * Counts the pending task as accepted.
+   * Counts the pending task as accepted, and shows its loss, its reward and the new balance.
    * @param {Extract<MinerEvent, { event: "accepted" }>} event
    */
   addAccepted({ tokens, loss, reward, balance, escrow }) {
@@ -81,7 +82,7 @@ export class Statistics {
     this.#show();
   }
 
-  /** Shows the current rates, which fall while no task is accepted; to be called at intervals. */
+  /** Shows the current rates. To be called at intervals, because the rates fall while no task is accepted. */
   showRates() {
     const rows = Object.entries(WINDOWS).map(([name, window]) => {
       const average = this.#rates.average(window);

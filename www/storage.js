@@ -1,43 +1,43 @@
-// Settings and submissions of this browser, in IndexedDB.
+// Stores the visitor's settings and submissions in this browser's IndexedDB.
 
 const VERSION = 1;
-/** Largest number of stored submissions. */
+/** The largest number of stored submissions. Beyond it, the oldest ones are deleted. */
 const MAX_SUBMISSIONS = 1000;
 
 /**
- * The stored settings.
+ * The settings that are stored in this browser.
  *
  * @typedef {object} Settings
  * @property {number} consent when consent was given, in milliseconds since 1970
  * @property {Uint8Array<ArrayBuffer>} secret the 32-byte secret of this browser's session key
- * @property {string} payout the payout address that was entered
- * @property {string} granter the address of the account that granted a session to the session key
- * @property {number} intensity the share of time to compute, 0.05 to 1
+ * @property {string} payout the payout address that the visitor has entered
+ * @property {string} granter the address of the account that has granted a session to this browser's session key
+ * @property {number} intensity the share of the time to compute, from 0.05 to 1
  * @property {string} backend "auto", "gpu" or "cpu"
  * @property {boolean} battery whether to pause on battery power
  * @property {boolean} hidden whether to pause while the tab is hidden
  * @property {boolean} frames whether to pause while the page draws too slowly
  * @property {boolean} user whether to pause while someone uses the page
- * @property {number} cap minutes after which mining stops; 0 for no limit
+ * @property {number} cap the number of minutes after which mining stops, or 0 for no limit
  * @property {boolean} awake whether to keep the screen awake
  */
 
 /**
- * A computed task and its result.
+ * A computed gradient that the miner has submitted or is about to submit, and what became of it.
  *
  * @typedef {object} Submission
- * @property {string} cid the CID of the artifact
+ * @property {string} cid the CID of the artifact, which contains the gradient
  * @property {"pending" | "accepted" | "rejected"} status
- * @property {number} time when the status changed, in milliseconds since 1970
+ * @property {number} time the time of the latest change of the status, in milliseconds since 1970
  * @property {string} [task] the CID of the task
  * @property {string} [receipt] the receipt as JSON
- * @property {string} [transaction] the hash of the submitting transaction
- * @property {string} [reason] why it was rejected
- * @property {string} [gradientDigest]
- * @property {number} [loss] mean loss in nats; missing for a void task
- * @property {number} [reward] micro-units
- * @property {number} [balance] micro-units that the payout address had when the task was accepted
- * @property {number} [escrow] micro-units that were held back when the task was accepted
+ * @property {string} [transaction] the hash of the transaction that submitted the gradient
+ * @property {string} [reason] why the gradient was rejected
+ * @property {string} [gradientDigest] the gradient root, in hexadecimal
+ * @property {number} [loss] the mean loss in nats per token; missing for a void task
+ * @property {number} [reward] the reward for the task in micro-units
+ * @property {number} [balance] the balance of the payout address after the task was accepted, in micro-units
+ * @property {number} [escrow] the miner's rewards in escrow after the task was accepted, in micro-units
  */
 
 /** @type {Promise<IDBDatabase> | undefined} */
@@ -57,7 +57,8 @@ function openDatabase() {
 }
 
 /**
- * Runs a request on an object store. Resolves to its result after the whole transaction has been committed.
+ * Runs a request on an object store of the database, in a transaction. Resolves to the result of the request after the
+ * transaction has been committed.
  * @template Result
  * @param {"settings" | "submissions"} store
  * @param {"readonly" | "readwrite"} mode
@@ -74,7 +75,7 @@ async function transact(store, mode, makeRequest) {
 }
 
 /**
- * Returns a setting, or `undefined` if it was never stored.
+ * Returns a stored setting, or `undefined` if the setting is not stored.
  * @template {keyof Settings} Name
  * @param {Name} name
  * @returns {Promise<Settings[Name] | undefined>}
@@ -100,7 +101,7 @@ export async function deleteSetting(name) {
 }
 
 /**
- * Returns the 32-byte secret of this browser's session key. The first call creates it at random.
+ * Returns the 32-byte secret of this browser's session key. If none is stored yet, creates a random one and stores it.
  * @returns {Promise<Uint8Array<ArrayBuffer>>}
  */
 export async function sessionSecret() {
@@ -112,14 +113,15 @@ export async function sessionSecret() {
 }
 
 /**
- * Returns the submission with this artifact CID, or `undefined` if there is none.
- * @param {string} cid
+ * Returns a stored submission, or `undefined` if there is none with this CID.
+ * @param {string} cid the CID of the artifact
  * @returns {Promise<Submission | undefined>}
  */
 export const loadSubmission = (cid) => transact("submissions", "readonly", (store) => store.get(cid));
 
 /**
- * Stores a submission; replaces the one with the same CID. Deletes the oldest submissions if there are more than 1000.
+ * Stores a submission. It replaces the stored submission with the same CID, if there is one. If more than 1000 are
+ * stored afterwards, the oldest ones are deleted.
  * @param {Submission} submission
  */
 export async function saveSubmission(submission) {
@@ -142,8 +144,8 @@ export async function saveSubmission(submission) {
 }
 
 /**
- * Returns the submissions, latest first: all of them, or at most `limit`.
- * @param {number} [limit]
+ * Returns the stored submissions, latest first.
+ * @param {number} [limit] the largest number of submissions to return; by default, all are returned
  */
 export async function listSubmissions(limit = Infinity) {
   /** @type {Submission[]} */

@@ -1,4 +1,4 @@
-// The submissions table: each computed task and whether the node accepted it.
+// The submissions table: shows each computed task, and whether its gradient was accepted.
 
 import { element } from "./dom.js";
 import { formatCoins, formatLoss } from "./format.js";
@@ -9,10 +9,10 @@ import { listSubmissions, loadSubmission, saveSubmission } from "./storage.js";
 
 const MAX_ROWS = 50;
 
-/** Stores the submissions of this browser and shows the latest 50. */
+/** Stores the submissions of this browser, and shows the latest 50 of them. */
 export class SubmissionTable {
   #body;
-  /** @type {string | undefined} the CID of the computed task that is neither accepted nor rejected yet */
+  /** @type {string | undefined} the artifact CID of the submission that is neither accepted nor rejected yet */
   #pending;
 
   /** @param {HTMLElement} body the body of the table */
@@ -29,7 +29,8 @@ export class SubmissionTable {
   }
 
   /**
-   * Adds a task that was computed now, or that was found computed by an earlier run.
+   * Adds a pending submission for a gradient that was computed just now, or that was found in the cache after an
+   * earlier visit.
    * @param {Extract<MinerEvent, { event: "computed" | "found" }>} event
    */
   async addComputed({ cid, task, receipt }) {
@@ -38,7 +39,7 @@ export class SubmissionTable {
   }
 
   /**
-   * Marks a task as accepted.
+   * Marks the submission that the event names as accepted.
    * @param {Extract<MinerEvent, { event: "accepted" }>} event
    */
   async addAccepted(event) {
@@ -47,7 +48,7 @@ export class SubmissionTable {
   }
 
   /**
-   * Marks the pending task as rejected.
+   * Marks the pending submission as rejected. Has no effect if none is pending.
    * @param {Extract<MinerEvent, { event: "rejected" }>} event
    */
   async addRejected({ transaction, reason }) {

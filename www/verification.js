@@ -1,5 +1,5 @@
-// Two checks that a visitor can start: whether this device computes the published digests, and whether a receipt is
-// valid. Each runs in a worker of its own, while mining continues.
+// Two checks that the visitor can start: whether this device computes the published digests, and whether a receipt is
+// valid. Each check runs in a Web Worker of its own, so mining continues meanwhile.
 
 import { element } from "./dom.js";
 import { Engine } from "./engine.js";
@@ -8,9 +8,9 @@ import { errorMessage } from "./format.js";
 /** @import { VerifyOptions } from "./r3mes_www.js" */
 
 /**
- * Runs the known answers and the golden digests on the GPU, or on the CPU if there is no hardware GPU. Resolves to the
- * result as a sentence.
- * @param {(text: string) => void} onProgress
+ * Tests the known answers and the golden digests on the GPU, or on the CPU if there is no hardware GPU. Resolves to a
+ * sentence that states the result.
+ * @param {(text: string) => void} onProgress called with a sentence that says what is being checked
  */
 export async function checkDevice(onProgress) {
   const engine = new Engine();
@@ -39,22 +39,23 @@ export async function checkDevice(onProgress) {
 }
 
 /**
- * Recomputes the gradient of a receipt from the blocks of a node. Resolves to the result as a sentence.
- * @param {string} receipt JSON text
+ * Recomputes the gradient of a receipt from data blocks that a node delivers, and compares every bit. Resolves to a
+ * sentence that states the result.
+ * @param {string} receipt the receipt as JSON text
  * @param {VerifyOptions} options
  */
 export async function verifyReceipt(receipt, options) {
   const engine = new Engine();
   try {
     const { ok, reason, cid } = await engine.verify(receipt, options);
-    return ok ? `Valid: the recomputed gradient has the same bytes, ${cid}.` : `Invalid: ${reason}`;
+    return ok ? `Valid: the recomputed gradient has the same bytes as the artifact ${cid}.` : `Invalid: ${reason}`;
   } finally {
     engine.terminate();
   }
 }
 
 /**
- * Runs a check when a button is pressed, and shows its progress and its result.
+ * Runs `check` whenever `button` is clicked, and shows the progress and the result of the check in `output`.
  * @param {HTMLButtonElement} button
  * @param {HTMLElement} output
  * @param {(onProgress: (text: string) => void) => Promise<string>} check

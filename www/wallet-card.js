@@ -1,7 +1,7 @@
-// The wallet card: who receives the rewards. Either an account of a wallet, which grants a session to this browser's
-// key, or an address that the visitor enters.
+// The wallet card, with which the visitor chooses who receives the rewards: an account in a wallet, which grants a
+// session to this browser's key, or an address that the visitor enters.
 //
-// The card fills a section that its constructor receives, and does not depend on the miner around it.
+// The card fills the element that its constructor receives, and does not depend on the miner around it.
 
 import { Chain } from "./chain.js";
 import { find } from "./dom.js";
@@ -42,14 +42,14 @@ template.innerHTML = `
  * The options of a wallet card.
  *
  * @typedef {object} WalletCardOptions
- * @property {Pick<Engine, "call">} engine encodes and checks what the wallet signs
+ * @property {Pick<Engine, "call">} engine the engine that encodes the transactions and statements that the wallet signs
  * @property {string} node the URL of the node
  * @property {WalletProvider} [signer] a wallet that the embedding site provides
- * @property {string} [payout] the payout address until the visitor enters one
+ * @property {string} [payout] the payout address that is used until the visitor enters another one
  * @property {() => void} [onChange] called when the result of `payee()` may have changed
  */
 
-/** Shows the wallets, the session, and the payout address; tells the miner who is paid. */
+/** Shows the wallets, the session and the payout address, and tells the miner who receives the rewards. */
 export class WalletCard {
   /** Resolves after the stored session and payout address have been loaded. */
   ready;
@@ -62,7 +62,7 @@ export class WalletCard {
   #account;
   /** @type {string | undefined} the account that granted the session */
   #granter;
-  /** @type {Grants | undefined} what the session key may do, if its session is valid */
+  /** @type {Grants | undefined} what the account has granted to the session key, if the session is valid */
   #grants;
 
   /**
@@ -86,8 +86,8 @@ export class WalletCard {
   }
 
   /**
-   * Returns who is paid, in the fields of the engine's `MinerOptions`: the account that granted a session if there is
-   * one, otherwise the payout address if there is one, otherwise an empty object.
+   * Returns who receives the rewards, as fields of the engine's `MinerOptions`: `granter` if an account has granted a
+   * session, otherwise `payout` if there is a payout address, otherwise no field.
    * @returns {{ granter?: string, payout?: string }}
    */
   payee() {
@@ -96,7 +96,7 @@ export class WalletCard {
     return payout ? { payout } : {};
   }
 
-  /** Reads the state of the session from the node and shows it. */
+  /** Asks the node whether the session is still valid, and shows the answer. */
   async refresh() {
     this.#grants = this.#granter ? await this.#sessionGrants(this.#granter) : undefined;
     this.#show();
@@ -131,9 +131,9 @@ export class WalletCard {
   }
 
   /**
-   * Returns what an account has granted to this browser's key, or `undefined` if the key cannot mine for the account.
-   * An allowance for fees alone does not suffice.
-   * @param {string} granter
+   * Returns what an account has granted to this browser's session key, or `undefined` if the key cannot mine for the
+   * account. To mine, the key needs grants to send messages; a fee allowance alone does not suffice.
+   * @param {string} granter the address of the account
    */
   async #sessionGrants(granter) {
     const grantee = await this.#engine.call("sessionAddress", [await sessionSecret()]);
@@ -153,7 +153,7 @@ export class WalletCard {
   }
 
   /**
-   * Forgets the connected account, because the owner of the wallet has selected another one.
+   * Disconnects the account of a wallet. To be called when another account has been selected in the wallet.
    * @param {Wallet} wallet
    */
   #disconnect(wallet) {
@@ -188,8 +188,8 @@ export class WalletCard {
   }
 
   /**
-   * Mines for an account from now on.
-   * @param {string} granter
+   * Uses the session that an account has granted: from now on, this browser mines for the account.
+   * @param {string} granter the address of the account
    */
   async #useSession(granter) {
     this.#granter = granter;
@@ -215,7 +215,8 @@ export class WalletCard {
   }
 
   /**
-   * Runs the action of a button, which is disabled meanwhile; shows the error if the action fails.
+   * Runs the action of a button. The button is disabled until the action has ended. If the action fails, its error is
+   * shown.
    * @param {HTMLButtonElement} button
    * @param {() => Promise<void>} action
    */
@@ -246,7 +247,7 @@ export class WalletCard {
   }
 
   /**
-   * Returns the part of the card with this `data-at`.
+   * Returns the element of the card whose attribute `data-at` equals `name`. Throws if its class is not `type`.
    * @template {HTMLElement} [Type=HTMLElement]
    * @param {string} name
    * @param {new () => Type} [type]

@@ -1,20 +1,21 @@
-// Wallets: Keplr, Leap, or a signer with the same interface that the embedding site provides. The account's key stays
-// in the wallet. This page has a session key, to which the account can grant the right to mine, with a limit on fees
-// and an expiration time. The page never asks for recovery phrases.
+// Access to wallets: Keplr, Leap, or a wallet that the embedding site provides, with the interface of Keplr. The key of
+// an account stays in the wallet. The account can grant the right to mine to this browser's session key, with a limit
+// on fees and an expiration time. The page never asks for recovery phrases.
 //
-// Ethereum wallets, which EIP-6963 announces, are not listed: this chain maps no Ethereum address to one of its own.
+// Ethereum wallets (which announce themselves by EIP-6963) are not listed, because an Ethereum address corresponds to
+// no address of this chain.
 
 /** @import { Account as Payer, Carried, Unsigned } from "./r3mes_www.js" */
 /** @import { Chain } from "./chain.js" */
 /** @import { Engine } from "./engine.js" */
 
-/** @typedef {{ signature: string }} Signature the base64 signature of a wallet */
+/** @typedef {{ signature: string }} Signature a signature by a wallet, in base64 */
 /**
  * @typedef {{ bodyBytes: Uint8Array, authInfoBytes: Uint8Array, chainId: string, accountNumber: bigint }} SignDoc
  */
 
 /**
- * A Cosmos wallet with the interface of Keplr. It must have `signDirect` or `signArbitrary`.
+ * A Cosmos wallet with the interface of Keplr. It must have at least one of `signDirect` and `signArbitrary`.
  *
  * @typedef {object} WalletProvider
  * @property {(info: Awaited<ReturnType<Chain["info"]>>) => Promise<unknown>} [experimentalSuggestChain]
@@ -31,11 +32,11 @@
  * @typedef {object} Wallet
  * @property {string} name
  * @property {WalletProvider} provider
- * @property {string} [changeEvent] the window event that reports a change of the account
+ * @property {string} [changeEvent] the event that the wallet dispatches to `window` when another account is selected
  */
 
 /**
- * Lists the wallets of this browser.
+ * Returns the wallets that the page can offer: the embedding site's own, Keplr, and Leap, as far as they are present.
  * @param {WalletProvider} [signer] a wallet that the embedding site provides
  * @returns {Wallet[]}
  */
@@ -49,19 +50,19 @@ export function availableWallets(signer) {
 }
 
 /**
- * What an account needs to grant a session.
+ * What an account needs, apart from its wallet, to grant and revoke a session.
  *
  * @typedef {object} Connection
- * @property {Pick<Engine, "call">} engine encodes and checks what the wallet signs
+ * @property {Pick<Engine, "call">} engine the engine that encodes the transactions and statements that the wallet signs
  * @property {Chain} chain
- * @property {Uint8Array} secret the secret of the session key, 32 bytes
+ * @property {Uint8Array} secret the 32-byte secret of this browser's session key
  */
 
-/** A connected account of a wallet. It grants a session to the session key of this browser, and revokes it. */
+/** An account in a connected wallet. It can grant a session to this browser's session key, and revoke the session. */
 export class Account {
-  /** The wallet that this account belongs to. */
+  /** The wallet that holds the key of this account. */
   wallet;
-  /** The address of the account, which is paid. */
+  /** The address of the account. It receives the rewards under a session. */
   address;
 
   #connection;
@@ -85,7 +86,7 @@ export class Account {
   }
 
   /**
-   * Connects to a wallet, which asks its owner for permission.
+   * Connects to a wallet and returns its selected account. The wallet asks its owner for permission.
    * @param {Wallet} wallet
    * @param {Connection} connection
    */
@@ -93,7 +94,7 @@ export class Account {
     const { provider } = wallet;
     const { engine, chain, secret } = connection;
     const info = await chain.info();
-    // a wallet that knows the chain already does not ask its owner again
+    // adds the chain to the wallet; a wallet that already has it does not ask its owner again
     await provider.experimentalSuggestChain?.(info);
     await provider.enable(info.chainId);
     const { bech32Address: address, pubKey: publicKey } = await provider.getKey(info.chainId);
@@ -106,8 +107,8 @@ export class Account {
 
   /**
    * Grants the session key the right to mine for the account.
-   * @param {number} cap fees in micro-units that the key may spend
-   * @param {number} seconds how long the grant is valid, by the time of the chain
+   * @param {number} cap the largest total amount of fees that the key may spend, in micro-units
+   * @param {number} seconds how long the grant is valid, counted from the current time of the chain
    */
   async grant(cap, seconds) {
     const { engine, chain } = this.#connection;
@@ -143,8 +144,8 @@ export class Account {
   }
 
   /**
-   * Has the wallet sign a transaction of the account, and broadcasts it.
-   * @param {(payer: Payer) => Promise<Unsigned>} encode
+   * Has the wallet sign a transaction of the account, and broadcasts the transaction.
+   * @param {(payer: Payer) => Promise<Unsigned>} encode returns the unsigned transaction
    */
   async #sendTransaction(encode) {
     const { engine, chain } = this.#connection;
@@ -159,9 +160,9 @@ export class Account {
   }
 
   /**
-   * Has the wallet sign the text of a statement, and broadcasts the statement in a transaction of the session key.
-   * @param {string} text
-   * @param {(carried: Carried) => Promise<Uint8Array>} encode
+   * Has the wallet sign a statement, and broadcasts the signed statement in a transaction of the session key.
+   * @param {string} text the statement
+   * @param {(carried: Carried) => Promise<Uint8Array>} encode returns the transaction that contains the statement
    */
   async #sendStatement(text, encode) {
     const { chain, secret } = this.#connection;
@@ -171,14 +172,14 @@ export class Account {
     return chain.broadcast(await encode({ secret, signature, ...(await this.#sequenceAndFee(this.#grantee)) }));
   }
 
-  /** Returns the fields that every statement has. */
+  /** Returns the fields that a statement that opens a session and one that closes it have in common. */
   async #statement() {
     const number = await this.#connection.chain.statementNumber(this.address, this.#grantee);
     return { chainId: this.#chainId, pubKey: this.#publicKey, grantee: this.#grantee, number };
   }
 
   /**
-   * Returns the sequence number and the fee of an account's next transaction.
+   * Returns the sequence number of an account's next transaction, and the fee in micro-units.
    * @param {string} address
    */
   async #sequenceAndFee(address) {

@@ -1,7 +1,7 @@
-// The worker: loads the engine and calls its functions for the page.
+// The script of the Web Worker that runs the engine: it loads the engine and calls the engine's functions for the page.
 //
-// The page sends a `Request`. The worker answers with any number of events and one result or one error. A miner reports
-// events after its result, too.
+// For each call, the page sends a `Request`. The worker answers with any number of event messages, and with one result
+// or one error. The miner reports events even after the call that created it has returned.
 
 import init, * as engine from "./r3mes_www.js";
 import { openBlockCache } from "./block-cache.js";
@@ -9,7 +9,7 @@ import { openBlockCache } from "./block-cache.js";
 /** @import { BenchEvent, BenchOptions, CheckEvent, MinerEvent, MinerOptions } from "./r3mes_www.js" */
 /** @import { ProgressEvent, VerifyOptions } from "./r3mes_www.js" */
 
-/** @typedef {typeof calls} Calls the functions that the page may call */
+/** @typedef {typeof calls} Calls the functions that the page can call */
 /** @typedef {{ id: number, call: keyof Calls, arguments: unknown }} Request */
 /** @typedef {{ id: number, event: unknown }} EventMessage */
 /** @typedef {{ id: number, result: unknown }} ResultMessage */
@@ -22,12 +22,12 @@ import { openBlockCache } from "./block-cache.js";
  */
 
 const loaded = init();
-/** @type {engine.Miner | undefined} the only miner of this worker */
+/** @type {engine.Miner | undefined} the miner; a worker has at most one */
 let miner;
-/** @type {engine.Bench | undefined} the prepared benchmark */
+/** @type {engine.Bench | undefined} the prepared benchmark; a worker has at most one */
 let bench;
 
-/** Each function takes the call's arguments as an array, and a listener if it reports events. */
+/** The functions that the page can call. Each takes its arguments as an array, and a listener if it reports events. */
 const calls = {
   devices: () => engine.devices(),
 
@@ -52,7 +52,7 @@ const calls = {
   },
 
   /**
-   * Creates the miner; resolves to the address of its session key.
+   * Creates the miner, after stopping an earlier one. Resolves to the address of the miner's session key.
    * @type {(args: [MinerOptions], onEvent: Listener<MinerEvent>) => Promise<string>}
    */
   async create([options], onEvent) {
@@ -99,7 +99,7 @@ self.addEventListener(
     const send = (message) => self.postMessage(message);
     try {
       await loaded;
-      // the page's `Engine` has checked the types of the arguments
+      // the type of `Engine.call` in the page ensures that the arguments fit the function
       const run = /** @type {(args: unknown, onEvent: Listener<unknown>) => unknown} */ (calls[call]);
       send({ id, result: await run(args, (event) => send({ id, event })) });
     } catch (error) {

@@ -1,5 +1,5 @@
-//! Products of one shape with random operands, as kernel cases: the two ternary products, and the f32 product with
-//! which they are compared. The benchmark of the web page times the same products.
+//! Matrix products of one shape with random operands, as test cases of kernels: the ternary products, and the f32
+//! product with which they are compared. The benchmark of the mining page times the same products.
 
 use r3mes_wgpu::{
     kernels::{
@@ -13,7 +13,8 @@ use r3mes_wgpu::{
     },
 };
 
-/// The f32 product. The operands are small integers, so that the sums are exact and do not depend on their order.
+/// The kernel of the f32 product. Its operands are small integers, so every sum is exact in f32 and does not depend on
+/// the order of summation.
 static GEMM_F32: Kernel = Kernel {
     name: "gemm_f32",
     params: &["first_group", "tokens", "in_features", "out_features"],
@@ -43,17 +44,18 @@ static GEMM_F32: Kernel = Kernel {
     }],
 };
 
-/// The shape of a product of `tokens` rows and a square matrix.
+/// The shape of a product: a `tokens` × `features` matrix times a square `features` × `features` matrix.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
-    /// The number of rows, a multiple of 64.
+    /// The number of rows of the first matrix, one for each token: a multiple of 64.
     pub(crate) tokens: usize,
-    /// The number of rows and of columns of the matrix, a multiple of 64.
+    /// The side of the square matrix, and the row length of the first matrix: a multiple of 64.
     pub(crate) features: usize,
 }
 
 impl Shape {
-    /// Returns the f32 product, then the ternary products, each with its name.
+    /// Returns the test cases with their labels: the f32 product, the forward ternary product, and the backward ternary
+    /// product with int8 and with int16 rows. The random operands follow from `seed`.
     pub(crate) fn cases(self, seed: u64) -> [(&'static str, Case); 4] {
         let source = &mut CaseSource::new(seed);
         [
@@ -106,8 +108,9 @@ impl Shape {
         }
     }
 
-    /// Returns the inputs of a product: int8 rows, or int16 rows within ±2^14 as planes, and the sum of each row; a
-    /// ternary matrix; and a buffer for the result.
+    /// Returns the contents of a ternary product's four buffers: the rows; their row info, in which only the sum of
+    /// each row is set; the packed ternary matrix; and zeros for the result. With one plane, the rows are int8. With
+    /// two, they are int16 within ±2^14, split into two int8 planes (`256 · plane 0 + plane 1`).
     fn inputs(self, source: &mut CaseSource, planes: usize) -> Vec<Vec<u32>> {
         let Self { tokens, features } = self;
         let stride = 4 * row_words(features);

@@ -1,5 +1,5 @@
-//! Simulates the strategies that involve disputes. The tasks are those of a small model, so that their gradients and
-//! the games about them can be computed.
+//! Simulates the strategies that lead to disputes. Their tasks use a small model, so that the gradients and all moves
+//! of a dispute can be computed.
 
 use super::{COST, World, network_genesis, per_task};
 use pollster::block_on;
@@ -12,17 +12,19 @@ use r3mes_wgpu::{
 };
 use std::collections::BTreeMap;
 
-/// The number of tasks for each strategy.
+/// The number of tasks that each strategy with disputes gets.
 const TASKS: u32 = 40;
-/// Index of the miner's account.
+/// The account index of the miner.
 const MINER: u8 = 1;
-/// Index of the account that disputes right gradients.
+/// The account index of the griefer, which disputes correct gradients.
 const GRIEFER: u8 = 2;
-/// Index of the account that recomputes the gradients of others.
+/// The account index of the watcher, which recomputes the gradients of others, disputes wrong ones and defends correct
+/// ones.
 const WATCHER: u8 = 3;
 
-/// Claims a task, submits a gradient, and waits until it is accepted or rejected. Returns the gradient's ID, its task
-/// and its artifact.
+/// Makes the miner claim a task and submit its gradient, which is wrong if `forged` is true, and waits until the
+/// gradient is accepted or rejected. Returns the submission's ID, the task and the artifact, or `None` if no task can
+/// be claimed.
 fn mine(world: &mut World, job: &SmallJob, forged: bool) -> Option<(u64, Task, Artifact)> {
     let network = &mut world.network;
     let claim = network.claim(MINER, network.next_free()?);
@@ -39,8 +41,8 @@ fn mine(world: &mut World, job: &SmallJob, forged: bool) -> Option<(u64, Task, A
     Some((id, task, artifact))
 }
 
-/// Opens a dispute about an accepted gradient, answers it if `provers` has the answerer, makes all moves, and waits for
-/// its end.
+/// Plays a whole dispute about an accepted gradient: `challenger` opens it, `answerer` answers if `provers` has a
+/// prover for that account, both sides make all their moves, and blocks are applied until the dispute has ended.
 fn dispute(
     world: &mut World,
     job: &SmallJob,
@@ -69,21 +71,22 @@ fn dispute(
             _ => challenger,
         };
         let prover = provers.get_mut(&mover);
-        // a party that has no move, or only moves that are refused, lets its turn pass
+        // a side that has no move, or whose move is refused, waits until its time for the move is over
         let step = game.zip(prover).and_then(|(game, prover)| block_on(prover.next(&game)).ok().flatten());
         let Some(step) = step else {
             world.until(|network| network.ledger.state().dispute(dispute_id).is_none());
             return;
         };
         let (sender, step) = (address(mover), step.encode());
-        if world.network.send(mover, Message::MoveDispute(MsgMoveDispute { sender, dispute_id, answer: 0, step })) != 0
-        {
+        let step = Message::MoveDispute(MsgMoveDispute { sender, dispute_id, answer: 0, step });
+        if world.network.send(mover, step).0 != 0 {
             world.until(|network| network.ledger.state().dispute(dispute_id).is_none());
         }
     }
 }
 
-/// Prints the earnings of a miner that forges all gradients and defends them, and of the account that disputes them.
+/// Simulates a miner that forges every gradient and defends it in disputes, and a watcher that disputes the accepted
+/// ones. Prints what each of them earns per task.
 pub(super) fn forges_and_defends() {
     let job = SmallJob::new(7);
     let mut world = World::new(job.genesis(network_genesis()));
@@ -93,7 +96,7 @@ pub(super) fn forges_and_defends() {
     for _ in 0..TASKS {
         let Some(forged) = mine(&mut world, &job, true) else { continue };
         if world.network.status(forged.0) == SubmissionStatus::Accepted {
-            // one run to recompute the gradient, then two for the dispute
+            // the task is run once to recompute the gradient, and twice more for the dispute
             watched += 3;
             let provers =
                 [(MINER, block_on(job.prover(&forged.1, true))), (WATCHER, block_on(job.prover(&forged.1, false)))];
@@ -104,17 +107,17 @@ pub(super) fn forges_and_defends() {
     let earned = world.wealth(MINER) - before[0];
     let row = |earned: i64| format!("{:+.3}", per_task(earned, TASKS));
     println!(
-        "| forges all and defends it, with a stake | {} | {} | {} |",
+        "| forges all and defends them, with a stake | {} | {} | {} |",
         reputation.accepted,
         reputation.rejected,
         row(earned)
     );
     let earned = world.wealth(WATCHER) - before[1] - watched * COST;
-    println!("| watches the miner that forges and defends | | | {} |", row(earned));
+    println!("| watcher: disputes the forged gradients | | | {} |", row(earned));
 }
 
-/// Prints the earnings of an honest miner, of a griefer that disputes all its gradients, and of the account that
-/// answers.
+/// Simulates an honest miner, a griefer that disputes all its gradients, and a watcher that defends them. Prints what
+/// each of them earns per task.
 pub(super) fn griefs() {
     let job = SmallJob::new(7);
     let mut world = World::new(job.genesis(network_genesis()));
@@ -133,8 +136,11 @@ pub(super) fn griefs() {
         .zip(before.into_iter().zip(costs))
         .map(|(number, (before, cost))| format!("{:+.3}", per_task(world.wealth(number) - before - cost, TASKS)))
         .collect();
-    println!("| honest, all gradients disputed | {} | {} | {} |", reputation.accepted, reputation.rejected, rows[0]);
-    println!("| griefs: disputes right gradients | | | {} |", rows[1]);
-    println!("| answers for the miner | | | {} |", rows[2]);
+    println!(
+        "| honest, but all gradients are disputed | {} | {} | {} |",
+        reputation.accepted, reputation.rejected, rows[0]
+    );
+    println!("| griefer: disputes correct gradients | | | {} |", rows[1]);
+    println!("| watcher: defends the honest miner | | | {} |", rows[2]);
     assert!(world.wealth(GRIEFER) < COINS as i64, "griefing never pays");
 }

@@ -1,33 +1,34 @@
-//! Simulates strategies of miners, verifiers and challengers with the actual ledger code and the parameters `NETWORK`,
-//! and prints what each strategy earns.
+//! Simulates strategies of miners, verifiers and challengers with the actual ledger code and the parameters
+//! `LedgerParams::NETWORK`, and prints what each strategy earns.
 //!
-//! Every transaction is signed and executed. Gradients are computed only for the strategies with disputes. In the
-//! others, an honest gradient is represented by the commitment that honest verifiers find, and a forged one by another
-//! commitment.
+//! Every transaction is signed and executed. Gradients are computed only for the strategies with disputes. For all
+//! other strategies, a hash stands for the gradient: an honest miner submits the hash that honest verifiers expect, and
+//! a forger submits another one.
 
 mod games;
 
 use r3mes_wgpu::{
     ledger::{Finding, Genesis, LedgerParams, SubmissionStatus},
     protocol::{Commitment, Task},
-    simulation::{COINS, Network, address, genesis, honest, honest_finding, wrong},
+    simulation::{Network, address, genesis, honest, honest_finding, wrong},
     tx::Message,
 };
 use std::collections::BTreeMap;
 
-/// The number of tasks for each strategy.
+/// The number of tasks that each strategy without disputes gets.
 const TASKS: u32 = 300;
-/// Cost of computing a gradient in micro-units: 60 % of the reward.
+/// Cost of computing one gradient, in micro-units: 60 % of the reward.
 const COST: i64 = 600_000;
-/// Indexes of the accounts that verify and propose.
+/// Account indexes of the five operators. Each is a verifier and a proposer.
 const VERIFIERS: [u8; 5] = [201, 202, 203, 204, 205];
 
-/// A network with the parameters `NETWORK`, and what its verifiers know.
+/// A simulated network, and what its verifiers know.
 struct World {
     network: Network,
-    /// The number of gradients that the first verifier recomputed.
+    /// The number of gradients that the first verifier has attested. Unless it guesses, it has recomputed each of them
+    /// once.
     recomputed: i64,
-    /// Whether each computed gradient is right, by the gradient's commitment.
+    /// For each gradient that was really computed: its commitment, and whether the gradient is correct.
     rights: BTreeMap<Commitment, bool>,
 }
 
@@ -42,8 +43,8 @@ impl World {
         Self { network: Network::new(genesis), recomputed: 0, rights: BTreeMap::new() }
     }
 
-    /// Claims a task, submits a gradient, and waits until it is settled and its round is no longer full. Does nothing
-    /// if no task is free, or if the claim is refused.
+    /// Makes a miner claim a task and submit a gradient. Then applies blocks until the gradient is accepted or rejected
+    /// and, if the round is full, until the round has been aggregated. Does nothing if no task can be claimed.
     fn mine(&mut self, number: u8, commitment: impl Fn(&Task) -> Commitment) {
         let Some(position) = self.network.next_free() else { return };
         if self.network.send(number, self.network.claim(number, position)).0 != 0 {
@@ -60,7 +61,7 @@ impl World {
         self.until(|network| matches!(network.status(id), SubmissionStatus::Accepted | SubmissionStatus::Rejected(_)));
     }
 
-    /// Applies blocks until a condition holds.
+    /// Applies blocks until `done` returns true, at most 10,000.
     fn until(&mut self, done: impl Fn(&Network) -> bool) {
         for _ in 0..10_000 {
             if done(&self.network) {
@@ -71,7 +72,7 @@ impl World {
         unreachable!("the condition must hold within 10,000 blocks");
     }
 
-    /// Applies a block with the messages of all verifiers and proposers.
+    /// Applies one block with all messages that the verifiers and proposers have to send now.
     fn serve(&mut self) {
         let find = |number: u8, task: &Task, claimed: Commitment| match self.rights.get(&claimed) {
             _ if self.network.guessing.contains(&number) => Finding::Match,
@@ -85,7 +86,7 @@ impl World {
         self.network.block(txs);
     }
 
-    /// Returns the balance, the stake and the escrow of an account in total.
+    /// Returns the sum of the account's balance, stake and escrow, in micro-units.
     fn wealth(&self, number: u8) -> i64 {
         let (state, address) = (self.network.ledger.state(), address(number));
         let stake = state.node(&address).map_or(0, |node| node.stake);
@@ -93,7 +94,8 @@ impl World {
     }
 }
 
-/// Prints the earnings of a miner per task, minus the cost of the gradients that it computes.
+/// Simulates a miner and prints what it earns per task, minus the cost of the gradients that it computes. `forges`
+/// returns whether the miner forges the gradient of the task with the given index. Forged gradients cost nothing.
 fn miner(name: &str, staked: bool, forges: fn(u32) -> bool) {
     let mut world = World::new(network_genesis());
     if staked {
@@ -110,7 +112,8 @@ fn miner(name: &str, staked: bool, forges: fn(u32) -> bool) {
     println!("| {name} | {} | {} | {:+.3} |", reputation.accepted, reputation.rejected, per_task(earned, TASKS));
 }
 
-/// Prints the earnings of a verifier per task of another account, minus the cost of the gradients that it recomputes.
+/// Simulates an honest miner, and prints what one of the verifiers earns for each task of this miner, minus the cost of
+/// the gradients that the verifier recomputes.
 fn verifier(name: &str, lazy: bool) {
     let mut world = World::new(network_genesis());
     if lazy {
@@ -130,8 +133,11 @@ fn per_task(amount: i64, tasks: u32) -> f64 {
 }
 
 fn main() {
-    println!("{TASKS} tasks for each strategy. A reward is 1; computing a gradient costs {}.\n", COST as f64 / 1e6);
-    println!("| strategy | accepted | rejected | earned per task |\n|---|---|---|---|");
+    println!(
+        "{TASKS} tasks for each strategy without disputes. A task pays 1; computing its gradient costs {}.\n",
+        COST as f64 / 1e6
+    );
+    println!("| strategy | gradients accepted | gradients rejected | net earnings per task |\n|---|---|---|---|");
     miner("honest, with a stake", true, |_| false);
     miner("honest, without a stake", false, |_| false);
     miner("forges all, with a stake", true, |_| true);

@@ -1,12 +1,13 @@
-//! A load test of one node with many light miners. It measures throughput, latency, and the node's CPU time, memory and
-//! disk space for each submission.
+//! A load test: one node serves many miners, which compute nothing during the test. It measures the node's throughput
+//! and latency, its memory, and how much CPU time and disk space each submission costs.
 //!
 //! `cargo bench -p r3mes-wgpu --bench load -- [--miners 1000] [--tasks 4] [--quota 256] [--sampling 8]`
 //!
-//! Every miner has a key and a connection of its own and sends the same HTTP requests as any miner: it claims a chunk,
-//! gets its task, stores its artifact, submits it, and polls until it is accepted. Only the gradients are computed
-//! beforehand. They are correct; the node's operator recomputes one of `sampling` and aggregates the rounds. The model
-//! is small, so that this computing is a small part of the load; docs/SCALE.md states its cost for large models.
+//! Every miner has a key and a connection of its own and sends the same HTTP requests as the program `mine`: it claims
+//! a chunk, fetches its task, stores its artifact, submits it, and polls until the submission is accepted. The
+//! gradients are correct, but are computed before the test. The node recomputes on average 1 in `--sampling`
+//! submissions, and aggregates the rounds. The model is small, so that recomputing is a small part of the load;
+//! docs/SCALE.md states the cost for large models.
 
 #[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
 #[path = "../tests/node_process.rs"]
@@ -38,18 +39,19 @@ use std::{
 };
 use work_dir::WorkDir;
 
-/// Balance of each miner in micro-units: more than the bonds of its claims.
+/// Balance of each miner in micro-units: enough for the bonds of all its claims.
 const COINS: u64 = 1_000_000_000;
-/// First and longest pause between two polls of a submission's status. The program `mine` uses the same.
+/// The first and the longest pause between two requests for a submission's status, both the same as in the program
+/// `mine`.
 const POLL: [Duration; 2] = [Duration::from_millis(31), Duration::from_millis(500)];
-/// Pause between two polls for the next round. The program `mine` uses the same.
+/// The pause between two requests that ask whether the next round has begun, the same as in the program `mine`.
 const IDLE: Duration = Duration::from_secs(2);
-/// Stack size of a miner's thread, which only sends requests.
+/// Stack size of a miner's thread in bytes. It is small, because the thread only sends requests.
 const STACK: usize = 512 << 10;
-/// Number of sequences that are computed at a time.
+/// The number of sequences that are computed together when the gradients are prepared.
 const SEQUENCES: usize = 8;
 
-/// A gradient that a miner submits.
+/// A gradient that was computed before the test, with what its miner needs to submit it.
 struct PreparedSubmission {
     round: u64,
     position: u64,
@@ -57,15 +59,15 @@ struct PreparedSubmission {
     commitment: Commitment,
 }
 
-/// A submission that was accepted.
+/// An accepted submission, with the times that its miner measured.
 struct Settled {
-    /// Time at which the miner sees the submission accepted, in seconds since the start.
+    /// When the miner saw the submission accepted, in seconds since the start of the test.
     at: f64,
-    /// Seconds from the submission until its miner sees it accepted.
+    /// The seconds from sending the submission to seeing it accepted.
     latency: f64,
 }
 
-/// The resources that a node has used so far.
+/// The resources that a node takes: its CPU time since the start, and its present memory and disk space.
 struct Costs {
     cpu_seconds: f64,
     resident_bytes: u64,
@@ -88,8 +90,8 @@ fn main() {
         params["sampling"] = json!((1 << 16) / sampling);
         params["verifiers"] = json!(1);
         params["probation"] = json!(0);
-        // the delays that the rules impose are short, so that they are not measured; deadlines are long, because they
-        // count blocks, and blocks come faster here than the rules expect
+        // delays that the rules impose are set short, so that they are not measured; deadlines are set long, because
+        // they count blocks, and blocks follow faster here than in a real network
         params["attestation_blocks"] = json!(100_000);
         params["draw_blocks"] = json!(1);
         params["challenge_blocks"] = json!(0);
@@ -98,10 +100,10 @@ fn main() {
     });
     let genesis = Genesis::from_json(&fs::read(&network.genesis).expect("its file")).expect("a genesis");
     let rounds = (miners * tasks).div_ceil(quota);
-    println!("{miners} miners, {rounds} rounds of {quota}, one of {sampling} submissions recomputed");
+    println!("{miners} miners, {rounds} rounds of {quota} submissions, 1 in {sampling} submissions recomputed");
     let work = prepare(&network, &genesis, &keys, rounds as u64);
     let before = Costs::of(&network);
-    println!("gradients computed; the node has {} MiB of memory", before.resident_bytes >> 20);
+    println!("gradients computed; before the test, the node takes {} MiB of memory", before.resident_bytes >> 20);
     let started = Instant::now();
     let settled = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -122,14 +124,15 @@ fn main() {
     report(settled.into_inner().expect("no thread has panicked"), &before, &Costs::of(&network));
 }
 
-/// Returns the key of the miner with index `number`.
+/// Returns the session key of the miner with index `number`.
 fn key(number: usize) -> SessionKey {
     let mut secret = [0x5a; 32];
     secret[..8].copy_from_slice(&(number as u64 + 1).to_le_bytes());
     SessionKey::new(&secret).expect("a small number is a key")
 }
 
-/// Computes the gradients of all rounds. The chunks of each round are assigned to the miners in turn.
+/// Computes the gradients of all rounds, and returns those of each miner. The chunk at position `p` of a round belongs
+/// to the miner with index `p` modulo the number of miners.
 fn prepare(network: &TestNetwork, genesis: &Genesis, keys: &[SessionKey], rounds: u64) -> Vec<Vec<PreparedSubmission>> {
     let mut worker = scripted_miner::worker(&network.work_dir, 0, SEQUENCES);
     let client = Client::new(HttpHost::new(&network.node.url), key(0));
@@ -160,7 +163,8 @@ fn prepare(network: &TestNetwork, genesis: &Genesis, keys: &[SessionKey], rounds
     work
 }
 
-/// Mines one task, from the claim to the reward. Returns the seconds from the submission to its acceptance.
+/// Mines one task whose gradient is prepared: claims it, submits the gradient, and waits until the submission is
+/// accepted. Returns the seconds from the submission to its acceptance.
 async fn mine(client: &Client<HttpHost>, work: &PreparedSubmission) -> Result<f64, ClientError> {
     while client.job().await?.round < work.round {
         thread::sleep(IDLE);
@@ -227,11 +231,12 @@ fn bytes_under(folder: &Path) -> u64 {
         .sum()
 }
 
-/// Prints the results for each quarter of the submissions, so that growth over time is visible, and for all of them.
+/// Prints throughput and latency for each quarter of the submissions, which shows whether they change over time, and
+/// for all submissions together. Then prints the node's CPU time, disk space and memory.
 fn report(mut settled: Vec<Settled>, before: &Costs, after: &Costs) {
     settled.sort_by(|one, other| one.at.total_cmp(&other.at));
     let quarter = settled.len().div_ceil(4);
-    println!("submissions   a second   latency p50   p99, seconds");
+    println!("submissions   per second   latency p50, s   latency p99, s");
     let mut start = 0.0;
     for part in settled.chunks(quarter).chain([&settled[..]]) {
         let whole = part.len() == settled.len();
@@ -240,14 +245,14 @@ fn report(mut settled: Vec<Settled>, before: &Costs, after: &Costs) {
         let of = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
         let end = part.last().map_or(0.0, |settled| settled.at);
         let rate = part.len() as f64 / (end - if whole { 0.0 } else { start });
-        println!("{:>11} {rate:>10.1} {:>13.2} {:>14.2}", part.len(), of(0.5), of(0.99));
+        println!("{:>11} {rate:>12.1} {:>16.2} {:>16.2}", part.len(), of(0.5), of(0.99));
         start = end;
     }
     let each = |value: f64| value / settled.len() as f64;
-    println!("node, a submission: {:.2} ms of a core", 1000.0 * each(after.cpu_seconds - before.cpu_seconds));
+    println!("node, CPU time per submission: {:.2} ms", 1000.0 * each(after.cpu_seconds - before.cpu_seconds));
     println!(
-        "node, a submission: {:.0} bytes of disk",
+        "node, disk space per submission: {:.0} bytes",
         each(after.disk_bytes.saturating_sub(before.disk_bytes) as f64)
     );
-    println!("node, memory: {} MiB, before {}", after.resident_bytes >> 20, before.resident_bytes >> 20);
+    println!("node, memory: {} MiB, before the test {} MiB", after.resident_bytes >> 20, before.resident_bytes >> 20);
 }

@@ -1,5 +1,5 @@
-//! Trains the adapter, of rank 8, of a 768 × 768 BitNet linear for three steps of gradient descent, and prints the
-//! losses.
+//! Trains a LoRA adapter of rank 8 on one 768 × 768 linear layer with ternary (BitNet) weights, for three steps of
+//! gradient descent, and prints the loss of each step.
 //!
 //! `cargo run --release -p r3mes-wgpu --example bit_linear`
 
@@ -13,7 +13,7 @@ use r3mes_wgpu::{
 const TOKENS: usize = 32;
 const FEATURES: usize = 768;
 
-/// Returns values that are uniform in −1..=1.
+/// Returns pseudo-random values that are uniformly distributed in −1..=1.
 fn uniform(count: usize, seed: u32) -> Vec<f32> {
     let real = |at: u32| threefry([seed, 0], [at, 0])[0] as i32 as f32 / i32::MAX as f32;
     (0..count as u32).map(real).collect()
@@ -25,8 +25,8 @@ fn main() -> anyhow::Result<()> {
     let ternarize = Ternarize::Sign { threshold: 0.1 };
     let layer = BitLinear::new(&weights, FEATURES, FEATURES, ternarize, (rank, alpha), seed)?;
     let digest = data_encoding::HEXLOWER.encode(&layer.backbone_digest());
-    println!("backbone {FEATURES} × {FEATURES}, sha256 {digest}");
-    println!("adapter  {:.4} MB", layer.size_mb());
+    println!("backbone: {FEATURES} × {FEATURES} ternary weights, SHA-256 {digest}");
+    println!("adapter: {:.4} MB", layer.size_mb());
 
     // every backend computes the same bits, so Backend::Gpu { .. } would give the same output
     let backend = Backend::Cpu { threads: 0, kernels: fastest };
@@ -36,7 +36,7 @@ fn main() -> anyhow::Result<()> {
         let y = block_on(executor.forward(&x))?;
         let error: Vec<f32> = y.iter().zip(&target).map(|(y, target)| y - target).collect();
         let loss = error.iter().map(|error| error * error).sum::<f32>() / error.len() as f32;
-        println!("step {step}: y [{TOKENS}, {FEATURES}], mean squared error {loss:.6}");
+        println!("step {step}: output of {TOKENS} tokens × {FEATURES} features, mean squared error {loss:.6}");
 
         let dy: Vec<f32> = error.iter().map(|error| 2.0 * error / y.len() as f32).collect();
         let gradients = block_on(executor.backward(&dy, &[step; 32]))?;

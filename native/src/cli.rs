@@ -1,4 +1,5 @@
-//! The command line: parses it and runs the command. Each command's flags are declared in the command's module.
+//! The command line: parses the arguments and runs the chosen command. The flags of each command are declared in the
+//! command's own module.
 
 use crate::{
     commands::{
@@ -10,10 +11,10 @@ use crate::{
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-/// Exact LoRA training over BitNet backbones: the same gradient bytes on every GPU and CPU.
+/// Trains LoRA adapters of BitNet models in exact integers: a gradient has the same bytes on every GPU and CPU.
 ///
-/// Exit codes: 0 success, 1 failure, 2 usage error, 3 no usable GPU, 4 result not reproduced, 5 refused by the node,
-/// 130 stopped by Ctrl-C. There is no developer fee.
+/// Exit codes: 0 success, 1 failure, 2 usage error, 3 no usable GPU, 4 result not reproduced, 5 request refused by the
+/// node or the ledger, 130 stopped by Ctrl-C. There is no developer fee.
 #[derive(Parser)]
 #[command(version)]
 pub(crate) struct Cli {
@@ -23,42 +24,42 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Claim tasks, compute gradients, submit them and get paid, with a node in this process or for another node
+    /// Claim tasks, compute gradients, submit them and get paid, for a node in this process or for another node
     Mine(Box<mine::MineArgs>),
-    /// Serve a node and the mining page for other miners
+    /// Run a node that other miners use, and serve the mining page
     Node(node::NodeArgs),
     /// Print the genesis file of a new network: its rules, job, operators and initial balances
     Genesis(genesis::GenesisArgs),
-    /// Recompute gradients that other miners submit, backed by a stake, and get paid
+    /// Lock a stake, recompute gradients that other miners submit, and get paid for that
     Verifier(verifier::VerifierArgs),
     /// Fine-tune an adapter on your own text, without a node
     Train(train::TrainArgs),
-    /// Continue a text, to show what a model or an adapter has learned
+    /// Continue a text with a model and an adapter, to show what they have learned
     Generate(generate::GenerateArgs),
-    /// Recompute the gradient of a receipt and compare every bit
+    /// Recompute the gradient that a receipt describes, and compare every bit
     Verify(verify::VerifyArgs),
-    /// Inspect and merge adapters, and exchange them with PEFT
+    /// Inspect and merge adapters, and convert them to and from PEFT's format
     Adapter(adapter::AdapterArgs),
-    /// Compute known answers and golden digests on every backend of this machine
+    /// Test that every backend of this machine computes the known answers and the golden digests
     Check(check::CheckArgs),
     /// List the GPUs of this machine
     Devices(devices::DevicesArgs),
-    /// Time a whole training step
+    /// Measure the speed of a whole training step
     Bench(bench::BenchArgs),
-    /// Import models from other programs, and report a model's sizes
+    /// Import models from other programs, and report the sizes of a model
     #[command(subcommand)]
     Model(model::ModelCommand),
-    /// Compare exact integers with f64, f32 and bfloat16: gradients and losses
+    /// Compare the gradients and losses of training in exact integers with those in f64, f32 and bfloat16
     Quality(quality::QualityArgs),
-    /// Keep a wallet's key, send coins, and let session keys mine for the wallet
+    /// Manage wallets: keep their keys, send their coins, and permit session keys to mine for them
     #[command(subcommand)]
     Wallet(wallet::WalletCommand),
-    /// Exit with 0 if this machine lists a hardware GPU, otherwise with 3
+    /// Exit with code 0 if this machine lists a hardware GPU, otherwise with code 3
     #[command(hide = true)]
     Probe,
 }
 
-/// Runs the command given on the command line.
+/// Runs the command that was given on the command line.
 pub(crate) fn run(cli: Cli) -> Result<Exit> {
     match cli.command {
         command if command.compute().is_some_and(|compute| compute.list_devices) => devices::run(Default::default()),
@@ -81,7 +82,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit> {
 }
 
 impl Command {
-    /// Returns the command's backend flags, or `None` if the command has none.
+    /// Returns the flags that select the command's backend, or `None` if the command has no such flags.
     fn compute(&self) -> Option<&ComputeArgs> {
         match self {
             Self::Mine(args) => Some(&args.compute),

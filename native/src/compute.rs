@@ -1,4 +1,4 @@
-//! Selects the backend that a command computes on, and defines the flags for it.
+//! Selects the backend (CPU or GPU) on which a command computes, and defines the flags for this choice.
 
 use crate::{clock::elapsed_ms, output::Exit};
 use anyhow::{Context, Result, anyhow};
@@ -14,21 +14,21 @@ use r3mes_wgpu::{
 };
 use std::process::{Command, Stdio};
 
-/// Flags that select a backend.
+/// Flags that select the backend, the GPU and the number of CPU threads.
 #[derive(Args, Clone)]
 pub(crate) struct ComputeArgs {
-    /// Select the backend; auto takes the fastest hardware GPU that computes all known answers, or the CPU if there is
-    /// none
+    /// Select the backend; auto selects the fastest hardware GPU that passes the known-answer tests, or the CPU if no
+    /// hardware GPU passes them
     #[arg(long, value_enum, default_value_t = BackendKind::Auto, env = "R3MES_BACKEND")]
     pub(crate) backend: BackendKind,
-    /// Use this GPU, given by its index or by a part of its name (see `devices`); if repeated, use the fastest of these
-    /// GPUs that computes all known answers
+    /// Use the GPU with this index or with this text in its name (see `devices`); if repeated, use the fastest of the
+    /// named GPUs that pass the known-answer tests
     #[arg(short, long, value_name = "GPU", env = "R3MES_DEVICE")]
     pub(crate) device: Vec<String>,
-    /// List the GPUs and stop
+    /// List the GPUs and exit
     #[arg(long)]
     pub(crate) list_devices: bool,
-    /// Use this many CPU threads; 0 is one per core
+    /// Use this many CPU threads; 0 means one thread per core
     #[arg(long, value_name = "N", default_value_t = 0, env = "R3MES_THREADS")]
     pub(crate) threads: usize,
 }
@@ -40,42 +40,45 @@ pub(crate) enum BackendKind {
     Gpu,
 }
 
-/// A selected backend, with its name for messages.
+/// A selected backend, with a name for messages.
 #[derive(Clone)]
 pub(crate) struct Compute {
     pub(crate) backend: Backend,
     pub(crate) name: String,
-    /// Whether the backend is a hardware GPU.
+    /// Whether the backend is a hardware GPU, and not the CPU or a software GPU.
     pub(crate) real_gpu: bool,
 }
 
-/// The seed of the random test cases for known answers. Any value would do.
+/// The seed of the random inputs in the known-answer tests. Any other seed would serve as well.
 pub(crate) const SEED: u64 = 1;
 
-/// Returns the CPU backend with the fastest SIMD code of this processor.
+/// Returns the CPU backend that uses the fastest SIMD instructions of this processor.
 fn cpu(threads: usize) -> Compute {
     let name = format!("CPU ({})", Level::detect().name());
     Compute { backend: Backend::Cpu { threads, kernels: cpu::fastest }, name, real_gpu: false }
 }
 
-/// Returns a CPU backend whose SIMD code differs from that of [`cpu`], if this processor supports a second kind.
+/// Returns a CPU backend that uses other SIMD instructions than [`cpu`]. If this processor supports only one kind of
+/// SIMD instructions, returns the same backend as [`cpu`].
 pub(crate) fn second_cpu(threads: usize) -> Compute {
     let name = format!("CPU ({})", Level::second().name());
     Compute { backend: Backend::Cpu { threads, kernels: cpu::second }, name, real_gpu: false }
 }
 
-/// Opens a GPU and tests the known answers of every kernel on it.
+/// Opens a GPU, tests every kernel on it against known answers, and selects the fastest implementation of each kernel.
+/// Returns an error if no implementation of a kernel passes.
 pub(crate) fn open(device: &Device) -> Result<(Gpu, Tuning)> {
     let gpu = block_on(Gpu::open(device, Options::new(elapsed_ms)))?;
     let tuning = block_on(gpu::tune(&gpu, kernels::ALL, SEED))?;
     Ok((gpu, tuning))
 }
 
-/// Selects the backend that the flags ask for. A GPU passes if it computes all known answers.
+/// Selects the backend that the flags ask for.
 ///
-/// If GPUs are named with `--device`, the fastest of them that passes is selected. Otherwise `auto` selects the fastest
-/// hardware GPU that passes, or the CPU if there is none, and `gpu` selects the fastest hardware GPU that passes, or
-/// the first software GPU that passes if there is none. Returns an error with [`Exit::NoGpu`] if no GPU qualifies.
+/// `--backend cpu` selects the CPU. Otherwise a GPU must pass the known-answer tests to be selected. If GPUs are named
+/// with `--device`, the fastest of them that passes is selected. If none are named, the fastest hardware GPU that
+/// passes is selected; if there is none, `auto` selects the CPU, and `gpu` selects the first software GPU that passes.
+/// If no backend is left, returns an error with [`Exit::NoGpu`].
 pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
     if args.backend == BackendKind::Cpu {
         return Ok(cpu(args.threads));
@@ -88,7 +91,7 @@ pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
         let named: Result<Vec<_>, _> = args.device.iter().map(|wanted| gpu::find(&devices, wanted)).collect();
         let named = named.context(Exit::NoGpu)?;
         return fastest(&named)?.ok_or_else(|| {
-            anyhow!("none of the GPUs named with --device computes all known answers").context(Exit::NoGpu)
+            anyhow!("none of the GPUs named with --device passes the known-answer tests").context(Exit::NoGpu)
         });
     }
     let real: Vec<_> = devices.iter().filter(|device| !device.software).collect();
@@ -103,12 +106,13 @@ pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
             return Ok(compute);
         }
     }
-    Err(anyhow!("no GPU of this machine computes all known answers: see `r3mes-wgpu devices --test`")
+    Err(anyhow!("no GPU of this machine passes the known-answer tests: see `r3mes-wgpu devices --test`")
         .context(Exit::NoGpu))
 }
 
-/// Opens the first GPU named with `--device`, or GPU 0, with the given lowerings and without testing known answers.
-/// Only benchmarks use it; they report the digest of a step instead.
+/// Opens the first GPU named with `--device`, or GPU 0, with the implementation of each kernel (its lowering) that
+/// `choice` names. Does not run the known-answer tests. Only benchmarks use this function; they print a digest of the
+/// computed step, which reveals a wrong result.
 pub(crate) fn with_lowerings(args: &ComputeArgs, choice: LoweringChoice) -> Result<Compute> {
     let devices = block_on(gpu::devices());
     let wanted = args.device.first().map_or("0", String::as_str);
@@ -118,14 +122,15 @@ pub(crate) fn with_lowerings(args: &ComputeArgs, choice: LoweringChoice) -> Resu
     Ok(Compute { backend: Backend::Gpu { gpu, choice }, name, real_gpu })
 }
 
-/// Returns [`Exit::Ok`] if this machine lists a hardware GPU, otherwise [`Exit::NoGpu`].
+/// Returns [`Exit::Ok`] if the drivers of this machine list a hardware GPU, otherwise [`Exit::NoGpu`].
 pub(crate) fn probe() -> Exit {
     let real = block_on(gpu::devices()).iter().any(|device| !device.software);
     if real { Exit::Ok } else { Exit::NoGpu }
 }
 
-/// Returns whether this machine lists a hardware GPU. A child process lists the GPUs, because the drivers of software
+/// Returns whether this machine has a hardware GPU. A child process lists the GPUs, because the drivers of software
 /// GPUs stay in memory once loaded and print to stderr, and because a broken driver can end the process that loads it.
+/// If the child process cannot be started, returns true.
 fn lists_real_gpu() -> bool {
     let probe = |program| {
         let (input, output, errors) = (Stdio::null(), Stdio::null(), Stdio::null());
@@ -134,8 +139,9 @@ fn lists_real_gpu() -> bool {
     std::env::current_exe().and_then(probe).map_or(true, |status| status.success())
 }
 
-/// Returns the GPU with the fastest ternary matrix products among those that compute all known answers. Prints why a
-/// GPU is not used, and the times if there are several.
+/// Returns the fastest of the GPUs that pass the known-answer tests. GPUs are compared by the time of those kernels for
+/// which several implementations pass, such as the ternary matrix products. Prints why a GPU is not used, and, if
+/// several GPUs pass, the time of each.
 fn fastest(devices: &[&Device]) -> Result<Option<Compute>> {
     let mut passing = Vec::new();
     for device in devices {
@@ -147,7 +153,7 @@ fn fastest(devices: &[&Device]) -> Result<Option<Compute>> {
     passing.sort_by(|a, b| a.0.total_cmp(&b.0));
     for (at, (milliseconds, device, ..)) in passing.iter().enumerate().filter(|_| passing.len() > 1) {
         let verdict = if at == 0 { "the fastest, used" } else { "slower, not used" };
-        eprintln!("{device}: {milliseconds:.3} ms for the ternary matrix products: {verdict}");
+        eprintln!("{device}: {milliseconds:.3} ms for one launch of each timed kernel ({verdict})");
     }
     Ok(passing.into_iter().next().map(|(_, device, gpu, choice)| Compute {
         backend: Backend::Gpu { gpu, choice },

@@ -1,4 +1,5 @@
-//! Creates the job of a model, which all tasks of a network share, and the adapter that training starts from.
+//! Creates the job of a network (what all its tasks share, such as the model and the LoRA rank) and the adapter from
+//! which training starts.
 
 use anyhow::Result;
 use r3mes_wgpu::{
@@ -12,11 +13,11 @@ use r3mes_wgpu::{
     },
 };
 
-/// The adapter's alpha divided by its rank. It is the factor by which the adapter's output is multiplied.
+/// The LoRA alpha divided by the LoRA rank. The adapter's output is multiplied by this factor.
 const ALPHA_PER_RANK: u32 = 2;
 
-/// Returns the job of training an adapter of the linears in `targets` on a model, and the state that the first round
-/// starts from: a new adapter, generated from `seed`, and an optimizer with `settings`.
+/// Returns the job of training an adapter for the linear layers in `targets`, and the state from which the first round
+/// starts. The state consists of a new adapter, generated from `seed`, and of an optimizer with `settings`.
 pub(crate) fn create(
     model: &Model,
     targets: &Targets,

@@ -1,18 +1,19 @@
-//! The log of a node and its roles: `tracing` events on stderr, as text for people or as JSON for collectors.
+//! The log of `node`, `mine` and `verifier`: `tracing` events on stderr, as text for people or as JSON for log
+//! collectors.
 
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use std::io::stderr;
 use tracing_subscriber::EnvFilter;
 
-/// Flags of the commands that run a node or one of its roles: `node`, `mine` and `verifier`.
+/// Logging flags of the commands that run a node or act for one: `node`, `mine` and `verifier`.
 #[derive(Args, Clone)]
 pub(crate) struct LogArgs {
-    /// Log events of this level (off, error, warn, info, debug or trace) and above; also sets levels for modules, as in
-    /// info,r3mes_wgpu::consensus=debug
+    /// Log events of this level (off, error, warn, info, debug or trace) and more severe ones; a module can have a
+    /// level of its own, as in info,r3mes_wgpu::consensus=debug
     #[arg(long, value_name = "FILTER", default_value = "info", env = "R3MES_LOG")]
     pub(crate) log: String,
-    /// Format of the log on stderr: text, or one JSON object per line with a timestamp
+    /// Format of the log on stderr: text, or json with one object per line, which includes a timestamp
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
 }
@@ -24,9 +25,9 @@ pub(crate) enum LogFormat {
 }
 
 impl LogArgs {
-    /// Starts logging to stderr. Call this once per process. Earlier events are discarded.
+    /// Starts logging to stderr. Must be called only once per process. Events before this call are discarded.
     ///
-    /// Returns an error if the filter cannot be parsed.
+    /// Returns an error if the filter given with `--log` cannot be parsed.
     pub(crate) fn start(&self) -> Result<()> {
         let filter = EnvFilter::try_new(&self.log).with_context(|| format!("--log {}: invalid filter", self.log))?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);

@@ -1,19 +1,19 @@
-//! The binary `r3mes-wgpu`: a miner, a node, and the commands for using them.
+//! The program `r3mes-wgpu`: a miner, a node, and tools for wallets, models and adapters.
 //!
-//! The modules, lowest layer first. docs/ARCHITECTURE.md says which may import which.
+//! The table lists the modules, lowest layer first. docs/ARCHITECTURE.md says which modules may import which others.
 //!
-//! | modules | role |
+//! | Modules | Contents |
 //! |---|---|
-//! | `output`, `clock`, `log`, `interrupt` | stdout, exit codes, time, log, Ctrl-C |
-//! | `paths`, `threads` | the data folder, durable writing of files, threads |
-//! | `wallet`, `blocks`, `model`, `compute`, `job` | keys, block store, model files and text, backends, the job of a model |
-//! | `client` | HTTP to nodes, gateways and stores |
-//! | `node` | mempool, chain and the blocks that the ledger names |
-//! | `consensus` | ABCI for CometBFT |
-//! | `server` | the HTTP server of a node |
-//! | `service` | a whole node with its operator's roles |
-//! | `commands` | one module per command, with its flags |
-//! | `cli` | the command line |
+//! | `output`, `clock`, `log`, `interrupt` | results and exit codes, time, logging, Ctrl-C |
+//! | `paths`, `threads` | the data folder and durable file writes, starting of threads |
+//! | `wallet`, `blocks`, `model`, `compute`, `job` | keys, block store, model and text, backends, jobs |
+//! | `client` | HTTP clients of nodes, gateways and block stores |
+//! | `node` | a node's ledger, chain, mempool and data blocks |
+//! | `consensus` | the ABCI application, through which CometBFT controls a replica |
+//! | `server` | a node's HTTP server |
+//! | `service` | a complete node: ledger, HTTP server and the operator's roles in one process |
+//! | `commands` | one module per command, with the command's flags |
+//! | `cli` | parsing of the command line |
 
 mod blocks;
 mod cli;

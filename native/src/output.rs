@@ -7,7 +7,7 @@ use std::{
     process::{ExitCode, exit},
 };
 
-/// The exit code of the program.
+/// The exit codes of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Ok = 0,
@@ -24,8 +24,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Describes the exit code in one phrase. An `Exit` added to an `anyhow` error as context determines the code with
-/// which the program exits.
+/// Describes the exit code in one phrase. If an `Exit` is added to an `anyhow` error as context, the program exits with
+/// this code.
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -41,13 +41,13 @@ impl fmt::Display for Exit {
 
 impl std::error::Error for Exit {}
 
-/// Prints one line on stdout. If the reader has closed the pipe (`r3mes-wgpu … | head -1`), the process exits with code
-/// 0. No data is lost, because everything acknowledged is already on disk.
+/// Prints one line on stdout. If the reader has closed the pipe (as in `r3mes-wgpu … | head -1`), the process exits
+/// with code 0. No data is lost, because everything acknowledged is already on disk.
 pub(crate) fn line(text: impl fmt::Display) {
     piece(&format!("{text}\n"));
 }
 
-/// Prints text on stdout as [`line`] does, without a newline, and flushes it.
+/// Prints `text` on stdout without a newline, and flushes stdout. Handles a closed pipe as [`line`] does.
 pub(crate) fn piece(text: &str) {
     let mut out = stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -1,4 +1,5 @@
-//! Paths in the data folder (`models/<name>/`, `<job>/ledger.redb`, `<job>/receipts/`), and durable writing of files.
+//! Paths in the data folder (`models/<name>/`, and, for each job, `<job>/ledger.redb` and `<job>/receipts/`), and
+//! durable file writes.
 
 use anyhow::{Context, Result};
 use std::{
@@ -7,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Returns the data folder `given`, or else the user's default one. Creates the folder if it does not exist.
+/// Returns the data folder `given`, or the user's default data folder if none is given. Creates the folder if it does
+/// not exist.
 pub(crate) fn data_dir(given: Option<PathBuf>) -> Result<PathBuf> {
     let dir = match given {
         Some(dir) => dir,
@@ -63,7 +65,7 @@ pub(crate) fn sync_folder(path: &Path) -> Result<()> {
     Ok(fs::File::open(folder)?.sync_all()?)
 }
 
-/// Does nothing, because Windows journals file names and cannot sync a folder.
+/// Does nothing. Windows cannot sync a folder, and journals file names itself.
 #[cfg(not(unix))]
 pub(crate) fn sync_folder(_path: &Path) -> Result<()> {
     Ok(())

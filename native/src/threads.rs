@@ -1,22 +1,23 @@
-//! Starts threads without which the process cannot continue.
+//! Starts threads that the process needs: if one of them panics, the process exits.
 
 use crate::output::Exit;
 use anyhow::{Context, Result};
 use std::{process::exit, thread};
 
-/// Ends the process if this value is dropped while its thread panics.
+/// A value that a thread owns. If the thread panics, dropping the value ends the process.
 struct Guard;
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("r3mes-wgpu: exiting because a thread panicked; everything acknowledged is on disk");
+            eprintln!("r3mes-wgpu: exiting because a thread panicked; all acknowledged data is on disk");
             exit(Exit::Failure as i32);
         }
     }
 }
 
-/// Starts a thread. If it panics, the process exits with code 1, because other threads would wait for it forever.
+/// Starts a thread named `name`. If it panics, the process exits with code 1; otherwise, other threads would wait for
+/// it forever.
 pub(crate) fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
     let guarded = || {
         let _guard = Guard;
@@ -42,7 +43,7 @@ mod tests {
         let arguments = ["--exact", "threads::tests::panicking_child", "--ignored", "--nocapture"];
         let output = Command::new(env::current_exe().unwrap()).args(arguments).output().unwrap();
         let message = String::from_utf8_lossy(&output.stderr);
-        assert!(message.contains("on purpose") && message.contains("everything acknowledged is on disk"), "{message}");
+        assert!(message.contains("on purpose") && message.contains("all acknowledged data is on disk"), "{message}");
         assert_eq!(output.status.code(), Some(Exit::Failure as i32));
     }
 }

@@ -1,5 +1,5 @@
-//! Tests that `adapter` inspects, merges, exports and imports adapters of checkpoints, PEFT folders, ledgers and nodes,
-//! and that `generate` continues a text with them.
+//! Tests of the commands `adapter` and `generate`. They check that `adapter` inspects, merges, exports and imports
+//! adapters, which it reads from checkpoints, PEFT folders, ledgers and nodes, and that `generate` applies an adapter.
 
 use crate::work_dir::{SMALL_MODEL, WorkDir};
 use prost::Message;
@@ -13,10 +13,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Folder with a model and an adapter in PEFT's format.
+/// A folder that contains a model, and an adapter of this model in PEFT's format.
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/peft");
 
-/// Runs the program. Returns stdout if it exits with 0, otherwise exit code and stderr.
+/// Runs the program. Returns its stdout if it exits with code 0, otherwise an error with its exit code and stderr.
 fn run(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String, String> {
     let output = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu")).args(args).output().unwrap();
     match output.status.code() {
@@ -29,12 +29,12 @@ fn adapter<'a>(args: impl IntoIterator<Item = &'a str>) -> Result<String, String
     run(["adapter"].into_iter().chain(args))
 }
 
-/// Returns the report of `adapter inspect --json`.
+/// Returns the report of `adapter inspect --json` about the adapter at `source`, a path or a URL.
 fn inspect(source: &str) -> Value {
     serde_json::from_str(&adapter(["inspect", "--json", source]).unwrap()).unwrap()
 }
 
-/// Trains the small model until step `steps` and stores the checkpoint in the folder `out`.
+/// Trains an adapter of the small model up to optimizer step `steps`, and stores its checkpoint in the folder `out`.
 fn train(work_dir: &WorkDir, out: &Path, steps: &str) -> Result<String, String> {
     let (out, data) = (out.to_str().unwrap(), work_dir.data());
     let (text, data) = (work_dir.text(), data.to_str().unwrap().to_owned());
@@ -42,12 +42,11 @@ fn train(work_dir: &WorkDir, out: &Path, steps: &str) -> Result<String, String> 
     run(flags.into_iter().chain(["--text", text.to_str().unwrap(), "--out", out, "--data-dir", &data]))
 }
 
-/// Reads the adapter of a checkpoint file.
 fn read(checkpoint: &Path) -> r3mes_wgpu::numbers::lora::LoraAdapter {
     checkpoint::read(&fs::read(checkpoint).unwrap()).unwrap().0
 }
 
-/// Returns a path in the working directory as a string for the command line.
+/// Returns the path of `name` in the working directory, as a string for the command line.
 fn path_in(work_dir: &WorkDir, name: &str) -> String {
     work_dir.data().with_file_name(name).to_str().unwrap().to_owned()
 }
@@ -76,7 +75,7 @@ fn an_adapter_survives_peft_export_and_import_and_can_be_trained_further() {
     }
     train(&work_dir, Path::new(&imported), "1").unwrap();
     assert_eq!(inspect(&imported)["steps"].as_u64(), Some(1));
-    // nothing is overwritten
+    // files that exist are not overwritten
     for again in [["export", &trained, "--out", &exported], ["import", &exported, "--out", &file]] {
         assert!(adapter(again).unwrap_err().contains("already exists"));
     }
@@ -168,7 +167,7 @@ fn an_invalid_adapter_source_is_named_in_the_error() {
     assert!(adapter(["merge", &nowhere]).unwrap_err().contains("Some(2)"));
 }
 
-/// Returns the text that `generate` prints for a fixed prompt, run with the additional arguments `more`.
+/// Runs `generate` with a fixed prompt and with the additional arguments `more`. Returns the text that it generates.
 fn generate(work_dir: &WorkDir, more: &[&str]) -> Result<String, String> {
     let data = work_dir.data().to_str().unwrap().to_owned();
     let flags = ["generate", "--backend", "cpu", "--model", SMALL_MODEL, "--data-dir", &data, "--json"];

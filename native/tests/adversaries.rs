@@ -1,6 +1,6 @@
-//! Tests of attacks on a node in a process of its own, one attack per test: attempts to be paid for nothing, or to keep
-//! others from being paid. The tests check that honest miners are still paid, and that honest miners and verifiers lose
-//! nothing.
+//! Tests of attacks on a node in a process of its own, one attack per test. The attackers try to be paid for nothing,
+//! or to keep others from being paid. The tests check that honest miners are still paid, and that neither honest miners
+//! nor honest verifiers lose anything.
 
 use crate::scripted_miner::{ScriptedMiner, TestNetwork};
 use pollster::block_on;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 /// The attacker's stake, in micro-units.
 const STAKE: u64 = 2_000_000;
 
-/// Starts a network in which every gradient is recomputed and the operator has almost all of the stake.
+/// Starts a network of one node. Every gradient is recomputed, and the node's operator has almost all of the stake.
 fn network(name: &str, change: impl FnOnce(&mut Value)) -> TestNetwork {
     let (attacker, honest) = (ScriptedMiner::address_of(66), ScriptedMiner::address_of(7));
     let (attacker, honest) = (format!("{attacker}=1000000000"), format!("{honest}=1000000000"));
@@ -23,14 +23,15 @@ fn network(name: &str, change: impl FnOnce(&mut Value)) -> TestNetwork {
     TestNetwork::new(name, &arguments, change)
 }
 
-/// Returns the attacker, registered as a miner with [`STAKE`].
+/// Registers the attacker as a miner with the stake [`STAKE`], and returns it.
 fn attacker(network: &TestNetwork) -> ScriptedMiner {
     let rogue = network.miner(66);
     rogue.stake(STAKE, 1).unwrap();
     rogue
 }
 
-/// Checks that a forged gradient costs half of the stake, and that an honest miner is still paid.
+/// Lets an attacker submit the artifact that `forge` returns. Checks that this costs the attacker half of its stake,
+/// and that an honest miner is still paid.
 fn assert_slashed(name: &str, forge: impl FnOnce(&mut ScriptedMiner, &Task) -> Artifact) {
     let network = network(name, |_| {});
     let mut rogue = attacker(&network);
@@ -43,12 +44,12 @@ fn assert_slashed(name: &str, forge: impl FnOnce(&mut ScriptedMiner, &Task) -> A
     fair(&network);
 }
 
-/// Checks that a submission was rejected because its gradient is wrong.
+/// Checks that a submission was rejected because its gradient differs from the recomputed one.
 fn assert_mismatch(stored: &GradientStatus) {
     assert_eq!((stored.status.as_str(), stored.finding.as_deref()), ("rejected", Some("mismatch")));
 }
 
-/// Checks that an honest miner is paid and that the operator lost nothing.
+/// Checks that an honest miner is paid for its gradient, and that the operator has lost none of its stake.
 fn fair(network: &TestNetwork) {
     let mut miner = network.miner(7);
     let before = network.node.balance(miner.address());
@@ -57,7 +58,7 @@ fn fair(network: &TestNetwork) {
     assert_eq!(network.stake(&network.operator.0), network.operator.1);
 }
 
-/// Checks that a transaction failed with this code and a log that contains `words`.
+/// Checks that a transaction failed with the code `expected` and a log that contains `words`.
 fn refused<T>(answer: Result<T, ClientError>, expected: u32, words: &str) {
     match answer {
         Err(ClientError::Failed { code, log, .. }) => {
@@ -175,7 +176,11 @@ fn a_gradient_whose_bytes_are_withheld_is_rejected() {
     let id = rogue.say(&held, artifact.dag().unwrap().root, Commitment::new(&task, &artifact.gradient_root())).unwrap();
     let stored = rogue.settled(id);
     assert_eq!((stored.status.as_str(), stored.finding.as_deref()), ("rejected", Some("unavailable")));
-    assert_eq!((network.node.balance(rogue.address()), network.stake(rogue.address())), (before, STAKE), "not paid");
+    assert_eq!(
+        (network.node.balance(rogue.address()), network.stake(rogue.address())),
+        (before, STAKE),
+        "neither paid nor slashed"
+    );
     fair(&network);
 }
 
@@ -191,7 +196,7 @@ fn withheld_bytes_are_found_by_aggregation_if_nobody_was_sampled() {
     let id = rogue.say(&held, Codec::DagCbor.cid(b"nowhere"), Commitment::new(&task, &[5; 32])).unwrap();
     assert_eq!(rogue.settled(id).status, "accepted");
     assert_eq!(network.node.balance(rogue.address()), before + 1_000_000, "paid at first");
-    // the round is full, and aggregation leaves out the gradient that is missing
+    // this gradient fills the round, and aggregation leaves out the one whose bytes are missing
     assert_eq!(honest.mine().status, "accepted");
     let stored = rogue
         .wait(|| Some(block_on(rogue.client.gradient_status(id)).unwrap()).filter(|found| found.status == "rejected"));
@@ -213,7 +218,7 @@ fn a_seed_that_the_miner_chooses_is_rejected() {
     refused(rogue.say(&other, root, commitment), code::REJECTED, "global_seed");
     let other = HeldTask { shard_id: (held.shard_id + 1) % 100, ..held.clone() };
     refused(rogue.say(&other, root, commitment), code::REJECTED, "shard_id");
-    // a seed whose dither suits the miner better makes another task
+    // a task with another seed, and therefore another dither, is a different task
     let other_seed = Task::new(TaskTerms { seed: [0; 32], ..(*task).clone() }).unwrap();
     let artifact = rogue.compute(&other_seed);
     assert_mismatch(&rogue.submit(&other_seed, &held, &artifact));
@@ -247,7 +252,11 @@ fn an_accepted_gradient_is_not_paid_again() {
     let paid = network.node.balance(rogue.address());
     let (root, commitment) = (artifact.dag().unwrap().root, Commitment::new(&task, &artifact.gradient_root()));
     let id = rogue.say(&held, root, commitment).unwrap();
-    assert_eq!((rogue.settled(id).status.as_str(), network.node.balance(rogue.address())), ("accepted", paid), "once");
+    assert_eq!(
+        (rogue.settled(id).status.as_str(), network.node.balance(rogue.address())),
+        ("accepted", paid),
+        "paid only once"
+    );
     // the attacker submits the same bytes for its next task
     let (_, next) = rogue.claim().unwrap();
     let other = Codec::DagCbor.cid(b"another name");
@@ -284,8 +293,8 @@ fn hoarded_claims_are_limited_and_lose_their_bonds() {
     assert_eq!(network.node.balance(rich.address()), before - 100_000, "an expired claim costs its bond");
 }
 
-/// Starts a network whose verifiers are the operator and `others`, given as key numbers and stakes. `drawn` of them are
-/// sampled to recompute each gradient.
+/// Starts a network whose verifiers are the operator and `others`. Each of the others is a pair: the number of its key,
+/// and its stake in micro-units. For each gradient, `drawn` verifiers are sampled to recompute it.
 fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (TestNetwork, Vec<ScriptedMiner>) {
     let accounts: Vec<String> =
         others.iter().map(|(number, stake)| format!("{}={stake}", ScriptedMiner::address_of(*number))).collect();
@@ -311,7 +320,7 @@ fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (TestNetwork,
     (network, rogues)
 }
 
-/// Attests "match" for every gradient that the verifier is sampled for, without recomputing it.
+/// Lets the verifier `rogue` attest "match" for every gradient that it is sampled for, without recomputing any.
 fn attest_match_blindly(rogue: &ScriptedMiner) {
     for duty in block_on(rogue.client.duties()).unwrap().into_iter().filter(|duty| !duty.done) {
         let (verifier, challenge_id) = (rogue.address().to_owned(), duty.challenge_id);
@@ -337,7 +346,8 @@ fn attest_match_blindly(rogue: &ScriptedMiner) {
     }
 }
 
-/// Waits until a submission is accepted or rejected, while `rogues` attest to it without recomputing.
+/// Waits until submission `id` is accepted or rejected, and returns its status. Meanwhile, the verifiers `rogues`
+/// attest "match" without recomputing the gradient.
 fn settled_by(miner: &ScriptedMiner, id: u64, rogues: &[ScriptedMiner]) -> GradientStatus {
     miner.wait(|| {
         rogues.iter().for_each(attest_match_blindly);
@@ -355,7 +365,7 @@ fn a_verifier_that_does_not_recompute_is_slashed() {
     let dag = artifact.dag().unwrap();
     block_on(honest.client.put_dag(&dag)).unwrap();
     let id = honest.say(&held, dag.root, Commitment::new(&task, &artifact.gradient_root())).unwrap();
-    assert_eq!(settled_by(&honest, id, &rogues).status, "accepted", "the blind match is right, its leaf is not");
+    assert_eq!(settled_by(&honest, id, &rogues).status, "accepted", "the blind finding is right, its leaf is wrong");
     assert_eq!(network.stake(rogues[0].address()), 1_000_000);
     assert_eq!(network.stake(&network.operator.0), network.operator.1, "the verifier that recomputed keeps its stake");
 }

@@ -1,5 +1,5 @@
-//! Tests of the commands `mine`, `verify`, `train`, `quality` and `devices`: their output and exit codes, invalid
-//! input, and that a run that was interrupted or killed can be resumed.
+//! Tests of the commands `mine`, `verify`, `train`, `quality` and `devices`. They check output, exit codes and errors
+//! for invalid input, and that a run that was interrupted or killed can be resumed.
 
 use crate::work_dir::{SMALL_MODEL, WorkDir, accepted};
 use r3mes_wgpu::{
@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-/// Reward of an accepted gradient, in micro-units.
+/// The reward for an accepted gradient, in micro-units.
 const REWARD: u64 = 1_000_000;
 
 #[test]
@@ -55,7 +55,7 @@ fn mined_gradients_are_accepted_and_verify_and_tampered_receipts_are_rejected() 
     }
 }
 
-/// Checks that `verify` exited with 4, and returns its reason.
+/// Checks that `verify` exited with code 4 (result not reproduced), and returns the reason that it printed.
 fn refused(output: &Output) -> String {
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(4), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
@@ -111,7 +111,8 @@ fn verify_refuses_a_model_with_a_flipped_bit_unless_it_decodes_to_the_same_model
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             fs::write(path, flipped).unwrap();
-            // the bit is in a name that nothing reads, or is lost when the embedding is rounded to int8
+            // if the model is the same, the bit is in a name that is not read, or is lost when the embedding is rounded
+            // to int8
             if read().is_ok_and(|read| read == model) {
                 assert_eq!(work_dir.verify(receipt).status.code(), Some(0), "bit {bit} of {}", path.display());
             } else {
@@ -257,7 +258,7 @@ fn the_held_out_loss_is_reported_before_between_and_after_steps() {
     let first = evaluations(train(&eval, "5"));
     assert_eq!(first.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [0, 2, 4, 5]);
     assert!(first[0].1 > first[3].1 && (7.0..9.0).contains(&first[0].1), "{first:?}");
-    // no step is left to do, so the same adapter is evaluated on the same text
+    // all five steps were done before, so only the evaluation of their adapter is repeated
     assert_eq!(evaluations(train(&eval, "5")), [first[3]]);
 
     fs::write(&eval, "a").unwrap();

@@ -1,5 +1,5 @@
-//! Tests that replicas with real CometBFTs agree after any of them is killed, that new ones can join, and that a forged
-//! gradient is rejected. `scripts/interop cometbft` runs them.
+//! Tests of replicas that run a real CometBFT. They check that the replicas agree after any of them is killed, that new
+//! replicas can join, and that a forged gradient is rejected. `scripts/interop cometbft` runs these tests.
 
 use crate::forger::Forger;
 use crate::replicas::{CHAIN, Replica, ReplicaNetwork};
@@ -13,17 +13,17 @@ use std::{
     time::Duration,
 };
 
-/// Number of points at which CometBFT can be made to exit: its calls of `fail.Fail()` in consensus/state.go and
-/// state/execution.go.
+/// The number of points at which CometBFT can be made to exit. These are its calls of `fail.Fail()` in
+/// consensus/state.go and state/execution.go.
 const FAIL_POINTS: u32 = 10;
 
-/// Balance of an account in the genesis, in micro-units.
+/// The initial balance of each account that a test uses, in micro-units.
 const COINS: u64 = 1_000_000_000;
 /// The forger's stake, in micro-units.
 const STAKE: u64 = 100_000_000;
 
-/// Shortens the waits for sampling, for disputes and for a sampled verifier that is dead. Claims need no bond, because
-/// the miners own nothing.
+/// Edits the rules in the genesis: shortens the waits for sampling, for disputes and for a sampled verifier that was
+/// killed, and sets the bond of a claim to 0, because the miners have no coins.
 fn shorten_waits(genesis: &mut Value) {
     genesis["params"]["claim_bond"] = json!(0);
     genesis["params"]["draw_blocks"] = json!(1);
@@ -32,14 +32,14 @@ fn shorten_waits(genesis: &mut Value) {
     genesis["params"]["decision_blocks"] = json!(40);
 }
 
-/// Checks that the root of each replica's ledger is the one in the first replica's block headers.
+/// Checks that each replica has the ledger root that the first replica's block headers state for the same height.
 fn assert_agree(replicas: &[&Replica]) {
     let first = replicas[0];
     let least = first.height();
     for replica in replicas {
         replica.wait_for("block as high as the first replica's", |replica| (replica.height() >= least).then_some(()));
         let (height, root) = replica.root().unwrap();
-        // a header contains the root after the block before it
+        // a header contains the ledger root after the previous block
         let header =
             first.wait_for("header", |first| first.call("header", &json!({ "height": (height + 1).to_string() })));
         let app_hash = header["header"]["app_hash"].as_str().unwrap().to_owned();
@@ -47,7 +47,8 @@ fn assert_agree(replicas: &[&Replica]) {
     }
 }
 
-/// Checks that a replica that was restarted executes new blocks.
+/// Waits until a replica that was restarted executes a block after the present last block of `first`, and panics if it
+/// does not.
 fn assert_makes_progress(replica: &Replica, first: &Replica) {
     let height = first.height();
     replica.wait_for("new block", |replica| (replica.height() > height).then_some(()));
@@ -58,7 +59,7 @@ fn hex(base64: &str) -> String {
     data_encoding::HEXUPPER.encode(&BASE64.decode(base64).unwrap())
 }
 
-/// Checks that a replica serves all blocks of the current adapter, whichever replica computed it.
+/// Waits until a replica serves all data of the current adapter, no matter which replica computed the adapter.
 fn assert_serves_adapter(replica: &Replica) {
     replica.wait_for("current adapter", |replica| {
         let pools = replica.get("/remes/remes/v1/task_pool/active")?;
@@ -67,7 +68,7 @@ fn assert_serves_adapter(replica: &Replica) {
     });
 }
 
-/// Checks that CosmJS can read from and send to a replica.
+/// Checks that CosmJS can query a replica and send transactions to it.
 fn assert_cosmjs_works(replica: &Replica) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/browser/replica.mjs");
     let amount = COINS.to_string();
@@ -105,8 +106,7 @@ fn cometbft_replicas_agree_after_kills_and_new_replicas_join() {
     assert_agree(&[&first, &second, &third, &fourth]);
     assert_serves_adapter(&fourth);
 
-    // CometBFT exits at each point of a block at which its own tests make it exit; the node is restarted with it every
-    // other time
+    // CometBFT exits at each of its fail points; every other time, the node is restarted together with it
     third.kill();
     let failing = |index: u32| [("FAIL_TEST_INDEX", index.to_string())];
     third = network.start(2, &failing(0));
@@ -121,7 +121,7 @@ fn cometbft_replicas_agree_after_kills_and_new_replicas_join() {
     }
     third.wait_for_engine_exit();
     for index in 0..FAIL_POINTS {
-        assert!(third.engine_log().contains(&format!("fail-test {index} ")), "it did not end at moment {index}");
+        assert!(third.engine_log().contains(&format!("fail-test {index} ")), "no exit at fail point {index}");
     }
     third.engine = network.engine(2, &[]);
     assert_makes_progress(&third, &first);
@@ -157,7 +157,7 @@ fn cometbft_replicas_agree_after_kills_and_new_replicas_join() {
     );
     assert_agree(&[&first, &joined]);
     assert_serves_adapter(&joined);
-    assert!(joined.call("block", &json!({ "height": "3" })).is_none(), "it has no block older than its snapshot");
+    assert!(joined.call("block", &json!({ "height": "3" })).is_none(), "no block from before the snapshot is kept");
     joined.kill();
     let joined = start(5);
     assert_makes_progress(&joined, &first);
@@ -195,13 +195,13 @@ fn cometbft_replicas_agree_after_kills_and_new_replicas_join() {
 fn cometbft_replicas_reject_a_forged_gradient_although_one_dies_during_the_dispute() {
     let network = ReplicaNetwork::new("cometbft-forged", 4, 0, |genesis| {
         shorten_waits(genesis);
-        // no verifier is sampled, and a challenger has time for a whole game
+        // no verifier is sampled, and a challenger has time for all moves of a dispute
         genesis["params"]["sampling"] = json!(0);
         genesis["params"]["trap_share"] = json!(0);
         genesis["params"]["probation"] = json!(0);
         genesis["params"]["challenge_blocks"] = json!(200);
         genesis["params"]["move_blocks"] = json!(60);
-        // only one operator can pay the bond of a dispute, so that only one game is played
+        // only one operator can pay the bond of a dispute, so that only one dispute is opened
         let rich = [genesis["nodes"][0][0].clone(), json!(ScriptedMiner::address_of(66))];
         let coins = rich.map(|address| json!([address, COINS]));
         genesis["accounts"].as_array_mut().unwrap().extend(coins);

@@ -1,6 +1,6 @@
-//! Tests of disputes about gradients that no verifier was sampled for, on a node in a process of its own: the node's
-//! operator challenges forged gradients and defends correct ones, and a miner whose backend fails withdraws its
-//! submission in time.
+//! Tests of disputes about gradients that no verifier was sampled to recompute, on a node in a process of its own. The
+//! node's operator must challenge forged gradients and defend correct ones. A miner whose backend computes wrong
+//! results must withdraw its submission in time.
 
 use crate::forger::Forger;
 use crate::scripted_miner::{HttpHost, ScriptedMiner, TestNetwork, model};
@@ -19,12 +19,13 @@ use std::ops::Range;
 
 /// The forger's stake, in micro-units.
 const STAKE: u64 = 2_000_000;
-/// Balance of an account in the genesis, in micro-units.
+/// The initial balance of each account that a test uses, in micro-units.
 const COINS: u64 = 1_000_000_000;
-/// The bonds in micro-units: that of a dispute, then that of an answer.
+/// Two bonds in micro-units: the one for opening a dispute, then the one for an answer.
 const BONDS: [u64; 2] = [4_000_000, 2_000_000];
 
-/// Starts a network that accepts every submission without recomputing it, until somebody disputes it.
+/// Starts a network that samples no verifiers: every submission is accepted without a recomputation, until somebody
+/// disputes it.
 fn network(name: &str, change: impl FnOnce(&mut Value)) -> TestNetwork {
     let [attacker, honest] = [66, 7].map(|number| format!("{}={COINS}", ScriptedMiner::address_of(number)));
     let arguments = ["--rules", "embedded", "--quota", "2", "--account", &attacker, "--account", &honest];
@@ -38,7 +39,7 @@ fn network(name: &str, change: impl FnOnce(&mut Value)) -> TestNetwork {
     })
 }
 
-/// Returns the status of a submission.
+/// Returns the status of submission `id`, such as "accepted" or "disputed".
 fn status(rogue: &ScriptedMiner, id: u64) -> String {
     block_on(rogue.client.gradient_status(id)).unwrap().status
 }
@@ -113,11 +114,12 @@ fn the_operator_defends_a_correct_gradient_of_an_absent_miner_and_the_challenger
     assert_eq!(status(&griefer, 1), "disputed");
     griefer.wait(|| (status(&griefer, 1) == "accepted").then_some(()));
     assert_eq!(network.node.balance(griefer.address()), COINS - BONDS[0]);
-    assert_eq!(network.node.balance(&network.operator.0), COINS + BONDS[0] / 2, "the operator answered");
+    assert_eq!(network.node.balance(&network.operator.0), COINS + BONDS[0] / 2, "the operator defended the gradient");
     assert_eq!(network.node.balance(miner.address()), COINS + 1_000_000);
 }
 
-/// Returns the fast CPU kernels, except that the first kernel computes a wrong last word.
+/// Returns the fastest CPU implementation of a kernel. For the first of all kernels, returns an implementation whose
+/// last output word is wrong.
 fn faulty(kernel: &Kernel) -> Option<CpuKernel> {
     fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
         let saturated = (ALL[0].reference)(params, units, reads, writes);
@@ -148,7 +150,7 @@ fn a_miner_whose_backend_fails_withdraws_its_submission_and_loses_nothing() {
     assert_eq!(status(&rogue, 1), "withdrawn");
     assert_eq!((network.stake(rogue.address()), network.node.balance(rogue.address())), (STAKE, COINS - STAKE));
     match rogue.claim() {
-        Err(ClientError::Failed { code: code::REJECTED, log, .. }) => assert!(log.contains("claims nothing"), "{log}"),
+        Err(ClientError::Failed { code: code::REJECTED, log, .. }) => assert!(log.contains("cannot claim"), "{log}"),
         other => panic!("{:?}", other.map(|(task, _)| task.cid())),
     }
 }

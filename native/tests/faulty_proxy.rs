@@ -1,4 +1,4 @@
-//! A proxy between a client and a node, over real sockets, that can drop, cut short or replace the node's answers.
+//! An HTTP proxy on a real socket, between a client and a node. It can drop, cut short or replace the node's answers.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -6,32 +6,33 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// What the proxy does with a request.
+/// What the proxy does with one request.
 pub enum Reply {
     /// Forwards the request to the node and returns the node's answer.
     Forward,
     /// Forwards the request to the node, then closes the connection instead of returning the answer.
     DropAnswer,
-    /// Forwards the request and returns the first half of the answer's body.
+    /// Forwards the request to the node, and returns only the first half of the answer's body.
     TruncateAnswer,
-    /// Closes the connection without asking the node.
+    /// Closes the connection without forwarding the request.
     Close,
-    /// Returns this status and body without asking the node.
+    /// Returns this status code and this body without forwarding the request.
     Answer(u16, Vec<u8>),
-    /// Returns bytes that are not HTTP.
+    /// Returns bytes that are not an HTTP response, without forwarding the request.
     NotHttp,
 }
 
-/// A proxy in threads that run until the test process ends.
+/// A running proxy. Its threads run until the test process ends.
 pub struct FaultyProxy {
     pub url: String,
-    /// Method and path of every request so far.
+    /// The method and the path of each request so far, such as `GET /health`.
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl FaultyProxy {
-    /// Starts a proxy in front of the node at `target`. For each request, `decide` receives its method and path, such
-    /// as `GET /health`, and those of all earlier requests, and returns what to do.
+    /// Starts a proxy in front of the node whose URL is `target`. For each request, the proxy calls `decide` with the
+    /// request's method and path, such as `GET /health`, and with the methods and paths of all earlier requests.
+    /// `decide` returns what to do with the request.
     pub fn start(target: &str, decide: impl Fn(&str, &[String]) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -57,18 +58,19 @@ impl FaultyProxy {
         Self { url, requests }
     }
 
-    /// Returns method and path of every request so far.
+    /// Returns the method and the path of each request so far, such as `GET /health`.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
-    /// Returns the number of requests whose method and path begin with `start`.
+    /// Returns the number of requests so far whose method and path begin with `start`, such as `POST /api`.
     pub fn count(&self, start: &str) -> usize {
         self.requests().iter().filter(|line| line.starts_with(start)).count()
     }
 }
 
-/// Reads a request. Returns method and path, content type and body, or `None` if it is malformed.
+/// Reads a request. Returns a string such as `GET /health` (method and path), the content type, and the body. Returns
+/// `None` if the request is malformed.
 fn read(stream: &TcpStream) -> Option<(String, String, Vec<u8>)> {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let (mut line, mut kind, mut length) = (String::new(), String::new(), 0);

@@ -1,4 +1,5 @@
-//! A miner that submits a forged gradient and defends it with every message that a dispute allows.
+//! A miner that submits a forged gradient, and defends it by answering every dispute and making every move that the
+//! rules allow.
 
 use super::{
     scripted_miner::{ScriptedMiner, model},
@@ -19,14 +20,15 @@ use r3mes_wgpu::{
 };
 use std::{sync::Arc, thread::sleep, time::Duration};
 
-/// A forged artifact, which is the gradient of a task's text with one bit changed, and the prover that defends it.
+/// A forged artifact, and the prover that defends it in disputes. The artifact contains the correct gradient of a wrong
+/// text: the task's text with one bit changed.
 pub struct Forger {
     pub forged: Artifact,
     prover: Prover,
 }
 
 impl Forger {
-    /// Computes the forged gradient of `task` and its trace.
+    /// Computes a forged gradient for `task`, and the trace of its computation, with which it is defended.
     pub fn new(work_dir: &WorkDir, miner: &ScriptedMiner, task: &Task) -> Self {
         let (model, targets) = model(work_dir);
         let backend = Backend::Cpu { threads: 1, kernels: cpu::fastest };
@@ -45,7 +47,7 @@ impl Forger {
         Self { forged, prover: block_on(Prover::new(replay)).unwrap() }
     }
 
-    /// Submits the forged artifact for the task that `miner` holds. Returns the ID of the submission.
+    /// Submits the forged artifact for the task that `miner` has claimed. Returns the ID of the submission.
     pub fn submit(&self, miner: &ScriptedMiner) -> u64 {
         let (task, held) = miner.held();
         let dag = self.forged.dag().unwrap();
@@ -53,8 +55,8 @@ impl Forger {
         miner.say(&held, dag.root, Commitment::new(&task, &self.forged.gradient_root())).unwrap()
     }
 
-    /// Answers and moves in every dispute about submission `id` until the submission is rejected. Returns the number of
-    /// messages that the node accepted.
+    /// Sends answers and moves in every dispute about submission `id`, until the submission is rejected. Returns the
+    /// number of answers and moves that the node accepted.
     pub fn defend(&mut self, miner: &ScriptedMiner, id: u64) -> u32 {
         let mut sent = 0;
         while block_on(miner.client.gradient_status(id)).unwrap().status != "rejected" {
@@ -69,8 +71,8 @@ impl Forger {
         sent
     }
 
-    /// Returns the next message in a dispute: an answer if there is none yet, otherwise a move. Returns `None` if it is
-    /// not the miner's turn.
+    /// Returns the miner's next message in a dispute: an answer if nobody has answered yet, otherwise a move. Returns
+    /// `None` if it is not the miner's turn.
     fn next_message(&mut self, miner: &ScriptedMiner, dispute: &OpenDispute) -> Option<Message> {
         let (sender, dispute_id) = (miner.address().to_owned(), dispute.dispute_id);
         let Some(given) = dispute.answers.first() else {

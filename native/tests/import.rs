@@ -1,5 +1,5 @@
-//! Tests that `model import` converts every source format and leaves nothing behind when it fails, that `model info`
-//! reports the result, and that `train` uses an imported model with its tokenizer.
+//! Tests that `model import` converts every source format and leaves no files behind when it fails, that `model info`
+//! reports on an imported model, and that `train` uses an imported model together with its tokenizer.
 
 use crate::work_dir::WorkDir;
 use r3mes_wgpu::model::{config::ModelConfig, file, generator::seeded};
@@ -10,12 +10,13 @@ use std::{
     process::{Command, Output},
 };
 
-/// Returns the path of a model in the test data.
+/// Returns the path of a file or folder in the test data of the BitNet importer, such as a model.
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/bitnet").join(name)
 }
 
-/// Runs the program with arguments, then flags with paths. An empty flag makes its path a positional argument.
+/// Runs the program with `args`, followed by each flag and path in `paths`. A path whose flag is empty is a positional
+/// argument.
 fn run(args: &[&str], paths: &[(&str, &Path)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(args);
@@ -32,7 +33,8 @@ fn import(source: &Path, out: &Path) -> Output {
     run(&["model", "import"], &[("", source), ("--out", out)])
 }
 
-/// Returns the report of `model info --json` for steps of 40 tokens.
+/// Returns the report of `model info --json` about a model. Sizes in the report are those of training steps of 40
+/// tokens.
 fn info(model: &Path) -> Value {
     let output = run(&["model", "info", "--json", "--tokens", "40"], &[("", model)]);
     assert!(output.status.success(), "{}", said(&output));
@@ -95,7 +97,7 @@ fn a_failed_import_leaves_no_files_and_overwrites_none() {
     assert_eq!(names(&work_dir.model()), before);
     assert_eq!(run(&["model", "import"], &[]).status.code(), Some(2));
     assert_eq!(run(&["model", "info", "--tokens", "0"], &[("", &out)]).status.code(), Some(2));
-    // files that a killed import has left do not prevent the next import
+    // files left behind by a killed import do not prevent the next import
     fs::create_dir(root.join("out.partial")).unwrap();
     fs::write(root.join("out.partial/model.safetensors"), "half").unwrap();
     assert!(import(&data("masters_f32"), &out).status.success());
@@ -112,7 +114,7 @@ fn an_index_can_only_name_files_in_its_own_folder() {
         fs::write(folder.join("model.safetensors.index.json"), index).unwrap();
         let output = run(&["model", "info"], &[("", &folder)]);
         assert_eq!(output.status.code(), Some(1));
-        assert!(said(&output).contains("which is not a file name in its folder"), "{}", said(&output));
+        assert!(said(&output).contains("which is not a plain file name"), "{}", said(&output));
     }
 }
 

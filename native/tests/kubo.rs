@@ -1,5 +1,5 @@
-//! Tests against a real Kubo, which `scripts/interop` starts: Kubo and this library compute the same CIDs and exchange
-//! blocks and CARs, and Kubo stores a miner's artifacts.
+//! Tests with a real Kubo daemon, which `scripts/interop` starts. They check that Kubo and this library compute the
+//! same CIDs and exchange blocks and CAR files, and that Kubo stores a miner's artifacts.
 
 use crate::node_process::NodeProcess;
 use crate::work_dir::{WorkDir, accepted};
@@ -18,11 +18,11 @@ use r3mes_wgpu::{
 use serde_json::Value;
 use std::process::Command;
 
-/// A URL of Kubo, either its RPC or its gateway, with an HTTP agent.
+/// The URL of Kubo's RPC or of Kubo's gateway, and the HTTP agent that sends requests to it.
 struct Peer(String, ureq::Agent);
 
 impl Peer {
-    /// Returns the peer whose URL is in an environment variable.
+    /// Returns the peer whose URL is the value of the environment variable `variable`.
     fn of(variable: &str) -> Self {
         let url = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: scripts/interop sets it"));
         Self(url, ureq::Agent::config_builder().http_status_as_error(false).build().new_agent())
@@ -32,13 +32,13 @@ impl Peer {
         Self::of("R3MES_KUBO")
     }
 
-    /// Calls a command of the RPC.
+    /// Calls a command of Kubo's RPC, such as `repo/gc`.
     fn post(&self, command: &str) -> Response {
         let body = Some(("application/octet-stream", &[][..]));
         block_on(self.request(Request { path: &format!("/api/v0/{command}"), body })).unwrap()
     }
 
-    /// Calls a command of the RPC with a file, and returns the response as text.
+    /// Calls a command of Kubo's RPC, such as `add`, with a file as its input. Returns the response as text.
     fn upload(&self, command: &str, file: &[u8]) -> String {
         let head = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"name\"\r\n\r\n";
         let body = [&head[..], file, b"\r\n--b--\r\n"].concat();
@@ -68,19 +68,20 @@ impl Connection for Peer {
     }
 }
 
-/// Returns bytes that do not repeat, for files whose blocks all differ.
+/// Returns `bytes` bytes from a sequence without repetitions, so that all blocks of a file made of them differ.
 fn numbered(bytes: usize) -> Vec<u8> {
     (0..bytes as u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).take(bytes).collect()
 }
 
-/// Builds a UnixFS file with this library and returns its root.
+/// Builds a UnixFS file with this library. Returns the root: its CID and the total size of the file's blocks.
 fn file(layout: FileLayout, bytes: &[u8]) -> FilePart {
     let (mut builder, mut blocks) = (FileBuilder::new(layout), Vec::new());
     builder.push(bytes, &mut blocks).unwrap();
     builder.finish(&mut blocks).unwrap()
 }
 
-/// Checks that Kubo computes the same CID and size for a file of `bytes` bytes.
+/// Checks that Kubo and this library compute the same CID, and the same total size of blocks, for a file of `bytes`
+/// bytes.
 fn compare(kubo: &Peer, layout: FileLayout, options: &str, bytes: usize) {
     let bytes = numbered(bytes);
     let there = kubo.upload(&format!("add?cid-version=1&raw-leaves=true&only-hash=true{options}"), &bytes);
@@ -105,8 +106,8 @@ fn kubo_computes_the_same_cids_for_files_around_every_size_boundary() {
     }
 }
 
-/// Trees of three or more levels. The chunks are small, because files that are small enough for a test have so many
-/// levels only with small chunks.
+/// Checks that Kubo and this library compute the same CIDs for files whose trees have three or more levels. The chunks
+/// are small, because a file with large chunks and so many levels would be too large for a test.
 #[test]
 #[ignore = "needs a Kubo daemon: scripts/interop"]
 fn kubo_computes_the_same_cids_for_deep_files() {
@@ -127,7 +128,8 @@ fn kubo_computes_the_same_cids_for_deep_files() {
     }
 }
 
-/// Returns a manifest with three leaves and a link to a task that is not stored anywhere.
+/// Returns a manifest and the three leaves to which it links. It also links to a task, whose block is not stored
+/// anywhere.
 fn dag(seed: u8) -> Dag {
     let leaves: Vec<Block> =
         [1, 1000, 1 << 20].iter().map(|bytes| Block::new(Codec::Raw, vec![seed; *bytes]).unwrap()).collect();
@@ -176,7 +178,7 @@ fn kubo_and_this_library_read_each_others_cars() {
     let mut blocks = small.blocks.clone();
     blocks.sort_unstable_by_key(Block::cid);
     assert_eq!((back.root, back.blocks), (small.root, blocks));
-    // a directory with CIDs of version 0, which `ipfs add` makes by default
+    // a directory with CIDs of version 0, the version that `ipfs add` makes by default
     let report = kubo.upload("add?wrap-with-directory=true&quieter=true", &numbered(700_002));
     let root: Value = serde_json::from_str(report.lines().last().unwrap()).unwrap();
     let root = root["Hash"].as_str().unwrap();
@@ -186,7 +188,7 @@ fn kubo_and_this_library_read_each_others_cars() {
     assert_eq!(old.blocks.len(), 5);
 }
 
-/// A source of blocks in which source 0, the node, has no blocks, and source 1, the only gateway, is Kubo's.
+/// The block sources of a client: source 0, the node, has no blocks, and source 1, the only gateway, is Kubo's gateway.
 struct EmptyNodeWithGateway(Peer);
 
 impl BlockSource for EmptyNodeWithGateway {

@@ -1,5 +1,5 @@
-//! Integration tests of the program `r3mes-wgpu`. Each test starts the program in processes of its own. All tests are
-//! in one binary, so that linking happens once.
+//! Integration tests of the program `r3mes-wgpu`. Each test starts the program in separate processes. All tests are in
+//! one test binary, so that only one binary must be linked.
 
 #![allow(unreachable_pub, reason = "a test binary, whose items nothing outside it can reach")]
 
@@ -26,10 +26,10 @@ mod requests;
 mod sessions;
 mod stores;
 
-// tests of miners and verifiers that break the rules
+// tests with miners and verifiers that break the rules
 mod adversaries;
 mod disputes;
 
-// tests against Kubo and CometBFT, which scripts/interop starts
+// tests with Kubo and CometBFT, which scripts/interop starts
 mod cometbft;
 mod kubo;

@@ -1,4 +1,5 @@
-//! Tests of a node's HTTP interface: what miners, wallets and explorers use, and that invalid requests are refused.
+//! Tests of a node's HTTP interface. They check that the node answers the requests of miners, wallets and explorers,
+//! and that it refuses invalid requests.
 
 use crate::node_process::{CHAIN, NodeProcess, claim};
 use crate::work_dir::{WorkDir, accepted};
@@ -15,7 +16,8 @@ use std::{
     time::Duration,
 };
 
-/// Returns a `mine` command for the node at `url`, with a working directory of its own.
+/// Returns a `mine` command that computes `tasks` tasks for the node at `url`, and a new working directory for its
+/// data.
 fn miner(name: &str, url: &str, tasks: &str) -> (WorkDir, Command) {
     let work_dir = WorkDir::new(name);
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));

@@ -1,4 +1,4 @@
-//! A node in a process of its own, and the HTTP requests that its clients send.
+//! A node in a process of its own, and functions that send HTTP requests to it as its clients do.
 
 use super::work_dir::WorkDir;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -10,24 +10,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Chain ID of the nodes that the tests start without CometBFT.
+/// The chain ID of the nodes that the tests start without CometBFT.
 pub const CHAIN: &str = "r3mes-local-1";
 
-/// A node in a process of its own. Dropping the value kills the process.
+/// A node that runs in a process of its own. Dropping this value kills the process.
 pub struct NodeProcess {
     process: Child,
-    /// Base URL of the node's HTTP interface, without a slash at the end.
+    /// The base URL of the node's HTTP interface, without a slash at the end.
     pub url: String,
     pub agent: ureq::Agent,
 }
 
 impl NodeProcess {
-    /// Starts `node` in a working directory, on any free port.
+    /// Starts a node with the model, the text and the data folder of a working directory. It listens on any free port.
     pub fn start(work_dir: &WorkDir) -> Self {
         Self::run(&mut work_dir.node("0"))
     }
 
-    /// Runs a `node --json` command and reads its URL from the first line that it prints.
+    /// Runs a `node --json` command, and reads the node's URL from the first line that the command prints.
     pub fn run(command: &mut Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
@@ -37,21 +37,21 @@ impl NodeProcess {
         Self { process, url, agent }
     }
 
-    /// Returns status and body of a GET request.
+    /// Sends a GET request for `path`. Returns the status code and the body of the response.
     pub fn bytes(&self, path: &str) -> (u16, Vec<u8>) {
         let mut response = self.agent.get(format!("{}{path}", self.url)).call().unwrap();
         (response.status().as_u16(), response.body_mut().read_to_vec().unwrap())
     }
 
-    /// Returns the JSON body of a GET request. Panics if the status is not 200.
+    /// Sends a GET request for `path`. Returns the JSON body of the response, and panics if the status is not 200.
     pub fn get(&self, path: &str) -> Value {
         let (status, bytes) = self.bytes(path);
         assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&bytes));
         serde_json::from_slice(&bytes).unwrap()
     }
 
-    /// Broadcasts a transaction and waits until a block contains it. Returns code and log of its execution, or those of
-    /// the mempool's check if that refuses the transaction.
+    /// Broadcasts a transaction and waits until a block contains it. Returns the code and the log of its execution. If
+    /// the mempool refuses the transaction, returns the code and the log of the refusal without waiting.
     pub fn send(&self, tx: &[u8]) -> (u64, String) {
         let body = json!({ "tx_bytes": BASE64.encode(tx), "mode": "BROADCAST_MODE_SYNC" }).to_string();
         let url = format!("{}/cosmos/tx/v1beta1/txs", self.url);
@@ -76,7 +76,7 @@ impl NodeProcess {
         panic!("no block contains the transaction after 60 s");
     }
 
-    /// Waits until a submission is accepted or rejected, and returns its record.
+    /// Waits until submission `id` is accepted or rejected. Returns its JSON record: status, finding, CID and so on.
     pub fn settled_gradient(&self, id: u64) -> Value {
         let end = Instant::now() + Duration::from_secs(60);
         while Instant::now() < end {
@@ -89,7 +89,7 @@ impl NodeProcess {
         panic!("submission {id} is neither accepted nor rejected after 60 s");
     }
 
-    /// Returns the sequence number of the key's next transaction.
+    /// Returns the sequence number that the next transaction signed by `key` must have.
     pub fn sequence(&self, key: &SessionKey) -> u64 {
         let account = self.get(&format!("/cosmos/auth/v1beta1/accounts/{}", key.address()));
         account["account"]["sequence"].as_str().unwrap().parse().unwrap()
@@ -101,17 +101,17 @@ impl NodeProcess {
         balances["balances"][0]["amount"].as_str().map_or(0, |amount| amount.parse().unwrap())
     }
 
-    /// Sends one message in a transaction that `key` signs, without a fee. Returns code and log.
+    /// Sends a transaction with one message and no fee, signed by `key`. Returns the transaction's code and log.
     pub fn signed(&self, key: &SessionKey, message: Message) -> (u64, String) {
         self.pay(key, &Fee::default(), &[message])
     }
 
-    /// Sends messages in one transaction that `key` signs, with a fee. Returns code and log.
+    /// Sends one transaction with several messages and a fee, signed by `key`. Returns the transaction's code and log.
     pub fn pay(&self, key: &SessionKey, fee: &Fee, messages: &[Message]) -> (u64, String) {
         self.send(&key.sign(CHAIN, self.sequence(key), fee, messages).unwrap())
     }
 
-    /// Returns the first chunk that can be claimed.
+    /// Returns the ID of the first chunk that can be claimed.
     pub fn next_chunk(&self) -> u64 {
         let chunks = self.get("/remes/remes/v1/task_pool/0/available_chunks?limit=1");
         chunks["chunks"][0]["chunk_id"].as_str().unwrap().parse().unwrap()
@@ -119,7 +119,7 @@ impl NodeProcess {
 }
 
 impl NodeProcess {
-    /// Returns the process ID.
+    /// Returns the ID that the operating system gave to the node's process.
     #[allow(dead_code, reason = "only the benchmark `load` uses it")]
     pub fn process_id(&self) -> u32 {
         self.process.id()
@@ -133,7 +133,7 @@ impl Drop for NodeProcess {
     }
 }
 
-/// Returns the message with which the owner of `key` claims a chunk.
+/// Returns the message with which the owner of `key` claims the chunk with the ID `chunk_id`.
 pub fn claim(key: &SessionKey, chunk_id: u64) -> Message {
     Message::ClaimTask(MsgClaimTask { miner: key.address().to_owned(), pool_id: 0, chunk_id })
 }

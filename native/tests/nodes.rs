@@ -1,5 +1,6 @@
-//! Tests of a miner with several nodes of the same chain, some of which are down, return wrong data, lose blocks or
-//! produce none: the miner fails over, and no gradient is lost or paid twice.
+//! Tests of a miner that uses several nodes of the same chain. Some of the nodes are down, return wrong data, lose
+//! stored data, or produce no new blocks. The miner must fail over to another node, and no gradient may be lost or paid
+//! twice.
 
 use crate::faulty_proxy::{FaultyProxy, Reply};
 use crate::node_process::NodeProcess;
@@ -19,11 +20,11 @@ use std::{
 };
 
 const TXS: &str = "/cosmos/tx/v1beta1/txs";
-/// Reward of an accepted gradient, in micro-units.
+/// The reward for an accepted gradient, in micro-units.
 const REWARD: u64 = 1_000_000;
 
-/// Returns a `mine` command for the nodes at `urls`, which keeps its data in `home`, with the additional arguments
-/// `more`.
+/// Returns a `mine` command for the nodes at `urls`. The command keeps its data in `home`, and `more` are additional
+/// arguments.
 fn miner(home: &WorkDir, urls: &[&str], more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu"]).args(urls.iter().flat_map(|url| ["--node", url])).args(more);
@@ -31,7 +32,7 @@ fn miner(home: &WorkDir, urls: &[&str], more: &[&str]) -> Command {
     command
 }
 
-/// Runs `mine` for the nodes at `urls` in a new working directory.
+/// Runs `mine` for the nodes at `urls` in a new working directory, until it exits. `more` are additional arguments.
 fn mine(name: &str, urls: &[&str], more: &[&str]) -> Output {
     miner(&WorkDir::new(name), urls, more).output().unwrap()
 }
@@ -41,7 +42,7 @@ fn words(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Returns the number of gradients that the node has accepted.
+/// Returns the total number of gradients that the ledger of the node has accepted.
 fn stats(node: &NodeProcess) -> u64 {
     node.get("/stats")["accepted_total"].as_u64().unwrap()
 }
@@ -63,7 +64,7 @@ fn a_miner_fails_over_when_a_node_misbehaves() {
         // nodes that return half of a model file, or half of each block
         of(|line, _| if line.contains("model.safetensors") { Reply::TruncateAnswer } else { Reply::Forward }),
         of(|line, _| if line.contains("/ipfs/") { Reply::TruncateAnswer } else { Reply::Forward }),
-        // nodes that accept blocks without keeping them, or return another block's CID for them
+        // nodes that accept a block without keeping it, or answer with the CID of another block
         of(|line, before| {
             let stored = before.iter().any(|line| line.contains("/block/put"));
             if stored && line.contains("/ipfs/") { Reply::Answer(404, vec![]) } else { Reply::Forward }
@@ -108,7 +109,8 @@ fn a_submission_whose_answer_is_lost_counts_once_and_is_confirmed_by_another_nod
     assert!(second.count("POST") > 0, "the miner failed over to the other node");
 }
 
-/// The chain halts for longer than the lifetime of a claim.
+/// Checks that a miner reports that the chain has halted, and mines on when the chain continues. The halt lasts longer
+/// than a claim is valid.
 #[test]
 fn a_miner_reports_a_halted_chain_and_waits_until_it_continues() {
     let network = TestNetwork::new("nodes-halt", &["--rules", "embedded"], |genesis| {
@@ -117,7 +119,8 @@ fn a_miner_reports_a_halted_chain_and_waits_until_it_continues() {
     let node = &network.node;
     let halt = Arc::new(AtomicBool::new(true));
     let halted = halt.clone();
-    // from the second transaction on, the proxy accepts them without forwarding them, so that no block is produced
+    // from the second transaction on, the proxy accepts transactions without forwarding them, so that no block is
+    // produced
     let proxy = FaultyProxy::start(&node.url, move |line, before| {
         let sent = before.iter().filter(|line| line.starts_with(&format!("POST {TXS}"))).count();
         match line.starts_with(&format!("POST {TXS}")) && sent > 0 && halted.load(Ordering::SeqCst) {

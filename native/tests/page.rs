@@ -1,4 +1,5 @@
-//! Tests that a node serves the page with ETags of the content, compressed, and only from the page's folder.
+//! Tests that a node serves the mining page compressed and with ETags that depend on the content, and that it serves no
+//! files from outside the page's folder.
 
 use crate::work_dir::WorkDir;
 use flate2::read::GzDecoder;
@@ -12,7 +13,7 @@ use std::{
 };
 use ureq::http::Response;
 
-/// A node that serves a folder. Dropping the value kills the process.
+/// A node that serves a folder as its page. Dropping this value kills the node's process.
 struct PageServer {
     work_dir: WorkDir,
     process: Child,
@@ -21,7 +22,8 @@ struct PageServer {
 }
 
 impl PageServer {
-    /// Starts a node that serves `files`, given as names and contents, and allows pages of `origins` to use them.
+    /// Starts a node that serves `files`, each of which is a name and a content. Websites with one of the `origins` may
+    /// use these files.
     fn start(name: &str, files: &[(&str, &[u8])], origins: &[&str]) -> Self {
         let work_dir = WorkDir::new(name);
         let mut command = work_dir.node("0");
@@ -41,7 +43,8 @@ impl PageServer {
         Self { work_dir, process, url, agent }
     }
 
-    /// Returns status, headers and body of a GET request. The body is not decompressed.
+    /// Sends a GET request with additional headers. Returns the status code, the response with its headers, and the
+    /// body, which is not decompressed.
     fn get(&self, path: &str, headers: &[(&str, &str)]) -> (u16, Response<()>, Vec<u8>) {
         let mut request = self.agent.get(format!("{}{path}", self.url));
         for (name, value) in headers {
@@ -52,7 +55,8 @@ impl PageServer {
         (response.status().as_u16(), response.map(|_| ()), bytes)
     }
 
-    /// Returns the response to a path that HTTP clients would normalize before they send it.
+    /// Sends a GET request for exactly this path, which ordinary HTTP clients would normalize first. Returns the
+    /// response.
     fn raw(&self, path: &str) -> String {
         let host = self.url.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(host).unwrap();
@@ -70,12 +74,12 @@ impl Drop for PageServer {
     }
 }
 
-/// Returns the folder that is served.
+/// Returns the page folder in a working directory. The node serves the files in this folder.
 fn folder(work_dir: &WorkDir) -> PathBuf {
     work_dir.data().with_file_name("page")
 }
 
-/// Returns the values of a header, joined by commas, or an empty string if there is none.
+/// Returns the values of a header, joined by commas, or an empty string if the response does not have this header.
 fn header(response: &Response<()>, name: &str) -> String {
     let values = response.headers().get_all(name).iter().map(|value| value.to_str().unwrap());
     values.collect::<Vec<_>>().join(", ")

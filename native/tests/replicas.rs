@@ -1,4 +1,5 @@
-//! Replicas of the same chain. Each consists of a CometBFT and a node in processes of their own; all share one genesis.
+//! Replicas of the same chain. A replica consists of two processes, a CometBFT and a node. All replicas of a network
+//! share one genesis.
 
 use super::work_dir::{SMALL_MODEL, WorkDir};
 use serde_json::{Value, json};
@@ -11,18 +12,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The longest time that a test waits for one condition.
+/// How long a test waits for one condition before it fails.
 const TIMEOUT: Duration = Duration::from_secs(240);
 
-/// The folders, ports and genesis of a network of replicas.
+/// A network of replicas: their folders, their ports and their common genesis.
 pub struct ReplicaNetwork {
     pub work_dir: WorkDir,
     ports: Vec<Ports>,
-    /// Peer address of each CometBFT, as `ID@ADDRESS:PORT`.
+    /// The peer-to-peer address of each replica's CometBFT, in the form `ID@ADDRESS:PORT`.
     peers: Vec<String>,
 }
 
-/// The loopback ports on which a replica listens.
+/// The four ports on which a replica listens at 127.0.0.1.
 struct Ports {
     http: u16,
     abci: u16,
@@ -40,7 +41,7 @@ fn cometbft(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command and returns what it writes to stdout.
+/// Runs a command, checks that it succeeds, and returns what it wrote to stdout.
 fn stdout_of(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -48,8 +49,8 @@ fn stdout_of(command: &mut Command) -> String {
 }
 
 impl ReplicaNetwork {
-    /// Prepares a network. `validators` replicas are validators of CometBFT and operators of the ledger; `others`
-    /// replicas are neither. `change` edits the genesis.
+    /// Prepares a network. Its first `validators` replicas are validators of CometBFT and operators of the ledger, and
+    /// `others` further replicas are neither. `change` edits the genesis of the ledger.
     pub fn new(name: &str, validators: usize, others: usize, change: impl FnOnce(&mut Value)) -> Self {
         let work_dir = WorkDir::new(name);
         let all = validators + others;
@@ -104,7 +105,7 @@ impl ReplicaNetwork {
         format!("http://127.0.0.1:{}", self.ports[at].http)
     }
 
-    /// Starts a replica. `settings` are additional environment variables of its CometBFT.
+    /// Starts the replica with index `at`. `settings` are additional environment variables of its CometBFT.
     pub fn start(&self, at: usize, settings: &[(&str, String)]) -> Replica {
         let (node, engine) = (self.node(at), self.engine(at, settings));
         let rpc = format!("http://127.0.0.1:{}", self.ports[at].rpc);
@@ -129,7 +130,8 @@ impl ReplicaNetwork {
         node
     }
 
-    /// Starts only the CometBFT of a replica.
+    /// Starts the CometBFT of the replica with index `at`, but not its node. `settings` are additional environment
+    /// variables.
     pub fn engine(&self, at: usize, settings: &[(&str, String)]) -> Child {
         let (Ports { abci, rpc, p2p, .. }, home) = (&self.ports[at], self.home(at));
         let peers: Vec<&str> = self.others(at).map(|other| self.peers[other].as_str()).collect();
@@ -137,7 +139,7 @@ impl ReplicaNetwork {
         engine.arg(&home).args(["--proxy_app", &format!("tcp://127.0.0.1:{abci}")]);
         engine.args(["--rpc.laddr", &format!("tcp://127.0.0.1:{rpc}")]);
         engine.args(["--p2p.laddr", &format!("tcp://127.0.0.1:{p2p}"), "--p2p.persistent_peers", &peers.join(",")]);
-        // short timeouts, because CometBFT waits for a dead validator each time that it is its turn to propose
+        // short timeouts, because CometBFT waits for a dead validator whenever that validator should propose a block
         engine.env("CMT_CONSENSUS_TIMEOUT_PROPOSE", "1s").env("CMT_CONSENSUS_TIMEOUT_COMMIT", "300ms");
         engine.envs(settings.iter().map(|(key, value)| (key, value)));
         engine.stdout(append_to(&home.join("cometbft.log"))).stderr(Stdio::null()).spawn().unwrap()
@@ -147,7 +149,7 @@ impl ReplicaNetwork {
         (0..self.ports.len()).filter(move |other| *other != at)
     }
 
-    /// Returns a `mine` command at a replica's node, with a data folder and a key of its own.
+    /// Returns a `mine` command that uses the node of replica `at`. The miner has its own data folder and key.
     pub fn miner(&self, name: &str, at: usize, tasks: &str) -> Command {
         let mut command = binary();
         command.args(["mine", "--json", "--backend", "cpu", "--threads", "1", "--max-tasks", tasks, "--node"]);
@@ -157,14 +159,14 @@ impl ReplicaNetwork {
     }
 }
 
-/// Chain ID of the replicas' network.
+/// The chain ID of every network of replicas.
 pub const CHAIN: &str = "r3mes-test-1";
 
-/// A running replica. Dropping the value kills its processes.
+/// A running replica. Dropping this value kills both of its processes.
 pub struct Replica {
-    /// Base URL of the node's HTTP interface.
+    /// The base URL of the node's HTTP interface, without a slash at the end.
     pub url: String,
-    /// URL of CometBFT's RPC.
+    /// The URL of CometBFT's RPC.
     pub rpc: String,
     home: PathBuf,
     pub node: Child,
@@ -173,12 +175,12 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Kills CometBFT and the node.
+    /// Kills both processes of the replica, CometBFT and the node.
     pub fn kill(mut self) {
         self.end();
     }
 
-    /// Waits until CometBFT exits by itself, as it does when its application is gone.
+    /// Waits until CometBFT exits by itself, as it does when its application (the node) has been killed.
     pub fn wait_for_engine_exit(&mut self) {
         let end = Instant::now() + TIMEOUT;
         while self.engine.try_wait().unwrap().is_none() {
@@ -187,7 +189,7 @@ impl Replica {
         }
     }
 
-    /// Returns the log of CometBFT, over all its runs.
+    /// Returns the log of the replica's CometBFT, including that of earlier runs.
     pub fn engine_log(&self) -> String {
         fs::read_to_string(self.home.join("cometbft.log")).unwrap()
     }
@@ -199,19 +201,19 @@ impl Replica {
         }
     }
 
-    /// Returns the JSON body of a GET request to the node, or `None` if that fails.
+    /// Sends a GET request to the node. Returns the JSON body of the response, or `None` if the request fails.
     pub fn get(&self, path: &str) -> Option<Value> {
         let body = self.bytes(path)?;
         serde_json::from_slice(&body).ok()
     }
 
-    /// Returns the body of a GET request to the node, or `None` if that fails.
+    /// Sends a GET request to the node. Returns the body of the response, or `None` if the request fails.
     pub fn bytes(&self, path: &str) -> Option<Vec<u8>> {
         let mut answer = ureq::get(format!("{}{path}", self.url)).call().ok()?;
         answer.body_mut().with_config().limit(64 << 20).read_to_vec().ok()
     }
 
-    /// Returns the result of a JSON-RPC call to the node, or `None` if that fails.
+    /// Calls a JSON-RPC method of the node. Returns the result, or `None` if the call fails.
     pub fn call(&self, method: &str, params: &Value) -> Option<Value> {
         let request = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params }).to_string();
         let mut answer = ureq::post(&self.url).header("content-type", "application/json").send(request).ok()?;
@@ -219,7 +221,7 @@ impl Replica {
         answer.get("result").cloned()
     }
 
-    /// Returns the height of the ledger, or 0 if the node does not answer.
+    /// Returns the height of the last block in the ledger, or 0 if the node does not answer.
     pub fn height(&self) -> u64 {
         self.get("/health").map_or(0, |health| health["height"].as_u64().unwrap())
     }
@@ -229,14 +231,16 @@ impl Replica {
         self.get("/stats").map_or(0, |stats| stats["round"].as_u64().unwrap())
     }
 
-    /// Returns height and root of the ledger, as ABCI's `Info` reports them.
+    /// Returns the height and the root of the ledger, as ABCI's `Info` reports them: the root is in base64. Returns
+    /// `None` if the call fails.
     pub fn root(&self) -> Option<(u64, String)> {
         let response = self.call("abci_info", &json!({}))?["response"].clone();
         let height = response["last_block_height"].as_str()?.parse().ok()?;
         Some((height, response["last_block_app_hash"].as_str()?.to_owned()))
     }
 
-    /// Calls `poll` until it returns a value. Panics after [`TIMEOUT`], naming `what` was awaited.
+    /// Calls `poll` until it returns a value. Panics after [`TIMEOUT`] with a message that says what was awaited
+    /// (`what`).
     pub fn wait_for<T>(&self, what: &str, mut poll: impl FnMut(&Self) -> Option<T>) -> T {
         let end = Instant::now() + TIMEOUT;
         while Instant::now() < end {
@@ -256,7 +260,7 @@ impl Drop for Replica {
     }
 }
 
-/// Opens a log file. New lines are appended to those of earlier runs.
+/// Opens a log file for appending, so that it keeps the lines of earlier runs.
 fn append_to(path: &Path) -> File {
     File::options().create(true).append(true).open(path).unwrap()
 }

@@ -1,5 +1,5 @@
-//! A fuzz test of the HTTP interface: requests for each route, and random mutations of them, over a socket to a real
-//! node. The node must answer without an internal error and keep running.
+//! A fuzz test of the HTTP interface. It sends requests for each route, and then random mutations of these requests,
+//! over a socket to a real node. The node must keep running and must not answer with an internal error.
 
 use crate::node_process::{CHAIN, NodeProcess, claim};
 use crate::work_dir::WorkDir;
@@ -15,15 +15,17 @@ use std::{
     time::Duration,
 };
 
-/// Number of mutated requests. The environment variable `R3MES_REQUESTS` overrides it.
+/// The number of mutated requests that the test sends. The environment variable `R3MES_REQUESTS` overrides this number.
 const REQUESTS: u32 = 1500;
-/// The longest wait for an answer or the end of the connection.
+/// How long the test waits until the node answers or closes the connection.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A request: its first line and headers without `Host` and `Content-Length`, and its body.
+/// An HTTP request. The string is the request line and the headers, without `Host`, `Connection` and `Content-Length`.
+/// The bytes are the body.
 type RawRequest = (String, Vec<u8>);
 
-/// Returns a multipart body with boundary `b`.
+/// Returns a multipart body with the boundary `b`. A part is a pair: the parameters of its `Content-Disposition`, and
+/// its content.
 fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (head, bytes) in parts {
@@ -35,7 +37,7 @@ fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
-/// Returns at least one request for each route.
+/// Returns at least one request for each route. The test sends these requests, and then mutations of them.
 fn seed_requests(key: &SessionKey) -> Vec<RawRequest> {
     let address = key.address();
     let block = Block::new(Codec::Raw, vec![7; 50]).unwrap();
@@ -128,7 +130,8 @@ fn seed_requests(key: &SessionKey) -> Vec<RawRequest> {
     seeds
 }
 
-/// Sends a request and returns the first bytes of the answer, or nothing if the node closes the connection.
+/// Sends a request. Returns the first bytes of the answer (at most 64), or none if the node closes the connection
+/// without an answer.
 fn send(node: &NodeProcess, (head, body): &RawRequest) -> Vec<u8> {
     let host = node.url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(host).unwrap();
@@ -145,7 +148,7 @@ fn send(node: &NodeProcess, (head, body): &RawRequest) -> Vec<u8> {
     answer
 }
 
-/// Checks that a node does not answer with an internal error.
+/// Sends a request, and checks that the node does not answer with an internal error.
 fn assert_answered(node: &NodeProcess, seed: &RawRequest) {
     let answer = send(node, seed);
     let line = String::from_utf8_lossy(&answer);
@@ -155,7 +158,8 @@ fn assert_answered(node: &NodeProcess, seed: &RawRequest) {
     assert!(!broken, "{line}\n{}\n{}", seed.0, String::from_utf8_lossy(&seed.1));
 }
 
-/// Returns a strategy that changes, inserts or removes 1 to 4 letters of the head or bytes of the body of a seed.
+/// Returns a strategy that picks one of the requests `seeds` and mutates it in 1 to 4 places. Each mutation replaces,
+/// inserts or removes one byte of the request's head or body.
 fn mutated(seeds: Vec<RawRequest>) -> impl Strategy<Value = RawRequest> {
     let change = (any::<bool>(), any::<Index>(), 0..3u8, any::<u8>());
     (prop::sample::select(seeds), prop::collection::vec(change, 1..5)).prop_map(|((head, mut body), changes)| {
@@ -163,7 +167,7 @@ fn mutated(seeds: Vec<RawRequest>) -> impl Strategy<Value = RawRequest> {
         for (of_body, at, kind, byte) in changes {
             let (bytes, byte) = match of_body && !body.is_empty() {
                 true => (&mut body, byte),
-                // a head with these characters passes more of the parser than one with arbitrary bytes
+                // a head with these characters gets further through the parser than one with arbitrary bytes
                 false => (&mut head, b" %&/0=?Aa{\"\r\n"[usize::from(byte) % 13]),
             };
             let at = at.index(bytes.len());

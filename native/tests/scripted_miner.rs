@@ -1,5 +1,5 @@
-//! A miner that a test steers step by step over HTTP, so that it can follow the rules or break them, and a network of
-//! one node for it.
+//! A miner that talks to a node over HTTP and whose steps a test decides one by one, so that it can follow the rules or
+//! break them. Also a network of one node for such miners.
 
 use super::{node_process::NodeProcess, work_dir::WorkDir};
 use pollster::block_on;
@@ -19,15 +19,16 @@ use r3mes_wgpu::{
 use serde_json::Value;
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
-/// The host of a client: HTTP requests to one node.
+/// The host of a client, which does the client's input and output. This one sends HTTP requests to one node, and stores
+/// nothing.
 pub struct HttpHost {
-    /// Base URL of the node.
+    /// The base URL of the node's HTTP interface.
     pub url: String,
     pub agent: ureq::Agent,
 }
 
 impl HttpHost {
-    /// Returns a host for the node at `url`.
+    /// Returns a host whose requests go to the node at `url`.
     pub fn new(url: &str) -> Self {
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
         Self { url: url.to_owned(), agent }
@@ -64,23 +65,24 @@ impl BlockCache for HttpHost {}
 
 impl WorkFile for HttpHost {}
 
-/// A network of one node. Its operator has all of the stake, except for what a test gives to others.
+/// A network of one node. At first, the node's operator has all of the stake, unless the test edits the genesis.
 pub struct TestNetwork {
     pub work_dir: WorkDir,
     #[allow(dead_code, reason = "only the benchmark `load` reads it")]
     pub genesis: PathBuf,
     pub node: NodeProcess,
-    /// Address and stake of the node's operator.
+    /// The address of the node's operator, and its stake in micro-units.
     pub operator: (String, u64),
 }
 
 impl TestNetwork {
-    /// Starts a network. Its genesis is that of the command `genesis` with `arguments`, edited by `change`.
+    /// Starts a network in a new working directory. The command `genesis` makes the genesis from `arguments`, and then
+    /// `change` edits it.
     pub fn new(name: &str, arguments: &[&str], change: impl FnOnce(&mut Value)) -> Self {
         Self::at(WorkDir::new(name), arguments, change)
     }
 
-    /// Starts a network in an existing working directory.
+    /// Does the same as [`new`](Self::new), but in the existing working directory `work_dir`.
     pub fn at(work_dir: WorkDir, arguments: &[&str], change: impl FnOnce(&mut Value)) -> Self {
         let genesis = work_dir.data().with_extension("json");
         let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
@@ -103,7 +105,7 @@ impl TestNetwork {
         Self { work_dir, genesis, node, operator }
     }
 
-    /// Returns the `node` command for a genesis file.
+    /// Returns the command that runs a node with this genesis file, on any free port.
     fn command(work_dir: &WorkDir, genesis: &PathBuf) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
         command.args(["node", "--json", "--backend", "cpu", "--listen", "127.0.0.1:0"]);
@@ -118,7 +120,7 @@ impl TestNetwork {
         command
     }
 
-    /// Returns a miner for this network's node, with [`key`]`(number)`.
+    /// Returns a miner that uses this network's node and signs with the key [`key`]`(number)`.
     pub fn miner(&self, number: u8) -> ScriptedMiner {
         ScriptedMiner::new(&self.node.url, &self.work_dir, number)
     }
@@ -130,26 +132,27 @@ impl TestNetwork {
     }
 }
 
-/// Returns the model of a working directory, and what its adapter trains: all linear layers at rank 4.
+/// Returns the model in a working directory, and the layers to which its adapter applies: all linear layers, at rank 4.
 pub fn model(work_dir: &WorkDir) -> (Model, Targets) {
     let read = |name: &str| fs::read(work_dir.model().join(name)).unwrap();
     let model = file::read(&read("config.json"), &read("model.safetensors")).unwrap();
     (model, Targets { rank: 4, linears: Linear::ALL.to_vec() })
 }
 
-/// Returns a worker for the model of a working directory.
+/// Returns a worker that computes gradients of the model in a working directory, on `threads` CPU threads and in
+/// batches of `sequences` sequences.
 pub fn worker(work_dir: &WorkDir, threads: usize, sequences: usize) -> Worker {
     let (model, targets) = model(work_dir);
     let backend = Backend::Cpu { threads, kernels: cpu::fastest };
     block_on(Worker::new(&model, &targets, &backend, sequences)).unwrap()
 }
 
-/// Returns the key whose 32 secret bytes are all `number`.
+/// Returns the signing key whose 32 secret bytes all have the value `number`.
 pub fn key(number: u8) -> SessionKey {
     SessionKey::new(&[number; 32]).unwrap()
 }
 
-/// A miner whose every step a test decides: a key, a client, and a worker that computes correct gradients.
+/// A miner whose every step a test decides. It has a key, a client, and a worker that computes correct gradients.
 pub struct ScriptedMiner {
     pub key: SessionKey,
     pub client: Client<HttpHost>,
@@ -157,7 +160,8 @@ pub struct ScriptedMiner {
 }
 
 impl ScriptedMiner {
-    /// Returns a miner for the node at `url`, with [`key`]`(number)`.
+    /// Returns a miner that uses the node at `url` and signs with the key [`key`]`(number)`. Its model is the one in
+    /// `work_dir`.
     pub fn new(url: &str, work_dir: &WorkDir, number: u8) -> Self {
         let worker = worker(work_dir, 1, 1);
         Self { key: key(number), client: Client::new(HttpHost::new(url), key(number)), worker }
@@ -173,14 +177,15 @@ impl ScriptedMiner {
         self.client.address()
     }
 
-    /// Registers with a stake in micro-units for a role: 1 is a miner, 3 a validator.
+    /// Registers the miner's account as a node with a stake of `amount` micro-units. `node_type` is its role: 1 for a
+    /// miner, 3 for a validator.
     pub fn stake(&self, amount: u64, node_type: i32) -> Result<ExecutedTx, ClientError> {
         let node_address = self.address().to_owned();
         let message = MsgRegisterNode { node_address, stake: amount.to_string(), node_type, ..Default::default() };
         block_on(self.client.send(Message::RegisterNode(message)))
     }
 
-    /// Waits for a free chunk, claims the first one, and returns its task.
+    /// Waits until a chunk can be claimed, claims the first such chunk, and returns the task of the claim.
     pub fn claim(&self) -> Result<(Task, HeldTask), ClientError> {
         let (pool_id, chunks) =
             self.wait(|| block_on(self.client.available(1)).unwrap().filter(|(_, chunks)| !chunks.is_empty()));
@@ -189,20 +194,20 @@ impl ScriptedMiner {
         Ok(self.held())
     }
 
-    /// Returns the task of the present claim.
+    /// Returns the task that the miner has claimed. Panics if it holds no claim.
     pub fn held(&self) -> (Task, HeldTask) {
         let held = block_on(self.client.held_task()).unwrap().expect("the miner has a claim");
         let task = block_on(self.client.block(Codec::DagCbor, &held.task)).unwrap();
         (Task::decode(&task).unwrap(), held)
     }
 
-    /// Computes a task correctly.
+    /// Computes a task correctly, and returns the artifact with its gradient.
     pub fn compute(&mut self, task: &Task) -> Artifact {
         let blocks = block_on(Blocks::of_task(self.client.host(), task)).unwrap();
         block_on(self.worker.compute(task, &|cid| blocks.get(cid))).unwrap()
     }
 
-    /// Computes a task, then lets `alter` change the gradient.
+    /// Computes a task correctly, lets `alter` change the gradient, and returns the artifact with the changed gradient.
     pub fn forge(&mut self, task: &Task, alter: impl FnOnce(&mut [GradientMatrix])) -> Artifact {
         let honest = self.compute(task);
         let found = honest.as_gradient().expect("a gradient");
@@ -213,7 +218,8 @@ impl ScriptedMiner {
         forged
     }
 
-    /// Stores an artifact on the node, submits it, and waits until it is accepted or rejected.
+    /// Stores an artifact on the node and submits it. Waits until the submission is accepted or rejected, and returns
+    /// its status.
     pub fn submit(&self, task: &Task, held: &HeldTask, artifact: &Artifact) -> GradientStatus {
         let dag = artifact.dag().unwrap();
         block_on(self.client.put_dag(&dag)).unwrap();
@@ -221,14 +227,14 @@ impl ScriptedMiner {
         self.settled(id)
     }
 
-    /// Submits a CID and a commitment, whether or not they are right. Returns the ID of the submission.
+    /// Submits any CID and any commitment, right or wrong. Returns the ID of the submission.
     pub fn say(&self, held: &HeldTask, artifact: Cid, commitment: Commitment) -> Result<u64, ClientError> {
         let message = self.message(held, artifact, commitment);
         let sent = block_on(self.client.send(Message::SubmitGradient(Box::new(message))))?;
         Ok(sent.response::<MsgSubmitGradientResponse>().expect("an answer").stored_gradient_id)
     }
 
-    /// Returns the submission of a CID and a commitment for a claimed task.
+    /// Returns the message that submits a CID and a commitment for a claimed task.
     pub fn message(&self, held: &HeldTask, artifact: Cid, commitment: Commitment) -> MsgSubmitGradient {
         MsgSubmitGradient {
             miner: self.address().to_owned(),
@@ -244,7 +250,7 @@ impl ScriptedMiner {
         }
     }
 
-    /// Waits until a submission is accepted or rejected, and returns its record.
+    /// Waits until submission `id` is accepted or rejected, and returns its status.
     pub fn settled(&self, id: u64) -> GradientStatus {
         self.wait(|| {
             let stored = block_on(self.client.gradient_status(id)).unwrap();
@@ -252,7 +258,8 @@ impl ScriptedMiner {
         })
     }
 
-    /// Claims, computes and submits one task, following the rules.
+    /// Claims, computes and submits one task by the rules. Waits for the decision, and returns the status of the
+    /// submission.
     pub fn mine(&mut self) -> GradientStatus {
         let (task, held) = self.claim().unwrap();
         let artifact = self.compute(&task);

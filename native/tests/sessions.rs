@@ -1,5 +1,5 @@
-//! Tests of sessions over HTTP: a session key mines for the account that granted the session, up to a cap on fees,
-//! until the grant expires or is revoked.
+//! Tests of sessions over HTTP. A session key must be able to mine for the account that granted the session, and to pay
+//! fees from that account up to a cap, until the grant expires or is revoked.
 
 use crate::node_process::{CHAIN, NodeProcess, claim};
 use crate::work_dir::{WorkDir, accepted};
@@ -13,31 +13,31 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// Reward of an accepted gradient, in micro-units.
+/// The reward for an accepted gradient, in micro-units.
 const REWARD: u64 = 1_000_000;
 
-/// Returns the Unix time in seconds.
+/// Returns the current Unix time in seconds.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// Returns the key of the account that grants, and the session key.
+/// Returns two keys: that of the account that grants the session (the granter), and the session key.
 fn keys() -> (SessionKey, SessionKey) {
     (SessionKey::new(&[11; 32]).unwrap(), SessionKey::new(&[12; 32]).unwrap())
 }
 
-/// Returns the addresses of the granter and of the session key, which is the grantee.
+/// Returns two addresses: that of the granter, and that of the session key, which is the grantee.
 fn pair() -> GrantPair {
     let (account, session) = keys();
     GrantPair { granter: account.address().to_owned(), grantee: session.address().to_owned() }
 }
 
-/// Returns a session with a cap in micro-units that expires in `seconds`.
+/// Returns a session that expires `seconds` seconds from now. The session may spend at most `cap` micro-units on fees.
 fn session(cap: u64, seconds: u64) -> Session {
     Session { pair: pair(), cap, expires: now() + seconds }
 }
 
-/// Runs `mine` with the session key, for the granter.
+/// Runs `mine` with the session key, so that the granter receives the rewards.
 fn mine(name: &str, url: &str, tasks: &str) -> Output {
     let home = WorkDir::new(name);
     fs::create_dir_all(home.data()).unwrap();
@@ -48,27 +48,28 @@ fn mine(name: &str, url: &str, tasks: &str) -> Output {
     command.output().unwrap()
 }
 
-/// Checks that a transaction failed with this code and a log that contains `words`.
+/// Checks that a transaction failed with the code `code` and a log that contains `words`. `answer` is the code and the
+/// log that the node returned.
 fn refused(answer: (u64, String), code: u64, words: &str) {
     assert_eq!(answer.0, code, "{}", answer.1);
     assert!(answer.1.contains(words), "{}", answer.1);
 }
 
-/// Checks that a miner exited with 5 because the node refused a transaction, and that stderr contains `words`.
+/// Checks that a miner exited with code 5 because the node refused a transaction, and that its stderr contains `words`.
 fn assert_refused(output: &Output, words: &str) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(5), "{said}");
     assert!(said.contains(words), "{said}");
 }
 
-/// Returns what is left of the session's allowance, in micro-units.
+/// Returns the amount that the session may still spend on fees, in micro-units.
 fn allowance(node: &NodeProcess) -> u64 {
     let GrantPair { granter, grantee } = pair();
     let found = node.get(&format!("/cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}"));
     found["allowance"]["allowance"]["allowance"]["spend_limit"][0]["amount"].as_str().unwrap().parse().unwrap()
 }
 
-/// Returns the message types that the session may send.
+/// Returns the types of the messages that the session may send in the granter's name.
 fn granted(node: &NodeProcess) -> Vec<String> {
     let GrantPair { granter, grantee } = pair();
     let found = node.get(&format!("/cosmos/authz/v1beta1/grants?granter={granter}&grantee={grantee}"));
@@ -109,7 +110,7 @@ fn a_session_mines_for_its_granter_until_its_cap_is_spent() {
 
     let other = SessionKey::new(&[13; 32]).unwrap();
     let theirs = Fee { amount: FEE, granter: Some(account.address().to_owned()) };
-    refused(node.pay(&other, &theirs, &[claim(&other, node.next_chunk())]), 4, "for MsgExec only");
+    refused(node.pay(&other, &theirs, &[claim(&other, node.next_chunk())]), 4, "only for MsgExec");
     let mine_too = Message::Exec(other.address().to_owned(), vec![claim(&account, node.next_chunk())]);
     refused(node.pay(&other, &theirs, &[mine_too]), 4, "granted");
 }
@@ -128,7 +129,7 @@ fn an_expired_revoked_or_foreign_grant_is_refused() {
     std::thread::sleep(Duration::from_millis(2100));
     refused(node.pay(&key, &free, &[exec(&account)]), 4, "expired");
     assert!(granted(&node).is_empty());
-    refused(node.pay(&account, &free, &session(9, 0).grant()), 2, "expired already");
+    refused(node.pay(&account, &free, &session(9, 0).grant()), 2, "already expired");
 
     assert_eq!(node.pay(&account, &free, &session(9, 600).grant()), (0, String::new()));
     assert_eq!(node.pay(&key, &free, &[exec(&account)]), (0, String::new()), "claiming the held chunk again succeeds");

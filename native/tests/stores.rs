@@ -1,5 +1,5 @@
-//! Tests that a miner whose block store is down or returns wrong CIDs submits nothing, and keeps the artifact for a
-//! later run.
+//! Tests of a miner whose block store does not respond or returns wrong CIDs. The miner must submit nothing, and must
+//! keep the artifact for a later run.
 
 use crate::node_process::NodeProcess;
 use crate::work_dir::{WorkDir, accepted};
@@ -9,14 +9,14 @@ use std::{
     process::{Command, Output},
 };
 
-/// Runs `mine` for one task, with the additional arguments `more`.
+/// Runs `mine` for one task until it exits. The miner keeps its data in `home`, and `more` are additional arguments.
 fn mine(home: &WorkDir, node: &NodeProcess, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", "1", "--node", &node.url]).args(more);
     command.arg("--data-dir").arg(home.data()).output().unwrap()
 }
 
-/// Starts a server that answers every request with this JSON, and returns its URL.
+/// Starts an HTTP server that answers every request with the body `json`. Returns the server's URL.
 fn start_json_server(json: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

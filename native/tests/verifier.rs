@@ -1,5 +1,6 @@
-//! Tests of the command `verifier`, run by an outsider: somebody other than the node's operator, with a stake and a
-//! data folder of its own. It confirms honest gradients, catches forged ones, and is slashed if it stays silent.
+//! Tests of the command `verifier`. An outsider runs it: a party other than the node's operator, with its own stake and
+//! data folder. The outsider must confirm honest gradients and catch forged ones, and must be slashed if it stays
+//! silent.
 
 use crate::node_process::{NodeProcess, claim};
 use crate::scripted_miner::TestNetwork;
@@ -15,17 +16,17 @@ use std::{
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
-/// The outsider's stake, in micro-units. It is so much larger than the operator's that nearly always the outsider is
-/// sampled.
+/// The outsider's stake, in micro-units. It is so much larger than the operator's stake that the outsider is sampled
+/// for nearly every gradient.
 const STAKE: u64 = 900_000_000_000;
 
-/// A verifier in a process of its own. Dropping the value kills the process.
+/// A verifier that runs in a process of its own. Dropping this value kills the process.
 struct VerifierProcess {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-/// Returns a `verifier` command for the node at `url`.
+/// Returns a `verifier` command for the node at `url`. The command keeps its data in `home`.
 fn command(home: &WorkDir, url: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
     command.args(["verifier", "--json", "--backend", "cpu", "--node", url]).arg("--data-dir").arg(home.data());
@@ -33,7 +34,7 @@ fn command(home: &WorkDir, url: &str) -> Command {
 }
 
 impl VerifierProcess {
-    /// Starts a verifier that is also a proposer, with [`STAKE`].
+    /// Starts a verifier with the stake [`STAKE`]. It is also a proposer, which aggregates rounds.
     fn start(home: &WorkDir, url: &str) -> Self {
         let mut command = command(home, url);
         command.args(["--proposer", "--stake", &STAKE.to_string()]);
@@ -47,12 +48,13 @@ impl VerifierProcess {
         serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
     }
 
-    /// Sends a Unix signal, such as `-INT`.
+    /// Sends a Unix signal to the process. `name` is the option of `kill` for the signal, such as `-INT`.
     fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([name, &self.process.id().to_string()]).status().unwrap().success());
     }
 
-    /// Returns the gradient's ID and the result in the next event, which must report a recomputation.
+    /// Reads the next event and checks that it reports a recomputation. Returns the ID of the gradient and the result,
+    /// such as "match".
     fn recomputed(&mut self) -> (u64, String) {
         let event = self.next_event();
         assert_eq!(event["event"], "recomputed", "{event}");
@@ -67,7 +69,8 @@ impl Drop for VerifierProcess {
     }
 }
 
-/// Returns a working directory with an operator key in its data folder, and this key.
+/// Creates a working directory, and stores an operator key with the secret bytes `secret` in its data folder. Returns
+/// the directory and the key.
 fn home(name: &str, secret: [u8; 32]) -> (WorkDir, SessionKey) {
     let home = WorkDir::new(name);
     fs::create_dir_all(home.data()).unwrap();
@@ -75,7 +78,7 @@ fn home(name: &str, secret: [u8; 32]) -> (WorkDir, SessionKey) {
     (home, SessionKey::new(&secret).unwrap())
 }
 
-/// Runs `mine` with a new key.
+/// Runs `mine` with a new session key in a new working directory, until it exits.
 fn mine(name: &str, url: &str, tasks: &str) -> Output {
     let home = WorkDir::new(name);
     let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
@@ -83,7 +86,8 @@ fn mine(name: &str, url: &str, tasks: &str) -> Output {
     command.arg("--data-dir").arg(home.data()).output().unwrap()
 }
 
-/// Sends coins from the account of the node's operator, which has coins in the genesis.
+/// Sends `amount` micro-units to the address `to` from the account of the node's operator, which has an initial
+/// balance.
 fn send(work_dir: &WorkDir, node: &NodeProcess, to: &str, amount: u64) {
     let secret = fs::read(work_dir.data().join("operator.key")).unwrap();
     let operator = SessionKey::new(&secret.try_into().unwrap()).unwrap();

@@ -1,4 +1,5 @@
-//! Tests of the command `wallet`: it stores and opens wallets, and sends coins and grants sessions over HTTP.
+//! Tests that the command `wallet` stores and opens wallets, and that it sends coins and grants and revokes sessions
+//! over HTTP.
 
 use crate::node_process::NodeProcess;
 use crate::work_dir::{WorkDir, accepted};
@@ -10,13 +11,13 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// Reward of an accepted gradient, in micro-units.
+/// The reward for an accepted gradient, in micro-units.
 const REWARD: u64 = 1_000_000;
-/// Passphrase of the wallets, given in the environment variable `R3MES_PASSPHRASE`.
+/// The passphrase of the wallets. The tests pass it to the program in the environment variable `R3MES_PASSPHRASE`.
 const PASSPHRASE: &str = "correct horse battery";
-/// A mnemonic from which CosmJS derives [`ADDRESS`], as `tests/data/cosmjs_addresses.tsv` records.
+/// A mnemonic from which CosmJS derives the address [`ADDRESS`], according to `tests/data/cosmjs_addresses.tsv`.
 const MNEMONIC: &str = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
-/// Address of the first account of [`MNEMONIC`].
+/// The address of the first account that is derived from [`MNEMONIC`].
 const ADDRESS: &str = "remes1jhg0e7s6gn44tfc5k37kr04sznyhedtc6uec2k";
 
 fn wallet(work_dir: &WorkDir, args: &[&str]) -> Command {
@@ -26,7 +27,7 @@ fn wallet(work_dir: &WorkDir, args: &[&str]) -> Command {
     command
 }
 
-/// Runs a command with `text` on stdin.
+/// Runs a command until it exits, with `text` as its stdin.
 fn with_stdin(command: &mut Command, text: &str) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
@@ -38,19 +39,19 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Returns the JSON objects that a successful command printed, one for each line.
+/// Checks that a command succeeded. Returns the JSON objects that it printed, one per line.
 fn lines(output: &Output) -> Vec<Value> {
     assert!(output.status.success(), "{}", said(output));
     output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
-/// Checks that a command exited with this code, and that its output contains `words`.
+/// Checks that a command exited with the code `code`, and that its stdout or stderr contains `words`.
 fn assert_fails(output: &Output, code: i32, words: &str) {
     assert_eq!(output.status.code(), Some(code), "{}", said(output));
     assert!(said(output).contains(words), "{}", said(output));
 }
 
-/// Returns a working directory whose wallet is that of [`MNEMONIC`].
+/// Returns a working directory into which a wallet was imported from [`MNEMONIC`].
 fn imported(name: &str) -> WorkDir {
     let work_dir = WorkDir::new(name);
     let output = with_stdin(&mut wallet(&work_dir, &["import", "--json"]), MNEMONIC);
@@ -133,7 +134,7 @@ fn a_new_mnemonic_restores_the_same_wallet() {
     assert_fails(&wallet(&work_dir, &["new", "other", "--words", "13"]).output().unwrap(), 2, "13");
 }
 
-/// A process that holds a secret cannot leave a core dump, and the secret is not among its arguments.
+/// Checks that a process that holds a secret cannot leave a core dump, and that the secret is not among its arguments.
 #[cfg(target_os = "linux")]
 #[test]
 fn secrets_appear_in_no_core_dump_and_no_argument() {
@@ -199,7 +200,7 @@ fn a_session_mines_for_the_wallet_that_granted_it_until_it_is_revoked() {
     const FEE: u64 = 1000;
     let (work_dir, home, rig) = (WorkDir::new("grant-node"), imported("grant-wallet"), WorkDir::new("grant-rig"));
     let node = NodeProcess::start(&work_dir);
-    // mining on another machine, which knows only the address of the account
+    // another machine mines; it knows only the address of the account
     let output = mine(&rig, &node.url, "1", &["--granter", ADDRESS]);
     assert_fails(&output, 5, "granted");
     let shown = lines(&wallet(&rig, &["show", "--json"]).output().unwrap());
@@ -247,7 +248,7 @@ fn a_wallet_can_mine_with_its_own_key() {
     let grant = ["grant", "--cap", "1", "--expires", "10m", "--json", "--node", &node.url];
     let granted = &lines(&wallet(&home, &grant).output().unwrap())[0];
     let shown = lines(&wallet(&home, &["show", "--json"]).output().unwrap());
-    assert_eq!(shown[1]["address"], granted["grantee"], "a session is this machine's own unless another is named");
+    assert_eq!(shown[1]["address"], granted["grantee"], "the default grantee is this machine's session key");
     let output = mine(&home, &node.url, "1", &["--granter", ADDRESS]);
     assert_eq!((accepted(&output.stdout).len(), node.balance(ADDRESS)), (1, 2 * REWARD), "{}", said(&output));
     assert_fails(&mine(&home, &node.url, "1", &["--wallet", "default", "--granter", ADDRESS]), 2, "cannot be used");

@@ -1,4 +1,4 @@
-//! A working directory in which a test runs the program, and the events that `mine` prints.
+//! A working directory in which a test runs the program, and a function that reads the events that `mine` prints.
 
 use serde_json::Value;
 use std::{
@@ -8,15 +8,16 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// Folder of a model with 7,680 ternary weights, which the seeded generator made.
+/// The folder of a small model, which was generated from a seed. The model has 7,680 ternary weights.
 pub const SMALL_MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/small_model");
 
-/// A temporary folder with a small model, a text of six chunks and a path for the program's data. Dropping the value
-/// deletes it.
+/// A temporary folder with a small model, a text of six chunks, and a subfolder for the program's data. Dropping this
+/// value deletes the folder.
 pub struct WorkDir(PathBuf);
 
 impl WorkDir {
-    /// Creates the folder. Its name contains `name`, so that a leftover tells which test made it.
+    /// Creates the folder with the model and the text. The folder's name contains `name`: if a test leaves its folder
+    /// behind, the name shows which test it was.
     pub fn new(name: &str) -> Self {
         static CREATED: AtomicU32 = AtomicU32::new(0);
         let number = CREATED.fetch_add(1, Ordering::Relaxed);
@@ -31,22 +32,23 @@ impl WorkDir {
         work_dir
     }
 
-    /// Returns the path of the model's folder.
+    /// Returns the path of the folder with the model's `config.json` and `model.safetensors`.
     pub fn model(&self) -> PathBuf {
         self.0.join("model")
     }
 
-    /// Returns the path of the text file.
+    /// Returns the path of the text file, from which chunks for training are taken.
     pub fn text(&self) -> PathBuf {
         self.0.join("text.txt")
     }
 
-    /// Returns the path for `--data-dir`. `new` does not create this folder.
+    /// Returns the path of the folder to pass as `--data-dir`. It does not exist until a test or the program creates
+    /// it.
     pub fn data(&self) -> PathBuf {
         self.0.join("data")
     }
 
-    /// Returns a `mine` command that computes `tasks` tasks against an embedded node.
+    /// Returns a `mine` command that computes `tasks` tasks for an embedded node, which runs in the same process.
     pub fn mine(&self, tasks: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
         command.args(["mine", "--json", "--backend", "cpu", "--rank", "4", "--max-tasks", tasks]);
@@ -55,7 +57,8 @@ impl WorkDir {
         command
     }
 
-    /// Returns a `node` command over the same data folder as `mine`. Port 0 stands for any free port.
+    /// Returns a `node` command with the same data folder as the command of [`mine`](Self::mine). If `port` is 0, the
+    /// node listens on any free port.
     pub fn node(&self, port: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
         command
@@ -67,14 +70,14 @@ impl WorkDir {
         command
     }
 
-    /// Runs `verify` on a receipt.
+    /// Runs `verify`, which recomputes the gradient of a receipt, until it exits. `receipt` is the receipt's file.
     pub fn verify(&self, receipt: &Path) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
         command.args(["verify", "--json", "--backend", "cpu"]).arg(receipt).arg("--model").arg(self.model());
         command.arg("--data-dir").arg(self.data()).output().unwrap()
     }
 
-    /// Returns the paths of all receipts in the data folder.
+    /// Returns the paths of all receipt files in the data folder.
     pub fn receipts(&self) -> Vec<PathBuf> {
         let jobs = fs::read_dir(self.data()).unwrap().map(|job| job.unwrap().path().join("receipts"));
         jobs.filter(|dir| dir.is_dir())
@@ -90,8 +93,8 @@ impl Drop for WorkDir {
     }
 }
 
-/// Returns the events of one `mine --json` run that report an accepted gradient. Lines that a kill has cut short are
-/// skipped.
+/// Returns the events in the output of `mine --json` that report an accepted gradient. A line that is incomplete
+/// because the process was killed is skipped.
 pub fn accepted(stdout: &[u8]) -> Vec<Value> {
     let lines = stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
     lines.filter(|event: &Value| event["event"] == "accepted").collect()

@@ -104,17 +104,17 @@ def pretraining(measured, docs):
 def held_out(measured, _):
     (told,) = events(measured / "held_out.json", "evaluation")
     step, tokens, _, last = rows(measured / "curve.tsv")[-1]
-    lines = [[f"modified Kneser-Ney, {name}", f"{bits:.3f}"] for name, bits in KNESER_NEY]
-    lines.append(["the backbone, in exact integers (`r3mes-wgpu`)", f"**{told['bits_per_byte']:.4f}**"])
-    lines.append([f"the backbone, in PyTorch (last evaluation by `train.py`, at step {step:.0f})", f"{last:.4f}"])
+    lines = [[f"n-gram model of {name} (modified Kneser-Ney)", f"{bits:.3f}"] for name, bits in KNESER_NEY]
+    lines.append(["bundled model, evaluated in exact integers (`r3mes-wgpu`)", f"**{told['bits_per_byte']:.4f}**"])
+    lines.append([f"bundled model, evaluated in PyTorch (by `train.py`, at the last step, {step:.0f})", f"{last:.4f}"])
     info = json.loads((measured / "info.json").read_text())
     parameters, size = info["parameters"], sum(p.stat().st_size for p in (measured / "model").iterdir())
     words = (
-        f"The model has {parameters['ternary']:,} ternary weights, {parameters['embedding']:,} int8 weights of the embedding "
-        f"and {parameters['gains']:,} gains, in {size / 1e6:.2f} MB of files. It was trained on {tokens / 1e6:.1f} million "
-        f"tokens. Its CID is `{info['model']}`."
+        f"The bundled model has {parameters['ternary']:,} ternary weights, {parameters['embedding']:,} int8 embedding "
+        f"weights and {parameters['gains']:,} normalization gains. Its files\n"
+        f"take {size / 1e6:.2f} MB. It was trained on {tokens / 1e6:.1f} million tokens. Its CID is\n`{info['model']}`."
     )
-    return table(["model, on 294,912 held-out bytes", "bits per byte"], lines) + "\n\n" + words
+    return table(["model", "bits per byte of the held-out text (294,912 bytes)"], lines) + "\n\n" + words
 
 
 def spread(values):
@@ -150,27 +150,35 @@ def finetuning(measured, docs):
          f"{spread(ends[path]):.4f}", f"{drops[path] / spread(ends[path]):,.0f}"]
         for path in colors
     ]  # fmt: skip
-    head = ["", "before", *(f"seed {seed}" for seed in SEEDS), "mean change", "standard deviation over seeds", "change ÷ deviation"]
+    head = [
+        "arithmetic", "bits per byte before training", *(f"after, seed {seed}" for seed in SEEDS),
+        "mean change", "standard deviation over the seeds", "mean change ÷ standard deviation",
+    ]  # fmt: skip
     apart = max(abs(a[1] - b[1]) for seed in SEEDS for a, b in zip(runs["integers", seed], runs["f32", seed]))
     words = (
-        f"Bits per byte of the held-out text after {steps[-1]:.0f} steps. At every step and seed, the two paths differ by at "
-        f"most {apart:.4f} bits per byte."
+        f"The table shows the bits per byte of the held-out text before training and after {steps[-1]:.0f} steps. "
+        f"In every evaluation, the\ninteger run and the f32 run with the same seed differ by at most {apart:.4f} "
+        "bits per byte."
     )
     return table(head, lines) + "\n\n" + words
 
 
 def quality(measured, _):
     told = json.loads((measured / "quality.json").read_text())
-    lines = [["f64", "", "", "", f"{told['held_out_loss_f64']:.4f}", ""]]
+    lines = [["f64 (the reference)", "", "", "", f"{told['held_out_loss_f64']:.4f}", ""]]
     for method in told["methods"]:
         lines.append(
             [method["method"], f"{method['cosine']:.6f}", f"{min(method['matrices']):.6f}", f"{method['norm_ratio']:.5f}",
              f"{method['held_out_loss']:.4f}", f"{method['loss_gap']:+.4f}"]
         )  # fmt: skip
-    head = ["", "cosine to f64", "cosine of the worst matrix", "ratio of norms", "held-out loss, nats", "difference to f64"]
+    head = [
+        "arithmetic of the gradients", "cosine similarity to the f64 gradient", "the same, for the worst matrix",
+        "norm of the gradient ÷ norm in f64", "held-out loss, nats per token", "loss minus the loss of f64",
+    ]  # fmt: skip
     words = (
-        f"The gradients of {told['sequences']} sequences are compared after {told['steps']} steps of one sequence each; before "
-        f"those steps, the held-out loss is {told['held_out_loss_before']:.4f}."
+        f"Each training run takes {told['steps']} steps of one sequence. Before them, the held-out loss is "
+        f"{told['held_out_loss_before']:.4f} nats per token. The\ncompared gradients are sums over {told['sequences']} "
+        "sequences, for the adapter that the f64 run has trained."
     )
     return table(head, lines) + "\n\n" + words
 

@@ -1,14 +1,16 @@
-// total[c] = Σ_i weight[i] · row[i][c] over the visible keys, in blocks of 32 keys that share a shift.
+// Weighted sums over the visible keys i: total[c] = Σ_i weight[i] · row[i][c], where c is a feature. Each block of 32
+// keys has a shift that the weights of its keys share.
 
-// The number of words of `keys`, at least the number of tokens of the longest sequence.
+// The length of the array `keys`. It must be at least the number of tokens of the longest sequence.
 override keys_held: u32 = 2048u;
-// One word for each visible key. It is overwritten in each pass, and finally holds the key's weight.
+// One word for each visible key. Each pass over the keys overwrites it; after the last pass, it is the key's weight.
 var<workgroup> keys: array<u32, keys_held>;
-// The shift of each block's weights.
+// The shift of the weights in each block of 32 keys.
 var<workgroup> shifts: array<u32, 64>;
 
-// Feature c of the sum. Each block's exact sum, |.| ≤ 2^14 · 2^14 · 32, is multiplied by 2^(shift of the block − left).
-// `start` is the first row's vector, and `stride` is the number of vectors from one key's row to the next.
+// Returns feature c of the weighted sum over the first `count` keys. The sum over a block is exact, with a magnitude ≤
+// 2^14 · 2^14 · 32. It is multiplied by 2^(shift of the block − left) and then added. The row of the first key starts
+// at vector `start`, and the next key's row starts `stride` vectors later.
 fn weighted_sum(start: u32, stride: u32, count: u32, c: u32, left: i32) -> vec2<u32> {
     let vectors = plane_vectors(params.head_dim);
     var total = vec2(0u, 0u);

@@ -1,12 +1,14 @@
-// dP = dout · v, with the exponent of the value row folded in.
+// The gradient with respect to attention probabilities: dP = dout · v. Each product is shifted by the exponent of its v
+// row, so that all products of a query have the same unit.
 
-// dP of a query row and a key's value row in units of 2^(dout's exponent + top − 25), |dP| ≤ 2^61.
+// Returns dP of a query and a key in units of 2^(dout exponent + top − 25); |dP| ≤ 2^61. The query's dout row starts at
+// vector `query`, and the key's v row at vector `key`.
 fn folded_gradient(query: u32, key: u32, top: i32) -> vec2<u32> {
     let exponent = bitcast<i32>(v[key + (plane_vectors(params.head_dim) << 1u)].x);
     return shift_right_signed_64(shift_left_64(dot_value(query, key), 25u), distance_to(top, exponent));
 }
 
-// dout · v of two rows, exact: ≤ 2^28 · head_dim in magnitude.
+// Returns the exact inner product of a dout row and a v row. Its magnitude is ≤ 2^28 · head_dim.
 fn dot_value(query: u32, key: u32) -> vec2<u32> {
     let vectors = plane_vectors(params.head_dim);
     var high = 0i;
@@ -24,7 +26,7 @@ fn dot_value(query: u32, key: u32) -> vec2<u32> {
     return join_planes(high, middle, low);
 }
 
-// The key of a dither stream.
+// Returns the 64-bit key with which the dithers of stream `stream` are generated.
 fn dither_key(stream: u32) -> vec2<u32> {
     return vec2(dither[2u + (stream << 1u)], dither[3u + (stream << 1u)]);
 }

@@ -1,6 +1,7 @@
-// Exponentials that are looked up in the kernel's `tables`.
+// Exponentials, interpolated between entries of the kernel's buffer `tables`.
 
-// 2^(30 − below / 2^20): an exponential in Q30 of a score that is `below` the maximum, in Q20.
+// Returns 2^(30 − below / 2^20), the exponential in Q30 of a score minus the maximum score. `below` is the maximum
+// minus the score, in Q20.
 fn exponential_of(below: u32) -> u32 {
     let index = exponential_index(below);
     return exponential_between(tables[index], tables[index + 1u], below);

@@ -1,5 +1,6 @@
-// out[t, head] = round(value / 2^shift), a head row with |out| ≤ 2^14; the kernel computes and rounds the values.
-// One workgroup computes one head of one token; an invocation computes four features at a time.
+// Writes head rows (the values of one attention head of one token): out[t, head] = round(value / 2^shift), |out| ≤
+// 2^14. The file of the kernel has the functions that compute the values (`value_of`) and round them (`rounded_word`).
+// One workgroup computes one head of one token; each invocation computes four features at a time.
 
 @compute @workgroup_size(128, 1, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {

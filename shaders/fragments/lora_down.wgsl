@@ -1,19 +1,19 @@
-// out[t, r] = round(Σ / 2^shift) with |out| ≤ 2^14, where Σ is what `partial` computes in 16 parts, and the shift is
-// the least one for the token's row. The row info holds 2^shift and the sum of the row's integers.
-// One workgroup computes one token, eight features at a time.
+// Adds up the 16 parts of each sum Σ, which the function `partial` of the kernel's file computes, and rounds the sums:
+// out[t, r] = round(Σ / 2^shift). The shift of a token's row is the smallest with |out| ≤ 2^14. The row info contains
+// the scale 2^shift and the sum of the row's integers. One workgroup computes one token, eight features at a time.
 
-// A workgroup has an invocation for each of 16 parts of the sum and each of 8 features.
+// A workgroup has 128 invocations. Each computes one of the 16 parts of the sum for one of 8 features.
 const PARTS = 16u;
 const FEATURES = 8u;
-// The largest number of features of a result.
+// The largest number of features that an output row can have: the largest rank of an adapter.
 const MAX_RANK = 64u;
 
-// Partial sums, by feature, then by part.
+// The parts of the sums: the 16 parts of the first feature, then those of the next feature, and so on.
 var<workgroup> partials: array<vec2<u32>, PARTS * FEATURES>;
-// Complete sums, by feature; |sum| < 2^49.
+// The complete sum of each feature. Its magnitude is < 2^49.
 var<workgroup> sums: array<vec2<u32>, MAX_RANK>;
 
-// Feature r, rounded to 14 bits; 0 beyond the row.
+// Returns the sum of feature r, divided by 2^shift and rounded to nearest, ties to even; 0 past the end of the row.
 fn rounded(r: u32, shift: u32) -> i32 {
     if r >= params.rank {
         return 0i;

@@ -1,4 +1,5 @@
-// One invocation computes four columns of RANKS ranks, block by block.
+// One invocation computes four columns of the gradient for RANKS ranks. It adds the sums of one block of tokens after
+// another.
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
@@ -7,7 +8,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     if column >= width() {
         return;
     }
-    // For ranks beyond the last, the last rank is computed again, and the result is dropped.
+    // In place of a rank past the last one, the last one is computed again; `add_columns` drops the result.
     let r = vec4((group.y + params.first_group) * RANKS) + vec4(0u, 1u, 2u, 3u);
     let ranks = min(r, vec4(params.rank - 1u));
     for (var block = 0u; block < params.blocks; block++) {

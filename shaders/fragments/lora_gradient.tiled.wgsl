@@ -1,5 +1,6 @@
-// One workgroup computes 32 columns of RANKS ranks, 16 blocks at a time. Each invocation first computes four columns of
-// all these ranks for one of the 16 blocks. Then it adds up one column of one rank over the 16 blocks, in their order.
+// One workgroup computes 32 columns of the gradient for RANKS ranks, and takes 16 blocks of tokens at a time. First,
+// each invocation computes the sums of one block for four columns and all these ranks. Then it adds up, for one column
+// and one rank, the sums of the 16 blocks in their order.
 
 @compute @workgroup_size(8, 16, 1)
 fn main(
@@ -8,7 +9,8 @@ fn main(
     @builtin(local_invocation_index) index: u32,
 ) {
     let word = group.x * 8u + local.x;
-    // For ranks beyond the last, the last rank is computed again, and the result is dropped.
+    // In place of a rank past the last one, the last one is computed again; its results are dropped (see
+    // `accumulates`).
     let first_rank = (group.y + params.first_group) * RANKS;
     let ranks = min(vec4(first_rank) + vec4(0u, 1u, 2u, 3u), vec4(params.rank - 1u));
 

@@ -1,11 +1,13 @@
-// Additions to the i64 gradient of a LoRA factor.
+// Functions that add the sums over blocks of tokens to the i64 gradient of a LoRA factor.
 
-// The left shift that brings a block's sums for rank r to the job's exponent.
+// Returns the left shift (if negative, a right shift) that brings a block's sums for rank r to the exponent that the
+// job fixes for this gradient.
 fn shift_of_block(block: u32, r: u32) -> i32 {
     return bitcast<i32>(folded[(block * params.rank + r) * 20u + 16u]) - bitcast<i32>(lora_info[params.exponent_at]);
 }
 
-// Adds a block's sums of four columns to the gradient of rank r. Ranks and columns beyond the last are left out.
+// Adds a block's sums to four columns of the gradient of rank r: x to `column`, y to the next one, and so on. Skips a
+// rank or column past the last one.
 fn add_columns(block: u32, r: u32, column: u32, x: vec2<u32>, y: vec2<u32>, z: vec2<u32>, w: vec2<u32>) {
     if r >= params.rank {
         return;

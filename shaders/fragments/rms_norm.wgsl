@@ -1,7 +1,7 @@
-// n = gain · x / rms(x), rms(x) = √(mean(x²) + epsilon); the kernel rounds the products gain · x.
-// One workgroup computes one row; an invocation computes four elements at a time.
+// RMSNorm: n = gain · x / rms(x), where rms(x) = √(mean(x²) + epsilon). The file of the kernel has the function that
+// rounds the products gain · x. One workgroup computes one row; each invocation computes four elements at a time.
 
-// The rounded element at a column of a row that starts at x[at]; 0 beyond the row.
+// Returns the rounded product gain · x in one column of the row that starts at x[at]; 0 past the end of the row.
 fn element(at: u32, column: u32, rounding: Rounding) -> i32 {
     if column >= params.width {
         return 0i;

@@ -1,20 +1,22 @@
-// The operands of ternary_matmul as quads of words, each with 16 places.
+// The operands of ternary_matmul, read in vectors of four words. A vector covers 16 places (positions in the input
+// row).
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<u32>>; // [tokens, in_features] byte rows
 @group(0) @binding(3) var<storage, read> weights: array<vec4<u32>>; // [out_features, in_features] block words
 
-// 16 places of a token's input.
+// Returns the int8 values at 16 places of a token's input.
 fn input(at: u32) -> vec4<u32> {
     return x[at];
 }
 
-// The starts of the four blocks of features f..f + 16. Beyond the last block, the start of the last block is returned.
+// Returns where the weights of features f to f + 15 start: the index of the first vector of each of their four blocks,
+// which have four features each. A block past the last one gets the start of the last one.
 fn block_starts(f: u32) -> vec4<u32> {
     let blocks = min(vec4<u32>(f >> 2u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(row_words(features()) - 1u));
     return blocks * (row_words(places()) >> 2u);
 }
 
-// The four blocks at each of 16 places, in the form that by_features returns.
+// Returns the weights of the four blocks at 16 places, in the layout that `by_features` returns.
 fn blocks_at(starts: vec4<u32>, quad: u32) -> QuadBlocks {
     let b0 = weights[starts.x + quad];
     let b1 = weights[starts.y + quad];

@@ -1,19 +1,21 @@
-// The operands of ternary_matmul_backward as quads of words: 16 places of dy, or 16 features of w.
+// The operands of ternary_matmul_backward, read in vectors of four words. A vector of dy covers 16 places (positions in
+// the row of dy), and a vector of the weights covers 16 features of the result.
 
 @group(0) @binding(1) var<storage, read> dy: array<vec4<u32>>; // [tokens, planes, out_features] byte rows
 @group(0) @binding(3) var<storage, read> weights: array<vec4<u32>>; // [out_features, in_features] block words
 
-// 16 places of a token's input.
+// Returns the int8 values at 16 places of a token's input, which is a row of dy.
 fn input(at: u32) -> vec4<u32> {
     return dy[at];
 }
 
-// The starts of the four blocks of features f..f + 16: all four blocks are in one quad.
+// Returns where the weights of features f to f + 15 start: the vector index of each of their four blocks. All four
+// blocks are in the same vector, so the four indices are equal.
 fn block_starts(f: u32) -> vec4<u32> {
     return vec4<u32>(f >> 4u);
 }
 
-// The four blocks at each of 16 places, in the form that by_features returns.
+// Returns the weights of the four blocks at 16 places, in the layout that `by_features` returns.
 fn blocks_at(starts: vec4<u32>, quad: u32) -> QuadBlocks {
     let stride = row_words(features()) >> 2u;
     let at = starts.x + quad * 4u * stride;

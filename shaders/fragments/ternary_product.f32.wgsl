@@ -1,13 +1,14 @@
-// out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, on integers held in f32.
-// One workgroup computes 64 tokens × 64 features and stages 16 places at a time in 8 KiB; one invocation computes 8 ×
-// 8.
-// Sums are added to `out` as i32 every 32,768 places: |sum| ≤ 2 · 128 · 2^15 = 2^23 < 2^24, so each partial sum is
-// exact, in any order and with or without fused multiply-adds.
+// A ternary product: out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, t is a token, f
+// an output feature, and p a place (a position in the input row). It is computed in f32, but all values are integers.
+// One workgroup computes 64 tokens × 64 features. For 16 places at a time, it stages the inputs and the codes in 8 KiB
+// of workgroup memory. One invocation computes 8 tokens × 8 features.
+// Every 32,768 places, the sums are added to `out` as i32. Until then, |sum| ≤ 2 · 128 · 2^15 = 2^23 < 2^24, so each
+// partial sum is exact, in any order and with or without fused multiply-adds.
 
 var<workgroup> bytes: array<vec4<f32>, 256>; // [16 places, 16 × 4 tokens]
 var<workgroup> codes: array<vec4<f32>, 256>; // [16 places, 16 × 4 features]
 
-// The sums of four features of each of eight tokens.
+// Sums for eight tokens (one field for each) and four features.
 struct Sums {
     t0: vec4<f32>,
     t1: vec4<f32>,
@@ -19,8 +20,8 @@ struct Sums {
     t7: vec4<f32>,
 }
 
-// Which partial sums are stored. The first ones overwrite the output, and later ones are added to it. Sums of the last
-// plane count once, and sums of other planes 256 times.
+// Says which partial sums are stored, and how. The first ones overwrite the output, and later ones are added to it.
+// Sums of the last int8 plane of the input count once, and those of the plane before it count 256 times.
 struct Part {
     first: bool,
     last_plane: bool,
@@ -35,8 +36,8 @@ fn main(
     let words = row_words(places());
     let tile_t = (group.y + params.first_group) * 64u;
     let tile_f = group.x * 64u;
-    // Each invocation stages one word of four tokens, and one block. Beyond the last token or block, the last one is
-    // read again, and the result is dropped.
+    // Each invocation stages one input word of each of four tokens, and one block of codes. In place of a token or
+    // block past the last one, the last one is read again; its results are not stored.
     let word = index & 3u;
     let quad = index >> 2u;
     let rows = input_rows(tile_t + quad * 4u) + vec4<u32>(word);
@@ -76,7 +77,7 @@ fn main(
     }
 }
 
-// Stages one word of each of four tokens.
+// Stages four input words, one for each of four tokens, as f32. Each word has four int8 values.
 fn stage_bytes(at: u32, words: vec4<u32>) {
     bytes[at] = vec4<f32>(bitcast<vec4<i32>>(words << vec4<u32>(24u)) >> vec4<u32>(24u));
     bytes[at + 16u] = vec4<f32>(bitcast<vec4<i32>>(words << vec4<u32>(16u)) >> vec4<u32>(24u));
@@ -84,7 +85,7 @@ fn stage_bytes(at: u32, words: vec4<u32>) {
     bytes[at + 48u] = vec4<f32>(bitcast<vec4<i32>>(words) >> vec4<u32>(24u));
 }
 
-// Stages a block in the form that by_features returns.
+// Stages the 16 codes of a block as f32. `word` is the block in the layout that `by_features` returns.
 fn stage_codes(at: u32, word: u32) {
     let block = vec4<u32>(word, word >> 8u, word >> 16u, word >> 24u);
     codes[at] = vec4<f32>(block & vec4<u32>(3u));
@@ -120,8 +121,9 @@ fn store_eight(t: u32, f: u32, sums: Sums, part: Part) {
     store_token(t + 7u, f, vec4<i32>(sums.t7), part);
 }
 
-// Stores the sums of features f..f + 4 of a token. Feature f exists; the other three may be beyond the last feature.
-// The first part also subtracts the sum of the token's input, because codes are trits + 1.
+// Stores the sums of token t for features f to f + 3. Feature f exists; the others are skipped if they are past the
+// last one. When the first partial sums are stored, the sum of the token's input is subtracted, because codes are trits
+// + 1.
 fn store_token(t: u32, f: u32, sums: vec4<i32>, part: Part) {
     if t < params.tokens {
         let at = result_at(t) + f;

@@ -1,5 +1,6 @@
-// out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, by packed dot products.
-// One invocation computes 16 features of 8 tokens in registers. There is no barrier, so software GPUs run it well too.
+// A ternary product: out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, t is a token, f
+// an output feature, and p a place (a position in the input row). It is computed with packed dot products.
+// One invocation computes 16 features of 8 tokens in registers. There are no barriers, so software GPUs are fast too.
 
 @compute @workgroup_size(8, 8, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
@@ -9,7 +10,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         return;
     }
     let words = row_words(places());
-    // Beyond the last block or token, the last one is read again, and the result is dropped.
+    // In place of a block or token past the last one, the last one is read again; `store` drops the results.
     let last = vec4<u32>(row_words(features()) - 1u);
     let w = min(vec4<u32>(f >> 2u) + vec4<u32>(0u, 1u, 2u, 3u), last) * block_stride();
     let rows = input_rows(t);

@@ -1,12 +1,15 @@
-// Rows of a ternary product: where the inputs of four tokens start, and how 16 sums of a token are written.
+// Functions that locate the input of a ternary product (int8 rows times weights −1, 0 and 1), and write its output.
 
-// The words at which the inputs of tokens t..t + 4 start; beyond the last token, the start of the last token.
+// Returns, for each of tokens t to t + 3, the word index at which the token's input row starts. A token past the last
+// one gets the index of the last token.
 fn input_rows(t: u32) -> vec4<u32> {
     let tokens = min(vec4<u32>(t) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.tokens - 1u));
     return tokens * (planes() * row_words(places()));
 }
 
-// Writes a token's 16 sums of codes as sums of trits. Component c of field j (a, b, c, d) is feature f + 4c + j.
+// Writes the results of token t for features f to f + 15. The sums were formed with codes (trit + 1), so the sum
+// of the token's inputs is subtracted from each. Component i of `sums.a`, `sums.b`, `sums.c` and `sums.d` belongs to
+// features f + 4i, f + 4i + 1, f + 4i + 2 and f + 4i + 3.
 fn store(t: u32, f: u32, sums: BlockSums) {
     if t < params.tokens {
         let row = result_at(t);

@@ -1,11 +1,12 @@
-// out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, two features to a product:
-// input · (code + 2^16 · code′).
-// One invocation computes 16 features of 8 tokens in registers, 16 places at a time. The pairs of one token stay in
-// registers while they are updated with all codes. Pairs are split into i32 sums every 128 places, before a half
-// overflows.
+// A ternary product: out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, t is a token,
+// f an output feature, and p a place (a position in the input row).
+// One multiplication by code + 2^16 · code′ serves two features; both sums share a 32-bit word, which is called a pair.
+// One invocation computes 16 features of 8 tokens in registers, and reads 16 places at a time. The pairs of one token
+// stay in registers while the products with all codes are added to them. Every 128 places, before a half of a pair can
+// overflow, the pairs are split and added to i32 sums.
 
-// Four blocks at each of 16 places, in the form that by_features returns. Each vec4 holds four places of the four
-// blocks.
+// The codes of 16 features at 16 places (positions in the input row). Each vector contains four places: one block word
+// for each group of four features, laid out as `by_features` returns it.
 struct QuadBlocks {
     p0: vec4<u32>,
     p1: vec4<u32>,
@@ -21,7 +22,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         return;
     }
     let quads = row_words(places()) >> 2u; // the number of vectors of four words in a row
-    // Beyond the last block or token, the last one is read again, and the result is dropped.
+    // In place of a block or token past the last one, the last one is read again; `store` drops the results.
     let starts = block_starts(f);
     let rows = input_rows(t) >> vec4<u32>(2u);
     let next_rows = input_rows(t + 4u) >> vec4<u32>(2u);

@@ -1,10 +1,12 @@
-// out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, by packed dot products of tiles.
-// One workgroup computes 64 tokens × 64 features and stages 32 places at a time, with unpacked codes, in 4 KiB.
-// One invocation computes 8 tokens × 4 features; between barriers it only loads and takes dot products.
+// A ternary product: out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, t is a token,
+// f an output feature, and p a place (a position in the input row). It takes packed dot products of tiles.
+// One workgroup computes 64 tokens × 64 features. For 32 places at a time, it stages the inputs and the unpacked codes
+// in 4 KiB of workgroup memory.
+// One invocation computes 8 tokens × 4 features. Between staging steps, it only loads words and takes dot products.
 
 var<workgroup> bytes: array<vec4<u32>, 128>; // [8 words, 16 × 4 tokens]
 var<workgroup> codes: array<vec4<u32>, 128>; // [8 words, 16 × 4 features]
-var<workgroup> offsets: array<i32, 64>; // minus each token's sum, because codes are trits + 1
+var<workgroup> offsets: array<i32, 64>; // minus the sum of each token's inputs, because codes are trits + 1
 
 @compute @workgroup_size(16, 8, 1)
 fn main(
@@ -15,8 +17,8 @@ fn main(
     let words = row_words(places());
     let tile_t = (group.y + params.first_group) * 64u;
     let tile_f = group.x * 64u;
-    // Each invocation stages one word of four tokens, and one block. Beyond the last token or block, the last one is
-    // read again, and the result is dropped.
+    // Each invocation stages one input word of each of four tokens, and one block of codes. In place of a token or
+    // block past the last one, the last one is read again; `store_tile` drops the results.
     let word = index & 7u;
     let quad = index >> 3u;
     let rows = input_rows(tile_t + quad * 4u) + vec4<u32>(word);
@@ -37,7 +39,7 @@ fn main(
             offsets[index] = select(0, -sum, plane + 1u == planes());
         }
         workgroupBarrier();
-        // This may wrap, because sums of codes may exceed an i32, but the final sums of trits do not.
+        // These sums of codes may exceed an i32 and wrap. The final sums of trits fit, so they are exact.
         sums.t0 = sums.t0 * 256 + offsets[o];
         sums.t1 = sums.t1 * 256 + offsets[o + 1u];
         sums.t2 = sums.t2 * 256 + offsets[o + 2u];
@@ -73,7 +75,7 @@ fn main(
     store_tile(t + 7u, f, sums.t7);
 }
 
-// Writes features f..f + 4 of a token, if the token and the features exist.
+// Writes the sums of token t for features f to f + 3. A token or feature past the last one is skipped.
 fn store_tile(t: u32, f: u32, sums: vec4<i32>) {
     if t < params.tokens && f < features() {
         let at = result_at(t) + f;

@@ -1,11 +1,11 @@
-// 64-bit integers as vec2<u32>(low, high) in two's complement, and scales; see src/numbers/fixed.rs.
+// 64-bit integers in two's complement, as vec2<u32>(low, high), and scales; see src/numbers/fixed.rs.
 
-// The number of magnitude bits of a wide value, which is ≤ 2^14 in magnitude.
+// The number of bits, without the sign, to which the values of wide rows are rounded. Rounding up can reach 2^14.
 const WIDE_BITS = 14u;
-// The number of magnitude bits to which an i32 row is normalized.
+// The number of bits, without the sign, to which a right shift reduces the values of i32 rows in the backward pass.
 const ROW_BITS = 30u;
 
-// a · b, unsigned, computed from 16-bit halves.
+// Returns a · b as an unsigned 64-bit integer, computed from 16-bit halves.
 fn multiply_u32(a: u32, b: u32) -> vec2<u32> {
     let low = (a & 0xffffu) * (b & 0xffffu);
     let middle = (a >> 16u) * (b & 0xffffu) + (low >> 16u);
@@ -13,14 +13,14 @@ fn multiply_u32(a: u32, b: u32) -> vec2<u32> {
     return vec2(a * b, (a >> 16u) * (b >> 16u) + (middle >> 16u) + (cross >> 16u));
 }
 
-// a · b, signed.
+// Returns a · b as a signed 64-bit integer.
 fn multiply_i32(a: i32, b: i32) -> vec2<u32> {
     let product = multiply_u32(bitcast<u32>(a), bitcast<u32>(b));
     let over = select(0u, bitcast<u32>(b), a < 0i) + select(0u, bitcast<u32>(a), b < 0i);
     return vec2(product.x, product.y - over);
 }
 
-// a · b mod 2^64; b is unsigned.
+// Returns a · b mod 2^64. `a` may be signed or unsigned; `b` is unsigned.
 fn multiply_64(a: vec2<u32>, b: u32) -> vec2<u32> {
     let product = multiply_u32(a.x, b);
     return vec2(product.x, product.y + a.y * b);
@@ -51,7 +51,7 @@ fn magnitude_64(a: vec2<u32>) -> vec2<u32> {
     return select(a, negate_64(a), is_negative(a));
 }
 
-// a < b, unsigned.
+// Whether a < b, as unsigned integers.
 fn less_64(a: vec2<u32>, b: vec2<u32>) -> bool {
     return a.y < b.y || (a.y == b.y && a.x < b.x);
 }
@@ -60,7 +60,7 @@ fn max_64(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
     return select(a, b, less_64(a, b));
 }
 
-// a · 2^shift mod 2^64, shift in 0..=63.
+// Returns a · 2^shift mod 2^64, for `shift` in 0..=63.
 fn shift_left_64(a: vec2<u32>, shift: u32) -> vec2<u32> {
     let s = shift & 31u;
     let carried = (a.x >> 1u) >> ((31u - s) & 31u);
@@ -68,7 +68,7 @@ fn shift_left_64(a: vec2<u32>, shift: u32) -> vec2<u32> {
     return select(small, vec2(0u, small.x), (shift & 32u) != 0u);
 }
 
-// a / 2^shift towards zero, unsigned, shift in 0..=63.
+// Returns a / 2^shift, rounded towards zero, for unsigned `a` and `shift` in 0..=63.
 fn shift_right_64(a: vec2<u32>, shift: u32) -> vec2<u32> {
     let s = shift & 31u;
     let carried = (a.y << 1u) << ((31u - s) & 31u);
@@ -76,7 +76,7 @@ fn shift_right_64(a: vec2<u32>, shift: u32) -> vec2<u32> {
     return select(small, vec2(small.y, 0u), (shift & 32u) != 0u);
 }
 
-// a / 2^shift towards −∞, signed, shift in 0..=63.
+// Returns a / 2^shift, rounded towards −∞, for signed `a` and `shift` in 0..=63.
 fn shift_right_signed_64(a: vec2<u32>, shift: u32) -> vec2<u32> {
     let s = shift & 31u;
     let high = bitcast<i32>(a.y);
@@ -86,18 +86,18 @@ fn shift_right_signed_64(a: vec2<u32>, shift: u32) -> vec2<u32> {
     return select(small, vec2(small.y, sign), (shift & 32u) != 0u);
 }
 
-// The number of bits of a without leading zeros; 0 for 0.
+// Returns the bit length of an unsigned integer, which is 0 for 0.
 fn bits_64(a: vec2<u32>) -> u32 {
     return select(64u - countLeadingZeros(a.y), 32u - countLeadingZeros(a.x), a.y == 0u);
 }
 
-// The smallest right shift that brings magnitudes up to max within 2^bits.
+// Returns the smallest right shift after which `max`, the largest magnitude of a row, has at most `bits` bits.
 fn shift_for(max: vec2<u32>, bits: u32) -> u32 {
     let length = bits_64(max);
     return select(0u, length - bits, length > bits);
 }
 
-// value / 2^shift rounded to nearest, ties to even; |value| < 2^62, shift in 0..=63.
+// Returns value / 2^shift, rounded to nearest, ties to even, for |value| < 2^62 and `shift` in 0..=63.
 fn round_even_64(value: vec2<u32>, shift: u32) -> vec2<u32> {
     let odd = shift_right_signed_64(value, shift).x & 1u;
     let half = shift_right_64(shift_left_64(vec2(1u, 0u), shift), 1u);
@@ -105,7 +105,7 @@ fn round_even_64(value: vec2<u32>, shift: u32) -> vec2<u32> {
     return shift_right_signed_64(add_64(value, bias), shift);
 }
 
-// value / 2^shift rounded to nearest, ties to even; shift in 0..=31.
+// Returns value / 2^shift, rounded to nearest, ties to even, for `shift` in 0..=31.
 fn round_even_i32(value: i32, shift: u32) -> i32 {
     let quotient = value >> (shift & 31u);
     let rest = bitcast<u32>(value) & ((1u << (shift & 31u)) - 1u);
@@ -114,7 +114,7 @@ fn round_even_i32(value: i32, shift: u32) -> i32 {
     return quotient + select(0i, 1i, up);
 }
 
-// floor(value / 2^shift + dither / 2^16); |value| < 2^62, shift in 0..=62, dither < 2^16.
+// Returns floor(value / 2^shift + dither / 2^16), for |value| < 2^62, `shift` in 0..=62 and dither < 2^16.
 fn round_dither_64(value: vec2<u32>, shift: u32, dither: u32) -> vec2<u32> {
     let left = select(0u, shift - 16u, shift > 16u);
     let right = select(0u, 16u - shift, shift < 16u);
@@ -122,8 +122,8 @@ fn round_dither_64(value: vec2<u32>, shift: u32, dither: u32) -> vec2<u32> {
     return shift_right_signed_64(add_64(value, added), shift);
 }
 
-// value · 2^shift. A left shift is exact, and the caller ensures that it does not overflow; a right shift rounds
-// towards −∞.
+// Returns value · 2^shift. If `shift` is negative, the result is rounded towards −∞. Otherwise it is exact, and the
+// caller ensures that it does not overflow.
 fn align_64(value: vec2<u32>, shift: i32) -> vec2<u32> {
     if shift >= 0i {
         return shift_left_64(value, bitcast<u32>(min(shift, 63i)));
@@ -131,7 +131,7 @@ fn align_64(value: vec2<u32>, shift: i32) -> vec2<u32> {
     return shift_right_signed_64(value, bitcast<u32>(min(-shift, 63i)));
 }
 
-// An i32, and whether it was clamped to ±(2^31 − 1).
+// An i32 result. `saturated` says whether it had to be clamped to ±(2^31 − 1).
 struct Clamped {
     value: i32,
     saturated: bool,
@@ -145,7 +145,7 @@ fn saturate_64(value: vec2<u32>) -> Clamped {
     return Clamped(bitcast<i32>(value.x), false);
 }
 
-// value · 2^-shift: right shifts round to nearest even, left shifts are clamped; |value| < 2^62.
+// Returns value · 2^-shift, rounded to nearest, ties to even, and clamped to ±(2^31 − 1), for |value| < 2^62.
 fn shift_to_i32(value: vec2<u32>, shift: i32) -> Clamped {
     if shift >= 0i {
         return saturate_64(round_even_64(value, bitcast<u32>(min(shift, 63i))));
@@ -157,7 +157,7 @@ fn shift_to_i32(value: vec2<u32>, shift: i32) -> Clamped {
     return saturate_64(select(shifted, negate_64(shifted), is_negative(value)));
 }
 
-// floor(start · 2^steps / divisor), by restoring division; start < divisor ≤ 2^31.
+// Returns floor(start · 2^steps / divisor), computed by restoring division, for start < divisor ≤ 2^31.
 fn divide(start: u32, divisor: u32, steps: u32) -> u32 {
     var rest = start;
     var quotient = 0u;
@@ -172,7 +172,7 @@ fn divide(start: u32, divisor: u32, steps: u32) -> u32 {
     return quotient;
 }
 
-// The number mantissa · 2^exponent; the mantissa is 0 or in 2^30..2^31.
+// A non-negative number mantissa · 2^exponent. The mantissa is 0, or ≥ 2^30 and < 2^31.
 struct Scale {
     mantissa: u32,
     exponent: i32,
@@ -188,7 +188,7 @@ fn scale_new(value: vec2<u32>, exponent: i32) -> Scale {
         return Scale(value.x << (shift & 31u), exponent - bitcast<i32>(shift));
     }
     let shift = bits - 31u;
-    // This rounds unsigned values, because value may have 64 bits.
+    // `round_even_64` is for signed values and does not fit here: `value` is unsigned and may have 64 bits.
     let quotient = shift_right_64(value, shift).x;
     let rest = subtract_64(value, shift_left_64(vec2(quotient, 0u), shift));
     let half = shift_left_64(vec2(1u, 0u), shift - 1u);
@@ -220,7 +220,7 @@ fn scale_add(a: Scale, b: Scale) -> Scale {
     return scale_new(sum, high.exponent - 31i);
 }
 
-// 1 / a, computed as floor(2^61 / mantissa) and normalized; 0 for 0.
+// Returns 1 / a, computed as floor(2^61 / mantissa) and normalized, or 0 if `a` is 0.
 fn scale_reciprocal(a: Scale) -> Scale {
     if a.mantissa == 0u {
         return Scale(0u, 0i);
@@ -228,7 +228,7 @@ fn scale_reciprocal(a: Scale) -> Scale {
     return scale_new(vec2(divide(0x20000000u, a.mantissa, 32u), 0u), -61i - a.exponent);
 }
 
-// 1 / sqrt(a), computed as the reciprocal of a 31-bit integer square root of the mantissa; 0 for 0.
+// Returns 1 / sqrt(a), the reciprocal of a 31-bit integer square root of the mantissa, or 0 if `a` is 0.
 fn scale_inverse_sqrt(a: Scale) -> Scale {
     if a.mantissa == 0u {
         return Scale(0u, 0i);
@@ -245,12 +245,12 @@ fn scale_inverse_sqrt(a: Scale) -> Scale {
     return scale_reciprocal(Scale(root, (a.exponent - bitcast<i32>(odd) - 30i) >> 1u));
 }
 
-// a · 2^exponent.
+// Returns a · 2^exponent, which is exact.
 fn scale_shift(a: Scale, exponent: i32) -> Scale {
     return Scale(a.mantissa, a.exponent + select(exponent, 0i, a.mantissa == 0u));
 }
 
-// 2^exponent.
+// Returns the scale 2^exponent, which is exact.
 fn scale_power(exponent: i32) -> Scale {
     return Scale(0x40000000u, exponent - 30i);
 }

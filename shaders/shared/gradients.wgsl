@@ -1,6 +1,6 @@
-// Functions for sums over tokens: transposes of 4×4 bytes, and additions to i64 gradients.
+// Functions for gradients, which are sums over tokens: they transpose 4×4 bytes, and add to i64 gradients.
 
-// The columns of a 4×4 matrix of bytes, one to a word, from its rows.
+// Transposes a 4×4 matrix of bytes. Each word of the argument is a row, and each word of the result is a column.
 fn transpose_bytes(rows: vec4<u32>) -> vec4<u32> {
     let low = (rows.xz & vec2(0x00ff00ffu)) | ((rows.yw & vec2(0x00ff00ffu)) << vec2(8u)); // columns 0 and 2
     let high = ((rows.xz >> vec2(8u)) & vec2(0x00ff00ffu)) | (rows.yw & vec2(0xff00ff00u)); // columns 1 and 3
@@ -12,7 +12,7 @@ fn transpose_bytes(rows: vec4<u32>) -> vec4<u32> {
     );
 }
 
-// The inner products of four columns with the same four weights.
+// Returns the inner product of each of four columns with the same weights. A word has four int8 values.
 fn dot_columns(columns: vec4<u32>, weights: u32) -> vec4<i32> {
     return vec4(
         dot4I8Packed(columns.x, weights),
@@ -22,13 +22,14 @@ fn dot_columns(columns: vec4<u32>, weights: u32) -> vec4<i32> {
     );
 }
 
-// An i64, and whether it is outside −2^62..2^62.
+// An i64 sum. `saturated` says whether the sum is outside −2^62..2^62.
 struct Accumulated {
     value: vec2<u32>,
     saturated: bool,
 }
 
-// before + sum · 2^shift; |sum| ≤ 2^33. A nonzero sum with a shift of more than 28 saturates.
+// Returns before + sum · 2^shift, for |sum| ≤ 2^33. If `shift` is more than 28 and `sum` is not 0, the result counts as
+// saturated.
 fn accumulate_64(before: vec2<u32>, sum: vec2<u32>, shift: i32) -> Accumulated {
     let after = add_64(before, align_64(sum, min(shift, 28i)));
     let far = shift > 28i && (sum.x | sum.y) != 0u;

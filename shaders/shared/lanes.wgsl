@@ -1,13 +1,14 @@
-// Reductions over the lanes of a workgroup, the invocations that together compute a row or a head.
+// Reductions over the lanes of a workgroup: the invocations that together compute one row or one attention head.
 // All lanes must call these functions. Each lane passes its own value, and all lanes get the same result.
-// They use little workgroup memory, because browsers zero it for each workgroup, and software GPUs for each invocation.
+// The functions use little workgroup memory, because zeroing it takes time: browsers zero it for each workgroup, and
+// software GPUs for each invocation.
 
-// The number of lanes of a workgroup that computes a row: the kernel's @workgroup_size.
+// The number of lanes that together compute a row. It is the kernel's @workgroup_size.
 const LANES = 256u;
-// The number of lanes of a workgroup that computes a head.
+// The number of lanes that together compute an attention head. It is the kernel's @workgroup_size.
 const HEAD_LANES = 128u;
-// The number of lanes that first reduce 8 of 128 values each; then every lane reduces the 16 results. For a row of 256
-// lanes, the values of the upper half are reduced with those of the lower half before that.
+// The number of lanes that each reduce 8 of 128 values to one. Every lane then reduces the 16 results. If there are 256
+// values, 128 lanes first reduce two values each.
 const LANE_GROUPS = 16u;
 
 var<workgroup> lanes: array<vec4<u32>, HEAD_LANES>;
@@ -15,18 +16,18 @@ var<workgroup> lane_groups: array<vec4<u32>, LANE_GROUPS>;
 var<workgroup> head_lanes: array<vec2<u32>, HEAD_LANES>;
 var<workgroup> head_groups: array<vec2<u32>, LANE_GROUPS>;
 
-// The larger of two pairs of unsigned 64-bit integers, by element. A pair is a vec4.
+// Returns the element-wise maximum of two pairs of unsigned 64-bit integers. A vec4 is a pair: (low, high, low, high).
 fn max_pair(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
     return vec4(max_64(a.xy, b.xy), max_64(a.zw, b.zw));
 }
 
-// The sum of two pairs of 64-bit integers, by element, mod 2^64.
+// Returns the element-wise sum, mod 2^64, of two pairs of 64-bit integers. A vec4 is a pair: (low, high, low, high).
 fn add_pair(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
     return vec4(add_64(a.xy, b.xy), add_64(a.zw, b.zw));
 }
 
-// The largest pair of magnitudes, by element, over the lanes of a row.
-// It may be called again immediately, because after the last barrier no lane reads `lanes`.
+// Returns the element-wise maximum of the pairs of unsigned 64-bit integers that the lanes of a row pass.
+// The next reduction can follow without a barrier, because no lane reads `lanes` after the last barrier.
 fn row_max(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     if lane >= HEAD_LANES {
         lanes[lane - HEAD_LANES] = pair;
@@ -51,7 +52,8 @@ fn row_max(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     return best;
 }
 
-// The sum of the pairs of integers, by element, mod 2^64, over the lanes of a row. It may be called again immediately.
+// Returns the element-wise sum, mod 2^64, of the pairs of 64-bit integers that the lanes of a row pass. The next
+// reduction can follow without a barrier.
 fn row_sum(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     if lane >= HEAD_LANES {
         lanes[lane - HEAD_LANES] = pair;
@@ -76,8 +78,8 @@ fn row_sum(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     return sum;
 }
 
-// The largest value over the lanes of a head. The sign bit is flipped, so that unsigned comparison gives the signed
-// order.
+// Returns the largest of the signed values that the lanes of an attention head pass. The lanes compare unsigned
+// integers; flipping the sign bit keeps the order.
 fn head_max(lane: u32, value: i32) -> i32 {
     let biased = bitcast<u32>(value) ^ 0x80000000u;
     head_lanes[lane] = vec2(biased, 0u);
@@ -97,7 +99,7 @@ fn head_max(lane: u32, value: i32) -> i32 {
     return bitcast<i32>(best ^ 0x80000000u);
 }
 
-// The sum over the lanes of a head, mod 2^64.
+// Returns the sum, mod 2^64, of the 64-bit integers that the lanes of an attention head pass.
 fn head_sum(lane: u32, value: vec2<u32>) -> vec2<u32> {
     head_lanes[lane] = value;
     workgroupBarrier();
@@ -116,7 +118,8 @@ fn head_sum(lane: u32, value: vec2<u32>) -> vec2<u32> {
     return sum;
 }
 
-// The largest values, by component, over the 32 lanes of the block to which the lane belongs.
+// Returns the component-wise maximum of the values that the lanes of one block pass. A block is 32 consecutive lanes,
+// and `lane` is one of them.
 fn block_max(lane: u32, value: vec2<u32>) -> vec2<u32> {
     head_lanes[lane] = value;
     workgroupBarrier();

@@ -1,14 +1,16 @@
-// A pair holds the sums of products of two features in 32 bits: Σ value · (code + 2^16 · code′).
-// Each sum of 128 products is ≤ 2 · 128 · 128 = 2^15 in magnitude and cannot reach +2^15, so 16 bits hold it.
+// A pair is a 32-bit integer with the sums of two features: Σ value · (code + 2^16 · code′), where the codes (trit + 1)
+// of one feature are in the low half, and those of the other in the high half.
+// A half is a sum of at most 128 products of an int8 value and a code ≤ 2. It is ≥ −2^15 and < 2^15, so 16 bits hold
+// it.
 
-// Sums of four blocks: for features a and c, and for b and d, one pair for each block, low + 2^16 · high. Both halves
-// are in −2^15..2^15.
+// The sums of one token for 16 features, as pairs low + 2^16 · high. `ac` holds features 4i (low) and 4i + 2 (high) in
+// component i, and `bd` features 4i + 1 and 4i + 3. Both halves are ≥ −2^15 and < 2^15.
 struct Pairs {
     ac: vec4<i32>,
     bd: vec4<i32>,
 }
 
-// Pairs of codes of four blocks, at each of four places.
+// The codes of 16 features at four places, in the layout of `Pairs`. The digit of a field's name is the place.
 struct PairCodes {
     ac0: vec4<i32>,
     ac1: vec4<i32>,
@@ -20,8 +22,8 @@ struct PairCodes {
     bd3: vec4<i32>,
 }
 
-// The pairs of codes of blocks in the form that by_features returns: bytes 0 and 2 of a word are features a and c,
-// bytes 1 and 3 are b and d, and place i is at bits 2i and 2i + 1.
+// Unpacks four block words, laid out as `by_features` returns them: bytes 0 to 3 are features a, b, c and d, and place
+// i is at bits 2i and 2i + 1 of each byte. Features a and c form one pair, b and d the other.
 fn pair_codes(words: vec4<u32>) -> PairCodes {
     return PairCodes(
         even_bytes(words), even_bytes(words >> vec4<u32>(2u)), even_bytes(words >> vec4<u32>(4u)),
@@ -34,7 +36,7 @@ fn even_bytes(words: vec4<u32>) -> vec4<i32> {
     return bitcast<vec4<i32>>(words & vec4<u32>(0x00030003u));
 }
 
-// Adds the products of 16 int8 values and their codes to the sums.
+// Adds the products of 16 int8 values of a token with the codes of 16 features to `sums`.
 fn add_pairs(
     sums: ptr<function, Pairs>, c0: PairCodes, c1: PairCodes, c2: PairCodes, c3: PairCodes, bytes: vec4<u32>,
 ) {
@@ -64,7 +66,8 @@ fn low_halves(pair: vec4<i32>) -> vec4<i32> {
     return bitcast<vec4<i32>>(bitcast<vec4<u32>>(pair) << vec4<u32>(16u)) >> vec4<u32>(16u);
 }
 
-// The high halves of pairs. A negative low half has borrowed 1 from the high half, and adding 2^15 returns it.
+// Returns the high halves of pairs. If a low half is negative, the high half is too small by 1; adding 2^15 to the pair
+// corrects this.
 fn high_halves(pair: vec4<i32>) -> vec4<i32> {
     return (pair + 0x8000) >> vec4<u32>(16u);
 }

@@ -1,26 +1,28 @@
 // The reciprocal root mean square of a row; see src/kernels/shared/rms.rs.
 
-// The number of bits of the copies of a row's integers whose squares are summed.
+// The mean square of a row is computed from copies of its integers that are rounded to this many bits.
 const COPY_BITS = 15u;
 
-// The right shift, ≤ 17, that makes 15-bit copies of a row whose largest magnitude is max.
+// Returns the right shift (at most 17) that reduces the integers of a row to 15 bits. `max` is their largest magnitude.
 fn copy_shift(max: vec2<u32>) -> u32 {
     return shift_for(max, COPY_BITS);
 }
 
-// value / 2^shift, rounded half up.
+// Returns value / 2^shift, rounded to nearest; ties are rounded up.
 fn copy_of(value: i32, shift: u32) -> i32 {
     let half = select(0i, (value >> ((shift - 1u) & 31u)) & 1i, shift != 0u);
     return (value >> (shift & 31u)) + half;
 }
 
-// inverse_rms is 1 / sqrt(mean(value²) + epsilon), and inverse is the same times the row's scale.
+// The factors of RMSNorm for one row: `inverse_rms` is 1 / sqrt(mean(value²) + epsilon), and `inverse` is `inverse_rms`
+// times the row's scale.
 struct Rms {
     inverse_rms: Scale,
     inverse: Scale,
 }
 
-// The factors of a row, from the sum of the squares of its copies and the right shift that made the copies.
+// Returns the factors of RMSNorm for one row. `squares` is the sum of the squares of the row's 15-bit copies, and
+// `shift` is the right shift that made the copies.
 fn rms_new(squares: vec2<u32>, shift: u32, scale: Scale, inverse_width: Scale, epsilon: Scale) -> Rms {
     let sum = scale_new(squares, bitcast<i32>(2u * shift));
     let mean = scale_multiply(scale_multiply(scale_multiply(sum, scale), scale), inverse_width);

@@ -1,11 +1,12 @@
-// Block words of ternary matrices (see src/numbers/ternary.rs), and products of bytes with their codes 0..=2.
+// Ternary weights in block words (4×4 trits in one word; see src/numbers/ternary.rs), and their products with int8
+// values. A trit is stored as its code, trit + 1.
 
-// The number of words of a byte row, whose width is padded to a multiple of 32.
+// Returns the number of words of a byte row: `width` int8 values, padded to a multiple of 32.
 fn row_words(width: u32) -> u32 {
     return ((width + 31u) >> 5u) << 3u;
 }
 
-// The transpose of a 4×4 block of 2-bit codes, by two delta swaps.
+// Transposes a 4×4 block of 2-bit codes, by two delta swaps.
 fn transpose_block(word: u32) -> u32 {
     var swap = ((word >> 6u) ^ word) & 0x00CC00CCu;
     let half = word ^ swap ^ (swap << 6u);
@@ -19,7 +20,7 @@ fn transpose_blocks(words: vec4<u32>) -> vec4<u32> {
     );
 }
 
-// The inner products of four features with the same four bytes.
+// Returns the inner products of four int8 values with the codes of four features at the same four places.
 fn code_dots(codes: vec4<u32>, bytes: u32) -> vec4<i32> {
     return vec4<i32>(
         dot4I8Packed(codes.x, bytes), dot4I8Packed(codes.y, bytes),
@@ -27,8 +28,8 @@ fn code_dots(codes: vec4<u32>, bytes: u32) -> vec4<i32> {
     );
 }
 
-// The sums of the 16 features of four blocks, for one token: component c of field j (a, b, c, d) belongs to feature 4c
-// + j.
+// The sums of one token for 16 features. Component i of `a`, `b`, `c` and `d` belongs to features 4i, 4i + 1, 4i + 2
+// and 4i + 3.
 struct BlockSums {
     a: vec4<i32>,
     b: vec4<i32>,
@@ -36,7 +37,8 @@ struct BlockSums {
     d: vec4<i32>,
 }
 
-// The codes of 16 features, four places to a word, in the order of BlockSums.
+// The codes of 16 features at four places (positions in the input row). A word has the four codes of one feature, one
+// in each byte. Component i of `a`, `b`, `c` and `d` belongs to features 4i, 4i + 1, 4i + 2 and 4i + 3.
 struct BlockCodes {
     a: vec4<u32>,
     b: vec4<u32>,
@@ -44,7 +46,7 @@ struct BlockCodes {
     d: vec4<u32>,
 }
 
-// The codes of four blocks, whose words have the form that by_places returns.
+// Unpacks the codes of four block words, laid out as `by_places` returns them: place i is in byte i.
 fn blocks_codes(words: vec4<u32>) -> BlockCodes {
     let mask = vec4<u32>(0x03030303u);
     return BlockCodes(
@@ -52,7 +54,7 @@ fn blocks_codes(words: vec4<u32>) -> BlockCodes {
     );
 }
 
-// Adds the products of four int8 values and their codes to the sums.
+// Adds the products of four int8 values of a token with the codes of 16 features to `sums`.
 fn add_dots(sums: ptr<function, BlockSums>, codes: BlockCodes, bytes: u32) {
     (*sums).a += code_dots(codes.a, bytes);
     (*sums).b += code_dots(codes.b, bytes);
@@ -60,8 +62,8 @@ fn add_dots(sums: ptr<function, BlockSums>, codes: BlockCodes, bytes: u32) {
     (*sums).d += code_dots(codes.d, bytes);
 }
 
-// Multiplies the sums by 256 before the next plane is added. Sums of codes may wrap, but the final sums of trits do
-// not.
+// Multiplies the sums of the previous, higher plane of the input by 256 before those of the next plane are added. Sums
+// of codes may wrap, but the final sums of trits fit in i32.
 fn next_plane(sums: ptr<function, BlockSums>) {
     *sums = BlockSums((*sums).a * 256, (*sums).b * 256, (*sums).c * 256, (*sums).d * 256);
 }

@@ -1,4 +1,4 @@
-// A register tile of packed dot products: the sums of eight tokens and the four features of a block.
+// The sums of eight tokens for the four features of one block, computed with packed dot products and kept in registers.
 
 struct TileSums {
     t0: vec4<i32>,
@@ -11,12 +11,14 @@ struct TileSums {
     t7: vec4<i32>,
 }
 
-// The codes of a block in the form that by_places returns: a word for each feature.
+// Unpacks a block word, laid out as `by_places` returns it. Each word of the result has the codes of one feature at
+// four places, one in each byte.
 fn tile_codes(word: u32) -> vec4<u32> {
     return vec4<u32>(word, word >> 2u, word >> 4u, word >> 6u) & vec4<u32>(0x03030303u);
 }
 
-// Adds the products of four int8 values of each token and their codes to the sums.
+// Adds the products of input values with the codes of four features to `sums`. `low` has four int8 values for each of
+// tokens 0 to 3, and `high` for each of tokens 4 to 7.
 fn add_tile(sums: ptr<function, TileSums>, codes: vec4<u32>, low: vec4<u32>, high: vec4<u32>) {
     (*sums).t0 += code_dots(codes, low.x);
     (*sums).t1 += code_dots(codes, low.y);

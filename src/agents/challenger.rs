@@ -1,5 +1,5 @@
-//! A challenger recomputes the gradients that can be disputed. It disputes wrong ones, defends correct ones in disputes
-//! that others opened, and makes its moves in the games.
+//! A challenger recomputes the gradients that can be disputed. It opens disputes about wrong ones, defends correct ones
+//! in disputes that others opened, and makes the moves that these disputes require of it.
 
 use super::RoleError;
 use crate::{
@@ -21,48 +21,51 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A challenger, which keeps its results between steps.
+/// A challenger, which disputes wrong gradients and defends correct ones. It keeps what it has computed between steps.
 pub struct Challenger {
     model: Model,
     targets: Targets,
     backend: Backend,
-    /// ID of each recomputed gradient → whether the gradient is correct.
+    /// Whether each recomputed gradient is correct, by the ID of the gradient.
     verdicts: BTreeMap<u64, bool>,
-    /// ID of a disputed gradient → prover of its task, once the task has been run.
+    /// Provers, which produce the moves in a dispute, by the ID of the disputed gradient. A gradient is absent until
+    /// its task has been run again.
     provers: BTreeMap<u64, Prover>,
-    /// IDs of the gradients that are ignored after an error.
+    /// IDs of the gradients that are ignored because an action about them failed with an error that is not retryable.
     skipped: BTreeSet<u64>,
-    /// IDs of the gradients that were in dispute at the last step, one per dispute.
+    /// IDs of the gradients that were in dispute at the last step. A gradient appears once for each of its disputes.
     disputed: Vec<u64>,
-    /// Hashes of the messages that the ledger has refused since the list of disputed gradients last changed.
+    /// Hashes of the messages that the ledger has refused since the list of open disputes last changed.
     refused: BTreeSet<[u8; 32]>,
 }
 
-/// An action of a challenger.
+/// What a challenger has done in one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It recomputed the gradient with this ID. True if the gradient is correct.
+    /// The challenger recomputed the gradient with this ID. The second value is true if the gradient is correct.
     Recomputed(u64, bool),
-    /// It opened a dispute about the gradient with this ID.
+    /// The challenger opened a dispute about the gradient with this ID.
     Disputed(u64),
-    /// It appealed against the attestations about the gradient with this ID.
+    /// The challenger appealed against the finding of verifiers that the gradient with this ID is wrong.
     Appealed(u64),
-    /// It answered in the dispute with this ID.
+    /// The challenger defended a gradient with an answer in the dispute with this ID.
     Answered(u64),
-    /// It made a move in the dispute with this ID.
+    /// The challenger made a move in the dispute with this ID.
     Moved(u64),
 }
 
 impl Challenger {
-    /// Creates a challenger that runs the tasks of disputed gradients on `backend`.
+    /// Creates a challenger that runs the tasks of disputed gradients on `backend`. `targets` is the rank and the
+    /// adapted layers of the job.
     pub fn new(model: Model, targets: Targets, backend: Backend) -> Self {
         let (verdicts, provers) = (BTreeMap::new(), BTreeMap::new());
         let (skipped, disputed, refused) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
         Self { model, targets, backend, verdicts, provers, skipped, disputed, refused }
     }
 
-    /// Does the next action, if there is one. `worker`, which recomputes gradients, must use the same model. If an
-    /// action about a gradient fails with an error that is not retryable, that gradient is ignored from then on.
+    /// Takes the next action, if one is due, and returns it. `worker`, which recomputes gradients, must use the same
+    /// model. If an action about a gradient fails with an error that is not retryable, the challenger ignores that
+    /// gradient from then on.
     pub async fn work<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -87,7 +90,8 @@ impl Challenger {
         Ok(None)
     }
 
-    /// Recomputes the gradient of an open dispute if that has not been done; otherwise sends the next move or answer.
+    /// Recomputes the gradient of an open dispute if this challenger has not done so yet. Otherwise, sends the next
+    /// move or answer, if one is due.
     async fn take_part<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -106,8 +110,8 @@ impl Challenger {
         }
     }
 
-    /// Recomputes a gradient if that has not been done. Otherwise disputes it if it is wrong, or appeals if it is
-    /// correct although verifiers attested a mismatch.
+    /// Recomputes a gradient if this challenger has not done so yet. Otherwise, opens a dispute if the gradient is
+    /// wrong, or appeals if it is correct although verifiers attested a mismatch.
     async fn examine<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -137,7 +141,7 @@ impl Challenger {
         }
     }
 
-    /// Ignores a gradient from now on if an action about it failed with an error that is not retryable.
+    /// Returns `done`. If it is an error that is not retryable, the gradient with this ID is ignored from now on.
     fn skip_on_error(&mut self, id: u64, done: Result<Option<Action>, RoleError>) -> Result<Option<Action>, RoleError> {
         if done.as_ref().is_err_and(|error| error.class() != ErrorClass::Retryable) {
             self.skipped.insert(id);
@@ -145,8 +149,8 @@ impl Challenger {
         done
     }
 
-    /// Returns the next move or answer in a dispute. The challenger makes it if the gradient is wrong, a defender if it
-    /// is correct.
+    /// Returns the next move or answer that this challenger must send in a dispute, if any. If the gradient is wrong,
+    /// only the challenger that opened the dispute moves. If it is correct, any challenger can defend it.
     async fn next_move<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -183,7 +187,7 @@ impl Challenger {
         }))
     }
 
-    /// Recomputes a gradient, and records whether its commitment and artifact are the right ones for its task.
+    /// Recomputes a gradient. Records whether it has the commitment and the artifact that the miner submitted.
     async fn recompute<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -199,7 +203,7 @@ impl Challenger {
         Ok(Action::Recomputed(claimed.stored_gradient_id, is_correct))
     }
 
-    /// Returns the prover of a gradient's task. The first call runs the task.
+    /// Returns the prover for a gradient's task. The first call for a gradient runs the task again.
     async fn prover<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -239,7 +243,8 @@ impl Challenger {
         }
     }
 
-    /// Removes all data about gradients that can no longer be disputed.
+    /// Removes the data about gradients that are in no dispute and can no longer be disputed or appealed. A prover is
+    /// removed as soon as its gradient is in no dispute.
     fn forget_settled(&mut self, list: &DisputeList) {
         let disputed: Vec<u64> = list.disputes.iter().map(id).collect();
         let disputable = list.gradients.iter().map(|disputable| disputable.gradient.stored_gradient_id);
@@ -258,14 +263,15 @@ async fn task<H: Host>(client: &Client<H>, claimed: &ClaimedGradient) -> Result<
     Ok(Task::decode(&client.block(Codec::DagCbor, &claimed.task).await?)?)
 }
 
-/// Returns the blocks from which the ledger checks a dispute's subject: the chunk, and the artifact's manifest.
+/// Returns two blocks from which the ledger derives the agreed facts of a dispute: the chunk, and the root block of the
+/// artifact.
 async fn subject_blocks<H: Host>(client: &Client<H>, claimed: &ClaimedGradient) -> Result<[Vec<u8>; 2], RoleError> {
     let chunk = task(client, claimed).await?.chunk;
     let manifest = client.block(Codec::DagCbor, &claimed.ipfs_hash).await?;
     Ok([client.block(Codec::Raw, &chunk).await?, manifest])
 }
 
-/// Returns the ID of the disputed gradient.
+/// Returns the ID of the gradient that the dispute is about.
 fn id(dispute: &OpenDispute) -> u64 {
     dispute.gradient.stored_gradient_id
 }

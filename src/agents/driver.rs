@@ -1,79 +1,81 @@
-//! The loop that runs every agent: it does one step after the other, waits if there is nothing to do, and retries after
-//! errors.
+//! The loop that runs an agent: a miner, an operator or a repeated request. The loop runs one step of the agent after
+//! the other, waits when the agent has nothing to do, and retries after errors.
 //!
-//! The program around the loop implements [`Runtime`]: a clock, random numbers, a way to wait, and the request to stop.
+//! The program around the loop implements [`Runtime`], which provides a clock, random numbers, a way to wait, and the
+//! request to stop.
 
 use crate::client::{Backoff, Classify, Connection, ErrorClass, Retry, RetryPolicy};
 
-/// The services that a driver needs from the program around it.
+/// What the loop that runs an agent needs from the program around it.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait Runtime {
-    /// Whether the driver must stop before the next step.
+    /// Returns whether the program wants the loop to end. Asked before each step of the agent.
     fn should_stop(&self) -> bool;
-    /// Waits this many milliseconds, or until [`should_stop`](Self::should_stop) is true.
+    /// Waits this many milliseconds, but not longer than until [`should_stop`](Self::should_stop) returns true.
     async fn wait(&self, milliseconds: u32);
-    /// Returns when work is no longer paused. By default work is never paused.
+    /// Returns as soon as work is not paused, for example by the user. By default, work is never paused.
     async fn wait_while_paused(&self) {}
-    /// Returns a uniformly random `u32`.
+    /// Returns a uniformly random `u32`, which varies the waiting times.
     fn random(&self) -> u32;
-    /// Returns the milliseconds since a fixed moment in the past.
+    /// Returns the time in milliseconds since an arbitrary moment, which stays the same while the program runs.
     fn now_ms(&self) -> f64;
 }
 
-/// The outcome of one step of an agent.
+/// The outcome of one step of an agent, such as a miner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepOutcome {
-    /// The agent did a piece of work.
+    /// The agent did a piece of work and may have more. The next step follows without a wait.
     Done,
-    /// The agent found nothing to do.
+    /// The agent found nothing to do. The next step follows after a wait.
     Idle,
-    /// The agent is finished and needs no further step.
+    /// The agent has completed all its work. No step follows.
     Finished,
 }
 
-/// What a driver does next.
+/// What a driver, the loop that runs an agent, is about to do.
 #[derive(Clone, Copy, Debug)]
 pub enum DriverState<'a, E> {
-    /// The driver runs a step: the first one, or the next one after a wait.
+    /// The driver runs a step of the agent: the first one, or the next one after a wait.
     Working,
-    /// The driver waits because there is nothing to do.
+    /// The driver waits because the agent found nothing to do.
     Idle,
-    /// The driver retries after an error.
+    /// The driver retries a step that failed with an error.
     Retrying {
-        /// The error of the failed step.
+        /// The error with which the step failed.
         error: &'a E,
-        /// The node to retry with, or the time to wait before.
+        /// Whether the driver retries immediately with the next node, or waits first (and how long).
         retry: Retry,
     },
 }
 
-/// The waiting times of a driver.
+/// How long a driver, the loop that runs an agent, waits between steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Waits {
-    /// The waiting time after an idle step, in milliseconds.
+    /// How long the driver waits after a step in which the agent found nothing to do, in milliseconds.
     pub idle_ms: u32,
-    /// The waiting times after errors.
+    /// How long the driver waits after errors. The waits grow from one error to the next.
     pub backoff: Backoff,
 }
 
-/// A miner or an operator, as a sequence of steps that a driver runs.
+/// Work that a driver runs step by step, such as that of a miner or an operator.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait Agent {
-    /// The error of a failed step.
+    /// An error that ends a step. Its class decides whether the driver retries the step.
     type Error: Classify;
-    /// Does the next piece of work, if there is any. The outcome tells whether there was.
+    /// Does the next piece of work, if there is any, and returns whether there was.
     async fn step(&mut self) -> Result<StepOutcome, Self::Error>;
-    /// Returns the connection to the nodes. The driver makes it fail over after an error.
+    /// Returns the connection to the agent's nodes. Before a retry, the driver makes it switch to the next node.
     fn connection(&self) -> &impl Connection;
-    /// Returns the class of an error, which decides whether the step is retried.
+    /// Returns the class of an error, which decides whether the driver retries the step.
     fn class(&self, error: &Self::Error) -> ErrorClass {
         error.class()
     }
-    /// Called whenever the driver starts to work, to idle or to retry.
+    /// Called when the driver starts to work, to wait because there is nothing to do, or to retry after an error.
     fn on_state(&mut self, _state: DriverState<'_, Self::Error>) {}
 }
 
-/// Runs an agent until it is finished, the runtime stops it, or an error occurs that no retry can resolve.
+/// Runs an agent step by step until it is finished or the runtime requests a stop. Returns an error if one occurs that
+/// no retry can resolve.
 pub async fn run<A: Agent>(agent: &mut A, runtime: &impl Runtime, waits: Waits) -> Result<(), A::Error> {
     let mut policy = RetryPolicy::new(agent.connection().node_count(), waits.backoff);
     agent.on_state(DriverState::Working);
@@ -106,8 +108,9 @@ pub async fn run<A: Agent>(agent: &mut A, runtime: &impl Runtime, waits: Waits) 
     Ok(())
 }
 
-/// Sends one request until it succeeds, with the same retries as [`run`]. Returns `None` if the runtime stopped it
-/// before. `on_retry` is called before each retry.
+/// Repeats a request, `attempt`, until it succeeds, with the same waits and changes of node as [`run`]. Returns `None`
+/// if the runtime requests a stop before that, and the request's error if no retry can resolve it. `on_retry` is
+/// called before each retry.
 pub async fn retry<T, E: Classify>(
     connection: &impl Connection,
     runtime: &impl Runtime,
@@ -119,7 +122,7 @@ pub async fn retry<T, E: Classify>(
     Ok(request.result)
 }
 
-/// A request as an agent that is finished when the request succeeds.
+/// A repeated request in the form of an agent, which is finished when the request succeeds.
 struct RepeatedRequest<'t, H, A, F, T> {
     connection: &'t H,
     attempt: A,
@@ -159,7 +162,7 @@ mod tests {
     use pollster::block_on;
     use std::cell::{Cell, RefCell};
 
-    /// Nodes that count failovers, with a clock that advances only while waiting.
+    /// A connection that counts its failovers to the next node, and a clock that advances only during waits.
     #[derive(Default)]
     struct World {
         nodes: u32,
@@ -170,7 +173,7 @@ mod tests {
 
     impl Connection for World {
         async fn request(&self, _request: Request<'_>) -> Result<Response, NoResponse> {
-            unreachable!("the agent sends nothing")
+            unreachable!("the scripted agent sends no request")
         }
 
         fn node_count(&self) -> u32 {
@@ -200,7 +203,7 @@ mod tests {
         }
     }
 
-    /// An agent whose steps have the given outcomes, after which it is finished.
+    /// An agent whose steps return the given outcomes in order. After the last one, it is finished.
     struct Script<'w> {
         world: &'w World,
         outcomes: Vec<Result<StepOutcome, ClientError>>,

@@ -1,6 +1,6 @@
-//! The agents of the R3MES network, independent of the program that runs them. A miner computes gradients. An operator,
-//! who has a stake, recomputes the gradients for which it is sampled, aggregates rounds, and disputes wrong gradients.
-//! All of them use the same routes of a node.
+//! The agents of the R3MES network, independent of the program in which they run. A miner computes gradients. An
+//! operator, which has a stake, recomputes the gradients for which it is sampled; it may also aggregate rounds and
+//! dispute wrong gradients. All agents use the same HTTP routes of a node.
 
 mod challenger;
 pub mod driver;
@@ -25,26 +25,26 @@ use crate::{
     training::worker::WorkerError,
 };
 
-/// Error returned when a duty could not be done. The duty remains due.
+/// Error returned when an operator could not complete a duty, such as a recomputation. The duty must still be done.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoleError {
     /// A request to the node failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The backend failed, or the task belongs to another job than the worker.
+    /// The backend failed, or the task belongs to another job than the one for which the worker was created.
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// A task, an adapter or an artifact is malformed.
     #[error(transparent)]
     Work(#[from] ProtocolError),
-    /// Blocks could not be fetched.
+    /// A block of a task, an adapter or an artifact could not be fetched.
     #[error(transparent)]
     Blocks(#[from] FetchError),
-    /// A game, or the subject of a dispute, is malformed.
+    /// The moves of a dispute, or the facts on which its parties agree, are malformed.
     #[error(transparent)]
     Dispute(#[from] DisputeError),
-    /// The optimizer state is malformed.
+    /// The optimizer's state, which is stored with the adapter, is malformed.
     #[error(transparent)]
     Optimizer(#[from] Error),
 }

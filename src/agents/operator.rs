@@ -1,5 +1,5 @@
-//! An operator: a verifier, which recomputes the gradients for which it is sampled. It may also be a proposer, which
-//! aggregates rounds, and a challenger, which disputes wrong gradients.
+//! An operator has the role of a verifier, which recomputes the gradients for which it is sampled. It can also have the
+//! roles of a proposer, which aggregates rounds, and of a challenger, which disputes wrong gradients.
 
 use super::{Action, Challenger, Proposer, Recomputation, RoleError, Verifier};
 use crate::{
@@ -11,10 +11,11 @@ use crate::{
     training::worker::Worker,
 };
 
-/// The purpose from which the key derives the secret salt that hides an operator's commitments until they are revealed.
+/// Purpose for which a secret salt is derived from the operator's key. The salt hides the operator's commitments until
+/// they are revealed.
 const SALT_PURPOSE: &str = "sealing salt";
 
-/// A verifier that may also be a proposer and a challenger.
+/// An operator, which is always a verifier, and can also be a proposer and a challenger.
 pub struct Operator<H> {
     client: Client<H>,
     verifier: Verifier,
@@ -22,40 +23,41 @@ pub struct Operator<H> {
     challenger: Option<Challenger>,
 }
 
-/// A duty that an operator has done.
+/// What an operator has done in one step.
 pub enum CompletedDuty {
-    /// It recomputed a gradient for which it was sampled.
+    /// As a verifier, the operator recomputed a gradient for which it was sampled.
     Recomputed(Recomputation),
-    /// It aggregated a round. Contains the CID of the next adapter.
+    /// As a proposer, the operator aggregated a round. The value is the CID of the next adapter.
     Aggregated(Cid),
-    /// It took part in a dispute, or recomputed a gradient to decide whether to dispute it.
+    /// As a challenger, the operator took part in a dispute, or recomputed a gradient to decide whether to dispute it.
     Disputed(Action),
 }
 
 impl<H: Host> Operator<H> {
-    /// Creates an operator that is a verifier only. `worker` recomputes the gradients.
+    /// Creates an operator that is only a verifier, with a worker that recomputes the gradients.
     pub fn new(client: Client<H>, worker: Worker) -> Result<Self, ClientError> {
         let verifier = Verifier::new(worker, client.secret(SALT_PURPOSE)?);
         Ok(Self { client, verifier, proposer: None, challenger: None })
     }
 
-    /// Adds the role of a proposer. `layout` is the layout of the job's adapter.
+    /// Makes the operator a proposer too. `layout` describes how the job's adapter is packed into buffers.
     pub fn with_proposer(self, layout: AdapterLayout) -> Result<Self, ClientError> {
         let proposer = Proposer::new(layout, self.client.secret(SALT_PURPOSE)?);
         Ok(Self { proposer: Some(proposer), ..self })
     }
 
-    /// Adds the role of a challenger, which runs disputed tasks on `backend`.
+    /// Makes the operator a challenger too, which runs the tasks of disputed gradients on `backend`.
     pub fn with_challenger(self, model: Model, targets: Targets, backend: Backend) -> Self {
         Self { challenger: Some(Challenger::new(model, targets, backend)), ..self }
     }
 
-    /// Returns the client of the operator's node.
+    /// Returns the client through which the operator talks to its node.
     pub fn client(&self) -> &Client<H> {
         &self.client
     }
 
-    /// Does the next duty. Returns `None` if there is nothing to do.
+    /// Does what the operator must do next: as a verifier first, then as a proposer, then as a challenger. Returns
+    /// `None` if there is nothing to report.
     pub async fn work(&mut self) -> Result<Option<CompletedDuty>, RoleError> {
         if let Some(found) = self.verifier.work(&self.client).await? {
             return Ok(Some(CompletedDuty::Recomputed(found)));

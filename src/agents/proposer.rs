@@ -1,5 +1,5 @@
-//! A proposer aggregates a round: it adds up the gradients, takes an optimizer step, commits to the resulting adapter,
-//! and reveals it.
+//! A proposer aggregates a completed round: it adds up the accepted gradients and takes an optimizer step. It commits
+//! to the resulting adapter and reveals it later.
 
 use super::{RoleError, hex};
 use crate::{
@@ -14,34 +14,34 @@ use crate::{
 };
 use sha2::{Digest, Sha256};
 
-/// A proposer, which keeps the aggregate that it computed last.
+/// A proposer. It keeps the last aggregate that it computed, so that it can reveal what it has committed to.
 pub struct Proposer {
     layout: AdapterLayout,
     salt: [u8; 32],
     computed: Option<ComputedAggregate>,
 }
 
-/// An aggregate, with what is needed to commit to it and to reveal it.
+/// The aggregate of a round, described by the values that the proposer's messages contain.
 #[derive(Clone)]
 struct ComputedAggregate {
     round: u64,
-    /// IDs and hexadecimal commitments of the gradients that were added up.
+    /// IDs and commitments (in hexadecimal) of the gradients that the aggregate adds up.
     gradients: Vec<(u64, String)>,
-    /// CID of the next adapter.
+    /// CID of the adapter after the optimizer step.
     adapter: Cid,
-    /// Layout root of the next adapter.
+    /// Merkle root over the buffers into which the next adapter is packed.
     layout_root: Hash,
 }
 
 impl Proposer {
-    /// Creates a proposer. `layout` is the layout of the job's adapter. `salt` must be secret and random, because it
-    /// hides the commitments until they are revealed.
+    /// Creates a proposer. `layout` describes how the job's adapter is packed into buffers. `salt` hides the proposer's
+    /// commitments until they are revealed, so it must be secret and random.
     pub fn new(layout: AdapterLayout, salt: [u8; 32]) -> Self {
         Self { layout, salt, computed: None }
     }
 
-    /// Commits to the aggregate of the current round or reveals it, if one of them is due. Returns the CID of the next
-    /// adapter if this call computed it.
+    /// Sends what is due for the completed round, if anything: the commitment to its aggregate, or the reveal. Returns
+    /// the CID of the next adapter if this call computed it, and `None` otherwise.
     pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Cid>, RoleError> {
         let Some(job) = client.aggregation_job().await?.filter(|job| !job.revealed) else { return Ok(None) };
         let known = self.computed.take().filter(|computed| computed.is_of(&job));
@@ -56,15 +56,15 @@ impl Proposer {
         let message = self.message(client, &job, &computed).await?;
         self.computed = Some(computed);
         match client.send(message).await {
-            // another proposer's aggregate has closed the round, or no block has followed the one that contains the
-            // commitment
+            // a refusal means that another proposer's aggregate has closed the round, or that no block has followed the
+            // one that contains the commitment
             Ok(_) | Err(ClientError::Failed { code: code::REJECTED | code::NOT_FOUND, .. }) => Ok(fresh),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Computes the next adapter and stores it with the node. A gradient whose artifact is unavailable is an error,
-    /// until the job allows the proposer to leave it out.
+    /// Computes the next adapter and stores it on the node. Returns an error if an artifact is unavailable, unless the
+    /// job allows the proposer to leave out the gradient.
     async fn compute<H: Host>(&self, client: &Client<H>, job: &AggregationJob) -> Result<ComputedAggregate, RoleError> {
         let (mut total, mut matrices, mut gradients) = (None::<Aggregate>, Vec::new(), Vec::new());
         for AggregationInput { id, task, artifact, gradient_hash } in
@@ -92,8 +92,8 @@ impl Proposer {
         Ok(ComputedAggregate { round: job.round, gradients, adapter: dag.root, layout_root })
     }
 
-    /// Returns the message that reveals the aggregate if the proposer has committed to it, else the one that commits to
-    /// it.
+    /// Returns the proposer's next message. Before the commitment, the message commits to the aggregate; after it, the
+    /// message reveals the aggregate.
     async fn message<H: Host>(
         &self,
         client: &Client<H>,
@@ -129,8 +129,8 @@ impl Proposer {
 }
 
 impl ComputedAggregate {
-    /// Whether this is the aggregate for `job`. A dispute may have removed a gradient from the round, and another
-    /// gradient may have taken its place.
+    /// Whether this aggregate is still that of `job`. A dispute may have removed a gradient from the round in the
+    /// meantime, and another gradient may have taken its place.
     fn is_of(&self, job: &AggregationJob) -> bool {
         let known = |(id, _): &(u64, String)| job.gradients.iter().any(|input| input.id == *id && job.includes(input));
         let all = job.gradients.iter().filter(|input| job.includes(input)).count();
@@ -140,7 +140,8 @@ impl ComputedAggregate {
 }
 
 impl AggregationJob {
-    /// Whether a gradient is part of the aggregate. After a commitment, only the gradients that it covers are.
+    /// Whether a gradient belongs to the aggregate. Before the proposer's commitment, all gradients do; after it, only
+    /// those that the commitment covers.
     fn includes(&self, input: &AggregationInput) -> bool {
         self.commitment_id.is_none() || self.committed.contains(&input.id)
     }
@@ -151,7 +152,7 @@ async fn fetch<H: Host>(host: &H, task: &Task, artifact: &Cid) -> Result<Artifac
     Ok(Artifact::fetch(task, artifact, &|cid| blocks.get(cid))?)
 }
 
-/// Whether the error means that no source has a block.
+/// Whether the error means that a block is missing: no source has it.
 fn is_missing_block(error: &RoleError) -> bool {
     match error {
         RoleError::Blocks(error) => matches!(error, FetchError::Client(ClientError::Store(StoreError::Missing(_)))),

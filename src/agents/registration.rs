@@ -1,12 +1,13 @@
-//! Registers a node with roles and a stake, and unregisters it.
+//! Registers an account as a node with roles and a stake, and ends such a registration.
 
 use crate::{
     client::{Client, ClientError, Connection, NodeRegistration, Timer},
     tx::{DENOM, Message, MsgRegisterNode, MsgUnregisterNode, code},
 };
 
-/// Registers the client's address for these roles in addition to its present ones. Raises its stake to `stake`
-/// micro-units, or to the network's minimum if `stake` is `None`. A stake that is already larger does not change.
+/// Registers the client's address for `roles`, in addition to the roles that it already has. Raises its stake to
+/// `stake` micro-units; `None` stands for the network's minimum. A larger stake is left as it is. Returns the
+/// registration.
 pub async fn register<H: Connection + Timer>(
     client: &Client<H>,
     roles: &[u32],
@@ -33,9 +34,10 @@ pub async fn register<H: Connection + Timer>(
     client.registration().await
 }
 
-/// Gives up all roles. The stake is returned after the network's unbonding time. Returns false, and changes nothing, as
-/// long as the stake may still be slashed: the address was sampled as a verifier, or has a claim or submission that is
-/// not settled.
+/// Gives up all roles of the client's address, whose stake is returned after the network's unbonding time.
+///
+/// Returns false and changes nothing if the ledger refuses this. It refuses while the address must recompute a gradient
+/// as a sampled verifier, and while a claim or a submission of the address is not settled.
 pub async fn unregister<H: Connection + Timer>(client: &Client<H>) -> Result<bool, ClientError> {
     let message = MsgUnregisterNode { node_address: client.address().to_owned() };
     match client.send(Message::UnregisterNode(message)).await {

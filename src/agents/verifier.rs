@@ -1,4 +1,5 @@
-//! A verifier recomputes the gradients for which it is sampled. It commits to its finding, then reveals it.
+//! A verifier recomputes the gradients for which it is sampled. It first commits to what it found (match, mismatch or
+//! unavailable), and reveals it later.
 
 #[cfg(test)]
 mod tests;
@@ -13,60 +14,62 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// How long, in seconds of the chain's time, a missing artifact may still be on its way from one node to another before
-/// it is attested as unavailable.
+/// How long a verifier waits for a missing artifact, in seconds of the chain's time, before it attests the artifact as
+/// unavailable. Until then, the artifact may be on its way from one node to another.
 const MISSING_SECONDS: u64 = 10;
 
-/// A verifier, which keeps its results until their challenges are settled.
+/// A verifier. It keeps what it found about a gradient until the ledger has settled the challenge of that gradient.
 pub struct Verifier {
     worker: Worker,
     salt: [u8; 32],
-    /// ID of an open challenge → result of the recomputation.
+    /// Results of recomputations, by the ID of the open challenge for which the gradient was recomputed.
     results: BTreeMap<u64, Recomputation>,
-    /// ID of an open challenge → correct gradient whose artifact is not available yet.
+    /// Correct gradients whose artifacts are not available yet, by the ID of the open challenge.
     missing: BTreeMap<u64, MissingArtifact>,
 }
 
-/// A correct gradient, which is attested as a match if its artifact becomes available in time.
+/// A recomputed gradient that is correct, but whose artifact is missing. If the artifact becomes available in time, the
+/// verifier attests a match.
 struct MissingArtifact {
     result: Recomputation,
-    /// The chain's time at the first and at the last attempt to fetch the artifact, in seconds.
+    /// Times of the first and the last attempt to fetch the artifact, in seconds of the chain's time.
     attempts: [u64; 2],
-    /// The verifier stops waiting when at most this many blocks are left: about half of those left at the first
-    /// attempt.
+    /// The verifier stops waiting when the challenge's stage has at most this many blocks left, which is about half of
+    /// the blocks left at the first attempt.
     min_blocks_left: u64,
 }
 
-/// The result of a recomputation.
+/// What a verifier found when it recomputed a gradient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recomputation {
-    /// ID of the gradient.
+    /// ID that the ledger gave to the submission of the gradient.
     pub id: u64,
-    /// The finding: `match`, `mismatch` or `unavailable`.
+    /// The finding: `match`, `mismatch` (the gradient is wrong), or `unavailable` (its artifact cannot be fetched, or
+    /// is that of another gradient).
     pub result: &'static str,
-    /// Why the result is not a match; `None` for a match.
+    /// Why the finding is not `match`; `None` if it is.
     pub reason: Option<String>,
-    /// The commitment of the recomputed gradient.
+    /// Commitment to the recomputed gradient. A correct submission contains the same one.
     commitment: Commitment,
-    /// The leaf of the trace that the challenge selects, hexadecimal. Empty for a void result.
+    /// Digest, in hexadecimal, of the part of the gradient that the challenge selects. Empty if the gradient is void.
     leaf: String,
 }
 
 impl Verifier {
-    /// Creates a verifier that recomputes with `worker`. `salt` must be secret and random, because it hides the
-    /// commitments until they are revealed.
+    /// Creates a verifier that recomputes gradients with `worker`. `salt` hides the verifier's commitments until they
+    /// are revealed, so it must be secret and random.
     pub fn new(worker: Worker, salt: [u8; 32]) -> Self {
         Self { worker, salt, results: BTreeMap::new(), missing: BTreeMap::new() }
     }
 
-    /// Returns the worker that recomputes gradients.
+    /// Returns the worker that recomputes gradients, so that a challenger can use it too.
     pub fn worker(&mut self) -> &mut Worker {
         &mut self.worker
     }
 
-    /// Does the next duty, if there is one. Returns the result if this call finished a recomputation. If the artifact
-    /// of a correct gradient is missing, later calls request it again, as long as enough blocks are left for an
-    /// attestation.
+    /// Does what the verifier must do next in a challenge, if anything. Returns the result if this call completed a
+    /// recomputation. If the artifact of a correct gradient is missing, later calls request the artifact again, as long
+    /// as enough blocks are left for an attestation.
     pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Recomputation>, RoleError> {
         let duties = client.duties().await?;
         let is_open = |challenge: &u64| duties.iter().any(|duty| duty.challenge_id == *challenge);
@@ -93,7 +96,7 @@ impl Verifier {
                 },
             };
             match client.send(self.message(client.address(), duty, &result)).await {
-                // a refusal means that the stage has ended
+                // a refusal means that the stage of the challenge has ended
                 Ok(_) | Err(ClientError::Failed { code: code::REJECTED | code::NOT_FOUND, .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -102,7 +105,7 @@ impl Verifier {
         failure.map_or(Ok(None), Err)
     }
 
-    /// Returns the result for a duty, or `None` while the verifier waits for a missing artifact.
+    /// Returns what the verifier finds about a gradient, or `None` while it waits for a missing artifact.
     async fn result<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -153,7 +156,8 @@ impl Verifier {
         Ok(Some(Recomputation { result: found, reason, ..result }))
     }
 
-    /// Recomputes a gradient. A result of `match` is provisional: it also requires that the artifact is available.
+    /// Recomputes a gradient and compares it with the submission. A result of `match` is provisional, because the
+    /// artifact must also be available; this method does not check that.
     async fn recompute<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -166,17 +170,19 @@ impl Verifier {
         let leaf = leaf.map_or(String::new(), |leaf| hex(&leaf));
         let result = |result, reason| Recomputation { id: duty.stored_gradient_id, result, reason, commitment, leaf };
         if commitment.to_string() != duty.gradient_hash {
-            return Ok(result("mismatch", Some(format!("the recomputed commitment is {commitment}"))));
+            return Ok(result("mismatch", Some(format!("the recomputed gradient has the commitment {commitment}"))));
         }
-        // a gradient has exactly one artifact, so any other one is not the artifact of this gradient
+        // a gradient has exactly one artifact, so an artifact with another CID is not that of this gradient
         if mine.dag()?.root != duty.ipfs_hash {
-            return Ok(result("unavailable", Some("the artifact is not that of the committed gradient".to_owned())));
+            return Ok(result("unavailable", Some("the submitted artifact is not that of the gradient".to_owned())));
         }
         Ok(result("match", None))
     }
 
-    /// Returns the result that this verifier committed to before a restart. Returns `None` unless it is `result`, or
-    /// `result` with an unavailable artifact, because the artifact may have appeared or disappeared since then.
+    /// Returns the result to which this verifier committed before a restart, or `None` if that cannot be determined.
+    ///
+    /// Two results are tried: `result`, and `result` changed to `unavailable`. The second is possible because the
+    /// artifact may have appeared or disappeared since the commitment.
     fn committed_before(
         &self,
         verifier: &str,
@@ -190,7 +196,8 @@ impl Verifier {
         results.find(|result| hex(&self.reveal(verifier, duty.challenge_id, result).commitment()) == *committed)
     }
 
-    /// Returns the message for the challenge's stage: the commitment, the reveal, or the vote in the panel.
+    /// Returns the message that the stage of the challenge requires: the commitment to the attestation, the attestation
+    /// itself, or a vote in the panel of all validators.
     fn message(&self, verifier: &str, duty: &VerificationDuty, result: &Recomputation) -> Message {
         let verifier = verifier.to_owned();
         let challenge_id = duty.challenge_id;
@@ -217,7 +224,7 @@ impl Verifier {
         Message::CommitAttestation(MsgCommitAttestation { verifier, challenge_id, commitment })
     }
 
-    /// Returns the attestation, whose hash is committed first and which is revealed later.
+    /// Returns the message that reveals the attestation. Before the reveal, the verifier commits to the message's hash.
     fn reveal(&self, verifier: &str, challenge_id: u64, result: &Recomputation) -> MsgRevealAttestation {
         let gradient_hash = match result.result {
             "unavailable" => String::new(),
@@ -233,7 +240,8 @@ impl Verifier {
         }
     }
 
-    /// Returns the salt for a challenge. It is derived, so that it is the same after a restart.
+    /// Returns the salt for the commitment in a challenge. It is derived from the verifier's salt, so it is the same
+    /// after a restart.
     fn salt_of(&self, challenge: u64) -> [u8; 32] {
         use sha2::{Digest, Sha256};
         Sha256::new().chain_update(self.salt).chain_update(challenge.to_le_bytes()).finalize().into()

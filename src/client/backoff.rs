@@ -5,8 +5,8 @@ use super::ErrorClass;
 /// The longest waiting time of the default [`Backoff`], in milliseconds.
 const MAX_BACKOFF_MS: u32 = 60_000;
 
-/// Waiting times between retries: 1, 2, 4 … 60 s, each shortened at random by up to a half, so that the clients of a
-/// node that was down do not all return at once.
+/// Waiting times between retries. They double from 1 s to 60 s, or to another maximum. Each is shortened at random by
+/// up to a half, so that the clients of a node that was down do not all return at the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     failures: u32,
@@ -20,29 +20,30 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Returns a backoff whose waiting times are at most `max_ms` milliseconds.
+    /// Creates a backoff whose waiting times double from 1 s to `max_ms` milliseconds, and never exceed that.
     pub fn up_to(max_ms: u32) -> Self {
         Self { failures: 0, max_ms }
     }
 
-    /// Forgets the failures. Called after a success.
+    /// Starts again with the shortest waiting time. Called after a success.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// Counts a failure and returns the milliseconds to wait. `random` is a uniformly random `u32`.
+    /// Counts a failure and returns how many milliseconds to wait before the retry. `random`, a uniformly random `u32`,
+    /// decides by how much the wait is shortened.
     pub fn next_ms(&mut self, random: u32) -> u32 {
         self.failures = self.failures.saturating_add(1);
         let whole = self.whole_ms();
         whole - (u64::from(whole / 2) * u64::from(random) / u64::from(u32::MAX)) as u32
     }
 
-    /// Whether the current waiting time is the maximum.
+    /// Whether the waiting time has grown to the maximum.
     pub fn is_longest(&self) -> bool {
         self.failures > 0 && self.whole_ms() == self.max_ms
     }
 
-    /// Returns the waiting time in milliseconds before it is shortened at random.
+    /// Returns the waiting time in milliseconds, not yet shortened at random.
     fn whole_ms(&self) -> u32 {
         (1000 << self.failures.saturating_sub(1).min(6)).min(self.max_ms)
     }
@@ -51,38 +52,38 @@ impl Backoff {
 /// How to retry after a request to one of several nodes has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// Retry with the next node without waiting.
+    /// Retry immediately with the next node.
     NextNode,
-    /// Retry after this many milliseconds.
+    /// Wait this many milliseconds, then retry.
     After(u32),
 }
 
-/// Decides between retrying with the next node, waiting, and giving up.
+/// Decides what follows a failed request: a retry with the next node, a retry after a wait, or none.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
     nodes: u32,
-    /// The number of failures since the last success.
+    /// The number of failures since the last success, with any node.
     failures: u32,
-    /// Source of the waiting times. The count of failures inside is not used; it is replaced by the number of times
-    /// that all nodes have failed.
+    /// Computes the waiting times. Its own count of failures is not used: the waits grow with the number of times that
+    /// all nodes have failed.
     backoff: Backoff,
 }
 
 impl RetryPolicy {
-    /// Returns a policy for `nodes` nodes. All of them are tried once before the first wait. The waiting time grows
-    /// each time that all of them have failed.
+    /// Creates a policy for a number of nodes. Before the first wait, every node is tried once. From then on, the
+    /// waiting time grows each time that all nodes have failed again.
     pub fn new(nodes: u32, backoff: Backoff) -> Self {
         Self { nodes: nodes.max(1), failures: 0, backoff }
     }
 
-    /// Forgets the failures. Called after a success.
+    /// Forgets all failures, so that every node is tried once before the next wait. Called after a success.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// Counts an error and returns how to retry. Returns `None` if no retry helps, either because the error is fatal,
-    /// or because it needs another node and all of them have failed since the last success. `random` is a uniformly
-    /// random `u32`.
+    /// Counts a failure and returns how to retry. Returns `None` if a retry cannot help: the error is fatal, or it
+    /// needs another node and every node has failed since the last success. `random` is a uniformly random `u32`, by
+    /// which the waiting time is shortened.
     pub fn after(&mut self, class: ErrorClass, random: u32) -> Option<Retry> {
         let gives_up = match class {
             ErrorClass::Retryable => false,

@@ -1,58 +1,62 @@
-//! What a client needs from the program around it: a connection to a node, a timer, and a file for unfinished work.
+//! Interfaces that the program around a client implements: a connection to a node, a timer, and a file that keeps an
+//! artifact until it is submitted.
 
 use super::ClientError;
 
-/// The largest size of a response's body, in bytes. A larger response is an error.
+/// The largest accepted size of a response body, in bytes. A request fails if the body is larger.
 pub const MAX_RESPONSE_BYTES: usize = 64 << 20;
 
-/// A connection to a node, a store or a service over HTTP.
+/// An HTTP connection to a node, to a store of blocks, or to a pinning service.
 ///
-/// A connection to several nodes of the same chain sends every request to one of them until
+/// If the connection has several nodes of the same chain, it sends every request to the same node until
 /// [`fail_over`](Self::fail_over) is called.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait Connection {
-    /// Sends a request. Any response is `Ok`, whatever its status.
+    /// Sends a request. Returns `Ok` for every response, including those with an error status.
     async fn request(&self, request: Request<'_>) -> Result<Response, NoResponse>;
-    /// Returns the number of nodes that the connection can fail over between.
+    /// Returns the number of nodes that this connection can use. If it is 1, there is no other node to switch to.
     fn node_count(&self) -> u32 {
         1
     }
-    /// Switches to the next node, if there is more than one.
+    /// Makes the connection use the next node. Does nothing if there is only one node.
     fn fail_over(&self) {}
-    /// Records that the chain has reached this height, so that nodes far behind it are avoided.
+    /// Records that the chain has reached this block height. Nodes whose height is far below it are then avoided.
     fn observe_height(&self, _height: u64) {}
 }
 
-/// A way to wait, which browsers and operating systems offer in different forms.
+/// A timer. Browsers and operating systems have different functions for waiting, so the program around a client
+/// provides one.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait Timer {
     /// Waits for this many milliseconds.
     async fn sleep(&self, milliseconds: u32);
 }
 
-/// Storage for one unfinished result, so that it survives a restart. By default nothing is saved.
+/// Storage for one artifact that was computed but not yet submitted, so that it survives a restart of the program.
+/// The default methods save nothing.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait WorkFile {
-    /// Returns the bytes that were saved last, if they still exist. The caller checks them.
+    /// Returns the bytes of the last call of [`save_work`](Self::save_work), or `None` if they no longer exist. The
+    /// caller must check them.
     async fn load_work(&self) -> Option<Vec<u8>> {
         None
     }
-    /// Saves bytes, replacing what was saved before. A failure costs a recomputation after a restart, so it is not
-    /// returned.
+    /// Saves an artifact, encoded as a CAR file, in place of the artifact saved before. Errors are ignored: if saving
+    /// fails, the artifact is only computed again after a restart.
     async fn save_work(&self, _bytes: &[u8]) {}
 }
 
 /// An HTTP request: a GET, or a POST if it has a body.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Path and query of the URL, starting with the first slash.
+    /// The path and the query of the URL. The first character is `/`.
     pub path: &'a str,
-    /// Content type and body of a POST; `None` for a GET.
+    /// The content type and the body of a POST request; `None` makes this a GET request.
     pub body: Option<(&'a str, &'a [u8])>,
 }
 
 impl<'a> Request<'a> {
-    /// Creates a GET request for a path.
+    /// Creates a GET request. `path` must start with `/`.
     pub fn get(path: &'a str) -> Self {
         Self { path, body: None }
     }
@@ -68,7 +72,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// Returns the body of a successful response, and an error for any other status.
+    /// Returns the body if the status is 200 to 299. Returns [`ClientError::Refused`] for any other status.
     pub(crate) fn into_body(self) -> Result<Vec<u8>, ClientError> {
         match self.status {
             200..300 => Ok(self.body),
@@ -80,13 +84,14 @@ impl Response {
     }
 }
 
-/// Error returned when no response arrived: connecting failed, or the connection broke off or timed out. Contains
-/// the URL and the reason.
+/// Error returned when no complete response arrived, because the connection failed, broke off or timed out. The text
+/// consists of the URL and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no response from {0}")]
 pub struct NoResponse(pub String);
 
-/// Sends a request and returns the body of a successful response.
+/// Sends a GET request, or a POST request if `body` is given, and returns the body of the response. Returns an error
+/// if there is no response or its status is not 200 to 299.
 pub(crate) async fn send<T: Connection>(
     connection: &T,
     path: &str,
@@ -95,8 +100,8 @@ pub(crate) async fn send<T: Connection>(
     connection.request(Request { path, body }).await?.into_body()
 }
 
-/// Returns a file of the node's model. `name` is `config.json` or `model.safetensors`. The caller checks the file
-/// against the model's CID.
+/// Downloads a file of the model that the node trains. `name` is `config.json` or `model.safetensors`. The caller must
+/// check the file against the model's CID.
 pub async fn model_file<T: Connection>(connection: &T, name: &str) -> Result<Vec<u8>, ClientError> {
     send(connection, &format!("/r3mes/wgpu/v1/model/{name}"), None).await
 }

@@ -1,4 +1,4 @@
-//! Requests of challengers: the gradients that can be disputed, and the open disputes.
+//! The request with which challengers list the gradients that can be disputed, and the open disputes.
 
 use super::{Client, ClientError, Connection, text};
 use crate::{
@@ -8,72 +8,75 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Serialize};
 
-/// A submitted gradient, with the fields that are needed to recompute and check it.
+/// A submitted gradient, described by the values that a challenger needs to recompute and check it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimedGradient {
-    /// ID of the gradient.
+    /// ID that the ledger gave to the submission of this gradient.
     pub stored_gradient_id: u64,
-    /// CID of the task.
+    /// CID of the task whose gradient this is.
     #[serde(with = "text")]
     pub task: Cid,
-    /// CID of the artifact's manifest.
+    /// CID of the root block of the artifact, which holds the submitted gradient.
     #[serde(with = "text")]
     pub ipfs_hash: Cid,
-    /// The submission's commitment, hexadecimal.
+    /// Hash by which the miner has committed to the task and the gradient, as 64 hexadecimal digits.
     pub gradient_hash: String,
 }
 
-/// A gradient that can be disputed, or one on which verifiers' attestations can be appealed.
+/// A gradient that can be disputed, or about which the verifiers have made a finding that can be appealed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputableGradient {
-    /// The disputable gradient.
+    /// The gradient that can be disputed, or about which a finding of verifiers can be appealed.
     pub gradient: ClaimedGradient,
-    /// Whether a dispute about the gradient can be opened now.
+    /// Whether a new dispute about the gradient can be opened now.
     pub disputable: bool,
-    /// ID of the challenge in which verifiers attested a mismatch, if nobody has appealed against it yet.
+    /// ID of the challenge in which verifiers found that the gradient is wrong. `None` if they did not, if somebody has
+    /// already appealed against the finding, or if the time for an appeal is over.
     pub appealable: Option<u64>,
 }
 
-/// A dispute that is not decided yet.
+/// A dispute that has not been decided yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenDispute {
-    /// ID of the dispute.
+    /// ID that the ledger gave to the dispute.
     pub dispute_id: u64,
-    /// The disputed gradient.
+    /// The gradient that the challenger claims to be wrong.
     pub gradient: ClaimedGradient,
-    /// Address of the challenger.
+    /// Address of the account that opened the dispute.
     pub challenger: String,
-    /// Whether the next block can still contain an answer.
+    /// Whether there is still time to defend the gradient: the deadline for answers is not before the next block.
     pub answerable: bool,
-    /// The answers, in the order of their indices.
+    /// All answers that defend the gradient, in the order in which they were given. A move refers to an answer by its
+    /// index in this list.
     pub answers: Vec<GivenAnswer>,
 }
 
-/// An answer in a dispute, with the game that follows from it.
+/// An answer that defends a disputed gradient, and the state of the game in which the challenger attacks the answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GivenAnswer {
-    /// Address of the account that gave the answer.
+    /// Address of the account that sent the answer, which need not be the miner's.
     pub sender: String,
-    /// State of the game about this answer: [`Game::encode`] in base64.
+    /// State of the game over this answer: the bytes of [`Game::encode`], in base64.
     game: String,
 }
 
-/// The response to a challenger's request: what can be disputed or appealed, and what is in dispute.
+/// The node's list of the gradients that can be disputed or appealed, and of the open disputes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputeList {
-    /// The gradients that can be disputed or appealed about, in the order of their IDs.
+    /// The gradients that can be disputed or about which an appeal is possible, in ascending order of ID.
     pub gradients: Vec<DisputableGradient>,
-    /// The open disputes, in the order of their IDs.
+    /// The disputes that have not been decided yet, in ascending order of ID.
     pub disputes: Vec<OpenDispute>,
 }
 
 impl GivenAnswer {
-    /// Creates an answer from its sender and the current state of its game.
+    /// Creates the description of an answer. `sender` is the address of the account that sent it, and `game` is the
+    /// current state of the game over it.
     pub fn new(sender: String, game: &Game) -> Self {
         Self { sender, game: BASE64.encode(game.encode()) }
     }
 
-    /// Decodes the game about this answer.
+    /// Decodes the state of the game over this answer. Returns an error if the encoding is invalid.
     pub fn game(&self) -> Result<Game, DisputeError> {
         let bytes = BASE64.decode(&self.game).map_err(|_| DisputeError::Root("a game in base64"))?;
         Game::decode(&bytes)
@@ -81,7 +84,7 @@ impl GivenAnswer {
 }
 
 impl<H: Connection> Client<H> {
-    /// Returns the gradients that can be disputed and the open disputes.
+    /// Requests the gradients that can be disputed or appealed, and the open disputes.
     pub async fn disputes(&self) -> Result<DisputeList, ClientError> {
         self.json("/r3mes/wgpu/v1/disputes").await
     }

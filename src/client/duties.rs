@@ -1,95 +1,99 @@
-//! Requests of verifiers and proposers: duties, registration, and the status of submissions.
+//! Requests for verifiers and proposers (what they must do next, their roles and stake), and for a miner's escrow and
+//! the status of its submissions.
 
 use super::{Client, ClientError, Connection, invalid_response, text};
 use crate::store::Cid;
 use serde::{Deserialize, Serialize};
 
-/// A recomputation for which a verifier was sampled.
+/// What a verifier must do in a challenge: recompute a submitted gradient and report what it found, or vote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerificationDuty {
-    /// ID of the challenge.
+    /// ID that the ledger gave to the challenge, which is the examination of one submitted gradient.
     pub challenge_id: u64,
-    /// Stage of the challenge: `commit`, `reveal` or `panel`.
+    /// Stage of the challenge: `commit` (the sampled verifiers commit to their findings), `reveal` (they reveal them),
+    /// or `panel` (they disagree, and all validators vote).
     pub stage: String,
-    /// Whether the verifier has sent its transaction for this stage.
+    /// Whether the verifier has already done what this stage requires.
     pub done: bool,
-    /// The number of remaining blocks that can contain the transaction.
+    /// The number of blocks until this stage ends. The verifier's transaction must be in one of these blocks.
     pub blocks_left: u64,
-    /// Bytes that select which leaf of the trace must be attested.
+    /// Hash that selects a tile (a part of the gradient). The verifier must attest the digest of this tile.
     #[serde(with = "digits")]
     pub selector: [u8; 32],
-    /// CID of the task.
+    /// CID of the task to recompute.
     #[serde(with = "text")]
     pub task: Cid,
-    /// ID of the gradient.
+    /// ID that the ledger gave to the submission of the gradient.
     pub stored_gradient_id: u64,
-    /// CID of the artifact's manifest.
+    /// CID of the root block of the artifact, which holds the submitted gradient.
     #[serde(with = "text")]
     pub ipfs_hash: Cid,
-    /// The submission's commitment, hexadecimal.
+    /// Hash by which the miner has committed to the task and the gradient, as 64 hexadecimal digits.
     pub gradient_hash: String,
-    /// The hash to which the verifier has committed, hexadecimal; `None` before its commitment.
+    /// Hash by which the verifier has committed to its finding, in hexadecimal; `None` if it has not committed yet.
     pub committed: Option<String>,
 }
 
-/// A full round whose gradients the proposer must aggregate.
+/// A completed round, whose accepted gradients a proposer must add up to compute the next adapter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AggregationJob {
     /// Index of the round.
     pub round: u64,
-    /// CID of the adapter with which the round started.
+    /// CID of the adapter for which the gradients of the round were computed.
     #[serde(with = "text")]
     pub adapter: Cid,
-    /// The accepted gradients of the round.
+    /// All accepted gradients of the round, in ascending order of ID.
     pub gradients: Vec<AggregationInput>,
-    /// Whether the waiting time for missing artifacts is over, so that gradients without an available artifact may be
-    /// left out.
+    /// Whether the waiting time for missing artifacts is over. If it is, the proposer leaves out gradients whose
+    /// artifacts it cannot fetch.
     pub waited: bool,
-    /// ID of the proposer's commitment, if it has committed.
+    /// ID of the proposer's commitment to its aggregate, or `None` if it has not committed yet.
     pub commitment_id: Option<u64>,
-    /// IDs of the gradients that the commitment covers.
+    /// IDs of the gradients that the committed aggregate adds up; empty before the commitment.
     pub committed: Vec<u64>,
-    /// Whether the proposer has revealed its aggregate.
+    /// Whether the proposer has revealed the aggregate to which it committed.
     pub revealed: bool,
 }
 
-/// An accepted gradient of a round.
+/// An accepted gradient, which a proposer adds to the aggregate of its round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AggregationInput {
-    /// ID of the gradient.
+    /// ID that the ledger gave to the submission of the gradient.
     pub id: u64,
-    /// CID of the task.
+    /// CID of the task whose gradient this is.
     #[serde(with = "text")]
     pub task: Cid,
-    /// CID of the artifact's manifest.
+    /// CID of the root block of the artifact, which holds the gradient.
     #[serde(with = "text")]
     pub artifact: Cid,
-    /// The submission's commitment, hexadecimal.
+    /// Hash by which the miner has committed to the task and the gradient, as 64 hexadecimal digits.
     pub gradient_hash: String,
 }
 
-/// The status of a submission on the ledger.
+/// The ledger's record of what has become of a submitted gradient.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GradientStatus {
-    /// The status: `pending`, `challenged`, `accepted`, `disputed`, `withdrawn` or `rejected`.
+    /// Status of the submission: `pending`, `challenged`, `accepted`, `disputed`, `withdrawn` or `rejected`.
     pub status: String,
-    /// Why the submission was rejected: `mismatch` or `unavailable`. `None` for any other status.
+    /// Why the submission was rejected: `mismatch` (the gradient is wrong) or `unavailable` (its bytes could not be
+    /// fetched). `None` if it was not rejected.
     pub finding: Option<String>,
-    /// Index of the round to which the submission belongs.
+    /// Index of the training round to which the gradient belongs.
     pub round: u64,
 }
 
-/// The roles and the stake of a node.
+/// The roles and the stake with which an account is registered as a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeRegistration {
-    /// Codes of the roles, in ascending order.
+    /// Numeric IDs of the roles, such as 3 for a validator and 4 for a proposer, in ascending order.
     pub roles: Vec<u32>,
-    /// The stake, in micro-units.
+    /// The stake that the account has deposited, in micro-units.
     pub stake: u64,
 }
 
 impl<H: Connection> Client<H> {
-    /// Returns the registration of the client's address. It has no roles and no stake if the address is not registered.
+    /// Returns the roles and the stake of the client's address. An address that is not registered has no roles and a
+    /// stake of 0.
     pub async fn registration(&self) -> Result<NodeRegistration, ClientError> {
         #[derive(Deserialize)]
         struct RolesAndStake {
@@ -110,7 +114,8 @@ impl<H: Connection> Client<H> {
         }
     }
 
-    /// Returns the miner's rewards in escrow, in micro-units. Rewards are in escrow while a miner is on probation.
+    /// Returns the sum of the miner's rewards in escrow, in micro-units. The latest rewards of a miner without a stake
+    /// are held back in escrow.
     pub async fn escrow(&self) -> Result<u64, ClientError> {
         #[derive(Deserialize)]
         struct MinerScore {
@@ -125,7 +130,7 @@ impl<H: Connection> Client<H> {
         Ok(miner_score.escrow)
     }
 
-    /// Returns the minimum stake of a node with a role, in micro-units.
+    /// Returns the smallest stake with which an account can take a role, in micro-units.
     pub async fn min_stake(&self) -> Result<u64, ClientError> {
         #[derive(Deserialize)]
         struct StakeParams {
@@ -139,7 +144,8 @@ impl<H: Connection> Client<H> {
         Ok(min_stake)
     }
 
-    /// Returns the recomputations for which this address was sampled.
+    /// Returns what the client's address must do in open challenges: recompute gradients for which it was sampled, or
+    /// vote.
     pub async fn duties(&self) -> Result<Vec<VerificationDuty>, ClientError> {
         #[derive(Deserialize)]
         struct ChallengesResponse {
@@ -150,7 +156,8 @@ impl<H: Connection> Client<H> {
         Ok(challenges)
     }
 
-    /// Returns the aggregation that this address must compute or reveal, if there is one.
+    /// Returns the aggregation in which the client's address takes part as a proposer. Returns `None` if the current
+    /// round is not ready for it or if the address is not a proposer.
     pub async fn aggregation_job(&self) -> Result<Option<AggregationJob>, ClientError> {
         #[derive(Deserialize)]
         struct AggregationResponse {
@@ -161,7 +168,8 @@ impl<H: Connection> Client<H> {
         Ok(aggregation)
     }
 
-    /// Returns the status of the submission with this ID.
+    /// Requests the status of the submission with the ID `id`. Returns an error if the status is not one that this
+    /// client knows.
     pub async fn gradient_status(&self, id: u64) -> Result<GradientStatus, ClientError> {
         #[derive(Deserialize)]
         struct StatusResponse {
@@ -176,7 +184,7 @@ impl<H: Connection> Client<H> {
     }
 }
 
-/// Serde of 32 bytes as a string of 64 hexadecimal digits.
+/// Serialization of 32 bytes as a string of 64 hexadecimal digits, for serde.
 mod digits {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

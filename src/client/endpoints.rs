@@ -1,4 +1,4 @@
-//! Several nodes of the same chain, of which one is used until it fails.
+//! A list of nodes of the same chain. The client uses one of them until it fails, and then switches to another.
 
 use super::{JOB, JobInfo, NoResponse, Request, Response, parse};
 use std::{
@@ -6,20 +6,23 @@ use std::{
     fmt,
 };
 
-/// How many blocks a node may be behind the highest block seen. A node that lags more is used only if all nodes lag.
+/// The largest number of blocks by which a node may be behind the highest known block. A node that is further behind is
+/// used only if all nodes are.
 const MAX_LAG_BLOCKS: u64 = 5;
 
-/// A list of nodes that belong to the same chain, and which of them is in use.
+/// A list of nodes of the same chain, and the choice of the node that receives the requests.
 #[derive(Debug)]
 pub struct Endpoints {
-    /// URLs of the nodes, which error messages contain.
+    /// URLs of the nodes, used to name the nodes in error messages.
     names: Vec<String>,
     current: Cell<usize>,
-    /// Whether the current node has passed the check.
+    /// Whether the current node is known to respond and to belong to the chain. Always true if there is only one node.
     checked: Cell<bool>,
-    /// Chain id and genesis hash that all nodes must have. Set by the first node that responds.
+    /// The chain ID and the genesis hash that every node must report; `None` until a node has responded. The first
+    /// response sets them.
     chain: RefCell<Option<(String, String)>>,
-    /// The greatest height that a node has reported.
+    /// The block height with which the heights of nodes are compared: the greatest one reported since the current node
+    /// was chosen.
     height: Cell<u64>,
 }
 
@@ -27,28 +30,29 @@ pub struct Endpoints {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// The node does not respond, or its response is invalid.
+    /// The node did not respond, or its response was invalid.
     #[error("{name}: {reason}")]
     Unusable {
         /// URL of the node.
         name: String,
-        /// What failed.
+        /// Why the node cannot be used, as text.
         reason: String,
     },
-    /// The node belongs to a different chain than the first node that responded.
-    #[error("{name} belongs to {found}, not to {expected}; pass nodes of one chain")]
+    /// The node and the node that responded first belong to different chains.
+    #[error("{name} belongs to {found}, but another node belongs to {expected}; pass nodes of one chain only")]
     OtherChain {
         /// URL of the node.
         name: String,
-        /// Chain id and genesis hash of this node.
+        /// Text with the chain ID and the genesis hash of this node.
         found: String,
-        /// Chain id and genesis hash of the node that responded first.
+        /// Text with the chain ID and the genesis hash of the node that responded first.
         expected: String,
     },
 }
 
 impl Endpoints {
-    /// Creates a list of nodes from their URLs. The first URL is tried first. A single node is used without a check.
+    /// Creates a list of nodes from their URLs. The node with the first URL is tried first. If there is only one URL,
+    /// its node is used without a check of its chain and height.
     pub fn new(names: Vec<String>) -> Self {
         let checked = Cell::new(names.len() < 2);
         Self { names, current: Cell::default(), checked, chain: RefCell::default(), height: Cell::default() }
@@ -59,13 +63,13 @@ impl Endpoints {
         &self.names
     }
 
-    /// Records that a block of this height exists, as [`Connection::observe_height`](super::Connection::observe_height)
-    /// does.
+    /// Records that the chain has reached this block height. Nodes whose height is far below it are then avoided.
     pub fn observe_height(&self, height: u64) {
         self.height.set(self.height.get().max(height));
     }
 
-    /// Switches to the next node, as [`Connection::fail_over`](super::Connection::fail_over) does.
+    /// Makes the next node the current one, to be checked before its first request. Does nothing if there is only one
+    /// node.
     pub fn fail_over(&self) {
         if self.names.len() > 1 {
             self.current.set((self.current.get() + 1) % self.names.len());
@@ -73,9 +77,9 @@ impl Endpoints {
         }
     }
 
-    /// Passes a request to `send` with the index of the current node. The request goes to one node only. If it fails,
-    /// the caller must repeat the whole operation with the next node, from storing the blocks to sending the
-    /// transaction.
+    /// Calls `send` with the index of the current node and the request. If the request fails, it is not sent to another
+    /// node. The caller must then [fail over](Self::fail_over) and repeat the whole operation with the next node, from
+    /// storing the blocks to sending the transaction.
     pub async fn request(
         &self,
         request: Request<'_>,
@@ -84,8 +88,8 @@ impl Endpoints {
         send(self.current(&send).await?, request).await
     }
 
-    /// Returns the index of the current node. If that node has not been checked, the next node that passes the check
-    /// becomes the current one.
+    /// Returns the index of the current node. If that node has not been checked yet, nodes are checked with `send`,
+    /// starting with the current one, and the first node that can be used becomes the current one.
     pub async fn current(
         &self,
         send: impl AsyncFn(usize, Request<'_>) -> Result<Response, NoResponse>,
@@ -96,7 +100,8 @@ impl Endpoints {
         Ok(self.current.get())
     }
 
-    /// Checks all nodes, and returns an error for each node that cannot be used.
+    /// Checks with `send` that every node responds and belongs to the same chain. Returns one error for each node that
+    /// cannot be used.
     pub async fn check_all(
         &self,
         send: impl AsyncFn(usize, Request<'_>) -> Result<Response, NoResponse>,
@@ -108,7 +113,8 @@ impl Endpoints {
         errors
     }
 
-    /// Chooses the next node of the chain that does not lag. If all lag, chooses the one with the greatest height.
+    /// Checks the nodes, starting with the current one, and makes the first node the current one that belongs to the
+    /// chain and is at most [`MAX_LAG_BLOCKS`] behind. If all are further behind, takes the one with the most blocks.
     async fn choose(
         &self,
         send: &impl AsyncFn(usize, Request<'_>) -> Result<Response, NoResponse>,
@@ -137,8 +143,8 @@ impl Endpoints {
         Ok(())
     }
 
-    /// Returns a node's height if the node belongs to the chain. The first node that responds determines which chain
-    /// that is.
+    /// Returns a node's block height, or an error if the node belongs to a different chain than the node that responded
+    /// first.
     async fn check(
         &self,
         node: usize,
@@ -166,7 +172,8 @@ mod tests {
     use pollster::block_on;
     use serde_json::json;
 
-    /// Nodes that each report a chain id and a height. A node with `None` does not respond. All requests are recorded.
+    /// Simulated nodes: each one reports the chain ID and the height in `heads`, or does not respond if the entry is
+    /// `None`. All requests are recorded in `requests`.
     struct Nodes {
         endpoints: Endpoints,
         heads: RefCell<Vec<Option<(&'static str, u64)>>>,
@@ -190,7 +197,7 @@ mod tests {
             Ok(Response { status: 200, body: job.to_string().into_bytes() })
         }
 
-        /// Sends a request and returns the index of the node that received it.
+        /// Sends a request through `endpoints` and returns the index of the node that received it.
         fn responder(&self) -> Result<usize, NoResponse> {
             let request = Request::get("/path");
             block_on(self.endpoints.request(request, async |node, request| self.send(node, request)))?;
@@ -203,11 +210,11 @@ mod tests {
         let nodes = Nodes::new(&[Some(("a", 9)), Some(("b", 9)), Some(("a", 3)), Some(("a", 5)), None]);
         nodes.endpoints.observe_height(9);
         assert_eq!((nodes.responder(), nodes.responder()), (Ok(0), Ok(0)));
-        assert_eq!(nodes.requests.borrow().iter().filter(|(_, path)| path == JOB).count(), 1, "it is checked once");
+        assert_eq!(nodes.requests.borrow().iter().filter(|(_, path)| path == JOB).count(), 1, "only 1 check is sent");
         nodes.endpoints.fail_over();
-        assert_eq!(nodes.responder(), Ok(3), "the nodes that lag or are of another chain are skipped");
+        assert_eq!(nodes.responder(), Ok(3), "nodes that lag or belong to another chain are skipped");
         nodes.endpoints.fail_over();
-        assert_eq!(nodes.responder(), Ok(0), "and so is the one that does not respond");
+        assert_eq!(nodes.responder(), Ok(0), "the node that does not respond is skipped");
     }
 
     #[test]
@@ -222,7 +229,7 @@ mod tests {
         let NoResponse(reasons) = nodes.responder().unwrap_err();
         assert!(reasons.contains("node 0: refused") && reasons.contains("node 1 belongs to chain b"), "{reasons}");
         *nodes.heads.borrow_mut() = vec![None, None, Some(("a", 31))];
-        assert_eq!(nodes.responder(), Ok(2), "usable again later");
+        assert_eq!(nodes.responder(), Ok(2), "a node that responds again is used again");
     }
 
     #[test]

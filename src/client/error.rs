@@ -1,4 +1,4 @@
-//! Errors of a client, and how a caller should react to each.
+//! Errors of requests to a node, and the classes that tell a caller how to react to them.
 
 use super::NoResponse;
 use crate::{
@@ -10,50 +10,50 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The node did not respond.
+    /// No complete response arrived from the node.
     #[error(transparent)]
     NoResponse(#[from] NoResponse),
-    /// The node responded with an error status.
+    /// The node responded with an HTTP status other than 200 to 299.
     #[error("the node responded with status {status}: {message}")]
     Refused {
         /// The HTTP status code.
         status: u16,
-        /// The node's message, at most 500 characters.
+        /// The body of the response, cut off after 500 characters.
         message: String,
     },
-    /// The transaction was executed and failed.
+    /// The ledger refused the transaction, or executed it with an error.
     #[error("transaction {hash} failed with code {code}: {log}")]
     Failed {
-        /// Hash of the transaction.
+        /// Hash that identifies the transaction.
         hash: String,
-        /// The ledger's error code, not 0.
+        /// The ledger's error code, which is never 0.
         code: u32,
-        /// The ledger's message.
+        /// The ledger's error message.
         log: String,
     },
-    /// The node accepted a transaction, but no block contained it within ten minutes.
-    #[error("transaction {0} is in no block after ten minutes")]
+    /// The node accepted the transaction with this hash, but no block contained it within ten minutes.
+    #[error("transaction {0} was accepted, but no block contained it within ten minutes")]
     Lost(String),
-    /// The chain has stopped producing blocks.
+    /// The chain has produced no block for 30 seconds or more.
     #[error("the node has produced no block for {seconds} s (height {height})")]
     Halted {
-        /// Height of the last block.
+        /// Height of the latest block.
         height: u64,
-        /// For how long the height has stayed the same, in seconds.
+        /// The time for which the height has stayed the same, in seconds.
         seconds: u32,
     },
-    /// The node accepted a block but does not return it.
+    /// The node accepted an IPFS block but did not return its bytes afterwards.
     #[error("the node accepted block {cid} but does not return it: {reason}")]
     BlockLost {
         /// CID of the block.
         cid: Box<Cid>,
-        /// What the node returned instead.
+        /// The status and the message of the node's error response, or how the returned bytes differ.
         reason: String,
     },
-    /// The node lacks this route, because it is another chain's node or runs an older version.
-    #[error("the node has no route {0}; use an r3mes-wgpu node, because the chain's own nodes may lack it")]
+    /// The node does not have the route with this path, because its program is not r3mes-wgpu or is an older version.
+    #[error("the node has no route {0}; connect to an r3mes-wgpu node, because other nodes may lack the route")]
     Unsupported(String),
-    /// A response is malformed.
+    /// The node's response does not have the expected form.
     #[error("the node's response to {path} is invalid: {reason}")]
     InvalidResponse {
         /// Path of the request.
@@ -61,7 +61,7 @@ pub enum ClientError {
         /// What is wrong with the response.
         reason: String,
     },
-    /// A block does not match its CID, exceeds the size limit, or is missing.
+    /// An IPFS block does not match its CID or exceeds the size limit, or no source has it.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The transaction could not be built or signed.
@@ -69,23 +69,23 @@ pub enum ClientError {
     Chain(#[from] TxError),
 }
 
-/// What a caller does after an error.
+/// How a caller should react to an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// The same request may succeed later, or with another node.
+    /// The caller should try again: the same request may succeed later, or with another node.
     Retryable,
-    /// Another node may succeed; this one will not.
+    /// The caller should switch to another node: the same request may succeed there, but not with this node.
     Failover,
-    /// No retry can help: the chain itself refuses, or this program has a defect.
+    /// The caller should give up: every node would refuse the request, or this program has a defect.
     Fatal,
 }
 
-/// An error that belongs to an [`ErrorClass`].
+/// An error with an [`ErrorClass`], which tells a caller how to react.
 pub trait Classify {
-    /// Returns the class of this error, which decides how a caller reacts.
+    /// Returns the class of this error: whether to retry, to switch to another node, or to give up.
     fn class(&self) -> ErrorClass;
 
-    /// Whether the same request may succeed later or with another node.
+    /// Returns whether the class is [`ErrorClass::Retryable`].
     fn is_retryable(&self) -> bool {
         self.class() == ErrorClass::Retryable
     }
@@ -106,7 +106,8 @@ impl Classify for ClientError {
 }
 
 impl ClientError {
-    /// Whether a source of blocks lacked the block or did not respond. The block may become available later.
+    /// Returns whether a block could not be fetched because a source did not have it or did not respond. The block may
+    /// become available later.
     pub fn is_absence(&self) -> bool {
         matches!(self, Self::Store(StoreError::Missing(_)) | Self::NoResponse(_))
     }

@@ -1,25 +1,28 @@
-//! A client of a node: the routes of a Cosmos node, of an IPFS gateway and of a Kubo daemon that miners and operators
-//! use.
+//! A client of an R3MES node, used by miners, verifiers, proposers and challengers. A node offers routes of a Cosmos
+//! node, of an IPFS gateway and of a Kubo daemon. The client uses these:
 //!
-//! | Route | Content |
+//! | Route | What the route returns or accepts |
 //! |---|---|
-//! | `GET /r3mes/wgpu/v1/job` | what is trained: chain id, model, round |
-//! | `GET /remes/remes/v1/params` | chain id and fee |
-//! | `GET /remes/remes/v1/task_pool/active`, `/{pool}/available_chunks` | the chunks that can be claimed |
-//! | `GET /r3mes/wgpu/v1/tasks/{address}` | the task that an address has claimed |
-//! | `GET /remes/remes/v1/stored_gradient/{id}` | the status of a submission |
-//! | `GET /remes/remes/v1/miner_score/{address}` | the amount in escrow |
-//! | `GET /r3mes/wgpu/v1/challenges/{address}`, `/aggregations/{address}` | the duties of a verifier or a proposer |
+//! | `GET /r3mes/wgpu/v1/job` | the training job: chain ID, model, current round |
+//! | `GET /remes/remes/v1/params` | the chain ID and the required fee |
+//! | `GET /remes/remes/v1/task_pool/active`, `/{pool}/available_chunks` | chunks that can be claimed |
+//! | `GET /r3mes/wgpu/v1/tasks/{address}` | the task that a miner has claimed |
+//! | `GET /remes/remes/v1/stored_gradient/{id}` | the status of a submitted gradient |
+//! | `GET /remes/remes/v1/miner_score/{address}` | a miner's rewards in escrow |
+//! | `GET /remes/remes/v1/node_registration/{address}` | the roles and the stake of a verifier or a proposer |
+//! | `GET /r3mes/wgpu/v1/challenges/{address}`, `/aggregations/{address}` | what a verifier or proposer must do |
 //! | `GET /r3mes/wgpu/v1/disputes` | the gradients that can be disputed, and the open disputes |
-//! | `GET /ipfs/{cid}?format=raw`, `POST /api/v0/block/put` | blocks |
-//! | `GET /ipfs/{cid}?format=car` | adapters and artifacts |
+//! | `GET /ipfs/{cid}?format=raw`, `POST /api/v0/block/put` | single IPFS blocks |
+//! | `GET /ipfs/{cid}?format=car` | all blocks of an adapter or an artifact |
+//! | `GET /r3mes/wgpu/v1/model/{name}` | files of the trained model |
 //! | `GET /cosmos/auth/v1beta1/accounts/{address}` | the sequence number of an account |
-//! | `POST /cosmos/tx/v1beta1/txs`, `GET /cosmos/tx/v1beta1/txs/{hash}` | transactions |
+//! | `POST /cosmos/tx/v1beta1/txs`, `GET /cosmos/tx/v1beta1/txs/{hash}` | transactions and their results |
 //! | `GET /cosmos/bank/v1beta1/balances/{address}` | the balance of an account |
-//! | `GET /cosmos/authz/v1beta1/grants`, `GET /cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}` | a session |
+//! | `GET /cosmos/authz/v1beta1/grants` | the messages that one account may send for another |
+//! | `GET /cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}` | the fees that one account will pay for another |
 //!
-//! The program around a client implements small traits: [`Connection`] and [`Timer`] for every client, [`BlockSource`]
-//! and [`BlockCache`] if it fetches blocks, and [`WorkFile`] if it mines.
+//! The program around a client implements up to five traits: [`Connection`] and [`Timer`] for every client,
+//! [`BlockSource`] and [`BlockCache`] if the client fetches blocks, and [`WorkFile`] if it mines.
 
 mod backoff;
 pub mod blocks;
@@ -47,57 +50,58 @@ pub use sessions::ActiveGrants;
 use crate::{store::Cid, tx::SessionKey};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// All traits that agents need the program around them to implement, except [`WorkFile`].
+/// The interface that every agent (a miner, verifier, proposer or challenger) needs from the program around it. A miner
+/// also needs [`WorkFile`].
 pub trait Host: Connection + Timer + BlockSource + BlockCache {}
 
 impl<H: Connection + Timer + BlockSource + BlockCache> Host for H {}
 
-/// Path of the route that returns [`JobInfo`].
+/// Path of the route that returns the [`JobInfo`] of a node.
 const JOB: &str = "/r3mes/wgpu/v1/job";
 
-/// The job that a node trains, and the state of its chain.
+/// What a node reports about its chain: the training job that all miners of the chain share, and the chain's progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobInfo {
-    /// The chain id, which every signature must cover.
+    /// ID of the chain. Every signed transaction contains it, so a transaction is valid on one chain only.
     pub chain_id: String,
-    /// Hash of the genesis, hexadecimal.
+    /// Hash of the genesis, the initial state of the chain, in hexadecimal.
     pub genesis: String,
-    /// Height of the last block.
+    /// Height of the latest block.
     pub height: u64,
-    /// The chain's time in seconds since 1970: the time of the last block, or of the next one.
+    /// The time of the latest block or the node's clock, whichever is later, in seconds since 1970 (UTC).
     pub time: u64,
-    /// Version of the arithmetic that the network computes with.
+    /// Version of the specification of the exact arithmetic, by which all gradients of the chain are computed.
     pub arithmetic_version: u32,
-    /// CID of the model's manifest.
+    /// CID of the trained model, as text.
     pub model: String,
-    /// Rank of the trained adapter.
+    /// Rank of the LoRA adapter that is trained.
     pub rank: u32,
-    /// Names of the linear layers that are adapted in each transformer layer.
+    /// Names of the linear layers that have an adapter, the same in each transformer layer.
     pub targets: Vec<String>,
-    /// The number of closed rounds, which is also the index of the current round.
+    /// Index of the current training round. The first round has the index 0.
     pub round: u64,
-    /// The number of gradients accepted since the genesis.
+    /// The number of gradients that the ledger has accepted in all rounds so far.
     pub accepted: u64,
-    /// Reward for an accepted task, in micro-units.
+    /// Reward for each accepted gradient, in micro-units.
     pub reward: u64,
 }
 
-/// A task that a miner has claimed, with the fields that the submission must repeat.
+/// A task that a miner has claimed, with the values that the miner must repeat when it submits the gradient.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldTask {
-    /// CID of the task.
+    /// CID of the claimed task.
     #[serde(with = "text")]
     pub task: Cid,
-    /// Index of the task's round.
+    /// Index of the round in which the task was claimed.
     pub round: u64,
-    /// ID of the miner's shard in this round.
+    /// ID of the shard to which the ledger assigns the miner in this round, from 0 to 99.
     pub shard_id: u64,
-    /// Seed of the task's round.
+    /// Seed of the round, which the ledger derives from the block with which the round began.
     #[serde(with = "text")]
     pub global_seed: u64,
 }
 
-/// Serde of values that JSON carries as text: CIDs, and integers that may exceed 2^53.
+/// Serialization of values as JSON strings, for serde: CIDs, and integers that may be greater than 2^53.
 mod text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use std::{fmt::Display, str::FromStr};
@@ -111,15 +115,16 @@ mod text {
     }
 }
 
-/// The chain's parameters that a transaction must follow.
+/// The parameters of the chain that are needed to build a transaction.
 struct TxParams {
     chain_id: String,
     min_fee: u64,
-    /// The account that pays the fees of newcomers, on chains that have one.
+    /// Address of the account that pays the fees of accounts without enough coins; `None` if the chain has none.
     fee_pool: Option<String>,
 }
 
-/// A client of one node, with the key that signs its transactions.
+/// A client of an R3MES node, with the key by which it signs transactions. `H` is the type that connects the client to
+/// the node.
 pub struct Client<H> {
     host: H,
     key: SessionKey,
@@ -127,44 +132,47 @@ pub struct Client<H> {
 }
 
 impl<H> Client<H> {
-    /// Creates a client. Sends nothing yet.
+    /// Creates a client that acts for the account of `key`. No request is sent yet.
     pub fn new(host: H, key: SessionKey) -> Self {
         Self { host, key, granter: None }
     }
 
-    /// Makes the client act for the account `granter`, which has granted a session to the client's key.
+    /// Makes the client act for the account `granter`, which must have granted a session (the right to send messages in
+    /// its name) to the client's key.
     pub fn for_granter(self, granter: String) -> Self {
         Self { granter: Some(granter), ..self }
     }
 
-    /// Returns the host: the program around the client, which connects it to the node.
+    /// Returns the host: the part of the surrounding program that connects the client to the node.
     pub fn host(&self) -> &H {
         &self.host
     }
 
-    /// Returns the address of the client's own key, which signs its transactions.
+    /// Returns the address of the key by which this client signs transactions.
     pub fn address(&self) -> &str {
         self.key.address()
     }
 
-    /// Derives a secret from the key for a purpose. See [`SessionKey::secret`].
+    /// Derives 32 secret bytes from the client's key. They are always the same for the same `purpose`; see
+    /// [`SessionKey::secret`].
     pub fn secret(&self, purpose: &str) -> Result<[u8; 32], ClientError> {
         Ok(self.key.secret(purpose)?)
     }
 
-    /// Returns the address that mines: the granter's if there is one, else the key's own.
+    /// Returns the address of the account that mines: the granter's if the client acts for one, otherwise the address
+    /// of the client's own key.
     pub fn miner(&self) -> &str {
         self.granter.as_deref().unwrap_or(self.address())
     }
 }
 
 impl<H: Connection> Client<H> {
-    /// Returns what the node trains, and the state of its chain.
+    /// Requests the description of the training job and the state of the chain.
     pub async fn job(&self) -> Result<JobInfo, ClientError> {
         self.json(JOB).await
     }
 
-    /// Returns the fee that the node requires for a transaction, in micro-units.
+    /// Requests the smallest fee that the chain accepts for a transaction, in micro-units.
     pub async fn min_fee(&self) -> Result<u64, ClientError> {
         Ok(self.params().await?.min_fee)
     }
@@ -186,12 +194,12 @@ impl<H: Connection> Client<H> {
         Ok(TxParams { chain_id, min_fee, fee_pool })
     }
 
-    /// Returns a file of the node's model. See the function [`model_file`] for the names.
+    /// Downloads a file of the model that the node trains, by its name; see the function [`model_file`].
     pub async fn model_file(&self, name: &str) -> Result<Vec<u8>, ClientError> {
         model_file(&self.host, name).await
     }
 
-    /// Returns the balance of an address, in micro-units.
+    /// Requests the balance of the account with this address, in micro-units.
     pub async fn balance(&self, address: &str) -> Result<u64, ClientError> {
         #[derive(Deserialize)]
         struct Balances {
@@ -202,8 +210,8 @@ impl<H: Connection> Client<H> {
         amount(&path, &balances)
     }
 
-    /// Returns the ID of the active pool and the IDs of at most `limit` of its chunks that can be claimed. Returns
-    /// `None` if no pool is active.
+    /// Returns the ID of the active task pool and the IDs of at most `limit` chunks of the pool that a miner can claim.
+    /// Returns `None` if no pool is active.
     pub async fn available(&self, limit: u32) -> Result<Option<(u64, Vec<u64>)>, ClientError> {
         #[derive(Deserialize)]
         struct Pool {
@@ -224,7 +232,7 @@ impl<H: Connection> Client<H> {
         let path = "/remes/remes/v1/task_pool/active";
         let Pools { pools } = self.json(path).await?;
         let Some(pool) = pools.first() else { return Ok(None) };
-        let number = |text: &str| text.parse::<u64>().map_err(|_| invalid_response(path, "an id is not a number"));
+        let number = |text: &str| text.parse::<u64>().map_err(|_| invalid_response(path, "an ID is not a number"));
         let pool = number(&pool.pool_id)?;
         let AvailableChunks { chunks } =
             self.json(&format!("/remes/remes/v1/task_pool/{pool}/available_chunks?limit={limit}")).await?;
@@ -232,7 +240,7 @@ impl<H: Connection> Client<H> {
         Ok(Some((pool, chunks)))
     }
 
-    /// Returns the task that the miner has claimed, or `None` if it has claimed none.
+    /// Requests the task that the miner has claimed and not yet submitted; `None` if there is no such task.
     pub async fn held_task(&self) -> Result<Option<HeldTask>, ClientError> {
         #[derive(Deserialize)]
         struct TaskResponse {
@@ -242,7 +250,7 @@ impl<H: Connection> Client<H> {
         Ok(held)
     }
 
-    /// Requests a path of the node and parses the JSON of the response.
+    /// Sends a GET request for `path` to the node and parses the JSON of the response.
     async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         match connection::send(&self.host, path, None).await {
             Err(ClientError::Refused { status: 404 | 405 | 501, .. }) if path.starts_with("/r3mes/") => {
@@ -253,13 +261,14 @@ impl<H: Connection> Client<H> {
     }
 }
 
-/// A coin in a response, of which only the amount is read.
+/// A coin in a JSON response. Only the field `amount` is read.
 #[derive(Deserialize)]
 struct Coin {
     amount: String,
 }
 
-/// Returns the amount of the first coin, or 0 if the list is empty. `path` is the request's, for the error message.
+/// Returns the amount of the first coin, or 0 if the list is empty. If the amount is not a number, the error message
+/// names `path`, the path of the request.
 fn amount(path: &str, coins: &[Coin]) -> Result<u64, ClientError> {
     let amount = coins.first().map_or("0", |coin| &coin.amount);
     amount.parse().map_err(|_| invalid_response(path, "an amount is not a number"))

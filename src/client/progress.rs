@@ -1,29 +1,30 @@
-//! Waits for the chain, and detects when it has stopped producing blocks.
+//! Waits for the chain to process a transaction, and detects when the chain has stopped producing blocks.
 
 use super::{Client, ClientError, Connection, Timer};
 
-/// The time between two requests for the height, in milliseconds.
+/// The shortest time between two requests for the chain's block height, in milliseconds.
 const CHECK_MS: u32 = 5_000;
-/// For how long the height must stay the same before the chain counts as halted, in milliseconds.
+/// The time without a new block after which the chain counts as halted, in milliseconds.
 const HALT_MS: u32 = 30_000;
 
-/// Monitors the height while a caller waits for the chain, so that the wait ends with an error if no block is produced.
+/// Observes the chain's block height while a caller waits, so that the wait ends with an error if the chain has stopped
+/// producing blocks.
 #[derive(Debug, Default)]
 pub struct ProgressMonitor {
     waited_ms: u32,
     next_check_ms: u32,
-    /// The last height seen, and the value of `waited_ms` when it was first seen.
+    /// The latest block height, and the value of `waited_ms` when this height was first seen.
     seen: Option<(u64, u32)>,
 }
 
 impl ProgressMonitor {
-    /// Returns how long this monitor has waited so far, in milliseconds.
+    /// Returns the total time that [`wait`](Self::wait) has waited so far, in milliseconds.
     pub fn waited_ms(&self) -> u32 {
         self.waited_ms
     }
 
-    /// Waits for this many milliseconds. Returns [`ClientError::Halted`] if the height has been the same for 30
-    /// seconds. A node without the route for the height is not monitored.
+    /// Waits for this many milliseconds. Returns [`ClientError::Halted`] if the chain's block height has stayed the
+    /// same for 30 seconds. If the node does not report its height, the chain never counts as halted.
     pub async fn wait<H: Connection + Timer>(
         &mut self,
         client: &Client<H>,
@@ -65,11 +66,11 @@ mod tests {
     use serde_json::{Value, json};
     use std::cell::{Cell, RefCell};
 
-    /// A node whose height follows the function `height`. It accepts every transaction and executes it at height
-    /// `runs_at`.
+    /// A simulated node with a simulated clock. It accepts every transaction, and has executed it once the block height
+    /// reaches `runs_at`.
     struct Chain {
         now_ms: Cell<u32>,
-        /// Returns the height at a time in milliseconds.
+        /// Returns the block height at a given time, in milliseconds since the start of the test.
         height: fn(u32) -> u64,
         runs_at: u64,
         sequence: Cell<u64>,
@@ -155,6 +156,6 @@ mod tests {
         let client = client(Chain::new(|now_ms| u64::from(now_ms / 29_000), 15));
         assert_eq!(send(&client), Ok(()));
         let client = super::tests::client(Chain::new(|now_ms| u64::from(now_ms / 1_000), u64::MAX));
-        assert!(matches!(send(&client), Err(ClientError::Lost(_))), "a transaction that no block contains");
+        assert!(matches!(send(&client), Err(ClientError::Lost(_))), "a transaction that no block contains is lost");
     }
 }

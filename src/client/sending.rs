@@ -1,4 +1,4 @@
-//! Signs transactions, sends them, and waits until they are executed.
+//! Signs transactions, sends them to a node, and waits until the chain has executed them.
 
 use super::{
     Client, ClientError, Connection, ProgressMonitor, Timer, TxParams, connection::send, invalid_response, parse, text,
@@ -13,28 +13,31 @@ use prost::{Message as _, Name};
 use serde::Deserialize;
 use serde_json::json;
 
-/// The longest time between two requests for a transaction's result, in milliseconds. The first requests follow sooner.
+/// The longest pause between two requests for the result of a transaction, in milliseconds. The first pause is 1/16 of
+/// it, and each later pause is twice as long as the one before.
 const POLL_MS: u32 = 250;
-/// Time after which a transaction that no block contains counts as lost, in milliseconds.
+/// The time after which a transaction counts as lost if no block contains it, in milliseconds.
 const TIMEOUT_MS: u32 = 600_000;
-/// Time after which a transaction is sent again, in milliseconds. A node that was killed may have lost it.
+/// The time after which a transaction without a result is sent again, in milliseconds. A node that crashed and was
+/// restarted may have lost it.
 const RESEND_MS: u32 = 5_000;
 
 /// A transaction that was executed successfully.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExecutedTx {
-    /// Hash of the transaction.
+    /// Hash that identifies the transaction.
     pub hash: String,
-    /// Responses to the transaction's messages.
+    /// The ledger's responses to the messages of the transaction, in the same order.
     responses: Vec<Any>,
 }
 
 impl ExecutedTx {
-    /// Returns the first response of type `M`. The responses inside the response to a `MsgExec` count too.
+    /// Returns the first response of type `M`. If the message was wrapped in a `MsgExec`, its response is taken out of
+    /// the response to the `MsgExec`.
     pub fn response<M: prost::Message + Name + Default>(&self) -> Option<M> {
         self.responses.iter().find_map(|response| match response.type_url.as_str() {
             url if url == M::type_url() => M::decode(&*response.value).ok(),
-            // the inner responses carry no type; the first one is right because a session sends one message at a time
+            // inner responses have no type URL; the first is right, because a session sends one message at a time
             url if url == MsgExecResponse::type_url() => {
                 let inside = MsgExecResponse::decode(&*response.value).ok()?;
                 inside.results.first().and_then(|response| M::decode(&**response).ok())
@@ -45,16 +48,16 @@ impl ExecutedTx {
 }
 
 impl<H: Connection + Timer> Client<H> {
-    /// Signs a message of the miner, sends it, and waits until it is executed.
+    /// Sends a message of the miner in a signed transaction, and waits until the transaction is executed.
     ///
-    /// The fee is paid by the granter if there is one, else by the key's own account. If the miner's account owns
-    /// less than the fee and the chain has a fee pool, the pool pays.
+    /// The granter pays the fee if the client acts for one; otherwise the account of the client's key does. If the
+    /// miner's balance is less than the fee and the chain has a fee pool, the pool pays instead.
     pub async fn send(&self, message: Message) -> Result<ExecutedTx, ClientError> {
         self.send_all(vec![message]).await
     }
 
-    /// Sends several messages in one transaction, as [`send`](Self::send) does. Either all of them take effect or none
-    /// does.
+    /// Sends several messages in one transaction, as [`send`](Self::send) does for one message. If one of the messages
+    /// fails, none of them takes effect.
     pub async fn send_all(&self, messages: Vec<Message>) -> Result<ExecutedTx, ClientError> {
         #[derive(Deserialize)]
         struct Account {
@@ -78,8 +81,8 @@ impl<H: Connection + Timer> Client<H> {
         self.broadcast(&self.key.sign(&chain_id, sequence, &fee, &messages)?).await
     }
 
-    /// Sends a signed transaction and waits until it is executed. It is sent again every few seconds, which is safe
-    /// because its sequence number allows only one execution.
+    /// Sends a signed transaction and waits until it is executed. Until then, the transaction is sent again every five
+    /// seconds. This is safe because the sequence number in the transaction lets the chain execute it only once.
     async fn broadcast(&self, tx: &[u8]) -> Result<ExecutedTx, ClientError> {
         #[derive(Deserialize)]
         struct TxResult {
@@ -130,7 +133,8 @@ impl<H: Connection + Timer> Client<H> {
     }
 }
 
-/// Decodes a hexadecimal `TxMsgData` and returns the responses to the messages.
+/// Decodes a `TxMsgData` from hexadecimal digits and returns the responses to the messages of the transaction. Returns
+/// `None` if the encoding is invalid.
 fn responses(data: &str) -> Option<Vec<Any>> {
     let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(data.as_bytes()).ok()?;
     Some(TxMsgData::decode(&*bytes).ok()?.msg_responses)

@@ -1,28 +1,30 @@
-//! Requests the grants that one account has given to another.
+//! Requests the rights that one account, the granter, has granted to another: the messages that the other account may
+//! send in the granter's name, and the fees that the granter pays for it.
 
 use super::{Client, ClientError, Coin, Connection, amount};
 use crate::tx::{GRANTABLE, GrantPair, Message, Session};
 use serde::Deserialize;
 
-/// The grants from one account to another that are in force.
+/// The rights that one account currently has from another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ActiveGrants {
-    /// Type URLs of the messages that the grantee may send.
+    /// Type URLs of the messages that the grantee may send in the granter's name.
     pub messages: Vec<String>,
-    /// What is left of the fee allowance, in micro-units; `None` if there is no allowance.
+    /// The amount of fees that the granter will still pay for the grantee, in micro-units; `None` if the granter pays
+    /// none.
     pub allowance: Option<u64>,
 }
 
 impl ActiveGrants {
-    /// Returns the messages with which the granter revokes all of these grants.
+    /// Returns the messages that the granter must send to revoke all of these rights.
     pub fn revoke(&self, pair: &GrantPair) -> Vec<Message> {
         let revoke = |message: &String| Message::Revoke(pair.clone(), message.clone());
         let allowance = self.allowance.map(|_| Message::RevokeAllowance(pair.clone()));
         self.messages.iter().map(revoke).chain(allowance).collect()
     }
 
-    /// Returns the messages with which the granter replaces these grants by those of a session. An existing allowance
-    /// is revoked first, because the ledger accepts no second one.
+    /// Returns the messages that the granter must send to replace these rights with those of `session`. If there is a
+    /// fee allowance, it is revoked first, because the ledger does not accept a second allowance.
     pub fn replace(&self, session: &Session) -> Vec<Message> {
         let allowance = self.allowance.map(|_| Message::RevokeAllowance(session.pair.clone()));
         allowance.into_iter().chain(session.grant()).collect()
@@ -30,7 +32,8 @@ impl ActiveGrants {
 }
 
 impl<H: Connection> Client<H> {
-    /// Returns the grants in force between two accounts. Message types that mining does not need are left out.
+    /// Requests the rights that the grantee currently has from the granter. Only message types that a session can grant
+    /// are returned.
     pub async fn granted(&self, pair: &GrantPair) -> Result<ActiveGrants, ClientError> {
         #[derive(Deserialize)]
         struct Authorization {

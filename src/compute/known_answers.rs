@@ -1,4 +1,5 @@
-//! Tests a backend against known answers: the results of the reference kernel for the cases of a kernel.
+//! Tests a backend against known answers. A known answer is the result that the reference kernel computes for a test
+//! case.
 
 use super::Backend;
 use crate::{
@@ -11,8 +12,8 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Runs a case on a backend. Returns all buffers after the dispatch, in the order of the case's inputs, and whether it
-/// saturated.
+/// Runs a test case, which is one dispatch, on a backend. Returns the words of all buffers after the dispatch, in the
+/// order of [`Case::inputs`], and whether a value left its range.
 pub async fn run(backend: &Backend, case: &Case) -> Result<(Vec<Vec<u32>>, Saturated), Error> {
     let (recording, ids) = Recording::single(case);
     let mut executor = backend.executor(&Arc::new(recording)).await?;
@@ -21,8 +22,8 @@ pub async fn run(backend: &Backend, case: &Case) -> Result<(Vec<Vec<u32>>, Satur
     Ok((executor.read_all(&ids).await?, saturated))
 }
 
-/// Runs a case and compares the result with the reference kernel's. Returns [`Error::WrongAnswer`] if a word of a
-/// buffer or the saturation flag differs.
+/// Runs a test case on a backend, and compares the result with that of the reference kernel. Returns
+/// [`Error::WrongAnswer`] if a word of a buffer or the saturation flag differs.
 pub async fn passes(backend: &Backend, case: &Case) -> Result<(), Error> {
     let (expected, expected_flag) = run_reference(case);
     let (found, found_flag) = run(backend, case).await?;
@@ -46,7 +47,8 @@ pub async fn passes(backend: &Backend, case: &Case) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the name of the lowering that runs a kernel on a GPU; for other backends, `cpu` or `split`.
+/// Returns the name, for error messages, of the implementation that computes a kernel: on a GPU, the lowering; on other
+/// backends, `cpu` or `split`.
 #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU has lowerings"))]
 fn lowering(backend: &Backend, kernel: &'static Kernel) -> &'static str {
     match backend {
@@ -57,7 +59,7 @@ fn lowering(backend: &Backend, kernel: &'static Kernel) -> &'static str {
     }
 }
 
-/// Returns the names of a kernel's buffers, without the flag.
+/// Returns the names of the buffers that a kernel binds, except the saturation flag.
 fn bound(kernel: &'static Kernel) -> impl Iterator<Item = &'static str> {
     let buffers = kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
     buffers.map(|binding| binding.name)

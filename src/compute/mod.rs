@@ -1,4 +1,4 @@
-//! Backends, which run a [`Recording`] on the CPU or on a GPU.
+//! Backends, which run a [`Recording`] (a recorded training step) on the CPU or on a GPU.
 
 pub mod cpu;
 #[cfg(feature = "gpu")]
@@ -16,12 +16,14 @@ use crate::{
 use cpu::executor::CpuExecutor;
 use std::{ops::Range, pin::Pin, sync::Arc};
 
-/// A callback between two slices of work, which may let other tasks have the processor, wait, or stop the run.
+/// A callback that an executor calls after each slice of work. It may let other tasks have the processor, wait, or stop
+/// the run.
 #[derive(Clone, Copy)]
 pub struct YieldHook {
-    /// Returns the milliseconds since a fixed moment.
+    /// Returns the milliseconds since a fixed moment. The CPU backend measures slices with this clock.
     pub clock: fn() -> f64,
-    /// Called after each slice. If it returns false, the run stops with [`Error::Stopped`].
+    /// Called after each slice. The run waits for the returned future, and stops with [`Error::Stopped`] if the future
+    /// yields false.
     pub after_slice: fn(Slice) -> Pin<Box<dyn Future<Output = bool>>>,
 }
 
@@ -30,32 +32,32 @@ pub struct YieldHook {
 pub struct Slice {
     /// Milliseconds that the slice took.
     pub worked_ms: f64,
-    /// The number of dispatches of the run that are complete after this slice.
+    /// The number of dispatches of the run that have completed so far, including those of this slice.
     pub dispatches_done: usize,
-    /// The number of all dispatches of the run.
+    /// The total number of dispatches in the run.
     pub dispatches: usize,
 }
 
-/// A recording in the memory of a backend, ready to run. The methods are async because a GPU's results must be awaited;
-/// on the CPU they complete immediately.
+/// A recording that has been loaded into the memory of a backend and is ready to run. The methods are async because a
+/// caller must await the results of a GPU. On the CPU they wait only for the yield hook.
 pub enum Executor {
-    /// Runs on CPU threads.
+    /// Runs the recording on CPU threads.
     Cpu(CpuExecutor),
-    /// Runs on a GPU.
+    /// Runs the recording on a GPU.
     #[cfg(feature = "gpu")]
     Gpu(Box<gpu::GpuExecutor>),
-    /// Runs on two backends, one after the other.
+    /// Runs a prefix of the recording's dispatches on one backend, and the rest on another.
     Split(Box<split::SplitExecutor>),
 }
 
-/// The hardware that runs recordings.
+/// The hardware that runs recordings, and the implementation of each kernel on it.
 #[derive(Clone)]
 pub enum Backend {
-    /// CPU threads.
+    /// The threads of the CPU.
     Cpu {
         /// The number of threads; 0 means one per core.
         threads: usize,
-        /// Returns the implementation of each kernel.
+        /// Returns the CPU implementation of a kernel; `None` stands for the reference kernel.
         kernels: cpu::executor::CpuKernels,
     },
     /// An open GPU.
@@ -63,24 +65,24 @@ pub enum Backend {
     Gpu {
         /// The GPU that runs the recordings.
         gpu: gpu::Gpu,
-        /// The lowering of each kernel.
+        /// The lowering (WGSL implementation) to use for each kernel.
         choice: gpu::LoweringChoice,
     },
-    /// Two backends: one for a prefix of the dispatches, the other for the rest. It serves to find the dispatch that a
-    /// backend computes wrongly.
+    /// Two backends: the first runs a prefix of a recording's dispatches, and the second runs the rest. Prefixes of
+    /// different lengths serve to find a dispatch that one backend computes wrongly.
     Split {
-        /// Backend that runs the prefix.
+        /// The backend that runs the prefix.
         first: Box<Backend>,
-        /// Backend that runs the rest.
+        /// The backend that runs the dispatches after the prefix.
         second: Box<Backend>,
-        /// The number of dispatches in the prefix.
+        /// The number of dispatches in the prefix, which the first backend runs.
         prefix: usize,
     },
 }
 
 impl Backend {
-    /// Returns the number of sequences to compute in one run: `default`, or [`usize::MAX`] on a hardware GPU, which
-    /// would be mostly idle with few sequences. The number affects memory, not the result.
+    /// Returns how many sequences one run should compute: `default`, or [`usize::MAX`] (no limit) on a hardware GPU,
+    /// which few sequences would leave mostly idle. The number affects memory use, not the result.
     pub fn sequences_per_run(&self, default: usize) -> usize {
         match self {
             #[cfg(feature = "gpu")]
@@ -89,7 +91,8 @@ impl Backend {
         }
     }
 
-    /// Allocates and uploads all that a recording needs.
+    /// Prepares a recording for execution: allocates its buffers, loads its constants, and compiles its kernels if they
+    /// run on a GPU.
     pub async fn executor(&self, recording: &Arc<Recording>) -> Result<Executor, Error> {
         Ok(match self {
             Self::Cpu { threads, kernels } => Executor::Cpu(CpuExecutor::new(recording.clone(), *threads, *kernels)),
@@ -105,7 +108,8 @@ impl Backend {
 }
 
 impl Executor {
-    /// Sets all words of a persistent buffer.
+    /// Overwrites all words of a persistent buffer, which keeps its words between runs. Fails if `words` has another
+    /// length than the buffer.
     pub async fn write(&mut self, id: BufferId, words: &[u32]) -> Result<(), Error> {
         match self {
             Self::Cpu(executor) => executor.write(id, words),
@@ -115,7 +119,7 @@ impl Executor {
         }
     }
 
-    /// Sets all words of several persistent buffers; a GPU receives them together.
+    /// Overwrites all words of several persistent buffers, as [`Self::write`] does. A GPU receives them together.
     pub async fn write_all(&mut self, writes: &[(BufferId, Vec<u32>)]) -> Result<(), Error> {
         #[cfg(feature = "gpu")]
         if let Self::Gpu(executor) = self {
@@ -128,7 +132,8 @@ impl Executor {
         Ok(())
     }
 
-    /// Returns the words of a buffer. The memory of a scratch buffer may hold another buffer's words.
+    /// Returns the words of a buffer. For a scratch buffer, they may be the words of another buffer that shares its
+    /// memory.
     pub async fn read(&self, id: BufferId) -> Result<Vec<u32>, Error> {
         match self {
             Self::Cpu(executor) => Ok(executor.read(id).to_vec()),
@@ -138,7 +143,7 @@ impl Executor {
         }
     }
 
-    /// Returns the words of several buffers, as [`Self::read`] does; a GPU delivers them together.
+    /// Returns the words of several buffers, each as [`Self::read`] does. A GPU delivers them together.
     pub async fn read_all(&self, ids: &[BufferId]) -> Result<Vec<Vec<u32>>, Error> {
         #[cfg(feature = "gpu")]
         if let Self::Gpu(executor) = self {
@@ -151,7 +156,7 @@ impl Executor {
         Ok(all)
     }
 
-    /// Sets the hook that is called after every slice.
+    /// Sets the hook that is called after every slice of work. It replaces any earlier hook.
     pub fn set_yield_hook(&mut self, hook: YieldHook) {
         match self {
             Self::Cpu(executor) => executor.yield_hook = Some(hook),
@@ -161,13 +166,14 @@ impl Executor {
         }
     }
 
-    /// Runs a range of dispatches in order. Returns whether one of them saturated.
+    /// Runs a range of dispatches in order. Returns whether a value left its range in any of them.
     pub async fn run(&mut self, dispatches: Range<usize>) -> Result<Saturated, Error> {
         self.run_units(dispatches, 0..usize::MAX).await
     }
 
-    /// Runs a range of dispatches in order, but only the given work units of each, widened to multiples of
-    /// [`Self::unit_alignment`]. Returns whether one of them saturated.
+    /// Runs a range of dispatches in order, but computes only the given work units of each dispatch. The range of units
+    /// is widened to multiples of [`Self::unit_alignment`]. Returns whether a value left its range in any of the
+    /// dispatches.
     pub async fn run_units(&mut self, dispatches: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         match self {
             Self::Cpu(executor) => match executor.yield_hook {
@@ -193,8 +199,8 @@ impl Executor {
         }
     }
 
-    /// Returns the number of work units that always run together, a power of two. [`Self::run_units`] begins and ends
-    /// at multiples of it.
+    /// Returns the alignment of ranges of work units: [`Self::run_units`] widens a range to multiples of this power of
+    /// two.
     pub fn unit_alignment(&self) -> usize {
         match self {
             Self::Cpu(_) => 1,
@@ -204,8 +210,9 @@ impl Executor {
         }
     }
 
-    /// Audits the dispatches with these indices: on the CPU, from now on, each of them also runs with its reference
-    /// kernel, and the run fails with [`Error::WrongAnswer`] if a word differs. On other backends this has no effect.
+    /// Sets the indexes of the dispatches to audit. On the CPU, each of these dispatches from now on also runs with its
+    /// reference kernel, and the run fails with [`Error::WrongAnswer`] if a word differs. On other backends this has no
+    /// effect.
     pub fn audit(&mut self, dispatches: Vec<usize>) {
         if let Self::Cpu(executor) = self {
             executor.audit(dispatches);

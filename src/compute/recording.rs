@@ -1,7 +1,7 @@
 //! A recording is a training step as data: a list of kernel dispatches over named buffers.
 //!
-//! The model builds a recording once for each shape, and a backend runs it, whole or in ranges. No dispatch depends on
-//! words that the host has read back.
+//! The model builds a recording once for each shape of a batch, and a backend runs it, whole or one range of dispatches
+//! after another. No dispatch depends on words that the host has read back.
 
 use crate::kernels::{Access, Kernel, cases::Case};
 use std::sync::Arc;
@@ -13,11 +13,11 @@ pub struct BufferId(pub(crate) usize);
 /// Where the words of a buffer come from and how long they are kept.
 #[derive(Clone, Debug)]
 pub enum BufferContent {
-    /// The same words in every run, such as weights and tables.
+    /// The words are the same in every run. Examples are weights and tables.
     Constant(Arc<[u32]>),
-    /// Initially zero, and kept between runs. The host reads and writes them.
+    /// The words are initially zero and are kept between runs. The host reads and writes them.
     Persistent,
-    /// Written before they are read in each run. The memory is shared with other scratch buffers.
+    /// Every run writes the words before it reads them. Scratch buffers may share memory.
     Scratch,
 }
 
@@ -28,7 +28,7 @@ pub struct Buffer {
     pub name: String,
     /// Length of the buffer in words.
     pub words: usize,
-    /// Where the words come from and how long they are kept.
+    /// Where the words come from, and how long they are kept.
     pub content: BufferContent,
 }
 
@@ -37,22 +37,23 @@ pub struct Buffer {
 pub struct Dispatch {
     /// The kernel that is launched.
     pub kernel: &'static Kernel,
-    /// The parameters of the kernel, as words.
+    /// The parameters of the kernel, as 32-bit words.
     pub params: Vec<u32>,
-    /// The buffers that the kernel is bound to, in binding order, without the flag.
+    /// IDs of the buffers that the dispatch binds to the kernel, in binding order. The saturation flag is not among
+    /// them.
     pub buffers: Vec<BufferId>,
     /// Name of the dispatch, shown in traces and errors, such as `layer 3 ffn.down`.
     pub label: String,
 }
 
-/// A buffer that a dispatch writes.
+/// A buffer that a dispatch writes, and the number of words that the dispatch writes to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Written {
-    /// Name of the binding in the kernel.
+    /// Name of the buffer in the kernel's WGSL.
     pub name: &'static str,
-    /// ID of the buffer.
+    /// ID of the buffer in the recording.
     pub id: BufferId,
-    /// The number of words that are written, starting with the first word of the buffer.
+    /// The number of words that the dispatch writes, starting with the first word of the buffer.
     pub words: usize,
 }
 
@@ -70,7 +71,7 @@ impl Dispatch {
     }
 }
 
-/// A list of dispatches over buffers.
+/// A training step as data: a list of kernel dispatches, and the buffers that they read and write.
 #[derive(Clone, Default)]
 pub struct Recording {
     buffers: Vec<Buffer>,
@@ -78,7 +79,7 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Adds a buffer and returns its id.
+    /// Adds a buffer of `words` words and returns its ID.
     pub fn buffer(&mut self, name: impl Into<String>, words: usize, content: BufferContent) -> BufferId {
         if let BufferContent::Constant(data) = &content {
             assert_eq!(data.len(), words);
@@ -87,21 +88,23 @@ impl Recording {
         BufferId(self.buffers.len() - 1)
     }
 
-    /// Adds a constant buffer, which holds `data`, and returns its id.
+    /// Adds a constant buffer, which holds the words `data`, and returns its ID.
     pub fn constant(&mut self, name: impl Into<String>, data: impl Into<Arc<[u32]>>) -> BufferId {
         let data = data.into();
         self.buffer(name, data.len(), BufferContent::Constant(data))
     }
 
-    /// Adds a scratch buffer and returns its id.
+    /// Adds a scratch buffer of `words` words and returns its ID.
     pub fn scratch(&mut self, name: impl Into<String>, words: usize) -> BufferId {
         self.buffer(name, words, BufferContent::Scratch)
     }
 
-    /// Adds a dispatch.
+    /// Adds a dispatch of `kernel`.
     ///
     /// # Panics
-    /// If the buffers do not match the kernel's bindings. That is a mistake in the model's code, not in its input.
+    /// Panics if the number of parameters or of buffers is not what the kernel requires, or if a buffer that the kernel
+    /// writes is too short, constant or bound twice. Such a call is a mistake in the model's code; no input of the
+    /// model leads to it.
     pub fn dispatch(
         &mut self,
         label: impl Into<String>,
@@ -110,7 +113,7 @@ impl Recording {
         buffers: &[BufferId],
     ) {
         let label = label.into();
-        assert_eq!(params.len(), kernel.params.len(), "{label}: params");
+        assert_eq!(params.len(), kernel.params.len(), "{label}: number of parameters");
         let mut ids = buffers.iter();
         for binding in kernel.bindings {
             if let Access::Flag = binding.access {
@@ -119,27 +122,27 @@ impl Recording {
             let id = ids.next().unwrap_or_else(|| panic!("{label}: no buffer for {}", binding.name));
             if let Access::Write(words_per_unit) = binding.access {
                 let (words, owned) = (self.buffers[id.0].words, words_per_unit(&params) * (kernel.units)(&params));
-                assert!(words >= owned, "{label}: {} holds {words} words of {owned}", binding.name);
-                assert!(!matches!(self.buffers[id.0].content, BufferContent::Constant(_)), "{label}: constant written");
+                assert!(words >= owned, "{label}: {} has {words} words, needs {owned}", binding.name);
+                assert!(!matches!(self.buffers[id.0].content, BufferContent::Constant(_)), "{label}: constant output");
                 assert_eq!(buffers.iter().filter(|other| *other == id).count(), 1, "{label}: {} aliased", binding.name);
             }
         }
-        assert!(ids.next().is_none(), "{label}: buffers left over");
+        assert!(ids.next().is_none(), "{label}: too many buffers");
         self.dispatches.push(Dispatch { kernel, params, buffers: buffers.to_vec(), label });
     }
 
-    /// Makes a scratch buffer persistent, so that its words are kept from one run to the next.
+    /// Makes a scratch buffer persistent: from now on, its words are kept from one run to the next.
     pub fn persist(&mut self, id: BufferId) {
         self.buffers[id.0].content = BufferContent::Persistent;
     }
 
-    /// Sets the length of a buffer that was added before its length was known.
+    /// Sets the length of a buffer to `words` words. A buffer may be added before its length is known.
     pub fn resize(&mut self, id: BufferId, words: usize) {
         self.buffers[id.0].words = words;
     }
 
-    /// Returns a recording of one dispatch, which runs a case, and the ids of the recording's buffers in the order of
-    /// the case's inputs. The caller writes the inputs to these buffers.
+    /// Returns a recording whose only dispatch runs a test case, and the IDs of its buffers in the order of
+    /// [`Case::inputs`]. The caller must write the inputs to these buffers before the run.
     pub fn single(case: &Case) -> (Self, Vec<BufferId>) {
         let mut recording = Self::default();
         let bound = case.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
@@ -150,27 +153,27 @@ impl Recording {
         (recording, ids)
     }
 
-    /// Returns all buffers, indexed by id.
+    /// Returns all buffers. A buffer's ID is its index in the slice.
     pub fn buffers(&self) -> &[Buffer] {
         &self.buffers
     }
 
-    /// Returns all dispatches, in order.
+    /// Returns all dispatches in the order of execution.
     pub fn dispatches(&self) -> &[Dispatch] {
         &self.dispatches
     }
 
-    /// Returns the ids of all buffers.
+    /// Returns the IDs of all buffers, in ascending order.
     pub fn ids(&self) -> impl Iterator<Item = BufferId> + use<> {
         (0..self.buffers.len()).map(BufferId)
     }
 
-    /// Returns the buffer with this id.
+    /// Returns the buffer with this ID.
     pub fn get(&self, id: BufferId) -> &Buffer {
         &self.buffers[id.0]
     }
 
-    /// Assigns memory to the buffers. Scratch buffers whose uses do not overlap share a slot.
+    /// Assigns a memory slot to each buffer. Scratch buffers share a slot if their uses do not overlap.
     pub fn plan(&self) -> Plan {
         let mut last_use = vec![None; self.buffers.len()];
         for (at, dispatch) in self.dispatches.iter().enumerate() {
@@ -212,9 +215,9 @@ impl Recording {
 /// The assignment of buffers to memory slots.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Slot of each buffer, indexed by id.
+    /// Index of the memory slot of each buffer, in the order of the buffers' IDs.
     pub slot_of: Vec<usize>,
-    /// Length of each slot in words.
+    /// Length of each memory slot in words: that of the longest buffer in the slot.
     pub slot_words: Vec<usize>,
 }
 
@@ -224,8 +227,8 @@ impl Plan {
         self.slot_words.len() - 1
     }
 
-    /// Takes the smallest free slot that is large enough; if there is none, enlarges the largest free slot; if none is
-    /// free, adds a slot.
+    /// Returns a slot for a buffer of `words` words: the smallest free slot that is large enough; if there is none, the
+    /// largest free slot, which is enlarged; if no slot is free, a new slot.
     fn take(&mut self, free: &mut Vec<usize>, words: usize) -> usize {
         let fits = free.iter().enumerate().filter(|(_, slot)| self.slot_words[**slot] >= words);
         let best = fits.min_by_key(|(_, slot)| self.slot_words[**slot]).map(|(at, _)| at);

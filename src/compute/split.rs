@@ -1,7 +1,8 @@
 //! Runs a recording on two backends: a prefix of the dispatches on the first, the rest on the second.
 //!
-//! If the result is wrong with one prefix and right with the prefix that is one dispatch shorter, the first backend
-//! computes the last dispatch of the longer prefix wrongly.
+//! This serves to find a dispatch that the first backend computes wrongly. If the result is wrong with one prefix and
+//! right with the prefix that is one dispatch shorter, the first backend computes the last dispatch of the longer
+//! prefix wrongly.
 
 use super::{Executor, YieldHook};
 use crate::{
@@ -11,17 +12,21 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Two executors of one recording that act as one executor.
+/// Two executors of one recording that act as one. The first runs a prefix of the dispatches, and the second runs the
+/// rest.
 pub struct SplitExecutor {
     first: Executor,
     second: Executor,
-    /// The number of dispatches in the prefix.
+    /// The number of dispatches in the prefix, which the first executor runs.
     prefix: usize,
-    /// Buffers that the prefix writes and the rest uses.
+    /// Buffers that the prefix writes and that a later dispatch uses. Each run copies them from the first executor to
+    /// the second.
     forward: Vec<BufferId>,
-    /// Persistent buffers that the rest writes and the prefix of the next run uses.
+    /// Persistent buffers that a dispatch after the prefix writes and that the prefix uses. Each run begins by copying
+    /// them from the second executor to the first.
     back: Vec<BufferId>,
-    /// For each buffer, whether the rest uses it, so that its final words are in the second executor.
+    /// For each buffer, whether a dispatch after the prefix uses it. If so, the buffer's final words are in the second
+    /// executor, otherwise in the first.
     in_second: Vec<bool>,
 }
 
@@ -39,29 +44,30 @@ impl SplitExecutor {
         Self { first, second, prefix, forward, back, in_second }
     }
 
-    /// Sets all words of a persistent buffer, as [`Executor::write`] does.
+    /// Overwrites all words of a persistent buffer in both executors.
     pub async fn write(&mut self, id: BufferId, words: &[u32]) -> Result<(), Error> {
         self.first.write(id, words).await?;
         self.second.write(id, words).await
     }
 
-    /// Returns the words of a buffer, as [`Executor::read`] does.
+    /// Returns the words of a buffer: from the second executor if a dispatch after the prefix uses the buffer,
+    /// otherwise from the first.
     pub async fn read(&self, id: BufferId) -> Result<Vec<u32>, Error> {
         if self.in_second[id.0] { self.second.read(id).await } else { self.first.read(id).await }
     }
 
-    /// Sets the hook of both executors, as [`Executor::set_yield_hook`] does.
+    /// Sets the hook that both executors call after every slice of work.
     pub fn set_yield_hook(&mut self, hook: YieldHook) {
         self.first.set_yield_hook(hook);
         self.second.set_yield_hook(hook);
     }
 
-    /// Returns the larger [`Executor::unit_alignment`] of the two.
+    /// Returns the larger [`Executor::unit_alignment`] of the two executors.
     pub fn unit_alignment(&self) -> usize {
         self.first.unit_alignment().max(self.second.unit_alignment())
     }
 
-    /// Runs some work units of a range of dispatches, as [`Executor::run_units`] does.
+    /// Runs a range of dispatches, but computes only the given work units of each, as [`Executor::run_units`] does.
     pub async fn run_units(&mut self, dispatches: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         let cut = self.prefix.clamp(dispatches.start, dispatches.end);
         for id in &self.back {

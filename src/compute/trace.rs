@@ -1,24 +1,25 @@
-//! Traces: the digests of what every dispatch of a run wrote. The first entry that differs between two traces of the
-//! same run identifies the dispatch that one of the backends computed wrongly.
+//! A trace states, for every dispatch of a run, a digest of the words that the dispatch wrote. If traces of the same
+//! run on two backends differ, the first entry that differs identifies the dispatch that one of the backends computed
+//! wrongly.
 
 use super::Executor;
 use crate::{compute::recording::Recording, error::Error, kernels::Saturated};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 
-/// An entry of a trace, for one dispatch.
+/// An entry of a trace: a dispatch, and a digest of the words that it wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traced {
-    /// Label of the dispatch.
+    /// Label of the dispatch, such as `layer 3 ffn.down`.
     pub label: String,
-    /// Name of the kernel.
+    /// Name of the kernel that was launched.
     pub kernel: &'static str,
-    /// SHA-256 of the words that the dispatch wrote, in little-endian bytes, its buffers in binding order.
+    /// SHA-256 of the words that the dispatch wrote, as little-endian bytes, one buffer after another in binding order.
     pub digest: [u8; 32],
 }
 
-/// Runs a range of dispatches one at a time, with the same result as running the whole range, and adds an entry to the
-/// trace for each.
+/// Runs a range of dispatches one at a time, and adds an entry to `trace` for each. The result is the same as if the
+/// range were run as a whole. Returns whether a value left its range in any of the dispatches.
 pub async fn run_traced(
     executor: &mut Executor,
     recording: &Recording,
@@ -40,7 +41,8 @@ pub async fn run_traced(
     Ok(saturated)
 }
 
-/// Returns the first entry of `found` that differs from the entry with the same index in `expected`.
+/// Returns the first entry of `found` that differs from the entry with the same index in `expected`; `None` if there is
+/// no such entry.
 pub fn first_difference<'a>(expected: &[Traced], found: &'a [Traced]) -> Option<&'a Traced> {
     (0..found.len()).find(|at| expected.get(*at) != found.get(*at)).map(|at| &found[at])
 }

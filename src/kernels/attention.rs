@@ -1,8 +1,8 @@
 //! Causal attention with grouped key/value heads: `out = P · v`, where `P = softmax(q · kᵀ / √head_dim)`.
 //!
-//! A token sees the keys of its own sequence up to and including its own. `P · v` is a sum over keys, whose value rows
-//! have different exponents. So the exponent of each value row is folded into its probability, and the products are
-//! requantized in blocks of 32 keys.
+//! A token sees its own key and the keys of earlier tokens in its sequence. `P · v` is a sum over keys, whose value
+//! rows have different exponents. To align the terms, each probability is first shifted by the exponent of its value
+//! row. The probabilities are then rounded to 14 bits, in blocks of 32 keys that share a shift.
 
 use super::{
     INFO, Kernel, Saturated, flag, lowering, params, read,
@@ -18,34 +18,40 @@ use crate::numbers::fixed::{Scale, WIDE_BITS, round_even, round_even_u64, shift_
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of query heads.
+    /// The number of query heads of each token.
     heads: u32,
-    /// The number of key/value heads.
+    /// The number of key/value heads of each token. It divides the number of query heads.
     kv_heads: u32,
-    /// The number of features of a head.
+    /// The number of features in each head.
     head_dim: u32,
-    /// `ceil(2^16 / (heads / kv_heads))`, which maps a query head to its key/value head without a division.
+    /// `ceil(2^16 / (heads / kv_heads))`. The index of a query head times this number, shifted right by 16, is the
+    /// index of its key/value head. No division is needed.
     group_inverse: u32,
-    /// 24-bit mantissa of `log2(e) / √head_dim · 2^20`, the factor that turns an inner product into a score.
+    /// 24-bit mantissa of `log2(e) / √head_dim · 2^20`, the factor that converts the inner product of a query and a key
+    /// into a score.
     score_mantissa: u32,
-    /// Right shift after the multiplication by `score_mantissa`; the exponents of query and key are subtracted from it.
+    /// An inner product times `score_mantissa` is shifted right by `score_shift` − (exponent of the query
+    /// row) − (exponent of the key row).
     score_shift: i32,
 }
 
-/// The largest number of tokens of a sequence. It is limited because a workgroup holds one word for every key.
+/// The largest number of tokens in a sequence. The memory of a GPU workgroup limits it, because a workgroup holds one
+/// word for each key.
 pub const MAX_CONTEXT: usize = 2048;
-/// The largest number of features of a head. It is limited because sums of shifted products must fit in i64, and
-/// because a workgroup holds one sum for every feature.
+/// The largest number of features in a head. There are two reasons for the limit: sums of shifted products must fit in
+/// an i64, and a GPU workgroup holds one sum for each feature.
 pub const MAX_HEAD_DIM: usize = 256;
-/// The number of words of statistics for each pair of token and head: the maximum score; the mantissa and the shift of
-/// the normalizer; the index of the first visible key; the largest exponent of the visible value rows; two words that
-/// the backward pass writes; and one unused word.
+/// The number of words in the softmax statistics of one token and head: the maximum score; the mantissa and the shift
+/// of the normalizer; the index of the first visible key; the largest exponent of the visible value rows; two words
+/// that the backward pass writes; and one unused word.
 pub const STATS: usize = 8;
 
-/// This kernel reads `q [tokens, heads]`, `k` and `v [tokens, kv_heads]` head rows, `positions [tokens]`, and the exp2
-/// and log2 tables. It writes `out [tokens, heads · head_dim]` i32 rows and `stats [tokens, heads, 8]`.
+/// The kernel `attention`. It reads `q [tokens, heads]`, `k [tokens, kv_heads]` and `v [tokens, kv_heads]` as head rows
+/// (14-bit integers with one exponent for each token and head), `positions [tokens]`, and the exp2 and log2 tables. It
+/// writes `out [tokens, heads · head_dim]` as i32 rows (integers, then the scale of the row), and the softmax
+/// statistics `stats [tokens, heads, 8]`.
 pub static KERNEL: Kernel = Kernel {
     name: "attention",
     params: Params::NAMES,
@@ -75,20 +81,21 @@ pub static KERNEL: Kernel = Kernel {
     .keys_held(|p| keys_held(Params::read(p).tokens))],
 };
 
-/// Returns the number of keys for which a workgroup reserves memory if the batch has `tokens` tokens. No token sees
-/// more keys.
+/// Returns the number of keys for which a GPU workgroup reserves memory, given the number of tokens in the batch. It is
+/// a power of two from 128 to 2048, and no token sees more keys.
 pub(super) fn keys_held(tokens: u32) -> u32 {
     tokens.next_power_of_two().clamp(128, MAX_CONTEXT as u32)
 }
 
 impl Params {
-    /// Returns the key/value head of query head `head`.
+    /// Returns the index of the key/value head that the query head with index `head` uses.
     #[inline(always)]
     pub fn kv_head(&self, head: usize) -> usize {
         (head * self.group_inverse as usize) >> 16
     }
 
-    /// Returns the score of a query and a key, and whether it was clamped.
+    /// Returns the attention score of a query and a key, with 20 fraction bits, and whether it was clamped to the
+    /// largest score.
     #[inline(always)]
     pub fn score(&self, q: Head<'_>, k: Head<'_>) -> (i32, bool) {
         let dot = q.dot(k, self.head_dim as usize);

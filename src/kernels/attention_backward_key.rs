@@ -1,9 +1,10 @@
-//! The gradient of attention with respect to keys and values: `dk = dSᵀ · q / √head_dim` and `dv = Pᵀ · dout`. `dS` and
-//! `P` are defined in [`attention_backward_query`](super::attention_backward_query).
+//! The gradient of attention with respect to keys and values: `dk = dSᵀ · q / √head_dim` and `dv = Pᵀ · dout`. `P` are
+//! the attention probabilities, `dS` is the gradient of the scores (see
+//! [`attention_backward_query`](super::attention_backward_query)), and `dout` is the gradient of attention's output.
 //!
-//! Both are sums over queries, whose rows have different exponents. So the exponents of each query are folded into `dS`
-//! and `P`, which are then requantized in blocks of 32 queries. `P` and `dS` are recomputed from the statistics of each
-//! query.
+//! Both are sums over queries, whose rows have different exponents. To align the terms, each element of `dS` and `P` is
+//! first shifted by the exponents of its query. The elements are then rounded to 14 bits, in blocks of 32 queries that
+//! share a shift. `P` and `dS` are not stored, but computed again from the softmax statistics of each query.
 
 use super::{
     INFO, Kernel, Saturated,
@@ -21,34 +22,40 @@ use crate::numbers::fixed::{Scale, WIDE_BITS, round_dither, shift_for};
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of tokens of a sequence.
+    /// The number of tokens in each sequence.
     context: u32,
-    /// The number of query heads.
+    /// The number of query heads of each token.
     heads: u32,
-    /// The number of key/value heads.
+    /// The number of key/value heads of each token.
     kv_heads: u32,
-    /// The number of features of a head.
+    /// The number of features in each head.
     head_dim: u32,
-    /// The number of query heads for each key/value head.
+    /// The number of query heads that share a key/value head.
     group: u32,
-    /// Mantissa of the factor that turns an inner product into a score, as in [`attention`].
+    /// Mantissa of the factor that converts the inner product of a query and a key into a score, as in [`attention`].
     score_mantissa: u32,
-    /// Right shift of scores, as in [`attention`].
+    /// The right shift after the multiplication by `score_mantissa`. The exponents of the query row and the key row are
+    /// subtracted from it.
     score_shift: i32,
-    /// Mantissa of the scale `1 / √head_dim`.
+    /// Mantissa of the scale `1 / √head_dim`, by which `dk` is multiplied.
     inverse_root: u32,
-    /// Exponent of the scale `1 / √head_dim`.
+    /// Exponent of the scale `1 / √head_dim`, by which `dk` is multiplied.
     inverse_root_exponent: i32,
-    /// Index of the dither stream of `dS`, whose elements are indexed by (query · heads + head, key position).
+    /// Index of the dither stream with which `dS` is rounded. The row of an element in the stream is
+    /// `query · heads + head`, where `query` is the index of the token in the chunk. The column is the position of the
+    /// key.
     key_stream: u32,
-    /// Index of the dither stream of `P`, whose elements are indexed like those of `dS`.
+    /// Index of the dither stream with which `P` is rounded. The row and the column of an element are the same as for
+    /// `dS`.
     value_stream: u32,
 }
 
-/// This kernel reads `q`, `k`, `v` and `dout` head rows, `stats [tokens, heads, 8]`, the tables and the dither buffer.
-/// It writes `out [tokens, 2, kv_heads, head_dim]` i32 rows: `dk`, then `dv`.
+/// The kernel `attention_backward_key`. It reads `q`, `k`, `v` and `dout` as head rows (14-bit integers with one
+/// exponent for each token and head), the softmax statistics `stats [tokens, heads, 8]`, the exp2 and log2 tables, and
+/// the dither buffer. It writes `out [tokens, 2, kv_heads, head_dim]` as i32 rows (integers, then the scale of the
+/// row): for each token, first `dk` and then `dv`.
 pub static KERNEL: Kernel = Kernel {
     name: "attention_backward_key",
     params: Params::NAMES,
@@ -113,7 +120,8 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
             key_sums.fill(0);
             value_sums.fill(0);
             for head in head_rows.clone() {
-                // The queries of the sequence in blocks of 32, from the block that contains this key on.
+                // Process the queries of the sequence in blocks of 32, starting with the block that contains this key's
+                // token.
                 for block in ((token - first) / BLOCK * BLOCK + first..end).step_by(BLOCK) {
                     let (mut keys, mut values) = ([0i64; BLOCK], [0i64; BLOCK]);
                     let queries = block.max(token)..(block + BLOCK).min(end);

@@ -1,8 +1,10 @@
 //! The gradient of attention with respect to queries: `dq = dS · k / √head_dim`, where `dS = P ∘ (dP − Σ P ∘ dP)` and
-//! `dP = dout · vᵀ`. `P` is the matrix of probabilities of [`attention`], and ∘ multiplies element by element.
+//! `dP = dout · vᵀ`. `P` are the probabilities that [`attention`] computes, `dout` is the gradient of attention's
+//! output, ∘ multiplies element by element, and Σ is over the keys.
 //!
-//! `dS · k` is a sum over keys, whose rows have different exponents. So the exponent of each key row is folded into
-//! `dS`, which is then requantized in blocks of 32 keys.
+//! `dS · k` is a sum over keys, whose rows have different exponents. To align the terms, each element of `dS` is first
+//! shifted by the exponent of its key row. The elements are then rounded to 14 bits, in blocks of 32 keys that share a
+//! shift.
 
 use super::{
     INFO, Kernel, Saturated,
@@ -21,30 +23,36 @@ use crate::numbers::fixed::{ROW_BITS, Scale, WIDE_BITS, round_dither, round_even
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of query heads.
+    /// The number of query heads of each token.
     heads: u32,
-    /// The number of key/value heads.
+    /// The number of key/value heads of each token.
     kv_heads: u32,
-    /// The number of features of a head.
+    /// The number of features in each head.
     head_dim: u32,
-    /// `ceil(2^16 / (heads / kv_heads))`, as in [`attention`].
+    /// `ceil(2^16 / (heads / kv_heads))`, from which the key/value head of a query head is computed as in
+    /// [`attention`].
     group_inverse: u32,
-    /// Mantissa of the factor that turns an inner product into a score, as in [`attention`].
+    /// Mantissa of the factor that converts the inner product of a query and a key into a score, as in [`attention`].
     score_mantissa: u32,
-    /// Right shift of scores, as in [`attention`].
+    /// The right shift after the multiplication by `score_mantissa`. The exponents of the query row and the key row are
+    /// subtracted from it.
     score_shift: i32,
-    /// Mantissa of the scale `1 / √head_dim`.
+    /// Mantissa of the scale `1 / √head_dim`, by which `dq` is multiplied.
     inverse_root: u32,
-    /// Exponent of the scale `1 / √head_dim`.
+    /// Exponent of the scale `1 / √head_dim`, by which `dq` is multiplied.
     inverse_root_exponent: i32,
-    /// Index of the dither stream of `dS`, whose elements are indexed by (token · heads + head, key position).
+    /// Index of the dither stream with which `dS` is rounded. The row of an element in the stream is
+    /// `query · heads + head`, where `query` is the index of the token in the chunk. The column is the position of the
+    /// key.
     stream: u32,
 }
 
-/// This kernel reads `q`, `k`, `v` and `dout [tokens, heads]` head rows, the tables and the dither buffer. It completes
-/// `stats`, which [`attention`] has written, and writes `dq [tokens, heads, head_dim]` i32 rows.
+/// The kernel `attention_backward_query`. It reads `q`, `k`, `v` and `dout` as head rows (14-bit integers with one
+/// exponent for each token and head), the exp2 and log2 tables, and the dither buffer. It completes the softmax
+/// statistics `stats [tokens, heads, 8]`, of which [`attention`] has written the first words, and writes
+/// `dq [tokens, heads, head_dim]` as i32 rows (integers, then the scale of the row).
 pub static KERNEL: Kernel = Kernel {
     name: "attention_backward_query",
     params: Params::NAMES,
@@ -75,19 +83,20 @@ pub static KERNEL: Kernel = Kernel {
     .keys_held(|p| super::attention::keys_held(Params::read(p).tokens))],
 };
 
-/// The statistics that attention and its backward pass store for a pair of token and head.
+/// The softmax statistics of one token and head. The forward pass computes the first of them, and the backward pass
+/// adds `mean` and `shift`.
 #[derive(Clone, Copy)]
 pub(crate) struct Stats {
     pub(crate) max: i32,
     pub(crate) normalizer: Normalizer,
-    /// Index of the first visible key.
+    /// Index, within the batch, of the first key that the token sees.
     pub(crate) first: usize,
     pub(crate) top: i32,
     pub(crate) mean: i32,
     pub(crate) shift: u32,
 }
 
-/// Left shift of `dP` before the exponents of values are folded in.
+/// The left shift of `dP` that precedes the right shift by the exponent of the value row, so that fewer bits are lost.
 pub(crate) const RAISE: u32 = 25;
 
 impl Stats {
@@ -102,27 +111,31 @@ impl Stats {
         }
     }
 
-    /// Returns the probability of a key in Q30, given its recomputed score.
+    /// Returns the attention probability of a key, with 30 fraction bits. `score` is the score of the key, which the
+    /// backward pass computes again.
     #[inline(always)]
     pub(crate) fn probability(&self, tables: &[u32], score: i32) -> u32 {
         self.normalizer.probability(exp2(tables, self.max.max(score).abs_diff(score)))
     }
 
-    /// Returns `dP` with the exponent of the value row folded in. The result is in units of
-    /// `2^(dout exponent + top − 25)` and ≤ 2^61 in magnitude.
+    /// Returns `dP` of a query and a key: the inner product of `dout` and `value`, shifted by the exponent of the value
+    /// row. It is in units of `2^(dout exponent + top − 25)`, where `top` is the largest exponent of the visible value
+    /// rows. Its magnitude is ≤ 2^61.
     #[inline(always)]
     fn folded(&self, dout: Head<'_>, value: Head<'_>, head_dim: usize) -> i64 {
         align(dout.dot(value, head_dim) << RAISE, -(distance(self.top, value.exponent) as i32))
     }
 
-    /// Returns `dS` in units of 2 to the power of [`exponent`](Self::exponent).
+    /// Returns `dS`, the gradient of the score of a query and a key. Its unit is 2 to the power of
+    /// [`exponent`](Self::exponent).
     #[inline(always)]
     pub(crate) fn gradient(&self, probability: u32, dout: Head<'_>, value: Head<'_>, head_dim: usize) -> i64 {
         let dp = round_even(self.folded(dout, value, head_dim), self.shift);
         round_even(i64::from(probability) * (dp - i64::from(self.mean)), 30)
     }
 
-    /// Returns the exponent of the unit in which [`gradient`](Self::gradient) returns `dS`.
+    /// Returns the exponent of the unit in which [`gradient`](Self::gradient) returns `dS`, given the exponent of the
+    /// `dout` row. Returns `ZERO_EXPONENT` if all value rows or the `dout` row are zero.
     #[inline(always)]
     pub(crate) fn exponent(&self, dout_exponent: i32) -> i32 {
         if self.top == ZERO_EXPONENT || dout_exponent == ZERO_EXPONENT {
@@ -133,7 +146,7 @@ impl Stats {
 }
 
 impl Params {
-    /// Returns the parameters of [`attention`] on which scores depend; the others are 0.
+    /// Returns the parameters of [`attention`] that the computation of scores needs. The other parameters are 0.
     pub(crate) fn attention(&self) -> attention::Params {
         attention::Params {
             heads: self.heads,
@@ -207,7 +220,8 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
     false
 }
 
-/// Writes i64 sums as an i32 row. The sums are in units of `factor · 2^(a + b)`.
+/// Rounds i64 sums to 30 bits, and writes them as an i32 row (integers, then the scale of the row). The sums are in
+/// units of `factor · 2^(a + b)`.
 pub(crate) fn put_row(out: &mut [u32], head_dim: usize, sums: &[i64], factor: Scale, a: i32, b: i32) {
     let shift = shift_for(sums.iter().map(|sum| sum.unsigned_abs()).max().unwrap_or(0), ROW_BITS);
     let (out, info) = rows::split(out, head_dim);

@@ -1,9 +1,9 @@
-//! The loss and the gradient of the logits for one shard of the vocabulary: `loss[t] = log2 Σ 2^z − z[label]` and
-//! `dlogits = softmax − onehot`.
+//! The cross-entropy loss and the gradient of the logits `z`, for one shard of the vocabulary:
+//! `loss[t] = log2 Σ 2^z − z[label]` and `dlogits = softmax − onehot`.
 //!
-//! `dlogits` is multiplied by the u16 row scale (≤ 1) of each embedding, so that the product with the embeddings, which
-//! `head_backward` computes, needs no scales. That product is bounded by 2 · 2^22 · 127 + rounding < 2^31, because
-//! `dlogits` is in Q22 and `Σ_v |dlogits|` ≤ 2.
+//! `dlogits` is multiplied by the row scale (u16, ≤ 1) of each embedding. Therefore the kernel `head_backward` needs no
+//! scales when it multiplies `dlogits` by the embeddings. Its sums are bounded by 2 · 2^22 · 127 + rounding < 2^31,
+//! because `dlogits` has 22 fraction bits and `Σ_v |dlogits|` ≤ 2.
 
 use super::{
     Kernel, Saturated, as_bytes_mut, as_i32, lowering, params, read,
@@ -17,25 +17,27 @@ use crate::numbers::{fixed::round_dither, ternary::row_words};
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of scores in this shard.
+    /// The number of vocabulary entries in this shard. Each token has one logit for each of them.
     vocab: u32,
-    /// The number of tokens of the vocabulary before this shard, a multiple of 4.
+    /// The number of vocabulary entries in the shards before this one, a multiple of 4.
     vocab_offset: u32,
-    /// Index of the dither stream, whose elements are indexed by (token, vocabulary).
+    /// Index of the dither stream with which `dlogits` is rounded. The row of an element in the stream is the index of
+    /// the token in the chunk, and the column is the ID of the vocabulary entry.
     stream: u32,
 }
 
-/// The label of a token that contributes neither loss nor gradient.
+/// The label of a token that adds nothing to the loss and the gradient.
 pub const IGNORE: u32 = u32::MAX;
-/// The number of fraction bits that are dropped from the product of a Q30 probability and a Q16 scale, to get Q22.
+/// The number of fraction bits that rounding removes from the product of a probability (30 fraction bits) and a row
+/// scale (16 fraction bits). The result has 22 fraction bits.
 const DROPPED: u32 = 24;
 
-/// This kernel reads `z [tokens, vocab]` i32, `maximum [tokens]` i32, `sum [tokens]` u64, `labels [tokens]`,
-/// `row_scales [vocab]` u16 in units of 2^-16, the tables and the dither buffer. It writes
-/// `out [tokens, 3 · row_words(vocab) + 2]`: `dlogits` as three int8 planes, `(256 · p0 + p1) · 256 + p2`, then the
-/// loss in bits, as i64 in Q20.
+/// The kernel `cross_entropy`. It reads the logits `z [tokens, vocab]` (i32), `maximum [tokens]` (i32) and
+/// `sum [tokens]` (u64) of the softmax, `labels [tokens]`, `row_scales [vocab]` (u16 in units of 2^-16), the exp2 and
+/// log2 tables, and the dither buffer. It writes `out [tokens, 3 · row_words(vocab) + 2]`. For each token, this is
+/// `dlogits` as three int8 planes, `(256 · p0 + p1) · 256 + p2`, and then the loss, an i64 in units of 2^-20 bits.
 pub static KERNEL: Kernel = Kernel {
     name: "cross_entropy",
     params: Params::NAMES,
@@ -59,7 +61,8 @@ pub static KERNEL: Kernel = Kernel {
     )],
 };
 
-/// Returns the number of words of a row of `out`.
+/// Returns the number of words for one token in `out`: three int8 planes of `vocab` elements each, and two words for
+/// the loss.
 pub const fn dlogits_words(vocab: usize) -> usize {
     3 * row_words(vocab) + 2
 }
@@ -68,7 +71,7 @@ pub const fn dlogits_words(vocab: usize) -> usize {
 pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = Params::read(params);
     let [z, max, sum, labels, row_scales, tables, dither] = reads else { unreachable!() };
-    debug_assert!(p.vocab_offset.is_multiple_of(4), "a word of dlogits shares one Threefry call");
+    debug_assert!(p.vocab_offset.is_multiple_of(4), "a shard must start at a multiple of 4");
     let vocab = p.vocab as usize;
     let stream = dither::stream(dither, p.stream);
     let words = row_words(vocab);

@@ -1,20 +1,20 @@
-//! `digest[i] = SHA-256(tile i)` (FIPS 180-4): the digests of a buffer's 1 KiB tiles, which are the leaves of the
-//! buffer's Merkle tree.
+//! The SHA-256 digests (FIPS 180-4) of the tiles of a buffer, `digest[i] = SHA-256(tile i)`. A tile has 1 KiB; the last
+//! tile may be shorter.
 
 use super::{Kernel, Saturated, lowering, params, read, texts, write};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 
 params! {
-    /// The number of words of `data`.
+    /// The length of the buffer `data` in words.
     words: u32,
 }
 
-/// The number of words of a tile. The last tile of a buffer may be shorter.
+/// The number of words in a tile. The last tile of a buffer may be shorter.
 pub const TILE: usize = 256;
 
-/// This kernel reads `data [words]` and writes `digests [ceil(words / 256), 8]`, whose little-endian bytes are the
-/// digests.
+/// The kernel `digest`. It reads `data [words]` and writes `digests [ceil(words / 256), 8]`. Each digest of 32 bytes is
+/// stored as eight little-endian words.
 pub static KERNEL: Kernel = Kernel {
     name: "digest",
     params: Params::NAMES,

@@ -1,4 +1,4 @@
-//! `out[t] = embedding[ids[t]] · row scale · 2^-shift`: the initial value of the residual stream, in fixed point.
+//! The initial value of the residual stream, in fixed point: `out[t] = embedding[ids[t]] · row scale · 2^-shift`.
 
 use super::{INFO, Kernel, Saturated, as_bytes, flag, lowering, params, read, shared::rows, texts, write};
 use crate::numbers::{
@@ -8,23 +8,25 @@ use crate::numbers::{
 use std::ops::Range;
 
 params! {
-    /// The number of rows of `out`.
+    /// The number of tokens in the batch. Each token has one row in `out`.
     tokens: u32,
-    /// The number of features of an embedding.
+    /// The number of features in each embedding.
     width: u32,
-    /// Right shift from an int8 · u16 product to the residual's fixed point.
+    /// Right shift (left shift if negative) that converts the product of an embedding element (int8) and its row scale
+    /// (u16) into a fixed-point value of the residual stream.
     shift: i32,
-    /// The number of fraction bits of the residual.
+    /// The number of fraction bits in the values of the residual stream.
     fraction_bits: u32,
-    /// ID of the first token in this shard of the vocabulary. The shard that starts at 0 must run first, because it
-    /// also sets the rows of other shards' tokens to zero.
+    /// ID of the first token in this shard of the vocabulary. The shard that starts at 0 must be processed first,
+    /// because its dispatch also sets the rows of all tokens in other shards to zero.
     vocab_offset: u32,
-    /// The number of tokens in this shard of the vocabulary.
+    /// The number of vocabulary entries in this shard.
     vocab: u32,
 }
 
-/// This kernel reads `ids [tokens]`, which are IDs in the whole vocabulary, `embedding [vocab, width]` byte rows and
-/// `row_scales [vocab]` u16 in units of 2^-16. It writes `out [tokens, width]` i32 rows.
+/// The kernel `embed`. It reads `ids [tokens]` (IDs in the whole vocabulary), `embedding [vocab, width]` (int8) and
+/// `row_scales [vocab]` (u16 in units of 2^-16). It writes `out [tokens, width]` as i32 rows (integers, then the scale
+/// of the row).
 pub static KERNEL: Kernel = Kernel {
     name: "embed",
     params: Params::NAMES,

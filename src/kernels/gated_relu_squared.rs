@@ -1,22 +1,24 @@
-//! `out = relu(gate)² · up`: BitNet b1.58's feed-forward nonlinearity.
+//! The feed-forward nonlinearity of BitNet b1.58: `out = relu(gate)² · up`.
 //!
-//! Each row of `gate` and `up` is rounded to 14 bits, so the product has 42 bits, of which 30 are kept.
+//! Each row of `gate` and of `up` is rounded to 14 bits, so the product has at most 42 bits. The upper 30 bits are
+//! kept.
 
 use super::{INFO, Kernel, Saturated, lowering, params, read, shared::rows, texts, write};
 use crate::numbers::fixed::{WIDE_BITS, round_even, shift_for};
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of features of a row.
+    /// The number of features in each row.
     width: u32,
 }
 
-/// The number of low bits of `gate² · up` that are dropped.
+/// The number of low bits that rounding removes from the product `gate² · up`, which has up to 42 bits.
 const DROPPED: u32 = 12;
 
-/// This kernel reads `gate` and `up`, and writes `out`, all `[tokens, width]` i32 rows.
+/// The kernel `gated_relu_squared`. It reads `gate` and `up`, and writes `out`. All three have the shape
+/// `[tokens, width]` and consist of i32 rows (integers, then the scale of the row).
 pub static KERNEL: Kernel = Kernel {
     name: "gated_relu_squared",
     params: Params::NAMES,
@@ -26,7 +28,7 @@ pub static KERNEL: Kernel = Kernel {
     lowerings: &[lowering("plain", texts!("gated_relu_squared.wgsl"), |_| 1, 1)],
 };
 
-/// Returns the right shifts that reduce `relu(gate)` and `up` to 14 bits.
+/// Returns the right shifts that round one row of `relu(gate)` and one row of `up` to 14 bits.
 #[inline(always)]
 pub(super) fn shifts(gate: &[i32], up: &[i32]) -> (u32, u32) {
     let max_gate = gate.iter().copied().max().unwrap_or(0).max(0);

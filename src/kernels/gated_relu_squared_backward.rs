@@ -1,7 +1,8 @@
-//! The gradient of the feed-forward nonlinearity, as wide rows: `dgate = 2 · relu(gate) · up · dout` and
+//! The gradient of the feed-forward nonlinearity `relu(gate)² · up`: `dgate = 2 · relu(gate) · up · dout` and
 //! `dup = relu(gate)² · dout`.
 //!
-//! The factors have 14 + 14 + 30 bits, so every product is exact in i64 and is rounded only once.
+//! The factors have 14, 14 and 30 bits, so every product is exact in an i64. It is rounded only once, when it is
+//! written.
 
 use super::{
     INFO, Kernel, Saturated,
@@ -14,18 +15,19 @@ use crate::numbers::fixed::round_even;
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of features of a row.
+    /// The number of features in each row.
     width: u32,
-    /// Index of the dither stream of `dgate`.
+    /// Index of the dither stream with which `dgate` is rounded.
     gate_stream: u32,
-    /// Index of the dither stream of `dup`.
+    /// Index of the dither stream with which `dup` is rounded.
     up_stream: u32,
 }
 
-/// This kernel reads `dout`, `gate` and `up [tokens, width]` i32 rows and the dither buffer. It writes `dgate` and
-/// `dup [tokens, width]` wide rows with their row info.
+/// The kernel `gated_relu_squared_backward`. It reads `dout`, `gate` and `up [tokens, width]` as i32 rows (integers,
+/// then the scale of the row), and the dither buffer. It writes `dgate` and `dup [tokens, width]` as wide rows (14-bit
+/// integers as two int8 planes), with the scale and the sum of each row.
 pub static KERNEL: Kernel = Kernel {
     name: "gated_relu_squared_backward",
     params: Params::NAMES,

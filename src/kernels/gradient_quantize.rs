@@ -1,5 +1,5 @@
-//! `dy = dither_round(gradient)`: rounds a gradient of the residual stream to wide rows for the linear layer that reads
-//! it.
+//! Rounds a gradient of the residual stream stochastically to 14 bits: `dy = dither_round(gradient)`. The result is the
+//! input of a linear layer's backward pass. It belongs to a layer whose output was added to the residual stream.
 
 use super::{
     INFO, Kernel, Saturated, lowering, params, read,
@@ -9,16 +9,17 @@ use super::{
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of features of a row.
+    /// The number of features in each row.
     width: u32,
-    /// Index of the dither stream.
+    /// Index of the dither stream with which `dy` is rounded.
     stream: u32,
 }
 
-/// This kernel reads `gradient [tokens, width]` i32 rows and the dither buffer. It writes `dy [tokens, width]` wide
-/// rows with their row info.
+/// The kernel `gradient_quantize`. It reads `gradient [tokens, width]` as i32 rows (integers, then the scale of the
+/// row), and the dither buffer. It writes `dy [tokens, width]` as wide rows (14-bit integers as two int8 planes), with
+/// the scale and the sum of each row.
 pub static KERNEL: Kernel = Kernel {
     name: "gradient_quantize",
     params: Params::NAMES,

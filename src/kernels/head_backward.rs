@@ -1,4 +1,5 @@
-//! `dn[t] = Σ_v dlogits[t, v] · embedding[v]`, exact in i32, accumulated over the shards of the vocabulary.
+//! The gradient of the output head's input: `dn[t] = Σ_v dlogits[t, v] · embedding[v]`. It is exact in i32. Each shard
+//! of the vocabulary adds its terms.
 
 use super::{
     INFO, Kernel, Saturated, as_bytes, cross_entropy::dlogits_words, lowering, params, read, shared::rows, texts, write,
@@ -7,20 +8,20 @@ use crate::numbers::{fixed::Scale, ternary::row_words};
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of features of a row.
+    /// The number of features in each row.
     width: u32,
-    /// The number of embeddings in this shard, over which the products are summed.
+    /// The number of vocabulary entries in this shard, over which the sum runs.
     vocab: u32,
-    /// Index of the shard. Shard 0 overwrites `dn`, and later shards accumulate into it.
+    /// Index of the shard of the vocabulary. Shard 0 overwrites `dn`, and later shards add to it.
     shard: u32,
-    /// Exponent of `dn`: the embeddings' exponent minus 22, because `dlogits` are in Q22.
+    /// Exponent of `dn`: the exponent of the embeddings minus 22, because `dlogits` has 22 fraction bits.
     exponent: i32,
 }
 
-/// This kernel reads `dlogits`, in the format in which `cross_entropy` writes them, and `embedding [vocab, width]` byte
-/// rows. It writes `dn [tokens, width]` i32 rows.
+/// The kernel `head_backward`. It reads `dlogits`, in the format in which `cross_entropy` writes it, and
+/// `embedding [vocab, width]` (int8). It writes `dn [tokens, width]` as i32 rows (integers, then the scale of the row).
 pub static KERNEL: Kernel = Kernel {
     name: "head_backward",
     params: Params::NAMES,

@@ -1,4 +1,5 @@
-//! `out = dither_round(gradient)`: rounds the gradient of attention's output to head rows.
+//! Rounds the gradient of attention's output stochastically to 14 bits: `out = dither_round(gradient)`. Afterwards, the
+//! values of one token and head share an exponent.
 
 use super::{
     Kernel, Saturated, lowering, params, read,
@@ -8,18 +9,20 @@ use super::{
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of heads of a row.
+    /// The number of attention heads in each row of `gradient`.
     heads: u32,
-    /// The number of features of a head.
+    /// The number of features in each head.
     head_dim: u32,
-    /// Index of the dither stream, whose elements are indexed by (token · heads + head, feature).
+    /// Index of the dither stream with which `out` is rounded. The row of an element in the stream is
+    /// `token · heads + head`, where `token` is the index of the token in the chunk. The column is the feature.
     stream: u32,
 }
 
-/// This kernel reads `gradient [tokens, heads · head_dim]` i32 rows and the dither buffer. It writes
-/// `out [tokens, heads]` head rows.
+/// The kernel `head_gradient_quantize`. It reads `gradient [tokens, heads · head_dim]` as i32 rows (integers, then the
+/// scale of the row), and the dither buffer. It writes `out [tokens, heads]` as head rows (14-bit integers with one
+/// exponent for each token and head).
 pub static KERNEL: Kernel = Kernel {
     name: "head_gradient_quantize",
     params: Params::NAMES,

@@ -1,8 +1,8 @@
-//! The logits of one shard of the vocabulary, as base-2 scores: `z[t, v] = n[t] · embedding[v]`. The embeddings are
-//! those of the model's input (tied embeddings).
+//! The logits of one shard of the vocabulary, as base-2 scores: `z[t, v] = n[t] · embedding[v]`. The output head uses
+//! the embeddings of the model's input (tied embeddings).
 //!
-//! The inner product is ≤ 2^14 · 127 · width < 2^37 in magnitude, because width ≤ 2^16. It is multiplied by the
-//! embedding's u16 row scale, and the low 16 bits of that product are rounded off.
+//! The magnitude of the inner product is ≤ 2^14 · 127 · width < 2^37, because width ≤ 2^16. The inner product is
+//! multiplied by the row scale (u16) of the embedding, and rounding removes the low 16 bits of the result.
 
 use super::{
     Kernel, Saturated, as_bytes, as_i32_mut, flag, lowering, params, read,
@@ -16,20 +16,21 @@ use crate::numbers::{
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of features over which the products are summed.
+    /// The number of features in each row of `n` and in each embedding.
     width: u32,
-    /// The number of embeddings in this shard.
+    /// The number of vocabulary entries in this shard.
     vocab: u32,
-    /// Mantissa of the scale `log2(e) · 2^20 · (scale of the embeddings)`.
+    /// Mantissa of the scale `log2(e) · 2^20 · (scale of the embeddings)`, which converts inner products into scores.
     score_scale: u32,
-    /// Exponent of the scale `log2(e) · 2^20 · (scale of the embeddings)`.
+    /// Exponent of the scale `log2(e) · 2^20 · (scale of the embeddings)`, which converts inner products into scores.
     score_scale_exponent: i32,
 }
 
-/// This kernel reads `n [tokens, width]` wide rows with their row info, `embedding [vocab, width]` byte rows and
-/// `row_scales [vocab]` u16 in units of 2^-16. It writes `z [tokens, vocab]` i32 in Q20.
+/// The kernel `head_logits`. It reads `n [tokens, width]` as wide rows (14-bit integers as two int8 planes) with the
+/// scale of each row, `embedding [vocab, width]` (int8) and `row_scales [vocab]` (u16 in units of 2^-16). It writes
+/// `z [tokens, vocab]` (i32, 20 fraction bits).
 pub static KERNEL: Kernel = Kernel {
     name: "head_logits",
     params: Params::NAMES,

@@ -1,18 +1,19 @@
-//! `maximum[t] = max_v z[t, v]`: the first pass of softmax, accumulated over the shards of the vocabulary.
+//! The first pass of the softmax: the largest logit of each token, `maximum[t] = max_v z[t, v]`. The shards of the
+//! vocabulary are processed one after another, and each can raise the maximum.
 
 use super::{Kernel, Saturated, as_i32, lowering, params, read, texts, write};
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of scores in this shard.
+    /// The number of vocabulary entries in this shard. Each token has one logit for each of them.
     vocab: u32,
-    /// Index of the shard. Shard 0 overwrites `maximum`, and later shards accumulate into it.
+    /// Index of the shard of the vocabulary. Shard 0 overwrites `maximum`, and later shards can only raise it.
     shard: u32,
 }
 
-/// This kernel reads `z [tokens, vocab]` i32 and writes `maximum [tokens]` i32.
+/// The kernel `logits_max`. It reads the logits `z [tokens, vocab]` (i32) and writes `maximum [tokens]` (i32).
 pub static KERNEL: Kernel = Kernel {
     name: "logits_max",
     params: Params::NAMES,

@@ -1,20 +1,23 @@
-//! `sum[t] = Σ_v 2^(z[t, v] − maximum[t])`: the second pass of softmax, accumulated over the shards of the vocabulary.
+//! Computes `sum[t] = Σ_v 2^(z[t, v] − maximum[t])` for each token `t`, where `v` runs over the vocabulary. This is the
+//! second pass of softmax, after `logits_max`. Each dispatch adds the terms of one shard of the vocabulary.
 //!
-//! Terms are in Q30, so a sum of up to 2^32 of them fits in u64.
+//! A term is at most 1, which is 2^30 in Q30. So a sum of up to 2^32 terms fits in u64.
 
 use super::{Kernel, Saturated, as_i32, lowering, params, read, shared::scores::exp2, texts, write};
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of scores in this shard.
+    /// The number of vocabulary entries in this shard. Each token has one score for each of them.
     vocab: u32,
-    /// Index of the shard. Shard 0 overwrites `sum`, and later shards accumulate into it.
+    /// Index of the shard of the vocabulary. The dispatch of shard 0 overwrites `sum`, and the dispatches of later
+    /// shards add to it.
     shard: u32,
 }
 
-/// This kernel reads `z [tokens, vocab]` i32, `maximum [tokens]` i32 and the tables. It writes `sum [tokens]` u64.
+/// The kernel `logits_sum`. It reads the scores `z [tokens, vocab]` (i32 in Q20), their maxima `maximum [tokens]` (i32
+/// in Q20), and `tables`, from which it interpolates powers of two. It writes `sum [tokens]` (u64 in Q30).
 pub static KERNEL: Kernel = Kernel {
     name: "logits_sum",
     params: Params::NAMES,

@@ -1,6 +1,8 @@
-//! `out[t] = x[t] · aᵀ`: projects byte rows to the rank. The results are wide rows whose scales are powers of two.
+//! Computes `out[t] = x[t] · aᵀ` for each token `t`: multiplies the input `x` of a linear layer by the LoRA factor `a`,
+//! which reduces a row to as many features as the adapter's rank. `x` consists of byte rows. `out` consists of wide
+//! rows (integers of up to 14 bits) whose scales are powers of two.
 //!
-//! The sums are exact: they are ≤ 127 · 2^14 · `in_features` < 2^42 in magnitude.
+//! The sums of products are exact. Their magnitude is ≤ 127 · 2^14 · `in_features` < 2^42.
 
 use super::{
     INFO, Kernel, Saturated, as_bytes, lowering, params, read,
@@ -11,16 +13,18 @@ use crate::numbers::{fixed::Scale, ternary::row_words};
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of features over which the products are summed, ≤ 2^20.
+    /// The number of features in a row of `x`, at most 2^20. Each result is a sum over these features.
     in_features: u32,
-    /// The number of features of the result, ≤ 64.
+    /// The rank of the adapter, at most 64: the number of features in a row of `out`.
     rank: u32,
 }
 
-/// This kernel reads `x [tokens, in_features]` byte rows and `a [rank, in_features]` wide rows. It writes
-/// `out [tokens, rank]` wide rows with their row info, whose scale does not include the scales of `x` and `a`.
+/// The kernel `lora_down`. It reads `x [tokens, in_features]` as byte rows (int8) and `a [rank, in_features]` as wide
+/// rows (14-bit integers as two int8 planes). It writes `out [tokens, rank]` as wide rows, with a scale for each row.
+/// This scale is the power of two by which the sums of the row were divided. It does not include the scales of `x` and
+/// `a`.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_down",
     params: Params::NAMES,

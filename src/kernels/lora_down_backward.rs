@@ -1,7 +1,8 @@
-//! `out[t] = dy[t] · bᵀ`, where `b` is stored as `[rank, out_features]`: projects gradient rows to the rank. The
-//! results are wide rows whose scales are powers of two.
+//! Computes `out[t] = dy[t] · bᵀ` for each token `t`, where `b` is stored as `[rank, out_features]`: multiplies the
+//! gradient `dy` of a linear layer's output by the LoRA factor `b`, which reduces a row to as many features as the
+//! adapter's rank. `out` consists of wide rows (integers of up to 14 bits) whose scales are powers of two.
 //!
-//! The sums are exact: they are ≤ 2^28 · `out_features` < 2^49 in magnitude.
+//! The sums of products are exact. Their magnitude is ≤ 2^28 · `out_features` < 2^49.
 
 use super::{
     INFO, Kernel, Saturated, lowering, params, read,
@@ -12,16 +13,18 @@ use crate::numbers::fixed::Scale;
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of features over which the products are summed, ≤ 2^20.
+    /// The number of features in a row of `dy`, at most 2^20. Each result is a sum over these features.
     out_features: u32,
-    /// The number of features of the result, ≤ 64.
+    /// The rank of the adapter, at most 64: the number of features in a row of `out`.
     rank: u32,
 }
 
-/// This kernel reads `dy [tokens, out_features]` and `b [rank, out_features]` wide rows. It writes `out [tokens, rank]`
-/// wide rows with their row info, whose scale does not include the scales of `dy` and `b`.
+/// The kernel `lora_down_backward`. It reads `dy [tokens, out_features]` and `b [rank, out_features]`, both as wide
+/// rows (14-bit integers as two int8 planes). It writes `out [tokens, rank]` as wide rows, with a scale for each row.
+/// This scale is the power of two by which the sums of the row were divided. It does not include the scales of `dy` and
+/// `b`.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_down_backward",
     params: Params::NAMES,

@@ -1,8 +1,11 @@
-//! `f[t, r] = u[t, r] · (product of the scales of row t)`, in blocks of 32 tokens. The values of one block and one rank
-//! share an exponent, so sums over the tokens of a block are exact sums of integers.
+//! Multiplies values of tokens by their scales, as a preparation for the gradients of a LoRA adapter, which are sums
+//! over tokens: `f[t, r] = u[t, r] · s[t]`, where `t` is a token and `r` is an index from 0 to rank − 1. The factor
+//! `s[t]` is the product of the scales of the token's rows in `u`, `x` and `dy`, and a scale of the adapter.
 //!
-//! For the gradient of `b`, `u` is `x · aᵀ`; for the gradient of `a`, it is `dy · b`. In both cases `u` is multiplied
-//! by the scales of the rows of `x` and `dy`.
+//! The tokens are divided into blocks of up to 32. In each block, the values with the same `r` share an exponent, so
+//! their sums are exact sums of integers.
+//!
+//! For the gradient of the LoRA factor `b`, `u` is `x · aᵀ`. For the gradient of the LoRA factor `a`, `u` is `dy · b`.
 
 use super::{
     Kernel, Saturated, as_bytes_mut, lowering, params, read,
@@ -16,22 +19,27 @@ use crate::numbers::fixed::{Scale, WIDE_BITS, round_dither, shift_for};
 use std::ops::Range;
 
 params! {
-    /// The number of blocks of tokens.
+    /// The number of blocks of up to 32 tokens.
     blocks: u32,
-    /// Rank of the adapter.
+    /// The rank of the adapter: the number of features in a row of `u`.
     rank: u32,
-    /// Index in `lora_info` of a scale (mantissa, exponent): alpha / rank times the unit of the other factor.
+    /// Index in `lora_info` of the scale (its mantissa, then its exponent) that all tokens have in common: alpha /
+    /// rank, times the unit of the LoRA factor from which `u` was computed.
     scale_at: u32,
-    /// Index of the dither stream, whose elements are indexed by (token, rank).
+    /// Index of the dither stream with which the values are rounded. The dither of a value is addressed by the token's
+    /// position in the chunk and by `r`, the index of the value in the token's row.
     stream: u32,
 }
 
-/// The number of words of a folded row: the values of 32 tokens as a wide row, their exponent, and three words of
-/// padding.
+/// The number of words of a folded row. It consists of 16 words for the values of 32 tokens (a wide row), one word for
+/// their exponent, and three words of padding.
 pub const FOLD: usize = 20;
 
-/// This kernel reads `u [tokens, rank]` wide rows with `u_info`, `x_info`, `dy_info`, `spans [blocks, 2]` (first token,
-/// number of tokens ≤ 32), `lora_info` and the dither buffer. It writes `out [blocks, rank, 20]`.
+/// The kernel `lora_fold`. It reads `u [tokens, rank]` as wide rows (14-bit integers as two int8 planes); `u_info`,
+/// `x_info` and `dy_info`, which contain the scales of the tokens' rows in `u`, `x` and `dy`; `spans [blocks, 2]`,
+/// which contains the index of the first token and the number of tokens (at most 32) of each block; `lora_info`, the
+/// scales and exponents of the adapter; and the dither buffer. It writes `out [blocks, rank, 20]`: for each block,
+/// `rank` folded rows of [`FOLD`] words.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_fold",
     params: Params::NAMES,

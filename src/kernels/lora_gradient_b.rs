@@ -1,8 +1,10 @@
-//! `grad_b[r, i] += Σ_t f[t, r] · dy[t, i]`: adds up the gradient of the factor `b`, block by block. `f` holds the
-//! folded rows that `lora_fold` writes.
+//! Computes `grad_b[r, i] += Σ_t f[t, r] · dy[t, i]`: adds the contributions of the tokens `t` to the gradient of the
+//! LoRA factor `b`, for each rank index `r` and output feature `i`. `f` contains the folded rows that `lora_fold`
+//! writes: scaled values of the tokens, in blocks of up to 32 tokens.
 //!
-//! The sum of a block (≤ 2^14 · 2^14 · 32 = 2^33) is exact. It is shifted to the job's exponent and added in i64, so
-//! gradients add up to the same bits in any order.
+//! The sum over the tokens of a block is exact, with a magnitude ≤ 2^14 · 2^14 · 32 = 2^33. It is shifted to the
+//! exponent that the job states for this gradient, and then added in i64. The bits of the gradient therefore do not
+//! depend on the order in which blocks are added.
 
 use super::{
     Kernel, Saturated, as_i32, flag,
@@ -18,21 +20,24 @@ use super::{
 use std::ops::Range;
 
 params! {
-    /// The number of blocks of tokens.
+    /// The number of blocks of up to 32 tokens.
     blocks: u32,
-    /// The number of features of `dy`.
+    /// The number of features in a row of `dy`.
     out_features: u32,
-    /// Rank of the adapter.
+    /// The rank of the adapter: the number of rows of `gradient`.
     rank: u32,
-    /// Index in `lora_info` of the exponent that the job fixes for this gradient.
+    /// Index in `lora_info` of the exponent of the integers in `gradient`. The job states this exponent.
     exponent_at: u32,
 }
 
-/// An accumulated gradient that leaves `-LIMIT..LIMIT` counts as saturated.
+/// The bound of accumulated gradients. An element outside `-LIMIT..LIMIT` sets the saturation flag, which voids the
+/// result of the training step.
 pub(crate) const LIMIT: i64 = 1 << 62;
 
-/// This kernel reads `dy [tokens, out_features]` wide rows, the `folded` rows that `lora_fold` writes, `spans` and
-/// `lora_info`. It adds to `gradient [rank, out_features]` i64.
+/// The kernel `lora_gradient_b`. It reads `dy [tokens, out_features]` as wide rows (14-bit integers as two int8
+/// planes); `folded`, the rows that `lora_fold` writes; `spans`, which contains the index of the first token and the
+/// number of tokens of each block; and `lora_info`, the scales and exponents of the adapter. It adds to
+/// `gradient [rank, out_features]` (i64).
 pub static KERNEL: Kernel = Kernel {
     name: "lora_gradient_b",
     params: Params::NAMES,

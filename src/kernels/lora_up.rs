@@ -1,9 +1,12 @@
-//! `y = product · 2^fraction_bits + (alpha / rank) · u · factorᵀ`: adds the adapter's share to the ternary product
-//! `x · wᵀ`. The unit of `y` is the product's unit divided by 2^fraction_bits.
+//! Computes `y = product · 2^fraction_bits + (alpha / rank) · u · factorᵀ`: adds the contribution of a LoRA adapter to
+//! `product`, the result of a ternary matrix product. The unit of `y` is the unit of `product` divided by
+//! 2^fraction_bits.
 //!
-//! In the forward pass, `u` is `x · aᵀ` and the factor is `b`; in the backward pass, `u` is `dy · b` and the factor is
-//! `a`. `|product|` is < 2^(30 − fraction_bits). `|Σ u · factor|` is ≤ 2^28 · rank ≤ 2^34, and < 2^58 after
-//! multiplication by the 24-bit ratio.
+//! In the forward pass, `product` is `x · wᵀ`, `u` is `x · aᵀ`, and `factor` is the LoRA factor `b`. In the backward
+//! pass, `product` is `dy · w`, `u` is `dy · b`, and `factor` is the LoRA factor `a`.
+//!
+//! Bounds: `|product|` is < 2^(30 − fraction_bits). `|Σ u · factor|` is ≤ 2^28 · rank ≤ 2^34, and after the
+//! multiplication by a 24-bit ratio it is < 2^58.
 
 use super::{
     INFO, Kernel, Saturated, as_i32, flag, lowering, params, read,
@@ -14,29 +17,34 @@ use crate::numbers::fixed::{Scale, saturate, shift_to_i32};
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of features of `y`.
+    /// The number of features in a row of `y`.
     width: u32,
-    /// Rank of the adapter; 0 if the linear layer has no adapter.
+    /// The rank of the adapter, or 0 if the linear layer has no adapter.
     rank: u32,
-    /// Index of the row that the dispatch writes, among the rows of a token.
+    /// Index of the row that the dispatch writes, among the `slots` rows that each token has in `y`.
     slot: u32,
-    /// The number of rows of each token in `y`.
+    /// The number of rows that each token has in `y`. It is more than 1 in the backward pass of linear layers that have
+    /// the same input: each layer writes a row of its own.
     slots: u32,
-    /// Left shift of the product.
+    /// The number of bits by which the product is shifted left before the adapter's contribution is added.
     fraction_bits: u32,
-    /// Index in `lora_info` of the ratio, which is stored as a 24-bit mantissa and a right shift.
+    /// Index in `lora_info` of the ratio by which `u · factor` is multiplied to convert it to the unit of `y`. The
+    /// ratio is stored as a 24-bit mantissa and a right shift.
     ratio_at: u32,
-    /// Mantissa of the product's scale, which is the scale of `w` times 2^-fraction_bits.
+    /// Mantissa of the factor that turns the scale of a row of `x` (in the backward pass, of `dy`) into the scale of
+    /// the same row of `y`: the scale of `w` times 2^-fraction_bits.
     product_scale: u32,
-    /// Exponent of the product's scale.
+    /// Exponent of the factor whose mantissa is `product_scale`.
     product_scale_exponent: i32,
 }
 
-/// This kernel reads `x_info [tokens, 4]`, the scales of the product's rows; `u [tokens, rank]` wide rows with
-/// `u_info`; `factor [width, rank]` wide rows; and `lora_info`. It updates `y [tokens, slots, width]` i32 rows, which
-/// initially hold the product.
+/// The kernel `lora_up`. It reads `x_info [tokens, 4]`, which contains the scales of the rows that were multiplied by
+/// the ternary matrix; `u [tokens, rank]` as wide rows (14-bit integers as two int8 planes) and their scales `u_info`;
+/// `factor [width, rank]` as wide rows; and `lora_info`, the scales and exponents of the adapter. It updates
+/// `y [tokens, slots, width]`, which consists of i32 rows (integers, then the scale of the row): it replaces the
+/// integers, which are those of the product, and writes the scales.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_up",
     params: Params::NAMES,

@@ -1,16 +1,19 @@
-//! `total += Σ_t loss[t]`: adds the loss of a batch to the total, which is an i64 in bits, in Q20.
+//! Computes `total += Σ_t loss[t]`: adds the losses of the tokens `t` of a batch to `total`, an i64 in Q20. Losses are
+//! in bits (base-2 logarithms). Each dispatch adds the losses of those tokens whose label is in one shard of the
+//! vocabulary.
 
 use super::{Kernel, Saturated, cross_entropy::dlogits_words, lowering, params, read, texts, write};
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of scores in this shard.
+    /// The number of vocabulary entries in this shard, from which the length of a row of `dlogits` follows.
     vocab: u32,
 }
 
-/// This kernel reads `dlogits`, in the format in which `cross_entropy` writes them, and adds to `total [1]` i64.
+/// The kernel `loss_sum`. It reads `dlogits` in the format that `cross_entropy` writes, in which each row ends with the
+/// token's loss. It adds to `total [1]` (i64).
 pub static KERNEL: Kernel = Kernel {
     name: "loss_sum",
     params: Params::NAMES,

@@ -1,18 +1,19 @@
-//! Kernels. Each consists of WGSL text, a reference kernel in the Rust module of the same name, which defines the
-//! result, and an entry in [`ALL`].
+//! The kernels of a training step. Each kernel consists of WGSL text, a reference kernel in Rust, and an entry in
+//! [`ALL`]. The reference kernel defines the results of the kernel. It is in the module with the kernel's name.
 //!
-//! A kernel reads some buffers of 32-bit words and writes others. Its work is divided into *work units*, mostly token
-//! rows. Unit `u` owns words `u·n .. (u+1)·n` of each buffer that the kernel writes (`n` may differ between buffers),
-//! so units may run in any order, on any number of threads or workgroups, with the same result.
+//! A kernel reads some buffers of 32-bit words and writes others. Its work is divided into *work units*; in most
+//! kernels, a work unit is the row of one token. Work unit `u` owns the words `u·n .. (u+1)·n` of each buffer that the
+//! kernel writes (`n` may differ between buffers). Work units may therefore run in any order, on any number of threads
+//! or workgroups, with the same result.
 //!
-//! Formats that several kernels share:
-//! - *byte rows* `[rows, row_words(width)]`: int8, four to a word, zero padded;
-//! - *wide rows* `[rows, 2, row_words(width)]`: integers of magnitude ≤ 2^14 as two int8 planes,
-//!   `256 · plane 0 + plane 1`, zero padded;
-//! - *row info* `[rows, 4]`: mantissa and exponent of the row's [`Scale`](crate::numbers::fixed::Scale), the sum of the
-//!   row's integers, and one word whose meaning depends on the kernel that writes it;
-//! - *i32 rows* `[rows, width + 4]`: integers, then their row info;
-//! - *i64*: two words, the low one first.
+//! Several kernels share these formats:
+//! - *byte rows* `[rows, row_words(width)]`: int8 values, four in each word, padded with zeros;
+//! - *wide rows* `[rows, 2, row_words(width)]`: integers of magnitude ≤ 2^14, each split into two int8 values as
+//!   `256 · high + low`. All high values of a row come first, then all low values; both parts are padded with zeros;
+//! - *row info* `[rows, 4]`: the mantissa and the exponent of the row's [`Scale`](crate::numbers::fixed::Scale), the
+//!   sum of the row's integers, and one word whose meaning depends on the kernel that writes it;
+//! - *i32 rows* `[rows, width + 4]`: the integers of a row, followed by its row info;
+//! - *i64*: two words, the low word first.
 
 use std::ops::Range;
 
@@ -48,71 +49,74 @@ pub mod shared;
 pub mod ternary_matmul;
 pub mod ternary_matmul_backward;
 
-/// The number of words of one row info.
+/// The number of words in the row info of one row.
 pub const INFO: usize = 4;
 
-/// A kernel: its interface, its reference kernel, and its WGSL.
+/// A kernel: its interface, the reference kernel that defines its results, and its implementations in WGSL.
 pub struct Kernel {
-    /// The name of `shaders/<name>.wgsl` and `src/kernels/<name>.rs`.
+    /// The name of the kernel. Its files are `shaders/<name>.wgsl` and `src/kernels/<name>.rs`.
     pub name: &'static str,
-    /// Names of the 32-bit fields of WGSL's `struct Params`, in order.
+    /// The names of the fields of WGSL's `struct Params`, in order. Every field has 32 bits.
     pub params: &'static [&'static str],
-    /// The storage buffers, in the order of their `@binding` numbers, which start at 1; the parameters are at 0.
+    /// The storage buffers, in the order of their `@binding` numbers, which start at 1. Binding 0 is the uniform buffer
+    /// with the parameters.
     pub bindings: &'static [Binding],
-    /// Returns the number of work units for the given parameters.
+    /// Returns the number of work units (in most kernels, one for each token) of a dispatch with the given parameters.
     pub units: fn(&[u32]) -> usize,
     /// The reference kernel: the scalar CPU implementation that defines the result.
     pub reference: CpuKernel,
-    /// WGSL implementations, which all return the bits of the reference kernel. The first is `plain`.
+    /// The implementations in WGSL. All of them return the same bits as the reference kernel. The first is named
+    /// `plain`.
     pub lowerings: &'static [Lowering],
 }
 
-/// A storage buffer of a kernel.
+/// A storage buffer that a kernel reads or writes.
 pub struct Binding {
-    /// The name of the WGSL variable.
+    /// The name of the variable that is bound to the buffer in WGSL.
     pub name: &'static str,
-    /// How the kernel uses the buffer.
+    /// Whether the kernel reads the buffer, writes it, or uses it as the saturation flag.
     pub access: Access,
 }
 
-/// How a kernel uses a buffer.
+/// How a kernel accesses a storage buffer.
 pub enum Access {
-    /// The kernel only reads the buffer. Any unit may read any word.
+    /// The kernel only reads the buffer. Every work unit may read all of its words.
     Read,
-    /// Each unit owns the number of words that the function returns for the given parameters. The unit writes these
-    /// words and may also read them.
+    /// The kernel writes the buffer. Each work unit owns as many words as the function returns for the given
+    /// parameters. Only this work unit writes these words; it may also read them.
     Write(fn(&[u32]) -> usize),
-    /// The recording's saturation flag, which WGSL sets to 1 by atomic max and never reads. A CPU kernel does not get
-    /// this buffer; it returns [`Saturated`] instead.
+    /// The buffer is the saturation flag of the recording. WGSL code sets it to 1 with `atomicMax` and never reads it.
+    /// CPU kernels do not get this buffer; they return [`Saturated`] instead.
     Flag,
 }
 
-/// Whether a value left its range, which makes the step's result void.
+/// Whether a value has left the range of its number format. If so, the result of the whole training step is void.
 pub type Saturated = bool;
 
-/// A CPU implementation of a kernel. Its arguments are the parameters, the range of work units to compute, the buffers
-/// that the kernel reads, and, for each buffer that the kernel writes, the words that these units own.
+/// A CPU implementation of a kernel. Its arguments are the parameters; the range of work units to compute; the buffers
+/// that the kernel reads; and, for each buffer that the kernel writes, the words that these work units own.
 pub type CpuKernel = fn(&[u32], Range<usize>, &[&[u32]], &mut [&mut [u32]]) -> Saturated;
 
 /// A WGSL implementation of a kernel.
 pub struct Lowering {
-    /// Name of the lowering: `plain`, `tiled`, `f32` or `swar`.
+    /// The name of the implementation: `plain`, `tiled`, `f32` or `swar`. They differ only in speed.
     pub name: &'static str,
-    /// The texts of files in `shaders/`, which are concatenated. The first file is the kernel's own, `<kernel>.wgsl`;
-    /// the others are in `fragments/`, and other lowerings may use them too.
+    /// The contents of the files in `shaders/` whose concatenation is the WGSL source. The first file is
+    /// `<kernel>.wgsl`, which belongs to this kernel. The other files are in `shaders/fragments/`, and other lowerings
+    /// may contain them too.
     pub texts: &'static [&'static str],
-    /// Returns the number of workgroups along x for the given parameters.
+    /// Returns how many workgroups a dispatch with the given parameters has along x.
     pub groups_x: fn(&[u32]) -> u32,
-    /// The number of work units that each workgroup along y computes.
+    /// The number of work units that all workgroups with the same y index compute together.
     pub units_per_group: u32,
-    /// Returns the value of WGSL's override `keys_held` for the given parameters; `None` if the WGSL has no such
-    /// override. The value is a number of words of workgroup memory. A browser zeroes these words for each workgroup,
-    /// so more of them than needed cost time.
+    /// Returns the value of the WGSL override `keys_held` for the given parameters; `None` if the WGSL has no such
+    /// override. The value is the length, in words, of an array in workgroup memory. It should not be larger than
+    /// needed, because a browser writes zeros to the array for each workgroup.
     pub keys_held: Option<fn(&[u32]) -> u32>,
 }
 
 impl Lowering {
-    /// Returns the complete WGSL: the lowering's texts, then [`SHARED`].
+    /// Returns the complete WGSL source: the lowering's own files, followed by [`SHARED`].
     pub fn wgsl(&self) -> String {
         self.texts.concat() + SHARED
     }
@@ -123,7 +127,7 @@ impl Lowering {
     }
 }
 
-/// Expands to the texts of the given files in `shaders/`.
+/// Expands to a slice with the contents of the given files in `shaders/`.
 macro_rules! texts {
     ($($file:expr),+ $(,)?) => { &[$(include_str!(concat!("../../shaders/", $file))),+] };
 }
@@ -143,15 +147,16 @@ macro_rules! product_texts {
 }
 use product_texts;
 
-/// Declares a kernel's `Params`, a struct of 32-bit fields. The first field is `first_group`: the workgroup along y at
-/// which a launch starts if the executor divides the dispatch into several launches.
+/// Declares the struct `Params` of a kernel. Every field has 32 bits. The first field is `first_group`, and the others
+/// are those given to the macro.
 macro_rules! params {
     ($($(#[$doc:meta])* $field:ident: $type:ty),* $(,)?) => {
-        /// The parameters of the kernel, laid out like the uniform buffer in WGSL.
+        /// The parameters of the kernel, in the memory layout of WGSL's uniform buffer.
         #[repr(C)]
         #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
         pub struct Params {
-            /// Index along y of the first workgroup. Only a GPU executor sets it.
+            /// The y index of the first workgroup of a launch. It is 0 unless a GPU executor divides the dispatch into
+            /// several launches.
             pub first_group: u32,
             $($(#[$doc])* pub $field: $type,)*
         }
@@ -172,7 +177,7 @@ macro_rules! params {
 }
 pub(crate) use params;
 
-/// WGSL functions that every kernel may call. They follow the texts of each lowering.
+/// The WGSL functions that every kernel may call. Their text follows the files of each lowering.
 pub const SHARED: &str = concat!(
     include_str!("../../shaders/shared/dither.wgsl"),
     include_str!("../../shaders/shared/fixed.wgsl"),
@@ -187,7 +192,7 @@ pub const SHARED: &str = concat!(
     include_str!("../../shaders/shared/tile.wgsl"),
 );
 
-/// All kernels of a training step, in the order of their first use.
+/// All kernels of a training step, in the order in which a step first uses them.
 pub static ALL: &[&Kernel] = &[
     &embed::KERNEL,
     &rms_norm_quantize::KERNEL,
@@ -241,22 +246,22 @@ pub(crate) const fn lowering(
     Lowering { name, texts, groups_x, units_per_group, keys_held: None }
 }
 
-/// Returns words as the signed bytes that they hold, four to a word.
+/// Reinterprets 32-bit words as signed bytes, four for each word.
 pub fn as_bytes(words: &[u32]) -> &[i8] {
     bytemuck::cast_slice(words)
 }
 
-/// Returns words as the signed bytes that they hold, four to a word.
+/// Reinterprets 32-bit words as signed bytes, four for each word.
 pub fn as_bytes_mut(words: &mut [u32]) -> &mut [i8] {
     bytemuck::cast_slice_mut(words)
 }
 
-/// Returns words as signed integers.
+/// Reinterprets 32-bit words as signed integers.
 pub fn as_i32(words: &[u32]) -> &[i32] {
     bytemuck::cast_slice(words)
 }
 
-/// Returns words as signed integers.
+/// Reinterprets 32-bit words as signed integers.
 pub fn as_i32_mut(words: &mut [u32]) -> &mut [i32] {
     bytemuck::cast_slice_mut(words)
 }

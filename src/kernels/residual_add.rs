@@ -1,19 +1,21 @@
-//! `out = residual + y`: adds the output of a linear layer to the residual stream, in the stream's fixed point.
+//! Computes `out = residual + y`: adds the output `y` of a linear layer to the residual stream. The result is in the
+//! fixed-point format of the residual stream.
 
 use super::{INFO, Kernel, Saturated, flag, lowering, params, read, shared::rows, texts, write};
 use crate::numbers::fixed::{Scale, saturate, shift_to_i32};
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of features of a row.
+    /// The number of features in the row of a token.
     width: u32,
-    /// The number of fraction bits of the residual.
+    /// The number of fraction bits in the fixed-point format of the residual stream.
     fraction_bits: u32,
 }
 
-/// This kernel reads `residual` and `y`, and writes `out`, all `[tokens, width]` i32 rows.
+/// The kernel `residual_add`. It reads `residual` and `y`, and writes `out`. All three are `[tokens, width]`, as i32
+/// rows (integers, then the scale of the row).
 pub static KERNEL: Kernel = Kernel {
     name: "residual_add",
     params: Params::NAMES,

@@ -1,8 +1,10 @@
-//! The gradient of RMSNorm: `dx = residual + (g − c · x) / rms`, where `g = gain · Σ dn` and
-//! `c = Σ g·x / (Σ x² + width · epsilon)`. `residual` is the gradient of the residual stream, which bypasses the norm.
+//! Computes the gradient of the input `x` of an RMSNorm: `dx = residual + (g − c · x) / rms(x)`, where
+//! `g = gain · Σ dn` and `c = Σ g·x / (Σ x² + width · epsilon)`. `dn` is the gradient of the norm's output. `residual`
+//! is the gradient of the residual stream, which bypasses the norm.
 //!
-//! Up to three gradients of the normalized row are aligned and summed, because up to three linear layers read that row.
-//! The quantization after the norm is treated as the identity (straight-through estimator).
+//! Up to three linear layers read the same output of the norm, so a row has up to three gradients `dn`. They are
+//! aligned to a common exponent and summed. The quantization that follows the norm is treated as the identity
+//! (straight-through estimator).
 
 use super::{
     INFO, Kernel, Saturated, as_i32, lowering, params, read,
@@ -17,25 +19,27 @@ use crate::numbers::fixed::{ROW_BITS, Scale, round_even, shift_for};
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of features of a row.
+    /// The number of features in the row of a token.
     width: u32,
-    /// The number of gradients of each normalized row.
+    /// The number of gradients in `dn` for each row of the norm's output: one from each layer that reads the row.
     slots: u32,
-    /// Step from the row of one token in `residual` to the next: 1, or 0 if `residual` is a single row of zeros.
+    /// The distance in `residual` from the row of one token to the row of the next: 1 row, or 0 if `residual` is a
+    /// single row of zeros that all tokens use.
     residual_stride: u32,
     /// Exponent of the gains: an integer `i` in `gain` stands for the gain `i · 2^gain_exponent`.
     gain_exponent: i32,
-    /// Mantissa of the scale `1 / width`.
+    /// Mantissa of the [`Scale`] that represents `1 / width`.
     inverse_width: u32,
-    /// Exponent of the scale `1 / width`.
+    /// Exponent of the [`Scale`] that represents `1 / width`.
     inverse_width_exponent: i32,
 }
 
-/// This kernel reads `dn [tokens, slots, width]`, `x [tokens, width]` and `residual [tokens, width]` i32 rows,
-/// `gain [width]` i32 and `norm_info [tokens, 4]`. It writes `dx [tokens, width]` i32 rows whose scales are powers of
-/// two.
+/// The kernel `rms_norm_backward`. It reads `dn [tokens, slots, width]`, `x [tokens, width]` and
+/// `residual [tokens, width]`, all as i32 rows (integers, then the scale of the row). It also reads `gain [width]`
+/// (i32) and `norm_info [tokens, 4]`, the two factors of each row that the forward pass has computed. It writes
+/// `dx [tokens, width]` as i32 rows whose scales are powers of two.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_backward",
     params: Params::NAMES,
@@ -122,7 +126,8 @@ pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], w
 mod tests {
     use super::*;
 
-    /// The gradient of a norm is orthogonal to its input, however small the input's integers are.
+    /// Checks that the gradient of the input of an RMSNorm is orthogonal to that input, even if the input consists of
+    /// small integers.
     #[test]
     fn the_gradient_is_orthogonal_to_the_input() {
         let (x, dn) = ([3, 1, -2, 1], [900_000_000, 100_000_000, -500_000_000, 7]);

@@ -1,8 +1,8 @@
-//! `q = round(127 · n / max|n|)`, `n = gain · x / rms(x)`: RMSNorm, then BitNet's int8 quantization by the largest
-//! magnitude of each token.
+//! Computes RMSNorm, `n = gain · x / rms(x)`, and then BitNet's int8 quantization by the largest magnitude in the row
+//! of each token, `q = round(127 · n / max|n|)`.
 //!
-//! The RMS cancels in `q` and only affects the row's scale. The maximum is that of the exact products `gain · x`, so
-//! each value is rounded only once.
+//! The RMS cancels out in `q` and affects only the row's scale. The largest magnitude is taken over the exact products
+//! `gain · x`, so each value is rounded only once.
 
 use super::{
     INFO, Kernel, Saturated, as_bytes_mut, as_i32, lowering, params, read,
@@ -16,24 +16,25 @@ use crate::numbers::{
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of features of a row.
+    /// The number of features in the row of a token.
     width: u32,
     /// Exponent of the gains: an integer `i` in `gain` stands for the gain `i · 2^gain_exponent`.
     gain_exponent: i32,
-    /// Mantissa of the scale `1 / width`.
+    /// Mantissa of the [`Scale`] that represents `1 / width`.
     inverse_width: u32,
-    /// Exponent of the scale `1 / width`.
+    /// Exponent of the [`Scale`] that represents `1 / width`.
     inverse_width_exponent: i32,
-    /// Mantissa of the norm's epsilon.
+    /// Mantissa of the [`Scale`] that represents epsilon, the constant that RMSNorm adds to the mean square.
     epsilon: u32,
-    /// Exponent of the norm's epsilon.
+    /// Exponent of the [`Scale`] that represents epsilon, the constant that RMSNorm adds to the mean square.
     epsilon_exponent: i32,
 }
 
-/// This kernel reads `x [tokens, width]` i32 rows and `gain [width]` i32 within ±65,535. It writes `q [tokens, width]`
-/// byte rows with `q_info`, and `norm_info [tokens, 4]` for the backward pass.
+/// The kernel `rms_norm_quantize`. It reads `x [tokens, width]` as i32 rows (integers, then the scale of the row) and
+/// `gain [width]` (i32 from −65,535 to 65,535). It writes `q [tokens, width]` as byte rows (int8); `q_info`, the scale
+/// and the sum of each row; and `norm_info [tokens, 4]`, two factors of each row that the backward pass needs.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_quantize",
     params: Params::NAMES,
@@ -49,8 +50,8 @@ pub static KERNEL: Kernel = Kernel {
     lowerings: &[lowering("plain", texts!("rms_norm_quantize.wgsl", "fragments/rms_norm.wgsl"), |_| 1, 1)],
 };
 
-/// Returns 1 / 127, computed as `floor(2^61 / 127)` and normalized: the value of one int8 step relative to the row's
-/// maximum.
+/// Returns 1 / 127 as the scale `floor(2^37 / 127) · 2^-37`. This is the real value of one int8 step if the largest
+/// magnitude of the row is 1.
 fn inverse_127() -> Scale {
     Scale::new(127, 0).reciprocal()
 }

@@ -1,4 +1,5 @@
-//! `n = gain · x / rms(x)` as wide rows: the final norm, whose output BitNet does not quantize to int8.
+//! Computes RMSNorm, `n = gain · x / rms(x)`, as wide rows (integers of up to 14 bits). It is used for the model's
+//! final norm, whose output BitNet does not quantize to int8.
 
 use super::{
     INFO, Kernel, Saturated, as_i32, lowering, params, read,
@@ -9,24 +10,26 @@ use crate::numbers::fixed::Scale;
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of features of a row.
+    /// The number of features in the row of a token.
     width: u32,
     /// Exponent of the gains: an integer `i` in `gain` stands for the gain `i · 2^gain_exponent`.
     gain_exponent: i32,
-    /// Mantissa of the scale `1 / width`.
+    /// Mantissa of the [`Scale`] that represents `1 / width`.
     inverse_width: u32,
-    /// Exponent of the scale `1 / width`.
+    /// Exponent of the [`Scale`] that represents `1 / width`.
     inverse_width_exponent: i32,
-    /// Mantissa of the norm's epsilon.
+    /// Mantissa of the [`Scale`] that represents epsilon, the constant that RMSNorm adds to the mean square.
     epsilon: u32,
-    /// Exponent of the norm's epsilon.
+    /// Exponent of the [`Scale`] that represents epsilon, the constant that RMSNorm adds to the mean square.
     epsilon_exponent: i32,
 }
 
-/// This kernel reads `x [tokens, width]` i32 rows and `gain [width]` i32 within ±65,535. It writes `n [tokens, width]`
-/// wide rows with `n_info`, and `norm_info [tokens, 4]` for the backward pass.
+/// The kernel `rms_norm_wide`. It reads `x [tokens, width]` as i32 rows (integers, then the scale of the row) and
+/// `gain [width]` (i32 from −65,535 to 65,535). It writes `n [tokens, width]` as wide rows (14-bit integers as two int8
+/// planes); `n_info`, the scale and the sum of each row; and `norm_info [tokens, 4]`, two factors of each row that the
+/// backward pass needs.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_wide",
     params: Params::NAMES,

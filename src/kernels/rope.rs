@@ -1,7 +1,8 @@
-//! `out = rotate(y)`: rotary position embedding, as head rows for attention.
+//! Computes `out = rotate(y)`: applies the rotary position embedding to the heads of each token, and writes them as
+//! head rows, which the attention kernels read.
 //!
-//! Features `i` and `i + head_dim / 2` are rotated as a pair, by the table's angle at the token's position in its
-//! sequence.
+//! Features `i` and `i + head_dim / 2` of a head are rotated as a pair. The table contains the angle of each pair for
+//! each position of a token in its sequence.
 
 use super::{
     Kernel, Saturated, as_i32, lowering, params, read,
@@ -12,18 +13,21 @@ use crate::numbers::fixed::round_even;
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of heads of a row.
+    /// The number of heads in a row of `y`.
     heads: u32,
-    /// The number of features of a head, even.
+    /// The number of features of a head. It is even.
     head_dim: u32,
-    /// Step from the row of one position in the table to the next: 1, or 0 if every position uses the first row.
+    /// The distance in `table` from the row of one position to the row of the next: 1 row, or 0 if all positions use
+    /// the first row. 0 is used for heads that are not rotated, with a table of one row.
     position_stride: u32,
 }
 
-/// This kernel reads `y [tokens, heads · head_dim]` i32 rows, `positions [tokens]` and
-/// `table [positions, head_dim/2, 2]` in Q30. It writes `out [tokens, heads]` head rows.
+/// The kernel `rope`. It reads `y [tokens, heads · head_dim]` as i32 rows (integers, then the scale of the row);
+/// `positions [tokens]`, the position of each token in its sequence; and `table [positions, head_dim/2, 2]`, which
+/// contains a cosine and a sine in Q30 for each pair of features. It writes `out [tokens, heads]` as head rows (14-bit
+/// integers with one exponent for each token and head).
 pub static KERNEL: Kernel = Kernel {
     name: "rope",
     params: Params::NAMES,

@@ -1,5 +1,5 @@
-//! `dy = rotate⁻¹(dheads)`: rotates gradients of heads back, and rounds them to wide rows for the linear layer that
-//! computed the heads.
+//! Computes `dy = rotate⁻¹(dheads)`: applies the inverse of the rotation in `rope` to the gradients of heads. The
+//! results are rounded to wide rows. The linear layer that computed the heads reads these rows in its backward pass.
 
 use super::{
     INFO, Kernel, Saturated, as_i32, lowering, params, read,
@@ -10,25 +10,28 @@ use crate::numbers::fixed::{Scale, round_even};
 use std::ops::Range;
 
 params! {
-    /// The number of token rows.
+    /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of heads of a row.
+    /// The number of heads that the dispatch reads for each token: the number of heads in a row of `dy`.
     heads: u32,
-    /// The number of features of a head, even.
+    /// The number of features of a head. It is even.
     head_dim: u32,
-    /// Step from the row of one position in the table to the next: 1, or 0 if every position uses the first row.
+    /// The distance in `table` from the row of one position to the row of the next: 1 row, or 0 if all positions use
+    /// the first row. 0 is used for heads that are not rotated, with a table of one row.
     position_stride: u32,
-    /// The number of heads of each token in `dheads`, of which the dispatch reads `heads`.
+    /// The number of heads that each token has in `dheads`, including heads that the dispatch does not read.
     head_stride: u32,
-    /// Index of the first head that the dispatch reads, among the heads of a token in `dheads`.
+    /// Index of the first head that the dispatch reads, among the heads that each token has in `dheads`.
     head_offset: u32,
-    /// Index of the dither stream.
+    /// Index of the dither stream with which `dy` is rounded.
     stream: u32,
 }
 
-/// This kernel reads `dheads [tokens, head_stride, head_dim]` i32 rows, `positions [tokens]`,
-/// `table [positions, head_dim/2, 2]` in Q30 and the dither buffer. It writes `dy [tokens, heads · head_dim]` wide rows
-/// with their row info.
+/// The kernel `rope_backward`. It reads `dheads [tokens, head_stride, head_dim]` as i32 rows (integers, then the scale
+/// of the row); `positions [tokens]`, the position of each token in its sequence; `table [positions, head_dim/2, 2]`,
+/// which contains a cosine and a sine in Q30 for each pair of features; and the dither buffer. It writes
+/// `dy [tokens, heads · head_dim]` as wide rows (14-bit integers as two int8 planes), with the scale and the sum of
+/// each row.
 pub static KERNEL: Kernel = Kernel {
     name: "rope_backward",
     params: Params::NAMES,

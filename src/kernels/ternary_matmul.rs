@@ -1,6 +1,7 @@
-//! `out[t, n] = Σ_k x[t, k] · w[n, k]`: byte rows times a ternary matrix, exact in i32.
+//! Computes `out[t, n] = Σ_k x[t, k] · w[n, k]`: multiplies byte rows `x` by a ternary matrix `w`, for each token `t`
+//! and output feature `n`. The sum over the input features `k` is exact in i32.
 //!
-//! `in_features` must be ≤ 2^24, because `|out|` reaches 127 · `in_features`.
+//! `in_features` must be ≤ 2^24, because `|out|` can reach 127 · `in_features`.
 
 use super::{INFO, Kernel, Saturated, as_bytes, lowering, params, product_texts, read, shared::rows, write};
 use crate::numbers::ternary::{row_words, trit};
@@ -9,15 +10,17 @@ use std::ops::Range;
 params! {
     /// The number of rows of `x`.
     tokens: u32,
-    /// The number of features over which the products are summed.
+    /// The number of features in a row of `x`, over which the products are summed.
     in_features: u32,
-    /// The number of rows of `w`.
+    /// The number of rows of `w`, which is the number of features in a row of `out`.
     out_features: u32,
 }
 
-/// This kernel reads `x [tokens, in_features]` byte rows with their row info, whose sum is used by implementations that
-/// multiply codes 0..=2 in place of trits, and `weights [out_features, in_features]` block words. It writes
-/// `out [tokens, out_features]` i32 rows, whose row info `lora_up` writes.
+/// The kernel `ternary_matmul`. It reads `x [tokens, in_features]` as byte rows (int8), the sum of the integers in each
+/// row, and `weights [out_features, in_features]`, each word of which contains 4 × 4 trits (−1, 0 or 1). Some
+/// implementations multiply by the codes 0..=2 (trit + 1) instead of the trits, and then subtract the sum of the row's
+/// integers. It writes the integers of `out [tokens, out_features]` as i32 rows (integers, then the scale of the row);
+/// the kernel `lora_up` writes the scales.
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul",
     params: Params::NAMES,

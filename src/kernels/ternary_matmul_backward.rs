@@ -1,6 +1,8 @@
-//! `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`: wide rows times a transposed ternary matrix, exact in i32.
+//! Computes `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`: multiplies the gradient `dy` of a linear layer's output by the
+//! layer's ternary matrix `w`, for each token `t` and input feature `k`. The sum over the output features `n` is exact
+//! in i32.
 //!
-//! `out_features` must be ≤ 65,536, because `|out|` reaches 2^14 · `out_features`.
+//! `out_features` must be ≤ 65,536, because `|out|` can reach 2^14 · `out_features`.
 
 use super::{INFO, Kernel, Saturated, as_bytes, lowering, params, product_texts, read, shared::rows, write};
 use crate::numbers::ternary::{row_words, trit};
@@ -9,21 +11,25 @@ use std::ops::Range;
 params! {
     /// The number of rows of `dy`.
     tokens: u32,
-    /// The number of columns of `w`.
+    /// The number of columns of `w`, which is the number of features in a row of `out`.
     in_features: u32,
-    /// The number of features over which the products are summed.
+    /// The number of features in a row of `dy`, over which the products are summed.
     out_features: u32,
-    /// Index of the result that the dispatch writes, among the results of a token.
+    /// Index of the row that the dispatch writes, among the `slots` rows that each token has in `out`.
     slot: u32,
-    /// The number of results of each token in the output buffer.
+    /// The number of rows that each token has in `out`. It is more than 1 for linear layers that have the same input:
+    /// each layer writes a row of its own.
     slots: u32,
-    /// The number of int8 planes of `dy`: 2 for wide rows, 1 for byte rows.
+    /// The number of int8 values that represent an element of `dy`: 2 in wide rows, 1 in byte rows.
     planes: u32,
 }
 
-/// This kernel reads `dy [tokens, planes, out_features]` with its row info, whose sum is used by implementations that
-/// multiply codes 0..=2 in place of trits, and `weights [out_features, in_features]` block words. It writes
-/// `out [tokens, slots, in_features]` i32 rows, whose row info `lora_up` writes.
+/// The kernel `ternary_matmul_backward`. It reads `dy [tokens, planes, out_features]` as wide rows (14-bit integers as
+/// two int8 planes) or byte rows (int8), the sum of the integers in each row, and
+/// `weights [out_features, in_features]`, each word of which contains 4 × 4 trits (−1, 0 or 1). Some implementations
+/// multiply by the codes 0..=2 (trit + 1) instead of the trits, and then subtract the sum of the row's integers. It
+/// writes the integers of `out [tokens, slots, in_features]` as i32 rows (integers, then the scale of the row); the
+/// kernel `lora_up` writes the scales.
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul_backward",
     params: Params::NAMES,

@@ -1,6 +1,6 @@
-//! The end of a round. The round's aggregate is the adapter after one optimizer step with the round's gradients.
-//! Proposers compute it, commit to it and reveal it. The next round starts from the aggregate that is backed by the
-//! most stake.
+//! The aggregation at the end of a round. Proposers compute the round's *aggregate*: the adapter after one optimizer
+//! step with the sum of the round's accepted gradients. They first commit to the aggregate and then reveal it. The next
+//! round starts from the aggregate that is backed by the most stake.
 
 use super::{
     ChunkSlot, Event, Finding, Proposal, Round, State,
@@ -22,21 +22,22 @@ fn refused<T>(log: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::rejected(log))
 }
 
-/// Stores a proposer's commitment.
+/// Stores a proposer's commitment to the aggregate (the next adapter) of the current round. Returns the response to the
+/// message as protobuf bytes.
 pub(super) fn commit(state: &mut State, message: &MsgCommitAggregation) -> Result<Vec<u8>, Refusal> {
     let MsgCommitAggregation { proposer, commitment_hash, training_round_id, gradient_ids } = message;
     if state.settled_since().is_none() || state.head().round != *training_round_id {
-        return refused(format!("round {training_round_id} is not waiting for its aggregate"));
+        return refused(format!("round {training_round_id} is not the current round or cannot be aggregated yet"));
     }
     if !state.nodes_of(PROPOSER).any(|(address, _)| address == proposer) {
-        return Err(Refusal::new(code::UNAUTHORIZED, format!("{proposer} is not a proposer")));
+        return Err(Refusal::new(code::UNAUTHORIZED, format!("{proposer} is not a proposer with a stake")));
     }
     if state.proposals.values().any(|proposal| proposal.proposer == *proposer) {
-        return refused("the proposer has committed to an aggregate of this round already");
+        return refused("the proposer has already committed to an aggregate of this round");
     }
     let accepted = state.accepted_ids();
     if !gradient_ids.is_sorted_by(|one, next| one < next) || !gradient_ids.iter().all(|id| accepted.contains(id)) {
-        return refused("gradient_ids are not accepted gradients of the round in ascending order");
+        return refused("gradient_ids are not IDs of accepted gradients of the round in ascending order");
     }
     if Commitment::from_hex(commitment_hash).is_none() {
         return refused("commitment_hash is not 64 hexadecimal digits");
@@ -49,23 +50,24 @@ pub(super) fn commit(state: &mut State, message: &MsgCommitAggregation) -> Resul
     Ok(MsgCommitAggregationResponse { commitment_id: id }.encode_to_vec())
 }
 
-/// Stores the aggregate that a proposer reveals, if it is the one to which the proposer committed.
+/// Stores the aggregate (the next adapter) that a proposer reveals. Fails if it is not the aggregate to which the
+/// proposer committed.
 pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Result<(), Refusal> {
     let height = state.head().height;
     let root = HEXLOWER.encode(&state.aggregate_root(&message.gradient_ids));
     let model = state.genesis.job.model.to_string();
     let Some(proposal) = state.proposals.get_mut(&message.commitment_id) else {
-        return Err(Refusal::not_found(format!("commitment {} does not exist", message.commitment_id)));
+        return Err(Refusal::not_found(format!("there is no commitment {} in this round", message.commitment_id)));
     };
     let committed = HEXLOWER.encode(&message.commitment());
     if proposal.proposer != message.proposer || proposal.committed != committed {
         return refused("the aggregate is not what the proposer committed to");
     }
     if proposal.height >= height {
-        return refused("a commitment must be revealed in a later block than it was made in");
+        return refused("an aggregate must be revealed in a later block than its commitment");
     }
     if message.gradient_ids != proposal.ids || message.merkle_root != root || message.model_version != model {
-        return refused("gradient_ids, merkle_root or model_version are not those of the round");
+        return refused("gradient_ids, merkle_root or model_version does not match the commitment or the round");
     }
     let Ok(adapter) = Cid::try_from(message.adapter.as_str()) else {
         return refused(format!("adapter {:?} is not a CID", message.adapter));
@@ -77,8 +79,9 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Resul
     Ok(())
 }
 
-/// Closes the round with the aggregate that proposers with more than half of all proposers' stake have revealed or,
-/// after `decision_blocks`, with the revealed aggregate that has the most stake.
+/// Closes the round as soon as proposers with more than half of all proposers' stake have revealed the same aggregate
+/// (the next adapter). If that does not happen within `decision_blocks`, closes the round with the revealed aggregate
+/// that has the most stake.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let Some(since) = state.settled_since() else { return };
     let stakes: BTreeMap<&String, u128> =
@@ -96,14 +99,14 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// An aggregate that a proposer revealed: the IDs of the gradients that it adds up, the CID of the next adapter, and
-/// the layout root of that adapter.
+/// An aggregate that a proposer revealed: the IDs of the gradients that it sums, the CID of the next adapter, and the
+/// layout root of the next adapter.
 type RevealedAggregate = (Vec<u64>, Cid, Hash);
 
 fn close(state: &mut State, next: RevealedAggregate, events: &mut Vec<Event>) {
     let penalty = state.genesis.params.fraud_penalty;
-    // an aggregate of other gradients proves nothing, because bytes may be available to one proposer only; a different
-    // aggregate of the same gradients is wrong
+    // a proposer that summed other gradients is not slashed, because some bytes may have been available to one proposer
+    // only; a different aggregate of the same gradients is wrong
     let others =
         |proposal: &&Proposal| proposal.ids == next.0 && proposal.revealed().is_some_and(|other| other != next);
     let wrong: Vec<String> = state.proposals.values().filter(others).map(|other| other.proposer.clone()).collect();
@@ -127,9 +130,9 @@ fn close(state: &mut State, next: RevealedAggregate, events: &mut Vec<Event>) {
     prune(state, round.saturating_sub(state.genesis.params.retention_rounds));
 }
 
-/// Removes the rounds before `end` with their submissions and commitments. All rounds are kept from the first one on
-/// that has an open challenge or dispute. A removed commitment cannot be accepted again, because the seed of its task
-/// depends on the round.
+/// Removes the rounds before `end`, with their submissions and commitments. If a challenge or a dispute about one of
+/// these rounds is open, that round and all later rounds are kept. Nobody can submit a removed commitment again,
+/// because it depends on the seed of its task, and the seed depends on the round.
 fn prune(state: &mut State, end: u64) {
     let challenged = state.challenges.values().map(|challenge| challenge.submission);
     let open = challenged.chain(state.disputes.values().map(|case| case.submission));
@@ -154,14 +157,14 @@ impl Proposal {
 }
 
 impl State {
-    /// Returns the height since which the round has been full and none of its gradients could be disputed; `None` if
-    /// that is not so yet.
+    /// Returns the height since which the current round has been settled: the round is full, and none of its gradients
+    /// can be disputed any longer. Returns `None` if the round is not settled yet.
     pub(super) fn settled_since(&self) -> Option<u64> {
         let since = self.head().full_since?.saturating_add(self.genesis.params.challenge_blocks);
         (since <= self.head().height).then_some(since)
     }
 
-    /// Returns the IDs of the gradients that are accepted in this round, ascending.
+    /// Returns the IDs of the gradients that have been accepted in the current round, in ascending order.
     pub fn accepted_ids(&self) -> Vec<u64> {
         let accepted = |slot: &ChunkSlot| if let ChunkSlot::Accepted(id) = slot { Some(*id) } else { None };
         let mut ids: Vec<u64> = self.chunk_slots.values().filter_map(accepted).collect();
@@ -169,14 +172,14 @@ impl State {
         ids
     }
 
-    /// Returns whether a quarter of `decision_blocks` is over. From then on, proposers leave out gradients whose bytes
-    /// they cannot fetch.
+    /// Returns whether a quarter of `decision_blocks` has passed since the round was settled. After that time,
+    /// proposers leave out gradients whose bytes they cannot fetch.
     pub(super) fn waited(&self) -> bool {
         let blocks = self.genesis.params.decision_blocks / 4;
         self.settled_since().is_some_and(|since| self.head().height >= since.saturating_add(blocks))
     }
 
-    /// Returns the Merkle root over the commitments of these gradients.
+    /// Returns the Merkle root over the commitments of the gradients with the given IDs, in the given order.
     pub(super) fn aggregate_root(&self, ids: &[u64]) -> [u8; 32] {
         let commitments: Vec<[u8; 32]> =
             ids.iter().filter_map(|id| self.submissions.get(id)).map(|submission| submission.commitment.0).collect();

@@ -1,30 +1,32 @@
-//! Blocks: transactions with a height, a time and a hash. They are the ledger's only input.
+//! Blocks of the chain: lists of transactions, each with a height, a time and a hash. Blocks are the only input of the
+//! ledger.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// A block: the transactions that the ledger executes together, with a height, a time and a hash.
+/// A block of the chain: transactions that the ledger executes in order, with a height, a time and a hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainBlock {
-    /// Height, one more than the previous block's height.
+    /// Height of the block: the height of the previous block plus 1.
     pub height: u64,
-    /// Time in seconds since 1970, not earlier than the previous block's time.
+    /// Time of the block in seconds since 1970. It is not earlier than the time of the previous block.
     pub time: u64,
-    /// Hash of the block, computed by the consensus engine if there is one, otherwise by [`ChainBlock::new`]. It is the
-    /// ledger's only source of randomness.
+    /// Hash of the block. It is computed by the consensus engine or, if there is none, by [`ChainBlock::new`]. It is
+    /// the ledger's only source of randomness.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
-    /// The transactions, as `TxRaw` bytes.
+    /// The transactions of the block, in the order in which they are executed.
     pub txs: Vec<Tx>,
 }
 
-/// The bytes of a transaction, a `TxRaw`.
+/// A transaction as bytes: an encoded `TxRaw`, the Cosmos SDK's message for signed transactions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Tx(#[serde(with = "serde_bytes")] pub Vec<u8>);
 
 impl ChainBlock {
-    /// Makes a block whose hash covers its height, its time, its transactions, and the ledger's root before the block.
+    /// Creates a block. Its hash covers the height, the time, the transactions, and `root`, the ledger root before the
+    /// block.
     pub fn new(height: u64, time: u64, root: [u8; 32], txs: Vec<Tx>) -> Self {
         let mut hash = Sha256::new().chain_update("r3mes/block/1").chain_update(height.to_le_bytes());
         hash.update(time.to_le_bytes());

@@ -1,8 +1,9 @@
-//! Claims: a claim reserves one chunk slot of the round for one miner until it expires.
+//! Claims. A claim reserves a chunk slot (the entry for one chunk in the current round) for one miner, until the claim
+//! expires.
 //!
-//! A round has one chunk slot for each of a range of positions. If all slots are taken, those that were claimed more
-//! than `claim_grace` seconds ago may be claimed by other miners too, so that a miner that has left does not hold up
-//! the round. The miner that submits first gets the slot.
+//! Each round has one chunk slot for each position that it covers. If all slots are taken, a slot that was claimed at
+//! least `claim_grace` seconds ago may be claimed by other miners too, so that a miner that has left does not delay the
+//! round. The miner that submits a gradient first gets the slot.
 
 use super::{
     ChunkSlot, Claim, Event, LedgerParams, State, coins,
@@ -11,10 +12,11 @@ use super::{
 use crate::tx::{DENOM, MsgClaimTask, MsgClaimTaskResponse, code};
 use prost::Message;
 
-/// ID of the only pool.
+/// ID of the pool of tasks. Each ledger has only this pool.
 pub(super) const POOL: u64 = 0;
 
-/// Claims a chunk slot. Claiming a slot that the miner already holds succeeds.
+/// Claims a chunk slot for a miner, and returns the response to the message as protobuf bytes. Does nothing and
+/// succeeds if the miner already holds a claim to this slot.
 pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Context) -> Result<Vec<u8>, Refusal> {
     let taken = |log: &str| Err(Refusal::new(code::TAKEN, log));
     let MsgClaimTask { miner, pool_id, chunk_id } = message;
@@ -33,14 +35,14 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     }
     let reputation = state.reputation(miner);
     if reputation.quarantined >= state.head().height && reputation.quarantined > 0 {
-        let log = format!("after a withdrawal the miner claims nothing until block {}", reputation.quarantined + 1);
+        let log = format!("a miner that withdrew cannot claim a chunk before block {}", reputation.quarantined + 1);
         return Err(Refusal::new(code::REJECTED, log));
     }
     if state.submissions_of(miner).any(|(_, own)| own.position == *chunk_id && state.is_unsettled(own)) {
         return taken("the miner's earlier gradient of this chunk is not settled yet");
     }
     if !state.is_available(*chunk_id) {
-        return taken(&format!("chunk {chunk_id} is not available; claim another one"));
+        return taken(&format!("chunk {chunk_id} is not available: claim another chunk"));
     }
     let bond = bond(state, miner)?;
     let LedgerParams { claim_lifetime, .. } = state.genesis.params;
@@ -49,7 +51,7 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     match state.chunk_slots.entry(*chunk_id).or_insert(ChunkSlot::Claimed(Vec::new())) {
         ChunkSlot::Claimed(claims) => claims.push(claim),
         ChunkSlot::Submitted(_) | ChunkSlot::Accepted(_) => {
-            return taken("the gradient of this chunk is submitted already");
+            return taken("a gradient of this chunk has already been submitted");
         }
     }
     state.held.insert(miner.clone(), *chunk_id);
@@ -58,8 +60,9 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     Ok(answer)
 }
 
-/// Locks the bond of a claim and returns its amount. For a miner that has too few coins the bond is 0, unless
-/// `unbonded_share` of the round's chunk slots are already claimed without a bond; then this fails.
+/// Locks the bond of a claim, and returns the bond in micro-units. If the miner has too few coins, locks nothing and
+/// returns 0. In this case it fails if the share `unbonded_share` of the round's chunk slots is already claimed without
+/// a bond.
 fn bond(state: &mut State, miner: &str) -> Result<u64, Refusal> {
     let LedgerParams { claim_bond, unbonded_share, .. } = state.genesis.params;
     if claim_bond == 0 || coins::take(state, miner, claim_bond, "the bond of a claim").is_ok() {
@@ -70,7 +73,7 @@ fn bond(state: &mut State, miner: &str) -> Result<u64, Refusal> {
         return Ok(0);
     }
     let log = format!(
-        "a claim locks {claim_bond}{DENOM}, and all chunks for miners without that bond are claimed: try again later"
+        "a claim locks a bond of {claim_bond}{DENOM}, and all chunks that need no bond are claimed: try again later"
     );
     Err(Refusal::new(code::TAKEN, log))
 }
@@ -82,7 +85,7 @@ fn claims(state: &State) -> impl Iterator<Item = &Claim> {
     })
 }
 
-/// Ends the claims that have expired, and burns their bonds.
+/// Removes the claims that have expired, and burns their bonds.
 pub(super) fn expire(state: &mut State) {
     let now = state.head().time;
     let expired = |claim: &Claim| claim.expires <= now;
@@ -102,7 +105,8 @@ pub(super) fn expire(state: &mut State) {
     }
 }
 
-/// Ends all claims to a chunk slot for which a gradient has been submitted, and returns their bonds.
+/// Stores in a chunk slot that a gradient has been submitted for it. Removes all claims to the slot, and returns their
+/// bonds.
 pub(super) fn release(state: &mut State, position: u64, submission: u64) {
     if let Some(ChunkSlot::Claimed(claims)) = state.chunk_slots.insert(position, ChunkSlot::Submitted(submission)) {
         for claim in claims {
@@ -112,7 +116,7 @@ pub(super) fn release(state: &mut State, position: u64, submission: u64) {
     }
 }
 
-/// Ends a miner's claim and returns its bond.
+/// Removes the claim that a miner holds, if there is one, and returns its bond.
 pub(super) fn cancel(state: &mut State, miner: &str) {
     let Some(position) = state.held.remove(miner) else { return };
     let Some(ChunkSlot::Claimed(mut claims)) = state.chunk_slots.remove(&position) else { return };
@@ -125,13 +129,14 @@ pub(super) fn cancel(state: &mut State, miner: &str) {
 }
 
 impl State {
-    /// Returns the positions of the round that can be claimed, ascending.
+    /// Returns the positions of the current round's chunk slots that can be claimed now, in ascending order.
     pub fn available(&self) -> impl Iterator<Item = u64> {
         self.genesis.positions(self.head().round).filter(|position| self.is_available(*position))
     }
 
-    /// Returns whether a chunk slot can be claimed. Either it is free; or no slot of the round is free, and this one
-    /// has fewer than `claims_per_chunk` claims, all of them older than `claim_grace`.
+    /// Returns whether the chunk slot at a position of the current round can be claimed now. A free slot can be
+    /// claimed. If no slot of the round is free, a claimed slot can be claimed again if it has fewer than
+    /// `claims_per_chunk` claims and each of them is at least `claim_grace` seconds old.
     fn is_available(&self, position: u64) -> bool {
         let LedgerParams { claim_grace, claims_per_chunk, .. } = self.genesis.params;
         let now = self.head().time;

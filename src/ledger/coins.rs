@@ -1,9 +1,9 @@
-//! Coins. Only the genesis and rewards mint coins; every other operation moves or burns them.
+//! Coins. New coins come only from the genesis and from rewards. All other operations move coins or burn them.
 
 use super::{LedgerParams, State, context::Refusal};
 use crate::tx::{DENOM, MsgSetPayout, Transfer, check_address, code};
 
-/// Executes a transfer.
+/// Transfers coins from one account to another. Fails if the sender has too few coins.
 pub(super) fn transfer(state: &mut State, transfer: &Transfer) -> Result<(), Refusal> {
     let Transfer { from, to, amount } = transfer;
     let owned = state.account(from).balance;
@@ -12,12 +12,13 @@ pub(super) fn transfer(state: &mut State, transfer: &Transfer) -> Result<(), Ref
         return Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));
     };
     state.account_mut(from).balance = left;
-    // no overflow: all coins together are fewer than 2^64
+    // the sum cannot overflow, because all coins together are fewer than 2^64 micro-units
     state.account_mut(to).balance += amount;
     Ok(())
 }
 
-/// Takes coins from an account. Fails if the account has too few; the error's log then names `purpose`.
+/// Removes coins from an account. Fails if the account has too few coins; the message of the error then begins with
+/// `purpose`, which states what the coins are for.
 pub(super) fn take(state: &mut State, from: &str, amount: u64, purpose: &str) -> Result<(), Refusal> {
     let owned = state.account(from).balance;
     let Some(left) = owned.checked_sub(amount) else {
@@ -30,15 +31,15 @@ pub(super) fn take(state: &mut State, from: &str, amount: u64, purpose: &str) ->
     Ok(())
 }
 
-/// Adds coins, which were locked or minted before, to an account.
+/// Adds coins to an account. The coins must exist already: they were locked or burned before, or have just been minted.
 pub(super) fn give_back(state: &mut State, to: &str, amount: u64) {
     if amount > 0 {
         state.account_mut(to).balance += amount;
     }
 }
 
-/// Mints `amount` micro-units, or fewer if the total ever minted would exceed 2^64 − 1, and returns how many. The
-/// caller must give them to an account.
+/// Mints `amount` micro-units, and returns how many were minted. These are fewer if the total of all coins ever minted
+/// would exceed 2^64 − 1 micro-units. The caller must add them to a balance or to an escrow.
 pub(super) fn mint(state: &mut State, amount: u64) -> u64 {
     let head = state.head_mut();
     let amount = amount.min(u64::MAX - head.minted);
@@ -46,8 +47,9 @@ pub(super) fn mint(state: &mut State, amount: u64) -> u64 {
     amount
 }
 
-/// Pays the reward for a gradient. For a miner without a stake, the latest `probation` rewards stay in escrow. Returns
-/// the address of the account that is paid, and its new balance.
+/// Mints and pays the reward for a gradient. If the miner has no stake, its latest rewards stay in escrow, as many as
+/// the parameter `probation` states, and only older ones are paid. Returns the address of the account that is paid, and
+/// the new balance of that account.
 pub(super) fn reward(state: &mut State, miner: &str) -> (String, u64) {
     let LedgerParams { reward, probation, .. } = state.genesis.params;
     let minted = mint(state, reward);
@@ -62,15 +64,15 @@ pub(super) fn reward(state: &mut State, miner: &str) -> (String, u64) {
     (payee, balance)
 }
 
-/// Pays the winner of a dispute half of what the loser just lost, at most `dispute_bond`. The rest stays burned, so
-/// that disputing with oneself loses money.
+/// Pays the winner of a dispute a bounty: half of the coins that the loser has just lost, but at most `dispute_bond`.
+/// The rest stays burned, so that an account that disputes with itself loses money.
 pub(super) fn pay_bounty(state: &mut State, winner: &str, lost: u64) {
     let bounty = (lost / 2).min(state.genesis.params.dispute_bond);
     state.head_mut().burned -= bounty;
     give_back(state, winner, bounty);
 }
 
-/// Pays the stakes whose unbonding time is over back to their owners.
+/// Returns each stake whose unbonding time is over to its owner.
 pub(super) fn unbond(state: &mut State) {
     let height = state.head().height;
     while let Some(((due, _), _)) = state.unbonding.get_min() {
@@ -84,7 +86,7 @@ pub(super) fn unbond(state: &mut State) {
     }
 }
 
-/// Sets the account that receives a miner's rewards.
+/// Sets the payout address of a miner: the account that receives the miner's rewards.
 pub(super) fn set_payout(state: &mut State, message: &MsgSetPayout) -> Result<(), Refusal> {
     check_address(&message.payout)?;
     state.account_mut(&message.miner).payout = Some(message.payout.clone());

@@ -1,5 +1,5 @@
-//! Types that all message handlers share: the [`Context`] of the transaction, which they take, and the [`Refusal`] that
-//! they return on failure.
+//! Types that all handlers of messages share. A handler receives the [`Context`] of the transaction that contains the
+//! message. If it fails, it returns a [`Refusal`].
 
 use super::Event;
 use crate::{
@@ -7,13 +7,13 @@ use crate::{
     tx::{TxError, code},
 };
 
-/// Error returned when the ledger does not execute a transaction.
+/// Error returned when the ledger refuses a transaction or one of its messages.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("code {code}: {log}")]
 pub struct Refusal {
-    /// The error code, one of [`code`].
+    /// The error code. The constants in [`code`] name all codes.
     pub code: u32,
-    /// Reason of the refusal, in words.
+    /// The reason for the refusal, as text for the user.
     pub log: String,
 }
 
@@ -49,10 +49,10 @@ impl From<DisputeError> for Refusal {
     }
 }
 
-/// The transaction to which a message belongs.
+/// The transaction that contains the message being executed.
 pub(super) struct Context<'a> {
     /// Hash of the transaction, in upper-case hexadecimal.
     pub(super) hash: &'a str,
-    /// Events of the transaction's messages so far.
+    /// The events that the messages of the transaction have caused so far.
     pub(super) events: Vec<Event>,
 }

@@ -1,9 +1,10 @@
-//! Disputes: a challenger plays the game of [`crate::dispute`] against the accounts that answer for a gradient, and the
-//! ledger judges the last step. A gradient is rejected if one of its disputes is upheld, and accepted again if all of
-//! them are dismissed.
+//! Disputes about gradients. A challenger plays the game of [`crate::dispute`] against the accounts that defend the
+//! gradient by answers, and the ledger judges the last step of the game. A gradient is rejected if one of its disputes
+//! is upheld. It is accepted again if all of its disputes are dismissed.
 //!
-//! The subject of a dispute follows from the genesis, the round's adapter, and the bytes of the chunk and of the
-//! artifact's manifest, which are checked against their CIDs. So the ledger need not trust either party.
+//! The subject of a dispute (the facts on which both parties agree) follows from the genesis, the round's adapter, the
+//! bytes of the chunk, and the bytes of the artifact's manifest. The ledger checks these bytes against their CIDs, so
+//! it does not have to trust either party.
 
 use super::{
     ChallengeStage, DisputeCase, Event, LedgerParams, State, Submission, SubmissionStatus, coins,
@@ -21,27 +22,30 @@ use crate::{
 };
 use prost::Message;
 
-/// The most disputes that may be open about one gradient at a time, not counting those that an appeal opened.
+/// The maximum number of disputes about one gradient that may be open at a time, not counting those that an appeal
+/// opened.
 const MAX_DISPUTES: usize = 8;
 
 fn refused<T>(log: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::rejected(log))
 }
 
-/// Opens a dispute about a gradient that may be disputed; see [`State::is_disputable`].
+/// Opens a dispute about a gradient, and returns the response to the message as protobuf bytes. If the artifact is
+/// evidently not the one to which the submission committed, rejects the gradient immediately and opens no dispute.
+/// Fails if the gradient cannot be disputed; see [`State::is_disputable`].
 pub(super) fn open(state: &mut State, message: &MsgOpenDispute, context: &mut Context) -> Result<Vec<u8>, Refusal> {
     let MsgOpenDispute { challenger, stored_gradient_id: id, chunk, manifest } = message;
     let submission = submission(state, *id)?;
     if !state.is_disputable(&submission) {
         return refused(format!(
-            "gradient {id} cannot be disputed: it is not accepted, or the time for disputes is over"
+            "gradient {id} cannot be disputed: it has not been accepted, or the time for disputes is over"
         ));
     }
     let LedgerParams { dispute_bond, disputes_per_challenger, .. } = state.genesis.params;
     let theirs = state.disputes.values().filter(is_bonded).filter(|case| case.challenger == *challenger).count();
     if theirs >= disputes_per_challenger as usize || !state.has_room_for_dispute(*id) {
         return refused(format!(
-            "at most {disputes_per_challenger} disputes of one challenger and {MAX_DISPUTES} about one gradient may be \
+            "at most {disputes_per_challenger} disputes by one challenger and {MAX_DISPUTES} about one gradient may be \
              open"
         ));
     }
@@ -56,8 +60,9 @@ pub(super) fn open(state: &mut State, message: &MsgOpenDispute, context: &mut Co
     Ok(MsgOpenDisputeResponse { dispute_ids: vec![dispute] }.encode_to_vec())
 }
 
-/// Opens one dispute for each verifier that found a mismatch in the challenge or voted for one. The verifier is the
-/// challenger, and its stake serves as the bond.
+/// Executes an appeal: opens one dispute for each verifier that found a mismatch in the challenge (the recomputation of
+/// the gradient) or voted for a mismatch. Returns the response to the message as protobuf bytes. Each of these
+/// verifiers is the challenger of its dispute, and its stake serves as the bond.
 pub(super) fn appeal(state: &mut State, message: &MsgAppeal, context: &mut Context) -> Result<Vec<u8>, Refusal> {
     let MsgAppeal { challenge_id, chunk, manifest, .. } = message;
     let Some(challenge) = state.challenges.get(challenge_id).cloned() else {
@@ -67,13 +72,13 @@ pub(super) fn appeal(state: &mut State, message: &MsgAppeal, context: &mut Conte
     let submission = submission(state, id)?;
     if state.appealable(id, &submission).is_none() {
         return refused(format!(
-            "challenge {challenge_id} has no finding to appeal against, or it is appealed already"
+            "the finding of challenge {challenge_id} cannot be appealed, or somebody has already appealed"
         ));
     }
     let accusers = challenge.accusers();
     let subject = subject(state, &submission, chunk)?;
     let Some(outcome) = claimed(state, &submission, manifest)? else {
-        return refused("the artifact is not the one that the submission committed to");
+        return refused("the artifact is not the one to which the submission committed");
     };
     let mut add = |verifier: &&String| add(state, id, verifier, None, (subject.clone(), outcome), &mut context.events);
     let dispute_ids = accusers.iter().map(&mut add).collect();
@@ -81,15 +86,15 @@ pub(super) fn appeal(state: &mut State, message: &MsgAppeal, context: &mut Conte
     Ok(MsgOpenDisputeResponse { dispute_ids }.encode_to_vec())
 }
 
-/// Adds an answer that defends a gradient to a dispute. The last answer that a dispute accepts is reserved for the
-/// miner.
+/// Adds an answer, which defends the gradient, to a dispute, and returns the response to the message as protobuf bytes.
+/// The last answer that the dispute accepts is reserved for the miner.
 pub(super) fn answer(state: &mut State, message: &MsgAnswerDispute) -> Result<Vec<u8>, Refusal> {
     let MsgAnswerDispute { sender, dispute_id, answer } = message;
     let (height, bond) = (state.head().height, state.genesis.params.answer_bond);
     let mut case = case(state, *dispute_id)?;
     let is_miner = state.submissions.get(&case.submission).is_some_and(|submission| submission.miner == *sender);
     if case.answers.len() + 1 >= MAX_ANSWERS && !is_miner {
-        return refused("the dispute has as many answers as it takes; one more may come from the miner only");
+        return refused("the dispute accepts no more answers, except one from the miner");
     }
     let number = case.dispute.answer(&Answer::decode(answer)?, height)?;
     coins::take(state, sender, bond, "the bond of an answer")?;
@@ -98,7 +103,7 @@ pub(super) fn answer(state: &mut State, message: &MsgAnswerDispute) -> Result<Ve
     Ok(MsgAnswerDisputeResponse { answer: number as u64 }.encode_to_vec())
 }
 
-/// Makes a move in the game over an answer.
+/// Makes a move in the game between the challenger and one answer of a dispute.
 pub(super) fn apply_move(state: &mut State, message: &MsgMoveDispute) -> Result<(), Refusal> {
     let MsgMoveDispute { sender, dispute_id, answer, step } = message;
     let height = state.head().height;
@@ -111,7 +116,7 @@ pub(super) fn apply_move(state: &mut State, message: &MsgMoveDispute) -> Result<
         Role::Answerer => case.answers.get(number).map(|(answerer, _)| answerer),
     };
     if mover != Some(sender) {
-        return Err(Refusal::new(code::UNAUTHORIZED, format!("{sender} may not make this move: {}", step.name())));
+        return Err(Refusal::new(code::UNAUTHORIZED, format!("{sender} cannot make this move: {}", step.name())));
     }
     case.dispute.apply(number, &step, height)?;
     state.disputes.insert(*dispute_id, case);
@@ -126,15 +131,16 @@ fn submission(state: &State, id: u64) -> Result<Submission, Refusal> {
     state.submissions.get(&id).cloned().ok_or_else(|| Refusal::not_found(format!("gradient {id} does not exist")))
 }
 
-/// Returns whether a dispute was opened with a bond, not by an appeal.
+/// Returns whether the challenger locked a bond. This is not the case if an appeal opened the dispute.
 fn is_bonded(case: &&DisputeCase) -> bool {
     case.bond.is_some()
 }
 
-/// Returns the subject of a dispute about a submission. Fails if `chunk` is not the chunk of the submission's task.
+/// Returns the subject of a dispute about a submission: the facts on which both parties agree. Fails if the bytes
+/// `chunk` do not match the CID of the chunk of the submission's task.
 fn subject(state: &State, submission: &Submission, chunk: &[u8]) -> Result<Subject, Refusal> {
     if Codec::Raw.cid(chunk) != state.genesis.chunk(submission.position) || chunk.len() != 4 * CHUNK_TOKENS {
-        return refused("the chunk is not that of the gradient's task");
+        return refused("chunk does not contain the chunk of the gradient's task");
     }
     let Some(round) = state.rounds.get(&submission.round) else {
         return refused(format!("round {} is no longer stored", submission.round));
@@ -145,11 +151,12 @@ fn subject(state: &State, submission: &Submission, chunk: &[u8]) -> Result<Subje
     Ok(state.genesis.dispute_context.subject(&tokens, &key, &state.genesis.job.matrices, round.layout_root))
 }
 
-/// Returns the outcome that a submission's artifact claims; `None` if the artifact is not the one that the submission
-/// committed to. Fails if `manifest` is not the artifact's manifest.
+/// Returns the outcome that a submission's artifact claims for the task. Returns `None` if the manifest of the artifact
+/// is invalid, or if it states another task or gradient than the submission. Fails if the bytes `manifest` do not match
+/// the artifact's CID.
 fn claimed(state: &State, submission: &Submission, manifest: &[u8]) -> Result<Option<TaskOutcome>, Refusal> {
     if Codec::DagCbor.cid(manifest) != submission.artifact {
-        return refused("the manifest is not that of the gradient's artifact");
+        return refused("manifest does not contain the manifest of the gradient's artifact");
     }
     let Ok(claim) = Artifact::claim(manifest) else { return Ok(None) };
     let task = task(state, submission)?;
@@ -161,7 +168,7 @@ fn task(state: &State, submission: &Submission) -> Result<Task, Refusal> {
     state.task_of(submission).map_err(|error| Refusal::rejected(error.to_string()))
 }
 
-/// Adds a dispute to the state and returns its ID.
+/// Stores a new dispute, and returns its ID.
 fn add(
     state: &mut State,
     submission: u64,
@@ -181,7 +188,8 @@ fn add(
     id
 }
 
-/// Takes a disputed gradient out of its round. This frees the chunk slot, so that the round does not wait for the game.
+/// Removes a gradient from its round because it is disputed. Its chunk slot becomes free, so the round does not have to
+/// wait for the end of the dispute.
 fn suspend(state: &mut State, id: u64) {
     submissions::leave_round(state, id);
     let Some(submission) = state.submissions.get_mut(&id) else { return };
@@ -197,8 +205,8 @@ fn suspend(state: &mut State, id: u64) {
 }
 
 impl State {
-    /// Returns whether a submission may be disputed: it was accepted at most `challenge_blocks` ago, or its sampled
-    /// verifiers disagree and the validators' vote has not ended.
+    /// Returns whether a submission can be disputed now. This is the case during the `challenge_blocks` after it was
+    /// accepted. If its sampled verifiers disagree, it is also the case until the validators' vote ends.
     pub(super) fn is_disputable(&self, submission: &Submission) -> bool {
         match submission.status {
             SubmissionStatus::Accepted | SubmissionStatus::Disputed => {
@@ -213,13 +221,13 @@ impl State {
         }
     }
 
-    /// Returns whether one more dispute about a submission may be opened.
+    /// Returns whether the number of open disputes about the submission with this ID is below its limit.
     pub(super) fn has_room_for_dispute(&self, id: u64) -> bool {
         self.disputes_about(id).filter(is_bonded).count() < MAX_DISPUTES
     }
 
-    /// Returns the ID of the challenge in which verifiers found a mismatch, if the finding can still be appealed
-    /// against and nobody has done so yet.
+    /// Returns the ID of the challenge in which verifiers found the submission to be wrong, if an appeal against this
+    /// finding is possible now: the time for it is not over, and nobody has appealed yet. Otherwise returns `None`.
     pub(super) fn appealable(&self, id: u64, submission: &Submission) -> Option<u64> {
         let SubmissionStatus::Challenged(number) = submission.status else { return None };
         let challenge = self.challenges.get(&number)?;
@@ -230,7 +238,7 @@ impl State {
         (open && !challenge.accusers().is_empty()).then_some(number)
     }
 
-    /// Returns whether a submission may still be rejected.
+    /// Returns whether a submission can still be rejected, by verifiers or by a dispute.
     pub(super) fn is_unsettled(&self, submission: &Submission) -> bool {
         let open = matches!(
             submission.status,

@@ -1,50 +1,50 @@
-//! Events: those changes by a block for which users and nodes wait.
+//! Events: changes to the ledger that are reported to users and nodes, which may wait for them.
 
 use super::Finding;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A change for which users and nodes wait.
+/// A change to the ledger that is reported to users and nodes, which may wait for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 #[non_exhaustive]
 pub enum Event {
-    /// A miner claimed a chunk slot.
+    /// A miner claimed a chunk slot, which reserves one chunk of the round for it.
     Claimed {
         /// Address of the miner.
         miner: String,
-        /// Index of the round.
+        /// Index of the round to which the chunk slot belongs.
         round: u64,
-        /// Position of the chunk slot.
+        /// Position of the chunk slot. Positions are numbered consecutively over all rounds.
         position: u64,
     },
-    /// A gradient was submitted.
+    /// A miner submitted a gradient.
     Submitted {
         /// ID of the gradient.
         id: u64,
         /// Address of the miner.
         miner: String,
-        /// CID of the artifact's root.
+        /// CID of the root block (the manifest) of the gradient's artifact.
         artifact: String,
     },
     /// Verifiers were sampled to recompute a gradient.
     Sampled {
-        /// ID of the challenge.
+        /// ID of the challenge: the recomputation of the gradient by these verifiers.
         challenge: u64,
-        /// Addresses of the verifiers.
+        /// Addresses of the verifiers that were sampled.
         verifiers: Vec<String>,
     },
-    /// A gradient was accepted and paid.
+    /// A gradient was accepted, and its reward was paid or added to the miner's escrow.
     Accepted {
         /// ID of the gradient.
         id: u64,
         /// Address of the miner.
         miner: String,
-        /// CID of the artifact's root.
+        /// CID of the root block (the manifest) of the gradient's artifact.
         artifact: String,
-        /// Index of the round.
+        /// Index of the round for which the gradient was computed.
         round: u64,
-        /// Address of the account that was paid.
+        /// Address of the account that receives the miner's rewards.
         payee: String,
         /// Balance of the payee after the payment, in micro-units.
         balance: u64,
@@ -55,7 +55,7 @@ pub enum Event {
         id: u64,
         /// Address of the miner.
         miner: String,
-        /// The finding for which the gradient was rejected.
+        /// Why the gradient was rejected: it is wrong, or the bytes of its artifact cannot be fetched.
         finding: Finding,
     },
     /// A miner withdrew a gradient.
@@ -74,30 +74,31 @@ pub enum Event {
         /// Address of the challenger.
         challenger: String,
     },
-    /// A dispute was upheld or dismissed.
+    /// A dispute ended: it was upheld or dismissed.
     Judged {
         /// ID of the dispute.
         dispute: u64,
         /// ID of the gradient.
         id: u64,
-        /// True if an answer won and the dispute was dismissed; false if the dispute was upheld.
+        /// True if the dispute was upheld, so that the gradient is rejected; false if it was dismissed, because an
+        /// answer won.
         upheld: bool,
     },
-    /// A node lost part of its stake.
+    /// A node lost a part of its stake as a penalty.
     Slashed {
         /// Address of the node.
         node: String,
-        /// Lost amount in micro-units.
+        /// The amount that the node lost, in micro-units.
         amount: u64,
     },
-    /// A round has as many accepted gradients as its quota, and waits for its aggregate.
+    /// A round has as many accepted gradients as its quota requires.
     RoundFull {
-        /// Index of the round.
+        /// Index of the round that is full.
         round: u64,
     },
-    /// A round ended with an aggregate.
+    /// A round ended, and the next round starts from the adapter that the proposers computed.
     RoundClosed {
-        /// Index of the round.
+        /// Index of the round that ended.
         round: u64,
         /// CID of the adapter from which the next round starts.
         adapter: String,
@@ -105,7 +106,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Returns the event as Cosmos chains report it: a type, and attributes as text.
+    /// Returns the event as Cosmos chains report events: a type, and attributes as pairs of a name and a text.
     pub fn attributes(&self) -> (String, Vec<(String, String)>) {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let fields = serde_json::to_value(self).unwrap_or_default();

@@ -1,21 +1,24 @@
-//! Fees. A transaction declares its fee, which is burned: it is taken from the signer's balance, or from the balance of
-//! an account that granted an allowance.
+//! Transaction fees. Each transaction states its fee. The fee is taken from the signer's balance, or from the balance
+//! of an account that has given the signer a fee allowance. Fees are burned.
 //!
-//! The fee pool pays for accounts that have no coins yet, up to a limit for each account and one for each block. An
-//! attacker who creates addresses to drain the pool is slow, and gains nothing, because fees are burned.
+//! The fee pool pays the fees of accounts that have no coins yet, up to a limit for each account and a limit for each
+//! block. An attacker who creates many addresses can empty the pool only slowly, and gains nothing, because fees are
+//! burned.
 
 use super::{FeeAllowance, LedgerParams, State, coins, context::Refusal};
 use crate::tx::{ADDRESS_PREFIX, DENOM, Message, Signed, code};
 use cosmrs::AccountId;
 use sha2::{Digest, Sha256};
 
-/// Returns the address of the fee pool, whose coins pay newcomers' fees. Nobody has its key.
+/// Returns the address of the fee pool, an account whose coins pay the fees of newcomers. Nobody has the key of this
+/// account.
 pub fn fee_pool() -> String {
     let name = Sha256::digest("r3mes fee pool");
     AccountId::new(ADDRESS_PREFIX, &name[..20]).expect("20 bytes under a prefix of letters").to_string()
 }
 
-/// Takes the fee of a transaction. Fails if it cannot be paid.
+/// Takes the fee of a transaction from the account that pays for the transaction, and burns it. Fails if that account
+/// cannot pay the fee or does not pay for this transaction.
 pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let fee = signed.fee.amount;
     let payer = match &signed.fee.granter {
@@ -38,25 +41,26 @@ pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Counts a fee against the limits of the fee pool. Fails if the pool does not pay it.
+/// Counts the fee of a transaction against the limits of the fee pool. Fails if the pool does not pay for this
+/// transaction.
 fn charge_pool(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let LedgerParams { pool_allowance, pool_per_block, .. } = state.genesis.params;
     let (fee, signer) = (signed.fee.amount, &signed.signer);
     let refused = |log: String| Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));
     if !signed.messages.iter().all(is_mining) {
-        return Err(Refusal::new(code::UNAUTHORIZED, "the fee pool pays for messages of mining only"));
+        return Err(Refusal::new(code::UNAUTHORIZED, "the fee pool pays only for mining messages"));
     }
     if state.account(signer).balance >= fee {
-        return refused(format!("the fee pool pays nothing for {signer}, which can pay {fee}{DENOM} itself"));
+        return refused(format!("the fee pool does not pay for {signer}, which can pay {fee}{DENOM} itself"));
     }
     let paid = state.pooled.get(signer).copied().unwrap_or_default();
     let Some(paid) = paid.checked_add(fee).filter(|paid| *paid <= pool_allowance) else {
         return refused(format!(
-            "the fee pool pays at most {pool_allowance}{DENOM} for an account, and has paid {paid}{DENOM} for {signer}"
+            "the fee pool pays at most {pool_allowance}{DENOM} for an account, and it paid {paid}{DENOM} for {signer}"
         ));
     };
     let Some(in_block) = state.head().pooled.checked_add(fee).filter(|all| *all <= pool_per_block) else {
-        let log = format!("the fee pool pays at most {pool_per_block}{DENOM} in a block: try again in the next one");
+        let log = format!("the fee pool pays at most {pool_per_block}{DENOM} per block: try again in the next block");
         return Err(Refusal::new(code::MEMPOOL_FULL, log));
     };
     state.head_mut().pooled = in_block;
@@ -64,7 +68,7 @@ fn charge_pool(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Returns whether a message is one that a newcomer must send to earn coins.
+/// Returns whether the fee pool pays for a message: whether newcomers send it to earn their first coins.
 fn is_mining(message: &Message) -> bool {
     match message {
         Message::ClaimTask(_) | Message::SubmitGradient(_) | Message::CompleteTask(_) => true,
@@ -74,19 +78,19 @@ fn is_mining(message: &Message) -> bool {
     }
 }
 
-/// Takes a transaction's fee from the fee allowance that `granter` gave the signer. Fails if that allowance does not
-/// cover the fee or the messages.
+/// Deducts the fee of a transaction from the fee allowance that `granter` has given to the signer. Fails if there is no
+/// such allowance, if it has expired, if it is too small, or if it does not pay for the messages of the transaction.
 fn charge_allowance(state: &mut State, signed: &Signed, granter: &str) -> Result<(), Refusal> {
     let (fee, now) = (signed.fee.amount, state.head().time);
     let refused = |log: String| Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));
     let opened = opened(signed, granter);
     if opened.is_none() && !signed.messages.iter().all(|message| is_covered(message, granter)) {
-        let log = format!("the fee allowance of {granter} pays for MsgExec only");
+        let log = format!("the fee allowance of {granter} pays only for MsgExec and MsgCloseSession");
         return Err(Refusal::new(code::UNAUTHORIZED, log));
     }
     let key = (granter.to_owned(), signed.signer.clone());
     let Some(FeeAllowance { left, expires }) = opened.or_else(|| state.allowances.get(&key).copied()) else {
-        return refused(format!("{granter} has granted {} no fee allowance", signed.signer));
+        return refused(format!("{granter} has not granted a fee allowance to {}", signed.signer));
     };
     if expires <= now {
         return refused(format!("the fee allowance of {granter} has expired"));
@@ -94,23 +98,23 @@ fn charge_allowance(state: &mut State, signed: &Signed, granter: &str) -> Result
     let Some(left) = left.checked_sub(fee) else {
         return refused(format!("the fee is {fee}{DENOM}, but the allowance of {granter} has {left}{DENOM} left"));
     };
-    // an allowance that this transaction's own statement grants is not in the state yet
+    // an allowance that the transaction itself opens is not in the state yet
     if opened.is_none() {
         state.allowances.insert(key, FeeAllowance { left, expires });
     }
     Ok(())
 }
 
-/// Returns the fee allowance that the transaction itself opens by a statement that the granter signed; `None` if the
-/// transaction is not a single `MsgOpenSession` of that granter.
+/// Returns the fee allowance that a transaction itself opens. Such a transaction consists of one `MsgOpenSession`,
+/// whose session statement was signed by `granter`. Returns `None` for all other transactions.
 fn opened(signed: &Signed, granter: &str) -> Option<FeeAllowance> {
     let [Message::OpenSession(opening)] = &signed.messages[..] else { return None };
     let session = opening.session().ok()?;
     (session.pair.granter == granter).then_some(FeeAllowance { left: session.cap, expires: session.expires })
 }
 
-/// Returns whether an allowance pays for a message: for a `MsgExec`, and for a `MsgCloseSession` with a statement of
-/// the granter.
+/// Returns whether a fee allowance of `granter` pays for a message. It pays for each `MsgExec`, and for each
+/// `MsgCloseSession` whose session statement was signed by `granter`.
 fn is_covered(message: &Message, granter: &str) -> bool {
     match message {
         Message::Exec(..) => true,

@@ -1,4 +1,5 @@
-//! The genesis: the job, the text, the parameters, and the initial accounts and nodes. It never changes.
+//! The genesis of a network: the job, the CIDs of the training text's chunks, the parameters of the rules, and the
+//! initial accounts and nodes. A network keeps the same genesis forever.
 
 use super::params::LedgerParams;
 use crate::{
@@ -10,36 +11,36 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 const FORMAT: &str = "r3mes/genesis/3";
-/// The most bytes of a genesis in JSON: enough for a text of a million chunks.
+/// The maximum size of a genesis in JSON, in bytes. It is enough for a text of a million chunks.
 const MAX_JSON_BYTES: usize = 96 << 20;
 
-/// The genesis of a network, from which every ledger of the network starts.
+/// The genesis of a network: the rules, the job, and the initial state of every ledger of the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Genesis {
-    /// Name of the chain, which every signature covers.
+    /// The name of the chain. Every signature covers it, so that it is valid on this chain only.
     pub chain_id: String,
-    /// The parameters of the rules.
+    /// The parameters of the ledger's rules, such as rewards and time limits.
     pub params: LedgerParams,
-    /// The job that is computed for each chunk.
+    /// The job: the settings that all tasks of the network have in common, such as the model.
     pub job: Job,
-    /// The seed from which all job seeds are derived.
+    /// The seed from which the seeds of all tasks are derived.
     #[serde(with = "serde_bytes")]
     pub seed: [u8; 32],
-    /// The number of accepted tasks that a round needs: 1 to 4096, and at most the number of chunks.
+    /// The number of accepted gradients after which a round is full: 1 to 4096, and at most the number of chunks.
     pub quota: u32,
     /// CID of the adapter from which the first round starts.
     pub adapter: Cid,
     /// Layout root of the adapter from which the first round starts; see
     /// [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
     pub layout_root: Hash,
-    /// The dispute context of the job.
+    /// The data that the disputes about all tasks of the job have in common.
     pub dispute_context: DisputeContext,
-    /// CIDs of the text's chunks of 2048 tokens.
+    /// The CIDs of the chunks into which the training text is divided. Each chunk has 2048 tokens.
     pub chunks: Vec<Cid>,
-    /// Initial accounts: address, and balance in micro-units.
+    /// The initial accounts, each as an address and a balance in micro-units.
     pub accounts: Vec<(String, u64)>,
-    /// Initial nodes: address, stake in micro-units, and roles.
+    /// The initial nodes, each as an address, a stake in micro-units, and the IDs of its roles.
     pub nodes: Vec<(String, u64, Vec<u32>)>,
 }
 
@@ -50,8 +51,10 @@ pub enum GenesisError {
     /// The job is invalid.
     #[error(transparent)]
     Job(#[from] ProtocolError),
-    /// The quota is not within its limits.
-    #[error("a round of {quota} tasks: the quota must be 1 to 4096, and at most the number of chunks, {chunks}")]
+    /// The quota (the number of accepted gradients after which a round is full) is out of range.
+    #[error(
+        "the quota is {quota} gradients per round, but must be 1 to 4096 and at most the number of chunks, {chunks}"
+    )]
     Quota {
         /// The quota that the genesis states.
         quota: u32,
@@ -61,19 +64,20 @@ pub enum GenesisError {
     /// All balances and stakes together exceed 2^63 micro-units.
     #[error("the balances and stakes of the genesis exceed 2^63 micro-units in total")]
     Coins,
-    /// The bytes are not a genesis.
+    /// The bytes are not a genesis in DAG-JSON. The string states the reason.
     #[error("not a genesis in DAG-JSON: {0}")]
     Malformed(String),
-    /// The dispute context contains a count that is out of range.
-    #[error("the dispute context is invalid: it has no dispatches, no tokens, or too many of them")]
+    /// A count in the dispute context is out of range.
+    #[error("the dispute context is invalid: it has no dispatches or no tokens, or a count exceeds 2^20")]
     DisputeContext,
-    /// The chain id is empty, too long, or contains other characters than letters, digits and dashes.
-    #[error("the chain id must have 1 to 64 letters, digits and dashes")]
+    /// The chain ID is empty, is longer than 64 characters, or contains characters other than ASCII letters, digits and
+    /// dashes.
+    #[error("the chain ID must consist of 1 to 64 letters, digits or dashes")]
     ChainId,
 }
 
 impl Genesis {
-    /// Checks that every value is within its limits.
+    /// Returns an error if a value of the genesis is out of range.
     pub fn validate(&self) -> Result<(), GenesisError> {
         self.job.validate()?;
         let (quota, chunks) = (self.quota, self.chunks.len());
@@ -93,7 +97,7 @@ impl Genesis {
         }
     }
 
-    /// Returns the sum of all balances and stakes; `None` if it exceeds 2^64 − 1.
+    /// Returns the sum of all balances and stakes in micro-units; `None` if it exceeds 2^64 − 1.
     pub(super) fn supply(&self) -> Option<u64> {
         let balances = self.accounts.iter().map(|(_, balance)| *balance);
         balances.chain(self.nodes.iter().map(|(_, stake, _)| *stake)).try_fold(0u64, u64::checked_add)
@@ -104,17 +108,18 @@ impl Genesis {
         Sha256::digest(dag_cbor::encode(FORMAT, self)).into()
     }
 
-    /// Returns the genesis as DAG-JSON, for files: a CID is `{"/": "bafy…"}`, bytes are `{"/": {"bytes": "…"}}`.
+    /// Returns the genesis as DAG-JSON, the format of genesis files. A CID is written as `{"/": "bafy…"}`, and bytes
+    /// are written as `{"/": {"bytes": "…"}}`.
     pub fn to_json(&self) -> String {
         let json = serde_ipld_dagjson::to_vec(self).expect("the same value that DAG-CBOR holds");
         String::from_utf8(json).expect("JSON is UTF-8")
     }
 
-    /// Reads the JSON of [`to_json`](Self::to_json), with any whitespace and any order of keys, and validates the
-    /// genesis.
+    /// Reads a genesis in the format that [`to_json`](Self::to_json) writes, and validates it. The whitespace and the
+    /// order of the keys may differ.
     pub fn from_json(json: &[u8]) -> Result<Self, GenesisError> {
         if json.len() > MAX_JSON_BYTES {
-            return Err(GenesisError::Malformed(format!("{} bytes, more than {MAX_JSON_BYTES}", json.len())));
+            return Err(GenesisError::Malformed(format!("it has {} bytes, more than {MAX_JSON_BYTES}", json.len())));
         }
         let genesis: Self =
             serde_ipld_dagjson::from_slice(json).map_err(|error| GenesisError::Malformed(error.to_string()))?;
@@ -122,19 +127,19 @@ impl Genesis {
         Ok(genesis)
     }
 
-    /// Returns the CID of the chunk at a position.
+    /// Returns the CID of the chunk for a position. Positions are numbered consecutively over all rounds.
     pub fn chunk(&self, position: u64) -> Cid {
         self.chunks[chunk_number(position, self.chunks.len() as u64) as usize]
     }
 
-    /// Returns the positions that a round covers, one for each of its chunk slots.
+    /// Returns the positions that a round covers. Each of them is the position of one chunk slot.
     pub fn positions(&self, round: u64) -> std::ops::Range<u64> {
         let quota = u64::from(self.quota);
         let start = round.saturating_mul(quota);
         start..start.saturating_add(quota)
     }
 
-    /// Returns a miner's task at a position of a round that starts from `adapter`.
+    /// Returns the task of a miner at a position of a round. `adapter` is the adapter from which the round starts.
     pub fn task(&self, round: u64, adapter: Cid, position: u64, miner: &str) -> Result<Task, ProtocolError> {
         let seed = Sha256::new().chain_update("r3mes/job-seed/1").chain_update(self.seed);
         let seed = seed.chain_update(round.to_le_bytes()).chain_update(position.to_le_bytes()).finalize().into();
@@ -143,11 +148,11 @@ impl Genesis {
     }
 }
 
-/// Returns the index of the chunk at a position. Any `chunks` consecutive positions have different chunks, and
-/// neighboring positions have chunks that are far apart.
+/// Returns the index of the chunk for a position. Any `chunks` consecutive positions have different chunks. The chunks
+/// for neighboring positions are far apart in the text.
 ///
-/// The step from one position to the next is the first number from `0.618 · chunks` upwards that has no common factor
-/// with `chunks`.
+/// From one position to the next, the index grows by a fixed step, modulo `chunks`. The step is the smallest number
+/// that is at least `0.618 · chunks` and has no common factor with `chunks`.
 fn chunk_number(position: u64, chunks: u64) -> u64 {
     let coprime = |step: &u64| {
         let (mut a, mut b) = (chunks, *step);

@@ -1,15 +1,17 @@
-//! Grants and fee allowances: which account may mine for which other account, until when, and how much of its balance
-//! it may spend on fees.
+//! Grants and fee allowances. A grant permits an account to mine for another account, until the grant expires. A fee
+//! allowance permits it to pay fees from the other account's balance, up to an amount.
 
 use super::{FeeAllowance, State, context::Refusal};
 use crate::tx::{Allowance, Grant, GrantPair, Message, MsgSubmitGradient, Session, Signed, code};
 use prost::Name as _;
 
-/// Seconds for which an expired grant or allowance is kept, so that errors can say that it has expired.
+/// The number of seconds for which the ledger keeps a grant or a fee allowance after it has expired, so that error
+/// messages can say that it has expired.
 const KEPT_SECONDS: u64 = 86_400;
 
-/// Checks that the signer has a grant for every message that it sends in another account's name, and that each session
-/// statement carries the next number.
+/// Checks that the signer has a grant for every message that it sends in the name of another account, and that every
+/// session statement (a signed text that opens or closes a session) in the transaction carries the number that is next
+/// for its two accounts.
 pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
     let now = state.head().time;
     let refused = |log: String| Err(Refusal::new(code::UNAUTHORIZED, log));
@@ -17,7 +19,7 @@ pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
         let (pair, number) = match message {
             Message::Exec(grantee, messages) => {
                 for message in messages {
-                    // a grant to submit includes the permission to withdraw
+                    // whoever may submit for another account may also withdraw for it
                     let url = match message {
                         Message::Withdraw(_) => MsgSubmitGradient::type_url(),
                         _ => message.type_url().to_owned(),
@@ -26,7 +28,7 @@ pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
                     match state.grants.get(&(granter.to_owned(), grantee.clone(), url.clone())) {
                         Some(expires) if *expires > now => {}
                         Some(_) => {
-                            return refused(format!("the grant of {granter} to {grantee} for {url} has expired"));
+                            return refused(format!("the grant of {url} by {granter} to {grantee} has expired"));
                         }
                         None => return refused(format!("{granter} has not granted {url} to {grantee}, or revoked it")),
                     }
@@ -36,7 +38,7 @@ pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
             Message::OpenSession(opening) => {
                 let session = opening.session()?;
                 if session.expires <= now {
-                    return refused("the session has expired already".to_owned());
+                    return refused("the session has already expired".to_owned());
                 }
                 (session.pair, opening.number)
             }
@@ -46,14 +48,14 @@ pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
         let next = state.session_number(&pair);
         if number != next {
             return refused(format!(
-                "the number of the statement is {number} instead of {next}: it was used or revoked"
+                "the session statement has the number {number} instead of {next}: it was used or revoked"
             ));
         }
     }
     Ok(())
 }
 
-/// Executes a message about grants or allowances.
+/// Executes a message about grants, fee allowances or sessions.
 pub(super) fn apply(state: &mut State, message: &Message, signed: &Signed) -> Result<(), Refusal> {
     match message {
         Message::Grant(grant) => add_grant(state, grant),
@@ -74,8 +76,8 @@ pub(super) fn apply(state: &mut State, message: &Message, signed: &Signed) -> Re
     }
 }
 
-/// Replaces the grants and the allowance between two accounts by those of a session. The fee of the transaction that
-/// opens it is taken from the allowance.
+/// Replaces the grants and the fee allowance between two accounts by those of a session. If the allowance pays the fee
+/// of the transaction that opens the session, the fee is deducted from it.
 fn open(state: &mut State, session: &Session, signed: &Signed) -> Result<(), Refusal> {
     session.grants().try_for_each(|grant| add_grant(state, &grant))?;
     let paid = if signed.fee.granter.as_ref() == Some(&session.pair.granter) { signed.fee.amount } else { 0 };
@@ -87,7 +89,7 @@ fn open(state: &mut State, session: &Session, signed: &Signed) -> Result<(), Ref
 
 fn add_grant(state: &mut State, grant: &Grant) -> Result<(), Refusal> {
     if grant.expires <= state.head().time {
-        return Err(Refusal::new(code::MALFORMED, "the grant has expired already"));
+        return Err(Refusal::new(code::MALFORMED, "the grant has already expired"));
     }
     let (granter, grantee) = key(&grant.pair);
     schedule_removal(state, &grant.pair, grant.message.clone(), grant.expires);
@@ -99,11 +101,11 @@ fn add_allowance(state: &mut State, allowance: &Allowance) -> Result<(), Refusal
     let refused = |log: &str| Err(Refusal::new(code::MALFORMED, log));
     let now = state.head().time;
     if allowance.expires <= now {
-        return refused("the fee allowance has expired already");
+        return refused("the fee allowance has already expired");
     }
     // as on other Cosmos chains, an allowance must be revoked before another one is granted
     if state.allowance(&allowance.pair).is_some_and(|present| present.expires > now) {
-        return refused("fee allowance already exists");
+        return refused("the fee allowance already exists");
     }
     set_allowance(state, &allowance.pair, FeeAllowance { left: allowance.cap, expires: allowance.expires });
     Ok(())
@@ -114,13 +116,15 @@ fn set_allowance(state: &mut State, pair: &GrantPair, allowance: FeeAllowance) {
     state.allowances.insert(key(pair), allowance);
 }
 
-/// Records when a grant of `message`, or an allowance if `message` is empty, may be removed.
+/// Schedules the removal of a grant for messages of the type `message`, or of a fee allowance if `message` is empty.
+/// The removal is due [`KEPT_SECONDS`] after the expiry.
 fn schedule_removal(state: &mut State, pair: &GrantPair, message: String, expires: u64) {
     let (granter, grantee) = key(pair);
     state.ends.insert((expires.saturating_add(KEPT_SECONDS), granter, grantee, message), ());
 }
 
-/// Removes grants and allowances that expired at least [`KEPT_SECONDS`] ago, unless they were granted again meanwhile.
+/// Removes the grants and fee allowances that expired at least [`KEPT_SECONDS`] ago, except those that have been
+/// granted again since.
 pub(super) fn remove_expired(state: &mut State) {
     let now = state.head().time;
     while let Some((key, ())) = state.ends.get_min().filter(|((due, ..), ())| *due <= now).cloned() {
@@ -151,13 +155,14 @@ fn revoke(state: &mut State, pair: &GrantPair, message: &str) -> Result<(), Refu
 fn revoke_allowance(state: &mut State, pair: &GrantPair) -> Result<(), Refusal> {
     if state.allowances.remove(&key(pair)).is_none() {
         let (granter, grantee) = key(pair);
-        return Err(Refusal::not_found(format!("{granter} has granted {grantee} no fee allowance")));
+        return Err(Refusal::not_found(format!("{granter} has not granted a fee allowance to {grantee}")));
     }
     void_statements(state, pair);
     Ok(())
 }
 
-/// Increments the number that the next statement must carry, which invalidates all statements that were signed earlier.
+/// Increments the number that the next session statement (a signed text that opens or closes a session) between two
+/// accounts must carry. Earlier statements that have not been used become invalid.
 fn void_statements(state: &mut State, pair: &GrantPair) {
     *state.sessions.entry(key(pair)).or_insert(0) += 1;
 }
@@ -167,8 +172,8 @@ fn key(pair: &GrantPair) -> (String, String) {
 }
 
 impl State {
-    /// Returns the type URLs of the messages that a granter has granted to a grantee, each with its expiry. Expired
-    /// grants are included until they are removed.
+    /// Returns the type URLs of the messages that a granter permits a grantee to send, each with the expiry of the
+    /// grant in seconds since 1970. Expired grants are included until they are removed.
     pub fn granted(&self, pair: &GrantPair) -> Vec<(String, u64)> {
         let (granter, grantee) = key(pair);
         let first = (granter.clone(), grantee.clone(), String::new());
@@ -176,14 +181,15 @@ impl State {
         of_both.map(|((_, _, message), expires)| (message.clone(), *expires)).collect()
     }
 
-    /// Returns the fee allowance that a granter has given to a grantee. An expired allowance is returned until it is
-    /// removed.
+    /// Returns the fee allowance that a granter has given to a grantee. An expired allowance is also returned, until it
+    /// is removed.
     pub fn allowance(&self, pair: &GrantPair) -> Option<FeeAllowance> {
         self.allowances.get(&key(pair)).copied()
     }
 
-    /// Returns the number that the next statement between two accounts must carry: the count of their openings and
-    /// revocations so far.
+    /// Returns the number that the next session statement (a signed text that opens or closes a session) between two
+    /// accounts must carry. It starts at 0, and grows by 1 when a session between them is opened or closed, and when a
+    /// grant or a fee allowance is revoked.
     pub fn session_number(&self, pair: &GrantPair) -> u64 {
         self.sessions.get(&key(pair)).copied().unwrap_or_default()
     }

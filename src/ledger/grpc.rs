@@ -1,5 +1,5 @@
-//! Protobuf queries under the paths of the gRPC services of a Cosmos SDK 0.50 node, which wallets and CosmJS send
-//! through `abci_query`.
+//! Answers to the protobuf queries that wallets and CosmJS send through `abci_query`. The paths of the queries are
+//! those of the gRPC services of a Cosmos SDK 0.50 node.
 
 use super::Ledger;
 use crate::tx::{DENOM, check_address};
@@ -15,21 +15,23 @@ use cosmrs::{
 };
 use prost::{Message, Name};
 
-/// Error returned when a query has no answer.
+/// Error returned when a query cannot be answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{log}")]
 pub struct QueryError {
-    /// The error code of the Cosmos SDK.
+    /// The error code that a Cosmos SDK node would return for this error.
     pub code: u32,
-    /// Reason of the failure, in words. Clients look for `NotFound` in it.
+    /// The reason for the failure, as text. It contains `NotFound` if the queried object does not exist; clients search
+    /// for this word.
     pub log: String,
 }
 
-/// The gas that a simulated transaction reports. The ledger does not count gas.
+/// The amount of gas that a simulation reports for every transaction. The ledger itself does not count gas.
 const GAS: u64 = 200_000;
 
 impl Ledger {
-    /// Answers a query. Request and response are protobuf bytes.
+    /// Answers a query. `path` is the gRPC path of the query. `data` is the request, and the returned bytes are the
+    /// response, both in protobuf.
     pub fn query(&self, path: &str, data: &[u8]) -> Result<Vec<u8>, QueryError> {
         match path {
             "/cosmos.auth.v1beta1.Query/Account" => self.account(decode(data)?),
@@ -52,7 +54,8 @@ impl Ledger {
         }
     }
 
-    /// Answers an account query. Fails with `NotFound` for an account that has neither received nor sent anything.
+    /// Answers a query for an account. Fails with `NotFound` if the account has never received coins or sent a
+    /// transaction.
     fn account(&self, request: QueryAccountRequest) -> Result<Vec<u8>, QueryError> {
         let address = checked(request.address)?;
         let Some(account) = self.state().accounts.get(&address) else {

@@ -1,13 +1,13 @@
-//! The ledger: a pure function `(ledger, block) → ledger` over accounts, claims, submissions, challenges, rounds and
-//! stakes.
+//! The ledger: the state of a network (accounts, claims, submissions, challenges, rounds and stakes), and a pure
+//! function `(ledger, block) → ledger` that computes the state after a block.
 //!
-//! It has no files, sockets or clocks, and computes no gradients: it stores their hashes, and verifiers attest whether
-//! they are right. Blocks are its only input, so two ledgers with the same genesis and the same blocks have the same
-//! state, which they compare by one hash, the [root](Ledger::root). A single node applies blocks that it makes from its
-//! own queue of transactions; replicas apply those of a consensus engine.
+//! The ledger uses no files, sockets or clocks. It does not compute gradients. It stores their hashes, and verifiers
+//! attest whether these are right. Blocks are its only input, so two ledgers with the same genesis and the same blocks
+//! have the same state. To compare the states, it is enough to compare one hash, the [root](Ledger::root). A single
+//! node makes blocks from its own queue of transactions; replicas execute the blocks of a consensus engine.
 //!
-//! docs/LEDGER.md describes the rules and their reasons. The genesis states the parameters of the rules as
-//! [`LedgerParams`].
+//! docs/LEDGER.md describes the rules and the reasons for them. The parameters of the rules, [`LedgerParams`], are part
+//! of the genesis.
 
 mod aggregation;
 mod block;
@@ -56,19 +56,20 @@ use crate::{
 use std::sync::Arc;
 use tree::Tree;
 
-/// A ledger: a state, and the Merkle trie over the state's rows. Copying it is cheap.
+/// A ledger: its state, and a Merkle trie over the rows of the state. Copies are cheap, because they share their data.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     state: State,
     tree: Tree,
 }
 
-/// The results of applying a block.
+/// The results of applying a block to a ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Results of the block's transactions, in order.
+    /// The results of the block's transactions, in the order of the transactions.
     pub outcomes: Vec<TxOutcome>,
-    /// Events that no transaction caused, both from before and from after the transactions.
+    /// The events that no transaction caused, such as the sampling of verifiers. Some occurred before the transactions,
+    /// and some after them.
     pub events: Vec<Event>,
 }
 
@@ -109,12 +110,13 @@ impl Ledger {
             nodes::add(&mut state, address, *stake, roles);
         }
         let mut tree = Tree::default();
-        // the root covers the genesis too
+        // the ledger root also covers the genesis
         tree.set(b"genesis", Some(&genesis.hash()));
         Ok(Self { tree: updated(tree, &state, &empty), state })
     }
 
-    /// Returns the ledger that has these rows, in any order. Fails if they are not a state of this genesis.
+    /// Returns the ledger whose state has the given rows, which may be in any order. Fails if they are not the rows of
+    /// a state of a ledger with this genesis.
     pub fn restore<'a>(genesis: Genesis, rows: impl IntoIterator<Item = &'a StateRow>) -> Result<Self, InvalidRow> {
         let bad = |error: GenesisError| InvalidRow(error.to_string());
         let fresh = Self::new(genesis).map_err(bad)?;
@@ -122,7 +124,7 @@ impl Ledger {
         let mut state = empty.clone();
         rows.into_iter().try_for_each(|row| state.insert(row))?;
         if state.head.get(&()).is_none_or(|head| !state.rounds.contains_key(&head.round)) {
-            return Err(InvalidRow("the head or the current round is missing".to_owned()));
+            return Err(InvalidRow("the row of the head or of the current round is missing".to_owned()));
         }
         let mut tree = Tree::default();
         tree.set(b"genesis", Some(&state.genesis.hash()));
@@ -134,17 +136,17 @@ impl Ledger {
         self.state.changes(&State::empty(self.state.genesis.clone()))
     }
 
-    /// Returns the row changes that turn `before` into this ledger.
+    /// Returns the changes of rows that turn the state of the ledger `before` into the state of this ledger.
     pub fn changes(&self, before: &Self) -> Vec<StateRow> {
         self.state.changes(&before.state)
     }
 
-    /// Returns the ledger root: one hash over the genesis and all rows.
+    /// Returns the ledger root: a hash that covers the genesis and all rows of the state.
     pub fn root(&self) -> [u8; 32] {
         self.tree.root()
     }
 
-    /// Returns the state after the last block.
+    /// Returns the state of the ledger after the last block.
     pub fn state(&self) -> &State {
         &self.state
     }
@@ -154,8 +156,9 @@ impl Ledger {
         &self.state.genesis
     }
 
-    /// Returns the ledger after a block, and the block's results. The caller must apply blocks in order: every block is
-    /// treated as the next one, and gets the previous block's time if its own is earlier.
+    /// Applies a block, and returns the ledger after the block and the results of the block. The caller must apply
+    /// blocks in order, because every block is treated as the next one. If the time of the block is earlier than that
+    /// of the previous block, the previous time is used instead.
     pub fn apply(&self, block: &ChainBlock) -> (Self, Applied) {
         let mut state = self.state.clone();
         let mut applied = Applied::default();
@@ -178,13 +181,14 @@ impl Ledger {
         (Self { state, tree }, applied)
     }
 
-    /// Checks that a transaction may be in the next block, after those that were admitted to this copy of the ledger
-    /// before. Takes its fee and increments the signer's sequence in this copy.
+    /// Checks that a transaction may be in the next block, after the transactions that this copy of the ledger has
+    /// admitted before. Takes the fee of the transaction and increments the signer's sequence, in this copy only.
     pub fn admit(&mut self, tx: &[u8]) -> Result<Signed, Refusal> {
         transactions::admit(&mut self.state, tx)
     }
 
-    /// Returns the ledger as it would be at a later time if no block came in between: more claims have expired.
+    /// Returns the ledger as it would be at a later time without any further block: claims that expire by then are
+    /// removed.
     pub fn at(&self, time: u64) -> Self {
         let mut later = self.clone();
         if time > self.state.head().time {
@@ -194,16 +198,16 @@ impl Ledger {
         later
     }
 
-    /// Returns a copy of the ledger in which the limits per block are reset, for admitting transactions to the next
-    /// block.
+    /// Returns a copy of the ledger that is used to admit transactions to the next block. What the fee pool has paid in
+    /// the last block does not count in the copy.
     pub fn next(&self) -> Self {
         let mut next = self.clone();
         next.state.head_mut().pooled = 0;
         next
     }
 
-    /// Returns whether the next block should be made immediately, even without transactions, because it samples
-    /// submissions.
+    /// Returns whether the next block should be made immediately, even if it contains no transactions, because its hash
+    /// decides which submissions are recomputed.
     pub fn wants_block(&self) -> bool {
         let next = self.state.head().height + 1;
         let due = |slot: &ChunkSlot| match slot {
@@ -215,7 +219,8 @@ impl Ledger {
         self.state.chunk_slots.values().any(due)
     }
 
-    /// Returns whether the state needs further blocks, even without transactions, to settle something.
+    /// Returns whether the ledger needs further blocks, even without transactions, because something is not settled: a
+    /// submission, a challenge, a dispute, a full round, or a stake that will be returned.
     pub fn has_pending(&self) -> bool {
         let state = &self.state;
         let pending = |slot: &ChunkSlot| matches!(slot, ChunkSlot::Submitted(_));
@@ -224,13 +229,13 @@ impl Ledger {
         full || games || state.chunk_slots.values().any(pending) || !state.unbonding.is_empty()
     }
 
-    /// Returns a miner's task at a position of the current round.
+    /// Returns the task of a miner at a position of the current round.
     pub fn task(&self, position: u64, miner: &str) -> Result<Task, ProtocolError> {
         self.state.task(position, miner)
     }
 }
 
-/// Returns the trie with the changes from `before` to `state`.
+/// Returns the Merkle trie `tree` after the changes of rows that turn the state `before` into `state`.
 fn updated(mut tree: Tree, state: &State, before: &State) -> Tree {
     for row in state.changes(before) {
         tree.set(&row.key, row.value.as_deref());

@@ -1,31 +1,33 @@
-//! Nodes: their roles, and their stakes, which are slashed for wrong or missing work.
+//! Nodes: their roles, and their stakes. A part of a stake is burned (slashed) for wrong or missing work.
 
 use super::{Challenge, Event, LedgerParams, Registration, State, coins, context::Refusal};
 use crate::tx::{DENOM, MsgRegisterNode, MsgRegisterNodeResponse, MsgUnregisterNode, code};
 use prost::Message;
 
-/// ID of the validator role. Validators are sampled to recompute gradients, and vote.
+/// ID of the validator role. Validators recompute the gradients for which they are sampled. If sampled verifiers
+/// disagree, all validators vote.
 pub const VALIDATOR: u32 = 3;
-/// ID of the proposer role. Proposers compute the aggregates of rounds.
+/// ID of the proposer role. At the end of each round, proposers compute the adapter of the next round.
 pub const PROPOSER: u32 = 4;
 
-/// Registers a node's roles and takes the coins that the message adds to its stake.
+/// Registers the roles of a node, and locks the coins that the message adds to the node's stake. Returns the response
+/// to the message as protobuf bytes.
 pub(super) fn register(state: &mut State, message: &MsgRegisterNode) -> Result<Vec<u8>, Refusal> {
     let malformed = |log: String| Err(Refusal::new(code::MALFORMED, log));
     let digits = message.stake.strip_suffix(DENOM).unwrap_or(&message.stake);
     let Ok(stake) = digits.parse::<u64>() else {
-        return malformed(format!("stake {:?} is not an amount like 1000{DENOM}", message.stake));
+        return malformed(format!("stake {:?} is not an amount such as 1000{DENOM}", message.stake));
     };
     let mut roles = Vec::new();
     for role in std::iter::once(message.node_type).chain(message.roles.iter().copied()) {
         match u32::try_from(role) {
             Ok(role @ 1..=4) => roles.push(role),
-            _ => return malformed(format!("role {role} is not one of 1 to 4")),
+            _ => return malformed(format!("role {role} does not exist: the roles are 1 to 4")),
         }
     }
     let (node, least) = (&message.node_address, state.genesis.params.min_stake);
     let present = state.nodes.get(node).map_or(0, |node| node.stake);
-    // no overflow: all coins together are fewer than 2^64
+    // the sum cannot overflow, because all coins together are fewer than 2^64 micro-units
     if present.saturating_add(stake) < least {
         return Err(Refusal::new(
             code::INSUFFICIENT_FUNDS,
@@ -37,7 +39,8 @@ pub(super) fn register(state: &mut State, message: &MsgRegisterNode) -> Result<V
     Ok(MsgRegisterNodeResponse { registration_id }.encode_to_vec())
 }
 
-/// Adds to a node's stake and replaces its roles. Returns the ID of its registration.
+/// Adds coins to the stake of a node and replaces its roles. Registers the node if it is not registered yet. Returns
+/// the ID of the registration.
 pub(super) fn add(state: &mut State, node: &str, stake: u64, roles: &[u32]) -> u64 {
     let mut roles = roles.to_vec();
     roles.sort_unstable();
@@ -54,15 +57,17 @@ pub(super) fn add(state: &mut State, node: &str, stake: u64, roles: &[u32]) -> u
     id
 }
 
-/// Ends an account's roles as a node and its probation as a miner. Its stake and escrow are returned after
-/// `unbonding_blocks`, and can be slashed until then.
+/// Ends the roles of an account as a node, and its probation as a miner. Its stake and its escrow are returned after
+/// `unbonding_blocks`. Until then, they can still be slashed.
 pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Result<(), Refusal> {
     let node = &message.node_address;
     let is_sampled = |challenge: &Challenge| {
         challenge.sampled.iter().chain(&challenge.first).any(|sampled| sampled.verifier == *node)
     };
     if state.challenges.values().any(is_sampled) {
-        return Err(Refusal::rejected("the node is sampled to recompute a gradient, and must attest that first"));
+        return Err(Refusal::rejected(
+            "the node has been sampled to recompute a gradient, and must attest its finding first",
+        ));
     }
     if state.held.contains_key(node) || state.submissions_of(node).any(|(_, own)| state.is_unsettled(own)) {
         return Err(Refusal::rejected("a claim or a submission of the miner is not settled yet"));
@@ -71,15 +76,15 @@ pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Resu
     let escrow = state.reputations.get_mut(node).map_or(0, |reputation| std::mem::take(&mut reputation.escrow));
     let stake = stake + escrow;
     if stake == 0 {
-        return Err(Refusal::not_found(format!("{node} has no stake, and nothing in escrow")));
+        return Err(Refusal::not_found(format!("{node} has neither a stake nor coins in escrow")));
     }
     let due = state.head().height.saturating_add(state.genesis.params.unbonding_blocks);
     *state.unbonding.entry((due, node.clone())).or_insert(0) += stake;
     Ok(())
 }
 
-/// Burns a share of a node's stake, including the part that is unbonding, and returns the burned amount. The share is
-/// in ten-thousandths.
+/// Burns a share of a node's stake, including the part of the stake that is unbonding. `of_myriad` is the share in
+/// ten-thousandths. Returns the burned amount in micro-units.
 pub(super) fn slash(state: &mut State, node: &str, of_myriad: u64, events: &mut Vec<Event>) -> u64 {
     let mut amount = 0;
     let mut take = |stake: &mut u64| {
@@ -99,7 +104,8 @@ pub(super) fn slash(state: &mut State, node: &str, of_myriad: u64, events: &mut 
     amount
 }
 
-/// Burns `amount` micro-units of a node's stake, or the whole stake if it is less. Returns the burned amount.
+/// Burns `amount` micro-units of a node's stake, or the whole stake if it is smaller. Returns the burned amount in
+/// micro-units.
 pub(super) fn burn_stake(state: &mut State, node: &str, amount: u64, events: &mut Vec<Event>) -> u64 {
     let Some(registration) = state.nodes.get_mut(node) else { return 0 };
     let amount = amount.min(registration.stake);
@@ -112,12 +118,12 @@ pub(super) fn burn_stake(state: &mut State, node: &str, amount: u64, events: &mu
 }
 
 impl State {
-    /// Returns whether an account has at least the minimum stake.
+    /// Returns whether an account has a stake of at least the minimum stake of a node.
     pub(super) fn has_stake(&self, address: &str) -> bool {
         self.nodes.get(address).is_some_and(|node| node.stake >= self.genesis.params.min_stake)
     }
 
-    /// Returns the nodes that have a role and at least the minimum stake, ordered by address.
+    /// Returns the nodes that have the role with the ID `role` and at least the minimum stake, ordered by address.
     pub(super) fn nodes_of(&self, role: u32) -> impl Iterator<Item = (&String, &Registration)> {
         let least = self.genesis.params.min_stake;
         self.nodes.iter().filter(move |(_, node)| node.stake >= least && node.roles.contains(&role))

@@ -1,87 +1,94 @@
-//! The parameters of a network's rules. docs/LEDGER.md gives the reasons for the values chosen here.
+//! The parameters of a network's rules. docs/LEDGER.md gives the reasons for the values that this file contains.
 
 use serde::{Deserialize, Serialize};
 
-/// The value that means "all" in [`LedgerParams::sampling`] and [`LedgerParams::trap_share`], whose unit is 2^-16.
+/// The value of [`LedgerParams::sampling`] and [`LedgerParams::trap_share`] that means "all". The unit of both
+/// parameters is 2^-16.
 pub const ALL: u32 = 1 << 16;
-/// The value that means "the whole" in shares whose unit is one ten-thousandth.
+/// The number of ten-thousandths in the whole. Parameters that are shares of an amount are stated in ten-thousandths.
 pub const PER_MYRIAD: u64 = 10_000;
 
-/// The parameters of a network's rules.
+/// The parameters of a network's rules. They are part of the genesis, and do not change later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LedgerParams {
     /// Reward for an accepted gradient, in micro-units.
     pub reward: u64,
-    /// Reward of each sampled verifier for a right attestation, in micro-units.
+    /// Reward that a sampled verifier gets for a right attestation, in micro-units.
     pub verifier_reward: u64,
-    /// Seconds until a claim expires.
+    /// The time until a claim expires, in seconds.
     pub claim_lifetime: u64,
-    /// Seconds after which a claimed chunk may be claimed by other miners too, if no chunk is free. The miner that
-    /// submits first gets the chunk.
+    /// The time after which a claimed chunk may be claimed by other miners too, in seconds. It applies only while no
+    /// chunk of the round is free. The miner that submits first gets the chunk.
     pub claim_grace: u64,
-    /// The most claims to one chunk.
+    /// The maximum number of claims to one chunk that may be open at a time.
     pub claims_per_chunk: u32,
-    /// Bond of a claim in micro-units: returned with the submission, burned if the claim expires.
+    /// Bond of a claim in micro-units. It is returned when the miner submits the gradient, and burned if the claim
+    /// expires.
     pub claim_bond: u64,
-    /// Share of a round's chunks that miners without a bond may hold at a time, in ten-thousandths.
+    /// The share of a round's chunks that may be claimed without a bond at a time, by miners that have too few coins.
+    /// It is in ten-thousandths.
     pub unbonded_share: u64,
-    /// The number of closed rounds whose submissions and adapters are kept.
+    /// The number of closed rounds that are kept, with their submissions and adapters. Older rounds are deleted.
     pub retention_rounds: u64,
-    /// The most submissions of one miner in a block.
+    /// The maximum number of submissions by one miner in a block.
     pub submissions_per_block: u32,
-    /// The most submissions of one miner in any ten consecutive blocks.
+    /// The maximum number of submissions by one miner in any ten consecutive blocks.
     pub submissions_per_ten_blocks: u32,
-    /// Leading zero bits that a submission's proof of work must have.
+    /// The number of leading zero bits that the proof of work of a submission must have; 0 if no proof is required.
     pub proof_of_work_bits: u32,
-    /// The number of blocks from a submission to its sampling block, at least 1. Until then the miner may withdraw the
-    /// submission.
+    /// The number of blocks from a submission to its sampling block, at least 1. The hash of the sampling block decides
+    /// whether the gradient is recomputed. Before this block, the miner may withdraw the submission.
     pub draw_blocks: u64,
-    /// The sampling rate: how many of [`ALL`] submissions are recomputed.
+    /// The sampling rate: how many of [`ALL`] (65,536) submissions are recomputed on average.
     pub sampling: u32,
-    /// The number of verifiers that are sampled for each recomputation.
+    /// The number of verifiers that are sampled to recompute one gradient.
     pub verifiers: u32,
-    /// The number of blocks in which verifiers must commit, and then again in which they must reveal.
+    /// The number of blocks in which sampled verifiers must commit to their findings. Afterwards they have the same
+    /// number of blocks to reveal them.
     pub attestation_blocks: u64,
-    /// The number of blocks in which validators vote if verifiers disagree, and in which proposers agree on an
-    /// aggregate.
+    /// The number of blocks in which validators vote if the sampled verifiers disagree, and in which proposers agree on
+    /// the aggregate of a round.
     pub decision_blocks: u64,
-    /// How many of [`ALL`] recomputations that found a match are repeated by other verifiers, which are sampled after
-    /// the first verifiers revealed their findings.
+    /// The share of traps: how many of [`ALL`] (65,536) recomputations that found a match are repeated by other
+    /// verifiers. These are sampled after the first verifiers have revealed their findings.
     pub trap_share: u32,
-    /// The number of blocks in which an accepted gradient may be disputed, and in which a finding may be appealed
-    /// against. A full round waits as long for disputes. 0 permits neither disputes nor appeals.
+    /// The number of blocks in which an accepted gradient can be disputed, and in which a finding of verifiers can be
+    /// appealed. A full round waits for this number of blocks before its aggregation. If it is 0, neither disputes nor
+    /// appeals are possible.
     pub challenge_blocks: u64,
-    /// Bond of a dispute in micro-units. It exceeds the cost of computing the task.
+    /// Bond of a dispute in micro-units. It should exceed the cost of computing a task.
     pub dispute_bond: u64,
-    /// Bond of an answer in micro-units.
+    /// Bond of an answer, which defends a gradient in a dispute, in micro-units.
     pub answer_bond: u64,
-    /// The number of blocks for which each turn of a game lasts, and for which a dispute accepts answers.
+    /// The number of blocks that each turn of a game may last, and in which a dispute accepts answers.
     pub move_blocks: u64,
-    /// The most open disputes of one challenger.
+    /// The maximum number of disputes by one challenger that may be open at a time.
     pub disputes_per_challenger: u32,
-    /// The number of blocks in which a miner may claim nothing after a withdrawal.
+    /// The number of blocks after a withdrawal in which the miner cannot claim any chunk.
     pub quarantine_blocks: u64,
     /// Minimum stake of a node in micro-units.
     pub min_stake: u64,
-    /// The number of blocks until the stake of a node that has unregistered is returned.
+    /// The number of blocks from the end of a node's registration to the return of its stake.
     pub unbonding_blocks: u64,
-    /// Share of the stake that a wrong attestation, vote, aggregate or gradient costs, in ten-thousandths.
+    /// The share of a stake that is burned for a wrong attestation, vote, aggregate or gradient, in ten-thousandths.
     pub fraud_penalty: u64,
-    /// Share of the stake that a missing attestation costs, in ten-thousandths.
+    /// The share of a stake that is burned for a missing attestation, or for a gradient whose bytes cannot be fetched,
+    /// in ten-thousandths.
     pub silence_penalty: u64,
-    /// The most micro-units that the [fee pool](super::fee_pool) pays for one account in total.
+    /// The maximum amount that the [fee pool](super::fee_pool) pays for one account in total, in micro-units.
     pub pool_allowance: u64,
-    /// The most micro-units that the fee pool pays for all accounts in one block.
+    /// The maximum amount that the fee pool pays for all accounts together in one block, in micro-units.
     pub pool_per_block: u64,
-    /// Length of the probation of a miner without a stake: this many of its first gradients are all recomputed, and as
-    /// many of its latest rewards are in escrow, which it loses for a wrong gradient.
+    /// The number of accepted gradients after which the probation of a miner without a stake ends. Until then, all of
+    /// its gradients are recomputed. Before and after that, this number of its latest rewards is held in escrow, and
+    /// the miner loses them if a gradient is wrong.
     pub probation: u64,
 }
 
 impl LedgerParams {
-    /// The parameters for one process that is miner, verifier and sequencer: every gradient is recomputed, nothing is
-    /// at stake.
+    /// The parameters for a single process that contains the miner, the verifier and the sequencer. Every gradient is
+    /// recomputed, and nobody has to lock a bond for a claim.
     pub const EMBEDDED: Self = Self {
         reward: 1_000_000,
         verifier_reward: 0,
@@ -115,7 +122,7 @@ impl LedgerParams {
         probation: 0,
     };
 
-    /// The parameters for many processes that do not trust each other.
+    /// The parameters for a network of many processes that do not trust each other.
     pub const NETWORK: Self = Self {
         verifier_reward: 800_000,
         claim_bond: 100_000,
@@ -136,7 +143,8 @@ impl LedgerParams {
         ..Self::EMBEDDED
     };
 
-    /// Returns a share of an amount. The share is in ten-thousandths, at most [`PER_MYRIAD`].
+    /// Returns a share of `amount`, rounded down. `of_myriad` is the share in ten-thousandths. Values above
+    /// [`PER_MYRIAD`] count as the whole.
     pub(super) fn share(amount: u64, of_myriad: u64) -> u64 {
         (u128::from(amount) * u128::from(of_myriad.min(PER_MYRIAD)) / u128::from(PER_MYRIAD)) as u64
     }

@@ -1,8 +1,8 @@
 //! Queries that tell miners, verifiers, proposers and challengers what they can do next.
 
 use super::{
-    Account, ChainHead, Challenge, ChallengeStage, ChunkSlot, DisputeCase, Ledger, Proposal, Registration, Reputation,
-    Round, State, Submission, SubmissionStatus,
+    Account, Challenge, ChallengeStage, ChunkSlot, DisputeCase, Ledger, Proposal, Registration, Reputation, Round,
+    State, Submission, SubmissionStatus,
     nodes::{PROPOSER, VALIDATOR},
     submissions::{global_seed, shard},
 };
@@ -11,77 +11,78 @@ use crate::{
     store::Cid,
 };
 
-/// A miner's claim, and the values that its submission must contain.
+/// A claim that a miner holds, with the values that the miner's submission must contain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldClaim {
     /// The task that the miner has claimed.
     pub task: Task,
-    /// Index of the round.
+    /// Index of the current round, in which the miner holds the claim.
     pub round: u64,
-    /// Position of the chunk slot.
+    /// Position of the claimed chunk slot. Positions are numbered consecutively over all rounds.
     pub position: u64,
-    /// The miner's shard in this round.
+    /// The shard to which the miner is assigned in this round: a number from 0 to 99.
     pub shard: u64,
-    /// Seed of the round.
+    /// The seed of the round: a number that is the same for all miners.
     pub global_seed: u64,
 }
 
-/// What a verifier has to do in a challenge.
+/// What a verifier must do in a challenge, which is the recomputation of one gradient by sampled verifiers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assignment {
     /// ID of the challenge.
     pub challenge: u64,
-    /// Stage of the challenge.
+    /// Stage of the challenge. It determines whether the verifier must commit, reveal or vote.
     pub stage: ChallengeStage,
     /// Whether the verifier has already done what the stage requires.
     pub done: bool,
-    /// The verifier's commitment, 32 bytes; `None` if it has not committed.
+    /// The commitment that the verifier has made to its finding, 32 bytes; `None` if it has not committed.
     pub committed: Option<Vec<u8>>,
-    /// The number of blocks that are left in which the verifier can do its part.
+    /// The number of blocks until the stage of the challenge ends.
     pub blocks_left: u64,
-    /// Hash of the block that sampled the verifiers. It selects the leaf that they attest.
+    /// Hash of the block that sampled the verifiers. It selects the part of the gradient whose digest each verifier
+    /// must state.
     pub selector: [u8; 32],
-    /// The task of the submission.
+    /// The task that the verifier must recompute.
     pub task: Task,
-    /// ID of the submission.
+    /// ID of the submission whose gradient is recomputed.
     pub id: u64,
-    /// The submission of the gradient.
+    /// The submission whose gradient is recomputed.
     pub submission: Submission,
 }
 
-/// A gradient that may be disputed, or whose verifiers' finding may be appealed against.
+/// A gradient that can be disputed, or about which a finding of verifiers can be appealed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContestableGradient {
-    /// ID of the submission.
+    /// ID of the submission with which the gradient was submitted.
     pub id: u64,
-    /// The submission of the gradient.
+    /// The submission with which the gradient was submitted.
     pub submission: Submission,
-    /// The task of the submission.
+    /// The task whose result the gradient is claimed to be.
     pub task: Task,
-    /// Whether a dispute may be opened.
+    /// Whether a dispute about the gradient can be opened now.
     pub disputable: bool,
-    /// ID of the challenge in which verifiers found a mismatch, if the finding can still be appealed against and nobody
-    /// has done so yet.
+    /// ID of the challenge in which verifiers found a mismatch; `None` if there is none or if an appeal against the
+    /// finding is no longer possible.
     pub appealable: Option<u64>,
 }
 
-/// What a proposer has to do in a full round.
+/// The data from which a proposer computes the aggregate of a full round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregation {
-    /// Index of the round.
+    /// Index of the full round.
     pub round: u64,
     /// CID of the adapter from which the round started.
     pub adapter: Cid,
-    /// The accepted gradients: ID, task and submission of each.
+    /// The accepted gradients of the round, each as the ID of its submission, its task, and its submission.
     pub gradients: Vec<(u64, Task, Submission)>,
-    /// Whether proposers should now leave out gradients whose bytes they cannot fetch.
+    /// Whether proposers should leave out gradients whose bytes they cannot fetch. Before that, they should try again.
     pub waited: bool,
-    /// ID of this proposer's commitment, and the proposal; `None` if the proposer has not committed yet.
+    /// The commitment that this proposer has made in the round: its ID and the proposal; `None` if it has made none.
     pub own: Option<(u64, Proposal)>,
 }
 
 impl State {
-    /// Returns the account of an address.
+    /// Returns the account of an address. If the address has no account yet, returns an empty one.
     pub fn account_of(&self, address: &str) -> Account {
         self.account(address)
     }
@@ -91,33 +92,34 @@ impl State {
         self.submissions.get(&id)
     }
 
-    /// Returns an open dispute by its ID.
+    /// Returns an open dispute by its ID; `None` if there is no open dispute with this ID.
     pub fn dispute(&self, id: u64) -> Option<&DisputeCase> {
         self.disputes.get(&id)
     }
 
-    /// Returns a miner's reputation.
+    /// Returns a miner's reputation. If the miner has none yet, returns the initial reputation.
     pub fn reputation(&self, miner: &str) -> Reputation {
         self.reputations.get(miner).cloned().unwrap_or(Reputation::NEW)
     }
 
-    /// Returns a node's roles and stake.
+    /// Returns the registration of a node: its roles and its stake; `None` if the node is not registered.
     pub fn node(&self, address: &str) -> Option<&Registration> {
         self.nodes.get(address)
     }
 
-    /// Returns a round by its index, if the round is still stored.
+    /// Returns a round by its index; `None` if it has not begun or is no longer stored.
     pub fn round_of(&self, round: u64) -> Option<&Round> {
         self.rounds.get(&round)
     }
 
-    /// Returns the CID of the adapter of the current round.
+    /// Returns the CID of the adapter from which the current round started.
     pub fn adapter(&self) -> Cid {
         self.round().adapter
     }
 
-    /// Returns the roots that a node's block store must keep: the text, the adapters and artifacts of the stored
-    /// rounds, and the proposed adapters.
+    /// Returns the CIDs of the root blocks of everything that a node must store: the chunks of the text, the adapters
+    /// of the stored rounds, the artifacts of the stored submissions, and the adapters that proposers have revealed.
+    /// Artifacts of withdrawn and rejected submissions are not included.
     pub fn roots(&self) -> impl Iterator<Item = Cid> {
         let kept = |submission: &&Submission| {
             !matches!(submission.status, SubmissionStatus::Withdrawn | SubmissionStatus::Rejected(_))
@@ -129,7 +131,8 @@ impl State {
         chunks.chain(rounds).chain(artifacts).chain(proposed)
     }
 
-    /// Returns the sum of all coins in the state, which always equals the minted coins minus the burned ones.
+    /// Returns the sum of all coins in the state, in micro-units. It always equals the minted coins minus the burned
+    /// coins.
     pub fn coins(&self) -> u128 {
         let bonds = self.chunk_slots.values().flat_map(|slot| match slot {
             ChunkSlot::Claimed(claims) => claims.as_slice(),
@@ -145,7 +148,7 @@ impl State {
 }
 
 impl Ledger {
-    /// Returns the claim that a miner holds.
+    /// Returns the claim that a miner holds, or `None` if it holds no claim.
     pub fn held(&self, miner: &str) -> Result<Option<HeldClaim>, ProtocolError> {
         let state = self.state();
         let Some(position) = state.held.get(miner).copied() else { return Ok(None) };
@@ -164,7 +167,7 @@ impl Ledger {
                 tasks.push(state.task(*position, &claim.miner)?);
             }
         }
-        // a task cannot be computed without the adapter of its round
+        // without the adapter of its round, a task cannot be computed
         let kept = state.submissions.values().filter(|submission| state.rounds.contains_key(&submission.round));
         for submission in kept {
             tasks.push(state.task_of(submission)?);
@@ -172,7 +175,7 @@ impl Ledger {
         Ok(tasks)
     }
 
-    /// Returns what a verifier has to do in each open challenge, ordered by ID.
+    /// Returns what a verifier must do in each open challenge, ordered by the ID of the challenge.
     pub fn assignments(&self, verifier: &str) -> Result<Vec<Assignment>, ProtocolError> {
         let state = self.state();
         let sampled =
@@ -205,7 +208,8 @@ impl Ledger {
         Ok(all)
     }
 
-    /// Returns the gradients that may be disputed or whose finding may be appealed against, ordered by ID.
+    /// Returns the gradients that can be disputed and those about which a finding of verifiers can be appealed, ordered
+    /// by ID.
     pub fn contestable(&self) -> Result<Vec<ContestableGradient>, ProtocolError> {
         let state = self.state();
         let mut contestable = Vec::new();
@@ -220,7 +224,8 @@ impl Ledger {
         Ok(contestable)
     }
 
-    /// Returns the open disputes: ID, case, submission and task of each.
+    /// Returns the open disputes in the order of their IDs, each as its ID, the dispute, the disputed submission, and
+    /// the task of the submission.
     pub fn disputes(&self) -> Result<Vec<(u64, &DisputeCase, &Submission, Task)>, ProtocolError> {
         let state = self.state();
         let mut open = Vec::new();
@@ -231,8 +236,8 @@ impl Ledger {
         Ok(open)
     }
 
-    /// Returns the gradients that a proposer must add up; `None` if the round is not full and settled, or if the
-    /// address is not a proposer.
+    /// Returns the data from which a proposer computes the aggregate of the current round. Returns `None` if the
+    /// address is not a proposer, if the round is not full, or if its gradients can still be disputed.
     pub fn aggregation(&self, proposer: &str) -> Result<Option<Aggregation>, ProtocolError> {
         let state = self.state();
         if state.settled_since().is_none() || !state.nodes_of(PROPOSER).any(|(address, _)| address == proposer) {

@@ -1,5 +1,7 @@
-//! Settling challenges. A challenge is settled by a finding: verifiers that attested something else are slashed,
-//! sampled verifiers that attested it are paid, and the gradient is accepted or rejected.
+//! Settles challenges. A challenge is the recomputation of one submitted gradient by sampled verifiers. A finding
+//! (match, mismatch or unavailable) settles it: the gradient is accepted or rejected, and the verifiers that attested
+//! this finding are paid. Verifiers that attested another finding are slashed, except for those that were merely unable
+//! to fetch the gradient.
 
 use super::{
     Challenge, ChallengeStage, Event, Finding, SampledVerifier, State, SubmissionStatus, Vote, coins, nodes,
@@ -7,8 +9,8 @@ use super::{
 };
 use std::collections::BTreeMap;
 
-/// Opens a finding of a mismatch to appeal before the challenge is settled. The gradient's chunk slot is free in the
-/// meantime.
+/// Puts the challenge `id` into the stage in which anybody may appeal against its finding, which is a mismatch.
+/// Meanwhile the gradient's chunk slot is free, so that other miners can claim it.
 pub(super) fn open_to_appeal(state: &mut State, id: u64, mut challenge: Challenge) {
     submissions::leave_round(state, challenge.submission);
     challenge.stage = ChallengeStage::Appeal;
@@ -16,7 +18,8 @@ pub(super) fn open_to_appeal(state: &mut State, id: u64, mut challenge: Challeng
     state.challenges.insert(id, challenge);
 }
 
-/// Settles a challenge by a finding, and returns the micro-units that the miner lost.
+/// Settles a challenge by `finding`: pays or slashes the verifiers, and accepts or rejects the gradient. Returns how
+/// many micro-units the gradient's miner lost.
 pub(super) fn settle(
     state: &mut State,
     id: u64,
@@ -43,13 +46,15 @@ pub(super) fn settle(
     }
 }
 
-/// Settles a challenge by the finding of a dispute, and returns the micro-units that the miner lost.
+/// Settles the open challenge `id` by the outcome of a dispute instead of the verifiers' own finding. Returns how many
+/// micro-units the gradient's miner lost.
 pub(super) fn overrule(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
     let challenge = state.challenges.get(&id).cloned();
     challenge.map_or(0, |challenge| settle(state, id, &challenge, finding, events))
 }
 
-/// Records that an answer won against a verifier that found a mismatch. The challenge is settled later.
+/// Records that `answerer` defended a gradient successfully in the dispute with `verifier`, which had found a mismatch.
+/// Nobody is slashed before the challenge is settled.
 pub(super) fn record_defense(state: &mut State, submission: u64, verifier: &str, answerer: &str) {
     let Some(SubmissionStatus::Challenged(id)) = state.submissions.get(&submission).map(|known| known.status) else {
         return;
@@ -59,7 +64,8 @@ pub(super) fn record_defense(state: &mut State, submission: u64, verifier: &str,
     }
 }
 
-/// Slashes a verifier for a wrong attestation or vote. If an answer won against it, the answerer gets a bounty.
+/// Slashes a verifier for a wrong attestation or vote. If another account has proven the verifier wrong in a dispute,
+/// this account gets a bounty.
 fn slash_wrong(state: &mut State, challenge: &Challenge, verifier: &str, events: &mut Vec<Event>) {
     let lost = nodes::slash(state, verifier, state.genesis.params.fraud_penalty, events);
     if let Some((_, answerer)) = challenge.defended.iter().find(|(accuser, _)| accuser == verifier) {
@@ -67,7 +73,9 @@ fn slash_wrong(state: &mut State, challenge: &Challenge, verifier: &str, events:
     }
 }
 
-/// Pays or slashes verifiers that were sampled together. If a panel decided, the leaf of its voters is the right one.
+/// Pays those verifiers in `together` whose finding and leaf (a digest that they can compute only by recomputing the
+/// gradient) are right, and slashes the others. Verifiers that could not fetch the gradient are not slashed.
+/// [`right_leaf`] determines which leaf is right.
 fn pay(
     state: &mut State,
     challenge: &Challenge,
@@ -89,8 +97,9 @@ fn pay(
     }
 }
 
-/// Returns the leaf with the most stake among those who attested the finding: the voters of a panel if there is one,
-/// otherwise the sampled verifiers.
+/// Returns the leaf that counts as right: of the leaves that were attested together with `finding`, the one with the
+/// most stake behind it. If a panel of validators voted, their votes count, otherwise the attestations of the sampled
+/// verifiers.
 fn right_leaf(state: &State, together: &[SampledVerifier], panel: &[Vote], finding: Finding) -> String {
     let sampled = together.iter().filter(|sampled| sampled.finding == Some(finding));
     let sampled = sampled.map(|sampled| (&sampled.verifier, &sampled.leaf));

@@ -1,5 +1,6 @@
-//! The state: tables of rows in persistent maps. A row is a value under a key. A copy shares its maps with the original
-//! and costs nothing; a comparison of two states visits only the parts that they do not share.
+//! The state of the ledger: tables of rows, where a row is a value under a key. The tables are persistent maps, so a
+//! copy of the state shares them with the original and costs nothing. Comparing two states visits only the parts that
+//! they do not share.
 
 use super::genesis::Genesis;
 use crate::{
@@ -11,23 +12,23 @@ use imbl::{OrdMap, ordmap::DiffItem};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 
-/// A row, or the change of a row, in canonical DAG-CBOR.
+/// A row of the state, or the change of one row, encoded in canonical DAG-CBOR.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateRow {
-    /// The pair `[table, key]`.
+    /// The pair `[table, key]`: the name of the table, and the row's key in this table.
     pub key: Vec<u8>,
-    /// The value; `None` if the row was removed.
+    /// The row's value; `None` if the change removes the row.
     pub value: Option<Vec<u8>>,
 }
 
-/// Error returned when rows are not a state of this ledger.
+/// The error for rows that do not form a valid state of the ledger. It contains the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a state of this ledger: {0}")]
+#[error("the rows are not a state of this ledger: {0}")]
 pub struct InvalidRow(pub(super) String);
 
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident: $key:ty => $value:ty,)*) => {
-        /// The state of a ledger: the genesis, and the tables that blocks change.
+        /// The state of a ledger: its genesis, and the tables that the blocks change.
         #[derive(Clone, Debug, PartialEq)]
         pub struct State {
             pub(super) genesis: Arc<Genesis>,
@@ -39,14 +40,15 @@ macro_rules! tables {
                 Self { genesis, $($name: OrdMap::new(),)* }
             }
 
-            /// Returns the changes that turn `before` into this state.
+            /// Returns the row changes that turn the state `before` into this state.
             pub(super) fn changes(&self, before: &Self) -> Vec<StateRow> {
                 let mut rows = Vec::new();
                 $(changes(stringify!($name), &before.$name, &self.$name, &mut rows);)*
                 rows
             }
 
-            /// Applies one of the changes that [`Self::changes`] returned: inserts or removes a row.
+            /// Applies one of the changes that [`Self::changes`] returns, by which a row is inserted, replaced or
+            /// removed.
             pub(super) fn insert(&mut self, row: &StateRow) -> Result<(), InvalidRow> {
                 let table = table(&row.key)?;
                 match table.as_str() {
@@ -59,46 +61,48 @@ macro_rules! tables {
 }
 
 tables! {
-    /// The last block, counters and totals, as one row.
+    /// The table with a single row, which contains the last block, the counters and the totals.
     head: () => ChainHead,
     accounts: String => Account,
-    /// (granter, grantee, type URL of a message) → expiry.
+    /// Grants by (granter, grantee, type URL of the permitted message). The value is the expiry in seconds since 1970.
     grants: (String, String, String) => u64,
-    /// (granter, grantee) → fee allowance.
+    /// Fee allowances by (granter, grantee).
     allowances: (String, String) => FeeAllowance,
-    /// Grants and allowances to remove: (time of the removal, granter, grantee, type URL, which is empty for an
-    /// allowance).
+    /// Grants and allowances that are due for removal, as (time in seconds since 1970, granter, grantee, type URL of
+    /// the permitted message). The type URL is empty for an allowance.
     ends: (u64, String, String, String) => (),
-    /// Account → fees that the pool has paid for it, in micro-units.
+    /// Fees that the fee pool has paid for each account so far, in micro-units, by the account's address.
     pooled: String => u64,
-    /// (granter, grantee) → the number of openings and revocations between them.
+    /// The number that the next signed opening or closing of a session must carry, by (granter, grantee). It counts the
+    /// openings and revocations between the two accounts so far.
     sessions: (String, String) => u64,
-    /// Address of a node → its roles and stake.
+    /// Registered nodes, with their roles and stakes, by address.
     nodes: String => Registration,
-    /// (height, node) → stake that is returned at this height.
+    /// Locked coins that a later block returns, in micro-units, by (height of that block, address of the owner).
     unbonding: (u64, String) => u64,
-    /// Address of a miner → its reputation.
+    /// Reputations of miners, by address.
     reputations: String => Reputation,
-    /// Position → the chunk slot of the current round at this position. Free slots have no row.
+    /// Chunk slots of the current round, by position. A free slot has no row.
     chunk_slots: u64 => ChunkSlot,
-    /// Address of a miner → position that it has claimed.
+    /// Positions of the chunk slots that miners have claimed, by the address of the miner.
     held: String => u64,
     submissions: u64 => Submission,
-    /// (miner, submission ID) of each stored submission.
+    /// Index for finding a miner's submissions: the keys (address of the miner, ID of the submission) of all stored
+    /// submissions.
     submitted: (String, u64) => (),
-    /// Commitment → ID of the submission that states it.
+    /// IDs of submissions, by the commitment that the submission states.
     commitments: Commitment => u64,
-    /// Challenge ID → open challenge.
+    /// Open challenges, by ID.
     challenges: u64 => Challenge,
-    /// Dispute ID → open dispute.
+    /// Open disputes, by ID.
     disputes: u64 => DisputeCase,
-    /// Commitment ID → aggregate of the current round to which a proposer committed.
+    /// Aggregates of the current round to which proposers have committed, by the ID of the commitment.
     proposals: u64 => Proposal,
-    /// Index → round: the current round, and closed rounds that are still stored.
+    /// The current round, and the closed rounds that are still stored, by index.
     rounds: u64 => Round,
 }
 
-/// The values of which a state has only one: the last block, counters and totals.
+/// The values that a state has only once: the last block, the counters and the totals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChainHead {
@@ -109,278 +113,298 @@ pub struct ChainHead {
     /// Hash of the last block.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
-    /// Index of the current round, which is the number of closed rounds.
+    /// Index of the current round, counted from 0. It equals the number of closed rounds.
     pub round: u64,
-    /// The number of accepted gradients in this round.
+    /// The number of gradients that the current round has accepted. A disputed gradient does not count.
     pub accepted_in_round: u32,
-    /// Height since which the round has been full; `None` if it is not full.
+    /// Height of the block in which the current round became full, that is, reached its quota of accepted gradients;
+    /// `None` if it is not full.
     pub full_since: Option<u64>,
-    /// The number of gradients that were accepted in all rounds.
+    /// The number of gradients accepted since the genesis, including those that were rejected later.
     pub accepted_total: u64,
-    /// The number of submissions so far, which is the ID of the latest one.
+    /// The number of submissions since the genesis. IDs count from 1, so this is also the ID of the latest submission.
     pub submissions: u64,
-    /// The number of challenges so far, which is the ID of the latest one.
+    /// The number of challenges (recomputations of submitted gradients) since the genesis. IDs count from 1, so this is
+    /// also the ID of the latest challenge.
     pub challenges: u64,
-    /// The number of disputes so far.
+    /// The number of disputes since the genesis. IDs count from 1, so this is also the ID of the latest dispute.
     pub disputes: u64,
-    /// The number of registrations so far.
+    /// The number of node registrations since the genesis. IDs count from 1, so this is also the ID of the latest
+    /// registration.
     pub registrations: u64,
-    /// The number of proposed aggregates so far, which is the ID of the latest one.
+    /// The number of proposed aggregates since the genesis. IDs count from 1, so this is also the ID of the latest
+    /// proposal.
     pub proposals: u64,
-    /// All micro-units ever minted: those of the genesis, and rewards.
+    /// Total of all micro-units ever minted: the balances and stakes in the genesis, and all rewards.
     pub minted: u64,
-    /// All micro-units ever burned: fees, bonds, penalties.
+    /// Total of all micro-units ever burned: fees, lost bonds and penalties, minus the bounties that were paid from
+    /// them.
     pub burned: u64,
-    /// How many of the burned micro-units were fees.
+    /// The part of the burned micro-units that was paid as transaction fees.
     pub fees: u64,
-    /// Fees that the fee pool paid in this block, in micro-units.
+    /// Fees that the fee pool has paid in the current block, in micro-units.
     pub pooled: u64,
 }
 
-/// An account. An address without a row has the default account.
+/// An account. An address that has no row in the table of accounts has an account with the default values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Account {
-    /// The number of transactions that the account has sent.
+    /// The number of transactions that the account has sent. The account's next transaction must state this number.
     pub sequence: u64,
     /// Balance in micro-units.
     pub balance: u64,
-    /// Address of the account that receives the rewards; `None` if this account receives them.
+    /// Address of the account that receives the rewards for this account's gradients; `None` if this account receives
+    /// them itself.
     pub payout: Option<String>,
 }
 
-/// A fee allowance that one account granted to another.
+/// An amount that one account (the granter) lets another account (the grantee) spend on transaction fees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeeAllowance {
-    /// Micro-units that the grantee may still spend.
+    /// The amount that the grantee may still spend, in micro-units.
     pub left: u64,
-    /// Expiry in seconds since 1970.
+    /// Time at which the allowance expires, in seconds since 1970.
     pub expires: u64,
 }
 
-/// The registration of a node.
+/// What the ledger stores about a registered node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
-    /// ID of the registration.
+    /// ID of the registration. IDs count from 1; a later change of roles or stake keeps the ID.
     pub id: u64,
-    /// Roles, 1 to 4, ascending.
+    /// IDs of the node's roles, in ascending order, each from 1 to 4. A validator has 3, and a proposer has 4.
     pub roles: Vec<u32>,
-    /// Stake in micro-units.
+    /// Coins that the node has locked as its stake, in micro-units.
     pub stake: u64,
 }
 
-/// The reputation of a miner, which affects its sampling rate.
+/// What the ledger knows about a miner's past gradients. Verifiers recompute more of a miner's gradients if its trust
+/// is low.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reputation {
-    /// Trust in points, 0 to 10,000; initially 5,000. Fewer points mean more recomputations.
+    /// Trust in points, from 0 to 10,000. A miner starts with 5,000; below that, more of its gradients are recomputed.
     pub trust: u32,
-    /// The number of accepted gradients.
+    /// The number of the miner's accepted gradients, without those that were rejected later.
     pub accepted: u64,
-    /// The number of rejected gradients.
+    /// The number of the miner's rejected gradients, whether wrong or unavailable.
     pub rejected: u64,
-    /// Rewards in escrow, in micro-units.
+    /// Rewards that the ledger holds back, in micro-units. The miner loses them if one of its gradients is wrong.
     pub escrow: u64,
-    /// Heights of the miner's latest submissions, at most ten.
+    /// Heights of the blocks with the miner's latest submissions, in ascending order. They serve to limit how many
+    /// gradients a miner may submit in ten blocks.
     pub recent: Vec<u64>,
-    /// Height of the last block of the quarantine after a withdrawal, in which the miner may claim nothing.
+    /// Height of the last block of the miner's quarantine, a period after a withdrawal in which the miner can claim
+    /// nothing; 0 if the miner never withdrew anything.
     pub quarantined: u64,
 }
 
-/// A chunk slot of the round that is not free.
+/// The state of a chunk slot that is not free. A chunk slot is the ledger's entry for one chunk in the current round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChunkSlot {
-    /// Claimed by one or more miners.
+    /// One or more miners have claimed the chunk slot, and none has submitted a gradient yet.
     Claimed(Vec<Claim>),
-    /// The gradient with this ID is submitted, and not settled yet.
+    /// The gradient with this submission ID has been submitted, but neither accepted nor rejected yet.
     Submitted(u64),
-    /// The gradient with this ID is accepted.
+    /// The gradient with this submission ID has been accepted.
     Accepted(u64),
 }
 
-/// A claim to a chunk slot.
+/// The reservation of a chunk slot by a miner, for a limited time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// Address of the miner.
+    /// Address of the miner that made the claim.
     pub miner: String,
-    /// Time of the claim in seconds since 1970.
+    /// Time of the block in which the claim was made, in seconds since 1970.
     pub since: u64,
-    /// Expiry in seconds since 1970.
+    /// Time at which the claim expires, in seconds since 1970.
     pub expires: u64,
-    /// Bond of the claim in micro-units; 0 if the miner claimed without one.
+    /// Bond that the miner locked for the claim, in micro-units; 0 for a claim without a bond.
     pub bond: u64,
 }
 
-/// A submitted gradient.
+/// What the ledger stores about a submitted gradient. The gradient itself is in the artifact, outside the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Submission {
-    /// Address of the miner.
+    /// Address of the miner that submitted the gradient.
     pub miner: String,
-    /// Index of the round.
+    /// Index of the round in which the gradient was submitted.
     pub round: u64,
-    /// Position of the chunk slot.
+    /// Position of the chunk slot that the miner had claimed. It determines the chunk.
     pub position: u64,
-    /// CID of the artifact's root.
+    /// CID of the root block of the artifact that contains the gradient.
     pub artifact: Cid,
-    /// The commitment to task and gradient.
+    /// Commitment: a hash that binds the gradient to its task and to its miner.
     pub commitment: Commitment,
-    /// A number that the miner has not used before in this round.
+    /// A number above 0 that the miner chose. In one round, a miner may use the same number only once.
     pub nonce: u64,
-    /// Height of the block with the submission.
+    /// Height of the block that contains the submission.
     pub height: u64,
-    /// Height of the block in which the gradient was accepted, or in which its last dispute was dismissed.
+    /// Height of the block in which the gradient was accepted, or in which the last of its disputes was dismissed;
+    /// `None` before the acceptance. The time for disputes counts from this block.
     pub accepted: Option<u64>,
-    /// Verifiers whose attestations led to the acceptance, and which are slashed if the gradient proves wrong.
+    /// Addresses of the verifiers and voters that found a match. They are slashed if a dispute proves the accepted
+    /// gradient wrong.
     pub attested_by: Vec<String>,
-    /// Status of the submission.
+    /// How far the verification of the gradient has come.
     pub status: SubmissionStatus,
 }
 
-/// The status of a submission.
+/// How far the verification of a submitted gradient has come, or how it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SubmissionStatus {
-    /// A later block decides whether the gradient is recomputed.
+    /// Nothing is decided yet: the hash of a later block decides whether verifiers recompute the gradient.
     Pending,
-    /// Verifiers were sampled for the challenge with this ID.
+    /// Verifiers were sampled to recompute the gradient, in the challenge with this ID.
     Challenged(u64),
-    /// The gradient is accepted and paid.
+    /// The gradient is accepted, and its reward is paid or held in escrow.
     Accepted,
-    /// The gradient was accepted, and is disputed now.
+    /// The gradient was accepted, but a dispute about it is open now.
     Disputed,
-    /// The miner withdrew the submission.
+    /// The miner withdrew the submission while it was pending.
     Withdrawn,
-    /// The gradient is rejected because of this finding.
+    /// The gradient is rejected: it is wrong (`Mismatch`), or its bytes cannot be fetched (`Unavailable`).
     Rejected(Finding),
 }
 
-/// The result of a recomputation.
+/// What a verifier finds when it recomputes a submitted gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finding {
-    /// The submission commits to the right gradient.
+    /// The recomputed gradient has the commitment that the submission states.
     Match,
-    /// The submission commits to a wrong gradient.
+    /// The recomputed gradient has another commitment than the submission states, so the submitted gradient is wrong.
     Mismatch,
-    /// The blocks of the artifact cannot be fetched.
+    /// The gradient cannot be checked, because the blocks of its artifact cannot be fetched.
     Unavailable,
 }
 
-/// The recomputation of a gradient by sampled verifiers.
+/// The recomputation of one submitted gradient by sampled verifiers, with all that follows until it is settled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Challenge {
-    /// ID of the submission.
+    /// ID of the submission whose gradient is recomputed.
     pub submission: u64,
-    /// Stage of the challenge.
+    /// The stage that the challenge has reached.
     pub stage: ChallengeStage,
-    /// Height of the block at which the stage ends even if it is not complete.
+    /// Height of the block at which the stage ends even if verifiers or voters have not acted. Only open disputes
+    /// extend the stage beyond this block.
     pub until: u64,
-    /// Hash of the block that sampled the verifiers. It selects the leaf that they must reveal.
+    /// Hash of the block that sampled the verifiers. It determines which leaf of the computation's trace they must
+    /// reveal.
     #[serde(with = "serde_bytes")]
     pub selector: [u8; 32],
-    /// The verifiers that are sampled for this challenge.
+    /// The verifiers that were sampled for the current recomputation, without those that were removed because they
+    /// failed to commit or reveal in time.
     pub sampled: Vec<SampledVerifier>,
-    /// In a trap, the verifiers that were sampled first.
+    /// The verifiers of the first recomputation, if the challenge became a trap (a second recomputation by other
+    /// verifiers); otherwise empty.
     pub first: Vec<SampledVerifier>,
-    /// Verifiers that found a mismatch and lost the dispute about it, each with the account whose answer won.
+    /// The disputes that verifiers lost over their finding of a mismatch, each as (address of the verifier, address of
+    /// the account that defended the gradient).
     pub defended: Vec<(String, String)>,
-    /// Votes of the validators, if the sampled verifiers disagree.
+    /// Votes of the validators about the gradient. They vote only if the sampled verifiers disagree.
     pub votes: Vec<Vote>,
 }
 
-/// The stage of a challenge.
+/// The stages of a challenge. The next step of a challenge depends on its stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChallengeStage {
-    /// The sampled verifiers commit to their findings.
+    /// Each sampled verifier sends a hash that commits it to its finding.
     Commit,
-    /// The sampled verifiers reveal their findings.
+    /// Each sampled verifier reveals the finding to which it committed.
     Reveal,
-    /// The sampled verifiers disagree, and all validators vote.
+    /// The sampled verifiers disagreed, and all validators vote.
     Panel,
-    /// A mismatch was found, and the gradient will be rejected unless somebody appeals.
+    /// A mismatch was found. The gradient is rejected at the end of this stage unless somebody appeals.
     Appeal,
-    /// The disputes about the gradient decide.
+    /// There are disputes about the gradient, and their outcome decides.
     Contested,
 }
 
-/// An open dispute about a submission, with the bonds of its parties.
+/// An open dispute about a submitted gradient, with the bonds that its parties have locked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DisputeCase {
-    /// ID of the submission.
+    /// ID of the submission whose gradient is disputed.
     pub submission: u64,
-    /// Address of the challenger.
+    /// Address of the account that claims that the gradient is wrong.
     pub challenger: String,
-    /// Bond in micro-units; `None` for a dispute that an appeal opened, in which the verifier's stake is at risk
-    /// instead.
+    /// The challenger's bond in micro-units; `None` if an appeal opened the dispute. In that case the challenger is a
+    /// verifier, whose stake is at risk instead of a bond.
     pub bond: Option<u64>,
-    /// For each answer, the address of the account that gave it and its bond in micro-units.
+    /// The answers that defend the gradient, each as (address of the account that gave the answer, its bond in
+    /// micro-units).
     pub answers: Vec<(String, u64)>,
-    /// The disputed claim, and the games over the answers.
+    /// The disputed outcome of the task, and one game for each answer.
     pub dispute: Dispute,
 }
 
-/// A verifier that was sampled for a challenge.
+/// A verifier that was sampled to recompute a gradient, and what it has stated so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SampledVerifier {
-    /// Address of the verifier.
+    /// Address of the sampled verifier.
     pub verifier: String,
-    /// The verifier's commitment, 32 bytes; `None` until it commits.
+    /// Hash of 32 bytes by which the verifier committed to its finding; `None` before that.
     pub committed: Option<serde_bytes::ByteBuf>,
-    /// The finding that the verifier revealed; `None` until then.
+    /// The finding that the verifier revealed; `None` before that.
     pub finding: Option<Finding>,
-    /// The leaf that the verifier revealed, hexadecimal.
+    /// The leaf of the computation's trace that the verifier revealed, in hexadecimal; empty before that.
     pub leaf: String,
 }
 
-/// A validator's vote.
+/// The vote of a validator about a gradient on which the sampled verifiers disagree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vote {
-    /// Address of the validator.
+    /// Address of the validator that voted.
     pub validator: String,
-    /// Whether the gradient is right, according to the validator.
+    /// True if the validator found that the gradient is right.
     pub valid: bool,
-    /// The leaf that the validator computed, hexadecimal.
+    /// The leaf of the computation's trace that the validator computed, in hexadecimal.
     pub leaf: String,
 }
 
-/// An aggregate to which a proposer committed.
+/// A proposer's aggregate of a round: the next adapter, to which the proposer first commits and which it later reveals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proposal {
-    /// Address of the proposer.
+    /// Address of the proposer that committed to the aggregate.
     pub proposer: String,
-    /// The proposer's commitment, hexadecimal.
+    /// Hash by which the proposer committed to the aggregate, in hexadecimal.
     pub committed: String,
-    /// Height of the block with the commitment.
+    /// Height of the block that contains the commitment. The aggregate must be revealed in a later block.
     pub height: u64,
-    /// IDs of the gradients that the aggregate adds up, ascending: those whose bytes the proposer could fetch.
+    /// IDs of the submissions whose gradients the aggregate adds up, in ascending order. It leaves out gradients that
+    /// the proposer could not fetch.
     pub ids: Vec<u64>,
-    /// CID of the next adapter; `None` until the proposer reveals it.
+    /// CID of the adapter that results from the aggregate; `None` until the proposer reveals it.
     pub adapter: Option<Cid>,
-    /// Layout root of the next adapter; `None` until the proposer reveals it.
+    /// Layout root of the resulting adapter: the Merkle root over the buffers into which its factors are packed; `None`
+    /// until the proposer reveals it.
     pub layout_root: Option<Hash>,
 }
 
-/// A round of training.
+/// A round of training, in which the network collects gradients for one adapter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Round {
-    /// CID of the adapter from which the round starts.
+    /// CID of the adapter for which the round collects gradients.
     pub adapter: Cid,
-    /// Layout root of the adapter from which the round starts; see
+    /// Layout root of that adapter: the Merkle root over the buffers into which its factors are packed; see
     /// [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
     pub layout_root: Hash,
-    /// Hash of the block with which the round began, known to every miner of the round.
+    /// Hash of the block with which the round began; in round 0, the hash of the genesis. The seed of the round and the
+    /// miners' shards are derived from it.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
 }
@@ -391,7 +415,7 @@ impl Reputation {
 }
 
 impl State {
-    /// Returns the last block, the counters and the totals.
+    /// Returns the last block, the counters and the totals of the state.
     pub fn head(&self) -> &ChainHead {
         self.head.get(&()).expect("a state has a head from its genesis on")
     }
@@ -408,7 +432,7 @@ impl State {
         self.accounts.entry(address.to_owned()).or_default()
     }
 
-    /// Returns the stored submissions of a miner with their IDs, in ascending order.
+    /// Returns the stored submissions of a miner, each with its ID, in ascending order of the IDs.
     pub(super) fn submissions_of(&self, miner: &str) -> impl Iterator<Item = (u64, &Submission)> {
         let all = self.submitted.range((miner.to_owned(), 0)..=(miner.to_owned(), u64::MAX));
         all.filter_map(|((_, id), ())| Some((*id, self.submissions.get(id)?)))
@@ -418,27 +442,27 @@ impl State {
         self.reputations.entry(miner.to_owned()).or_insert(Reputation::NEW)
     }
 
-    /// Returns the current round.
     pub(super) fn round(&self) -> &Round {
         self.rounds.get(&self.head().round).expect("the current round is stored")
     }
 
-    /// Returns the open disputes about a submission.
+    /// Returns the open disputes about the gradient with this submission ID.
     pub(super) fn disputes_about(&self, submission: u64) -> impl Iterator<Item = &DisputeCase> {
         self.disputes.values().filter(move |case| case.submission == submission)
     }
 
-    /// Returns whether a dispute about a submission is open.
+    /// Returns whether any dispute about the gradient with this submission ID is open.
     pub(super) fn is_disputed(&self, submission: u64) -> bool {
         self.disputes_about(submission).next().is_some()
     }
 
-    /// Returns a miner's task at a position of the current round.
+    /// Returns the task that a miner has to compute for the chunk slot at `position` of the current round.
     pub(super) fn task(&self, position: u64, miner: &str) -> Result<Task, ProtocolError> {
         self.genesis.task(self.head().round, self.round().adapter, position, miner)
     }
 
-    /// Returns the task of a submission. The submission's round is stored until the submission is settled.
+    /// Returns the task for which a gradient was submitted. The round of the submission, on which the task depends, is
+    /// stored until the submission is settled.
     pub(super) fn task_of(&self, submission: &Submission) -> Result<Task, ProtocolError> {
         let Submission { round, position, miner, .. } = submission;
         let adapter = self.rounds.get(round).unwrap_or(self.round()).adapter;
@@ -486,11 +510,11 @@ fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     serde_ipld_dagcbor::to_vec(value).expect("rows hold integers, strings, bytes, lists, maps and CIDs only")
 }
 
-/// Decodes a value. Fails for every encoding of the value except the one that [`encode`] writes.
+/// Decodes the key or the value of a row. Fails unless `bytes` is the canonical encoding, which [`encode`] writes.
 fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, InvalidRow> {
     let value = serde_ipld_dagcbor::from_slice(bytes).map_err(|error| InvalidRow(error.to_string()))?;
     match encode(&value) == bytes {
         true => Ok(value),
-        false => Err(InvalidRow("the encoding of a row is not the canonical one".to_owned())),
+        false => Err(InvalidRow("a row is not in the canonical encoding".to_owned())),
     }
 }

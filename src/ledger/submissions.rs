@@ -1,4 +1,5 @@
-//! Submissions: the CID of a gradient's artifact, and a commitment that binds the gradient to its task and miner.
+//! Submissions of gradients. A submission states the CID of the gradient's artifact, and a commitment: a hash that
+//! binds the gradient to its task and its miner.
 
 use super::{
     ChunkSlot, Event, Finding, LedgerParams, State, Submission, SubmissionStatus, claims, coins,
@@ -17,26 +18,27 @@ use data_encoding::HEXLOWER;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-/// The number of shards to which a round's miners are assigned.
+/// The number of shards. In each round a miner belongs to one shard, which its submissions must state.
 const SHARDS: u64 = 100;
-/// The number of blocks over which the rate of submissions is limited.
+/// The number of consecutive blocks over which a miner's submissions are counted, to limit their rate.
 const RATE_BLOCKS: u64 = 10;
 
-/// Returns a miner's shard in a round: the first 8 bytes of SHA-256 of `address|block hash|round`, modulo 100. `hash`
-/// is the hash of the block with which the round began.
+/// Returns the miner's shard in a round: the first 8 bytes of the SHA-256 of the text `miner|hash|round`, as a
+/// big-endian integer modulo 100. `hash` is the hash of the block with which the round began, in hexadecimal.
 pub fn shard(miner: &str, hash: &[u8; 32], round: u64) -> u64 {
     let hash = HEXLOWER.encode(hash);
     first_u64(Sha256::digest(format!("{miner}|{hash}|{round}")).into()) % SHARDS
 }
 
-/// Returns the seed of a round: the first 8 bytes of SHA-256 over `hash`, the hash of the block with which the round
-/// began, followed by the round's index (u64 BE).
+/// Returns the seed of a round: the first 8 bytes of the SHA-256 of `hash ‖ round`, as a big-endian integer. `hash` is
+/// the hash of the block with which the round began, and `round` is the round's index as a big-endian u64.
 pub fn global_seed(hash: &[u8; 32], round: u64) -> u64 {
     first_u64(Sha256::new().chain_update(hash).chain_update(round.to_be_bytes()).finalize().into())
 }
 
-/// Returns whether a submission's proof of work is valid: SHA-256 over the submission's hash, followed by the proof's
-/// nonce, must have at least `bits` leading zero bits.
+/// Returns whether a submission contains a valid proof of work. The SHA-256 of `h ‖ nonce` must have at least `bits`
+/// leading zero bits, where `h` is the SHA-256 of the submission's signed text and `nonce` is the field
+/// `proof_of_work_nonce` as a big-endian u64.
 pub fn proves_work(message: &MsgSubmitGradient, chain_id: &str, bits: u32) -> bool {
     let hash = Sha256::digest(message.signed_text(chain_id));
     let proof = Sha256::new().chain_update(hash).chain_update(message.proof_of_work_nonce.to_be_bytes()).finalize();
@@ -53,7 +55,7 @@ fn rejected<T>(log: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::rejected(log))
 }
 
-/// Stores a submission. Sending a submission again that is already stored succeeds.
+/// Stores a new submission. If the miner sends a stored submission again, this succeeds and changes nothing.
 pub(super) fn submit(
     state: &mut State,
     message: &MsgSubmitGradient,
@@ -64,7 +66,7 @@ pub(super) fn submit(
         return rejected(format!("ipfs_hash {:?} is not a CID", message.ipfs_hash));
     };
     if Codec::of(&artifact) != Ok(Codec::DagCbor) {
-        return rejected("ipfs_hash is not the CID of a DAG-CBOR block by its SHA-256");
+        return rejected("ipfs_hash is not a CID of a DAG-CBOR block with a SHA-256 hash");
     }
     let Some(commitment) = Commitment::from_hex(&message.gradient_hash) else {
         return rejected("gradient_hash is not 64 hexadecimal digits");
@@ -104,14 +106,15 @@ pub(super) fn submit(
     Ok(answer)
 }
 
-/// Checks a submission against the job and the round.
+/// Checks that a submission fits the network's job and the current round, and that its nonce and its proof of work are
+/// valid.
 fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal> {
     let (genesis, head) = (&state.genesis, state.head());
     if message.token_count != CHUNK_TOKENS as u64 || message.model_version != genesis.job.model.to_string() {
-        return rejected("token_count or model_version is not that of the job");
+        return rejected("token_count or model_version differs from that of the job");
     }
     if message.training_round_id != head.round {
-        return rejected(format!("round {} is not the current round, {}", message.training_round_id, head.round));
+        return rejected(format!("round {} is not the current round {}", message.training_round_id, head.round));
     }
     let began = &state.round().hash;
     if message.shard_id != shard(&message.miner, began, head.round) {
@@ -133,7 +136,7 @@ fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal
     Ok(())
 }
 
-/// Counts a submission against its miner's rate limits. Fails if it exceeds one of them.
+/// Counts a submission toward the rate limits of its miner. Fails if the miner has already reached one of the limits.
 fn count_submission(state: &mut State, miner: &str) -> Result<(), Refusal> {
     let LedgerParams { submissions_per_block, submissions_per_ten_blocks, .. } = state.genesis.params;
     let height = state.head().height;
@@ -142,15 +145,15 @@ fn count_submission(state: &mut State, miner: &str) -> Result<(), Refusal> {
     let now = recent.iter().filter(|at| **at == height).count();
     if now >= submissions_per_block as usize || recent.len() >= submissions_per_ten_blocks as usize {
         return rejected(format!(
-            "a miner may submit at most {submissions_per_block} gradients in a block and {submissions_per_ten_blocks} in \
-             {RATE_BLOCKS} blocks"
+            "a miner may submit at most {submissions_per_block} gradients in one block and \
+             {submissions_per_ten_blocks} in {RATE_BLOCKS} consecutive blocks"
         ));
     }
     recent.push(height);
     Ok(())
 }
 
-/// Confirms that a miner's gradient for a chunk is stored. Fails if it is not.
+/// Confirms to a miner that the ledger stores its gradient for a chunk. Fails if the ledger does not.
 pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Context) -> Result<Vec<u8>, Refusal> {
     let is_stored = Commitment::from_hex(&message.gradient_hash)
         .and_then(|commitment| state.commitments.get(&commitment))
@@ -161,13 +164,13 @@ pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Conte
         });
     match is_stored {
         true => Ok(MsgCompleteTaskResponse { success: true, tx_hash: context.hash.to_owned() }.encode_to_vec()),
-        false => Err(Refusal::not_found("the ledger stores no such submission of this miner for this chunk")),
+        false => Err(Refusal::not_found("the ledger stores no such submission by this miner for this chunk")),
     }
 }
 
-/// Withdraws a miner's claim and those of its submissions whose sampling block has not come yet. A later withdrawal is
-/// not possible, because a miner that knows whether a gradient is recomputed would withdraw only what it is about to
-/// lose.
+/// Withdraws a miner's claim, and those of the miner's submissions whose sampling block has not come yet. The hash of
+/// the sampling block decides whether verifiers recompute the gradient. A miner that knows this decision would withdraw
+/// exactly the gradients that it is about to lose, so a later withdrawal is impossible.
 pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut Context) -> Result<(), Refusal> {
     let miner = &message.miner;
     let pending =
@@ -187,14 +190,14 @@ pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut C
     Ok(())
 }
 
-/// Refuses the result of a trap job. A job with a name cannot be a trap, because its miner knows that it is being
-/// tested.
+/// Refuses every result of a trap job, a kind of job of the R3MES chain. A trap job has a name, so its miner knows that
+/// it is being tested. In this ledger, any submitted gradient may be used as a trap instead.
 pub(super) fn answer_trap(message: &MsgSubmitTrapJobResult) -> Result<(), Refusal> {
     let name: String = message.trap_job_id.chars().take(64).collect();
-    rejected(format!("trap job {name:?} does not exist: traps are sampled after the gradient was submitted"))
+    rejected(format!("trap job {name:?} does not exist: any submitted gradient may become a trap"))
 }
 
-/// Takes a submission out of its round, which frees its chunk slot.
+/// Removes a submission from its round, so that its chunk slot is free for other miners.
 pub(super) fn leave_round(state: &mut State, id: u64) {
     let Some(position) = state.submissions.get(&id).map(|submission| submission.position) else { return };
     match state.chunk_slots.get(&position) {
@@ -210,7 +213,7 @@ pub(super) fn leave_round(state: &mut State, id: u64) {
     state.chunk_slots.remove(&position);
 }
 
-/// Puts an accepted gradient into its round, unless the round has ended or another gradient has the chunk slot.
+/// Adds an accepted gradient to its round, unless the round has ended or the chunk slot has been taken in the meantime.
 fn join_round(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let Some(&Submission { round, position, .. }) = state.submissions.get(&id) else { return };
     let taken = state.chunk_slots.get(&position).is_some_and(|slot| *slot != ChunkSlot::Submitted(id));
@@ -227,8 +230,8 @@ fn join_round(state: &mut State, id: u64, events: &mut Vec<Event>) {
     }
 }
 
-/// Accepts a disputed gradient again, because all of its disputes were dismissed. It may be disputed again, because the
-/// limit of open disputes may have kept other challengers out.
+/// Accepts a disputed gradient again after all of its disputes were dismissed. From now on it may be disputed again,
+/// because the limit on open disputes may have kept other challengers out.
 pub(super) fn reinstate(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let height = state.head().height;
     let Some(submission) = state.submissions.get_mut(&id) else { return };
@@ -239,14 +242,15 @@ pub(super) fn reinstate(state: &mut State, id: u64, events: &mut Vec<Event>) {
     }
 }
 
-/// Removes the commitment of a submission, if it still belongs to this submission, so that it can be submitted again.
+/// Removes the commitment of a submission, so that the same gradient can be submitted again. Does nothing if the
+/// commitment belongs to another submission by now.
 fn remove_commitment(state: &mut State, id: u64, commitment: &Commitment) {
     if state.commitments.get(commitment) == Some(&id) {
         state.commitments.remove(commitment);
     }
 }
 
-/// Rejects a submission, which frees its chunk slot. Returns the micro-units that its miner lost.
+/// Rejects a submission, penalizes its miner and frees its chunk slot. Returns how many micro-units the miner lost.
 pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
     leave_round(state, id);
     let Some(submission) = state.submissions.get_mut(&id) else { return 0 };
@@ -268,9 +272,9 @@ pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut 
     escrow + nodes::slash(state, &miner, penalty, events)
 }
 
-/// Takes back the reward for a gradient whose bytes cannot be fetched, and a little more: burns the reward and
-/// `silence_penalty` from the miner's stake or, if it has no stake, twice the reward from its escrow. Returns the
-/// burned amount.
+/// Takes back the reward for a gradient whose bytes cannot be fetched, together with a penalty. A miner with a stake
+/// loses the reward and a share of the stake (`silence_penalty`). A miner without a stake loses twice the reward from
+/// its escrow, or the whole escrow if it contains less. Returns the burned micro-units.
 fn take_back(state: &mut State, miner: &str, paid: u64, events: &mut Vec<Event>) -> u64 {
     if state.has_stake(miner) {
         let penalty = state.genesis.params.silence_penalty;
@@ -283,7 +287,7 @@ fn take_back(state: &mut State, miner: &str, paid: u64, events: &mut Vec<Event>)
     lost
 }
 
-/// Accepts a submission and pays its reward.
+/// Accepts a submission, raises the miner's trust, and pays the reward or puts it in escrow.
 pub(super) fn accept(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let height = state.head().height;
     let Some(submission) = state.submissions.get_mut(&id) else { return };

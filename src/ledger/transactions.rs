@@ -1,5 +1,5 @@
-//! Executing transactions. The messages of a transaction are executed all together or not at all; the fee is paid
-//! either way.
+//! Executes transactions. Either all messages of a transaction take effect, or none of them does. The fee is paid in
+//! both cases.
 
 use super::{
     Event, State, aggregation, claims, coins,
@@ -14,25 +14,26 @@ use cosmrs::{
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
-/// The result of executing a transaction.
+/// The outcome of a transaction in a block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TxOutcome {
-    /// Hash of the transaction.
+    /// SHA-256 hash of the transaction's bytes, in upper-case hexadecimal.
     pub hash: String,
-    /// 0 if the transaction succeeded, otherwise the error code.
+    /// 0 if the transaction succeeded, otherwise the code of the error.
     pub code: u32,
-    /// Reason of the failure, in words; empty if the transaction succeeded.
+    /// Reason for the failure, in words; empty if the transaction succeeded.
     pub log: String,
-    /// Address of the signer; empty if the transaction could not be admitted.
+    /// Address of the account that signed the transaction; empty if the transaction could not be admitted.
     pub signer: String,
-    /// Responses to the transaction's messages, each as a type URL and protobuf bytes.
+    /// Responses to the messages of the transaction, in the same order, each as (type URL, protobuf bytes); empty if
+    /// the transaction failed.
     pub answers: Vec<(String, serde_bytes::ByteBuf)>,
-    /// Events of the transaction's messages.
+    /// Events that the messages of the transaction caused; empty if the transaction failed.
     pub events: Vec<Event>,
 }
 
 impl TxOutcome {
-    /// Returns the responses as Cosmos chains report them: an encoded `TxMsgData`.
+    /// Returns the responses in the form in which Cosmos chains report them, an encoded `TxMsgData`.
     pub fn data(&self) -> Vec<u8> {
         let answer =
             |(url, value): &(String, serde_bytes::ByteBuf)| Any { type_url: url.clone(), value: value.to_vec() };
@@ -41,7 +42,8 @@ impl TxOutcome {
     }
 }
 
-/// Checks a transaction against the state, takes its fee and increments the signer's sequence.
+/// Admits a transaction: checks its signature, its sequence number and the grants that it needs, takes its fee, and
+/// increments the sequence number of the signer's account.
 pub(super) fn admit(state: &mut State, tx: &[u8]) -> Result<Signed, Refusal> {
     let signed = Signed::open(tx, &state.genesis.chain_id)?;
     let expected = state.account(&signed.signer).sequence;
@@ -55,7 +57,8 @@ pub(super) fn admit(state: &mut State, tx: &[u8]) -> Result<Signed, Refusal> {
     Ok(signed)
 }
 
-/// Admits and executes a transaction. If a message fails, only the fee and the incremented sequence remain.
+/// Admits a transaction and executes its messages. If one of the messages fails, none of them takes effect, but the fee
+/// remains paid and the sequence number incremented.
 pub(super) fn deliver(state: &mut State, tx: &[u8]) -> TxOutcome {
     let hash = tx_hash(tx);
     let failed = |hash, signer, Refusal { code, log }| TxOutcome {

@@ -1,8 +1,10 @@
-//! A Merkle trie: one hash of a set of rows, independent of the order in which they were inserted.
+//! A Merkle trie over rows, each with a key and a value. Its root is one hash that depends only on the set of rows, not
+//! on the order in which they were inserted.
 //!
-//! The path of a row consists of the bits of its key's hash. `leaf = H(0 ‖ path ‖ H(value))`, `fork = H(1 ‖ left ‖
-//! right)`, and an empty trie is 32 zeros. A subtrie with one row is that row's leaf, so that equal sets have equal
-//! tries. Tries share common subtries: a copy costs nothing, and a change creates new nodes along one path only.
+//! The hash of a row's key is the row's path in the trie: each bit selects one side of a fork. The hashes are
+//! `leaf = H(0 ‖ path ‖ H(value))` and `fork = H(1 ‖ left ‖ right)`, where `H` is SHA-256; the root of an empty trie is
+//! 32 zero bytes. A subtrie with a single row is just the leaf of that row, so equal sets of rows have equal tries.
+//! Tries share their common subtries: a copy costs nothing, and a change creates new nodes only along one path.
 
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -24,7 +26,7 @@ impl Tree {
         }
     }
 
-    /// Inserts or replaces the row of a key, or removes it if there is no value.
+    /// Inserts the row with this key, or replaces its value. If `value` is `None`, removes the row.
     pub(super) fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
         let path = Sha256::digest(key).into();
         *self = match value {

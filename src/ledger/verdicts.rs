@@ -1,9 +1,10 @@
-//! Deciding disputes: a dispute is upheld or dismissed, and bonds and stakes go to those who were right.
+//! Verdicts on disputes. A dispute is upheld (the gradient is rejected) or dismissed. Those who were right get their
+//! bonds back and receive bounties.
 
 use super::{DisputeCase, Event, Finding, State, SubmissionStatus, coins, nodes, settlement, submissions};
 use crate::dispute::judge::Side;
 
-/// Ends the turns whose deadline has passed, and settles the disputes that are decided.
+/// Ends the turns whose deadline has passed, and upholds or dismisses each dispute that is decided.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let height = state.head().height;
     let ids: Vec<u64> = state.disputes.keys().copied().collect();
@@ -18,7 +19,7 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// Upholds a dispute that the challenger won.
+/// Upholds a dispute that the challenger won: returns the challenger's bond and rejects the gradient.
 fn uphold_case(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<Event>) {
     state.disputes.remove(&id);
     coins::give_back(state, &case.challenger, case.bond.unwrap_or_default());
@@ -27,8 +28,8 @@ fn uphold_case(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<
     uphold(state, case.submission, &case.challenger, events);
 }
 
-/// Rejects a gradient that was proven wrong, slashes the miner and the verifiers that attested a match, pays
-/// `challenger` the bounty, and ends all other disputes about the gradient.
+/// Rejects a gradient that was proven wrong, slashes its miner and the verifiers that attested a match, and pays a
+/// bounty to `challenger`. All other disputes about the gradient end.
 pub(super) fn uphold(state: &mut State, id: u64, challenger: &str, events: &mut Vec<Event>) {
     let lost = match state.submissions.get(&id).map(|submission| submission.status) {
         Some(SubmissionStatus::Challenged(challenge)) => {
@@ -53,8 +54,9 @@ pub(super) fn uphold(state: &mut State, id: u64, challenger: &str, events: &mut 
     }
 }
 
-/// Dismisses a dispute in which an answer won. The account that gave the answer gets a bounty from the challenger's
-/// bond; if an appeal opened the dispute, the bounty follows when the challenge is settled.
+/// Dismisses a dispute after one of the answers has won. The account that gave this answer gets a bounty from the
+/// challenger's bond. If an appeal opened the dispute, there is no bond, and the bounty is paid when the challenge is
+/// settled.
 fn dismiss(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<Event>) {
     let DisputeCase { submission, challenger, bond, .. } = case;
     state.disputes.remove(&id);
@@ -73,8 +75,8 @@ fn dismiss(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<Even
     }
 }
 
-/// Returns the bonds of the answers, except of those whose game the challenger won: these bonds are burned, less a
-/// bounty for the challenger.
+/// Returns the bonds of the answers to the accounts that gave them. If the challenger won the game over an answer, the
+/// bond of this answer is burned instead, except for a bounty that the challenger gets.
 fn release_answers(state: &mut State, case: &DisputeCase) {
     for (answer, (answerer, bond)) in case.answers.iter().enumerate() {
         if case.winner(answer) == Some(Side::Challenger) {
@@ -87,12 +89,12 @@ fn release_answers(state: &mut State, case: &DisputeCase) {
 }
 
 impl DisputeCase {
-    /// Returns the micro-units that the challenger and the answerers have locked.
+    /// Returns how many micro-units the challenger and the answerers of the dispute have locked as bonds.
     pub(super) fn locked(&self) -> u128 {
         self.answers.iter().map(|(_, bond)| u128::from(*bond)).sum::<u128>() + u128::from(self.bond.unwrap_or_default())
     }
 
-    /// Returns the side that won the game over an answer; `None` if the game is not over.
+    /// Returns the side that won the game over the answer with the index `answer`; `None` if the game is not over.
     fn winner(&self, answer: usize) -> Option<Side> {
         self.dispute.game(answer)?.winner()
     }

@@ -1,9 +1,10 @@
-//! Verification: the hash of a block after the submission decides whether a gradient is recomputed, and by which
-//! verifiers. They commit to what they find and then reveal it, so that no verifier can copy another. If they disagree,
-//! all validators vote. A finding that costs the miner is open to appeal first.
+//! Verification of submitted gradients. The hash of a later block, the sampling block, decides whether a gradient is
+//! recomputed, and by which verifiers. These verifiers first commit to their findings and then reveal them, so that no
+//! verifier can copy another. If they disagree, all validators vote. Before a gradient is rejected as wrong, anybody
+//! may appeal.
 //!
-//! A share of the recomputations that found a match are *traps*: other verifiers are sampled after the first ones
-//! revealed, and recompute the gradient again.
+//! Some of the recomputations that found a match become *traps*: after the first verifiers have revealed their
+//! findings, other verifiers are sampled, and recompute the gradient again.
 
 use super::{
     ALL, Challenge, ChallengeStage, ChunkSlot, Event, Finding, LedgerParams, PER_MYRIAD, SampledVerifier, State,
@@ -20,7 +21,8 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Decides, for each submission whose sampling block this is, whether it is recomputed or accepted immediately.
+/// Decides about each submission whose sampling block has come: either verifiers are sampled to recompute the gradient,
+/// or it is accepted immediately.
 pub(super) fn sample(state: &mut State, events: &mut Vec<Event>) {
     let submitted = |slot: &ChunkSlot| if let ChunkSlot::Submitted(id) = slot { Some(*id) } else { None };
     let ids: Vec<u64> = state.chunk_slots.values().filter_map(submitted).collect();
@@ -42,16 +44,17 @@ pub(super) fn sample(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// Returns a pseudorandom number that nobody can choose: the first 8 bytes of a hash over a purpose, a block's hash and
-/// two numbers.
+/// Returns a pseudorandom number that nobody can choose: the first 8 bytes of the SHA-256 of `purpose`, the `hash` of a
+/// block and two `numbers`, as a big-endian integer.
 fn random(hash: &[u8; 32], purpose: &str, numbers: [u64; 2]) -> u64 {
     let digest = Sha256::new().chain_update(purpose).chain_update(hash);
     let digest = numbers.iter().fold(digest, |digest, number| digest.chain_update(number.to_le_bytes())).finalize();
     u64::from_be_bytes(digest[..8].try_into().expect("8 of 32 bytes"))
 }
 
-/// Returns a miner's sampling rate: how many of [`ALL`] submissions are recomputed. The rate is higher if the miner's
-/// trust is below the initial trust, and [`ALL`] if the miner is on probation.
+/// Returns the sampling rate of a miner, in units of 2^-16: of [`ALL`] submissions, this many are recomputed on
+/// average. The rate rises when the miner's trust falls below the initial trust. It is [`ALL`] for a miner on
+/// probation, so every submission is recomputed.
 fn rate(state: &State, miner: &str) -> u64 {
     let LedgerParams { sampling, probation, .. } = state.genesis.params;
     let accepted = state.reputations.get(miner).map_or(0, |reputation| reputation.accepted);
@@ -64,7 +67,8 @@ fn rate(state: &State, miner: &str) -> u64 {
     sampling + (u64::from(ALL) - sampling) * missing / (PER_MYRIAD / 2)
 }
 
-/// Samples distinct validators that are not in `excluded`, each with a probability proportional to its stake.
+/// Samples different validators that are not in `excluded`. The probability of each validator is proportional to its
+/// stake. `id`, the ID of the submission or of the challenge, varies the sample.
 pub(super) fn verifiers(state: &State, id: u64, excluded: &[&str]) -> Vec<String> {
     let nodes = state.nodes_of(VALIDATOR).filter(|(address, _)| !excluded.contains(&address.as_str()));
     let mut nodes: Vec<(&String, u64)> = nodes.map(|(address, node)| (address, node.stake.max(1))).collect();
@@ -119,7 +123,7 @@ fn refused<T>(log: impl Into<String>) -> Result<T, Refusal> {
 fn challenge(state: &mut State, id: u64, stage: ChallengeStage) -> Result<&mut Challenge, Refusal> {
     match state.challenges.get_mut(&id) {
         Some(challenge) if challenge.stage == stage => Ok(challenge),
-        Some(challenge) => refused(format!("challenge {id} is at stage {:?}, not {stage:?}", challenge.stage)),
+        Some(challenge) => refused(format!("challenge {id} is in stage {:?} instead of {stage:?}", challenge.stage)),
         None => Err(Refusal::not_found(format!("challenge {id} is not open"))),
     }
 }
@@ -129,23 +133,23 @@ fn sampled<'a>(challenge: &'a mut Challenge, verifier: &str) -> Result<&'a mut S
     found.ok_or_else(|| Refusal::new(code::UNAUTHORIZED, format!("{verifier} was not sampled for this challenge")))
 }
 
-/// Stores a sampled verifier's commitment.
+/// Stores the hash by which a sampled verifier commits to its finding.
 pub(super) fn commit(state: &mut State, message: &MsgCommitAttestation) -> Result<(), Refusal> {
     let sampled = sampled(challenge(state, message.challenge_id, ChallengeStage::Commit)?, &message.verifier)?;
     if message.commitment.len() != 32 || sampled.committed.is_some() {
-        return refused("the commitment does not have 32 bytes, or the verifier has committed already");
+        return refused("the commitment is not 32 bytes long, or the verifier has already committed");
     }
     sampled.committed = Some(message.commitment.clone().into());
     Ok(())
 }
 
-/// Stores a sampled verifier's finding, if it is the one to which the verifier committed.
+/// Stores the finding that a sampled verifier reveals. Fails if the verifier committed to something else.
 pub(super) fn reveal(state: &mut State, message: &MsgRevealAttestation) -> Result<(), Refusal> {
     let finding = match message.result.as_str() {
         "match" => Finding::Match,
         "mismatch" => Finding::Mismatch,
         "unavailable" => Finding::Unavailable,
-        other => return refused(format!("result {other:?} is not one of match, mismatch, unavailable")),
+        other => return refused(format!("result is {other:?} instead of match, mismatch or unavailable")),
     };
     let challenge = challenge(state, message.challenge_id, ChallengeStage::Reveal)?;
     let submission = challenge.submission;
@@ -163,12 +167,12 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAttestation) -> Resul
     }
 }
 
-/// Cuts a leaf to 64 characters, the length of a valid one.
+/// Returns the leaf, cut off after 64 characters. A valid leaf consists of 64 hexadecimal digits.
 fn truncated(leaf: &str) -> String {
     leaf.chars().take(64).collect()
 }
 
-/// Stores a validator's vote.
+/// Stores the vote of a validator about a gradient on which the sampled verifiers disagree.
 pub(super) fn vote(state: &mut State, message: &MsgSubmitCPUVerification) -> Result<(), Refusal> {
     let MsgSubmitCPUVerification { validator, challenge_id, is_valid, computed_hash, expected_hash, leaf } = message;
     if !state.nodes_of(VALIDATOR).any(|(address, _)| address == validator) {
@@ -177,17 +181,17 @@ pub(super) fn vote(state: &mut State, message: &MsgSubmitCPUVerification) -> Res
     let id = challenge(state, *challenge_id, ChallengeStage::Panel)?.submission;
     let claimed = state.submissions.get(&id).map(|submission| submission.commitment.to_string());
     if claimed.as_ref() != Some(expected_hash) || (computed_hash == expected_hash) != *is_valid {
-        return refused("expected_hash is not the submission's, or the hashes contradict is_valid");
+        return refused("expected_hash is not the submission's commitment, or is_valid contradicts the hashes");
     }
     let votes = &mut challenge(state, *challenge_id, ChallengeStage::Panel)?.votes;
     if votes.iter().any(|vote| vote.validator == *validator) {
-        return refused("the validator has voted already");
+        return refused("the validator has already voted");
     }
     votes.push(Vote { validator: validator.clone(), valid: *is_valid, leaf: truncated(leaf) });
     Ok(())
 }
 
-/// Ends the stage of each challenge that is complete or whose time is up.
+/// Ends the current stage of each challenge in which everybody has acted or the time is up.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let open: Vec<(u64, Challenge)> = state.challenges.iter().map(|(id, open)| (*id, open.clone())).collect();
     for (id, challenge) in open {
@@ -214,7 +218,7 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// Ends the commit stage. Verifiers that did not commit take no further part.
+/// Ends the stage in which verifiers commit. Those that did not commit are slashed and take no further part.
 fn end_commit(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
     remove_silent(state, &mut challenge, |sampled| sampled.committed.is_some(), events);
     if challenge.sampled.is_empty() {
@@ -225,7 +229,8 @@ fn end_commit(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
     state.challenges.insert(id, challenge);
 }
 
-/// Ends the reveal stage. If the verifiers agree, their finding counts; otherwise all validators vote.
+/// Ends the stage in which verifiers reveal. If all of them agree, their finding counts, but a mismatch is open to
+/// appeal first, and a match may become a trap. If they disagree, all validators vote.
 fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
     remove_silent(state, &mut challenge, |sampled| sampled.finding.is_some(), events);
     let Some(found) = challenge.sampled.first().and_then(|sampled| sampled.finding) else {
@@ -260,7 +265,8 @@ fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
     state.challenges.insert(id, challenge);
 }
 
-/// Samples the verifiers that recompute the gradient again, if this block's hash makes the challenge a trap.
+/// Returns the verifiers that must recompute the gradient once more if the hash of the current block makes this
+/// challenge a trap; otherwise returns no verifiers.
 fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<String> {
     let chance = random(&state.head().hash, "r3mes/trap/1", [id, 0]) % u64::from(ALL);
     let Some(submission) = state.submissions.get(&challenge.submission) else { return Vec::new() };
@@ -271,8 +277,8 @@ fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<String> {
     verifiers(state, id, &attested.chain([submission.miner.as_str()]).collect::<Vec<_>>())
 }
 
-/// Ends a stage in which no verifier attested anything: other verifiers are sampled or, in a trap, the finding of the
-/// first verifiers counts.
+/// Ends a stage in which no verifier committed or revealed anything. In a trap, the finding of the first verifiers
+/// counts. Otherwise, sampling is repeated.
 fn end_without_attestations(state: &mut State, id: u64, challenge: &Challenge, events: &mut Vec<Event>) {
     match challenge.first.is_empty() {
         true => sample_again(state, id, challenge),
@@ -280,7 +286,8 @@ fn end_without_attestations(state: &mut State, id: u64, challenge: &Challenge, e
     }
 }
 
-/// Slashes the sampled verifiers that did not do their part of the stage, and removes them from the challenge.
+/// Slashes the sampled verifiers for which `is_done` is false, because they did not commit or reveal in time, and
+/// removes them from the challenge.
 fn remove_silent(
     state: &mut State,
     challenge: &mut Challenge,
@@ -295,7 +302,7 @@ fn remove_silent(
     challenge.sampled = done;
 }
 
-/// Ends a challenge without a finding. The next block samples verifiers for the submission again.
+/// Ends a challenge without a finding. The next block decides again whether the gradient is recomputed, and by whom.
 fn sample_again(state: &mut State, id: u64, challenge: &Challenge) {
     state.challenges.remove(&id);
     if let Some(submission) = state.submissions.get_mut(&challenge.submission) {
@@ -303,7 +310,8 @@ fn sample_again(state: &mut State, id: u64, challenge: &Challenge) {
     }
 }
 
-/// Ends the vote if one side has more than half of all validators' stake, or if time is up.
+/// Ends the vote of the validators if one side has more than half of the stake of all validators, or if the time is up
+/// (`late`). The side with more stake wins; after a tie, sampling is repeated.
 fn end_panel(state: &mut State, id: u64, challenge: &Challenge, late: bool, events: &mut Vec<Event>) {
     let stakes: BTreeMap<String, u128> =
         state.nodes_of(VALIDATOR).map(|(address, node)| (address.clone(), node.stake.into())).collect();
@@ -333,7 +341,7 @@ impl SampledVerifier {
 }
 
 impl Challenge {
-    /// Returns the sampled verifiers and voters that found a mismatch and have not lost a dispute about it.
+    /// Returns the verifiers and voters that found a mismatch, except those that have lost a dispute about it.
     pub(super) fn accusers(&self) -> BTreeSet<&String> {
         let sampled =
             self.first.iter().chain(&self.sampled).filter(|sampled| sampled.finding == Some(Finding::Mismatch));
@@ -342,7 +350,7 @@ impl Challenge {
         sampled.map(|sampled| &sampled.verifier).chain(votes).filter(|accuser| !lost(accuser)).collect()
     }
 
-    /// Returns the sampled verifiers and voters that found a match, each once.
+    /// Returns the verifiers and voters that found a match, without duplicates.
     pub(super) fn attested_match(&self) -> Vec<String> {
         let sampled = self.first.iter().chain(&self.sampled).filter(|sampled| sampled.finding == Some(Finding::Match));
         let votes = self.votes.iter().filter(|vote| vote.valid).map(|vote| &vote.validator);
@@ -352,7 +360,7 @@ impl Challenge {
 }
 
 impl State {
-    /// Returns the height of a submission's sampling block.
+    /// Returns the height of the block whose hash decides whether a submitted gradient is recomputed.
     pub(super) fn sampling_height(&self, submission: &Submission) -> u64 {
         submission.height.saturating_add(self.genesis.params.draw_blocks.max(1))
     }

@@ -1,20 +1,22 @@
-//! The weighted mean of adapters that have the same shape: `mean_i = Σ weight · master_i / Σ weight`.
+//! The weighted mean of adapters of the same shape. Each parameter of the mean is `Σ weight · parameter / Σ weight`,
+//! where the sums are over the adapters.
 //!
-//! This is the mean of the factors, as in federated averaging, and suits adapters that were trained from the same seed.
-//! It is not the mean of the products `b·a`, so for adapters with different initial values it is a poor average.
+//! The factors `a` and `b` are averaged separately, as in federated averaging. This suits adapters that were trained
+//! from the same seed. The result is not the mean of the products `b·a`, and therefore a poor average of adapters with
+//! different initial values.
 
 use crate::{
     error::Error,
     numbers::lora::{LoraAdapter, LoraMatrix},
 };
 
-/// The largest number of adapters in one mean.
+/// The largest number of adapters that [`LoraAdapter::mean`] accepts.
 pub const MAX_ADAPTERS: usize = 256;
 
 impl LoraAdapter {
-    /// Returns the weighted mean of adapters of the same rank, alpha and matrices, rounded to nearest, ties to even.
+    /// Returns the weighted mean of `adapters`, which are given as (adapter, weight), rounded to nearest, ties to even.
     ///
-    /// Returns an error if the adapters differ in anything but values, if the list is empty or longer than
+    /// Returns an error if the adapters differ in rank, alpha or shape, if the list is empty or longer than
     /// [`MAX_ADAPTERS`], or if all weights are 0.
     pub fn mean(adapters: &[(Self, u32)]) -> Result<Self, Error> {
         let first = match adapters {
@@ -41,7 +43,8 @@ impl LoraAdapter {
         Ok(Self { matrices: matrices.collect(), ..*first })
     }
 
-    /// Returns an error unless rank, alpha and every matrix's name and shape are the same.
+    /// Returns an error unless both adapters have the same rank, the same alpha, and matrices of the same names and
+    /// shapes.
     fn check_same(&self, other: &Self) -> Result<(), Error> {
         let differ = |what, expected: String, found: String| match expected == found {
             true => Ok(()),
@@ -59,8 +62,8 @@ impl LoraAdapter {
             .try_for_each(|(a, b)| differ("matrix of an adapter", shape(a), shape(b)))
     }
 
-    /// Returns an error unless the adapter has exactly the matrices of the given linears, in the same order. A linear
-    /// is given as (name, in_features, out_features).
+    /// Returns an error unless the adapter has exactly the matrices for the linear layers in `shapes`, in the same
+    /// order. Each layer is given as (name, in_features, out_features).
     pub fn check_shapes(&self, shapes: &[(String, usize, usize)]) -> Result<(), Error> {
         let expected = shapes
             .iter()
@@ -78,7 +81,7 @@ impl LoraAdapter {
     }
 }
 
-/// Returns `numerator / denominator`, rounded to nearest, ties to even; `denominator` must be positive.
+/// Returns `numerator / denominator`, rounded to nearest, ties to even. The denominator must be positive.
 fn round_even_quotient(numerator: i128, denominator: i128) -> i128 {
     let (quotient, rest) = (numerator.div_euclid(denominator), numerator.rem_euclid(denominator));
     match (2 * rest).cmp(&denominator) {

@@ -1,4 +1,5 @@
-//! Records causal grouped-query attention and the norms around it, forward and backward.
+//! Records the kernel launches of causal grouped-query attention and of the norms around it, for the forward and the
+//! backward pass.
 
 use super::{
     config::{Linear, ModelConfig},
@@ -18,7 +19,8 @@ use crate::{
 /// log2(e).
 const LOG2_E: f64 = std::f64::consts::LOG2_E;
 
-/// The attention block of a decoder layer.
+/// The attention block of a decoder layer: a norm, the query, key and value projections, attention, a second norm, and
+/// the output projection.
 pub struct Attention {
     name: String,
     sizes: Sizes,
@@ -39,20 +41,21 @@ struct Sizes {
     context: usize,
 }
 
-/// Buffers of the constant tables that attention reads.
+/// The buffers with constant tables that the kernels of attention read.
 #[derive(Clone, Copy, Debug)]
 pub struct Tables {
-    /// `[tokens]`: position of each token in its sequence.
+    /// Position of each token in its sequence, `[tokens]`.
     pub positions: BufferId,
-    /// The exp2 table, followed by the log2 table.
+    /// The table for 2^x, followed by the table for log2(x).
     pub exponentials: BufferId,
-    /// The rotary table, `[context, head_dim / 2, 2]`: cosine and sine of each angle.
+    /// The rotary table, `[context, head_dim / 2, 2]`: cosine and sine of the angle for each position and pair of
+    /// features.
     pub rope: BufferId,
-    /// One row of a rotary table that rotates by 0. Values use it, because they are not rotated.
+    /// One row of a rotary table in which all angles are 0. It serves for the value projection, which is not rotated.
     pub identity: BufferId,
 }
 
-/// Buffers of the forward pass that the backward pass reads.
+/// Buffers that the forward pass writes and the backward pass reads.
 pub struct SavedAttention {
     norm: SavedNorm,
     sub_norm: SavedNorm,
@@ -64,7 +67,8 @@ pub struct SavedAttention {
 }
 
 impl SavedAttention {
-    /// Keeps keys and values from one run to the next, so that a later run can process new tokens only.
+    /// Keeps the buffers of the keys and values when a run ends, so that a later run need not recompute those of
+    /// earlier tokens.
     pub fn keep_keys_and_values(&self, recording: &mut Recording) {
         recording.persist(self.k);
         recording.persist(self.v);
@@ -72,7 +76,8 @@ impl SavedAttention {
 }
 
 impl Attention {
-    /// Builds the block from its norm and sub-norm and from its query, key, value and output linears.
+    /// Creates the block. `norms` are its first norm and its sub-norm; `linears` are its query, key, value and output
+    /// projections.
     pub fn new(name: String, config: &ModelConfig, norms: [Norm; 2], linears: [RecordedLinear; 4]) -> Self {
         let [norm, sub_norm] = norms;
         let [query, key, value, output] = linears;
@@ -81,7 +86,8 @@ impl Attention {
         Self { name, sizes, norm, sub_norm, query, key, value, output }
     }
 
-    /// Returns log2(e) / √head_dim in Q20 as (24-bit mantissa, right shift).
+    /// Returns log2(e) / √head_dim in Q20 (20 fraction bits), as (24-bit mantissa, right shift). The inner product of a
+    /// query and a key is multiplied by this factor.
     fn score_scale(&self) -> (u32, i32) {
         let scale = Scale::from_f64(LOG2_E).unwrap_or(Scale::ONE).multiply(self.inverse_root());
         let scale = scale.shift(SCORE_BITS as i32);
@@ -93,7 +99,8 @@ impl Attention {
         Scale::new(self.sizes.head_dim as u64, 0).inverse_sqrt()
     }
 
-    /// Records the block's output y for the residual x, and returns y. The caller adds y to x.
+    /// Records the forward pass for the residual `x`. Returns the buffer of the block's output, which the caller adds
+    /// to `x`, and the buffers that the backward pass needs.
     pub fn forward(
         &self,
         recording: &mut Recording,
@@ -131,9 +138,11 @@ impl Attention {
         (y, SavedAttention { norm, sub_norm, linears: [saved_q, saved_k, saved_v, saved_o], q, k, v, stats })
     }
 
-    /// Records the gradients of the adapters, given `dh`, the gradient of the residual after attention.
+    /// Records the backward pass, which computes the gradients of the adapters. `dh` is the gradient of the residual
+    /// after the attention block.
     ///
-    /// Returns the gradient of x, or `None` if `bottom` is set: nothing is trained below the bottom layer.
+    /// Returns the buffer with the gradient of the residual before the block, or `None` if `bottom` is true: below the
+    /// bottom layer, nothing is trained.
     #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     pub fn backward(
         &self,
@@ -175,13 +184,15 @@ impl Attention {
         dx.map(|dx| self.norm.backward(recording, batch, (dx, 3), saved.norm, Some(dh)))
     }
 
-    /// Returns ⌈2^16 / (heads / kv_heads)⌉. Kernels multiply a query head's index by it to find its key head.
+    /// Returns ⌈2^16 / group⌉, where group = heads / kv_heads is the number of query heads that share a key head.
+    /// Kernels multiply the index of a query head by this number and shift the product right by 16 bits, which gives
+    /// the index of the key head.
     fn group_inverse(&self) -> u32 {
         (1u32 << 16).div_ceil((self.sizes.heads / self.sizes.kv_heads) as u32)
     }
 
-    /// Records the conversion of y to head rows, rotated by each token's position if `turned` is set, and returns their
-    /// buffer.
+    /// Records the conversion of a projection's output `y` to head rows (one row for each token and head), and returns
+    /// their buffer. If `turned` is true, each row is rotated by the position of its token.
     #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     fn rotate(
         &self,
@@ -208,9 +219,9 @@ impl Attention {
         out
     }
 
-    /// Records the backward pass of [`rotate`](Self::rotate): wide rows of dy, computed from `dheads`, the gradient of
-    /// the head rows. `dheads` has `head_stride` heads for each token, of which `heads` are used, starting at
-    /// `head_offset`.
+    /// Records the backward pass of [`rotate`](Self::rotate), and returns the buffers with the gradient of the
+    /// projection's output, in wide rows. `dheads` is the gradient of the head rows. It has `head_stride` heads for
+    /// each token, of which the pass reads `heads`, beginning with `head_offset`.
     #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     fn rotate_backward(
         &self,
@@ -243,8 +254,9 @@ impl Attention {
         dy
     }
 
-    /// Records the gradients of q, k and v, given `dout`, the gradient of attention's output. Returns two buffers of
-    /// i32 rows: `[tokens, heads]` for q, and `[tokens, 2, kv_heads]` for k and v.
+    /// Records the backward pass of attention without the projections, given `dout`, the gradient of its output.
+    /// Returns the buffers with the gradients of q and of k and v, as i32 rows of `head_dim` values. There are
+    /// `[tokens, heads]` rows for q, and `[tokens, 2, kv_heads]` rows for k and v.
     fn core_backward(
         &self,
         recording: &mut Recording,
@@ -311,7 +323,7 @@ impl Attention {
         (dq, dkv)
     }
 
-    /// Returns the linears with their names, in canonical order.
+    /// Returns the block's four linear layers with their names, in the order query, key, value, output.
     pub fn linears(&self) -> [(Linear, &RecordedLinear); 4] {
         [
             (Linear::Query, &self.query),
@@ -322,7 +334,8 @@ impl Attention {
     }
 }
 
-/// Records the gradient of a residual as wide rows and returns their buffers.
+/// Records the rounding of `gradient`, the gradient of a residual, to wide rows (integers of 14 bits and a sign), and
+/// returns the buffers of these rows.
 pub fn quantize_gradient(
     recording: &mut Recording,
     batch: &Batch,

@@ -1,9 +1,10 @@
-//! A single BitNet linear with its LoRA adapter: `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`.
+//! A single BitNet linear layer with its LoRA adapter: `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`, where `w`
+//! are the ternary weights, and `a` and `b` are the factors of the adapter.
 //!
-//! Inputs and outputs are f32; the computation between them is in integers. x is rounded to int8 by each token's
-//! absmax, as in BitNet b1.58. dy is rounded to 14 bits and a sign, with a power of two as each token's scale. The
-//! results have the same bits on every backend. The gradient treats the quantizers as the identity (straight-through
-//! estimator).
+//! Inputs and outputs are f32; everything between them is computed in integers. The input x is rounded to int8,
+//! relative to the largest magnitude of each token, as in BitNet b1.58. The gradient dy of the output is rounded to 14
+//! bits and a sign, and the scale of each token is a power of two. The results have the same bits on every backend. The
+//! backward pass treats rounding as the identity (straight-through estimator).
 
 use super::{
     float_conversion::{absmax, byte_rows, check_finite, i64_to_f32, rows_to_f32, transpose, wide_rows},
@@ -29,23 +30,23 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// How f32 weights are rounded to trits.
+/// How f32 weights are rounded to trits, that is, to −1, 0 or 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ternarize {
-    /// `clamp(round(w / mean |w|), −1, 1)`, with a dequantization scale of `mean |w|` (Ma et al., *The Era of 1-bit
-    /// LLMs*, 2024).
+    /// Rounds a weight w to `clamp(round(w / mean |w|), −1, 1)`. The dequantization scale is `mean |w|` (Ma et al.,
+    /// *The Era of 1-bit LLMs*, 2024).
     AbsMean,
-    /// `sign(w)`, but 0 if |w| is below the threshold; with a dequantization scale of 1.
+    /// Rounds a weight w to its sign, or to 0 if |w| is below the threshold. The dequantization scale is 1.
     Sign {
-        /// The smallest |w| that is not rounded to 0. It must be at least 0.
+        /// The smallest |w| that is not rounded to 0. The threshold must be at least 0.
         threshold: f32,
     },
 }
 
-/// The largest number of weights that [`BitLinear::seeded`] generates: 1 GiB as f32.
+/// The largest number of weights that [`BitLinear::seeded`] generates. As f32, they take 1 GiB.
 const MAX_SEEDED_WEIGHTS: usize = 1 << 28;
 
-/// A frozen ternary linear `[out_features, in_features]` and its LoRA adapter.
+/// A linear layer: frozen ternary weights `[out_features, in_features]`, and a LoRA adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BitLinear {
     backbone: Ternary,
@@ -55,17 +56,17 @@ pub struct BitLinear {
 /// The gradients of one backward pass, as f32.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BitLinearGradients {
-    /// Gradient of the factor a, `[rank, in_features]`.
+    /// Gradient of the adapter's factor a, `[rank, in_features]`.
     pub a: Vec<f32>,
-    /// Gradient of the factor b, `[out_features, rank]`.
+    /// Gradient of the adapter's factor b, `[out_features, rank]`.
     pub b: Vec<f32>,
-    /// Gradient of the input x, `[tokens, in_features]`.
+    /// Gradient of the layer's input x, `[tokens, in_features]`.
     pub x: Vec<f32>,
 }
 
 impl BitLinear {
-    /// Builds a layer from f32 weights `[out_features, in_features]`. The factor a is generated from the seed,
-    /// approximately normal with mean 0 and standard deviation 0.01; the factor b is 0.
+    /// Creates a layer from f32 weights `[out_features, in_features]`. The adapter's factor a is generated from the
+    /// seed, approximately normal with mean 0 and standard deviation 0.01. The factor b is 0.
     ///
     /// Returns an error if a length disagrees with the shape, a weight is not finite, or the rank is outside 4..=64.
     pub fn new(
@@ -95,8 +96,8 @@ impl BitLinear {
         Ok(Self { backbone, adapter })
     }
 
-    /// Builds a layer as [`new`](Self::new) does, from weights that are uniform in ±1 and generated from the seed, with
-    /// [`Ternarize::Sign`] and a threshold of 0.1.
+    /// Creates a layer as [`new`](Self::new) does, but from generated weights. They are derived from the seed, uniform
+    /// between −1 and 1, and rounded by [`Ternarize::Sign`] with a threshold of 0.1. `lora` is (rank, alpha).
     pub fn seeded(in_features: usize, out_features: usize, lora: (usize, u32), seed: [u8; 32]) -> Result<Self, Error> {
         let count = in_features.checked_mul(out_features).filter(|count| *count <= MAX_SEEDED_WEIGHTS);
         let count = count.ok_or(Error::Value { what: "in_features of a seeded layer", value: in_features as i64 })?;
@@ -106,13 +107,13 @@ impl BitLinear {
         Self::new(&weights, in_features, out_features, Ternarize::Sign { threshold: 0.1 }, lora, seed)
     }
 
-    /// Returns the frozen weights.
+    /// Returns the frozen ternary weights and their dequantization scale.
     pub fn backbone(&self) -> &Ternary {
         &self.backbone
     }
 
-    /// Returns the SHA-256 of the backbone: its shape, its dequantization scale and its packed trits, all as
-    /// little-endian words.
+    /// Returns the SHA-256 of the frozen weights, that is, of their shape, their dequantization scale and their packed
+    /// trits, as little-endian words in this order.
     pub fn backbone_digest(&self) -> [u8; 32] {
         let shape = [self.backbone.rows as u32, self.backbone.columns as u32];
         let words =
@@ -120,7 +121,7 @@ impl BitLinear {
         words.fold(Sha256::new(), |hash, word| hash.chain_update(word.to_le_bytes())).finalize().into()
     }
 
-    /// Returns `a [rank, in_features]`, `b [out_features, rank]` and alpha.
+    /// Returns the adapter's factor a `[rank, in_features]`, its factor b `[out_features, rank]`, and alpha.
     pub fn lora_parameters(&self) -> (Vec<f32>, Vec<f32>, f32) {
         let [a, b] = self.factors();
         let real = |&value: &i32| (f64::from(value) * master_unit()) as f32;
@@ -128,9 +129,11 @@ impl BitLinear {
         (a.values.iter().map(real).collect(), transpose(&b, self.backbone.rows), self.adapter.alpha as f32)
     }
 
-    /// Sets `a [rank, in_features]` and `b [out_features, rank]`, rounded to Q3.28.
+    /// Sets the adapter's factors `a [rank, in_features]` and `b [out_features, rank]`. Their values are rounded to
+    /// Q3.28, which has 28 fraction bits.
     ///
-    /// Returns an error and changes nothing if one has the wrong length or a value outside ±8.
+    /// Returns an error and changes nothing if a factor has the wrong length, or if a value is not finite or has a
+    /// magnitude of 8 or more.
     pub fn set_lora_parameters(&mut self, a: &[f32], b: &[f32]) -> Result<(), Error> {
         let master = |values: &[f32], expected: usize| -> Result<Vec<i32>, Error> {
             check_finite("LoRA factor", values, expected)?;
@@ -148,15 +151,16 @@ impl BitLinear {
         Ok(())
     }
 
-    /// Returns the size of the adapter in f32, in megabytes (2^20 bytes).
+    /// Returns how much memory the adapter's parameters take as f32, in units of 2^20 bytes.
     pub fn size_mb(&self) -> f64 {
         self.adapter.size_bytes() as f64 / f64::from(1 << 20)
     }
 
-    /// Records the layer for batches of `tokens` tokens, 1 to 2^20, and uploads it to a backend.
+    /// Prepares a backend for running the layer on batches of `tokens` tokens (1 to 2^20): records the forward and
+    /// backward pass, and allocates the buffers.
     pub async fn executor(&self, backend: &Backend, tokens: usize) -> Result<BitLinearExecutor, Error> {
         if !(1..=1 << 20).contains(&tokens) {
-            return Err(Error::Value { what: "tokens of a batch", value: tokens as i64 });
+            return Err(Error::Value { what: "number of tokens in a batch", value: tokens as i64 });
         }
         let recorded = BitLinearRecording::new(&self.backbone, self.adapter.rank, tokens);
         let executor = backend.executor(&Arc::new(recorded.recording.clone())).await?;
@@ -168,7 +172,7 @@ impl BitLinear {
     }
 }
 
-/// A layer's recording and the buffers that [`BitLinearExecutor`] writes and reads.
+/// The recording of a layer's forward and backward pass, with the buffers that [`BitLinearExecutor`] writes and reads.
 struct BitLinearRecording {
     recording: Recording,
     forward: usize,
@@ -215,20 +219,20 @@ impl BitLinearRecording {
     }
 }
 
-/// A layer in a backend's memory, ready to run.
+/// A layer that a backend is ready to run on batches of a fixed number of tokens.
 pub struct BitLinearExecutor {
     layer: BitLinear,
     recorded: BitLinearRecording,
     executor: Executor,
     tokens: usize,
-    /// The largest |x| of the last forward pass.
+    /// The largest magnitude in the input of the last forward pass.
     x_absmax: f64,
 }
 
 impl BitLinearExecutor {
     /// Runs the forward pass on `x [tokens, in_features]` and returns `y [tokens, out_features]`.
     ///
-    /// Returns an error if x has the wrong length or a value that is not finite.
+    /// Returns an error if `x` has the wrong length or contains a value that is not finite.
     pub async fn forward(&mut self, x: &[f32]) -> Result<Vec<f32>, Error> {
         let (in_features, out_features) = (self.layer.backbone.columns, self.layer.backbone.rows);
         check_finite("x", x, self.tokens * in_features)?;
@@ -241,9 +245,11 @@ impl BitLinearExecutor {
         Ok(rows_to_f32(&self.executor.read(self.recorded.y).await?, out_features))
     }
 
-    /// Runs the backward pass of the last [`forward`](Self::forward), given `dy [tokens, out_features]`.
+    /// Runs the backward pass that belongs to the last [`forward`](Self::forward). `dy [tokens, out_features]` is the
+    /// gradient of the output of that forward pass.
     ///
-    /// `key` keys the dither of the stochastic rounding: the same key gives the same bits.
+    /// `key` determines the pseudorandom bits for stochastic rounding, so the same key gives the same result, bit for
+    /// bit.
     pub async fn backward(&mut self, dy: &[f32], key: &[u8; 32]) -> Result<BitLinearGradients, Error> {
         let (in_features, out_features) = (self.layer.backbone.columns, self.layer.backbone.rows);
         check_finite("dy", dy, self.tokens * out_features)?;
@@ -266,13 +272,14 @@ impl BitLinearExecutor {
         Ok(BitLinearGradients { a, b: transpose(&b, out_features), x })
     }
 
-    /// Returns the layer. Parameters that are set here take effect with the next forward pass.
+    /// Returns the layer, whose parameters the caller may change. The change takes effect in the next pass, so it
+    /// should come before a forward pass, not between a forward pass and its backward pass.
     pub fn layer(&mut self) -> &mut BitLinear {
         &mut self.layer
     }
 
-    /// Returns the exponents at which the gradients of a and b are accumulated, [`GRADIENT_BITS`] below an upper bound
-    /// of their magnitudes.
+    /// Returns the exponents of the units in which the gradients of a and b are accumulated. Each unit is a power of
+    /// two, [`GRADIENT_BITS`] bits below an upper bound of the gradient's magnitude.
     fn exponents(&self, dy_absmax: f64) -> (i32, i32) {
         let [a, b] = self.layer.factors().map(|factor| {
             let max = factor.values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
@@ -288,7 +295,8 @@ impl BitLinearExecutor {
         (exponent(common * b * out_features), exponent(common * a * in_features))
     }
 
-    /// Uploads the factors, packed for the given exponents of their gradients.
+    /// Uploads the factors a and b in the packed form that kernels read, together with the exponents of the units in
+    /// which their gradients are accumulated.
     async fn load(&mut self, exponents: (i32, i32)) -> Result<(), Error> {
         let [a, b] = self.layer.factors();
         for (id, words) in self.recorded.lora.pack(self.layer.adapter.alpha, a, b, exponents) {
@@ -305,14 +313,15 @@ impl BitLinearExecutor {
     }
 }
 
-/// The number of bits that an accumulated gradient keeps below the upper bound of its magnitude.
+/// The number of bits from the unit in which a gradient is accumulated up to the upper bound of the gradient's
+/// magnitude.
 ///
-/// The bound assumes that all products have the same sign, so actual gradients are far below it. A block's folded rows
-/// keep at least 21 bits below the bound, so their sum is shifted left by less than 28 bits, the largest shift that an
-/// accumulator accepts.
+/// The bound assumes that all products have the same sign, so actual gradients are far below it. The sum over a block
+/// of ≤ 32 tokens is an integer whose unit is at least 20 bits below the bound. It is therefore shifted left by at most
+/// 24 bits before it is accumulated, which is less than the 28 bits that kernels allow.
 const GRADIENT_BITS: i32 = 44;
 
-/// Returns the value of a master parameter's lowest bit, 2^-28.
+/// Returns 2^-28, the value of the lowest bit of a parameter in Q3.28.
 fn master_unit() -> f64 {
     Scale::power_of_two(-(MASTER_FRACTION_BITS as i32)).to_f64()
 }

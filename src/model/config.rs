@@ -1,4 +1,4 @@
-//! The sizes of a BitNet b1.58 decoder, and the check that they are within the limits of the arithmetic.
+//! The sizes of a BitNet b1.58 decoder, and the check that the integer arithmetic cannot overflow with these sizes.
 
 use crate::{
     error::Error,
@@ -6,37 +6,38 @@ use crate::{
     numbers::fixed::Scale,
 };
 
-/// Sizes and constants of a model. Whoever builds one calls [`ModelConfig::check`] before using it.
+/// Sizes and constants of a model. Code that creates a `ModelConfig` must call [`ModelConfig::check`] before it uses
+/// the value.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Number of decoder layers.
+    /// The number of decoder layers.
     pub layers: usize,
-    /// Width of the residual stream, in features.
+    /// The number of features of each token in the residual stream.
     pub width: usize,
-    /// Number of query heads.
+    /// The number of query heads in each layer.
     pub heads: usize,
-    /// Number of key/value heads; divides `heads`.
+    /// The number of key/value heads in each layer. It must divide `heads`.
     pub kv_heads: usize,
-    /// Features of one head; even.
+    /// The number of features of one attention head. It must be even.
     pub head_dim: usize,
-    /// Width of the feed-forward block's hidden layer, in features.
+    /// The number of features of each token in the hidden layer of the feed-forward block.
     pub ffn_width: usize,
-    /// Number of tokens in the vocabulary.
+    /// The number of tokens in the vocabulary.
     pub vocab: usize,
-    /// Length of a sequence, in tokens.
+    /// The number of tokens in a sequence.
     pub context: usize,
-    /// Base of the rotary frequencies.
+    /// Base of the frequencies of rotary position embedding.
     pub rope_theta: u32,
-    /// Epsilon of RMSNorm, added to the mean square.
+    /// Constant that RMSNorm adds to the mean square.
     pub norm_epsilon: f64,
-    /// Fraction bits of the residual stream, whose values are within ±2^(31 − `residual_fraction_bits`).
+    /// The number n of fraction bits of values in the residual stream. The values are within ±2^(31 − n).
     pub residual_fraction_bits: u32,
 }
 
 impl ModelConfig {
-    /// The sizes of `microsoft/bitnet-b1.58-2B-4T`, the baseline of [`UploadSize`](crate::protocol::UploadSize), with a
-    /// context of 2048 instead of 4096 tokens.
+    /// The sizes of the model `microsoft/bitnet-b1.58-2B-4T`, except that the context is 2048 instead of 4096 tokens.
+    /// The size of this model is the baseline of [`UploadSize`](crate::protocol::UploadSize).
     pub const BITNET_2B4T: Self = Self {
         layers: 30,
         width: 2560,
@@ -66,8 +67,8 @@ impl ModelConfig {
         residual_fraction_bits: 16,
     };
 
-    /// Returns the config unchanged, or an error if a size is outside the bounds within which no intermediate value
-    /// overflows.
+    /// Returns the config unchanged, or an error if a size is not permitted. With the permitted sizes, no intermediate
+    /// value of the computation overflows.
     pub fn check(self) -> Result<Self, Error> {
         let ranges = [
             ("layers", self.layers, 1, 512),
@@ -92,7 +93,7 @@ impl ModelConfig {
         if !self.head_dim.is_multiple_of(2) {
             return Err(Error::Value { what: "head_dim (must be even)", value: self.head_dim as i64 });
         }
-        // the backward pass by key adds up to 2^45 for each pair of key and query, in i64
+        // the backward pass by key adds values of at most 2^45, one for each pair of key and query, in i64
         let queries = self.context * (self.heads / self.kv_heads);
         if queries > 1 << 16 {
             return Err(Error::Value { what: "context · heads / kv_heads", value: queries as i64 });
@@ -106,25 +107,25 @@ impl ModelConfig {
         Ok(self)
     }
 
-    /// Returns `norm_epsilon` as the scale that kernels take.
+    /// Returns `norm_epsilon` as a mantissa and a power of two, the form that kernels take.
     pub fn epsilon(&self) -> Scale {
         Scale::from_f64(self.norm_epsilon).unwrap_or(Scale::ZERO)
     }
 
-    /// Returns the number of parameters: ternary weights, the embedding that is also the head, and the gains of the
-    /// norms.
+    /// Returns the number of parameters: the ternary weights, the embedding, and the gains of the norms. The output
+    /// head adds none, because it uses the embedding.
     pub fn parameters(&self) -> u64 {
         let gains = self.layers * (2 * self.width + self.heads * self.head_dim + self.ffn_width) + self.width;
         (self.ternary_weights() + self.vocab * self.width + gains) as u64
     }
 
-    /// Returns the number of ternary weights in all layers.
+    /// Returns the number of ternary weights in all layers together.
     pub fn ternary_weights(&self) -> usize {
         self.layers * Linear::ALL.iter().map(|&linear| linear.shape(self)).map(|(i, o)| i * o).sum::<usize>()
     }
 }
 
-/// One of the seven linears of a decoder layer.
+/// One of the seven linear layers that every decoder layer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Linear {
     /// The query projection.
@@ -144,10 +145,10 @@ pub enum Linear {
 }
 
 impl Linear {
-    /// All seven linears, in canonical order.
+    /// All seven linear layers of a decoder layer, in canonical order.
     pub const ALL: [Self; 7] = [Self::Query, Self::Key, Self::Value, Self::Output, Self::Gate, Self::Up, Self::Down];
 
-    /// Returns the name that adapters use: `attention.q` … `feed_forward.down`.
+    /// Returns the name of the linear layer in adapters, one of `attention.q` to `feed_forward.down`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Query => "attention.q",
@@ -160,7 +161,7 @@ impl Linear {
         }
     }
 
-    /// Returns the module path inside a layer of Hugging Face's `BitNetForCausalLM`.
+    /// Returns the module path of the linear layer inside a decoder layer of Hugging Face's `BitNetForCausalLM`.
     pub fn path(self) -> &'static str {
         match self {
             Self::Query => "self_attn.q_proj",
@@ -173,7 +174,7 @@ impl Linear {
         }
     }
 
-    /// Returns (in_features, out_features).
+    /// Returns the sizes of the linear layer in a model, as (in_features, out_features).
     pub fn shape(self, config: &ModelConfig) -> (usize, usize) {
         let (width, q, kv) = (config.width, config.heads * config.head_dim, config.kv_heads * config.head_dim);
         match self {

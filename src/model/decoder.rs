@@ -1,8 +1,8 @@
-//! Text generation: the forward pass with a cache of keys and values, a few tokens at a time.
+//! Text generation: the model reads a few tokens at a time and keeps the keys and values of earlier tokens in a cache.
 //!
-//! Each kernel of the forward pass has one work unit for each token, which reads that token and earlier ones only. So
-//! the recording covers a whole window, and a run computes only the units of the new tokens. The results have the same
-//! bits as a run over the whole window.
+//! In the forward pass, each kernel has one work unit for each token, which reads only that token and earlier ones.
+//! Therefore the recording covers a whole window of tokens, but a run computes only the work units of the new tokens.
+//! The results have the same bits as those of a run over the whole window.
 
 use super::{
     config::ModelConfig,
@@ -21,22 +21,23 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// A model, with or without an adapter, and the tokens that it has read.
+/// A model on a backend, with or without an adapter, and the tokens that it has read.
 pub struct Decoder {
     executor: Executor,
     recording: Arc<Recording>,
     ids: BufferId,
-    /// One buffer `[window, tokens of the shard]` for each shard of the vocabulary.
+    /// Buffers of the scores, `[window, tokens of the shard]`, one for each shard (part) of the vocabulary.
     scores: Vec<BufferId>,
     vocab: usize,
-    /// `[window]`: the tokens read so far, then zeros.
+    /// The tokens read so far, followed by unused entries, `[window]`.
     window: Vec<u32>,
-    /// Number of tokens read so far.
+    /// The number of tokens read so far.
     read: usize,
 }
 
 impl Decoder {
-    /// Records and uploads `model` for up to `window` tokens, at most its context length.
+    /// Records the forward pass of `model` for a window of `window` tokens, and uploads it to `backend`. The window is
+    /// limited to the context length of the model.
     pub async fn new(
         model: &Model,
         adapter: Option<&LoraAdapter>,
@@ -79,7 +80,7 @@ impl Decoder {
         Ok(Self { executor, recording, ids, scores, vocab: config.vocab, window: vec![0; window], read: 0 })
     }
 
-    /// Returns the number of tokens that the window can still take.
+    /// Returns how many more tokens fit into the window.
     pub fn remaining(&self) -> usize {
         self.window.len() - self.read
     }
@@ -89,14 +90,16 @@ impl Decoder {
         &self.window[..self.read]
     }
 
-    /// Removes all tokens from the window.
+    /// Empties the window, so that a new text can be read.
     pub fn reset(&mut self) {
         self.read = 0;
     }
 
-    /// Reads at least one and at most [`Self::remaining`] tokens, and returns a score for each token of the vocabulary.
+    /// Reads the next tokens of a text, at least one and at most [`Self::remaining`]. Returns a score for each token of
+    /// the vocabulary.
     ///
-    /// A score is the base-2 logarithm of the probability that this token comes next, up to a common constant, in Q20.
+    /// The score of a token is the base-2 logarithm, in Q20 (20 fraction bits), of the probability that it comes next,
+    /// plus a constant that is the same for all tokens.
     pub async fn read(&mut self, tokens: &[u32]) -> Result<Vec<i32>, Error> {
         let (first, end) = (self.read, self.read + tokens.len());
         if tokens.is_empty() || end > self.window.len() {

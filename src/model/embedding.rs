@@ -1,4 +1,4 @@
-//! The token embedding in integers: a value is `int8 · row_scale · 2^(exponent − 16)`.
+//! The token embedding in integers. Each of its values is `int8 · row_scale · 2^(exponent − 16)`.
 
 use crate::{
     error::Error,
@@ -7,27 +7,28 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// An embedding table `[vocab, width]`: int8 values, one u16 scale for each row, and one power of two for the table.
+/// An embedding table `[vocab, width]`: int8 values, a 16-bit scale for each row, and a power of two for the whole
+/// table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Embedding {
-    /// Byte rows `[vocab, row_words(width)]`.
+    /// The int8 values, four in each word, `[vocab, row_words(width)]`.
     pub words: Arc<[u32]>,
-    /// Scale of each row, `[vocab]`: u16 in units of 2^-16.
+    /// The scales of the rows, `[vocab]`. Each is an integer of 16 bits, in units of 2^(exponent − 16).
     pub row_scales: Arc<[u32]>,
-    /// Exponent of the table's power of two: a value is `int8 · row_scale · 2^(exponent − 16)`.
+    /// Exponent that all rows share: a value of the table is `int8 · row_scale · 2^(exponent − 16)`.
     pub exponent: i32,
 }
 
 impl Embedding {
-    /// Quantizes finite f32 values `[vocab, width]` to int8 by each row's absmax. A row's scale is absmax / 127,
-    /// rounded to u16.
+    /// Quantizes finite f32 values `[vocab, width]` to int8, relative to the largest magnitude of each row. The scale
+    /// of a row is this magnitude divided by 127, rounded to 16 bits.
     pub fn quantize(values: &[f32], width: usize) -> Result<Self, Error> {
         let row = |row: usize, out: &mut [f32]| out.copy_from_slice(&values[row * width..][..width]);
         Self::quantize_rows(values.len() / width, width, row)
     }
 
-    /// Quantizes rows as [`Self::quantize`] does. `read` writes a row into a `[width]` slice, and is called twice for
-    /// each row.
+    /// Quantizes `vocab` rows as [`Self::quantize`] does. `read` writes the row with the given index, `width` values,
+    /// to a slice; it is called twice for each row.
     pub fn quantize_rows(vocab: usize, width: usize, read: impl Fn(usize, &mut [f32])) -> Result<Self, Error> {
         let (mut row, mut maxima) = (vec![0f32; width], Vec::with_capacity(vocab));
         for at in 0..vocab {
@@ -52,8 +53,8 @@ impl Embedding {
         Ok(Self { words: words.into(), row_scales: row_scales.into(), exponent })
     }
 
-    /// Builds a table from int8 values `[vocab, width]` within ±127 and one scale for each row, which must be finite
-    /// and not negative.
+    /// Creates a table from int8 values `[vocab, width]`, which must be within ±127, and one scale for each row. A
+    /// scale must be finite and not negative.
     pub fn from_int8(values: &[i8], width: usize, scales: &[f32]) -> Result<Self, Error> {
         if values.len() != scales.len() * width {
             let (what, expected) = ("int8 embedding", scales.len() * width);
@@ -74,29 +75,31 @@ impl Embedding {
         Ok(Self { words: words.into(), row_scales, exponent })
     }
 
-    /// Returns the int8 values of row `at`, `[width]`.
+    /// Returns the int8 values `[width]` of the row with the index `at`.
     pub fn row(&self, at: usize, width: usize) -> &[i8] {
         &as_bytes(&self.words[at * row_words(width)..])[..width]
     }
 
-    /// Returns the scale of row `at`. Its 16 bits are exact in f32.
+    /// Returns the scale of the row with the index `at`. The conversion to f32 is exact, because the scale has only 16
+    /// bits.
     pub fn row_scale(&self, at: usize) -> f32 {
         (f64::from(self.row_scales[at]) * Scale::power_of_two(self.exponent - 16).to_f64()) as f32
     }
 
-    /// Returns the values `[vocab, width]`. The product of 8 and 16 bits is exact in f32.
+    /// Returns all values of the table, `[vocab, width]`. The conversion to f32 is exact, because each value is a
+    /// product of integers of 8 and 16 bits.
     pub fn to_f32(&self, width: usize) -> Vec<f32> {
         let row = |at| self.row(at, width).iter().map(move |&value| f32::from(value) * self.row_scale(at));
         (0..self.row_scales.len()).flat_map(row).collect()
     }
 }
 
-/// Returns the exponent of the smallest power of two above `top`, the largest row scale.
+/// Returns the exponent of the smallest power of two that is greater than `top`, the largest scale of a row.
 fn exponent_of(top: f64) -> i32 {
     Scale::from_f64(top).map_or(0, |scale| scale.exponent + 31)
 }
 
-/// Rounds a row scale to 1..=65,535.
+/// Rounds the scale of a row to an integer from 1 to 65,535.
 fn round_to_u16(scale: f64) -> f64 {
     scale.round_ties_even().clamp(1.0, 65_535.0)
 }

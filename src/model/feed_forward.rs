@@ -1,4 +1,5 @@
-//! Records the feed-forward block of a layer: `y = down(norm(relu(gate(n))² · up(n)))` with `n = norm(x)`.
+//! Records the kernel launches of a decoder layer's feed-forward block, `y = down(sub_norm(relu(gate(n))² · up(n)))`
+//! with `n = norm(x)`.
 
 use super::{
     attention::quantize_gradient,
@@ -11,7 +12,8 @@ use crate::{
     kernels::{INFO, gated_relu_squared, gated_relu_squared_backward, shared::wide::wide_words},
 };
 
-/// The feed-forward block of a decoder layer.
+/// The feed-forward block of a decoder layer: a norm, the gate and up projections, a second norm, and the down
+/// projection.
 pub struct FeedForward {
     name: String,
     width: usize,
@@ -23,7 +25,7 @@ pub struct FeedForward {
     down: RecordedLinear,
 }
 
-/// Buffers of the forward pass that the backward pass reads.
+/// Buffers that the forward pass writes and the backward pass reads.
 pub struct SavedFeedForward {
     norm: SavedNorm,
     sub_norm: SavedNorm,
@@ -33,14 +35,15 @@ pub struct SavedFeedForward {
 }
 
 impl FeedForward {
-    /// Builds the block from its norm and sub-norm and from its gate, up and down linears.
+    /// Creates the block. `norms` are its first norm and its sub-norm; `linears` are its gate, up and down projections.
     pub fn new(name: String, config: &ModelConfig, norms: [Norm; 2], linears: [RecordedLinear; 3]) -> Self {
         let [norm, sub_norm] = norms;
         let [gate, up, down] = linears;
         Self { name, width: config.width, ffn_width: config.ffn_width, norm, sub_norm, gate, up, down }
     }
 
-    /// Records the block's output y for the residual x, and returns y. The caller adds y to x.
+    /// Records the forward pass for the residual `x`. Returns the buffer of the block's output, which the caller adds
+    /// to `x`, and the buffers that the backward pass needs.
     pub fn forward(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (BufferId, SavedFeedForward) {
         let (normed, norm) = self.norm.quantize(recording, batch, x);
         let (gate, saved_gate) = self.gate.forward(recording, batch, normed);
@@ -58,8 +61,8 @@ impl FeedForward {
         (y, SavedFeedForward { norm, sub_norm, linears: [saved_gate, saved_up, saved_down], gate, up })
     }
 
-    /// Records the gradients of the adapters and of x, given `dh`, the gradient of the residual after this block.
-    /// Returns the gradient of x.
+    /// Records the backward pass, which computes the gradients of the adapters. `dh` is the gradient of the residual
+    /// after the feed-forward block. Returns the buffer with the gradient of the residual before the block.
     pub fn backward(
         &self,
         recording: &mut Recording,
@@ -94,7 +97,7 @@ impl FeedForward {
         self.norm.backward(recording, batch, (dx, 2), saved.norm, Some(dh))
     }
 
-    /// Returns the linears with their names, in canonical order.
+    /// Returns the block's three linear layers with their names, in the order gate, up, down.
     pub fn linears(&self) -> [(Linear, &RecordedLinear); 3] {
         [(Linear::Gate, &self.gate), (Linear::Up, &self.up), (Linear::Down, &self.down)]
     }

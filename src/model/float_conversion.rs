@@ -1,4 +1,4 @@
-//! Conversion between f32 values and the integer rows that kernels read and write.
+//! Converts f32 values to the integer rows that kernels read, and integer rows that kernels write to f32 values.
 
 use crate::{
     error::Error,
@@ -16,7 +16,8 @@ use crate::{
 };
 use safetensors::{Dtype, tensor::TensorView};
 
-/// Returns an error unless there are `expected` values and all of them are finite.
+/// Returns an error unless `values` has `expected` elements and all of them are finite. In the error, the values are
+/// called `what`.
 pub(super) fn check_finite(what: &'static str, values: &[f32], expected: usize) -> Result<(), Error> {
     match values.len() == expected {
         true if values.iter().all(|value| value.is_finite()) => Ok(()),
@@ -25,17 +26,18 @@ pub(super) fn check_finite(what: &'static str, values: &[f32], expected: usize) 
     }
 }
 
-/// Returns the largest magnitude among `values`, or 0 if there are none.
+/// Returns the largest magnitude among `values`, or 0 if `values` is empty.
 pub(super) fn absmax(values: &[f32]) -> f64 {
     values.iter().fold(0.0, |absmax, &value| absmax.max(f64::from(value.abs())))
 }
 
-/// Returns the transpose of a matrix whose rows have `stride` values.
+/// Returns the transpose of a row-major matrix that has `stride` columns.
 pub(super) fn transpose(values: &[f32], stride: usize) -> Vec<f32> {
     (0..stride).flat_map(|at| values.iter().skip(at).step_by(stride).copied()).collect()
 }
 
-/// Returns byte rows and their infos: `round(x · 127 / absmax)`, with the absmax of each token's row.
+/// Quantizes the row `x [width]` of each token to int8: `round(x · 127 / absmax)`, where `absmax` is the largest
+/// magnitude in the row. Returns the byte rows, and the row info (scale and sum) of each row.
 pub(super) fn byte_rows(x: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
     let tokens = x.len() / width;
     let (mut data, mut info) = (vec![0; tokens * row_words(width)], vec![0; tokens * INFO]);
@@ -56,14 +58,15 @@ pub(super) fn byte_rows(x: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
     (data, info)
 }
 
-/// Returns wide rows and their infos: values of 14 bits and a sign, with a power of two for each token.
+/// Quantizes the row `dy [width]` of each token to integers of magnitude ≤ 2^14, with a power of two as scale. Returns
+/// the wide rows, and the row info (scale and sum) of each row.
 pub(super) fn wide_rows(dy: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
     let tokens = dy.len() / width;
     let (mut data, mut info) = (vec![0; tokens * wide_words(width)], vec![0; tokens * INFO]);
     let out = data.chunks_exact_mut(wide_words(width)).zip(info.chunks_exact_mut(INFO));
     for (dy, (data, info)) in dy.chunks_exact(width).zip(out) {
         let Some(largest) = Scale::from_f64(absmax(dy)).filter(|scale| scale.mantissa > 0) else { continue };
-        // |dy| < 2^(exponent + 31) becomes ≤ 2^14
+        // A value |dy| < 2^(exponent + 31) becomes an integer ≤ 2^14.
         let unit = Scale::power_of_two(largest.exponent + 31 - WIDE_BITS as i32);
         let mut sum = 0;
         for (at, &value) in dy.iter().enumerate() {
@@ -76,7 +79,8 @@ pub(super) fn wide_rows(dy: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
     (data, info)
 }
 
-/// Returns the values of i32 rows as f32.
+/// Converts i32 rows to f32. A row consists of `width` integers and the row info, which contains the scale by which the
+/// integers are multiplied.
 pub(super) fn rows_to_f32(words: &[u32], width: usize) -> Vec<f32> {
     let rows = words.chunks_exact(width + INFO).flat_map(|row| {
         let unit = Scale::from_words(&row[width..]).to_f64();
@@ -85,14 +89,16 @@ pub(super) fn rows_to_f32(words: &[u32], width: usize) -> Vec<f32> {
     rows.collect()
 }
 
-/// Returns i64 values in units of `2^exponent` as f32. Each is a pair of words, the lower one first.
+/// Multiplies i64 integers by `2^exponent`, and returns the products as f32. An integer consists of two words, the low
+/// word first.
 pub(super) fn i64_to_f32(words: &[u32], exponent: i32) -> Vec<f32> {
     let unit = Scale::power_of_two(exponent).to_f64();
     let long = |pair: &[u32; 2]| (u64::from(pair[0]) | u64::from(pair[1]) << 32) as i64;
     words.as_chunks().0.iter().map(|pair| (long(pair) as f64 * unit) as f32).collect()
 }
 
-/// Returns the values of an F32, BF16 or F16 tensor, exactly, or `None` for another type.
+/// Converts the elements of an F32, BF16 or F16 tensor to f32, which holds them exactly. Returns `None` for a tensor of
+/// another type.
 pub(super) fn tensor_to_f32(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
     let pairs = || tensor.data().as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair));
     match tensor.dtype() {
@@ -103,8 +109,9 @@ pub(super) fn tensor_to_f32(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
     }
 }
 
-/// Converts an IEEE binary16 to f32, exactly. Its 15 bits below the sign, moved to the bits of an f32 below the sign,
-/// are the magnitude times 2^-112.
+/// Converts an IEEE binary16 to f32, exactly. The 15 bits of exponent and fraction, shifted left by 13 bits, form an
+/// f32 that is 2^112 times smaller than the magnitude of the value, because the exponent biases of the two formats
+/// differ by 112.
 fn binary16(bits: u16) -> f32 {
     let magnitude = match bits & 0x7fff {
         finite @ ..0x7c00 => f32::from_bits(u32::from(finite) << 13) * f32::from_bits((127 + 112) << 23),

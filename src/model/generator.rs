@@ -1,4 +1,4 @@
-//! Random backbones that are generated from a seed, for tests and benchmarks.
+//! Generates backbones (frozen models) with random weights from a seed, for tests and benchmarks.
 
 use super::{
     config::{Linear, ModelConfig},
@@ -13,12 +13,12 @@ use crate::{
     },
 };
 
-/// Returns a model of random weights. Each tensor's words come from the counter hash, keyed by `seed` and the tensor's
-/// name.
+/// Returns a model with random weights, which depend only on `config` and `seed`. The random words of a tensor come
+/// from Threefry, with a key that is derived from the seed and the name of the tensor.
 ///
-/// Trits are −1, 0, +1 with probability ¼, ½, ¼ and have the scale `√2 / √in_features`, so that a linear keeps the
-/// variance of its input. Embeddings are uniform in ±√(3 / width), so that the initial logits have variance 1. Gains
-/// are 1.
+/// Trits are −1, 0 and +1 with probabilities ¼, ½ and ¼. Their scale is `√2 / √in_features`, so that the output of a
+/// linear layer has the same variance as its input. Embeddings are uniform in ±√(3 / width), so that the logits of the
+/// untrained model have variance 1. All gains of the norms are 1.
 pub fn seeded(config: ModelConfig, seed: [u8; 32]) -> Result<Model, Error> {
     let config = config.check()?;
     let gain = |width: usize| Gain::quantize(&vec![1.0; width]);
@@ -54,7 +54,7 @@ pub fn seeded(config: ModelConfig, seed: [u8; 32]) -> Result<Model, Error> {
     .check()
 }
 
-/// Returns the random words of one tensor, almost 2^33 of them. The caller takes as many as the tensor needs.
+/// Returns the random words of the tensor `tensor`. The iterator yields almost 2^33 words, more than any tensor needs.
 fn words(seed: &[u8; 32], tensor: &str) -> impl Iterator<Item = u32> + use<> {
     let key = dither_key(seed, 0, tensor).0;
     (0..u32::MAX).flat_map(move |counter| threefry(key, [counter, 0]))

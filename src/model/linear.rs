@@ -1,4 +1,6 @@
-//! Records a BitNet linear and its LoRA adapter: `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`.
+//! Records the computation of a BitNet linear layer with its LoRA adapter:
+//! `y = x · wᵀ · scale + (alpha / rank) · x · aᵀ · bᵀ`, where `w` is the frozen ternary matrix, and a and b are the
+//! trained factors.
 
 use crate::{
     compute::recording::{BufferContent, BufferId, Recording},
@@ -15,30 +17,32 @@ use crate::{
     },
 };
 
-/// Two buffers: integer rows, and the infos of the rows.
+/// Two buffers that together hold quantized rows: the integers, and the row info of each row.
 #[derive(Clone, Copy, Debug)]
 pub struct RowBuffers {
-    /// The rows: byte rows or wide rows.
+    /// The integers of the rows: byte rows (int8), or wide rows (integers of magnitude ≤ 2^14).
     pub data: BufferId,
-    /// One info for each row: the row's scale, and the sum of its integers.
+    /// The row info of each row, which contains the scale and the sum of the row's integers.
     pub info: BufferId,
 }
 
-/// The tokens that one run computes together, and the buffers that describe them.
+/// The tokens that one run of a recording computes together, and the buffers that describe these tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch {
-    /// Number of tokens; each is one row.
+    /// The number of tokens. A buffer of activations has one row for each token.
     pub tokens: usize,
-    /// Number of blocks of up to 32 tokens.
+    /// The number of blocks. A block consists of up to 32 consecutive tokens of a sequence, whose gradients are summed
+    /// together.
     pub blocks: usize,
-    /// `[blocks, 2]`: first token and length of each block.
+    /// Buffer `[blocks, 2]` that contains, for each block, the index of its first token in the batch and its number of
+    /// tokens.
     pub spans: BufferId,
-    /// The position of the batch's first token in its chunk, a zero word, then a key of two words for each dither
-    /// stream.
+    /// The dither buffer. It contains the index of the batch's first token in its chunk, a zero word, and then a key of
+    /// two words for each dither stream.
     pub dither: BufferId,
 }
 
-/// A frozen linear in a recording, with or without an adapter.
+/// A frozen linear layer whose buffers belong to a recording, with or without an adapter.
 pub struct RecordedLinear {
     name: String,
     in_features: usize,
@@ -49,25 +53,27 @@ pub struct RecordedLinear {
     placeholder: BufferId,
 }
 
-/// The buffers of the adapter of one linear. [`pack`](LoraBuffers::pack) returns the words of all but the gradients.
+/// The buffers of the adapter of one linear layer. [`pack`](LoraBuffers::pack) returns the words of all these buffers
+/// except the gradients.
 #[derive(Clone, Copy, Debug)]
 pub struct LoraBuffers {
     rank: usize,
     in_features: usize,
     out_features: usize,
     dequant_scale: Scale,
-    a_rows: BufferId,    // [rank, in_features] wide
-    a_columns: BufferId, // [in_features, rank] wide
-    b_rows: BufferId,    // [rank, out_features] wide
-    b_columns: BufferId, // [out_features, rank] wide
-    info: BufferId,      // the words that `info_word` lists
-    /// Accumulated gradient of a, `[rank, in_features]` i64.
+    a_rows: BufferId,    // wide rows `[rank, in_features]`
+    a_columns: BufferId, // wide rows `[in_features, rank]`
+    b_rows: BufferId,    // wide rows `[rank, out_features]`
+    b_columns: BufferId, // wide rows `[out_features, rank]`
+    info: BufferId,      // scales and exponents, at the indices in `info_word`
+    /// The gradient of the factor a, `[rank, in_features]` i64. Every run adds to it until the host resets it to zero.
     pub grad_a: BufferId,
-    /// Accumulated gradient of b, `[rank, out_features]` i64.
+    /// The gradient of the factor b, `[rank, out_features]` i64. Every run adds to it until the host resets it to zero.
     pub grad_b: BufferId,
 }
 
-/// Index of the first word of each entry of the `info` buffer, which kernels bind as `lora_info`.
+/// The index of the first word of each entry in the `info` buffer of an adapter. Kernels bind this buffer as
+/// `lora_info`.
 mod info_word {
     pub(super) const FORWARD_RATIO: u32 = 0;
     pub(super) const BACKWARD_RATIO: u32 = 2;
@@ -78,20 +84,22 @@ mod info_word {
     pub(super) const WORDS: usize = 10;
 }
 
-/// Buffers of the forward pass that the backward pass reads: the input x and u = x · aᵀ.
+/// The buffers that the backward pass of a linear layer needs from the forward pass: the input x, and u = x · aᵀ.
 #[derive(Clone, Copy, Debug)]
 pub struct SavedLinear {
     x: RowBuffers,
     u: RowBuffers,
 }
 
-/// Returns by how many bits a sum of `terms` products, each at most `max`, can be shifted left and stay below 2^30.
+/// Returns the largest number of bits by which a sum of `terms` products, each of magnitude ≤ `max`, can be shifted
+/// left so that it stays below 2^30. Returns 0 if there is no such number.
 fn fraction_bits(max: u64, terms: usize) -> u32 {
     30u32.saturating_sub(bits(max * terms as u64))
 }
 
 impl RecordedLinear {
-    /// Adds the weights to a recording, and the adapter's buffers if `rank` > 0.
+    /// Adds the weights of a linear layer to a recording and, if `rank` > 0, the buffers of an adapter of this rank.
+    /// The names of the buffers and dispatches begin with `name`.
     pub fn new(recording: &mut Recording, name: String, weights: &Ternary, rank: usize) -> Self {
         let (in_features, out_features) = (weights.columns, weights.rows);
         let mut persistent =
@@ -122,19 +130,21 @@ impl RecordedLinear {
         }
     }
 
-    /// Returns the adapter's buffers, or `None` for a linear without an adapter.
+    /// Returns the buffers of the adapter, or `None` if the linear layer has no adapter.
     pub fn lora(&self) -> Option<&LoraBuffers> {
         self.lora.as_ref()
     }
 
-    /// Records i32 rows `y [tokens, out_features]` from byte rows x into a new buffer, and returns it.
+    /// Records the forward pass from byte rows (int8) x to i32 rows `y [tokens, out_features]` in a new buffer. Returns
+    /// the buffer of y, and the buffers that the backward pass needs.
     pub fn forward(&self, recording: &mut Recording, batch: &Batch, x: RowBuffers) -> (BufferId, SavedLinear) {
         let y = recording.scratch(format!("{}.y", self.name), batch.tokens * (self.out_features + INFO));
         let saved = self.forward_into(recording, batch, x, y);
         (y, saved)
     }
 
-    /// Records i32 rows `y [tokens, out_features]` from byte rows x into the buffer `y`.
+    /// Records the forward pass as [`Self::forward`] does, but writes the i32 rows `y [tokens, out_features]` to a
+    /// buffer of the caller. Returns the buffers that the backward pass needs.
     pub fn forward_into(&self, recording: &mut Recording, batch: &Batch, x: RowBuffers, y: BufferId) -> SavedLinear {
         let name = &self.name;
         let tokens = batch.tokens;
@@ -163,9 +173,11 @@ impl RecordedLinear {
         SavedLinear { x, u }
     }
 
-    /// Records the gradients of the adapter, and the gradient of x if `dx` is given.
+    /// Records the backward pass from wide rows `dy`, the gradient of the output. It computes the gradients of the
+    /// factors a and b if there is an adapter, and the gradient of the input x if `dx` is given.
     ///
-    /// `dx` is (buffer, slot, slots): the gradient is written to that slot of a buffer `[tokens, slots, in_features]`.
+    /// `dx` is `(buffer, slot, slots)`. The buffer holds i32 rows `[tokens, slots, in_features]`: one gradient of x for
+    /// each of the `slots` linear layers that read x. The gradient of this layer has the index `slot`.
     pub fn backward(
         &self,
         recording: &mut Recording,
@@ -208,9 +220,9 @@ impl RecordedLinear {
         }
     }
 
-    /// Records the adapter's contribution to the product, and the infos of the product's rows. The contribution comes
-    /// from the factor b in the forward pass and from the factor a in the backward pass; `ratio_at` states which pass
-    /// it is.
+    /// Records the dispatch that adds the adapter's contribution to the product with the frozen weights, and that
+    /// writes the row info of the sum. The contribution is `u` times the factor b in the forward pass, and times the
+    /// factor a in the backward pass. The passes differ in `ratio_at`, the index of the pass's ratio in `lora_info`.
     fn up(
         &self,
         recording: &mut Recording,
@@ -243,7 +255,8 @@ impl RecordedLinear {
         recording.dispatch(label, &lora_up::KERNEL, params.words(), &[x_info, u, u_info, factor, info, out]);
     }
 
-    /// Records the gradients of both factors from dy and v = dy · b.
+    /// Records the computation of the gradients of the factors a and b from dy (the gradient of the output) and
+    /// v = dy · b.
     fn gradients(
         &self,
         recording: &mut Recording,
@@ -286,32 +299,32 @@ impl RecordedLinear {
     }
 }
 
-/// Adds scratch buffers for `tokens` rows of `words` words and for their infos.
+/// Adds scratch buffers for `tokens` rows of `words` words each, and for the row info of each row.
 pub fn rows(recording: &mut Recording, name: String, tokens: usize, words: usize) -> RowBuffers {
     let info = recording.scratch(format!("{name}.info"), tokens * INFO);
     RowBuffers { data: recording.scratch(name, tokens * words), info }
 }
 
-/// The names of a recording's dither streams, in the order of use. A stream's index selects its key in the dither
-/// buffer.
+/// The names of the dither streams of a recording, in the order in which they were added. The index of a name is also
+/// the index of the stream's key in the dither buffer.
 #[derive(Clone, Debug, Default)]
 pub struct DitherStreams(Vec<String>);
 
 impl DitherStreams {
-    /// Adds a stream and returns its index.
+    /// Adds the dither stream `name` and returns its index.
     pub fn add(&mut self, name: String) -> u32 {
         self.0.push(name);
         self.0.len() as u32 - 1
     }
 
-    /// Returns the names of all streams, by index.
+    /// Returns the names of all dither streams. The index of a name is the index of the stream.
     pub fn names(&self) -> &[String] {
         &self.0
     }
 }
 
 impl LoraBuffers {
-    /// Returns an error unless both factors have the shapes of this linear.
+    /// Returns an error unless a and b have the shapes of the factors of this linear layer.
     pub fn check(&self, a: &LoraMatrix, b: &LoraMatrix) -> Result<(), Error> {
         for (matrix, columns) in [(a, self.in_features), (b, self.out_features)] {
             for (what, expected, found) in [
@@ -327,11 +340,12 @@ impl LoraBuffers {
         Ok(())
     }
 
-    /// Returns the words of every buffer that the forward and backward passes read.
+    /// Returns the words of every buffer of the adapter that the forward and backward passes read.
     ///
-    /// These are both factors, and the scales that relate them to the backbone. Each factor is rounded to wide values
-    /// with one power of two as scale, and is stored twice: row by row and column by column. `exponents` are the job's
-    /// exponents of the gradients of a and b.
+    /// These buffers hold the factors a and b, and the scales that relate the factors to the frozen weights. Each
+    /// factor is rounded to integers of magnitude ≤ 2^14 with a common power of two as scale, and is stored twice: as
+    /// wide rows, and as the wide rows of its transpose. `exponents` are the exponents of the gradients of a and b,
+    /// which the job fixes.
     pub fn pack(&self, alpha: u32, a: &LoraMatrix, b: &LoraMatrix, exponents: (i32, i32)) -> Vec<(BufferId, Vec<u32>)> {
         let (a_rows, a_columns, a_exponent) = pack_factor(&a.values, self.rank, self.in_features);
         let (b_rows, b_columns, b_exponent) = pack_factor(&b.values, self.rank, self.out_features);
@@ -357,7 +371,8 @@ impl LoraBuffers {
     }
 }
 
-/// Returns wide rows of a factor `[rank, features]`, wide rows of its transpose, and the exponent that they share.
+/// Rounds a factor `[rank, features]` to integers of magnitude ≤ 2^14. Returns the wide rows of the factor, the wide
+/// rows of its transpose, and the exponent of the power of two by which all these integers are multiplied.
 fn pack_factor(values: &[i32], rank: usize, features: usize) -> (Vec<u32>, Vec<u32>, i32) {
     let max = values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
     let shift = shift_for(max.into(), WIDE_BITS);

@@ -1,5 +1,6 @@
-//! The model root: the CID of a manifest with a digest of every tensor. It does not depend on the file format that the
-//! model was read from.
+//! The model root: the CID of a manifest that states the config of a model and a digest of every tensor. A tensor is
+//! hashed in the form in which kernels read it. Therefore the model root does not depend on the format of the file from
+//! which the model was read.
 
 use crate::model::{config::ModelConfig, weights::Model};
 use crate::store::{Block, StoreError, dag_cbor};
@@ -14,7 +15,7 @@ struct ModelManifest {
     tensors: Vec<TensorDigest>,
 }
 
-/// The SHA-256 of a tensor's little-endian words, and the tensor's scale `mantissa · 2^exponent`.
+/// The SHA-256 hash of a tensor's words in little-endian order, and the scale `mantissa · 2^exponent` of the tensor.
 #[derive(Serialize, Deserialize)]
 struct TensorDigest {
     #[serde(with = "serde_bytes")]
@@ -29,10 +30,10 @@ impl TensorDigest {
     }
 }
 
-/// Returns the manifest of a model. Its CID is the model root.
+/// Returns the manifest of a model. The CID of the manifest is the model root.
 ///
-/// The order of tensors is: embedding, its row scales, the four gains and the seven linears of each layer, the gains of
-/// the final norm.
+/// The manifest lists the tensors in this order: the embedding and its row scales; for each decoder layer, the gains of
+/// the four norms and then the seven linear layers; and finally the gains of the final norm.
 pub fn model_manifest(model: &Model) -> Result<Block, StoreError> {
     let embedding = &model.embedding;
     let mut tensors = vec![

@@ -1,4 +1,5 @@
-//! The BitNet b1.58 decoder with LoRA adapters, forward and backward, as recordings.
+//! The BitNet b1.58 decoder with LoRA adapters. Its forward and backward passes are recordings, which are lists of
+//! kernel dispatches.
 
 pub mod adapter_mean;
 pub mod attention;

@@ -1,4 +1,5 @@
-//! Records RMSNorm. Its output is byte rows in front of linears, and wide rows in front of the head.
+//! Records the computation of RMSNorm. The norms before linear layers write byte rows (int8), and the norm before the
+//! output head writes wide rows (integers of magnitude ≤ 2^14).
 
 use super::{
     config::ModelConfig,
@@ -11,7 +12,7 @@ use crate::{
     numbers::{fixed::Scale, ternary::row_words},
 };
 
-/// An RMSNorm whose gains are a buffer of a recording.
+/// An RMSNorm whose gains are stored in a buffer of a recording.
 pub struct Norm {
     name: String,
     width: usize,
@@ -20,7 +21,7 @@ pub struct Norm {
     epsilon: Scale,
 }
 
-/// Buffers of the forward pass that the backward pass of a norm reads.
+/// The buffers that the backward pass of a norm needs from the forward pass.
 #[derive(Clone, Copy, Debug)]
 pub struct SavedNorm {
     x: BufferId,
@@ -28,7 +29,8 @@ pub struct SavedNorm {
 }
 
 impl Norm {
-    /// Adds the gains to a recording, and returns the norm.
+    /// Adds a buffer with the gains to a recording, and returns the norm. The names of its buffers and dispatches begin
+    /// with `name`.
     pub fn new(recording: &mut Recording, name: String, gain: &Gain, config: &ModelConfig) -> Self {
         let width = gain.mantissas.len();
         let words = recording.constant(format!("{name}.gain"), gain.mantissas.clone());
@@ -39,7 +41,8 @@ impl Norm {
         Scale::new(self.width as u64, 0).reciprocal()
     }
 
-    /// Records the norm of i32 rows x, rounded to byte rows.
+    /// Records the norm of the i32 rows `x`, rounded to byte rows (int8). Returns the byte rows, and the buffers that
+    /// the backward pass needs.
     pub fn quantize(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (RowBuffers, SavedNorm) {
         let q = rows(recording, format!("{}.q", self.name), batch.tokens, row_words(self.width));
         let info = recording.scratch(format!("{}.norm_info", self.name), batch.tokens * INFO);
@@ -58,7 +61,8 @@ impl Norm {
         (q, SavedNorm { x, info })
     }
 
-    /// Records the norm of i32 rows x, rounded to wide rows.
+    /// Records the norm of the i32 rows `x`, rounded to wide rows (integers of magnitude ≤ 2^14). Returns the wide
+    /// rows, and the buffers that the backward pass needs.
     pub fn wide(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (RowBuffers, SavedNorm) {
         let n = rows(recording, format!("{}.n", self.name), batch.tokens, wide_words(self.width));
         let info = recording.scratch(format!("{}.norm_info", self.name), batch.tokens * INFO);
@@ -77,8 +81,9 @@ impl Norm {
         (n, SavedNorm { x, info })
     }
 
-    /// Records the gradient of x and returns its buffer. The gradient of the norm's output is the sum of the `slots`
-    /// gradients in `dn`. The gradient of the residual is added to the result if `residual` is given.
+    /// Records the computation of the gradient of the norm's input, and returns the buffer of this gradient. `dn` holds
+    /// `slots` gradients of the norm's output, which are summed. `residual`, if given, holds the gradient of the
+    /// residual stream, which is added to the result.
     pub fn backward(
         &self,
         recording: &mut Recording,

@@ -1,4 +1,5 @@
-//! Sampling of the next token, in integers only, so that a seed gives the same text on every machine.
+//! Selects the next token at random. Only integer arithmetic is used, so that a seed gives the same text on every
+//! machine.
 
 use crate::{
     error::Error,
@@ -10,9 +11,9 @@ use crate::{
 };
 use std::cmp::Reverse;
 
-/// A random sampler of tokens by their scores.
+/// Selects tokens at random, with probabilities that follow from the scores of the tokens.
 pub struct Sampler {
-    /// 1 / temperature in Q16; `None` always selects the likeliest token.
+    /// The reciprocal of the temperature, in Q16. If it is `None`, the likeliest token is always selected.
     inverse_temperature: Option<u64>,
     candidates: usize,
     key: [u32; 2],
@@ -21,8 +22,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Builds a sampler that divides scores by `temperature`, 0.01 to 100; a temperature of 0 always selects the
-    /// likeliest token. It selects among the `candidates` likeliest tokens, or among all if `candidates` is 0.
+    /// Returns a sampler that divides scores by `temperature`, which must be in 0.01..=100, or 0 to always select the
+    /// likeliest token. It selects among the `candidates` likeliest tokens, or among all tokens if `candidates` is 0.
     pub fn new(temperature: f64, candidates: usize, seed: u64) -> Result<Self, Error> {
         let inverse_temperature = match temperature {
             0.0 => None,
@@ -35,8 +36,8 @@ impl Sampler {
         Ok(Self { inverse_temperature, candidates, key, draws: 0, exponentials: exp2_table() })
     }
 
-    /// Returns the next token, given one score for each token: a base-2 logarithm in Q20. Returns 0 if there are no
-    /// scores.
+    /// Selects the next token, and returns its ID. `scores` contains one score for each token of the vocabulary: the
+    /// base-2 logarithm of the token's unnormalized probability, in Q20. Returns 0 if `scores` is empty.
     pub fn next(&mut self, scores: &[i32]) -> u32 {
         let mut order: Vec<u32> = (0..scores.len() as u32).collect();
         order.sort_unstable_by_key(|&token| (Reverse(scores[token as usize]), token));
@@ -78,11 +79,11 @@ mod tests {
 
     #[test]
     fn tokens_occur_as_often_as_their_scores_say() {
-        // probabilities 1/7, 4/7, 2/7
+        // The probabilities are 1/7, 4/7 and 2/7.
         let scores = [0, 2 * ONE, ONE];
         let mut sampler = Sampler::new(1.0, 0, 1).unwrap();
         assert!((share(&mut sampler, &scores, 1) - 4.0 / 7.0).abs() < 0.03);
-        // at half the temperature scores double: 1/21, 16/21, 4/21
+        // Half the temperature doubles the scores, so the probabilities are 1/21, 16/21 and 4/21.
         let mut cold = Sampler::new(0.5, 0, 2).unwrap();
         assert!((share(&mut cold, &scores, 1) - 16.0 / 21.0).abs() < 0.03);
         let mut two = Sampler::new(1.0, 2, 3).unwrap();

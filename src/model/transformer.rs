@@ -1,4 +1,5 @@
-//! Records a training step: embedding, layers, tied head and cross-entropy, then the backward pass of all of them.
+//! Records a training step. The forward pass consists of the embedding, the decoder layers, the output head (whose
+//! weights are the embedding table) and the cross-entropy loss. The backward pass follows it.
 
 use super::{
     attention::{Attention, Tables},
@@ -16,48 +17,50 @@ use crate::{
     numbers::{lora::LoraAdapter, tables},
 };
 
-/// The largest binding that WebGPU's default limits allow, in bytes.
+/// The largest storage buffer binding that WebGPU's default limits allow, in bytes.
 pub const BINDING_BYTES: usize = 128 << 20;
 
-/// A recorded training step, and the buffers that its user writes and reads.
+/// A recorded training step, and the buffers that the host writes and reads.
 pub struct RecordedStep {
-    /// All dispatches: the forward pass, then the backward pass.
+    /// The dispatches of the forward pass, and then those of the backward pass.
     pub recording: Recording,
-    /// Number of dispatches of the forward pass, including the loss.
+    /// The number of dispatches in the forward pass, which includes the loss.
     pub forward: usize,
-    /// Number of sequences that one run computes.
+    /// The number of sequences that one run of the recording computes together.
     pub sequences: usize,
-    /// Length of a sequence, in tokens.
+    /// The number of tokens in a sequence.
     pub context: usize,
-    /// Number of tokens in the vocabulary; every id is below it.
+    /// The number of tokens in the vocabulary. All token IDs are below it.
     pub vocab: usize,
-    /// Token ids, `[tokens]`.
+    /// Buffer `[tokens]` that contains the ID of each input token.
     pub ids: BufferId,
-    /// The id that should follow each token, `[tokens]`; [`IGNORE`](crate::kernels::cross_entropy::IGNORE) for a token
-    /// without a label.
+    /// Buffer `[tokens]` that contains the label of each input token: the ID of the token that should follow, or
+    /// [`IGNORE`](crate::kernels::cross_entropy::IGNORE) if the token has no label.
     pub labels: BufferId,
-    /// The position of the batch's first token in its chunk, a zero word, then a key of two words for each stream in
-    /// `streams`.
+    /// The dither buffer. It contains the index of the batch's first token in its chunk, a zero word, and then a key of
+    /// two words for each of the `streams`.
     pub dither: BufferId,
-    /// Accumulated loss, an i64 in units of 2^-20 bits.
+    /// Buffer that contains the loss, as an i64 in units of 2^-20 bits. Every run adds to it until the host resets it
+    /// to zero.
     pub loss: BufferId,
-    /// The buffers of every adapted linear, in canonical order, with its name in adapters.
+    /// The name of each adapted linear layer, such as `layers.0.attention.q`, and the buffers of its adapter. The
+    /// layers are in canonical order.
     pub adapted_linears: Vec<(String, LoraBuffers)>,
-    /// The names of the dither streams.
+    /// The names of the dither streams, from which the host derives the keys in `dither`.
     pub streams: DitherStreams,
 }
 
-/// The trained part of a model: the rank and the linears that have an adapter.
+/// What is trained in a model: the rank of the adapter, and the linear layers to which it belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Targets {
-    /// The LoRA rank, 4..=64.
+    /// The LoRA rank, which is in 4..=64.
     pub rank: usize,
-    /// The linears that are adapted in every layer, in canonical order.
+    /// The linear layers that have an adapter in every decoder layer, in canonical order.
     pub linears: Vec<Linear>,
 }
 
 impl Targets {
-    /// Returns an adapter's rank and the linears that occur in the names of its matrices.
+    /// Returns the rank of an adapter, and the linear layers that its matrices name.
     pub fn from_adapter(adapter: &LoraAdapter) -> Self {
         let names = adapter.matrices.iter().filter_map(|matrix| peft::parse_matrix_name(&matrix.name));
         let mut linears: Vec<_> = names.map(|(_, linear, _)| linear).collect();
@@ -66,8 +69,8 @@ impl Targets {
         Self { rank: adapter.rank, linears }
     }
 
-    /// Returns (name, in_features, out_features) of every adapted linear of a model with this config, in canonical
-    /// order.
+    /// Returns the name, `in_features` and `out_features` of every adapted linear layer in a model with this config, in
+    /// canonical order.
     pub fn shapes(&self, config: &ModelConfig) -> Vec<(String, usize, usize)> {
         let of_layer = |i| {
             self.linears.iter().map(move |linear| {
@@ -80,14 +83,14 @@ impl Targets {
 }
 
 impl RecordedStep {
-    /// Records a step that computes `sequences` sequences together.
+    /// Records a training step that computes `sequences` sequences together, for an adapter of `targets`.
     pub fn new(model: &Model, targets: &Targets, sequences: usize) -> Self {
         Self::sharded(model, targets, sequences, BINDING_BYTES)
     }
 
-    /// Records as [`Self::new`] does, with the vocabulary in shards so that no buffer whose length depends on the
-    /// vocabulary exceeds `binding_bytes`. A shard has at least four tokens, even if their buffers exceed the limit.
-    /// The number of shards does not change any result.
+    /// Records a training step as [`Self::new`] does, but splits the vocabulary into shards such that no buffer whose
+    /// length depends on the vocabulary exceeds `binding_bytes` bytes. A shard has at least four tokens, even if its
+    /// buffers exceed this limit. The number of shards does not affect any result.
     pub fn sharded(model: &Model, targets: &Targets, sequences: usize, binding_bytes: usize) -> Self {
         let config = &model.config;
         let mut recording = Recording::default();
@@ -146,7 +149,8 @@ impl RecordedStep {
     }
 }
 
-/// Returns the adapted linears of the given layers, in canonical order, with their names in adapters.
+/// Returns the adapted linear layers in canonical order: the name of each in adapters, such as `layers.0.attention.q`,
+/// and the buffers of its adapter.
 pub(super) fn adapted_linears(layers: &[(Attention, FeedForward)]) -> Vec<(String, LoraBuffers)> {
     let of_layer = |(i, (attention, feed_forward)): (usize, &(Attention, FeedForward))| {
         let linears = attention.linears().into_iter().chain(feed_forward.linears());
@@ -158,7 +162,8 @@ pub(super) fn adapted_linears(layers: &[(Attention, FeedForward)]) -> Vec<(Strin
     layers.iter().enumerate().flat_map(of_layer).collect()
 }
 
-/// Adds the buffers that every pass reads: positions, blocks, dither keys and the tables of attention.
+/// Adds the buffers that both passes read: positions of tokens, spans of blocks, dither keys, and the constant tables
+/// of attention.
 pub(super) fn record_inputs(recording: &mut Recording, config: &ModelConfig, sequences: usize) -> (Batch, Tables) {
     let (context, tokens) = (config.context, sequences * config.context);
     let positions: Vec<u32> = (0..sequences).flat_map(|_| 0..context as u32).collect();
@@ -182,7 +187,7 @@ pub(super) fn record_inputs(recording: &mut Recording, config: &ModelConfig, seq
     (batch, tables)
 }
 
-/// Adds the weights of layer `i`, and adapters for the targets.
+/// Adds the weights of the decoder layer with index `i`, and the adapters of those linear layers that are in `targets`.
 pub(super) fn record_layer(
     recording: &mut Recording,
     model: &Model,
@@ -207,7 +212,7 @@ pub(super) fn record_layer(
     )
 }
 
-/// Records h + y for the residual h, and returns its buffer.
+/// Records the addition of y, the output of a block, to the residual stream h. Returns the buffer of the sum.
 pub(super) fn record_residual_add(
     recording: &mut Recording,
     config: &ModelConfig,

@@ -1,5 +1,6 @@
-//! Records the embedding, the tied head and its cross-entropy. The embedding table is split into shards of the
-//! vocabulary, each small enough for one binding.
+//! Records the computation of the embedding, the output head and the cross-entropy loss. The embedding table is also
+//! the weight matrix of the output head. The table is split into shards (ranges of the vocabulary), each small enough
+//! for one buffer binding.
 
 use super::{
     attention::Tables,
@@ -18,14 +19,14 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The embedding table in a recording, which the head reads too.
+/// The embedding table in a recording. The output head reads the same table.
 pub struct Vocabulary {
     width: usize,
     exponent: i32,
     shards: Vec<Shard>,
 }
 
-/// The rows of the table for tokens `first..first + vocab`.
+/// A shard of the embedding table: the rows of the tokens with IDs `first..first + vocab`.
 struct Shard {
     first: usize,
     vocab: usize,
@@ -34,8 +35,8 @@ struct Shard {
 }
 
 impl Vocabulary {
-    /// Adds the embedding table, in shards. For batches of `tokens` tokens, no buffer of a shard has more than
-    /// `binding_bytes` bytes.
+    /// Adds the embedding table to a recording, split into shards. For batches of `tokens` tokens, no buffer of a shard
+    /// exceeds `binding_bytes` bytes, unless even a shard of four tokens does.
     pub fn new(recording: &mut Recording, model: &Model, tokens: usize, binding_bytes: usize) -> Self {
         let (vocab, width, table) = (model.config.vocab, model.config.width, &model.embedding);
         let rows = shard_rows(width, tokens, binding_bytes);
@@ -53,7 +54,8 @@ impl Vocabulary {
         Self { width, exponent: table.exponent, shards }
     }
 
-    /// Records the initial value of the residual stream, the tokens' embeddings as i32 rows, and returns its buffer.
+    /// Records the initial value of the residual stream: the embedding of each token in `ids`, as i32 rows. Returns the
+    /// buffer of these rows.
     pub fn embed(&self, recording: &mut Recording, batch: &Batch, ids: BufferId, fraction_bits: u32) -> BufferId {
         let h = recording.scratch("embedded", batch.tokens * (self.width + INFO));
         for part in &self.shards {
@@ -72,8 +74,8 @@ impl Vocabulary {
         h
     }
 
-    /// Records the scores of every vocabulary token: logits times log2(e), in Q20. Returns one buffer `[tokens, tokens
-    /// of the shard]` for each shard.
+    /// Records the computation of a score for every token of the vocabulary: its logit times log2(e), in Q20. `n` holds
+    /// the rows that the output head reads. Returns one buffer for each shard, `[tokens, tokens in the shard]`.
     pub fn scores(&self, recording: &mut Recording, tokens: usize, n: RowBuffers) -> Vec<BufferId> {
         let scale = Scale::from_f64(std::f64::consts::LOG2_E).unwrap_or(Scale::ONE);
         let scale = scale.shift(SCORE_BITS as i32 + self.exponent);
@@ -95,7 +97,8 @@ impl Vocabulary {
         scores
     }
 
-    /// Records the logits, the loss and the gradient of the logits. Returns the gradient, one buffer for each shard.
+    /// Records the computation of the logits, the loss, and the gradient of the logits. Returns the buffers of this
+    /// gradient, one for each shard.
     #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     pub fn forward(
         &self,
@@ -150,7 +153,8 @@ impl Vocabulary {
         gradients
     }
 
-    /// Records the gradient of n, the rows that the head reads, and returns its buffer.
+    /// Records the computation of the gradient of the rows that the output head reads, and returns its buffer.
+    /// `dlogits` holds the gradient of the logits, one buffer for each shard.
     pub fn backward(&self, recording: &mut Recording, batch: &Batch, dlogits: &[BufferId]) -> BufferId {
         let dn = recording.scratch("head.dn", batch.tokens * (self.width + INFO));
         for (shard, (part, &dlogits)) in self.shards.iter().zip(dlogits).enumerate() {
@@ -169,11 +173,12 @@ impl Vocabulary {
     }
 }
 
-/// Returns the number of vocabulary tokens in a shard: the largest multiple of 4 whose embeddings and logits each fit
-/// one binding, at least 4.
+/// Returns the number of vocabulary tokens in a shard: the largest multiple of 4 such that the embeddings of the shard
+/// fit in one binding and its logits fit in another, but at least 4.
 ///
-/// It is a multiple of 4 because one call of the hash yields the dither of four logits. The rows of dlogits are smaller
-/// than those of the logits: 3/4 of a word for each logit, and up to 26 more words.
+/// The number is a multiple of 4 because one call of Threefry yields the dither of four logits. The gradient of the
+/// logits sets no limit: its rows have 3/4 of a word for each logit and up to 26 more words, so they are shorter than
+/// the rows of the logits, except in shards of about a hundred tokens or fewer.
 fn shard_rows(width: usize, tokens: usize, binding_bytes: usize) -> usize {
     let each = (4 * row_words(width)).max(4 * tokens);
     (binding_bytes / each / 4 * 4).max(4)

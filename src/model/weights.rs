@@ -1,4 +1,4 @@
-//! A model's frozen weights, as the integers that kernels read.
+//! The frozen weights of a model, as the integers that kernels read.
 
 use super::config::{Linear, ModelConfig};
 pub use super::embedding::Embedding;
@@ -11,48 +11,49 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The largest mantissa of a gain and the largest scale of an embedding row: 16 bits.
+/// The largest magnitude of a gain's mantissa, and the largest scale of an embedding row. Both have 16 bits.
 const MAX_GAIN: u32 = 65_535;
 
-/// The gains of an RMSNorm: `mantissa · 2^exponent`.
+/// The gains of an RMSNorm, one for each feature. A gain is `mantissa · 2^exponent`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gain {
-    /// Mantissas, `[width]`: i32 within ±65,535.
+    /// The mantissas `[width]`, which are i32 within ±65,535.
     pub mantissas: Arc<[u32]>,
-    /// The exponent that the norm's gains share: a gain is `mantissa · 2^exponent`.
+    /// The exponent, which all gains of the norm share.
     pub exponent: i32,
 }
 
-/// The weights of one decoder layer.
+/// The frozen weights of one decoder layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// Gains of the norm before attention.
+    /// Gains of the norm before the query, key and value projections.
     pub attention_norm: Gain,
-    /// Gains of the norm before attention's output linear.
+    /// Gains of the norm before the output projection of attention.
     pub attention_sub_norm: Gain,
-    /// Gains of the norm before the feed-forward block.
+    /// Gains of the norm before the gate and up projections of the feed-forward block.
     pub ffn_norm: Gain,
-    /// Gains of the norm before the down linear.
+    /// Gains of the norm before the down projection of the feed-forward block.
     pub ffn_sub_norm: Gain,
-    /// The seven linears, in the order of [`Linear::ALL`].
+    /// The seven linear layers of the decoder layer, in the order of [`Linear::ALL`].
     pub linears: Vec<Ternary>,
 }
 
-/// A frozen model: the backbone.
+/// A frozen model, which serves as the backbone of adapters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
-    /// The model's sizes.
+    /// The sizes of the model, such as the number of decoder layers.
     pub config: ModelConfig,
-    /// The token embeddings, which are also the weights of the head.
+    /// The token embeddings, which are also the weights of the output head.
     pub embedding: Embedding,
-    /// The decoder layers.
+    /// The decoder layers, in the order in which the forward pass applies them.
     pub layers: Vec<Layer>,
-    /// Gains of the norm before the head.
+    /// Gains of the final norm, which precedes the output head.
     pub final_norm: Gain,
 }
 
 impl Gain {
-    /// Quantizes finite f32 values to 16-bit mantissas under one power of two.
+    /// Quantizes finite f32 values to mantissas within ±65,535 with a common exponent. Returns an error if a value is
+    /// not finite.
     pub fn quantize(values: &[f32]) -> Result<Self, Error> {
         check_finite("norm gain", values)?;
         let top = values.iter().fold(0f64, |max, &value| max.max(f64::from(value.abs())));
@@ -71,8 +72,8 @@ fn check_finite(what: &'static str, values: &[f32]) -> Result<(), Error> {
 }
 
 impl Model {
-    /// Returns an error unless the config is valid, and every tensor has the shape that the config requires and values
-    /// within the range that kernels accept.
+    /// Returns the model unchanged, or an error unless the config is valid and every tensor has the shape that the
+    /// config requires and values that kernels accept.
     pub fn check(self) -> Result<Self, Error> {
         let config = &self.config.clone().check()?;
         let length = |what, expected, found| match expected == found {
@@ -96,7 +97,7 @@ impl Model {
         for gain in self.layers.iter().flat_map(norms).chain([self.final_norm.clone()]) {
             let over = gain.mantissas.iter().map(|&mantissa| mantissa as i32).find(|m| m.unsigned_abs() > MAX_GAIN);
             if let Some(mantissa) = over {
-                return Err(Error::Value { what: "norm gain", value: mantissa.into() });
+                return Err(Error::Value { what: "mantissa of a norm gain", value: mantissa.into() });
             }
         }
         for layer in &self.layers {
@@ -104,7 +105,7 @@ impl Model {
             length("attention sub-norm", config.heads * config.head_dim, layer.attention_sub_norm.mantissas.len())?;
             length("feed-forward norm", config.width, layer.ffn_norm.mantissas.len())?;
             length("feed-forward sub-norm", config.ffn_width, layer.ffn_sub_norm.mantissas.len())?;
-            length("linears of a layer", 7, layer.linears.len())?;
+            length("linear layers of a decoder layer", 7, layer.linears.len())?;
             for (linear, weights) in Linear::ALL.iter().zip(&layer.linears) {
                 let (in_features, out_features) = linear.shape(config);
                 length(linear.name(), in_features, weights.columns)?;

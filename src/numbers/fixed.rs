@@ -1,20 +1,21 @@
-//! Fixed point: the integer operations by which every value of the exact arithmetic is computed.
+//! Fixed-point arithmetic: the integer operations by which all exact results are computed.
 //!
-//! A [`Scale`] is `mantissa · 2^exponent` with a 31-bit mantissa; all other values are integers that are multiplied by
-//! a scale. All results are exact functions of integers, so the WGSL functions in `shaders/shared/fixed.wgsl` return
-//! the same bits.
+//! A [`Scale`] is `mantissa · 2^exponent` with a 31-bit mantissa. All other values are integers, each of which
+//! represents a real value when it is multiplied by a scale. Every result is an exact function of integers, so the WGSL
+//! functions in `shaders/shared/fixed.wgsl` return the same bits.
 
-/// The number of magnitude bits of a *wide* value, which is ≤ 2^14 in magnitude.
+/// The base-2 logarithm of the largest magnitude that a *wide* value can have.
 pub const WIDE_BITS: u32 = 14;
-/// The number of magnitude bits to which an i32 row is normalized.
+/// The base-2 logarithm of the largest magnitude in an i32 row after normalization, which shifts the row's integers
+/// right.
 pub const ROW_BITS: u32 = 30;
 
-/// A non-negative number `mantissa · 2^exponent`; the mantissa is 0 or in `2^30..2^31`.
+/// A non-negative real value `mantissa · 2^exponent`. The mantissa is 0 or in `2^30..2^31`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Scale {
-    /// Mantissa: 0, or in `2^30..2^31`.
+    /// The mantissa, which is 0 or in `2^30..2^31`.
     pub mantissa: u32,
-    /// Exponent of the power of two.
+    /// The exponent of the power of two by which the mantissa is multiplied.
     pub exponent: i32,
 }
 
@@ -24,12 +25,12 @@ impl Scale {
     /// The scale 1.
     pub const ONE: Self = Self::power_of_two(0);
 
-    /// Returns `2^exponent`.
+    /// Returns the scale `2^exponent`.
     pub const fn power_of_two(exponent: i32) -> Self {
         Self { mantissa: 1 << 30, exponent: exponent - 30 }
     }
 
-    /// Returns `value · 2^exponent`, rounded to 31 bits, ties to even.
+    /// Returns `value · 2^exponent`. The mantissa is rounded to 31 bits, ties to even.
     pub fn new(value: u64, exponent: i32) -> Self {
         if value == 0 {
             return Self::ZERO;
@@ -47,7 +48,7 @@ impl Scale {
         }
     }
 
-    /// Returns the scale that is nearest to a finite, non-negative value; `None` for other values.
+    /// Returns the scale that is nearest to `value`, or `None` if `value` is negative, infinite or NaN.
     pub fn from_f64(value: f64) -> Option<Self> {
         if !value.is_finite() || value < 0.0 {
             return None;
@@ -58,17 +59,18 @@ impl Scale {
         Some(if exponent == 0 { Self::new(fraction, -1074) } else { Self::new(fraction | 1 << 52, exponent - 1075) })
     }
 
-    /// Returns the value as f64, exact if the exponent is in f64's range.
+    /// Returns the value as f64. The result is exact unless the exponent is outside the range of f64.
     pub fn to_f64(self) -> f64 {
         f64::from(self.mantissa) * power_of_two_f64(self.exponent)
     }
 
-    /// Returns `self · other`.
+    /// Returns the product `self · other`. The mantissa is rounded to 31 bits, ties to even.
     pub fn multiply(self, other: Self) -> Self {
         Self::new(u64::from(self.mantissa) * u64::from(other.mantissa), self.exponent + other.exponent)
     }
 
-    /// Returns `self + other`. The smaller term is truncated 31 bits below the last bit of the larger one.
+    /// Returns the sum `self + other`. The smaller term first loses all bits that are more than 31 places below the
+    /// lowest bit of the larger term. The mantissa of the sum is then rounded to 31 bits, ties to even.
     pub fn plus(self, other: Self) -> Self {
         if self.mantissa == 0 {
             return other;
@@ -81,7 +83,8 @@ impl Scale {
         Self::new((u64::from(high.mantissa) << 31) + ((u64::from(low.mantissa) << 31) >> distance), high.exponent - 31)
     }
 
-    /// Returns `1 / self`, computed as `floor(2^61 / mantissa)` and normalized; 0 for 0.
+    /// Returns `1 / self`. Its mantissa is `floor(2^61 / self.mantissa)`, normalized to 31 bits. Returns 0 if `self` is
+    /// 0.
     pub fn reciprocal(self) -> Self {
         if self.mantissa == 0 {
             return Self::ZERO;
@@ -89,8 +92,8 @@ impl Scale {
         Self::new((1 << 61) / u64::from(self.mantissa), -61 - self.exponent)
     }
 
-    /// Returns `1 / sqrt(self)`, computed as the [`reciprocal`](Self::reciprocal) of a 31-bit integer square root of
-    /// the mantissa; 0 for 0.
+    /// Returns `1 / sqrt(self)`, which is computed as the [`reciprocal`](Self::reciprocal) of `sqrt(self)`. The
+    /// mantissa of `sqrt(self)` is an integer square root of 31 bits. Returns 0 if `self` is 0.
     pub fn inverse_sqrt(self) -> Self {
         if self.mantissa == 0 {
             return Self::ZERO;
@@ -100,23 +103,23 @@ impl Scale {
         Self { mantissa: root as u32, exponent: (self.exponent - odd as i32 - 30) >> 1 }.reciprocal()
     }
 
-    /// Returns `self · 2^exponent`.
+    /// Returns `self · 2^exponent`, exactly.
     pub fn shift(self, exponent: i32) -> Self {
         if self.mantissa == 0 { self } else { Self { exponent: self.exponent + exponent, ..self } }
     }
 
-    /// Returns the two words in which buffers hold a scale: mantissa and exponent.
+    /// Returns the two words by which buffers represent the scale: the mantissa, then the exponent.
     pub fn words(self) -> [u32; 2] {
         [self.mantissa, self.exponent as u32]
     }
 
-    /// Returns the scale whose [`words`](Self::words) are at the front of a slice.
+    /// Returns the scale that the first two words of a slice represent. This is the inverse of [`words`](Self::words).
     pub fn from_words(words: &[u32]) -> Self {
         Self { mantissa: words[0], exponent: words[1] as i32 }
     }
 }
 
-/// Returns `2^exponent` as f64; 0 or infinity beyond its range.
+/// Returns `2^exponent` as f64, or 0 if the power is too small for f64, or infinity if it is too large.
 pub fn power_of_two_f64(exponent: i32) -> f64 {
     match exponent {
         1024.. => f64::INFINITY,
@@ -126,12 +129,12 @@ pub fn power_of_two_f64(exponent: i32) -> f64 {
     }
 }
 
-/// Returns the number of bits of a value without leading zeros; 0 for 0.
+/// Returns the number of bits of `value` without leading zeros. Returns 0 if `value` is 0.
 pub fn bits(value: u64) -> u32 {
     64 - value.leading_zeros()
 }
 
-/// Returns `value / 2^shift` rounded to nearest, ties to even. `shift` ≤ 63.
+/// Returns `value / 2^shift`, rounded to the nearest integer, ties to even. `shift` must be ≤ 63.
 #[inline(always)]
 pub fn round_even_u64(value: u64, shift: u32) -> u64 {
     if shift == 0 {
@@ -143,9 +146,11 @@ pub fn round_even_u64(value: u64, shift: u32) -> u64 {
     quotient + u64::from(rest > half || (rest == half && quotient & 1 == 1))
 }
 
-/// Returns `value / 2^shift` rounded to nearest, ties to even. `shift` ≤ 63, `|value| < 2^62`.
+/// Returns `value / 2^shift`, rounded to the nearest integer, ties to even. `shift` must be ≤ 63, and `|value|` must
+/// be < 2^62.
 ///
-/// It adds `half − 1 + (last bit of the quotient)` before an arithmetic shift, which rounds values of both signs alike.
+/// If `shift` is not 0, the function adds `2^(shift − 1) − 1 + (lowest bit of the quotient)` and then shifts
+/// arithmetically, which rounds positive and negative values by the same rule.
 #[inline(always)]
 pub fn round_even(value: i64, shift: u32) -> i64 {
     let half = ((1u64 << shift) >> 1) as i64;
@@ -153,15 +158,16 @@ pub fn round_even(value: i64, shift: u32) -> i64 {
     (value + half - (i64::from(half > 0) & (odd ^ 1))) >> shift
 }
 
-/// Returns `floor(value / 2^shift + dither / 2^16)`, which rounds up with a probability equal to the dropped fraction,
-/// to 16 bits. `shift` ≤ 62, `|value| < 2^62`, `dither` < 2^16.
+/// Returns `floor(value / 2^shift + dither / 2^16)`. If `dither` is uniform in 0..2^16, the value is rounded up with a
+/// probability equal to the fraction that is dropped, to a precision of 16 bits. `shift` must be ≤ 62, `|value|` must
+/// be < 2^62, and `dither` must be < 2^16.
 #[inline(always)]
 pub fn round_dither(value: i64, shift: u32, dither: u32) -> i64 {
     (value + ((i64::from(dither) << shift.saturating_sub(16)) >> 16u32.saturating_sub(shift))) >> shift
 }
 
-/// Returns `value · 2^-shift` as i32, and whether it saturated. Right shifts round to nearest even; left shifts
-/// saturate.
+/// Returns `value · 2^-shift` as i32, and whether the result saturated. A right shift (`shift` > 0) rounds to the
+/// nearest integer, ties to even. A result beyond ±(2^31 − 1) is clamped and counts as saturated.
 #[inline(always)]
 pub fn shift_to_i32(value: i64, shift: i32) -> (i32, bool) {
     let shifted = if shift >= 0 {
@@ -173,14 +179,14 @@ pub fn shift_to_i32(value: i64, shift: i32) -> (i32, bool) {
     saturate(shifted)
 }
 
-/// Returns the value clamped to ±(2^31 − 1), and whether that changed it.
+/// Returns the value clamped to ±(2^31 − 1), and whether this changed the value.
 #[inline(always)]
 pub fn saturate(value: i64) -> (i32, bool) {
     let limit = i64::from(i32::MAX);
     (value.clamp(-limit, limit) as i32, value > limit || value < -limit)
 }
 
-/// Returns the smallest right shift that brings magnitudes up to `max` within `2^target`.
+/// Returns the smallest right shift for which `max >> shift` is below `2^target`.
 #[inline(always)]
 pub fn shift_for(max: u64, target: u32) -> u32 {
     bits(max).saturating_sub(target)

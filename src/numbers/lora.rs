@@ -1,6 +1,7 @@
-//! LoRA adapters, which add `(alpha / rank) · x · aᵀ · bᵀ` to the output of a frozen linear layer (Hu et al., 2021).
+//! LoRA adapters (Hu et al., 2021). An adapter adds `(alpha / rank) · x · aᵀ · bᵀ` to the output of a frozen linear
+//! layer, where x is the input of the layer, and a and b are the trained factors.
 //!
-//! Both factors are stored rank-major: `a [rank, in_features]` and `b [rank, out_features]`. PEFT's `lora_B` is the
+//! Both factors have `rank` rows: `a [rank, in_features]` and `b [rank, out_features]`. PEFT's `lora_B` is the
 //! transpose of this `b`.
 
 use crate::{
@@ -11,60 +12,61 @@ use crate::{
     },
 };
 
-/// The ranks that an adapter may have.
+/// The LoRA ranks that are supported.
 pub const RANKS: std::ops::RangeInclusive<usize> = 4..=64;
 
-/// The largest number of input or output features of an adapted linear layer.
+/// The largest number of input features, and of output features, that an adapted linear layer can have.
 pub const MAX_FEATURES: usize = 1 << 24;
 
-/// The number of fraction bits of a parameter. Parameters are in Q3.28, so their values are within ±8.
+/// The number of fraction bits of a LoRA parameter. Parameters are i32 in Q3.28, so they represent values within ±8.
 pub const MASTER_FRACTION_BITS: u32 = 28;
 
-/// One factor of one adapted linear layer.
+/// One of the two LoRA factors of an adapted linear layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoraMatrix {
-    /// Name of the matrix, `layers.<i>.<linear>.a` or `.b`, such as `layers.0.attention.q.a`.
+    /// Name of the matrix: `layers.<i>.<linear>.a` or `layers.<i>.<linear>.b`, such as `layers.0.attention.q.a`.
     pub name: String,
-    /// The number of rows: the rank.
+    /// The number of rows, which is the LoRA rank.
     pub rows: usize,
-    /// The number of columns: `in_features` for `a`, `out_features` for `b`.
+    /// The number of columns, which is `in_features` for the factor a, and `out_features` for the factor b.
     pub columns: usize,
-    /// Values of the matrix, `[rows, columns]`, in Q3.28.
+    /// The elements `[rows, columns]`, row by row, in Q3.28.
     pub values: Vec<i32>,
 }
 
-/// The trainable parameters of a model, in canonical order: by layer, then by linear layer within it, `a` before `b`.
+/// The trainable parameters of a model. Their canonical order is by decoder layer, then by linear layer, and then the
+/// factor a before the factor b.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoraAdapter {
-    /// Rank of the adapter, 4..=64.
+    /// The LoRA rank, which is in 4..=64.
     pub rank: usize,
-    /// Numerator of the scaling `alpha / rank`.
+    /// The numerator of `alpha / rank`, the factor by which the output of the adapter is multiplied.
     pub alpha: u32,
-    /// The matrices, in canonical order.
+    /// The factors of all adapted linear layers, in canonical order.
     pub matrices: Vec<LoraMatrix>,
 }
 
-/// The gradient of the summed loss with respect to one [`LoraMatrix`]: `values · 2^exponent`.
+/// The gradient of the summed loss with respect to one [`LoraMatrix`]. An element is an integer times `2^exponent`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GradientMatrix {
-    /// Name of the matrix.
+    /// Name of the [`LoraMatrix`] to which the gradient belongs.
     pub name: String,
-    /// The number of rows of the matrix.
+    /// The number of rows, which is that of the [`LoraMatrix`].
     pub rows: usize,
-    /// The number of columns of the matrix.
+    /// The number of columns, which is that of the [`LoraMatrix`].
     pub columns: usize,
-    /// Exponent of the gradient, which the job fixes so that gradients of different miners add up exactly.
+    /// The exponent of all elements. The job fixes it, so that gradients of different miners can be added exactly.
     pub exponent: i32,
-    /// Integers of the gradient, `[rows, columns]`.
+    /// The integers `[rows, columns]`, row by row, in units of `2^exponent`.
     pub values: Vec<i64>,
 }
 
 impl LoraAdapter {
-    /// Returns a new adapter for linear layers that are given as tuples of name, `in_features` and `out_features`. The
-    /// values of `a` are close to normal(0, 0.01), and `b` is 0, so the model's output is initially that of the
-    /// backbone.
+    /// Returns a new adapter for the linear layers in `shapes`, each given by its name, `in_features` and
+    /// `out_features`. The elements of the factor a are random and approximately normal, with mean 0 and standard
+    /// deviation 0.01. The factor b is 0, so the model initially has the same output as the backbone.
     ///
-    /// Each value of `a` depends only on the seed, the name of the matrix, and the row and column of the value.
+    /// Each element of a depends only on the seed, the name of the matrix, and the row and column of the element.
     pub fn seeded(rank: usize, alpha: u32, shapes: &[(String, usize, usize)], seed: [u8; 32]) -> Result<Self, Error> {
         if !RANKS.contains(&rank) {
             return Err(Error::Value { what: "LoRA rank", value: rank as i64 });
@@ -73,7 +75,7 @@ impl LoraAdapter {
         for (linear, in_features, out_features) in shapes {
             for features in [*in_features, *out_features] {
                 if !(1..=MAX_FEATURES).contains(&features) {
-                    return Err(Error::Value { what: "features of an adapted layer", value: features as i64 });
+                    return Err(Error::Value { what: "adapted layer's feature count", value: features as i64 });
                 }
             }
             let name = format!("{linear}.a");
@@ -88,18 +90,19 @@ impl LoraAdapter {
         Ok(Self { rank, alpha, matrices })
     }
 
-    /// Returns the size of all parameters in bytes, `4 · rank · Σ(in_features + out_features)`. The size in f32 is the
-    /// same.
+    /// Returns the size of all parameters in bytes: `4 · rank · Σ(in_features + out_features)`, summed over the adapted
+    /// linear layers. The parameters have the same size in f32.
     pub fn size_bytes(&self) -> u64 {
         self.matrices.iter().map(|matrix| 4 * matrix.values.len() as u64).sum()
     }
 }
 
-/// Returns a value close to normal(0, 0.01), in Q3.28, for the element (`row`, `column`) of the matrix with this dither
-/// key.
+/// Returns an element of the factor a, in Q3.28. It is random and approximately normal, with mean 0 and standard
+/// deviation 0.01. `key` is the dither key of the matrix, and `column` must be < 2^30.
 ///
-/// The value is derived from the sum of twelve uniform 16-bit integers, whose mean is 12·32767.5 and whose standard
-/// deviation is 2^16·(1 − 2^-33) (Irwin and Hall), so |value| ≤ 0.06. `column` < 2^30.
+/// The element is computed from the sum of twelve uniform 16-bit integers. The sum has mean 12 · 32767.5 and standard
+/// deviation 2^16 · (1 − 2^-33) (Irwin–Hall distribution). The mean is subtracted, and the difference is scaled, so the
+/// magnitude of the element is ≤ 0.06.
 fn normal(key: [u32; 2], row: u32, column: u32) -> i32 {
     const HUNDREDTH: i64 = 2_684_355; // 0.01 · 2^28 = 2,684,354.56
     let words = (0..3).flat_map(|block| threefry(key, [row, 4 * column + block]));
@@ -131,7 +134,8 @@ mod tests {
             assert!(b.values.iter().all(|value| *value == 0));
             let unit: Vec<f64> = a.values.iter().map(|value| f64::from(*value) / f64::from(1 << 28) / 0.01).collect();
             let moment = |power| unit.iter().map(|value| value.powi(power)).sum::<f64>() / unit.len() as f64;
-            // 8,192 samples: standard errors 0.011, 0.016 and 0.11; the kurtosis of the sum is 2.9.
+            // With 8,192 samples, the standard errors of the moments are 0.011, 0.016 and 0.11. The kurtosis of a sum
+            // of twelve uniform values is 2.9.
             assert!(moment(1).abs() < 0.05, "{}", moment(1));
             assert!((moment(2) - 1.0).abs() < 0.07, "{}", moment(2));
             assert!((moment(4) - 2.9).abs() < 0.5, "{}", moment(4));

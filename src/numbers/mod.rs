@@ -1,4 +1,5 @@
-//! Numbers as integers: fixed point, row scales, lookup tables, dither, packed trits, LoRA matrices.
+//! Integer representations of numbers (fixed point, packed trits, LoRA matrices), and the dither and lookup tables that
+//! the integer arithmetic needs.
 
 pub mod fixed;
 pub mod lora;

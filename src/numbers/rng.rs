@@ -1,13 +1,14 @@
-//! Counter-based random bits, for the dither of stochastic rounding and for seeded models and adapters.
+//! Counter-based pseudo-random bits. They are used as the dither of stochastic rounding, and to generate models and
+//! adapters from a seed.
 //!
 //! The generator is Threefry-2x32 with 13 rounds (Salmon, Moraes, Dror, Shaw: *Parallel random numbers: as easy as 1,
-//! 2, 3*, SC 2011), chosen because it needs only addition, xor and rotation.
+//! 2, 3*, SC 2011), which needs only addition, xor and rotation.
 
 use sha2::{Digest, Sha256};
 
-/// Returns 64 random bits for a 64-bit key and a 64-bit counter.
+/// Returns 64 pseudo-random bits, which are a function of a 64-bit key and a 64-bit counter.
 ///
-/// The rounds are written out instead of looped, so that the compiler vectorizes loops over counters.
+/// The rounds are unrolled by hand, so that the compiler can vectorize loops over counters.
 #[inline(always)]
 pub fn threefry(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
     let keys = [key[0], key[1], 0x1BD1_1BDA ^ key[0] ^ key[1]];
@@ -31,19 +32,21 @@ fn round([x, y]: [u32; 2], rotation: u32) -> [u32; 2] {
     [x, y.rotate_left(rotation) ^ x]
 }
 
-/// A stream of 16-bit dithers, for one tensor of one step of one task.
+/// The stream of 16-bit dither values for one tensor, in one step of one task. The field is the key of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dither(pub [u32; 2]);
 
 impl Dither {
-    /// Returns the 16-bit dither of element (`row`, `column`). Four columns share a call of Threefry.
+    /// Returns the 16-bit dither value of the element (`row`, `column`). One call of Threefry yields the dither values
+    /// of four columns.
     #[inline(always)]
     pub fn at(self, row: u32, column: u32) -> u32 {
         let words = threefry(self.0, [row, column >> 2]);
         (words[(column >> 1 & 1) as usize] >> (16 * (column & 1))) & 0xffff
     }
 
-    /// Returns the dithers of 32 columns of a row, starting at column `first`, a multiple of 4.
+    /// Returns the dither values of 32 columns in a row. `first` is the first of these columns, and must be a multiple
+    /// of 4.
     #[inline(always)]
     pub fn columns(self, row: u32, first: u32) -> [u32; 32] {
         let (mut low, mut high) = ([0; 8], [0; 8]);
@@ -60,7 +63,7 @@ impl Dither {
         dithers
     }
 
-    /// Returns the dithers of one column in 32 rows.
+    /// Returns the dither values of a column in each of the 32 given rows.
     #[inline(always)]
     pub fn rows(self, rows: &[u32; 32], column: u32) -> [u32; 32] {
         let mut dithers = [0; 32];
@@ -73,8 +76,8 @@ impl Dither {
     }
 }
 
-/// Returns the key of the dither stream of a tensor at a step under a 32-byte task key: the first 64 bits of
-/// `SHA-256(task key ‖ step as u64 LE ‖ tensor name)`.
+/// Returns the dither stream of a tensor at a step of a task. The key of the stream is the first 64 bits of
+/// `SHA-256(task key ‖ step ‖ tensor name)`, where the step is a little-endian u64.
 pub fn dither_key(task_key: &[u8; 32], step: u64, tensor: &str) -> Dither {
     let hash = Sha256::new().chain_update(task_key).chain_update(step.to_le_bytes()).chain_update(tensor).finalize();
     let word = |at: usize| u32::from_le_bytes([hash[at], hash[at + 1], hash[at + 2], hash[at + 3]]);
@@ -95,7 +98,7 @@ mod tests {
         }
     }
 
-    /// Known answers published with Random123 for 13 rounds.
+    /// Checks the generator against the known answers that Random123 publishes for 13 rounds.
     #[test]
     fn threefry_known_answers() {
         assert_eq!(threefry([0, 0], [0, 0]), [0x9d1c_5ec6, 0x8bd5_0731]);

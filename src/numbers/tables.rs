@@ -1,7 +1,7 @@
-//! Tables of transcendental functions, computed by integer arithmetic only, so that they have the same words on every
-//! platform. Intermediate values are i128 with 60 fraction bits.
+//! Tables of transcendental functions. They are computed by integer arithmetic only, so that every platform computes
+//! the same words. Intermediate values are i128 with 60 fraction bits.
 
-/// The number of fraction bits of intermediate values.
+/// The number of fraction bits of intermediate values, which are i128.
 const FRACTION: u32 = 60;
 const ONE: i128 = 1 << FRACTION;
 /// π · 2^60, rounded to nearest.
@@ -9,21 +9,23 @@ const PI: i128 = 3_622_009_729_038_561_421;
 /// ln 2 · 2^60, rounded to nearest.
 const LN_2: i128 = 799_144_290_325_165_979;
 
-/// The number of entries of [`exp2_table`] and of [`log2_table`], which are 1/256 apart and include both ends.
+/// The number of entries in [`exp2_table`], and in [`log2_table`]. The arguments of neighboring entries differ by
+/// 1/256, and those of the first and the last entry differ by 1.
 pub const TABLE_LEN: usize = 257;
 
-/// Returns `round(2^(30 − i/256))` for i = 0..=256, between which softmax interpolates.
+/// Returns `round(2^(30 − i/256))` for i = 0..=256. The softmax interpolates between these entries.
 pub fn exp2_table() -> Vec<u32> {
     (0..TABLE_LEN as i128).map(|i| round(exp2(-i * (ONE >> 8)), 30) as u32).collect()
 }
 
-/// Returns `round(log2(1 + i/256) · 2^24)` for i = 0..=256, between which the loss interpolates.
+/// Returns `round(log2(1 + i/256) · 2^24)` for i = 0..=256. The loss interpolates between these entries.
 pub fn log2_table() -> Vec<u32> {
     (0..TABLE_LEN as i128).map(|i| round(log2(ONE + i * (ONE >> 8)), 24) as u32).collect()
 }
 
-/// Returns the rotary angles as pairs (cos, sin) in Q30, `[positions, head_dim / 2, 2]`. An angle is
-/// `position · theta^(−2i / head_dim)` (Su et al., *RoFormer*, 2021). `theta` ≥ 1, `head_dim` even.
+/// Returns the rotary table `[positions, head_dim / 2, 2]`, which contains the cosine and the sine of each angle, in
+/// Q30. The angle at index i of a position is `position · theta^(−2i / head_dim)` (Su et al., *RoFormer*, 2021).
+/// `theta` must be ≥ 1, and `head_dim` must be even.
 pub fn rope_table(positions: usize, head_dim: usize, theta: u32) -> Vec<u32> {
     let log_theta = log2(i128::from(theta) << FRACTION);
     let frequencies: Vec<i128> =
@@ -39,7 +41,7 @@ pub fn rope_table(positions: usize, head_dim: usize, theta: u32) -> Vec<u32> {
     table
 }
 
-/// Returns a rotary table of one position, which rotates nothing.
+/// Returns a rotary table of one position, with all angles 0. Applying it leaves values unchanged.
 pub fn identity_rope(head_dim: usize) -> Vec<u32> {
     [1 << 30, 0].repeat(head_dim / 2)
 }
@@ -52,7 +54,7 @@ fn round(value: i128, bits: u32) -> i128 {
     (value + (1 << (FRACTION - bits - 1))) >> (FRACTION - bits)
 }
 
-/// Returns `2^x`: the whole part by a shift, the fraction by the series of `e^(x ln 2)`.
+/// Returns `2^x`. The integer part of x is applied by a shift, and the fraction by the Taylor series of `e^(x ln 2)`.
 fn exp2(x: i128) -> i128 {
     let whole = x >> FRACTION;
     let y = multiply(x & (ONE - 1), LN_2);
@@ -64,7 +66,7 @@ fn exp2(x: i128) -> i128 {
     if whole >= 0 { sum << whole } else { sum >> (-whole).min(127) }
 }
 
-/// Returns `log2(x)` for x ≥ 1, computed bit by bit by squaring.
+/// Returns `log2(x)` for x ≥ 1. Each squaring of x yields one more bit of the fraction.
 fn log2(mut x: i128) -> i128 {
     let whole = (127 - x.leading_zeros() as i128) - i128::from(FRACTION);
     x >>= whole;
@@ -80,7 +82,8 @@ fn log2(mut x: i128) -> i128 {
     result
 }
 
-/// Returns cosine and sine of an angle in `[0, 2π)`, by reduction to `[0, π/4]` and their series.
+/// Returns the cosine and the sine of an angle in `[0, 2π)`. The angle is reduced to `[0, π/4]`, and the Taylor series
+/// are computed there.
 fn cos_sin(angle: i128) -> (i128, i128) {
     let half_pi = PI / 2;
     let quadrant = angle / half_pi;

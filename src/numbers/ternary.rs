@@ -1,40 +1,43 @@
-//! Ternary matrices: values {−1, 0, +1} (trits) of two bits each, packed in 4×4 blocks of one word.
+//! Ternary matrices, whose elements are trits: −1, 0 or +1. Two bits encode a trit, and one 32-bit word contains a
+//! block of 4×4 trits.
 //!
-//! `word(n4, k4)` holds the code (trit + 1) of row `4·n4 + j`, column `4·k4 + b` at bit `8·b + 2·j`, so
-//! `(word >> 2j) & 0x03030303` is row j as four bytes along the columns, and the same mask on the
-//! [transposed](transpose_block) word is column b as four bytes along the rows. One copy of a matrix therefore serves
-//! both the forward product and the gradient of its input.
+//! In the block with row index `n4` and column index `k4`, the trit of matrix row `4·n4 + j` and matrix column
+//! `4·k4 + b` is encoded by the code (trit + 1) at bit `8·b + 2·j` of the word. Therefore `(word >> 2j) & 0x03030303`
+//! is row j of the block, with one column in each byte. If the word is [transposed](transpose_block) first,
+//! `(word >> 2b) & 0x03030303` is column b of the block, with one row in each byte. So a single copy of a matrix serves
+//! both the forward product and the gradient of that product's input.
 
 use crate::{error::Error, numbers::fixed::Scale};
 use std::sync::Arc;
 
-/// Rows that a product sums over are padded with zeros to a multiple of this many elements.
+/// The alignment of rows over which a product sums. They are padded with zeros to a multiple of this number of
+/// elements.
 pub const ROW_ALIGN: usize = 32;
 
-/// The word of a block whose trits are all 0.
+/// The word of a 4×4 block whose trits are all 0.
 const PADDING: u32 = 0x5555_5555;
 
-/// Returns the number of words of a row of `width` bytes after padding.
+/// Returns the number of words in a row of `width` bytes, including its padding.
 pub const fn row_words(width: usize) -> usize {
     width.div_ceil(ROW_ALIGN) * (ROW_ALIGN / 4)
 }
 
-/// A ternary matrix `[rows, columns]` and its dequantization scale.
+/// A ternary matrix `[rows, columns]`, and the scale by which its trits are multiplied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ternary {
-    /// The number of rows: the output features of a linear layer.
+    /// The number of rows, which is the number of output features of a linear layer.
     pub rows: usize,
-    /// The number of columns: the input features of a linear layer.
+    /// The number of columns, which is the number of input features of a linear layer.
     pub columns: usize,
-    /// Block words `[row_words(rows), row_words(columns)]`. Trits of the padding are 0.
+    /// The words of the 4×4 blocks, `[row_words(rows), row_words(columns)]`. Trits in the padding are 0.
     pub words: Arc<[u32]>,
-    /// Dequantization scale: the value of the trit 1.
+    /// The dequantization scale, which is the real value of the trit 1.
     pub dequant_scale: Scale,
 }
 
 impl Ternary {
-    /// Packs row-major trits. Returns an error if the matrix is empty, if there are not exactly `rows · columns` trits,
-    /// or if one of them is outside −1..=1.
+    /// Packs trits that are given row by row. Returns an error if the matrix is empty, if there are not exactly
+    /// `rows · columns` trits, or if one of them is outside −1..=1.
     pub fn pack(rows: usize, columns: usize, trits: &[i8], dequant_scale: Scale) -> Result<Self, Error> {
         if rows == 0 || columns == 0 || trits.len() != rows * columns {
             return Err(Error::Shape { what: "ternary matrix", expected: rows * columns, found: trits.len() });
@@ -47,8 +50,8 @@ impl Ternary {
         })
     }
 
-    /// Packs rows of codes (trit + 1). `read` is called for each row in order and writes its codes into a `[columns]`
-    /// slice.
+    /// Packs a matrix from the codes of its trits (trit + 1). `read` is called for each row, in order. It writes the
+    /// codes of the row with the given index into a slice of length `columns`.
     pub fn from_codes(
         rows: usize,
         columns: usize,
@@ -71,7 +74,8 @@ impl Ternary {
         Ok(Self { rows, columns, words: words.into(), dequant_scale })
     }
 
-    /// Writes the codes of a row into a `[columns]` slice, as [`Self::from_codes`] reads them.
+    /// Writes the codes (trit + 1) of a row into a slice of length `columns`. This is the inverse of
+    /// [`Self::from_codes`].
     pub fn codes(&self, row: usize, codes: &mut [u8]) {
         let column_blocks = row_words(self.columns);
         let line = &self.words[row / 4 * column_blocks..][..column_blocks];
@@ -87,13 +91,14 @@ impl Ternary {
     }
 }
 
-/// Returns the trit at (`row`, `column`) of block words that have `column_blocks` words in a row of blocks.
+/// Returns the trit at (`row`, `column`) of a matrix of 4×4 blocks. `words` contains one word for each block, and
+/// `column_blocks` is the number of blocks side by side.
 #[inline(always)]
 pub fn trit(words: &[u32], column_blocks: usize, row: usize, column: usize) -> i32 {
     (words[row / 4 * column_blocks + column / 4] >> (8 * (column % 4) + 2 * (row % 4)) & 3) as i32 - 1
 }
 
-/// Returns the transpose of the 4×4 block in a word, computed by two delta swaps.
+/// Returns the word of the transposed 4×4 block. Two delta swaps transpose the block.
 #[inline(always)]
 pub const fn transpose_block(mut word: u32) -> u32 {
     let swap = (word >> 6 ^ word) & 0x00CC_00CC;

@@ -1,8 +1,8 @@
-//! The adapter state, which a round starts from: a LoRA adapter and its optimizer's state. The adapter root is the CID
-//! of the state's manifest.
+//! The adapter state from which a round starts: a LoRA adapter and the state of its optimizer. The *adapter root* is
+//! the CID of the manifest of the adapter state.
 //!
-//! Leaves hold each matrix as little-endian i32 in Q3.28, row-major, and the optimizer's state as `Optimizer::to_bytes`
-//! encodes it.
+//! The manifest links to leaves, which are raw blocks. They contain each matrix, row by row, as little-endian i32 in
+//! Q3.28, and the optimizer state in the encoding of `Optimizer::to_bytes`.
 
 use super::{
     error::{ProtocolError, in_range},
@@ -17,17 +17,18 @@ use serde::{Deserialize, Serialize};
 pub(super) const FORMAT: &str = "r3mes/adapter/1";
 const MAX_OPTIMIZER_BYTES: i64 = 1 << 33;
 
-/// An adapter and its optimizer's state.
+/// A LoRA adapter, and the state of the optimizer that trains it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdapterState {
-    /// The adapter's parameters.
+    /// The parameters of the adapter.
     pub adapter: LoraAdapter,
-    /// The canonical encoding of the optimizer's state.
+    /// The optimizer state, in its canonical encoding.
     pub optimizer: Vec<u8>,
 }
 
 impl AdapterState {
-    /// Returns the state as blocks. The CID of the root block is the adapter root.
+    /// Returns the adapter state as blocks: a manifest and its leaves. The CID of the manifest, which is the root
+    /// block, is the adapter root.
     pub fn dag(&self) -> Result<Dag, ProtocolError> {
         let mut blocks = Vec::new();
         let mut leaves = |bytes: &[u8]| -> Vec<Cid> {
@@ -41,7 +42,7 @@ impl AdapterState {
         for LoraMatrix { name, rows, columns, values } in matrices {
             validate_shape(name, *rows, *columns, *rank)?;
             let elements = (rows * columns) as i64;
-            in_range("elements of a matrix", values.len() as i64, elements, elements)?;
+            in_range("number of elements in a matrix", values.len() as i64, elements, elements)?;
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
             let (name, rows, columns) = (name.clone(), *rows as u32, *columns as u32);
             entries.push(AdapterEntry { name, rows, columns, leaves: leaves(&bytes) });
@@ -53,7 +54,8 @@ impl AdapterState {
         Ok(Dag::new(dag_cbor::block(FORMAT, &manifest)?, blocks))
     }
 
-    /// Fetches, checks and decodes the state with the adapter root `root`.
+    /// Fetches the adapter state whose adapter root is `root`, checks every block against its CID, and decodes the
+    /// state.
     pub fn fetch(root: &Cid, fetch: Fetch) -> Result<Self, ProtocolError> {
         let manifest: AdapterManifest = dag_cbor::fetch(FORMAT, root, fetch)?;
         manifest.validate()?;
@@ -68,7 +70,8 @@ impl AdapterState {
         Ok(Self { adapter, optimizer })
     }
 
-    /// Returns the CIDs of the blocks under an encoded manifest, for stores that keep or delete whole states.
+    /// Returns the CIDs of the leaves to which an encoded manifest links. Stores use them to keep or delete an adapter
+    /// state as a whole.
     pub fn links(manifest: &[u8]) -> Result<Vec<Cid>, ProtocolError> {
         let manifest: AdapterManifest = dag_cbor::decode(FORMAT, manifest)?;
         let leaves = manifest.matrices.into_iter().flat_map(|entry| entry.leaves);
@@ -100,7 +103,7 @@ impl AdapterManifest {
         in_range("rank", self.rank.into(), 4, 64)?;
         in_range("alpha", self.alpha.into(), 1, 1 << 16)?;
         in_range("number of matrices", self.matrices.len() as i64, 1, MAX_MATRICES as i64)?;
-        in_range("optimizer bytes", self.optimizer_bytes.min(1 << 62) as i64, 0, MAX_OPTIMIZER_BYTES)?;
+        in_range("optimizer state size in bytes", self.optimizer_bytes.min(1 << 62) as i64, 0, MAX_OPTIMIZER_BYTES)?;
         let mut names: Vec<&str> = self.matrices.iter().map(|entry| entry.name.as_str()).collect();
         names.sort_unstable();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {

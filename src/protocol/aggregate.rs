@@ -1,5 +1,6 @@
-//! The aggregate of a round: `Σ t · 2^shift` over the round's accepted artifacts. The sum is exact, so it does not
-//! depend on the order of the artifacts.
+//! The aggregate of a round: the sum of `t · 2^shift` over the accepted artifacts of the round, where `t` is an integer
+//! of the rounded gradient and `shift` is the shift of its matrix. The sum is exact, so it does not depend on the order
+//! of the artifacts.
 
 use super::{
     artifact::Artifact,
@@ -9,28 +10,29 @@ use super::{
 };
 use crate::numbers::lora::GradientMatrix;
 
-/// The sum of the artifacts of one job and one adapter root.
+/// The sum of artifacts that all belong to the same job and the same adapter root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aggregate {
-    /// Sums of the matrices, in the job's order. 4096 elements below 2^51 stay below 2^63.
+    /// The sum of the gradients of each matrix, in the order of the job's matrices. The sum of an element has at most
+    /// 4096 terms of magnitude below 2^51, so its magnitude is below 2^63.
     pub matrices: Vec<GradientMatrix>,
-    /// Summed loss of the added artifacts, in units of 2^-20 bits.
+    /// The summed loss of the artifacts whose gradients were added, in units of 2^-20 bits.
     pub loss: i64,
-    /// Number of supervised tokens in the added artifacts.
+    /// The number of supervised tokens in the artifacts whose gradients were added.
     pub tokens: u64,
-    /// Number of artifacts added, including those that contribute nothing to the sums.
+    /// The number of artifacts that were added, including those that are only counted and do not change the sums.
     pub artifacts: u32,
 }
 
 impl Aggregate {
-    /// The largest number of artifacts in one aggregate.
+    /// The largest number of artifacts that can be added to one aggregate.
     pub const MAX_ARTIFACTS: u32 = 4096;
-    /// The largest number of bits that an element's magnitude may have. An artifact with an element of 2^51 or more
-    /// contributes nothing: such an element is far outside what training produces, and would outweigh the rest of the
-    /// round.
+    /// The largest number of bits that the magnitude of an element can have. An artifact with an element of magnitude
+    /// 2^51 or more does not change the sums, because such an element is far larger than those that training produces,
+    /// and would outweigh the rest of the round.
     const ELEMENT_BITS: u32 = 51;
 
-    /// Returns an aggregate to which no artifact has been added.
+    /// Returns an aggregate to which no artifact has been added. Its matrices are those of `job`.
     pub fn new(job: &Job) -> Self {
         let zero = |spec: &super::MatrixSpec| GradientMatrix {
             name: spec.name.clone(),
@@ -42,7 +44,8 @@ impl Aggregate {
         Self { matrices: job.matrices.iter().map(zero).collect(), loss: 0, tokens: 0, artifacts: 0 }
     }
 
-    /// Adds an artifact. A void, or an artifact with an element of 2^51 or more, is only counted.
+    /// Adds an artifact. An artifact that is void, or that has an element of magnitude 2^51 or more, is only counted.
+    /// Returns an error if the aggregate is full or the artifact has other matrices.
     pub fn add(&mut self, artifact: &Artifact) -> Result<(), ProtocolError> {
         let max = i64::from(Self::MAX_ARTIFACTS);
         in_range("number of artifacts in an aggregate", i64::from(self.artifacts) + 1, 1, max)?;
@@ -65,7 +68,7 @@ impl Aggregate {
                     *sum += i64::from(*value) << matrix.shift();
                 }
             }
-            // the loss of an accepted artifact is far below 2^54; for any other, wrapping avoids a panic
+            // The loss of an accepted artifact is far below 2^54. For any other artifact, wrapping avoids a panic.
             self.loss = self.loss.wrapping_add(gradient.loss);
             self.tokens += u64::from(gradient.tokens);
         }

@@ -1,8 +1,9 @@
-//! The artifact: the gradient of one task as canonical blocks, a DAG-CBOR manifest over raw leaves.
+//! The artifact: the gradient of one task in a canonical encoding. It consists of a DAG-CBOR manifest and the raw
+//! blocks (leaves) to which the manifest links.
 //!
-//! An artifact contains no time, no unordered map and nothing that the miner can choose, so its CID is a function of
-//! the task. If a value saturated, the artifact is the task's *void*: it is verified and paid like any other artifact,
-//! but contributes nothing to the aggregate.
+//! An artifact contains no time, no unordered map, and nothing that the miner can choose, so its CID is a function of
+//! the task. If a value saturated during the training step, the artifact is *void*: it contains no gradient. A void
+//! artifact is verified and paid like any other artifact, but contributes nothing to the aggregate.
 
 use super::{
     error::{ProtocolError, in_range},
@@ -21,38 +22,38 @@ use serde::{Deserialize, Serialize};
 pub(super) const FORMAT: &str = "r3mes/artifact/1";
 const LEAF_FORMAT: &str = "r3mes/gradient-matrix/1";
 
-/// The exact result of a training step on one chunk.
+/// The exact gradient and the loss that a training step on one chunk yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gradient {
-    /// Summed cross-entropy of the supervised tokens, in units of 2^-20 bits.
+    /// The cross-entropy loss, summed over the supervised tokens, in units of 2^-20 bits.
     pub loss: i64,
-    /// Number of supervised tokens: those that have a next token to predict.
+    /// The number of supervised tokens, which are the tokens that have a next token to predict.
     pub tokens: u32,
-    /// Gradients of the matrices, in the job's order.
+    /// The gradient of each matrix, in the order of the job's matrices.
     pub matrices: Vec<GradientMatrix>,
 }
 
-/// A [`Gradient`] rounded for transport.
+/// A [`Gradient`] whose matrices are rounded to the integers that are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransportGradient {
-    /// Summed loss, as in [`Gradient`].
+    /// The summed loss, which is the same as in the [`Gradient`].
     pub loss: i64,
-    /// Number of supervised tokens, as in [`Gradient`].
+    /// The number of supervised tokens, which is the same as in the [`Gradient`].
     pub tokens: u32,
-    /// Rounded gradients of the matrices, in the job's order.
+    /// The rounded gradient of each matrix, in the order of the job's matrices.
     pub matrices: Vec<TransportMatrix>,
 }
 
-/// What a training step on the task's chunk yields.
+/// The result of a training step on the chunk of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ArtifactBody {
-    /// A value saturated, so there is no gradient.
+    /// There is no gradient, because a value saturated during the training step.
     Void,
-    /// The gradient, rounded for transport.
+    /// The gradient, rounded to the integers that are sent.
     Gradient(TransportGradient),
 }
 
-/// The result of one task: its gradient, or its void.
+/// The result of one task: a gradient, or void if a value saturated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
     task: Cid,
@@ -60,20 +61,21 @@ pub struct Artifact {
     body: ArtifactBody,
 }
 
-/// What an artifact's manifest states, which can be read without fetching the leaves.
+/// The statements in the manifest of an artifact. They can be read without the leaves of the artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArtifactClaim {
-    /// CID of the task.
+    /// CID of the task to which the artifact belongs.
     pub task: Cid,
-    /// The gradient root, as [`Artifact::gradient_root`] returns it.
+    /// The gradient root, which is the Merkle root that [`Artifact::gradient_root`] returns.
     pub gradient_root: [u8; 32],
-    /// Summed loss and number of supervised tokens, as in [`Gradient`]; `None` for a void.
+    /// The summed loss, in units of 2^-20 bits, and the number of supervised tokens. `None` if the artifact is void.
     pub loss_and_tokens: Option<(i64, u32)>,
 }
 
 impl Artifact {
-    /// Rounds an exact gradient for transport. The result is void if an element has more than
-    /// [`MAX_GRADIENT_BITS`](super::MAX_GRADIENT_BITS) bits.
+    /// Rounds an exact gradient for transport, and returns the artifact of `task` that contains it. The artifact is
+    /// void if an element has more than [`MAX_GRADIENT_BITS`](super::MAX_GRADIENT_BITS) bits. Returns an error if the
+    /// gradient does not have the matrices of the task's job.
     pub fn gradient(task: &Task, gradient: &Gradient) -> Result<Self, ProtocolError> {
         let specs = &task.job.matrices;
         let count = specs.len() as i64;
@@ -97,17 +99,17 @@ impl Artifact {
         Ok(Self { task: task.cid(), transport: task.job.transport, body })
     }
 
-    /// Returns the void of `task`, the result of a step in which a value saturated.
+    /// Returns the void artifact of `task`, which is the result if a value saturates during the training step.
     pub fn void(task: &Task) -> Self {
         Self { task: task.cid(), transport: task.job.transport, body: ArtifactBody::Void }
     }
 
-    /// Returns the result of the task.
+    /// Returns the result of the task: a gradient or void.
     pub fn body(&self) -> &ArtifactBody {
         &self.body
     }
 
-    /// Returns the gradient, or `None` for a void.
+    /// Returns the gradient, or `None` if the artifact is void.
     pub fn as_gradient(&self) -> Option<&TransportGradient> {
         match &self.body {
             ArtifactBody::Void => None,
@@ -115,25 +117,28 @@ impl Artifact {
         }
     }
 
-    /// Returns the CID of the task.
+    /// Returns the CID of the task to which the artifact belongs.
     pub fn task(&self) -> Cid {
         self.task
     }
 
-    /// Returns the Merkle root over the matrices. A leaf consists of a matrix's name, shape, exponent, shift and the
-    /// CIDs of its bytes. A void has the root of an empty tree.
+    /// Returns the gradient root: the Merkle root over the matrices of the gradient. The leaf of a matrix contains its
+    /// name, shape, exponent and shift, and the CIDs of the blocks that contain its elements. A void artifact has the
+    /// root of an empty tree.
     pub fn gradient_root(&self) -> [u8; 32] {
         self.manifest(&mut Vec::new()).gradient_root()
     }
 
-    /// Returns the artifact as blocks. The CID of the root block is the artifact's CID.
+    /// Returns the artifact as blocks: a manifest and its leaves. The CID of the manifest, which is the root block, is
+    /// the CID of the artifact.
     pub fn dag(&self) -> Result<Dag, ProtocolError> {
         let mut leaves = Vec::new();
         let manifest = self.manifest(&mut leaves);
         Ok(Dag::new(dag_cbor::block(FORMAT, &manifest)?, leaves))
     }
 
-    /// Fetches, checks and decodes the artifact with the CID `root`, which must be a well-formed artifact of `task`.
+    /// Fetches the artifact with the CID `root`, checks every block against its CID, and decodes the artifact. Returns
+    /// an error if the artifact is malformed or belongs to a task other than `task`.
     pub fn fetch(task: &Task, root: &Cid, fetch: Fetch) -> Result<Self, ProtocolError> {
         let manifest: ArtifactManifest = dag_cbor::fetch(FORMAT, root, fetch)?;
         let expected = task.cid();
@@ -162,7 +167,7 @@ impl Artifact {
         })
     }
 
-    /// Decodes a manifest without fetching its leaves.
+    /// Decodes the manifest of an artifact without fetching the leaves.
     pub fn claim(manifest: &[u8]) -> Result<ArtifactClaim, ProtocolError> {
         let manifest: ArtifactManifest = dag_cbor::decode(FORMAT, manifest)?;
         let (task, gradient_root) = (manifest.task, manifest.gradient_root());
@@ -173,7 +178,8 @@ impl Artifact {
         Ok(ArtifactClaim { task, gradient_root, loss_and_tokens })
     }
 
-    /// Returns the CIDs of the blocks under an encoded manifest, for stores that keep or delete whole artifacts.
+    /// Returns the CIDs of the leaves to which an encoded manifest links. Stores use them to keep or delete an artifact
+    /// as a whole.
     pub fn links(manifest: &[u8]) -> Result<Vec<Cid>, ProtocolError> {
         let manifest: ArtifactManifest = dag_cbor::decode(FORMAT, manifest)?;
         let ManifestBody::Gradient { matrices, .. } = manifest.body else { return Ok(Vec::new()) };
@@ -217,14 +223,15 @@ enum ManifestBody {
     Gradient { loss: i64, tokens: u32, matrices: Vec<ArtifactEntry> },
 }
 
-/// Returns the bytes of a matrix's leaf under the gradient root, given the SHA-256 of each of its blocks.
+/// Returns the bytes of a matrix's leaf in the Merkle tree whose root is the gradient root. `digests` are the SHA-256
+/// hashes of the blocks that contain the elements of the matrix.
 pub(crate) fn matrix_entry(spec: &MatrixSpec, shift: u32, digests: &[[u8; 32]]) -> Vec<u8> {
     let MatrixSpec { name, rows, columns, exponent } = spec.clone();
     let leaves = digests.iter().map(|digest| Codec::Raw.named(digest)).collect();
     dag_cbor::encode(LEAF_FORMAT, &ArtifactEntry { name, rows, columns, exponent, shift, leaves })
 }
 
-/// One matrix in the manifest, which is also one leaf of the Merkle tree.
+/// The entry of one matrix in the manifest. Its encoding is also the leaf of the matrix in the Merkle tree.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ArtifactEntry {

@@ -1,21 +1,24 @@
-//! The attestation leaf: the hash of one tile of an exact gradient, which a verifier states as evidence that it
+//! The attestation leaf: the hash of one tile of an exact gradient. A verifier publishes it as evidence of having
 //! recomputed the task.
 //!
 //! An artifact contains only the highest bits of the gradient, and the tile is selected after the artifact was
-//! submitted, so only somebody who has run the whole step can know the leaf. The tile belongs to the lowest adapted
-//! layer, because its gradients depend on the backward pass of all other layers, and to a factor b, because the
-//! gradient of b is not zero while b is zero.
+//! submitted. Therefore nobody can know the leaf without computing the whole training step. The tile belongs to the
+//! lowest decoder layer that has an adapter, because the gradients of this layer depend on the backward pass of all
+//! layers above it. The tile belongs to a factor b, because b is initially zero, and as long as b is zero, the gradient
+//! of a is zero but that of b is not.
 
 use crate::numbers::lora::GradientMatrix;
 use sha2::{Digest, Sha256};
 
-/// Size of a tile in bytes. The last tile of a matrix can be shorter.
+/// The size of a tile, in bytes. The last tile of a matrix can be shorter.
 const TILE_BYTES: usize = 1024;
 
-/// Returns `SHA-256(r3mes/attestation/2, selector, tile)`, or `None` if nothing is adapted.
+/// Returns the attestation leaf `SHA-256(r3mes/attestation/2, selector, tile)`, or `None` if there is no tile because
+/// no linear layer has an adapter.
 ///
-/// Each field is preceded by its length as u32, little-endian. `selector` selects the tile of the gradient; it is the
-/// hash of a block of the chain after the submission. `matrices` are in the job's order.
+/// The length of each field, as a little-endian u32, precedes the field. `selector` determines which tile of the
+/// gradient is hashed. It is the hash of a block that follows the submission in the chain. `matrices` are in the order
+/// of the job's matrices.
 pub fn attestation_leaf(matrices: &[GradientMatrix], selector: &[u8; 32]) -> Option<[u8; 32]> {
     let lowest = layer(&matrices.first()?.name)?;
     let factors = matrices.iter().filter(|matrix| matrix.name.ends_with(".b") && layer(&matrix.name) == Some(lowest));
@@ -28,15 +31,15 @@ pub fn attestation_leaf(matrices: &[GradientMatrix], selector: &[u8; 32]) -> Opt
     Some(tile_digest(selector, tile))
 }
 
-/// Returns two numbers that follow from a selector. The first, modulo the number of factors, selects a factor; the
-/// second, modulo the number of the factor's tiles, selects a tile.
+/// Derives two numbers from a selector. The first number, modulo the number of factors b in the lowest adapted layer,
+/// selects a factor. The second number, modulo the number of tiles of that factor, selects a tile.
 pub(crate) fn choose_tile(selector: &[u8; 32]) -> [u64; 2] {
     let hash = Sha256::new().chain_update("r3mes/attestation-tile/1").chain_update(selector).finalize();
     let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| hash[at + i]));
     [number(0), number(8)]
 }
 
-/// Returns the attestation leaf of a tile, given the tile's bytes.
+/// Returns the attestation leaf of the tile that has the bytes `tile`.
 pub(crate) fn tile_digest(selector: &[u8; 32], tile: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for field in [&b"r3mes/attestation/2"[..], selector, tile] {
@@ -46,7 +49,7 @@ pub(crate) fn tile_digest(selector: &[u8; 32], tile: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Returns the part `layers.<i>` of a matrix's name.
+/// Returns the part `layers.<i>` of the name of a matrix.
 fn layer(name: &str) -> Option<&str> {
     let end = name.match_indices('.').nth(1)?.0;
     Some(&name[..end])

@@ -1,20 +1,21 @@
-//! A chunk: exactly 2048 tokens, encoded in 8192 bytes as little-endian u32.
+//! A chunk of training text: exactly 2048 tokens, encoded in 8192 bytes as little-endian u32.
 //!
-//! The tokens are u32 because there are vocabularies of more than 65,536 tokens, and because a fixed width has only one
-//! encoding. A chunk is a raw block, so its CID contains the SHA-256 of these 8192 bytes.
+//! Tokens are u32 because some vocabularies have more than 65,536 tokens, and because an encoding of fixed width is
+//! unique. A chunk is a raw block, so its CID contains the SHA-256 hash of these 8192 bytes.
 
 use super::error::{ProtocolError, in_range};
 use crate::store::{Block, Cid, Codec, Fetch};
 
-/// Number of tokens in a chunk.
+/// The number of tokens in every chunk.
 pub const CHUNK_TOKENS: usize = 2048;
 
-/// 2048 tokens, each checked to be below the size of a vocabulary.
+/// A chunk of 2048 token IDs. All of them have been checked to be below the size of the vocabulary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk(Vec<u32>);
 
 impl Chunk {
-    /// Builds a chunk from exactly 2048 tokens, each below `vocab`.
+    /// Returns a chunk of the given tokens. Returns an error unless there are exactly 2048 tokens, all of them below
+    /// `vocab`, the size of the vocabulary.
     pub fn new(tokens: Vec<u32>, vocab: u32) -> Result<Self, ProtocolError> {
         let expected = CHUNK_TOKENS as i64;
         in_range("number of tokens in a chunk", tokens.len() as i64, expected, expected)?;
@@ -24,7 +25,8 @@ impl Chunk {
         Ok(Self(tokens))
     }
 
-    /// Fetches, checks and decodes the chunk `cid`.
+    /// Fetches the chunk with the CID `cid`, checks the block against this CID, and decodes the chunk. Returns an error
+    /// unless all tokens are below `vocab`, the size of the vocabulary.
     pub fn fetch(cid: &Cid, vocab: u32, fetch: Fetch) -> Result<Self, ProtocolError> {
         let block = Block::fetch(Codec::Raw, cid, fetch)?;
         let expected = 4 * CHUNK_TOKENS as i64;
@@ -33,20 +35,20 @@ impl Chunk {
         Self::new(words.iter().map(|word| u32::from_le_bytes(*word)).collect(), vocab)
     }
 
-    /// Returns the tokens, `[2048]`.
+    /// Returns the 2048 token IDs.
     pub fn tokens(&self) -> &[u32] {
         &self.0
     }
 
-    /// Returns the chunk as a block.
+    /// Returns the raw block that encodes the chunk.
     pub fn block(&self) -> Block {
         let bytes = self.0.iter().flat_map(|token| token.to_le_bytes()).collect();
         Block::new(Codec::Raw, bytes).expect("8192 bytes are within the block limit")
     }
 }
 
-/// Splits a text into chunks, with each byte as a token of a vocabulary of 256. Bytes after the last whole chunk are
-/// left out.
+/// Splits a text into chunks of 2048 bytes. Each byte is one token of a vocabulary of 256 tokens. Bytes after the last
+/// whole chunk are left out.
 pub fn cut_text(text: &[u8]) -> impl ExactSizeIterator<Item = Chunk> + '_ {
     let (chunks, _rest) = text.as_chunks::<CHUNK_TOKENS>();
     chunks.iter().map(|bytes| Chunk(bytes.iter().map(|byte| u32::from(*byte)).collect()))

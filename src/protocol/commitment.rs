@@ -1,4 +1,4 @@
-//! The commitment of a gradient: `SHA-256(arithmetic version, model, adapter, chunk, seed, miner, gradient root)`.
+//! The commitment to a gradient: `SHA-256(arithmetic version, model, adapter, chunk, seed, miner, gradient root)`.
 
 use super::task::Task;
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
@@ -12,11 +12,11 @@ use std::fmt;
 pub struct Commitment(#[serde(with = "serde_bytes")] pub [u8; 32]);
 
 impl Commitment {
-    /// Computes the commitment to a task and a gradient root.
+    /// Computes the commitment to a task and to the gradient root of its artifact.
     ///
-    /// The hash is over `r3mes/commitment/1` and then arithmetic version, model, adapter, chunk, seed, miner and
-    /// gradient root. Each field is preceded by its length in bytes. The lengths and the version are u32,
-    /// little-endian.
+    /// The hash covers these fields in order: the text `r3mes/commitment/1`, the arithmetic version, the model root,
+    /// the adapter root, the CID of the chunk, the seed, the address of the miner, and the gradient root. The length of
+    /// each field, in bytes, precedes the field. Lengths and the arithmetic version are little-endian u32.
     pub fn new(task: &Task, gradient_root: &[u8; 32]) -> Self {
         let fields: [&[u8]; 8] = [
             b"r3mes/commitment/1",
@@ -36,7 +36,7 @@ impl Commitment {
         Self(hash.finalize().into())
     }
 
-    /// Parses 64 hexadecimal digits.
+    /// Parses 64 hexadecimal digits as a commitment. Returns `None` for any other text.
     pub fn from_hex(digits: &str) -> Option<Self> {
         Some(Self(HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok()?.try_into().ok()?))
     }

@@ -1,9 +1,9 @@
-//! The errors of tasks, chunks, artifacts, adapters and receipts. Each names the invalid value and the limits it must
-//! meet.
+//! The errors of invalid tasks, chunks, artifacts, adapters and receipts. An error names the invalid value and the rule
+//! or the limits that the value breaks.
 
 use crate::store::StoreError;
 
-/// The reasons for which a task, chunk, artifact, adapter or receipt is refused.
+/// The reason why a task, chunk, artifact, adapter or receipt is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
@@ -13,61 +13,62 @@ pub enum ProtocolError {
     /// A number is outside its range.
     #[error("{what} is {value}, but must be in {min}..={max}")]
     Range {
-        /// The quantity that is out of range.
+        /// Name of the number, such as `rank`.
         what: &'static str,
-        /// The value that is out of range.
+        /// The number that is out of range.
         value: i64,
-        /// Smallest allowed value.
+        /// The smallest allowed value.
         min: i64,
-        /// Largest allowed value.
+        /// The largest allowed value.
         max: i64,
     },
-    /// A name contains characters or has a form that is not allowed.
+    /// A named object, or its name, breaks a rule.
     #[error("{what} {name:?} {problem}")]
     Name {
-        /// What the name belongs to, such as `matrix` or `miner address`.
+        /// The kind of the named object, such as `matrix` or `miner address`.
         what: &'static str,
-        /// The invalid name, shortened if it is too long.
+        /// The name, truncated if it is too long.
         name: String,
-        /// The rule that the name breaks.
+        /// How the object or its name breaks the rule, such as `occurs twice`.
         problem: &'static str,
     },
-    /// A matrix is not the one that the job requires at this position.
-    #[error("matrix {at} is {found}, but the job requires {expected}")]
+    /// A matrix differs from the one that the job requires at the same index.
+    #[error("the matrix at index {at} is {found}, but the job requires {expected}")]
     Matrix {
         /// Index of the matrix in canonical order.
         at: usize,
-        /// The matrix that the job requires.
+        /// Name, shape and exponent of the matrix that the job requires.
         expected: String,
-        /// The matrix that was given.
+        /// Name, shape and exponent of the matrix that was given.
         found: String,
     },
-    /// The artifact belongs to another task.
-    #[error("the artifact is for task {found}, not {expected}")]
+    /// The artifact belongs to a task other than the expected one.
+    #[error("the artifact belongs to task {found}, not to task {expected}")]
     OtherTask {
-        /// CID of the task that was requested.
+        /// CID of the expected task.
         expected: crate::store::Cid,
         /// CID of the task in the artifact's manifest.
         found: Box<crate::store::Cid>,
     },
-    /// A transport matrix cannot be the result of rounding a gradient.
+    /// The shift and the values of a matrix in an artifact cannot result from rounding a gradient.
     #[error("matrix {name} has the shift {shift} and the largest magnitude {max}, which rounding cannot produce")]
     Shift {
-        /// Name of the matrix.
+        /// Name of the matrix with the impossible shift.
         name: String,
-        /// Largest magnitude of the matrix's values.
+        /// The largest magnitude among the values of the matrix.
         max: u64,
-        /// Shift of the matrix.
+        /// The shift that the artifact states for the matrix.
         shift: u32,
     },
 }
 
-/// Returns an error unless `value` is in `min..=max`.
+/// Returns an error unless `value` is in `min..=max`. In the error, the value is called `what`.
 pub(crate) fn in_range(what: &'static str, value: i64, min: i64, max: i64) -> Result<(), ProtocolError> {
     if (min..=max).contains(&value) { Ok(()) } else { Err(ProtocolError::Range { what, value, min, max }) }
 }
 
-/// Returns an error unless a name consists of 1 to `max` bytes of printable ASCII without spaces.
+/// Returns an error unless `name` consists of 1 to `max` printable ASCII characters, none of them a space. In the
+/// error, the kind of the named object is `what`.
 pub(crate) fn plain_name(what: &'static str, name: &str, max: usize) -> Result<(), ProtocolError> {
     let problem = if name.is_empty() || name.len() > max {
         "is empty or too long"

@@ -1,5 +1,5 @@
-//! The job: what all tasks of one training run share, such as the arithmetic version, the model and the matrices whose
-//! gradient is computed.
+//! The job: the settings that all tasks of a training run have in common, such as the arithmetic version, the model,
+//! and the matrices whose gradients are computed.
 
 use super::{
     error::{ProtocolError, in_range, plain_name},
@@ -11,34 +11,36 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The largest magnitude of a gradient's exponent. It keeps the squares of all gradient values, and the sum of 2^60
-/// such squares, within the range of f64.
+/// The largest magnitude of the exponent of a gradient. With this limit, the square of every gradient element, and the
+/// sum of 2^60 such squares, are within the range of f64.
 pub const MAX_EXPONENT: i32 = 256;
 
-/// The largest number of matrices in one adapter.
+/// The largest number of matrices in an adapter.
 pub const MAX_MATRICES: usize = 4096;
 const MAX_COLUMNS: usize = 1 << 24;
 const MAX_NAME_BYTES: usize = 64;
 
-/// The kind of computation that a task requires.
+/// The kind of computation that a task requires. Gradients are the only kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {
-    /// The gradient of the summed loss of a chunk, for a given adapter.
+    /// The gradient of the summed loss of a chunk with respect to the parameters of a given adapter.
     Gradient,
 }
 
-/// One matrix of the gradient, `[rows, columns]`, in units of `2^exponent`.
+/// The name, shape and exponent of one matrix of the gradient. Its elements are integers in units of `2^exponent`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MatrixSpec {
-    /// Name: `layers.<i>.<target>.a` or `layers.<i>.<target>.b`.
+    /// Name of the matrix: `layers.<i>.<target>.a` or `layers.<i>.<target>.b`, where the target is an adapted linear
+    /// layer.
     pub name: String,
-    /// Number of rows, the LoRA rank.
+    /// The number of rows, which is the LoRA rank.
     pub rows: u32,
-    /// Number of columns: the input features for a, the output features for b.
+    /// The number of columns, which is the number of input features for the factor a, and of output features for the
+    /// factor b.
     pub columns: u32,
-    /// Exponent of the accumulated gradient. All miners use the same exponent, so that their gradients can be added
+    /// The exponent of the gradient's elements. All miners use the same exponent, so that their gradients can be added
     /// exactly.
     pub exponent: i32,
 }
@@ -49,17 +51,17 @@ impl MatrixSpec {
         Self { name: matrix.name.clone(), rows: matrix.rows as u32, columns: matrix.columns as u32, exponent }
     }
 
-    /// Returns the number of elements.
+    /// Returns the number of elements, which is `rows · columns`.
     pub fn len(&self) -> usize {
         self.rows as usize * self.columns as usize
     }
 
-    /// Returns whether the matrix has no elements. In a valid job, every matrix has some.
+    /// Returns whether the matrix has no elements, which is never true in a valid job.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Formats a matrix for display and error messages.
+    /// Returns the name, shape and exponent of a matrix as text for messages.
     pub(crate) fn describe(name: &str, rows: usize, columns: usize, exponent: i32) -> String {
         format!("{name} [{rows}, {columns}] · 2^{exponent}")
     }
@@ -71,28 +73,29 @@ impl std::fmt::Display for MatrixSpec {
     }
 }
 
-/// The parameters that all tasks of a training run share.
+/// The settings that all tasks of a training run have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
-    /// Version of the arithmetic specification.
+    /// Version of the arithmetic that defines the bits of every gradient.
     pub arithmetic_version: u32,
-    /// CID of the frozen backbone, the model root.
+    /// The model root: the CID of the manifest of the frozen backbone.
     pub model: Cid,
-    /// LoRA rank, 4..=64.
+    /// The LoRA rank, which is in 4..=64.
     pub rank: u32,
-    /// The adapted linears of a layer in canonical order, e.g. `attention.q`.
+    /// Names of the adapted linear layers in a decoder layer, such as `attention.q`, in canonical order.
     pub targets: Vec<String>,
-    /// The matrices of the adapter in canonical order: by layer, then by target, then a before b.
+    /// The matrices of the adapter, in canonical order: by decoder layer, then by target, and then the factor a before
+    /// the factor b.
     pub matrices: Vec<MatrixSpec>,
-    /// The computation that the job's tasks require.
+    /// The kind of computation that each task of the job requires.
     pub kind: TaskKind,
-    /// The integer format in which gradients are sent.
+    /// The integer format in which the elements of gradients are sent.
     pub transport: Transport,
 }
 
 impl Job {
-    /// Returns an error unless every value is within its limits and the matrices are in canonical order.
+    /// Returns an error unless every value of the job is within its limits and the matrices are in canonical order.
     pub fn validate(&self) -> Result<(), ProtocolError> {
         in_range("rank", self.rank.into(), 4, 64)?;
         in_range("number of targets", self.targets.len() as i64, 1, 64)?;
@@ -117,7 +120,7 @@ impl Job {
         Ok(())
     }
 
-    /// Returns an error unless `adapter` has exactly the matrices of this job.
+    /// Returns an error unless `adapter` has exactly the matrices of this job, in the same order.
     pub fn check_adapter(&self, adapter: &LoraAdapter) -> Result<(), ProtocolError> {
         in_range(
             "number of matrices in the adapter",
@@ -132,7 +135,8 @@ impl Job {
         Ok(())
     }
 
-    /// Returns the sort key of a matrix name in canonical order: (layer, position of the target, 0 for a or 1 for b).
+    /// Returns the key by which the names of matrices are sorted into canonical order: (index of the decoder layer,
+    /// index of the target, 0 for the factor a or 1 for b).
     fn order_key(&self, name: &str) -> Result<(u32, usize, u8), ProtocolError> {
         let order_key = || {
             let (layer, rest) = name.strip_prefix("layers.")?.split_once('.')?;
@@ -147,8 +151,8 @@ impl Job {
 }
 
 impl MatrixSpec {
-    /// Returns an error unless the given matrix has this name, shape and exponent. The error states `at`, the matrix's
-    /// position in canonical order.
+    /// Returns an error unless the given matrix has the name, shape and exponent of this one. The error states `at`,
+    /// the index of the matrix in canonical order.
     pub(crate) fn check(
         &self,
         at: usize,
@@ -169,7 +173,7 @@ impl MatrixSpec {
     }
 }
 
-/// Returns an error unless the name and shape of an adapter matrix are within their limits.
+/// Returns an error unless an adapter matrix has a valid name, `rank` rows, and a number of columns within the limit.
 pub(crate) fn validate_shape(name: &str, rows: usize, columns: usize, rank: usize) -> Result<(), ProtocolError> {
     plain_name("matrix", name, MAX_NAME_BYTES)?;
     in_range("number of rows in a matrix", rows as i64, rank as i64, rank as i64)?;

@@ -1,12 +1,12 @@
-//! Merkle roots with H = SHA-256: `leaf = H(0 ‖ bytes)`, `node = H(1 ‖ left ‖ right)`, and `H(2)` for a tree without
-//! leaves.
+//! Merkle roots, computed with H = SHA-256: `leaf = H(0 ‖ bytes)`, `node = H(1 ‖ left ‖ right)`, and `H(2)` for a tree
+//! without leaves.
 //!
-//! The tree has the shape of RFC 6962: of n leaves, the left subtree gets as many as the largest power of two below n.
-//! Leaves are never duplicated, so two different lists have different roots.
+//! The tree has the shape of RFC 6962: the left subtree of a tree with n leaves has as many leaves as the largest power
+//! of two below n. Leaves are never duplicated, so two different lists have different roots.
 
 use sha2::{Digest, Sha256};
 
-/// Returns the root over any number of leaves.
+/// Returns the Merkle root over a list of leaves, which can be empty.
 pub fn merkle_root<L: AsRef<[u8]>>(leaves: &[L]) -> [u8; 32] {
     match leaves {
         [] => Sha256::digest([2]).into(),
@@ -24,7 +24,8 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// Compares roots with published ones of RFC 6962 trees of 1 to 8 leaves, which have the same shape and prefixes.
+    /// Compares the roots of trees with 1, 2, 3 and 8 leaves with the published roots of RFC 6962 trees, which have the
+    /// same shape and the same hash prefixes.
     #[test]
     fn roots_are_those_of_rfc_6962() {
         let leaves: [&[u8]; 8] = [

@@ -1,8 +1,8 @@
-//! The data that miners, nodes and verifiers exchange, without IO.
+//! The data that miners, nodes and verifiers exchange. This module does no I/O.
 //!
-//! A [`Task`] names everything that a gradient depends on. An [`Artifact`] is the gradient as blocks. A [`Commitment`]
-//! binds the gradient to the task. A [`Receipt`] contains the task, the artifact's CID and the commitment, for anybody
-//! who wants to [`verify`] the gradient.
+//! A [`Task`] names everything that determines a gradient. An [`Artifact`] contains the gradient, encoded in blocks. A
+//! [`Commitment`] binds the gradient to the task. A [`Receipt`] contains the task, the CID of the artifact, and the
+//! commitment. Anybody who has a receipt can [`verify`] the gradient.
 
 mod adapter;
 mod aggregate;

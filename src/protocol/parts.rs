@@ -1,15 +1,15 @@
-//! The parts of a block: the blocks that a store must keep with it, so that the object encoded in the block is
-//! complete.
+//! The parts of a block of data: the other blocks that a store must keep with it, because the object that the block
+//! encodes is incomplete without them.
 
 use super::{AdapterState, Artifact, ProtocolError};
 use super::{adapter, artifact, task};
 use crate::store::{Block, Cid, Codec, dag_cbor, links};
 
-/// Returns the parts of a block.
+/// Returns the CIDs of the parts of a block: the other blocks without which the object in the block is incomplete.
 ///
-/// In general these are all blocks that the block links to. Some formats of this program have links that are not parts:
-/// an artifact links to its task, and a task to its model, adapter and chunk, but artifact and task are complete
-/// without them.
+/// In general, all blocks to which the block links are its parts. Some formats of this program also have links to
+/// blocks that are not parts: an artifact links to its task, and a task links to its model, adapter and chunk.
+/// Artifacts and tasks are complete without these blocks.
 pub fn parts(block: &Block) -> Result<Vec<Cid>, ProtocolError> {
     let bytes = block.bytes();
     let format = if Codec::of(&block.cid())? == Codec::DagCbor { dag_cbor::format_of(bytes) } else { None };

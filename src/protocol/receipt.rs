@@ -1,4 +1,5 @@
-//! The receipt: a task, the CID of its artifact and the commitment to both. With it, anybody can verify the gradient.
+//! The receipt: a task, the CID of its artifact, and the commitment to both. Anybody who has a receipt can verify the
+//! gradient.
 
 use super::artifact::Artifact;
 use super::commitment::Commitment;
@@ -20,24 +21,25 @@ struct ReceiptFields {
     locations: Vec<String>,
 }
 
-/// A record of a computed task, which the task's miner keeps.
+/// A record of a computed task. The miner that the task names keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ReceiptFields", into = "ReceiptFields")]
 pub struct Receipt(ReceiptFields);
 
 impl Receipt {
-    /// Builds the receipt of `artifact`, the result of `task`. `locations` are URLs that serve its blocks.
+    /// Builds the receipt of `artifact`, which is the result of `task`. `locations` are URLs from which the blocks of
+    /// the artifact can be fetched.
     pub fn new(task: Task, artifact: &Artifact, locations: Vec<String>) -> Result<Self, ProtocolError> {
         let commitment = Commitment::new(&task, &artifact.gradient_root());
         ReceiptFields { artifact: artifact.dag()?.root, task, commitment, locations }.try_into()
     }
 
-    /// Returns the task.
+    /// Returns the task that was computed.
     pub fn task(&self) -> &Task {
         &self.0.task
     }
 
-    /// Returns the CID of the artifact.
+    /// Returns the CID of the artifact, which is the result of the task.
     pub fn artifact(&self) -> Cid {
         self.0.artifact
     }
@@ -47,29 +49,30 @@ impl Receipt {
         self.0.commitment
     }
 
-    /// Returns URLs that serve the blocks. They are only hints and need not be trusted, because every block is checked
-    /// against its CID.
+    /// Returns URLs from which the blocks of the artifact can be fetched. They are hints that need not be trusted,
+    /// because every block is checked against its CID.
     pub fn locations(&self) -> &[String] {
         &self.0.locations
     }
 
-    /// Returns the receipt as a block.
+    /// Returns the DAG-CBOR block that encodes the receipt.
     pub fn block(&self) -> Block {
         dag_cbor::block(FORMAT, self).expect("the constructor checked the size")
     }
 
-    /// Decodes the bytes of a receipt, which must be canonical.
+    /// Decodes a receipt from DAG-CBOR. Returns an error unless `bytes` is the canonical encoding.
     pub fn decode(bytes: &[u8]) -> Result<Self, ProtocolError> {
         Ok(dag_cbor::decode(FORMAT, bytes)?)
     }
 
-    /// Returns the receipt as DAG-JSON: a CID is `{"/": "bafy…"}`, bytes are `{"/": {"bytes": "…"}}`.
+    /// Returns the receipt as DAG-JSON. In this format, a CID is `{"/": "bafy…"}`, and bytes are
+    /// `{"/": {"bytes": "…"}}`.
     pub fn to_json(&self) -> String {
         let json = serde_ipld_dagjson::to_vec(self).expect("a value that DAG-CBOR encodes can be encoded as DAG-JSON");
         String::from_utf8(json).expect("JSON is UTF-8")
     }
 
-    /// Parses a receipt in DAG-JSON. The order of keys and the white space do not matter.
+    /// Parses a receipt from DAG-JSON. The order of the keys and the white space do not matter.
     pub fn from_json(json: &str) -> Result<Self, ProtocolError> {
         let malformed = |reason| StoreError::Malformed { what: "r3mes/receipt/1 in DAG-JSON", reason };
         if json.len() > 4 * crate::store::MAX_BLOCK_BYTES {

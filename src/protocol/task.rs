@@ -1,4 +1,4 @@
-//! The task: everything that a gradient is a function of, namely job, adapter, chunk, seed and miner.
+//! The task: everything that determines a gradient, namely the job, the adapter, the chunk, the seed and the miner.
 
 use super::error::{ProtocolError, plain_name};
 use super::job::Job;
@@ -8,31 +8,31 @@ use sha2::{Digest, Sha256};
 
 pub(super) const FORMAT: &str = "r3mes/task/1";
 
-/// The fields of a [`Task`].
+/// The fields of a [`Task`], which are not checked yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskTerms {
-    /// The job, which all tasks of a training run share.
+    /// The job, which contains the settings that all tasks of a training run have in common.
     pub job: Job,
-    /// Adapter root: the CID of the adapter state for which the gradient is computed.
+    /// The adapter root: the CID of the adapter state for which the gradient is computed.
     pub adapter: Cid,
-    /// CID of the chunk, 2048 tokens.
+    /// CID of the chunk, which contains the 2048 tokens on which the gradient is computed.
     pub chunk: Cid,
-    /// Seed of the dither, a new one for each chunk of each round. If several chunks had the same seed, a miner's
-    /// rounding errors would be correlated and would not average out.
+    /// The seed from which the dither is derived. It is different for each chunk of each round. If several chunks had
+    /// the same seed, a miner's rounding errors would be correlated and would not average out.
     #[serde(with = "serde_bytes")]
     pub seed: [u8; 32],
-    /// Address of the miner, which receives the reward.
+    /// Address of the miner. It receives the reward, unless the miner has set another payout address.
     pub miner: String,
 }
 
-/// A task: [`TaskTerms`] that have been checked.
+/// A task: [`TaskTerms`] that have been checked to be within their limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "TaskTerms", into = "TaskTerms")]
 pub struct Task(TaskTerms);
 
 impl Task {
-    /// Returns an error unless every field is within its limits.
+    /// Returns the task with the given fields, or an error if a field is outside its limits.
     pub fn new(terms: TaskTerms) -> Result<Self, ProtocolError> {
         terms.job.validate()?;
         plain_name("miner address", &terms.miner, 128)?;
@@ -41,22 +41,22 @@ impl Task {
         Ok(task)
     }
 
-    /// Decodes the bytes of a task, which must be canonical.
+    /// Decodes a task from DAG-CBOR. Returns an error unless `bytes` is the canonical encoding.
     pub fn decode(bytes: &[u8]) -> Result<Self, ProtocolError> {
         Ok(dag_cbor::decode(FORMAT, bytes)?)
     }
 
-    /// Fetches, checks and decodes the task `cid`.
+    /// Fetches the task with the CID `cid`, checks the block against this CID, and decodes the task.
     pub fn fetch(cid: &Cid, fetch: Fetch) -> Result<Self, ProtocolError> {
         Ok(dag_cbor::fetch(FORMAT, cid, fetch)?)
     }
 
-    /// Returns the task as a block.
+    /// Returns the DAG-CBOR block that encodes the task.
     pub fn block(&self) -> Block {
         dag_cbor::block(FORMAT, self).expect("the constructor checked the size")
     }
 
-    /// Returns the CID of the task.
+    /// Returns the CID of the block that encodes the task.
     pub fn cid(&self) -> Cid {
         self.block().cid()
     }
@@ -68,8 +68,8 @@ impl Task {
     }
 }
 
-/// Returns the task key, `SHA-256(seed ‖ miner address)`. It makes each miner round differently, in a way that anybody
-/// can reproduce.
+/// Returns the task key, `SHA-256(seed ‖ miner address)`. Because the key depends on the miner, each miner rounds
+/// differently, in a way that anybody can reproduce.
 pub fn task_key(seed: &[u8; 32], miner: &str) -> [u8; 32] {
     Sha256::new().chain_update(seed).chain_update(miner).finalize().into()
 }

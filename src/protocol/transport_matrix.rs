@@ -1,6 +1,7 @@
-//! A gradient matrix rounded to int8 or int16: `t = ⌊g / 2^shift + dither⌋`. Aggregation sums `t · 2^shift`.
+//! A gradient matrix, rounded to int8 or int16: an element g of the exact gradient becomes
+//! `t = ⌊g / 2^shift + dither⌋`, where the dither is in [0, 1). Aggregation sums `t · 2^shift`.
 //!
-//! The shift is the smallest that brings the largest `|g|` of the matrix within the format, so it is a function of the
+//! The shift is the smallest one with which the largest `|g|` of the matrix fits the format, so it is a function of the
 //! exact gradient. The dither comes from the task's dither stream `transport.<name of the matrix>`.
 
 use super::{
@@ -11,10 +12,11 @@ use super::{
 };
 use crate::numbers::{fixed::round_dither, lora::GradientMatrix, rng::dither_key};
 
-/// The number of bits that the magnitude of a gradient element may have. A larger element counts as saturated.
+/// The largest number of bits that the magnitude of a gradient element can have. If an element has more bits, the
+/// artifact is void.
 pub const MAX_GRADIENT_BITS: u32 = 54;
 
-/// One gradient matrix, rounded for transport: `values · 2^(shift + exponent)`.
+/// One gradient matrix, rounded for transport. An element is an integer times `2^(shift + exponent)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransportMatrix {
     pub(super) spec: MatrixSpec,
@@ -23,7 +25,7 @@ pub struct TransportMatrix {
 }
 
 impl TransportMatrix {
-    /// Rounds an exact gradient. Returns `None` if an element has more than [`MAX_GRADIENT_BITS`] bits.
+    /// Rounds a matrix of an exact gradient. Returns `None` if an element has more than [`MAX_GRADIENT_BITS`] bits.
     pub(super) fn round(task: &Task, spec: &MatrixSpec, gradient: &GradientMatrix) -> Option<Self> {
         let max = gradient.values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
         if max >= 1 << MAX_GRADIENT_BITS {
@@ -40,8 +42,8 @@ impl TransportMatrix {
         Some(Self { spec: spec.clone(), shift, values })
     }
 
-    /// Decodes the bytes of the leaves. Returns an error for values and shifts that [`round`](Self::round) cannot
-    /// produce.
+    /// Decodes a matrix from the joined bytes of its leaves. Returns an error if [`round`](Self::round) cannot produce
+    /// the values with this shift.
     pub(super) fn from_bytes(
         transport: Transport,
         spec: &MatrixSpec,
@@ -56,7 +58,7 @@ impl TransportMatrix {
         };
         let max = values.iter().map(|value| u64::from(value.unsigned_abs())).max().unwrap_or(0);
         in_range("magnitude of a gradient element", max as i64, 0, transport.limit() as i64)?;
-        // a shift s > 0 implies that the largest g exceeded limit · 2^(s−1)
+        // If a shift s is > 0, the largest |g| exceeded limit · 2^(s−1), so the largest |t| is at least ⌊limit / 2⌋.
         let plausible = shift == 0 || max >= transport.limit() / 2;
         if !plausible || shift > transport.shift((1 << MAX_GRADIENT_BITS) - 1) {
             return Err(ProtocolError::Shift { name: spec.name.clone(), max, shift });
@@ -64,7 +66,7 @@ impl TransportMatrix {
         Ok(Self { spec: spec.clone(), shift, values })
     }
 
-    /// Returns the bytes of the leaves, row-major.
+    /// Returns the values row by row, as the bytes that are split into leaves.
     pub(super) fn to_bytes(&self, transport: Transport) -> Vec<u8> {
         match transport {
             Transport::Int8 => self.values.iter().map(|value| *value as u8).collect(),
@@ -72,22 +74,23 @@ impl TransportMatrix {
         }
     }
 
-    /// Returns the matrix's name, shape and exponent, as the job states them.
+    /// Returns the name, shape and exponent of the matrix, as the job states them.
     pub fn spec(&self) -> &MatrixSpec {
         &self.spec
     }
 
-    /// Returns the number of bits by which the exact gradient was shifted right.
+    /// Returns the number of bits by which rounding shifted the exact gradient to the right.
     pub fn shift(&self) -> u32 {
         self.shift
     }
 
-    /// Returns the values `[rows, columns]`, which are within the format's limit.
+    /// Returns the rounded integers `[rows, columns]`, row by row. They are within the limit of the transport format.
     pub fn values(&self) -> &[i16] {
         &self.values
     }
 
-    /// Returns the values that aggregation sums: `t · 2^shift`, in units of the job's exponent.
+    /// Returns the matrix that is added to an aggregate. Its elements are `t · 2^shift`, where `t` is a rounded
+    /// integer, in units of the `2^exponent` that the job states.
     pub fn dequantized(&self) -> GradientMatrix {
         GradientMatrix {
             name: self.spec.name.clone(),

@@ -1,23 +1,25 @@
-//! Compares the size of an upload with a baseline: uploading all backbone weights in bf16, two bytes each.
+//! Compares the size of an artifact that is uploaded with a baseline: the size of all backbone weights in bf16, which
+//! has two bytes for each weight.
 
 use std::fmt;
 
-/// The size of an artifact, and the size of the full weights as the baseline.
+/// The size of an artifact, and the size of the full weights with which it is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UploadSize {
-    /// Size of the artifact's blocks, in bytes.
+    /// Size of all blocks of the artifact, in bytes.
     pub artifact_bytes: u64,
-    /// Size of the backbone in bf16, in bytes.
+    /// Size of all weights of the backbone in bf16, in bytes.
     pub full_weights_bytes: u64,
 }
 
 impl UploadSize {
-    /// Compares an artifact to a backbone of `backbone_weights` weights.
+    /// Compares an artifact of `artifact_bytes` bytes with a backbone that has `backbone_weights` weights.
     pub fn new(artifact_bytes: u64, backbone_weights: u64) -> Self {
         Self { artifact_bytes, full_weights_bytes: 2 * backbone_weights }
     }
 
-    /// Returns how much smaller the artifact is than the baseline, in hundredths of a percent, rounded down.
+    /// Returns by how much the artifact is smaller than the full weights, in hundredths of a percent of the full
+    /// weights, rounded down.
     pub fn saved_basis_points(self) -> u64 {
         let saved = self.full_weights_bytes.saturating_sub(self.artifact_bytes);
         (u128::from(saved) * 10_000 / u128::from(self.full_weights_bytes.max(1))) as u64
@@ -28,6 +30,6 @@ impl fmt::Display for UploadSize {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let saved = self.saved_basis_points();
         let (artifact, full) = (self.artifact_bytes, self.full_weights_bytes);
-        write!(f, "{artifact} B, {}.{:02} % less than {full} B of bf16 full weights", saved / 100, saved % 100)
+        write!(f, "{artifact} B, {}.{:02} % less than the {full} B of full weights in bf16", saved / 100, saved % 100)
     }
 }

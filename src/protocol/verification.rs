@@ -1,4 +1,4 @@
-//! Verification: a claimed artifact is valid if and only if it equals the one that is recomputed from its task.
+//! Verification: a claimed artifact is valid if and only if it equals the artifact that is recomputed from its task.
 
 use super::artifact::{Artifact, ArtifactBody};
 use super::commitment::Commitment;
@@ -10,49 +10,49 @@ use crate::store::{Cid, Fetch};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Mismatch {
-    /// The claimed artifact's blocks are missing, altered or malformed.
+    /// A block of the claimed artifact is missing, altered or malformed.
     #[error(transparent)]
     Blocks(#[from] ProtocolError),
-    /// The receipt's commitment does not follow from its task and artifact.
-    #[error("the commitment is {claimed}, but that of the artifact is {found}")]
+    /// The commitment that a receipt states is not the one that follows from its task and artifact.
+    #[error("the receipt states the commitment {claimed}, but that of its task and artifact is {found}")]
     Commitment {
-        /// Commitment in the receipt.
+        /// The commitment that the receipt states.
         claimed: Commitment,
-        /// Commitment computed from the artifact's blocks.
+        /// The commitment that is computed from the receipt's task and the blocks of the artifact.
         found: Commitment,
     },
     /// The two artifacts belong to different tasks.
-    #[error("the claim is for task {claimed}, but task {recomputed} was recomputed")]
+    #[error("the claimed artifact belongs to task {claimed}, the recomputed one to task {recomputed}")]
     Task {
-        /// CID of the task that the claimed artifact belongs to.
+        /// CID of the task to which the claimed artifact belongs.
         claimed: Cid,
-        /// CID of the task that the recomputed artifact belongs to.
+        /// CID of the task to which the recomputed artifact belongs.
         recomputed: Box<Cid>,
     },
-    /// One of the two artifacts is void, the other is not.
-    #[error("the claimed artifact is {}, the recomputed one is {}", void(*.claimed_void), void(!*.claimed_void))]
+    /// One of the two artifacts is void, and the other one is not.
+    #[error("the claimed artifact is {}, but the recomputed one is {}", void(*.claimed_void), void(!*.claimed_void))]
     Void {
-        /// Whether the claimed artifact is the void one.
+        /// Whether the claimed artifact is void. If it is not, the recomputed one is.
         claimed_void: bool,
     },
-    /// The loss differs.
-    #[error("the loss is {recomputed} · 2^-20 bits, but {claimed} was claimed")]
+    /// The summed losses of the two artifacts differ.
+    #[error("the summed loss is {recomputed} · 2^-20 bits, but {claimed} · 2^-20 bits was claimed")]
     Loss {
         /// Summed loss of the claimed artifact, in units of 2^-20 bits.
         claimed: i64,
         /// Summed loss of the recomputed artifact, in units of 2^-20 bits.
         recomputed: i64,
     },
-    /// The numbers of supervised tokens differ.
+    /// The numbers of supervised tokens in the two artifacts differ.
     #[error("the number of supervised tokens is {recomputed}, but {claimed} was claimed")]
     Tokens {
-        /// Number of supervised tokens of the claimed artifact.
+        /// The number of supervised tokens that the claimed artifact states.
         claimed: u32,
-        /// Number of supervised tokens of the recomputed artifact.
+        /// The number of supervised tokens in the recomputed artifact.
         recomputed: u32,
     },
-    /// A matrix differs in name, shape or exponent.
-    #[error("matrix {at} is {recomputed}, but {claimed} was claimed")]
+    /// A matrix differs in name, shape or exponent, or only one of the artifacts has it.
+    #[error("the matrix at index {at} is {recomputed}, but {claimed} was claimed")]
     Matrix {
         /// Index of the matrix in canonical order.
         at: usize,
@@ -61,28 +61,28 @@ pub enum Mismatch {
         /// Name, shape and exponent of the matrix in the recomputed artifact, or `absent`.
         recomputed: String,
     },
-    /// The shifts of a matrix differ.
-    #[error("matrix {name} has the shift {recomputed}, but {claimed} was claimed")]
+    /// The shifts of a matrix in the two artifacts differ.
+    #[error("matrix {name} has the shift {recomputed}, but the shift {claimed} was claimed")]
     Shift {
-        /// Name of the matrix.
+        /// Name of the matrix whose shifts differ.
         name: String,
         /// Shift of the matrix in the claimed artifact.
         claimed: u32,
         /// Shift of the matrix in the recomputed artifact.
         recomputed: u32,
     },
-    /// An element differs.
-    #[error("matrix {name} has {recomputed} at row {row}, column {column}, but {claimed} was claimed")]
+    /// An element of a matrix differs.
+    #[error("matrix {name} has the value {recomputed} at row {row}, column {column}, but {claimed} was claimed")]
     Element {
-        /// Name of the matrix.
+        /// Name of the matrix that contains the element.
         name: String,
-        /// Row of the element.
+        /// Index of the element's row.
         row: usize,
-        /// Column of the element.
+        /// Index of the element's column.
         column: usize,
-        /// The element in the claimed artifact.
+        /// The rounded integer in the claimed artifact.
         claimed: i16,
-        /// The element in the recomputed artifact.
+        /// The rounded integer in the recomputed artifact.
         recomputed: i16,
     },
 }
@@ -91,7 +91,7 @@ fn void(is: bool) -> &'static str {
     if is { "void" } else { "a gradient" }
 }
 
-/// Returns an error with the first difference unless `claimed` equals `recomputed`.
+/// Returns an error that states the first difference, unless `claimed` equals `recomputed`.
 pub fn compare(claimed: &Artifact, recomputed: &Artifact) -> Result<(), Mismatch> {
     if claimed.task() != recomputed.task() {
         return Err(Mismatch::Task { claimed: claimed.task(), recomputed: Box::new(recomputed.task()) });
@@ -131,7 +131,8 @@ pub fn compare(claimed: &Artifact, recomputed: &Artifact) -> Result<(), Mismatch
     Ok(())
 }
 
-/// Fetches the artifact that a receipt names, and checks that its blocks, task and commitment match the receipt.
+/// Fetches the artifact that a receipt names, and returns it. Returns an error unless the blocks, the task and the
+/// commitment of the artifact match the receipt.
 pub fn open_receipt(receipt: &Receipt, fetch: Fetch) -> Result<Artifact, Mismatch> {
     let claimed = Artifact::fetch(receipt.task(), &receipt.artifact(), fetch)?;
     let found = Commitment::new(receipt.task(), &claimed.gradient_root());
@@ -141,7 +142,8 @@ pub fn open_receipt(receipt: &Receipt, fetch: Fetch) -> Result<Artifact, Mismatc
     Ok(claimed)
 }
 
-/// Opens a receipt with [`open_receipt`], then compares its artifact with the one that was recomputed from its task.
+/// Checks the artifact of a receipt as [`open_receipt`] does, and returns an error unless the artifact equals
+/// `recomputed`, which the caller has recomputed from the receipt's task.
 pub fn verify(receipt: &Receipt, fetch: Fetch, recomputed: &Artifact) -> Result<(), Mismatch> {
     compare(&open_receipt(receipt, fetch)?, recomputed)
 }

@@ -76,22 +76,23 @@ pub fn genesis(quota: u32, params: LedgerParams, nodes: &[(u8, u64)]) -> Genesis
     }
 }
 
-/// Returns the commitment that stands for the right gradient of a task.
+/// Returns the commitment that simulations treat as that of the right gradient of a task.
 pub fn honest(task: &Task) -> Commitment {
     Commitment::new(task, &[7; 32])
 }
 
-/// Returns a commitment that stands for a wrong gradient of a task.
+/// Returns the commitment that simulations treat as that of a wrong gradient of a task.
 pub fn wrong(task: &Task) -> Commitment {
     Commitment::new(task, &[8; 32])
 }
 
-/// Returns what an honest verifier finds if [`honest`] is the right commitment.
+/// Returns the finding of a verifier that recomputes the gradient, if [`honest`] is the right commitment.
 pub fn honest_finding(_verifier: u8, task: &Task, claimed: Commitment) -> Finding {
     if claimed == honest(task) { Finding::Match } else { Finding::Mismatch }
 }
 
-/// A ledger, to which the methods apply blocks of signed transactions.
+/// A ledger, with all blocks that it has applied and the events that they caused. Methods that take `number` act for the
+/// account with that number.
 #[derive(Clone)]
 pub struct Network {
     /// The ledger after the last block.
@@ -102,7 +103,7 @@ pub struct Network {
     pub time: u64,
     /// Events of all blocks, in order.
     pub events: Vec<Event>,
-    /// Verifiers that do not recompute gradients, so that they can only guess the leaf that they must reveal.
+    /// Accounts that attest without recomputing the gradient, so they have to guess the leaf that they must reveal.
     pub guessing: Vec<u8>,
 }
 
@@ -117,13 +118,13 @@ impl Network {
         Self { ledger, blocks: Vec::new(), time: 1_000, events: Vec::new(), guessing: Vec::new() }
     }
 
-    /// Signs a transaction with an account's next sequence number and no fee.
+    /// Signs a transaction of account `number` with the account's next sequence number and no fee.
     pub fn sign(&self, number: u8, messages: &[Message]) -> Vec<u8> {
         let sequence = self.ledger.state().account_of(&address(number)).sequence;
         key(number).sign(CHAIN, sequence, &Fee::default(), messages).expect("messages that can be signed")
     }
 
-    /// Applies a block of these transactions, one second after the previous block.
+    /// Applies a block with these transactions, one second after the previous block, and returns their outcomes.
     pub fn block(&mut self, txs: Vec<Vec<u8>>) -> Vec<TxOutcome> {
         self.time += 1;
         let txs = txs.into_iter().map(Tx).collect();
@@ -141,46 +142,42 @@ impl Network {
         (0..count).for_each(|_| drop(self.block(vec![])));
     }
 
-    /// Applies a block with one transaction of an account, and returns the transaction's error code and log.
+    /// Applies a block with one message, signed by account `number`. Returns the code and the log of the transaction.
     pub fn send(&mut self, number: u8, message: Message) -> (u32, String) {
         let tx = self.sign(number, &[message]);
         let outcome = self.block(vec![tx]).remove(0);
         (outcome.code, outcome.log)
     }
 
-    /// Applies a block with one transaction of an account.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the transaction fails.
+    /// Applies a block with one message, signed by account `number`. Panics if the transaction fails.
     pub fn done(&mut self, number: u8, message: Message) {
         assert_eq!(self.send(number, message), (0, String::new()));
     }
 
-    /// Registers an account as a miner with a stake in micro-units. Panics if the transaction fails.
+    /// Registers account `number` as a miner with a stake in micro-units. Panics if the transaction fails.
     pub fn stake(&mut self, number: u8, stake: u64) {
         let (node_address, stake) = (address(number), format!("{stake}uremes"));
         let register = MsgRegisterNode { node_address, node_type: 1, stake, ..Default::default() };
         self.done(number, Message::RegisterNode(register));
     }
 
-    /// Returns an account's claim to the chunk at a position.
+    /// Returns the message with which account `number` claims the chunk slot at position `chunk_id`.
     pub fn claim(&self, number: u8, chunk_id: u64) -> Message {
         Message::ClaimTask(MsgClaimTask { miner: address(number), pool_id: 0, chunk_id })
     }
 
-    /// Returns the first position that can be claimed; `None` if there is none.
+    /// Returns the lowest position at which a chunk slot can be claimed, or `None` if there is none.
     pub fn next_free(&self) -> Option<u64> {
         self.ledger.at(self.time + 1).state().available().next()
     }
 
-    /// Returns the first position that can be claimed. Panics if there is none.
+    /// Returns the lowest position at which a chunk slot can be claimed. Panics if there is none.
     pub fn free(&self) -> u64 {
         self.next_free().expect("a free position")
     }
 
-    /// Returns a submission for the task that an account has claimed, with the commitment that `commitment` returns for
-    /// the task. Panics if the account has claimed no task.
+    /// Returns a submission for the task that account `number` has claimed. `commitment` computes what it commits to.
+    /// Panics if the account has claimed no task.
     pub fn submission(&self, number: u8, commitment: impl Fn(&Task) -> Commitment) -> MsgSubmitGradient {
         let held = self.ledger.held(&address(number)).expect("a task").expect("a claim");
         let commitment = commitment(&held.task);
@@ -198,14 +195,15 @@ impl Network {
         }
     }
 
-    /// Claims the next free position and submits a gradient for it. Panics if either transaction fails.
+    /// Lets account `number` claim the next chunk slot and submit a gradient for it, with the commitment that
+    /// `commitment` returns. Panics if either transaction fails.
     pub fn mine(&mut self, number: u8, commitment: impl Fn(&Task) -> Commitment) {
         self.done(number, self.claim(number, self.free()));
         self.done(number, Message::SubmitGradient(Box::new(self.submission(number, commitment))));
     }
 
-    /// Applies blocks with the messages of `nodes`, as verifiers and proposers, until they have nothing left to do.
-    /// `find` returns what a verifier finds. Panics if a transaction fails.
+    /// Applies blocks in which `nodes` act as verifiers and proposers, until they have nothing left to do. `find`
+    /// returns the finding of a verifier. Panics if a transaction fails.
     pub fn serve(&mut self, nodes: &[u8], find: impl Fn(u8, &Task, Commitment) -> Finding) {
         for _ in 0..12 {
             let txs = self.pending_txs(nodes, &find);
@@ -224,8 +222,8 @@ impl Network {
         pending.filter(|(_, sent)| !sent.is_empty()).map(|(number, sent)| self.sign(number, &sent)).collect()
     }
 
-    /// Returns the messages that an account has to send now as verifier and proposer. `find` returns what the verifier
-    /// finds.
+    /// Returns the messages that account `number` has to send now as a verifier and a proposer. `find` returns the
+    /// finding of a verifier.
     pub fn pending_messages(&self, number: u8, find: &impl Fn(u8, &Task, Commitment) -> Finding) -> Vec<Message> {
         let verifier = address(number);
         let leaf = if self.guessing.contains(&number) { "guess" } else { "leaf" }.to_owned();
@@ -267,13 +265,15 @@ impl Network {
         messages
     }
 
-    /// Returns a proposer's next message about the round's aggregate. The CID of the next adapter depends on the round
-    /// and `salt`. The next adapter's layout root is that of the genesis, because no adapter is computed.
+    /// Returns the message that a proposer has to send next about the aggregate of the round. The CID of the next
+    /// adapter depends on the round and on `salt`. No adapter is computed, so every adapter gets the layout root of the
+    /// first one.
     pub fn aggregate(&self, number: u8, salt: &[u8]) -> Option<Message> {
         self.aggregate_without(number, salt, 0)
     }
 
-    /// Returns the same message as [`Self::aggregate`], but leaves out the gradient with the ID `missing`.
+    /// Returns the same message as [`Self::aggregate`], but for an aggregate without the gradient with the ID
+    /// `missing`.
     pub fn aggregate_without(&self, number: u8, salt: &[u8], missing: u64) -> Option<Message> {
         let proposer = address(number);
         let job = self.ledger.aggregation(&proposer).expect("an aggregation")?;
@@ -333,15 +333,15 @@ impl Network {
         self.events.iter().map(amount).sum()
     }
 
-    /// Checks what must hold for every ledger: no coin appears or is lost, and the ledger's rows and its blocks give
-    /// the same root. Panics if it does not hold.
+    /// Checks that the state contains exactly the coins that were minted and not burned, and that restoring the ledger
+    /// from its rows or replaying its blocks gives the same root. Panics if not.
     pub fn check(&self) {
         let (state, head, genesis) = (self.ledger.state(), self.head(), self.ledger.genesis());
-        assert_eq!(state.coins(), u128::from(head.minted - head.burned), "coins");
+        assert_eq!(state.coins(), u128::from(head.minted - head.burned), "minted minus burned coins");
         let restored = Ledger::restore(genesis.clone(), &self.ledger.rows()).expect("the ledger's own rows");
-        assert_eq!((restored.root(), restored.state()), (self.ledger.root(), state), "from its rows");
+        assert_eq!((restored.root(), restored.state()), (self.ledger.root(), state), "from the rows");
         let fresh = Ledger::new(genesis.clone()).expect("a valid genesis");
         let replayed = self.blocks.iter().fold(fresh, |ledger, block| ledger.apply(block).0);
-        assert_eq!(replayed.root(), self.ledger.root(), "from its blocks");
+        assert_eq!(replayed.root(), self.ledger.root(), "from the blocks");
     }
 }

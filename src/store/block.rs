@@ -1,31 +1,32 @@
-//! The block: at most 1 MiB of bytes with the CID `CIDv1(codec, sha2-256(bytes))`.
+//! Blocks: pieces of data of at most 1 MiB, each addressed by the CID `CIDv1(codec, sha2-256(bytes))`.
 
 use cid::{Cid, Version};
 use multihash::Multihash;
 use sha2::{Digest, Sha256};
 
-/// The largest size of a block in bytes: the limit up to which IPFS nodes transfer blocks by default.
+/// The largest size of a block, in bytes (1 MiB). By default, IPFS nodes transfer blocks up to this size.
 pub const MAX_BLOCK_BYTES: usize = 1 << 20;
 
-/// The multihash code of sha2-256, the only hash accepted.
+/// The multihash code of SHA-256, the only hash function that is accepted in a CID.
 const SHA2_256: u64 = 0x12;
 
-/// The format of a block's bytes.
+/// The format in which the bytes of a block are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
-    /// Plain bytes (`raw`, 0x55).
+    /// Bytes without any structure (multicodec `raw`, 0x55).
     Raw,
-    /// Canonical DAG-CBOR (`dag-cbor`, 0x71).
+    /// Canonical DAG-CBOR (multicodec `dag-cbor`, 0x71).
     DagCbor,
-    /// Links and data in protobuf (`dag-pb`, 0x70), the format of UnixFS nodes.
+    /// Links and data, encoded in protobuf (multicodec `dag-pb`, 0x70). Files in the IPFS format UnixFS consist of such
+    /// blocks.
     DagPb,
 }
 
 impl Codec {
-    /// All supported codecs.
+    /// All codecs that are supported.
     pub const ALL: [Self; 3] = [Self::Raw, Self::DagCbor, Self::DagPb];
 
-    /// Returns the multicodec number.
+    /// Returns the multicodec number of the codec, such as 0x55 for `raw`.
     pub const fn code(self) -> u64 {
         match self {
             Self::Raw => 0x55,
@@ -34,7 +35,7 @@ impl Codec {
         }
     }
 
-    /// Returns the multicodec name.
+    /// Returns the multicodec name of the codec, such as `raw`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
@@ -43,82 +44,83 @@ impl Codec {
         }
     }
 
-    /// Returns the codec of a CID, or an error unless it is a CIDv1 of a supported codec with a sha2-256 hash.
+    /// Returns the codec that a CID states. Fails if the CID is not of version 1, if its codec is not supported, or if
+    /// its hash is not SHA-256.
     pub fn of(cid: &Cid) -> Result<Self, StoreError> {
         let codec = Self::ALL.into_iter().find(|codec| codec.code() == cid.codec());
         let sha = cid.version() == Version::V1 && cid.hash().code() == SHA2_256 && cid.hash().size() == 32;
         codec.filter(|_| sha).ok_or(StoreError::Codec(*cid))
     }
 
-    /// Returns the CID of `bytes` in this codec.
+    /// Returns the CID of a block that consists of `bytes` in this codec.
     pub fn cid(self, bytes: &[u8]) -> Cid {
         self.named(&Sha256::digest(bytes).into())
     }
 
-    /// Returns the CID, in this codec, of the bytes whose SHA-256 is `sha256`.
+    /// Returns the CID of a block in this codec, given the SHA-256 hash of the block's bytes.
     pub fn named(self, sha256: &[u8; 32]) -> Cid {
         let hash = Multihash::wrap(SHA2_256, sha256).expect("32 bytes fit a 64-byte multihash");
         Cid::new_v1(self.code(), hash)
     }
 }
 
-/// The errors of blocks, and of values that are decoded from blocks.
+/// Error returned when a block cannot be built, fetched or decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// A block has too many bytes.
-    #[error("a block has {bytes} bytes, which exceeds the limit of {MAX_BLOCK_BYTES}")]
+    /// A block has more than [`MAX_BLOCK_BYTES`] bytes.
+    #[error("a block has {bytes} bytes, which exceeds the limit of {MAX_BLOCK_BYTES} bytes")]
     TooLarge {
-        /// Size of the block.
+        /// The size of the block that was refused, in bytes.
         bytes: usize,
     },
-    /// The bytes of a block do not have the hash in its CID.
+    /// The bytes that were received for a block do not have the hash that the block's CID states.
     #[error("the bytes received for block {claimed} have the CID {found}")]
     Mismatch {
-        /// CID that was requested or stated.
+        /// The CID that the received bytes should have.
         claimed: Cid,
-        /// CID of the bytes.
+        /// The CID that the received bytes do have.
         found: Box<Cid>,
     },
-    /// A CID is not of version 1 with a sha2-256 hash and the codec that the reader expects.
-    #[error("{0} is not a CIDv1 with sha2-256 and the expected codec")]
+    /// A CID was refused, because its version is not 1, its hash is not SHA-256, or its codec is not accepted here.
+    #[error("CID {0} is refused: it must have version 1, a SHA-256 hash and the expected codec")]
     Codec(Cid),
-    /// The block was not found.
+    /// No block with this CID was found.
     #[error("block {0} was not found")]
     Missing(Cid),
-    /// A store failed to return the block.
+    /// A block store reported an error when a block was requested from it.
     #[error("block {cid} could not be read: {reason}")]
     Unavailable {
-        /// CID of the block.
+        /// The CID of the requested block.
         cid: Cid,
-        /// Error message of the store.
+        /// The error message of the block store.
         reason: Box<str>,
     },
-    /// Bytes are not in the expected format.
+    /// Bytes or parameters do not have the expected format.
     #[error("invalid {what}: {reason}")]
     Malformed {
-        /// Name of the expected format.
+        /// The name of the expected format, such as `dag-pb`.
         what: &'static str,
-        /// Description of the problem.
+        /// What is wrong with the bytes or parameters.
         reason: String,
     },
-    /// The leaves of a split value do not have the sizes that its length requires.
-    #[error("a value of {expected} bytes cannot consist of {leaves} leaves, whose first ones have {found} bytes")]
+    /// The leaves into which a value was split do not have the sizes that follow from the length of the value.
+    #[error("{leaves} leaves do not form a value of {expected} bytes: the error was found after {found} bytes")]
     Length {
-        /// Length of the value in bytes.
+        /// The length of the whole value, in bytes.
         expected: u64,
-        /// Number of leaves.
+        /// The number of leaves that were given for the value.
         leaves: usize,
-        /// Number of bytes in the leaves that were read before the error.
+        /// The number of bytes that were read from the leaves before the error was found.
         found: u64,
     },
 }
 
-/// A function that returns the bytes of the block with a given CID. The bytes need not be trusted, because readers
-/// check them against the CID.
+/// A function that returns the bytes of a block, given the block's CID. It need not be trusted: the code that calls it
+/// checks the bytes against the CID.
 pub type Fetch<'a> = &'a dyn Fn(&Cid) -> Result<Vec<u8>, StoreError>;
 
-/// Bytes and their CID.
+/// A block of data: at most 1 MiB of bytes, and the CID that follows from these bytes and their codec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     cid: Cid,
@@ -126,7 +128,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// Builds the block of `bytes` in a codec.
+    /// Builds a block from its bytes and their codec. Fails if there are more than [`MAX_BLOCK_BYTES`] bytes.
     pub fn new(codec: Codec, bytes: Vec<u8>) -> Result<Self, StoreError> {
         if bytes.len() > MAX_BLOCK_BYTES {
             return Err(StoreError::TooLarge { bytes: bytes.len() });
@@ -134,7 +136,7 @@ impl Block {
         Ok(Self { cid: codec.cid(&bytes), bytes })
     }
 
-    /// Builds a block from bytes that were received for `cid`. Returns an error if the bytes have another CID.
+    /// Builds a block from bytes that were received for the CID `cid`. Fails if the bytes have a different CID.
     pub fn check(cid: Cid, bytes: Vec<u8>) -> Result<Self, StoreError> {
         let block = Self::new(Codec::of(&cid)?, bytes)?;
         if block.cid == cid {
@@ -144,7 +146,8 @@ impl Block {
         }
     }
 
-    /// Fetches and checks the block `cid`, which must have the codec `codec`.
+    /// Fetches the block with the CID `cid`. Fails if the CID states a codec other than `codec`, or if the fetched
+    /// bytes have a different CID.
     pub fn fetch(codec: Codec, cid: &Cid, fetch: Fetch) -> Result<Self, StoreError> {
         if Codec::of(cid)? != codec {
             return Err(StoreError::Codec(*cid));
@@ -168,7 +171,8 @@ impl Block {
     }
 }
 
-/// Converts a CID to version 1. Version 0, which begins with `Qm`, implies the codec dag-pb.
+/// Converts a CID to version 1. A CID of version 0 (a text that begins with `Qm`) states no codec; it becomes a CID
+/// with the codec `dag-pb`.
 pub fn version_1(cid: Cid) -> Cid {
     match cid.version() {
         Version::V0 => Cid::new_v1(Codec::DagPb.code(), *cid.hash()),
@@ -176,17 +180,20 @@ pub fn version_1(cid: Cid) -> Cid {
     }
 }
 
-/// A root block and the blocks under it.
+/// A directed acyclic graph (DAG) of blocks: a root block, and all blocks to which it links directly or through other
+/// blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dag {
-    /// CID of the root block.
+    /// The CID of the root block, which identifies the whole DAG.
     pub root: Cid,
-    /// All blocks, each once, with the root last.
+    /// All blocks of the DAG, including the root. In a DAG that this program has built, each block occurs once, and the
+    /// root is the last one. A DAG that was read from a CAR file has the blocks in the order of the file.
     pub blocks: Vec<Block>,
 }
 
 impl Dag {
-    /// Builds a DAG from a root and its leaves. A leaf that occurs twice is kept once.
+    /// Builds a DAG from its root block and all other blocks, which are passed as `leaves`. If one of them occurs
+    /// several times, the DAG contains it only once.
     pub(crate) fn new(root: Block, mut leaves: Vec<Block>) -> Self {
         leaves.sort_unstable_by_key(Block::cid);
         leaves.dedup_by_key(|leaf| leaf.cid);
@@ -195,14 +202,15 @@ impl Dag {
         Self { root: cid, blocks: leaves }
     }
 
-    /// Returns the total size of all blocks in bytes.
+    /// Returns the sum of the sizes of all blocks, in bytes.
     pub fn bytes(&self) -> usize {
         self.blocks.iter().map(|block| block.bytes.len()).sum()
     }
 
-    /// Returns the CID of the root and, if there are leaves, the CID of one leaf that the root's hash selects.
+    /// Returns the CIDs of the blocks with which a client checks that a block store has kept this DAG: the root and, if
+    /// the DAG has raw blocks, one raw block that the root's hash selects.
     ///
-    /// A client requests these blocks from a store to check that the store has kept the DAG.
+    /// The client requests these blocks from the store.
     pub(crate) fn spot_check_cids(&self) -> impl Iterator<Item = Cid> {
         let leaves: Vec<Cid> =
             self.blocks.iter().map(Block::cid).filter(|cid| cid.codec() == Codec::Raw.code()).collect();
@@ -212,7 +220,8 @@ impl Dag {
         [Some(self.root), leaf].into_iter().flatten()
     }
 
-    /// Returns the bytes of a block, as a [`Fetch`] does.
+    /// Returns the bytes of the block with the CID `cid`. Fails if the DAG does not contain this block. The method can
+    /// be used as a [`Fetch`] function.
     pub fn get(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
         let found = self.blocks.iter().find(|block| block.cid == *cid);
         found.map(|block| block.bytes.clone()).ok_or(StoreError::Missing(*cid))
@@ -223,7 +232,7 @@ impl Dag {
 mod tests {
     use super::*;
 
-    /// Compares CIDs with those that `ipfs block put` returns.
+    /// Checks that the CIDs of two example blocks are the ones that `ipfs block put` returns.
     #[test]
     fn cids_are_those_of_ipfs() {
         let raw = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e";

@@ -1,5 +1,7 @@
-//! CAR version 1: a DAG as one file. A header names the root. The blocks follow, each preceded by its length and its
-//! CID.
+//! CAR version 1: a file format that stores the blocks of a DAG in one file.
+//!
+//! The file begins with a header, which states the CID of the root. Each block follows as a *section*, which consists
+//! of a length, the block's CID, and the block's bytes.
 //!
 //! <https://ipld.io/specs/transport/car/carv1/>
 
@@ -7,13 +9,15 @@ use super::{Block, Cid, Dag, MAX_BLOCK_BYTES, StoreError, version_1};
 use serde::{Deserialize, Serialize};
 use unsigned_varint::{decode, encode};
 
-/// The largest size of a CAR file that is read into memory, in bytes.
+/// The largest size of a CAR file, in bytes (256 MiB). Larger files are refused.
 pub const MAX_CAR_BYTES: usize = 256 << 20;
-/// The largest size of a header in bytes, enough for a few hundred roots.
+/// The largest size of a CAR header, in bytes. A header of this size has room for the CIDs of a few hundred roots.
 const MAX_HEADER_BYTES: usize = 16 << 10;
-/// The largest size of a section, a CID with its block, in bytes.
+/// The largest size of a section, in bytes. A section contains the largest possible block, and at most 128 bytes more
+/// for its CID.
 const MAX_SECTION_BYTES: usize = MAX_BLOCK_BYTES + 128;
-/// The largest number of bytes that the reader buffers before it parses the complete sections among them.
+/// The largest number of bytes that the reader adds to its buffer at a time. It then parses the sections that are
+/// complete, and removes them from the buffer.
 const PIECE_BYTES: usize = 1 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -23,7 +27,7 @@ struct CarHeader {
     version: u64,
 }
 
-/// Returns the header of a file with one root.
+/// Returns the header of a CAR file that has the single root `root`.
 pub fn car_header(root: Cid) -> Vec<u8> {
     let header = CarHeader { roots: vec![root], version: 1 };
     let header = serde_ipld_dagcbor::to_vec(&header).expect("CIDs and integers can be encoded");
@@ -32,30 +36,30 @@ pub fn car_header(root: Cid) -> Vec<u8> {
     car
 }
 
-/// Returns the section of one block: length, CID and bytes.
+/// Encodes a block as a section of a CAR file: a length, the block's CID, and the block's bytes.
 pub fn car_section(block: &Block) -> Vec<u8> {
     let mut car = Vec::with_capacity(block.bytes().len() + 64);
     section(&mut car, &[&block.cid().to_bytes(), block.bytes()]);
     car
 }
 
-/// A streaming parser of CAR files. It buffers at most one incomplete section and 1 MiB of further bytes, and checks
-/// each block before returning it.
+/// A streaming parser of CAR files. It buffers at most one incomplete section and 1 MiB of further bytes. It checks the
+/// bytes of each block against the block's CID before it returns the block.
 pub struct CarReader {
-    /// Number of bytes that the file may still have; more are an error.
+    /// The number of bytes of the file that may still follow. Parsing fails if more bytes follow.
     remaining_bytes: usize,
     pending: Vec<u8>,
     roots: Option<Vec<Cid>>,
 }
 
 impl CarReader {
-    /// Returns a parser of a file of at most `max_bytes` bytes.
+    /// Returns a parser that accepts a file of at most `max_bytes` bytes.
     pub fn new(max_bytes: usize) -> Self {
         Self { remaining_bytes: max_bytes, pending: Vec::new(), roots: None }
     }
 
-    /// Parses the next bytes of the file. The blocks that are complete with these bytes are checked against their CIDs
-    /// and added to `done`.
+    /// Parses the next bytes of the file. Each block that is complete with these bytes is checked against its CID and
+    /// appended to `done`.
     pub fn push(&mut self, bytes: &[u8], done: &mut Vec<Block>) -> Result<(), StoreError> {
         let too_large = || malformed("it is longer than the limit");
         self.remaining_bytes = self.remaining_bytes.checked_sub(bytes.len()).ok_or_else(too_large)?;
@@ -76,7 +80,8 @@ impl CarReader {
         Ok(())
     }
 
-    /// Ends parsing and returns the roots that the header names, as CIDs of version 1.
+    /// Ends parsing, and returns the CIDs of the roots that the header states, converted to version 1. Fails if the
+    /// file is incomplete.
     pub fn finish(self) -> Result<Vec<Cid>, StoreError> {
         match self.roots {
             Some(roots) if self.pending.is_empty() => Ok(roots),
@@ -87,7 +92,7 @@ impl CarReader {
 }
 
 impl Dag {
-    /// Returns the DAG as a CAR file.
+    /// Encodes the DAG as a CAR file. The blocks have the order of [`Dag::blocks`].
     pub fn to_car(&self) -> Vec<u8> {
         let mut car = car_header(self.root);
         car.reserve(self.bytes() + 64 * self.blocks.len());
@@ -97,8 +102,8 @@ impl Dag {
         car
     }
 
-    /// Reads a CAR file that has exactly one root and contains the root's block. Every block is checked against its
-    /// CID.
+    /// Decodes a CAR file. Every block is checked against its CID. Fails unless the file has exactly one root and
+    /// contains the root block.
     pub fn from_car(car: &[u8]) -> Result<Self, StoreError> {
         let (mut reader, mut blocks) = (CarReader::new(MAX_CAR_BYTES), Vec::new());
         reader.push(car, &mut blocks)?;
@@ -110,22 +115,22 @@ impl Dag {
     }
 }
 
-/// Appends a section, whose content is the concatenated `parts`, to a file.
+/// Appends a section to `car`, the bytes of a CAR file. The content of the section is the concatenation of `parts`.
 fn section(car: &mut Vec<u8>, parts: &[&[u8]]) {
     let bytes: usize = parts.iter().map(|part| part.len()).sum();
     car.extend_from_slice(encode::usize(bytes, &mut encode::usize_buffer()));
     parts.iter().for_each(|part| car.extend_from_slice(part));
 }
 
-/// Removes the next section from `rest` and returns its content, or returns `None` if the section is not complete yet.
-/// A section of more than `most` bytes is an error.
+/// Removes the next section from the front of `rest`, and returns the content of the section (all bytes after its
+/// length). Returns `None` if the section is incomplete. Fails if the section has more than `most` bytes.
 fn take<'a>(rest: &mut &'a [u8], most: usize) -> Result<Option<&'a [u8]>, StoreError> {
     let (bytes, after) = match decode::usize(rest) {
         Err(decode::Error::Insufficient) => return Ok(None),
         decoded => decoded.map_err(malformed)?,
     };
     if bytes > most {
-        return Err(malformed(format!("a section has {bytes} bytes, which exceeds the limit of {most}")));
+        return Err(malformed(format!("a section has {bytes} bytes, which exceeds the limit of {most} bytes")));
     }
     let Some((section, after)) = after.split_at_checked(bytes) else { return Ok(None) };
     *rest = after;
@@ -164,7 +169,7 @@ mod tests {
         assert_eq!(Dag::from_car(&dag().to_car()), Ok(dag()));
     }
 
-    /// Compares the header and a section with the specification, byte by byte.
+    /// Checks that a written header and section have exactly the bytes that the CAR specification prescribes.
     #[test]
     fn the_format_is_the_specified_one() {
         let root = Block::new(Codec::Raw, b"abc".to_vec()).unwrap();
@@ -181,15 +186,15 @@ mod tests {
         for bit in 0..8 * car.len() {
             let mut flipped = car.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_ne!(Dag::from_car(&flipped), Ok(dag()), "bit {bit}");
+            assert_ne!(Dag::from_car(&flipped), Ok(dag()), "bit {bit} was flipped");
         }
         for length in 0..car.len() {
-            assert_ne!(Dag::from_car(&car[..length]), Ok(dag()), "{length} bytes");
+            assert_ne!(Dag::from_car(&car[..length]), Ok(dag()), "the file was cut to {length} bytes");
         }
     }
 
-    /// Checks that files are parsed in pieces of any length, and that files and sections above their size limits are
-    /// refused.
+    /// Checks that a file can be parsed in pieces of any length, that a file above its size limit is refused, and that
+    /// a section above its size limit is refused.
     #[test]
     fn files_are_parsed_in_pieces() {
         let car = dag().to_car();

@@ -1,7 +1,8 @@
-//! Canonical DAG-CBOR: `decode` accepts bytes only if `encode(decode(bytes)) = bytes`.
+//! Canonical DAG-CBOR, a binary format in which each value has exactly one encoding. [`decode`] accepts bytes only if
+//! `encode(decode(bytes)) = bytes`.
 //!
-//! Every object is `{"body": …, "format": "r3mes/<what>/1"}`, so that an object of one format is never decoded as
-//! another.
+//! Every encoded object is a map `{"body": …, "format": "r3mes/NAME/1"}`. The format states the kind of the object, so
+//! that an object of one kind is never decoded as another kind.
 
 use super::{Block, Codec, Fetch, StoreError};
 use cid::Cid;
@@ -17,14 +18,14 @@ struct Envelope<T> {
     format: String,
 }
 
-/// Returns the canonical bytes of `value` in the format `format`.
+/// Encodes `value` as an object of the format `format`, for example `r3mes/task/1`.
 pub fn encode<T: Serialize>(format: &'static str, value: &T) -> Vec<u8> {
     let envelope = Envelope { body: value, format: format.to_owned() };
     serde_ipld_dagcbor::to_vec(&envelope)
         .expect("all formats consist of integers, strings, bytes, lists, maps and CIDs")
 }
 
-/// Decodes bytes that [`encode`] returned for the same format. Any other bytes are an error.
+/// Decodes an object. Fails unless `bytes` are exactly the bytes that [`encode`] returns for the same format and value.
 pub fn decode<T: Serialize + DeserializeOwned>(format: &'static str, bytes: &[u8]) -> Result<T, StoreError> {
     if bytes.len() > super::MAX_BLOCK_BYTES {
         return Err(StoreError::TooLarge { bytes: bytes.len() });
@@ -40,18 +41,20 @@ pub fn decode<T: Serialize + DeserializeOwned>(format: &'static str, bytes: &[u8
     Ok(envelope.body)
 }
 
-/// Returns the format that an encoded object states, or `None` for objects of other programs.
+/// Returns the format that an encoded object states. Returns `None` if the bytes are not a map of `body` and `format`,
+/// for example because another program encoded them.
 pub fn format_of(bytes: &[u8]) -> Option<String> {
     let envelope: Envelope<IgnoredAny> = serde_ipld_dagcbor::from_slice(bytes).ok()?;
     Some(envelope.format)
 }
 
-/// Returns `value` as a block.
+/// Encodes `value` as an object of the format `format`, and returns it as a block. Fails if it has more than 1 MiB.
 pub fn block<T: Serialize>(format: &'static str, value: &T) -> Result<Block, StoreError> {
     Block::new(Codec::DagCbor, encode(format, value))
 }
 
-/// Fetches, checks and decodes the object `cid`.
+/// Fetches the block with the CID `cid`, checks its bytes against the CID, and decodes it as an object of the format
+/// `format`.
 pub fn fetch<T: Serialize + DeserializeOwned>(format: &'static str, cid: &Cid, fetch: Fetch) -> Result<T, StoreError> {
     decode(format, Block::fetch(Codec::DagCbor, cid, fetch)?.bytes())
 }

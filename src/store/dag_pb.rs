@@ -1,37 +1,38 @@
-//! dag-pb: nodes that consist of links and data, encoded in protobuf.
+//! dag-pb, a block format of IPFS that is based on protobuf. A block of this format is a *node*, which consists of
+//! links to other blocks and of data.
 //!
 //! <https://ipld.io/specs/codecs/dag-pb/spec/>
 
 use super::{Block, Cid, Codec, StoreError, version_1};
 use prost::Message;
 
-/// A link to another node.
+/// A link from a dag-pb node to another block.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct PbLink {
     #[prost(bytes = "vec", optional, tag = "1")]
     hash: Option<Vec<u8>>,
     #[prost(string, optional, tag = "2")]
     name: Option<String>,
-    /// Total size of the blocks under the link, in bytes.
+    /// The total size of the linked block and all blocks below it, in bytes.
     #[prost(uint64, optional, tag = "3")]
     size: Option<u64>,
 }
 
 impl PbLink {
-    /// Returns a link without a name, as the nodes of files have. `size` is the total size of the blocks under the
-    /// link.
+    /// Returns a link with an empty name, as in the nodes of files. `size` is the total size of the linked block and
+    /// all blocks below it, in bytes.
     pub(super) fn new(cid: &Cid, size: u64) -> Self {
         Self { hash: Some(cid.to_bytes()), name: Some(String::new()), size: Some(size) }
     }
 
-    /// Returns the CID of the linked node, in version 1.
+    /// Returns the CID of the linked block, converted to version 1.
     pub(super) fn cid(&self) -> Result<Cid, StoreError> {
         let hash = self.hash.as_deref().ok_or_else(|| malformed("a link has no CID"))?;
         Cid::try_from(hash).map(version_1).map_err(malformed)
     }
 }
 
-/// A dag-pb node: its data and its links to other nodes.
+/// A dag-pb node, which is the content of one block: its data, and its links to other blocks.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct PbNode {
     #[prost(bytes = "vec", optional, tag = "1")]
@@ -41,13 +42,13 @@ pub(super) struct PbNode {
 }
 
 impl PbNode {
-    /// Decodes a node, in canonical form or not.
+    /// Decodes a node. The encoding need not be canonical.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, StoreError> {
         Self::decode(bytes).map_err(malformed)
     }
 
-    /// Returns the node as a block of canonical bytes, in which links precede data although their field number is
-    /// higher.
+    /// Encodes the node in canonical form, and returns it as a block. In this form, the links precede the data although
+    /// the links have the higher field number.
     pub(super) fn block(self) -> Result<Block, StoreError> {
         let links = Self { data: None, links: self.links };
         let mut bytes = links.encode_to_vec();

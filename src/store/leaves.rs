@@ -1,20 +1,23 @@
-//! Long values, stored as leaves: raw blocks of 1 MiB each, of which the last one can be shorter.
+//! Long values, which are split into leaves. A leaf is a raw block of 1 MiB; only the last leaf of a value may be
+//! shorter.
 
 use super::{Block, Codec, Fetch, MAX_BLOCK_BYTES, StoreError};
 use cid::Cid;
 
-/// Size of every leaf except the last one, in bytes.
+/// The size of a leaf, in bytes (1 MiB). Only the last leaf of a value may be smaller.
 pub const LEAF_BYTES: usize = MAX_BLOCK_BYTES;
 
-/// Splits a value into leaves. An empty value has no leaves.
+/// Splits a value into leaves of 1 MiB, of which the last one may be shorter. An empty value has no leaves.
 pub fn split(bytes: &[u8]) -> Vec<Block> {
     let block = |leaf: &[u8]| Block::new(Codec::Raw, leaf.to_vec()).expect("a leaf is within the block limit");
     bytes.chunks(LEAF_BYTES).map(block).collect()
 }
 
-/// Fetches, checks and joins the leaves of a value of exactly `bytes` bytes.
+/// Fetches the leaves of a value, checks each leaf against its CID, and joins the leaves. Fails unless the value has
+/// exactly `bytes` bytes.
 ///
-/// Memory grows with the checked leaves. Nothing is allocated from the stated length.
+/// Memory is allocated only for leaves that have been checked. It is never allocated on the basis of the number
+/// `bytes`, which may come from an untrusted source.
 pub fn join(leaves: &[Cid], bytes: u64, fetch: Fetch) -> Result<Vec<u8>, StoreError> {
     let length = |found| StoreError::Length { expected: bytes, leaves: leaves.len(), found };
     if bytes.div_ceil(LEAF_BYTES as u64) != leaves.len() as u64 {

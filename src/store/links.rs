@@ -1,10 +1,10 @@
-//! Finds the links of a block, in every codec.
+//! Finds the links of a block: the CIDs of other blocks that the block contains.
 
 use super::{Block, Cid, Codec, StoreError, dag_pb::PbNode, version_1};
 use ipld_core::serde::ExtractLinks;
 
-/// Returns every CID that a block contains, in the order in which they occur, converted to version 1. A CID with an
-/// unsupported codec or hash is an error.
+/// Returns every CID that a block contains, in order of occurrence and converted to version 1. Fails if one of these
+/// CIDs has an unsupported codec or hash.
 pub fn links(block: &Block) -> Result<Vec<Cid>, StoreError> {
     let found: Vec<Cid> = match Codec::of(&block.cid())? {
         Codec::Raw => Vec::new(),

@@ -1,7 +1,8 @@
-//! Content addressing: encodes values as blocks, and names each block by a CID, which contains the SHA-256 of its
-//! bytes.
+//! Content addressing: encodes values as blocks. Each block is addressed by its CID, which contains the SHA-256 hash of
+//! the block's bytes.
 //!
-//! This module does no IO. Blocks are read through [`Fetch`], and their storage belongs to other crates.
+//! This module performs no input or output. It reads blocks by calling [`Fetch`] functions, which the caller supplies.
+//! Storing blocks is also left to the caller.
 
 mod block;
 mod car;

@@ -1,4 +1,5 @@
-//! UnixFS: files as balanced trees of dag-pb nodes over raw leaves, in the layout of Kubo with `--cid-version=1`.
+//! UnixFS, the IPFS format of files. A file is stored as a balanced tree of blocks: the leaves are raw blocks, and the
+//! other nodes are dag-pb blocks. The layout is that of Kubo with the option `--cid-version=1`.
 //!
 //! <https://specs.ipfs.tech/unixfs/>
 
@@ -10,21 +11,22 @@ pub use write::{FileBuilder, FileLayout, FilePart};
 
 use prost::Message;
 
-/// The UnixFS types of nodes that contain a file's bytes.
+/// The code of the UnixFS type `File`. The nodes of a file's tree have this type.
 const FILE: i32 = 2;
+/// The code of the UnixFS type `Raw`. A node without links may have this type instead of `File`.
 const RAW: i32 = 0;
 
-/// The UnixFS data of a dag-pb node.
+/// The UnixFS message in the data field of a dag-pb node.
 #[derive(Clone, PartialEq, Message)]
 struct UnixFsData {
     #[prost(int32, required, tag = "1")]
     kind: i32,
     #[prost(bytes = "vec", optional, tag = "2")]
     data: Option<Vec<u8>>,
-    /// Number of the file's bytes under this node.
+    /// The number of bytes of the file in the subtree whose root is this node.
     #[prost(uint64, optional, tag = "3")]
     file_bytes: Option<u64>,
-    /// Number of the file's bytes under each link.
+    /// For each link of the node, in order: the number of bytes of the file in the linked subtree.
     #[prost(uint64, repeated, packed = "false", tag = "4")]
     part_bytes: Vec<u64>,
 }

@@ -1,4 +1,4 @@
-//! Checkpoints: an adapter's master parameters and its optimizer's state in one safetensors file.
+//! Checkpoints: safetensors files that contain the master parameters of an adapter and the state of its optimizer.
 
 use super::optimizer::Optimizer;
 use crate::{
@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 const OPTIMIZER: &str = "optimizer";
 
-/// Returns the bytes of a checkpoint: each matrix as I32 in Q3.28, the optimizer's state as U8, and in the metadata
-/// rank, alpha and the order of the matrices.
+/// Encodes a checkpoint as a safetensors file. Each matrix of the adapter is an I32 tensor of Q3.28 numbers, and the
+/// optimizer's state is a U8 tensor. The metadata contains the rank, alpha, and the order of the matrices.
 pub fn write(adapter: &LoraAdapter, optimizer: &Optimizer) -> Result<Vec<u8>, Error> {
     let state = optimizer.to_bytes();
     let mut views = vec![(OPTIMIZER.to_owned(), view(Dtype::U8, vec![state.len()], &state)?)];
@@ -28,7 +28,7 @@ pub fn write(adapter: &LoraAdapter, optimizer: &Optimizer) -> Result<Vec<u8>, Er
     safetensors::serialize(views, Some(metadata)).map_err(malformed)
 }
 
-/// Reads a checkpoint that [`write`] returned.
+/// Decodes a checkpoint that [`write`] encoded.
 pub fn read(bytes: &[u8]) -> Result<(LoraAdapter, Optimizer), Error> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
     let metadata = header.metadata().clone().unwrap_or_default();
@@ -37,9 +37,9 @@ pub fn read(bytes: &[u8]) -> Result<(LoraAdapter, Optimizer), Error> {
     let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
     let matrices = field("order")?.split(' ').filter(|name| !name.is_empty()).map(|name| {
         let tensor = file.tensor(name).map_err(malformed)?;
-        let &[rows, columns] = tensor.shape() else { return Err(malformed(format!("{name} does not have two axes"))) };
+        let &[rows, columns] = tensor.shape() else { return Err(malformed(format!("tensor {name} is not a matrix"))) };
         if tensor.dtype() != Dtype::I32 {
-            return Err(malformed(format!("{name} is {:?}, not I32", tensor.dtype())));
+            return Err(malformed(format!("tensor {name} is {:?}, not I32", tensor.dtype())));
         }
         let values = tensor.data().chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         Ok(LoraMatrix { name: name.to_owned(), rows, columns, values })
@@ -70,7 +70,7 @@ mod tests {
         let bytes = write(&adapter, &optimizer).unwrap();
         assert_eq!(read(&bytes).unwrap(), (adapter, optimizer));
         for length in [0, 7, bytes.len() / 2, bytes.len() - 1] {
-            assert!(read(&bytes[..length]).is_err(), "{length}");
+            assert!(read(&bytes[..length]).is_err(), "cut to {length} bytes");
         }
     }
 }

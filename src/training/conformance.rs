@@ -1,5 +1,5 @@
-//! Golden digests, which every backend must reproduce: the SHA-256 of the result of one small training step, and that
-//! of the result of a run of a hundred steps.
+//! Golden digests, which every backend must reproduce. One is the SHA-256 hash of the results of a small training step,
+//! and the other is that of a training run of a hundred steps.
 
 use super::{
     optimizer::{Optimizer, Settings},
@@ -19,16 +19,19 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// The digests that one backend computes for the conformance model.
+/// The digests of the results that one backend computes for two small test models. If the backend computes correctly,
+/// they are equal to [`GOLDEN`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digests {
-    /// Digest of the loss and the gradient of one chunk, for an adapter whose factors are not zero.
+    /// The digest of one training step: the SHA-256 hash of the loss, the saturation flag and the gradient of one
+    /// chunk. In this step, both LoRA factors of the adapter (a and b) are nonzero.
     pub step: [u8; 32],
-    /// Digest of the losses of [`RUN_STEPS`] AdamW steps and of the resulting adapter.
+    /// The digest of a training run: the SHA-256 hash of the losses of [`RUN_STEPS`] steps with the optimizer AdamW,
+    /// and of the adapter after these steps.
     pub run: [u8; 32],
 }
 
-/// The number of steps in the run whose digest is [`Digests::run`].
+/// The number of training steps whose results the digest [`Digests::run`] covers.
 pub const RUN_STEPS: u64 = 100;
 
 /// The digests that every backend must reproduce.
@@ -37,7 +40,8 @@ pub const GOLDEN: Digests = Digests {
     run: hex("d748ecab157d53d38c8d43da111e52f7de88f8e662fd82bd95235dada780e4ca"),
 };
 
-/// Returns a model config whose sizes are not multiples of a block, a word or a tile.
+/// Returns the config of a small model. Its sizes are not multiples of the sizes of blocks, words and tiles, so that
+/// kernels must also handle incomplete ones.
 const fn config(layers: usize, context: usize) -> ModelConfig {
     ModelConfig {
         layers,
@@ -55,26 +59,31 @@ const fn config(layers: usize, context: usize) -> ModelConfig {
 const RANK: usize = 4;
 const SEED: [u8; 32] = *b"r3mes-wgpu conformance model v1.";
 
-/// Index of the step whose digest is [`Digests::step`]. The step before it changes b from its initial zeros.
+/// The index, counted from 0, of the training step whose digest is [`Digests::step`]. The step before it changes the
+/// factors b of the adapter, which are zero at first.
 const STEP: u64 = 1;
-/// The model of the step whose digest is [`Digests::step`]; `STEP_TOKENS` is the length of its chunk.
+/// The config of the model with which [`Digests::step`] is computed: two layers, and a context of 37 tokens.
 const STEP_CONFIG: ModelConfig = config(2, 37);
+/// The number of tokens in the chunk with which [`Digests::step`] is computed.
 const STEP_TOKENS: u32 = 90;
 
-/// Computes both digests, with `sequences` sequences in each run. The number of sequences does not affect the result.
+/// Computes both digests. The backend computes `sequences` sequences at a time; this number does not affect the
+/// digests.
 pub async fn digests(backend: &Backend, sequences: usize) -> Result<Digests, Error> {
     Ok(Digests { step: step_digest(backend, sequences).await?, run: run_digest(backend, sequences).await? })
 }
 
-/// Computes [`Digests::step`] with a model of two layers and a chunk of 90 tokens in sequences of 37.
+/// Computes [`Digests::step`]. The model has two layers. The chunk has 90 tokens, and is divided into sequences of at
+/// most 37 tokens.
 pub async fn step_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32], Error> {
     Ok(digest(&Training::before_golden_step(backend, sequences).await?.step(STEP).await?))
 }
 
-/// Returns the trace of the step whose digest is [`Digests::step`].
+/// Returns the trace of the training step whose digest is [`Digests::step`]: for each dispatch, a digest of its output.
 ///
-/// The steps before it run on the reference kernels, so the first entry that differs from another backend's trace
-/// belongs to a dispatch with correct inputs.
+/// All steps before the traced one run on the reference kernels, so the traced step has the same input on every
+/// backend. If the traces of two backends differ, the first difference therefore belongs to a dispatch whose input is
+/// correct.
 pub async fn step_trace(backend: &Backend, sequences: usize) -> Result<Vec<Traced>, Error> {
     let scalar = Backend::Cpu { threads: 1, kernels: cpu::scalar };
     let Training { adapter, .. } = Training::before_golden_step(&scalar, sequences).await?;
@@ -83,8 +92,8 @@ pub async fn step_trace(backend: &Backend, sequences: usize) -> Result<Vec<Trace
     Ok(training.trainer.traced_gradient(&training.chunk, &SEED, STEP).await?.1)
 }
 
-/// Computes [`Digests::run`] with a model of one layer and a chunk of 16 tokens in sequences of 9. They are so small
-/// that a software GPU needs only minutes.
+/// Computes [`Digests::run`]. The model has one layer. The chunk has 16 tokens, and is divided into sequences of at
+/// most 9 tokens. These sizes are so small that a software GPU needs only minutes.
 pub async fn run_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32], Error> {
     let mut training = Training::new(backend, sequences, config(1, 9), 16).await?;
     let mut hash = Sha256::new();
@@ -97,7 +106,7 @@ pub async fn run_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32],
     Ok(hash.finalize().into())
 }
 
-/// A training run on one chunk.
+/// A training run, in which every step uses the same chunk.
 struct Training {
     trainer: Trainer,
     adapter: LoraAdapter,
@@ -121,7 +130,7 @@ impl Training {
         Ok(Self { trainer, adapter, optimizer, chunk })
     }
 
-    /// Returns a run that has completed all steps before the one whose digest is [`Digests::step`].
+    /// Returns a training run that has taken all steps before the one whose digest is [`Digests::step`].
     async fn before_golden_step(backend: &Backend, sequences: usize) -> Result<Self, Error> {
         let mut training = Self::new(backend, sequences, STEP_CONFIG, STEP_TOKENS).await?;
         for number in 0..STEP {
@@ -143,7 +152,8 @@ impl Training {
     }
 }
 
-/// Returns the SHA-256 of a chunk's loss, its saturation flag and its gradient, little-endian, in the adapter's order.
+/// Returns the SHA-256 hash of a chunk's loss, its saturation flag and its gradient. The matrices of the gradient are
+/// in the adapter's order, and all integers are little-endian.
 pub fn digest(gradient: &ChunkGradient) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(gradient.loss.to_le_bytes());

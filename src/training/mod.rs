@@ -1,4 +1,4 @@
-//! Training: computes gradients from chunks, and the next adapter from gradients.
+//! Training: computes gradients from chunks of the training text, and the next adapter from gradients.
 
 pub mod checkpoint;
 pub mod conformance;

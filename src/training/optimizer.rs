@@ -1,7 +1,9 @@
-//! The optimizer: `adapter' = adapter − learning_rate · update(gradient, moments)`, on the host.
+//! The optimizer, which updates the parameters of an adapter:
+//! `adapter' = adapter − learning_rate · update(gradient, moments)`. It always runs on the CPU.
 //!
-//! It uses only IEEE `+ − × ÷ √` in f64 in a fixed order, and one rounding to f32 or to Q3.28, so that every platform
-//! computes the same bits. It uses no fused operations, powers or exponentials.
+//! Every platform computes the same bits, because the optimizer uses only the IEEE operations `+ − × ÷ √` on f64
+//! values, in a fixed order, and rounds each result once, to f32 or to Q3.28. It uses no fused operations, powers or
+//! exponentials.
 
 mod settings;
 mod state;
@@ -17,42 +19,44 @@ use crate::{
     protocol::MAX_EXPONENT,
 };
 
-/// The outcome of one optimizer step.
+/// Statistics of one optimizer step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
-    /// Euclidean norm of the mean gradient, before clipping.
+    /// The Euclidean norm of the mean gradient, over all matrices and before clipping.
     pub gradient_norm: f64,
-    /// Whether the gradient was scaled down to the clipping norm.
+    /// Whether the norm of the gradient exceeded the clipping norm, so that the gradient was scaled down.
     pub clipped: bool,
-    /// The learning rate of this step.
+    /// The learning rate with which this step was taken.
     pub learning_rate: f64,
-    /// Number of master parameters that were clamped to ±(8 − 2^-28).
+    /// The number of master parameters that left the range ±(8 − 2^-28) in this step and were clamped to it.
     pub saturated: u64,
 }
 
-/// An optimizer's settings and its state between steps.
+/// An optimizer: its settings, and the state that it keeps from one step to the next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Optimizer {
     settings: Settings,
     step: u64,
-    /// `beta^step` for both betas, as running products, for the bias correction of AdamW.
+    /// `beta1^step` and `beta2^step`, which AdamW uses for bias correction. Each step multiplies them by `beta1` and
+    /// `beta2`.
     beta_products: [f64; 2],
     moments: Vec<Moments>,
 }
 
-/// The moments of one matrix.
+/// The moments that the optimizer keeps for one matrix of the adapter.
 #[derive(Clone, Debug, PartialEq)]
 struct Moments {
     name: String,
     rows: usize,
     columns: usize,
-    /// `[rows, columns]`: exponentially decaying mean of the gradient.
+    /// The exponentially decaying mean of the gradient, `[rows, columns]`.
     first: Vec<f32>,
-    /// `[rows, columns]`: exponentially decaying mean of the squared gradient, at least 0. Empty for Lion.
+    /// The exponentially decaying mean of the squared gradient, `[rows, columns]`. Its elements are at least 0. It is
+    /// empty for Lion.
     second: Vec<f32>,
 }
 
-/// The largest length of a matrix's name, in bytes.
+/// The largest length of the name of a matrix, in bytes.
 const MAX_NAME_BYTES: usize = 256;
 
 impl Moments {
@@ -72,7 +76,7 @@ impl Moments {
 }
 
 impl Optimizer {
-    /// Returns an optimizer before its first step, with moments of 0.
+    /// Returns a new optimizer for `adapter`. It has taken no steps, and all of its moments are 0.
     pub fn new(settings: Settings, adapter: &LoraAdapter) -> Result<Self, Error> {
         settings.check()?;
         let moments = adapter.matrices.iter().map(|matrix| Moments::zero(matrix, settings.method));
@@ -80,20 +84,20 @@ impl Optimizer {
         Ok(Self { settings, step: 0, beta_products: [1.0; 2], moments })
     }
 
-    /// Returns the number of steps taken.
+    /// Returns the number of steps that this optimizer has taken, including those before it was stored and loaded.
     pub fn steps(&self) -> u64 {
         self.step
     }
 
-    /// Returns the settings.
+    /// Returns the settings with which this optimizer was created.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Takes one step along the mean gradient `values · 2^exponent / supervised_tokens`.
+    /// Updates `adapter` by one step along the mean gradient, which is `values · 2^exponent / supervised_tokens`.
     ///
-    /// `gradients` has one gradient for each matrix of the adapter, in the adapter's order. If this returns an error,
-    /// nothing has changed.
+    /// `gradients` contains one gradient for each matrix of the adapter, in the adapter's order. If an error is
+    /// returned, neither the adapter nor the optimizer has changed.
     pub fn step(
         &mut self,
         adapter: &mut LoraAdapter,
@@ -166,7 +170,8 @@ fn same_matrices<'a>(
     Ok(())
 }
 
-/// Returns the Euclidean norm of the mean gradient, summed matrix by matrix, row by row, in the given order.
+/// Returns the Euclidean norm of the mean gradient `gradients / tokens`. The squares are added in a fixed order: matrix
+/// by matrix, and row by row.
 fn norm(gradients: &[GradientMatrix], tokens: f64) -> f64 {
     let mut sum = 0.0;
     for matrix in gradients {
@@ -179,7 +184,7 @@ fn norm(gradients: &[GradientMatrix], tokens: f64) -> f64 {
     sum.sqrt()
 }
 
-/// The update of one parameter at one step.
+/// The rule by which one step updates each parameter.
 struct UpdateRule {
     settings: Settings,
     learning_rate: f64,
@@ -187,7 +192,8 @@ struct UpdateRule {
 }
 
 impl UpdateRule {
-    /// Returns the next value of `parameter`. The moments are rounded to f32 after the update has used them.
+    /// Returns the next value of `parameter`, and updates the moments `first` and `second`. The new moments are rounded
+    /// to f32 only when they are stored: AdamW computes the update from their unrounded values.
     fn apply(&self, parameter: f64, gradient: f64, first: &mut f32, second: &mut f32) -> f64 {
         let decayed = parameter * (1.0 - self.learning_rate * self.settings.weight_decay);
         match self.settings.method {
@@ -208,7 +214,7 @@ impl UpdateRule {
     }
 }
 
-/// Returns −1, 0 or 1. Unlike `f64::signum`, it returns 0 for both zeros.
+/// Returns the sign of a number: −1, 0 or 1. The sign of 0.0 and of −0.0 is 0, unlike that of `f64::signum`.
 fn sign(value: f64) -> f64 {
     f64::from(i8::from(value > 0.0) - i8::from(value < 0.0))
 }
@@ -217,9 +223,11 @@ fn from_master(master: i32) -> f64 {
     f64::from(master) * power_of_two_f64(-(MASTER_FRACTION_BITS as i32))
 }
 
-/// Rounds to Q3.28, ties to even, and clamps to ±(8 − 2^-28). Also returns whether clamping changed the value.
+/// Converts a parameter to Q3.28: clamps it to ±(8 − 2^-28), and rounds it to nearest, ties to even. Also returns
+/// whether clamping changed the value.
 fn to_master(value: f64) -> (i32, bool) {
-    /// Adding and then subtracting this constant rounds a number of magnitude ≤ 2^51 to an integer, ties to even.
+    /// A constant that rounds numbers of magnitude up to 2^51 to integers, ties to even: it is added to a number and
+    /// then subtracted again.
     const WHOLE: f64 = (3u64 << 51) as f64;
     let limit = f64::from(i32::MAX);
     let scaled = value * power_of_two_f64(MASTER_FRACTION_BITS as i32);
@@ -235,7 +243,7 @@ mod tests {
     fn master_parameters_round_ties_to_even_and_are_clamped() {
         let ulp = power_of_two_f64(-28);
         for (units, rounded) in [(0.5, 0), (1.5, 2), (2.5, 2), (-0.5, 0), (-1.5, -2), (-2.5, -2), (2.500001, 3)] {
-            assert_eq!(to_master(units * ulp), (rounded, false), "{units}");
+            assert_eq!(to_master(units * ulp), (rounded, false), "{units} units");
         }
         for master in [i32::MAX, -i32::MAX, 12_345, -1, 0] {
             assert_eq!(to_master(from_master(master)), (master, false));

@@ -1,4 +1,4 @@
-//! A local training session: optimizer steps of one adapter on chunks.
+//! A local training session, which trains one adapter on chunks of tokens without a network.
 
 use super::{
     optimizer::{Optimizer, StepReport},
@@ -9,11 +9,11 @@ use crate::{
     numbers::lora::{GradientMatrix, LoraAdapter},
 };
 
-/// Exponent of accumulated gradients, which are integers of magnitude below 2^62 in units of 2^-40. So a gradient's
-/// value must be below 2^22.
+/// The exponent of accumulated gradients: their elements are stored as integers in units of 2^-40. The magnitude of
+/// these integers must be below 2^62, so elements of magnitude 2^22 or more cannot be stored.
 pub const JOB_EXPONENT: i32 = -40;
 
-/// An adapter, its optimizer, and the trainer that computes gradients.
+/// A training session: an adapter, its optimizer, and the trainer that computes the adapter's gradients.
 pub struct TrainingSession {
     trainer: Trainer,
     adapter: LoraAdapter,
@@ -21,25 +21,26 @@ pub struct TrainingSession {
     dither: [u8; 32],
 }
 
-/// The outcome of one step.
+/// The results of one step of a training session.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionStep {
-    /// Mean loss before the step, in nats per token.
+    /// The mean loss of the step's chunks before the adapter was updated, in nats per token.
     pub loss: f64,
-    /// Number of tokens with a label.
+    /// The number of tokens that have a label and therefore enter the loss.
     pub supervised: usize,
-    /// Report of the optimizer, or `None` if a value saturated and the step was skipped.
+    /// The optimizer's report about the step. `None` if a value saturated; in this case, the adapter was not updated.
     pub report: Option<StepReport>,
 }
 
 impl TrainingSession {
-    /// Continues training from an adapter and an optimizer. `dither` keys the stochastic rounding.
+    /// Starts a session that continues the training of `adapter` with `optimizer`. The key `dither` determines the
+    /// pseudo-random bits of the stochastic rounding.
     pub fn new(trainer: Trainer, adapter: LoraAdapter, optimizer: Optimizer, dither: [u8; 32]) -> Self {
         Self { trainer, adapter, optimizer, dither }
     }
 
-    /// Takes one optimizer step along the summed gradient of the given chunks. If a value saturates, the step is
-    /// skipped.
+    /// Takes one optimizer step along the mean gradient of the given chunks. If a value saturates, the adapter is not
+    /// updated.
     pub async fn step(&mut self, chunks: &[&[u32]]) -> Result<SessionStep, Error> {
         self.load().await?;
         let mut sum: Option<ChunkGradient> = None;
@@ -60,7 +61,7 @@ impl TrainingSession {
         Ok(SessionStep { loss, supervised, report })
     }
 
-    /// Returns the mean loss of the given chunks, in nats per token.
+    /// Returns the mean loss of the given chunks with the current adapter, in nats per token.
     pub async fn evaluate(&mut self, chunks: &[&[u32]]) -> Result<f64, Error> {
         self.load().await?;
         let (mut loss, mut supervised) = (0, 0);
@@ -76,19 +77,20 @@ impl TrainingSession {
         self.trainer.load(&self.adapter, &exponents).await
     }
 
-    /// Returns the current adapter.
+    /// Returns the adapter, as trained so far.
     pub fn adapter(&self) -> &LoraAdapter {
         &self.adapter
     }
 
-    /// Returns the current optimizer.
+    /// Returns the optimizer, with its state after the steps so far.
     pub fn optimizer(&self) -> &Optimizer {
         &self.optimizer
     }
 }
 
 impl ChunkGradient {
-    /// Returns the sum of two gradients. It has the same bits in either order.
+    /// Returns the sum of two gradients. The order of the two does not affect the sum. Fails if two matrices to be
+    /// added differ in name, number of elements or exponent, or if a sum exceeds the range of i64.
     pub fn plus(mut self, other: Self) -> Result<Self, Error> {
         for (a, b) in self.matrices.iter_mut().zip(&other.matrices) {
             add_matrix(a, b)?;

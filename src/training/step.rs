@@ -1,4 +1,4 @@
-//! Computes the loss and the LoRA gradients of a chunk, over all its sequences.
+//! Computes the loss and the LoRA gradient of a chunk, which are sums over all of its sequences.
 
 use crate::{
     compute::{
@@ -15,32 +15,35 @@ use crate::{
     },
 };
 
-/// The loss and gradient of a chunk.
+/// The results of one training step: the loss of a chunk, and its gradient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkGradient {
-    /// Gradients of the adapter's matrices, in the adapter's order.
+    /// The gradient of each matrix of the adapter, in the adapter's order.
     pub matrices: Vec<GradientMatrix>,
-    /// Loss: the sum of −log2 p(label) over all tokens with a label, in units of 2^-20 bits.
+    /// The loss of the chunk, in units of 2^-20 bits: the sum of `−log2 p(label)` over all tokens with a label, where
+    /// `p(label)` is the probability that the model predicts for the label.
     pub loss: i64,
-    /// Number of tokens with a label.
+    /// The number of tokens that have a label and therefore enter the loss.
     pub supervised: usize,
-    /// Whether a value left the range of its format, so that the gradient is void.
+    /// Whether a value left the range of its number format. If so, the gradient is void, and its elements must not be
+    /// used.
     pub saturated: bool,
 }
 
 impl ChunkGradient {
-    /// Returns the mean loss in nats per supervised token, for display.
+    /// Returns the mean loss in nats per token with a label. The value is a float, and serves only for display.
     pub fn mean_loss(&self) -> f64 {
         nats(self.loss, self.supervised)
     }
 }
 
-/// Converts a loss summed over `supervised` tokens, in units of 2^-20 bits, to the mean in nats.
+/// Converts a summed loss to a mean loss in nats per token. `loss` is the sum over `supervised` tokens, in units of
+/// 2^-20 bits.
 pub fn nats(loss: i64, supervised: usize) -> f64 {
     loss as f64 / f64::from(1 << 20) * std::f64::consts::LN_2 / supervised.max(1) as f64
 }
 
-/// A recorded step and the executor that runs it.
+/// Computes the gradients of chunks, by running a recorded training step on an executor.
 pub struct Trainer {
     step: RecordedStep,
     executor: Executor,
@@ -50,12 +53,13 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Builds a trainer from a step and an executor of its recording.
+    /// Builds a trainer from a recorded training step and from an executor of the step's recording.
     pub fn new(step: RecordedStep, executor: Executor) -> Self {
         Self { step, executor, exponents: Vec::new(), shapes: Vec::new(), trace: None }
     }
 
-    /// Uploads an adapter. `exponents` are the exponents of the gradients, one for each matrix in the adapter's order.
+    /// Uploads an adapter to the executor. `exponents` contains the exponent of the gradient of each matrix, in the
+    /// adapter's order.
     pub async fn load(&mut self, adapter: &LoraAdapter, exponents: &[i32]) -> Result<(), Error> {
         let expected = 2 * self.step.adapted_linears.len();
         for (what, found) in [("adapter matrices", adapter.matrices.len()), ("exponents", exponents.len())] {
@@ -77,7 +81,8 @@ impl Trainer {
         self.executor.write_all(&writes).await
     }
 
-    /// Computes the gradient of the summed loss of a chunk, with dither keyed by `task_key` and `step`.
+    /// Computes the gradient of a chunk's summed loss. The pseudo-random bits of the stochastic rounding depend on
+    /// `task_key` and `step`.
     pub async fn gradient(&mut self, chunk: &[u32], task_key: &[u8; 32], step: u64) -> Result<ChunkGradient, Error> {
         let keys: Vec<_> =
             self.step.streams.names().iter().flat_map(|name| dither_key(task_key, step, name).0).collect();
@@ -101,8 +106,8 @@ impl Trainer {
         Ok(ChunkGradient { matrices, loss, supervised, saturated })
     }
 
-    /// Computes as [`Self::gradient`] does, but one dispatch at a time, which is slow, and also returns a digest of
-    /// each dispatch's output.
+    /// Computes the same gradient as [`Self::gradient`], and also returns a digest of the output of each dispatch. This
+    /// is slow, because the dispatches run one at a time.
     pub async fn traced_gradient(
         &mut self,
         chunk: &[u32],
@@ -115,13 +120,13 @@ impl Trainer {
         Ok((gradient?, trace))
     }
 
-    /// Sets the executor's yield hook, as [`Executor::set_yield_hook`] does.
+    /// Sets the hook that the executor calls after each slice of work; see [`Executor::set_yield_hook`].
     pub fn set_yield_hook(&mut self, hook: YieldHook) {
         self.executor.set_yield_hook(hook);
     }
 
-    /// Audits all later dispatches of one adapted linear with [`Executor::audit`], and returns the linear's name. The
-    /// linear's index is `number` modulo the number of adapted linears.
+    /// Selects one adapted linear layer, whose dispatches are audited in all later runs; see [`Executor::audit`]. The
+    /// index of the layer is `number` modulo the number of adapted linear layers. Returns the name of the layer.
     pub fn audit(&mut self, number: u64) -> Option<&str> {
         let at = number.checked_rem(self.step.adapted_linears.len() as u64)?;
         let name = self.step.adapted_linears[at as usize].0.as_str();
@@ -131,7 +136,8 @@ impl Trainer {
         Some(name)
     }
 
-    /// Computes the summed loss of a chunk, in units of 2^-20 bits, and whether a value saturated.
+    /// Computes the summed loss of a chunk, in units of 2^-20 bits, without its gradient. Also returns whether a value
+    /// saturated.
     pub async fn evaluate(&mut self, chunk: &[u32]) -> Result<(i64, bool), Error> {
         let keys = vec![0; 2 * self.step.streams.names().len()];
         self.executor.write(self.step.loss, &[0, 0]).await?;
@@ -139,8 +145,9 @@ impl Trainer {
         Ok((i64_from_words(&self.executor.read(self.step.loss).await?), saturated))
     }
 
-    /// Runs the first `dispatches` dispatches on the chunk's sequences, as many at a time as the step was recorded for.
-    /// The label of each token is the next token. Returns whether a value saturated.
+    /// Runs the first `dispatches` dispatches of the recording on all sequences of a chunk. Each run computes the
+    /// number of sequences for which the step was recorded. The label of each token is the next token of the chunk.
+    /// Returns whether a value saturated.
     async fn run_chunk(&mut self, chunk: &[u32], keys: &[u32], dispatches: usize) -> Result<bool, Error> {
         if let Some(&id) = chunk.iter().find(|id| **id as usize >= self.step.vocab) {
             return Err(Error::Value { what: "token (beyond the vocabulary)", value: id.into() });
@@ -150,7 +157,8 @@ impl Trainer {
         let mut saturated = false;
         for first in (0..chunk.len()).step_by(tokens) {
             let at = |i: usize| chunk.get(i).copied();
-            // sequences beyond the chunk repeat its first sequence, so they saturate only if that one does
+            // the last run may have more sequences than the chunk; these repeat the first sequence of the chunk, so
+            // that they saturate only if the first sequence does
             let source = |i: usize| if i < filled { i } else { i % self.step.context };
             let ids: Vec<_> = (first..first + tokens).map(|i| at(source(i)).unwrap_or(0)).collect();
             let labels: Vec<_> = (first..first + tokens).map(|i| at(i + 1).unwrap_or(IGNORE)).collect();
@@ -166,7 +174,7 @@ impl Trainer {
     }
 }
 
-/// Returns the i64 of two words, the lower one first.
+/// Converts two words to an i64. The first word contains the low bits.
 fn i64_from_words(words: &[u32]) -> i64 {
     (u64::from(words[0]) | u64::from(words[1]) << 32) as i64
 }

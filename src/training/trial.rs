@@ -1,5 +1,5 @@
-//! The training steps that benchmarks time. Their model is generated from a fixed seed, so that every machine runs the
-//! same steps.
+//! The training steps whose duration benchmarks measure. By default, their model is generated from a fixed seed, so
+//! that every machine computes the same steps.
 
 use super::{
     optimizer::{Optimizer, Settings},
@@ -19,7 +19,8 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// A model of 50.9 M ternary weights, in the shape for which other trainers publish timings.
+/// A model of 51.4 million ternary weights. Its shape is one for which authors of other training programs publish
+/// timings.
 pub const WIDE: ModelConfig = ModelConfig {
     layers: 4,
     width: 1024,
@@ -34,8 +35,8 @@ pub const WIDE: ModelConfig = ModelConfig {
     residual_fraction_bits: 16,
 };
 
-/// A model of 3.2 M ternary weights: one layer, and half the width and context of [`WIDE`]. A software GPU needs
-/// seconds for a step.
+/// A model of 3.2 million ternary weights: one layer, and half the width and half the context of [`WIDE`]. Even a
+/// software GPU needs only seconds for one of its training steps.
 pub const SMALL: ModelConfig =
     ModelConfig { layers: 1, width: 512, heads: 8, kv_heads: 8, ffn_width: 1408, vocab: 256, context: 64, ..WIDE };
 
@@ -43,7 +44,8 @@ const RANK: usize = 8;
 const ALPHA: u32 = 16;
 const SEED: [u8; 32] = [42; 32];
 
-/// A model with an adapter of rank 8 on all seven linears, AdamW, and a chunk of one sequence.
+/// Everything that the training step of a benchmark needs: a trainer, an adapter of rank 8 on all seven kinds of linear
+/// layers, the optimizer AdamW, and a chunk that consists of one sequence.
 pub struct Trial {
     trainer: Trainer,
     adapter: LoraAdapter,
@@ -53,12 +55,12 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Generates the model and uploads it to a backend.
+    /// Generates a model with the given config, and prepares its training step on a backend.
     pub async fn new(config: ModelConfig, backend: &Backend) -> Result<Self, Error> {
         Self::with_model(&seeded(config, SEED)?, backend).await
     }
 
-    /// Uploads a given model to a backend.
+    /// Prepares the training step of a given model on a backend.
     pub async fn with_model(model: &Model, backend: &Backend) -> Result<Self, Error> {
         let targets = Targets { rank: RANK, linears: Linear::ALL.to_vec() };
         let adapter = LoraAdapter::seeded(RANK, ALPHA, &targets.shapes(&model.config), SEED)?;
@@ -70,7 +72,8 @@ impl Trial {
         Ok(Self { trainer: Trainer::new(step, executor), adapter, optimizer, chunk, recording })
     }
 
-    /// Runs one whole step: [`load`](Self::load), [`gradient`](Self::gradient) and [`update`](Self::update).
+    /// Runs one complete training step: [`load`](Self::load), [`gradient`](Self::gradient) and
+    /// [`update`](Self::update).
     pub async fn step(&mut self) -> Result<ChunkGradient, Error> {
         self.load().await?;
         let gradient = self.gradient().await?;
@@ -78,28 +81,28 @@ impl Trial {
         Ok(gradient)
     }
 
-    /// Runs the first part of a step: uploads the adapter.
+    /// Runs the first part of a training step, which uploads the adapter to the backend.
     pub async fn load(&mut self) -> Result<(), Error> {
         self.trainer.load(&self.adapter, &vec![JOB_EXPONENT; self.adapter.matrices.len()]).await
     }
 
-    /// Runs the second part of a step: computes the gradient of the chunk. A miner repeats only this part for the
-    /// chunks of a round.
+    /// Runs the second part of a training step, which computes the gradient of the chunk. A miner repeats only this
+    /// part for the chunks of a round.
     pub async fn gradient(&mut self) -> Result<ChunkGradient, Error> {
         self.trainer.gradient(&self.chunk, &SEED, self.optimizer.steps()).await
     }
 
-    /// Runs the last part of a step: the optimizer updates the adapter.
+    /// Runs the last part of a training step, in which the optimizer updates the adapter.
     pub fn update(&mut self, gradient: &ChunkGradient) -> Result<(), Error> {
         self.optimizer.step(&mut self.adapter, &gradient.matrices, gradient.supervised as u64).map(drop)
     }
 
-    /// Returns the number of tokens in a step.
+    /// Returns the number of tokens that one training step processes.
     pub fn tokens(&self) -> usize {
         self.chunk.len()
     }
 
-    /// Returns the recording of a step.
+    /// Returns the recording of the training step, which lists its dispatches.
     pub fn recording(&self) -> &Recording {
         &self.recording
     }

@@ -1,4 +1,5 @@
-//! The worker: computes the artifacts of tasks, for miners and verifiers.
+//! The worker, which computes the artifacts of tasks. Miners use it to compute gradients, and verifiers to recompute
+//! them.
 
 use crate::{
     ARITHMETIC_VERSION,
@@ -17,41 +18,43 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The reasons for which a task cannot be computed.
+/// Error returned when a task cannot be computed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkerError {
-    /// The task requires another arithmetic version.
+    /// The task requires an arithmetic version that this program does not implement. The field is the required version.
     #[error("the task requires arithmetic version {0}, but this program implements version {ARITHMETIC_VERSION}")]
     Version(u32),
-    /// The task is for a model that is not loaded.
+    /// The task is for a model other than the loaded one.
     #[error("the task is for model {asked}, but the loaded model is {loaded}")]
     Model {
-        /// Model root of the task's model.
+        /// The model root of the task, which is the CID of the required model's manifest.
         asked: Cid,
-        /// Model root of the loaded model.
+        /// The model root of the loaded model, which is the CID of its manifest.
         loaded: Box<Cid>,
     },
-    /// The chunk or the adapter is missing, altered or malformed.
+    /// The chunk or the adapter of the task is missing, altered or malformed.
     #[error(transparent)]
     Work(#[from] ProtocolError),
-    /// The backend failed.
+    /// The backend failed while it computed the task.
     #[error(transparent)]
     Backend(#[from] Error),
 }
 
-/// A recorded training step of one model on one backend.
+/// Computes tasks for one model on one backend, by running a recorded training step.
 pub struct Worker {
     model: Cid,
     vocab: u32,
     trainer: Trainer,
-    /// The CID of the uploaded adapter, and the matrices of the job for whose exponents it was uploaded.
+    /// The CID of the uploaded adapter, and the job's matrices, whose exponents were uploaded with it. `None` if no
+    /// adapter is uploaded.
     adapter: Option<(Cid, Vec<MatrixSpec>)>,
 }
 
 impl Worker {
-    /// Records the step and allocates its memory. One run computes `max_sequences` sequences, or on a hardware GPU as
-    /// many as it can (see [`Backend::sequences_per_run`]), but at most as many as a chunk has.
+    /// Records the training step of a model, and allocates the memory for it. One run computes at most `max_sequences`
+    /// sequences of a chunk. On a hardware GPU, this limit does not apply, and one run computes all sequences of a
+    /// chunk (see [`Backend::sequences_per_run`]).
     pub async fn new(
         model: &Model,
         targets: &Targets,
@@ -66,12 +69,12 @@ impl Worker {
         Ok(Self { model: manifest.cid(), vocab, trainer: Trainer::new(step, executor), adapter: None })
     }
 
-    /// Computes the artifact of a task. The task's adapter and chunk are read from `blocks`.
+    /// Computes the artifact of a task. The function `blocks` supplies the blocks of the task's adapter and chunk.
     pub async fn compute(&mut self, task: &Task, blocks: Fetch<'_>) -> Result<Artifact, WorkerError> {
         artifact(task, self.gradient(task, blocks).await?.as_ref())
     }
 
-    /// Computes the exact gradient of a task, or `None` if a value saturates.
+    /// Computes the exact gradient of a task. Returns `None` if a value saturates.
     async fn gradient(&mut self, task: &Task, blocks: Fetch<'_>) -> Result<Option<Gradient>, WorkerError> {
         if task.job.arithmetic_version != ARITHMETIC_VERSION {
             return Err(WorkerError::Version(task.job.arithmetic_version));
@@ -92,17 +95,19 @@ impl Worker {
         Ok((!saturated).then_some(Gradient { loss, tokens: supervised as u32, matrices }))
     }
 
-    /// Computes as [`Self::compute`] does, and audits one linear, selected by the task's key, with
+    /// Computes the same artifact as [`Self::compute`], and audits one linear layer, which the task key selects. The
+    /// audit compares the layer's dispatches with the reference kernels; see
     /// [`Executor::audit`](crate::compute::Executor::audit).
     ///
-    /// The audit detects an optimized kernel that computes wrong results. Without it, a verifier with the same kernel
-    /// would confirm them.
+    /// The audit detects an optimized kernel that computes wrong results. Without an audit, a verifier that uses the
+    /// same kernel would confirm the wrong results.
     pub async fn audit(&mut self, task: &Task, blocks: Fetch<'_>) -> Result<Artifact, WorkerError> {
         Ok(self.attest(task, &[0; 32], blocks).await?.0)
     }
 
-    /// Computes as [`Self::audit`] does, and also returns the [attestation leaf](attestation_leaf()) of the tile that
-    /// `selector` selects, or `None` if the artifact is void.
+    /// Computes the artifact of a task with an audit, as [`Self::audit`] does. Also returns the attestation leaf: the
+    /// hash of one tile of the exact gradient, which `selector` selects (see [`attestation_leaf()`]). The leaf is
+    /// `None` if the artifact is void.
     pub async fn attest(
         &mut self,
         task: &Task,
@@ -116,12 +121,14 @@ impl Worker {
         Ok((artifact(task, gradient.as_ref())?, leaf))
     }
 
-    /// Sets the executor's yield hook, as [`Executor::set_yield_hook`](crate::compute::Executor::set_yield_hook) does.
+    /// Sets the hook that the executor calls after each slice of work; see
+    /// [`Executor::set_yield_hook`](crate::compute::Executor::set_yield_hook).
     pub fn set_yield_hook(&mut self, hook: YieldHook) {
         self.trainer.set_yield_hook(hook);
     }
 
-    /// Marks the adapter as not uploaded. Call this after an error, which may have left it partly written.
+    /// Marks the adapter as not uploaded, so that the next task uploads it again. Call this after an error, which may
+    /// have left the adapter partly written.
     pub fn unload_adapter(&mut self) {
         self.adapter = None;
     }

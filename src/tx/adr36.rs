@@ -1,15 +1,18 @@
-//! ADR-36 signatures: signatures over texts, in amino JSON, for wallets that let a web page sign nothing but texts.
+//! ADR-36 signatures, which sign texts instead of transactions. They serve wallets that let a web page sign only texts.
+//! The signed document is encoded in amino JSON.
 //!
-//! <https://docs.cosmos.network/main/build/architecture/adr-036-arbitrary-signature>. The signed document has an empty
-//! chain id and the sequence 0, so it can never be a transaction. The text itself must state for which chain it is
-//! valid and how often it may be used.
+//! <https://docs.cosmos.network/main/build/architecture/adr-036-arbitrary-signature>
+//!
+//! The signed document has an empty chain ID and the sequence 0, so it can never be executed as a transaction.
+//! Therefore the text itself must state for which chain it is valid and how often it may be used.
 
 use super::{TxError, address::address};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cosmrs::crypto::PublicKey;
 use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 
-/// Returns the bytes that `signer` signs for `text`: a `StdSignDoc` with sorted keys, empty except for these two.
+/// Returns the bytes that the account with the address `signer` signs to sign `text`. They are a `StdSignDoc` in JSON
+/// with sorted keys. All of its fields are empty or 0, except for the text and the signer's address.
 pub fn sign_bytes(signer: &str, text: &str) -> Vec<u8> {
     let data = BASE64.encode(text);
     // neither base64 nor an address contains a character that JSON would escape
@@ -21,7 +24,8 @@ pub fn sign_bytes(signer: &str, text: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Returns the address of a compressed secp256k1 public key, which must be 33 bytes long.
+/// Returns the address of the account with the given public key. Fails unless the key is a compressed secp256k1 key of
+/// 33 bytes.
 pub fn signer(public_key: &[u8]) -> Result<String, TxError> {
     match public_key.len() {
         33 => address(&PublicKey::from(VerifyingKey::from_sec1_bytes(public_key).map_err(|_| TxError::Key)?)),
@@ -29,7 +33,7 @@ pub fn signer(public_key: &[u8]) -> Result<String, TxError> {
     }
 }
 
-/// Checks that `signature` is an ADR-36 signature over `text` by this key.
+/// Checks that `signature` is an ADR-36 signature of `text` by the key whose public key is `public_key`.
 pub(super) fn verify(public_key: &[u8], text: &str, signature: &[u8]) -> Result<(), TxError> {
     let signer = signer(public_key)?;
     let key = VerifyingKey::from_sec1_bytes(public_key).map_err(|_| TxError::Key)?;

@@ -1,13 +1,14 @@
-//! The commitments of commit/reveal. A first message publishes a hash, and a message in a later block reveals the
-//! values that were hashed, so that nobody can copy another account's values in time.
+//! The commitments of the commit/reveal protocol. An account first publishes the hash of a statement. It publishes the
+//! statement itself in a later block, so no other account can copy the statement in time.
 
 use super::{MsgRevealAggregation, MsgRevealAttestation};
 use sha2::{Digest, Sha256};
 
 impl MsgRevealAttestation {
-    /// Returns the commitment for [`MsgCommitAttestation`](super::MsgCommitAttestation): SHA-256 of
-    /// `r3mes/attestation-commitment/1`, followed by verifier, challenge, result, gradient hash, leaf and salt, each of
-    /// which is preceded by its length (u32 LE).
+    /// Returns the commitment that [`MsgCommitAttestation`](super::MsgCommitAttestation) publishes before the
+    /// attestation is revealed. It is the SHA-256 hash of the text `r3mes/attestation-commitment/1`, followed by the
+    /// verifier, the challenge ID, the result, the gradient hash, the leaf and the salt. Each of these six fields is
+    /// preceded by its length in bytes (u32, little-endian).
     pub fn commitment(&self) -> [u8; 32] {
         let Self { verifier, challenge_id, result, gradient_hash, leaf, salt } = self;
         hash_fields(
@@ -25,9 +26,10 @@ impl MsgRevealAttestation {
 }
 
 impl MsgRevealAggregation {
-    /// Returns the commitment for [`MsgCommitAggregation`](super::MsgCommitAggregation), which states it in
-    /// hexadecimal: SHA-256 of `r3mes/aggregation-commitment/1`, followed by proposer, round, adapter, layout root,
-    /// Merkle root and salt, each of which is preceded by its length (u32 LE).
+    /// Returns the commitment that [`MsgCommitAggregation`](super::MsgCommitAggregation) publishes, in hexadecimal,
+    /// before the aggregate is revealed. It is the SHA-256 hash of the text `r3mes/aggregation-commitment/1`, followed
+    /// by the proposer, the round, the adapter, the layout root, the Merkle root and the salt. Each of these six fields
+    /// is preceded by its length in bytes (u32, little-endian).
     pub fn commitment(&self) -> [u8; 32] {
         let Self { proposer, training_round_id, adapter, layout_root, merkle_root, salt, .. } = self;
         hash_fields(

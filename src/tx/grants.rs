@@ -1,10 +1,11 @@
-//! Grants and fee allowances. A grant lets one account (the grantee) send one type of message for another (the
-//! granter); a fee allowance lets the grantee pay fees from the granter's balance, up to a cap. Both have an expiry.
+//! Grants and fee allowances, which one account (the granter) gives to another (the grantee). A grant permits the
+//! grantee to send messages of one type in the granter's name. A fee allowance permits the grantee to pay fees from the
+//! granter's balance, up to a cap. Both expire at a stated time.
 //!
-//! The messages are those of the Cosmos SDK 0.50, `cosmos.authz.v1beta1` and `cosmos.feegrant.v1beta1`. The SDK permits
-//! several forms of each, of which this ledger accepts one: for a grant, a `GenericAuthorization` with an expiry; for
-//! an allowance, an `AllowedMsgAllowance` that permits `MsgExec` only, around a `BasicAllowance` with a limit and an
-//! expiry.
+//! The messages are those of the Cosmos SDK 0.50, in the packages `cosmos.authz.v1beta1` and `cosmos.feegrant.v1beta1`.
+//! The SDK permits several forms of grants and allowances, but this ledger accepts only one form of each. A grant must
+//! be a `GenericAuthorization` with an expiry. An allowance must be an `AllowedMsgAllowance` that permits only
+//! `MsgExec` and contains a `BasicAllowance` with a limit and an expiry.
 
 use super::{DENOM, TxError, check_address};
 use cosmrs::{
@@ -20,43 +21,46 @@ use cosmrs::{
 };
 use prost::{Message, Name};
 
-/// Type URLs of the messages that can be granted: those of mining, which move no coins except rewards to the granter.
+/// The type URLs of the messages for which a grant can be given. They are mining messages, which cannot transfer the
+/// granter's coins to another account.
 pub const GRANTABLE: [&str; 2] = ["/remes.remes.v1.MsgClaimTask", "/remes.remes.v1.MsgSubmitGradient"];
-/// The latest expiry, in seconds since 1970: the end of the year 9999.
+/// The latest permitted expiry, in seconds since 1970: the end of the year 9999.
 const END_OF_TIME: u64 = 253_402_300_799;
 
-/// The two accounts of a grant.
+/// The two accounts of a grant or of a fee allowance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantPair {
-    /// Address of the account that gives the grant, and whose balance pays the fees.
+    /// The address of the account that gives the grant or the allowance.
     pub granter: String,
-    /// Address of the account that receives the grant.
+    /// The address of the account that receives the grant or the allowance.
     pub grantee: String,
 }
 
-/// Permission to send one type of message for another account.
+/// A permission to send messages of one type in another account's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The granter and the grantee.
+    /// The account that gives the grant, and the account that receives it.
     pub pair: GrantPair,
-    /// Type URL of the messages, one of [`GRANTABLE`].
+    /// The type URL of the messages that are permitted. It is one of [`GRANTABLE`].
     pub message: String,
-    /// Expiry in seconds since 1970; the grant is valid before it.
+    /// The time at which the grant expires, in seconds since 1970. The grant is valid before this time.
     pub expires: u64,
 }
 
-/// Permission to pay the fees of `MsgExec` transactions from another account's balance.
+/// A fee allowance: the permission to pay fees from another account's balance, for transactions that consist of
+/// `MsgExec` messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// The granter and the grantee.
+    /// The account that gives the allowance, and the account that receives it.
     pub pair: GrantPair,
-    /// The most micro-units that the grantee may spend in total.
+    /// The largest total amount that the grantee may spend on fees, in micro-units.
     pub cap: u64,
-    /// Expiry in seconds since 1970; the allowance is valid before it.
+    /// The time at which the allowance expires, in seconds since 1970. The allowance is valid before this time.
     pub expires: u64,
 }
 
-/// Formats a time, in seconds since 1970, as Cosmos chains do in JSON: `2026-11-25T18:00:00Z`.
+/// Formats a time as Cosmos chains do in JSON, for example `2026-11-25T18:00:00Z`. `seconds` is the time in seconds
+/// since 1970.
 pub fn rfc3339(seconds: u64) -> String {
     let time = i64::try_from(seconds.min(END_OF_TIME))
         .map(|seconds| cosmrs::tendermint::Time::from_unix_timestamp(seconds, 0));
@@ -98,7 +102,7 @@ impl Allowance {
         let MsgGrantAllowance { granter, grantee, allowance } = decode(value)?;
         let AllowedMsgAllowance { allowance, allowed_messages } = unwrap(allowance)?;
         if allowed_messages != [MsgExec::type_url()] {
-            return Err(malformed("a fee allowance must be for MsgExec only"));
+            return Err(malformed("a fee allowance must permit MsgExec only"));
         }
         let BasicAllowance { spend_limit, expiration } = unwrap(allowance)?;
         let pair = GrantPair { granter, grantee };
@@ -116,7 +120,8 @@ impl Allowance {
     }
 }
 
-/// Reads a `MsgRevoke`: the accounts, and the type URL of the message whose grant is revoked.
+/// Decodes a `MsgRevoke`. Returns the granter and the grantee, and the type URL of the messages for which the grant is
+/// revoked.
 pub(super) fn read_revoke(value: &[u8], _: &str) -> Result<(GrantPair, String), TxError> {
     let MsgRevoke { granter, grantee, msg_type_url } = decode(value)?;
     grantable(&msg_type_url)?;
@@ -130,7 +135,7 @@ pub(super) fn revoke_to_any(pair: &GrantPair, message: &str) -> Any {
     wrap(&MsgRevoke { granter, grantee, msg_type_url: message.to_owned() })
 }
 
-/// Reads a `MsgRevokeAllowance`: the accounts between which the allowance is revoked.
+/// Decodes a `MsgRevokeAllowance`. Returns the granter and the grantee of the fee allowance that is revoked.
 pub(super) fn read_revoke_allowance(value: &[u8], _: &str) -> Result<GrantPair, TxError> {
     let MsgRevokeAllowance { granter, grantee } = decode(value)?;
     let pair = GrantPair { granter, grantee };
@@ -143,8 +148,8 @@ pub(super) fn revoke_allowance_to_any(pair: &GrantPair) -> Any {
     wrap(&MsgRevokeAllowance { granter, grantee })
 }
 
-/// Returns the micro-units in a list of coins; `None` if the list is empty. Fails if there are several amounts or
-/// another denomination.
+/// Returns the amount that a list of coins states, in micro-units, or `None` if the list is empty. Fails if the list
+/// has several entries or another denomination than [`DENOM`].
 pub(super) fn amount(coins: &[Coin]) -> Result<Option<u64>, TxError> {
     match coins {
         [] => Ok(None),
@@ -152,7 +157,7 @@ pub(super) fn amount(coins: &[Coin]) -> Result<Option<u64>, TxError> {
             Ok(amount) => Ok(Some(amount)),
             Err(_) => Err(malformed("the amount is not an integer below 2^64")),
         },
-        _ => Err(malformed(&format!("coins must be one amount of {DENOM}"))),
+        _ => Err(malformed(&format!("the coins must be a single amount in {DENOM}"))),
     }
 }
 
@@ -160,11 +165,11 @@ pub(super) fn coins(amount: u64) -> Vec<Coin> {
     vec![Coin { denom: DENOM.to_owned(), amount: amount.to_string() }]
 }
 
-/// Checks that an expiry, in seconds since 1970, is at least 1 and not after the year 9999, and returns it.
+/// Returns `seconds`, an expiry in seconds since 1970, after checking it. Fails if it is 0 or after the year 9999.
 pub(super) fn check_expiry(seconds: u64) -> Result<u64, TxError> {
     match seconds {
         1..=END_OF_TIME => Ok(seconds),
-        _ => Err(malformed("an expiry between 1970 and 9999 is required")),
+        _ => Err(malformed("the expiry must be in the years 1970 to 9999")),
     }
 }
 
@@ -175,7 +180,8 @@ fn grantable(message: &str) -> Result<(), TxError> {
     }
 }
 
-/// Rounds an expiry down to seconds.
+/// Returns an expiry in seconds since 1970, rounded down. Fails if the expiry is missing, or not in the years 1970 to
+/// 9999.
 fn seconds(time: Option<Timestamp>) -> Result<u64, TxError> {
     check_expiry(time.and_then(|time| u64::try_from(time.seconds).ok()).unwrap_or_default())
 }

@@ -1,8 +1,9 @@
-//! Keys of a wallet: `mnemonic → seed → m/44'/coin'/account'/0/index → secp256k1 key → remes1…`.
+//! The keys of a wallet, which are derived from a mnemonic:
+//! `mnemonic → seed → key with the path m/44'/coin'/account'/0/index → address remes1…`.
 //!
-//! Derivation follows BIP39 (English word list, no passphrase), BIP32 and BIP44, as in Keplr, Leap and CosmJS, so that
-//! a mnemonic gives the same address everywhere. Random bytes are passed in by the caller. Secrets are overwritten when
-//! they are dropped, and `Debug` does not print them.
+//! Derivation follows BIP39 (English word list, no passphrase), BIP32 and BIP44, as in the wallets Keplr and Leap and
+//! in the library CosmJS. So a mnemonic gives the same address in all of them. Random bytes are supplied by the caller.
+//! Secrets are overwritten when they are dropped, and `Debug` does not print them.
 
 use super::{SessionKey, TxError};
 use bip39::{Error, Language};
@@ -10,16 +11,16 @@ use cosmrs::{bip32::DerivationPath, crypto::secp256k1::SigningKey};
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// The BIP44 coin type of Cosmos chains, which wallets use if a chain does not state another.
+/// The BIP44 coin type that wallets use for a Cosmos chain, unless the chain states another one.
 pub const COIN_TYPE: u32 = 118;
-/// The permitted numbers of words of a mnemonic; the entropy has 4 bytes for every 3 words.
+/// The word counts that a mnemonic may have. Every 3 words encode 4 bytes of entropy.
 pub const MNEMONIC_WORDS: [usize; 5] = [12, 15, 18, 21, 24];
-/// The most bytes of a text that is read as a mnemonic.
+/// The largest length of a text that is parsed as a mnemonic, in bytes. Longer texts are refused.
 pub const MAX_MNEMONIC_BYTES: usize = 1024;
-/// Exclusive upper bound of the indexes in a path; BIP32 uses larger indexes for hardened keys.
+/// The exclusive upper bound of the numbers in a key path. BIP32 reserves the numbers from 2^31 on for hardened keys.
 const HARDENED: u32 = 1 << 31;
 
-/// Derivation path of a key: the key's place in the tree of a wallet's keys.
+/// The derivation path of a key, which determines the key among all keys of a wallet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyPath {
     coin_type: u32,
@@ -28,7 +29,7 @@ pub struct KeyPath {
 }
 
 impl KeyPath {
-    /// Makes the path `m/44'/coin_type'/account'/0/index`. Each of the three numbers must be below 2^31.
+    /// Returns the path `m/44'/coin_type'/account'/0/index`. Fails unless each of the three numbers is below 2^31.
     pub fn new(coin_type: u32, account: u32, index: u32) -> Result<Self, TxError> {
         match [coin_type, account, index].into_iter().all(|number| number < HARDENED) {
             true => Ok(Self { coin_type, account, index }),
@@ -36,7 +37,8 @@ impl KeyPath {
         }
     }
 
-    /// Parses the form that [`fmt::Display`] writes, and no other.
+    /// Parses a path such as `m/44'/118'/0'/0/0`. Fails unless the text is exactly the one that [`fmt::Display`] writes
+    /// for this path.
     pub fn read(text: &str) -> Result<Self, TxError> {
         let malformed = || TxError::Malformed("a key path must have the form m/44'/coin'/account'/0/index".to_owned());
         let parts: Vec<&str> = text.split('/').collect();
@@ -58,23 +60,24 @@ impl fmt::Display for KeyPath {
     }
 }
 
-/// A BIP39 mnemonic: the words from which a wallet's keys are derived.
+/// A BIP39 mnemonic: the words from which all keys of a wallet are derived.
 pub struct Mnemonic(bip39::Mnemonic);
 
 impl Mnemonic {
-    /// Makes a mnemonic from random bytes, 4 for every 3 words.
+    /// Makes a mnemonic from random bytes. 16, 20, 24, 28 or 32 bytes yield 12, 15, 18, 21 or 24 words.
     pub fn from_entropy(entropy: &[u8]) -> Result<Self, TxError> {
         let mnemonic = bip39::Mnemonic::from_entropy_in(Language::English, entropy);
         Ok(Self(
             mnemonic
-                .map_err(|_| reason(format!("{} bytes of entropy instead of 16, 20, 24, 28 or 32", entropy.len())))?,
+                .map_err(|_| reason(format!("the entropy has {} bytes, not 16, 20, 24, 28 or 32", entropy.len())))?,
         ))
     }
 
-    /// Parses words in any case with any whitespace between them. Errors never quote a word.
+    /// Parses a mnemonic. The words may be in upper or lower case, with any whitespace between them. Error messages
+    /// never quote a word, because the words are secret.
     pub fn parse(text: &str) -> Result<Self, TxError> {
         if text.len() > MAX_MNEMONIC_BYTES {
-            return Err(reason(format!("more than {MAX_MNEMONIC_BYTES} bytes")));
+            return Err(reason(format!("the text has more than {MAX_MNEMONIC_BYTES} bytes")));
         }
         // the full capacity is allocated up front, because growing would leave copies of the words in freed memory
         let mut plain = Zeroizing::new(String::with_capacity(text.len() + 1));
@@ -88,26 +91,29 @@ impl Mnemonic {
             bip39::Mnemonic::parse_in_normalized(Language::English, &plain).map_err(|error| match error {
                 Error::UnknownWord(at) => reason(format!("word {} is not in BIP39's English list", at + 1)),
                 Error::InvalidChecksum => {
-                    reason("the checksum is wrong: a word is mistaken, or two are swapped".to_owned())
+                    reason("the checksum is wrong: a word is wrong, or two words are swapped".to_owned())
                 }
-                _ => reason(format!("{} words instead of one of {MNEMONIC_WORDS:?}", plain.split_whitespace().count())),
+                _ => reason(format!(
+                    "the text has {} words, but the number must be one of {MNEMONIC_WORDS:?}",
+                    plain.split_whitespace().count()
+                )),
             })?;
         Ok(Self(mnemonic))
     }
 
-    /// Returns the entropy from which [`Mnemonic::from_entropy`] makes this mnemonic.
+    /// Returns the random bytes from which [`Mnemonic::from_entropy`] makes this mnemonic.
     pub fn entropy(&self) -> Zeroizing<Vec<u8>> {
         let (bytes, length) = self.0.to_entropy_array();
         let bytes = Zeroizing::new(bytes);
         Zeroizing::new(bytes[..length].to_vec())
     }
 
-    /// Returns the words in order.
+    /// Returns the words of the mnemonic, in order.
     pub fn words(&self) -> impl Iterator<Item = &'static str> {
         self.0.words()
     }
 
-    /// Derives the key at a path.
+    /// Derives the secret key that has the given path.
     pub fn key(&self, path: KeyPath) -> Result<SessionKey, TxError> {
         let seed = Zeroizing::new(self.0.to_seed_normalized(""));
         let path: DerivationPath = path.to_string().parse().map_err(|_| TxError::Key)?;
@@ -135,7 +141,8 @@ mod tests {
 
     const WORDS_12: &str = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
 
-    /// The expected addresses were made by @cosmjs/proto-signing 0.39: `tests/data/cosmjs_addresses.mjs`.
+    /// Checks that each mnemonic and path of a table gives the same address and public key as in @cosmjs/proto-signing
+    /// 0.39. The script `tests/data/cosmjs_addresses.mjs` generated the table.
     #[test]
     fn addresses_equal_those_of_cosmjs() {
         let rows: Vec<Vec<&str>> = include_str!("../../tests/data/cosmjs_addresses.tsv")

@@ -1,8 +1,8 @@
-//! The messages that the ledger executes, each declared once with its type URL, its fields, its arm of [`Message`], its
-//! signer and its checks.
+//! The messages that the ledger executes. Each message is declared once, with its type URL, its fields, its variant of
+//! [`Message`], its signer and its checks.
 //!
-//! The messages of `remes.remes.v1` have the field numbers of the R3MES chain. Those of `r3mes.wgpu.v1` are this
-//! project's.
+//! The messages of the package `remes.remes.v1` have the field numbers of the original R3MES chain. Those of the
+//! package `r3mes.wgpu.v1` were added by this project.
 
 use super::{
     Allowance, Grant, GrantPair, Transfer, TxError,
@@ -12,283 +12,309 @@ use super::{
 use cosmrs::{Any, proto::cosmos::authz::v1beta1::MsgExec};
 use prost::{Message as _, Name};
 
-/// The most messages in a transaction, and in a `MsgExec`.
+/// The largest number of messages in a transaction. The same limit applies to the messages inside a `MsgExec`.
 pub const MAX_MESSAGES: usize = 16;
 
 messages! {
     package "remes.remes.v1" {
-        /// Reserves a chunk of a pool for a miner.
+        /// Claims a chunk: reserves it for a miner for a limited time.
         ClaimTask(MsgClaimTask) signed by miner, allowed in MsgExec {
-            /// Address of the miner, which is paid for the gradient.
+            /// The address of the miner, for which the chunk is reserved.
             miner: String = string "1",
-            /// ID of the pool.
+            /// The ID of the pool to which the chunk belongs. The only pool has the ID 0.
             pool_id: u64 = uint64 "2",
-            /// ID of the chunk, one of the IDs that the pool lists as available.
+            /// The ID of the chunk. It is one of the IDs that the pool lists as available.
             chunk_id: u64 = uint64 "3",
         }
-        /// Submits a gradient by the CID of its artifact.
+        /// Submits the gradient of a claimed chunk. The message contains the CID of the gradient's artifact, not the
+        /// gradient itself.
         SubmitGradient(MsgSubmitGradient in Box) signed by miner, allowed in MsgExec {
-            /// Address of the miner, which is paid for the gradient.
+            /// The address of the miner that computed the gradient.
             miner: String = string "1",
-            /// CID of the artifact's root.
+            /// The CID of the root block of the gradient's artifact.
             ipfs_hash: String = string "2",
-            /// CID of the model's manifest.
+            /// The CID of the manifest of the model for which the gradient was computed.
             model_version: String = string "3",
-            /// Index of the round in which the task was claimed.
+            /// The index of the round in which the miner claimed the chunk.
             training_round_id: u64 = uint64 "4",
-            /// Shard of the miner in this round; see [`shard`](crate::ledger::shard).
+            /// The index of the shard (a group of miners) to which the miner belongs in this round; see
+            /// [`shard`](crate::ledger::shard).
             shard_id: u64 = uint64 "5",
-            /// The commitment to task and gradient, hexadecimal.
+            /// The commitment, in hexadecimal: a hash that binds the gradient to its task and its miner.
             gradient_hash: String = string "6",
-            /// Architecture class of the GPU that computed the gradient.
+            /// The name of the hardware that computed the gradient, for statistics only.
             gpu_architecture: String = string "7",
-            /// A number other than 0 that this miner has not used before in this round.
+            /// A number other than 0 that differs from the nonces of the miner's other submissions in this round.
             nonce: u64 = uint64 "8",
-            /// Signature over [`MsgSubmitGradient::signed_text`] by the key that signs the transaction.
+            /// The signature of the text that [`MsgSubmitGradient::signed_text`] returns, made with the key that signs
+            /// the transaction.
             signature: Vec<u8> = bytes "9",
-            /// Nonce of the proof of work, if the network requires one.
+            /// The nonce of the proof of work. It matters only if the network requires such a proof.
             proof_of_work_nonce: u64 = uint64 "10",
-            /// ID of the model's configuration.
+            /// The ID of the model's configuration. This ledger does not use it.
             model_config_id: u64 = uint64 "11",
-            /// Hash of the miner's container, if it runs in one.
+            /// The hash of the container in which the miner runs, if any. This ledger does not use it.
             container_hash: String = string "12",
-            /// Signature of the miner's container, if it runs in one.
+            /// The signature of the container in which the miner runs, if any. This ledger does not use it.
             container_signature: Vec<u8> = bytes "13",
-            /// Seed of the round; see [`global_seed`](crate::ledger::global_seed).
+            /// The seed of the round, as computed by [`global_seed`](crate::ledger::global_seed).
             global_seed: u64 = uint64 "14",
-            /// Mean loss in nats, as a decimal number. The ledger does not check it.
+            /// The mean loss of the chunk in nats per token, as a decimal number. The ledger does not check it.
             claimed_loss: String = string "15",
-            /// CID of a proof of replication. The ledger does not use it.
+            /// The CID of a proof of replication. This ledger does not use it.
             porep_proof_ipfs_hash: String = string "16",
-            /// The number of tokens in the chunk: 2048.
+            /// The number of tokens in the chunk, which must be 2048.
             token_count: u64 = uint64 "17",
         }
-        /// States that the gradient of a claimed chunk was submitted.
+        /// States that the miner has submitted the gradient of a chunk. The ledger only checks that it stores this
+        /// submission.
         CompleteTask(MsgCompleteTask) signed by miner, allowed in MsgExec {
-            /// Address of the miner.
+            /// The address of the miner that submitted the gradient.
             miner: String = string "1",
-            /// ID of the pool.
+            /// The ID of the pool to which the chunk belongs. The only pool has the ID 0.
             pool_id: u64 = uint64 "2",
-            /// ID of the chunk.
+            /// The ID of the chunk whose gradient was submitted.
             chunk_id: u64 = uint64 "3",
-            /// The commitment, as in the submission.
+            /// The commitment that the submission states, in hexadecimal.
             gradient_hash: String = string "4",
-            /// CID of the artifact's root, as in the submission.
+            /// The CID of the root block of the artifact, as stated in the submission.
             gradient_ipfs_hash: String = string "5",
-            /// Architecture class of the GPU, as in the submission.
+            /// The name of the hardware that computed the gradient, as stated in the submission.
             miner_gpu: String = string "6",
         }
-        /// Registers a node's roles and adds to its stake.
+        /// Sets the roles of a node, and adds coins to its stake.
         RegisterNode(MsgRegisterNode) signed by node_address {
-            /// Address of the node, which owns the stake.
+            /// The address of the account to which the node and its stake belong.
             node_address: String = string "1",
-            /// The main role: 1 mining, 2 serving, 3 validator, 4 proposer.
+            /// The main role of the node: 1 (mining), 2 (serving), 3 (validator) or 4 (proposer).
             node_type: i32 = int32 "2",
-            /// The node's hardware, for statistics.
+            /// A description of the node's hardware, for statistics only.
             resources: Option<NodeResources> = message, optional "3",
-            /// Coins added to the stake, like `1000uremes`.
+            /// The amount that is added to the stake, such as `1000uremes`.
             stake: String = string "4",
-            /// Roles in addition to `node_type`.
+            /// Further roles of the node, with the same numbers as in `node_type`.
             roles: Vec<i32> = int32, repeated "5",
-            /// CID of a proof of the hardware, for statistics.
+            /// The CID of a proof that the node has the stated hardware, for statistics only.
             resource_proof_ipfs_hash: String = string "7",
         }
-        /// A validator's vote in a challenge on which the sampled verifiers disagree.
+        /// A validator's vote on whether a gradient is correct. All validators vote if the sampled verifiers of a
+        /// challenge disagree.
         Arbitrate(MsgSubmitCPUVerification) signed by validator {
-            /// Address of the validator.
+            /// The address of the validator that votes.
             validator: String = string "1",
-            /// ID of the challenge.
+            /// The ID of the challenge whose sampled verifiers disagree.
             challenge_id: u64 = uint64 "2",
-            /// Whether the gradient is right.
+            /// The vote: `true` if the validator has found that the gradient is correct.
             is_valid: bool = bool "3",
-            /// The commitment that the validator computed, hexadecimal.
+            /// The commitment that the validator computed, in hexadecimal. Empty if it equals the miner's commitment
+            /// but the validator could not fetch the artifact.
             computed_hash: String = string "4",
-            /// The commitment that the miner submitted, hexadecimal.
+            /// The commitment that the miner submitted, in hexadecimal.
             expected_hash: String = string "5",
-            /// The attestation's leaf under the challenge's selector: a digest in hexadecimal, empty for a void task.
-            /// The R3MES chain does not have this field.
+            /// The attestation leaf, in hexadecimal: the hash of one part (tile) of the exact gradient, which the
+            /// challenge selects. Empty if the result of the task is void. The R3MES chain does not have this field.
             leaf: String = string "101",
         }
-        /// Commits to the aggregate of a round, which [`MsgRevealAggregation`] reveals.
+        /// Commits to the aggregate of a round, which is the adapter after the round's optimizer step. The proposer
+        /// reveals the aggregate later with [`MsgRevealAggregation`].
         CommitAggregation(MsgCommitAggregation) signed by proposer {
-            /// Address of the proposer.
+            /// The address of the proposer that computed the aggregate.
             proposer: String = string "1",
-            /// The commitment that [`MsgRevealAggregation::commitment`] computes, hexadecimal.
+            /// The commitment that [`MsgRevealAggregation::commitment`] computes, in hexadecimal.
             commitment_hash: String = string "2",
-            /// Index of the round.
+            /// The index of the round whose gradients were aggregated.
             training_round_id: u64 = uint64 "3",
-            /// IDs of the gradients that the aggregate adds up.
+            /// The IDs of the gradients that are added up in the aggregate, in ascending order.
             gradient_ids: Vec<u64> = uint64, repeated "4",
         }
-        /// Hands in the result of a named trap job. The ledger always refuses it, because it has no named trap jobs: it
-        /// samples traps after the submission.
+        /// Submits the result of a trap job (a test of the miner) that has a name. The ledger always refuses this
+        /// message, because it has no trap jobs with names. Instead, it selects some submissions as traps after they
+        /// were made.
         AnswerTrap(MsgSubmitTrapJobResult) signed by miner {
-            /// Address of the miner.
+            /// The address of the miner that computed the trap job.
             miner: String = string "1",
-            /// Name of the trap job.
+            /// The name of the trap job.
             trap_job_id: String = string "2",
-            /// CID of the artifact's root.
+            /// The CID of the root block of the result's artifact.
             gradient_ipfs_hash: String = string "3",
-            /// The commitment to task and gradient, hexadecimal.
+            /// The commitment, in hexadecimal: a hash that binds the gradient to its task and its miner.
             gradient_hash: String = string "4",
         }
     }
     package "r3mes.wgpu.v1" {
-        /// Sets the account that receives a miner's rewards from now on.
+        /// Sets the payout address of a miner. All later rewards of the miner are paid to this address.
         SetPayout(MsgSetPayout) signed by miner {
-            /// Address of the miner.
+            /// The address of the miner whose payout address is set.
             miner: String = string "1",
-            /// Address of the account that is paid.
+            /// The address of the account to which the rewards are paid.
             payout: String = string "2",
         }
-        /// Commits to a sampled verifier's attestation, so that no other verifier can copy it.
+        /// Commits a sampled verifier to its attestation before the attestation is revealed, so that no other verifier
+        /// can copy it.
         CommitAttestation(MsgCommitAttestation) signed by verifier {
-            /// Address of the verifier.
+            /// The address of the verifier that attests.
             verifier: String = string "1",
-            /// ID of the challenge.
+            /// The ID of the challenge for which the verifier was sampled.
             challenge_id: u64 = uint64 "2",
             /// The commitment that [`MsgRevealAttestation::commitment`] computes, 32 bytes.
             commitment: Vec<u8> = bytes "3",
         }
-        /// Reveals the attestation to which [`MsgCommitAttestation`] committed.
+        /// Reveals the attestation of a sampled verifier, which must match the verifier's earlier
+        /// [`MsgCommitAttestation`].
         RevealAttestation(MsgRevealAttestation in Box) signed by verifier {
-            /// Address of the verifier.
+            /// The address of the verifier that attests.
             verifier: String = string "1",
-            /// ID of the challenge for which the verifier was sampled.
+            /// The ID of the challenge for which the verifier was sampled.
             challenge_id: u64 = uint64 "2",
-            /// `match`, `mismatch` or `unavailable`.
+            /// What the verifier has found: `match` (the gradient is correct), `mismatch` (it is wrong) or
+            /// `unavailable` (its bytes could not be fetched).
             result: String = string "3",
-            /// The commitment that the verifier computed, hexadecimal; empty if it could not get the gradient's bytes.
+            /// The commitment that the verifier computed, in hexadecimal. Empty if the verifier could not fetch the
+            /// gradient's bytes.
             gradient_hash: String = string "4",
-            /// The attestation's leaf under the challenge's selector: a digest in hexadecimal, empty for a void task.
+            /// The attestation leaf, in hexadecimal: the hash of one part (tile) of the exact gradient, which the
+            /// challenge selects. Empty if the result of the task is void.
             leaf: String = string "5",
-            /// Random bytes that keep the commitment from being guessed.
+            /// Random bytes, which are hashed into the commitment so that nobody can guess what was committed to.
             salt: Vec<u8> = bytes "6",
         }
-        /// Reveals the aggregate to which [`MsgCommitAggregation`] committed.
+        /// Reveals the aggregate of a round, which must match the proposer's earlier [`MsgCommitAggregation`].
         RevealAggregation(MsgRevealAggregation in Box) signed by proposer {
-            /// Address of the proposer.
+            /// The address of the proposer that computed the aggregate.
             proposer: String = string "1",
-            /// ID of the commitment.
+            /// The ID of the proposer's commitment, from [`MsgCommitAggregationResponse`].
             commitment_id: u64 = uint64 "2",
-            /// Index of the round.
+            /// The index of the round whose gradients were aggregated.
             training_round_id: u64 = uint64 "3",
-            /// IDs of the gradients that the aggregate adds up.
+            /// The IDs of the gradients that are added up in the aggregate, in ascending order.
             gradient_ids: Vec<u64> = uint64, repeated "4",
-            /// Merkle root over the commitments of these gradients, hexadecimal.
+            /// The Merkle root over the commitments of the aggregated gradients, in hexadecimal.
             merkle_root: String = string "5",
-            /// CID of the next adapter.
+            /// The CID of the adapter that results from the aggregation. The next round starts with this adapter.
             adapter: String = string "6",
-            /// Layout root of the next adapter, hexadecimal.
+            /// The layout root of the next adapter, in hexadecimal: the Merkle root over the buffers into which the
+            /// factors of the adapter are packed.
             layout_root: String = string "7",
-            /// CID of the model's manifest.
+            /// The CID of the manifest of the model to which the adapter belongs.
             model_version: String = string "8",
-            /// Random bytes that keep the commitment from being guessed.
+            /// Random bytes, which are hashed into the commitment so that nobody can guess what was committed to.
             salt: Vec<u8> = bytes "9",
         }
-        /// Gives up all roles. The stake is returned after `unbonding_blocks`.
+        /// Ends all roles of a node. The stake is returned after a number of blocks, which the network's parameter
+        /// `unbonding_blocks` states.
         UnregisterNode(MsgUnregisterNode) signed by node_address {
-            /// Address of the node.
+            /// The address of the account to which the node and its stake belong.
             node_address: String = string "1",
         }
-        /// Withdraws a miner's claim and those of its submissions whose sampling block has not come yet, for example
-        /// because its GPU computes wrongly. The miner may claim nothing for `quarantine_blocks`.
+        /// Withdraws a miner's claim, and those of its submissions for which no block has yet decided whether they are
+        /// recomputed. For example, a miner sends this message after it has found that its GPU computes wrong results.
+        /// For a number of blocks, which the network's parameter `quarantine_blocks` states, the miner cannot claim any
+        /// chunk.
         Withdraw(MsgWithdraw) signed by miner, allowed in MsgExec {
-            /// Address of the miner.
+            /// The address of the miner that withdraws.
             miner: String = string "1",
         }
-        /// Opens a dispute about a gradient, with a bond.
+        /// Opens a dispute about a gradient. The challenger must lock a bond.
         OpenDispute(MsgOpenDispute in Box) signed by challenger {
-            /// Address of the challenger, which makes the challenger's moves.
+            /// The address of the account that disputes the gradient. Only this account may make the challenger's
+            /// moves.
             challenger: String = string "1",
-            /// ID of the gradient.
+            /// The ID of the disputed gradient, from [`MsgSubmitGradientResponse`].
             stored_gradient_id: u64 = uint64 "2",
-            /// The chunk from which the gradient was computed, as the bytes of its block.
+            /// The chunk from which the gradient was computed. It is sent as the bytes of its data block.
             chunk: Vec<u8> = bytes "3",
-            /// The manifest of the gradient's artifact, as the bytes of its block.
+            /// The manifest of the gradient's artifact. It is sent as the bytes of its data block.
             manifest: Vec<u8> = bytes "4",
         }
-        /// Appeals against a finding of a mismatch: each verifier that found it becomes the challenger in a dispute
-        /// about the gradient.
+        /// Appeals against the finding that a gradient is wrong. Each verifier that has found this becomes the
+        /// challenger in a dispute about the gradient.
         Appeal(MsgAppeal in Box) signed by sender {
-            /// Address of the sender, which may be any account.
+            /// The address of the account that sends the message, which may be any account.
             sender: String = string "1",
-            /// ID of the challenge.
+            /// The ID of the challenge in which the gradient was found to be wrong.
             challenge_id: u64 = uint64 "2",
-            /// The chunk from which the gradient was computed, as the bytes of its block.
+            /// The chunk from which the gradient was computed. It is sent as the bytes of its data block.
             chunk: Vec<u8> = bytes "3",
-            /// The manifest of the gradient's artifact, as the bytes of its block.
+            /// The manifest of the gradient's artifact. It is sent as the bytes of its data block.
             manifest: Vec<u8> = bytes "4",
         }
-        /// Gives an answer that defends a gradient in a dispute, with a bond.
+        /// Gives an answer in a dispute, to defend the disputed gradient. The sender must lock a bond.
         AnswerDispute(MsgAnswerDispute) signed by sender {
-            /// Address of the sender, which may be any account.
+            /// The address of the account that sends the message, which may be any account.
             sender: String = string "1",
-            /// ID of the dispute.
+            /// The ID of the dispute in which the answer is given.
             dispute_id: u64 = uint64 "2",
-            /// The answer, as [`Answer::encode`](crate::dispute::judge::Answer::encode) writes it.
+            /// The answer, encoded by [`Answer::encode`](crate::dispute::judge::Answer::encode).
             answer: Vec<u8> = bytes "3",
         }
-        /// Makes a move in the game over an answer.
+        /// Makes a move in a dispute. Each answer of a dispute has its own game between the challenger and the side
+        /// that defends the answer.
         MoveDispute(MsgMoveDispute) signed by sender {
-            /// Address of the account whose turn it is.
+            /// The address of the account that makes the move.
             sender: String = string "1",
-            /// ID of the dispute.
+            /// The ID of the dispute in which the move is made.
             dispute_id: u64 = uint64 "2",
-            /// Index of the answer in its dispute.
+            /// The index of the answer in whose game the move is made. The answers of a dispute are counted from 0.
             answer: u64 = uint64 "3",
-            /// The move, as [`Move::encode`](crate::dispute::judge::Move::encode) writes it.
+            /// The move, encoded by [`Move::encode`](crate::dispute::judge::Move::encode).
             step: Vec<u8> = bytes "4",
         }
-        /// Opens a session by a statement that the account signed, for wallets that sign texts only.
+        /// Opens a session, in which another key mines for an account. The account permits this by signing a text, for
+        /// wallets that cannot sign transactions.
         OpenSession(MsgOpenSession in Box) signed by grantee, checked by verify {
-            /// Address of the session's key, which mines for the account.
+            /// The address of the session's key, which mines for the account.
             grantee: String = string "1",
-            /// The account's compressed secp256k1 key.
+            /// The compressed secp256k1 public key of the account, 33 bytes.
             pub_key: Vec<u8> = bytes "2",
-            /// End of the session in seconds since 1970.
+            /// The time at which the session ends, in seconds since 1970.
             expiration: u64 = uint64 "3",
-            /// Micro-units of the account's balance that the session may spend on fees.
+            /// The largest total amount that the session may spend on fees from the account's balance, in micro-units.
             cap: u64 = uint64 "4",
-            /// The number of openings and revocations between the two accounts so far. A statement with another number
-            /// is refused.
+            /// The number of the statement. It must equal the number of openings and revocations that the ledger has
+            /// counted between the two accounts so far; otherwise the ledger refuses the statement.
             number: u64 = uint64 "5",
-            /// ADR-36 signature of [`MsgOpenSession::statement`] by the account's key.
+            /// The ADR-36 signature of the text that [`MsgOpenSession::statement`] returns, made with the account's
+            /// key.
             signature: Vec<u8> = bytes "6",
         }
-        /// Closes a session by a statement that the account signed. This revokes everything that the account granted to
-        /// the grantee.
+        /// Closes a session. The account permits this by signing a text. Everything that the account has granted to the
+        /// session's key is revoked.
         CloseSession(MsgCloseSession in Box) signed by sender, checked by verify {
-            /// Address of the sender, which may be any account.
+            /// The address of the account that sends the message, which may be any account.
             sender: String = string "1",
-            /// Address of the session's key.
+            /// The address of the session's key.
             grantee: String = string "2",
-            /// The account's compressed secp256k1 key.
+            /// The compressed secp256k1 public key of the account, 33 bytes.
             pub_key: Vec<u8> = bytes "3",
-            /// The number of openings and revocations between the two accounts so far. A statement with another number
-            /// is refused.
+            /// The number of the statement. It must equal the number of openings and revocations that the ledger has
+            /// counted between the two accounts so far; otherwise the ledger refuses the statement.
             number: u64 = uint64 "4",
-            /// ADR-36 signature of [`MsgCloseSession::statement`] by the account's key.
+            /// The ADR-36 signature of the text that [`MsgCloseSession::statement`] returns, made with the account's
+            /// key.
             signature: Vec<u8> = bytes "5",
         }
     }
     foreign {
-        /// A `MsgSend`, which transfers coins.
+        /// A `MsgSend` of the Cosmos SDK, which transfers coins.
         Send(transfer: Transfer) = "/cosmos.bank.v1beta1.MsgSend",
             signed by transfer.from, read by Transfer::read, written by Transfer::to_any;
-        /// A `MsgGrant`, which permits another account to send one type of message.
+        /// A `MsgGrant` of the Cosmos SDK, which permits another account to send messages of one type in the granter's
+        /// name.
         Grant(grant: Grant) = "/cosmos.authz.v1beta1.MsgGrant",
             signed by grant.pair.granter, read by Grant::read, written by Grant::to_any;
-        /// A `MsgRevoke`: the two accounts, and the type URL of the message whose grant is revoked.
+        /// A `MsgRevoke` of the Cosmos SDK, which ends a grant. The values are the granter and the grantee, and the
+        /// type URL of the messages that the grant permits.
         Revoke(pair: GrantPair, message: String) = "/cosmos.authz.v1beta1.MsgRevoke",
             signed by pair.granter, read by grants::read_revoke, written by grants::revoke_to_any;
-        /// A `MsgGrantAllowance`, which permits another account to pay fees from the granter's balance.
+        /// A `MsgGrantAllowance` of the Cosmos SDK, which permits another account to pay fees from the granter's
+        /// balance.
         GrantAllowance(allowance: Allowance) = "/cosmos.feegrant.v1beta1.MsgGrantAllowance",
             signed by allowance.pair.granter, read by Allowance::read, written by Allowance::to_any;
-        /// A `MsgRevokeAllowance`, which ends the fee allowance between two accounts.
+        /// A `MsgRevokeAllowance` of the Cosmos SDK, which ends a fee allowance.
         RevokeAllowance(pair: GrantPair) = "/cosmos.feegrant.v1beta1.MsgRevokeAllowance",
             signed by pair.granter, read by grants::read_revoke_allowance, written by grants::revoke_allowance_to_any;
-        /// A `MsgExec`: the grantee, and messages that it sends in the name of other accounts.
+        /// A `MsgExec` of the Cosmos SDK: the address of the grantee, and the messages that the grantee sends in the
+        /// names of other accounts.
         Exec(grantee: String, messages: Vec<Message>) = "/cosmos.authz.v1beta1.MsgExec",
             signed by grantee, read by read_exec, written by exec_to_any;
     }
@@ -297,48 +323,48 @@ messages! {
 protobuf! { "remes.remes.v1":
     /// The response to [`MsgClaimTask`].
     MsgClaimTaskResponse {
-        /// Whether the miner holds a claim to the chunk.
+        /// Always `true`. If the ledger refuses the claim, the transaction fails without this response.
         success: bool = bool "1",
-        /// Hash of the transaction.
+        /// The hash of the transaction that contains the message, in upper-case hexadecimal.
         tx_hash: String = string "2",
     }
     /// The response to [`MsgSubmitGradient`].
     MsgSubmitGradientResponse {
-        /// ID of the stored gradient.
+        /// The ID that the ledger has given to the gradient.
         stored_gradient_id: u64 = uint64 "1",
-        /// Hash of the transaction.
+        /// The hash of the transaction that contains the message, in upper-case hexadecimal.
         tx_hash: String = string "2",
     }
     /// The response to [`MsgCompleteTask`].
     MsgCompleteTaskResponse {
-        /// Whether the ledger stores that gradient for this chunk.
+        /// Always `true`. If the ledger does not store the submission, the transaction fails without this response.
         success: bool = bool "1",
-        /// Hash of the transaction.
+        /// The hash of the transaction that contains the message, in upper-case hexadecimal.
         tx_hash: String = string "2",
     }
-    /// A node's hardware.
+    /// A description of a node's hardware.
     NodeResources {
         /// The number of CPU cores.
         cpu_cores: u32 = uint32 "1",
-        /// Memory in GB.
+        /// The size of the main memory, in GB.
         memory_gb: u32 = uint32 "2",
         /// The number of GPUs.
         gpu_count: u32 = uint32 "3",
-        /// Memory of one GPU in GB.
+        /// The size of the memory of each GPU, in GB.
         gpu_memory_gb: u32 = uint32 "4",
-        /// Disk space in GB.
+        /// The size of the disk space, in GB.
         storage_gb: u32 = uint32 "5",
-        /// Network bandwidth in Mbit/s.
+        /// The bandwidth of the network connection, in Mbit/s.
         network_bandwidth_mbps: u32 = uint32 "6",
     }
     /// The response to [`MsgRegisterNode`].
     MsgRegisterNodeResponse {
-        /// ID of the registration.
+        /// The ID that the ledger has given to the node. Later registrations of the node keep this ID.
         registration_id: u64 = uint64 "1",
     }
     /// The response to [`MsgCommitAggregation`].
     MsgCommitAggregationResponse {
-        /// ID of the commitment.
+        /// The ID that the ledger has given to the commitment. The later [`MsgRevealAggregation`] states it.
         commitment_id: u64 = uint64 "1",
     }
 }
@@ -346,20 +372,20 @@ protobuf! { "remes.remes.v1":
 protobuf! { "r3mes.wgpu.v1":
     /// The response to [`MsgOpenDispute`] and [`MsgAppeal`].
     MsgOpenDisputeResponse {
-        /// IDs of the opened disputes. The list is empty if the artifact is not the one that the submission committed
-        /// to, because the dispute is then upheld immediately.
+        /// The IDs of the disputes that were opened. The list is empty if the artifact is not the one to which the
+        /// submission committed: then the ledger immediately decides in the challenger's favor.
         dispute_ids: Vec<u64> = uint64, repeated "1",
     }
     /// The response to [`MsgAnswerDispute`].
     MsgAnswerDisputeResponse {
-        /// Index of the answer in its dispute.
+        /// The index of the new answer. The answers of a dispute are counted from 0.
         answer: u64 = uint64 "1",
     }
 }
 
 impl Message {
-    /// Returns the mining messages in this message: those that a `MsgExec` carries, the message itself if a `MsgExec`
-    /// could carry it, and otherwise none.
+    /// Returns the mining messages in this message. A `MsgExec` contains only mining messages, and all of them are
+    /// returned. Any other message is returned itself if a `MsgExec` may contain it; otherwise the result is empty.
     pub fn work(&self) -> &[Self] {
         match self {
             Self::Exec(_, messages) => messages,
@@ -369,8 +395,8 @@ impl Message {
     }
 }
 
-/// Reads a `MsgExec`: the grantee and the messages. A `MsgExec` carries mining messages only, so it cannot carry
-/// another `MsgExec`.
+/// Decodes a `MsgExec`. Returns the grantee, and the messages inside the `MsgExec`. Fails if one of these is not a
+/// mining message; in particular, it cannot be another `MsgExec`.
 fn read_exec(value: &[u8], chain_id: &str) -> Result<(String, Vec<Message>), TxError> {
     let MsgExec { grantee, msgs } = decode(value)?;
     if msgs.is_empty() || msgs.len() > MAX_MESSAGES {

@@ -1,7 +1,8 @@
-//! Transactions in the format of the Cosmos SDK: messages, `SIGN_MODE_DIRECT` signatures, keys, addresses.
+//! Transactions in the format of the Cosmos SDK, with signatures in the mode `SIGN_MODE_DIRECT`: their messages, the
+//! keys that sign them, and the addresses of these keys.
 //!
-//! This module turns bytes into values and values into bytes. It has no IO; [`client`](crate::client) sends
-//! transactions.
+//! This module encodes and decodes transactions. It performs no input or output; the module [`client`](crate::client)
+//! sends transactions.
 
 mod address;
 mod adr36;
@@ -35,67 +36,71 @@ pub use signing::{SessionKey, Unsigned};
 pub use transaction::{Fee, MAX_TX_BYTES, Signed, tx_hash};
 pub use transfer::Transfer;
 
-/// The human-readable prefix of addresses.
+/// The prefix with which every bech32 address of this chain begins.
 pub const ADDRESS_PREFIX: &str = "remes";
-/// Name of the coin's smallest unit, the micro-unit.
+/// The name of the coin's smallest unit, the micro-unit. One R3MES is a million micro-units.
 pub const DENOM: &str = "uremes";
 
-/// Error codes of failed transactions. Codes below 1000 are those of the Cosmos SDK.
+/// The codes that state why a transaction failed. Codes below 1000 have the same meaning as in the Cosmos SDK.
 pub mod code {
-    /// The transaction is malformed.
+    /// The transaction, or a value in one of its messages, is malformed.
     pub const MALFORMED: u32 = 2;
-    /// The signer is not the account that must sign the message, or has no grant from that account.
+    /// The signer may not send the message: it is not the account that must sign, it lacks a grant, or it lacks a role.
     pub const UNAUTHORIZED: u32 = 4;
-    /// The account has fewer coins than the fee, the transfer or the bond.
+    /// An account has too few coins for the fee, the transfer, the bond or the stake, or a fee allowance does not cover
+    /// the fee.
     pub const INSUFFICIENT_FUNDS: u32 = 5;
-    /// The fee is below the node's minimum fee.
+    /// The fee is lower than the minimum that the node requires.
     pub const INSUFFICIENT_FEE: u32 = 13;
-    /// The mempool is full.
+    /// The mempool is full, or the fee pool pays no more fees in this block. Sending the transaction again later may
+    /// succeed.
     pub const MEMPOOL_FULL: u32 = 20;
-    /// The sequence is not the account's next one.
+    /// The sequence of the transaction is not the next one of the account. Each transaction of an account increases its
+    /// sequence by 1.
     pub const WRONG_SEQUENCE: u32 = 32;
     /// The object to which the message refers, such as a challenge or a submission, does not exist.
     pub const NOT_FOUND: u32 = 38;
-    /// The chunk slot cannot be claimed now.
+    /// The miner cannot claim the chunk now, for example because the chunk is claimed already.
     pub const TAKEN: u32 = 1101;
-    /// The rules of the network do not permit the message now.
+    /// The rules of the network do not permit the message in the current state of the ledger.
     pub const REJECTED: u32 = 1102;
 }
 
-/// Error returned when bytes are not a valid transaction of this chain, or a transaction cannot be made.
+/// Error returned when a transaction, or a part of one such as a message, a key or an address, is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TxError {
-    /// The bytes or values are not a well-formed transaction, message or path.
+    /// The bytes or values do not form a transaction, a message or a key path. The field states the reason.
     #[error("malformed transaction: {0}")]
     Malformed(String),
-    /// The ledger does not know messages of this type URL.
+    /// The transaction contains a message that the ledger does not execute. The field is the type URL of the message.
     #[error("unknown message type {0}")]
     UnknownMessage(String),
-    /// The signature of this address does not verify.
-    #[error("the signature of {0} does not verify")]
+    /// A signature is wrong. The field is the address whose key should have made it.
+    #[error("the signature by {0} is wrong")]
     Signature(String),
-    /// The signature inside a submission was not made by the key that signed the transaction.
-    #[error("the signature inside the submission of {0} does not verify")]
+    /// The signature inside a submission was not made by the key that signed the transaction. The field is the address
+    /// of the miner.
+    #[error("the signature inside the submission of miner {0} is wrong")]
     Submission(String),
-    /// The key that signed the transaction is not the key of the message's signer.
+    /// The account that must sign the message is not the one that signed the transaction.
     #[error("the message must be signed by {signer}, but the transaction is signed by {found}")]
     Signer {
-        /// Address that the message names as its signer.
+        /// The address of the account that must sign the message.
         signer: String,
-        /// Address of the key that signed the transaction.
+        /// The address of the account that signed the transaction.
         found: String,
     },
-    /// A message of this type cannot be granted to another account.
-    #[error("messages of type {0} cannot be granted: only messages of mining can")]
+    /// A message of this type cannot be sent in the name of another account. The field is the type URL of the message.
+    #[error("messages of type {0} cannot be granted to another account: only mining messages can")]
     Ungrantable(String),
-    /// The words are not a BIP39 mnemonic. The error quotes none of them.
+    /// The words are not a BIP39 mnemonic. The field states the reason, without quoting a word.
     #[error("not a BIP39 mnemonic: {0}")]
     Mnemonic(String),
-    /// The bytes are not a secp256k1 key.
-    #[error("not a secp256k1 key: a secret key is a 32-byte number from 1 to the group's order minus 1")]
+    /// The bytes are not a secret key or a public key on the curve secp256k1.
+    #[error("not a secp256k1 key: a secret key is a 32-byte integer from 1 to the order of the curve minus 1")]
     Key,
-    /// The text is not a bech32 address of this chain.
-    #[error("{0:?} is not an address of this chain: expected {ADDRESS_PREFIX}1 and 38 more characters")]
+    /// The text is not a bech32 address of this chain. The field is the text, cut to 64 characters.
+    #[error("{0:?} is not an address of this chain: expected {ADDRESS_PREFIX}1 followed by 38 characters")]
     Address(String),
 }

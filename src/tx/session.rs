@@ -1,28 +1,30 @@
-//! Sessions. A session permits another key to mine for an account until an expiry, and to pay fees from the account's
-//! balance up to a cap.
+//! Sessions. With a session, an account permits another key, the session key, to mine for the account until the session
+//! expires, and to pay fees from the account's balance, up to a cap.
 //!
-//! An account opens a session by a transaction of its own ([`Session::grant`]). If its wallet signs texts only, the
-//! account signs a statement, which the session's key sends to the chain. Statements are numbered: the ledger counts
-//! the openings and revocations between two accounts, and accepts a statement only if its number is the next one.
+//! An account opens a session with a transaction that it sends itself ([`Session::grant`]). If the account's wallet can
+//! sign only texts, the account signs a text instead (a *statement*), and the session key sends the statement to the
+//! chain. Every statement contains a number: how many times the account has opened or revoked a session of this session
+//! key so far. The ledger refuses a statement with another number, so nobody can use a statement twice.
 
 use super::{
     Allowance, DENOM, GRANTABLE, Grant, GrantPair, Message, MsgCloseSession, MsgOpenSession, TxError, adr36, grants,
     rfc3339,
 };
 
-/// The terms of a session: who mines for whom, until when, and for how much in fees at most.
+/// The terms of a session: the account and the session key, the limit on fees, and the expiry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The account as the granter, and the address of the session's key as the grantee.
+    /// The two accounts: the granter is the account for which the session key mines, and the grantee is the address of
+    /// the session key.
     pub pair: GrantPair,
-    /// Micro-units of the account's balance that the session may spend on fees in total.
+    /// The most that the session key may spend on fees in total, in micro-units of the account's balance.
     pub cap: u64,
-    /// Expiry in seconds since 1970.
+    /// The time at which the session expires, in seconds since 1970.
     pub expires: u64,
 }
 
 impl Session {
-    /// Returns the messages by which the account grants the session.
+    /// Returns the messages that open the session when the account sends them: the grants and the fee allowance.
     pub fn grant(&self) -> Vec<Message> {
         let (pair, cap, expires) = (&self.pair, self.cap, self.expires);
         let mut messages: Vec<_> = self.grants().map(Message::Grant).collect();
@@ -30,7 +32,7 @@ impl Session {
         messages
     }
 
-    /// Returns one grant for each of [`GRANTABLE`].
+    /// Returns one grant for each type of message in [`GRANTABLE`].
     pub fn grants(&self) -> impl Iterator<Item = Grant> {
         GRANTABLE.into_iter().map(|message| Grant {
             pair: self.pair.clone(),
@@ -41,14 +43,16 @@ impl Session {
 }
 
 impl MsgOpenSession {
-    /// Returns the session that the statement opens. Fails if a key, an address or the expiry is invalid.
+    /// Returns the terms of the session that the statement opens. Returns an error if the account's key, the session
+    /// key's address or the expiry is invalid.
     pub fn session(&self) -> Result<Session, TxError> {
         let pair = GrantPair { granter: adr36::signer(&self.pub_key)?, grantee: self.grantee.clone() };
         pair.check()?;
         Ok(Session { pair, cap: self.cap, expires: grants::check_expiry(self.expiration)? })
     }
 
-    /// Returns the text that the account signs. The expiry must be valid.
+    /// Returns the text that the account signs to open the session. The text is meaningful only if the expiry is valid,
+    /// which [`Self::session`] checks.
     pub fn statement(&self, chain_id: &str) -> String {
         let Self { grantee, expiration, cap, number, .. } = self;
         let expires = rfc3339(*expiration);
@@ -66,14 +70,15 @@ impl MsgOpenSession {
 }
 
 impl MsgCloseSession {
-    /// Returns the account and the address of its session. Fails if a key or an address is invalid.
+    /// Returns the account as the granter and the session key's address as the grantee. Returns an error if the
+    /// account's key or the address is invalid.
     pub fn pair(&self) -> Result<GrantPair, TxError> {
         let pair = GrantPair { granter: adr36::signer(&self.pub_key)?, grantee: self.grantee.clone() };
         pair.check()?;
         Ok(pair)
     }
 
-    /// Returns the text that the account signs.
+    /// Returns the text that the account signs to close the session.
     pub fn statement(&self, chain_id: &str) -> String {
         let Self { grantee, number, .. } = self;
         format!("Close an R3MES mining session.\n\nChain: {chain_id}\nSession key: {grantee}\nNumber: {number}")

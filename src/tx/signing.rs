@@ -1,4 +1,5 @@
-//! Signing transactions: with a [`SessionKey`], or by a wallet that gets the bytes of an [`Unsigned`] transaction.
+//! Signs transactions, either with a [`SessionKey`] or with a wallet. The wallet receives the bytes of an [`Unsigned`]
+//! transaction and returns the signature.
 
 use super::{DENOM, Fee, Message, TxError, address::address, submission, text_sign_bytes, transaction::ACCOUNT_NUMBER};
 use cosmrs::{
@@ -13,20 +14,21 @@ use cosmrs::{
 use k256::ecdsa::VerifyingKey;
 use sha2::{Digest, Sha256};
 
-/// Gas limit of every transaction. Wallets show it; the ledger does not count gas.
+/// The gas limit in every transaction. Wallets show this number, but the ledger does not count gas.
 const GAS: u64 = 200_000;
 
-/// A transaction without its signature: the two parts that the signature covers.
+/// A transaction without its signature, in two encoded parts. The signature covers both of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsigned {
-    /// The `TxBody`, encoded.
+    /// The `TxBody`, which holds the messages, encoded as protobuf.
     pub body_bytes: Vec<u8>,
-    /// The `AuthInfo`, encoded.
+    /// The `AuthInfo`, which holds the signer's key, the sequence and the fee, encoded as protobuf.
     pub auth_info_bytes: Vec<u8>,
 }
 
 impl Unsigned {
-    /// Makes a transaction to be signed by the owner of a compressed secp256k1 public key.
+    /// Makes a transaction for the owner of `public_key`, a compressed secp256k1 key, to sign. `sequence` is the number
+    /// of transactions that the owner's account has sent so far.
     pub fn new(public_key: &[u8], sequence: u64, fee: &Fee, messages: &[Message]) -> Result<Self, TxError> {
         let key = VerifyingKey::from_sec1_bytes(public_key).map_err(|_| TxError::Key)?;
         Self::with_key(PublicKey::from(key), sequence, fee, messages)
@@ -48,7 +50,7 @@ impl Unsigned {
         Ok(Self { body_bytes, auth_info_bytes })
     }
 
-    /// Returns the bytes that the owner of the key must sign, the `SignDoc`.
+    /// Returns the bytes that the owner of the key must sign: the encoded `SignDoc`.
     pub fn sign_bytes(&self, chain_id: &str) -> Result<Vec<u8>, TxError> {
         let Self { body_bytes, auth_info_bytes } = self.clone();
         let chain_id = chain_id.to_owned();
@@ -56,7 +58,7 @@ impl Unsigned {
         unsigned.to_bytes().map_err(|error| TxError::Malformed(error.to_string()))
     }
 
-    /// Returns the signed transaction: a `TxRaw` with a signature of 64 bytes.
+    /// Adds the signature, which must be 64 bytes long. Returns the signed transaction, encoded as a `TxRaw`.
     pub fn assemble(self, signature: Vec<u8>) -> Result<Vec<u8>, TxError> {
         let Self { body_bytes, auth_info_bytes } = self;
         let raw = TxRaw { body_bytes, auth_info_bytes, signatures: vec![signature] };
@@ -64,14 +66,15 @@ impl Unsigned {
     }
 }
 
-/// A secp256k1 key that signs transactions of its own address. It is the key of a session or of an account.
+/// A secp256k1 key that signs transactions for its own address. It can be the key of a session or of an account.
 pub struct SessionKey {
     key: SigningKey,
     address: String,
 }
 
 impl SessionKey {
-    /// Makes a key from a secret of 32 random bytes.
+    /// Makes a key from 32 secret random bytes. Returns an error if they are not a valid secret key: a number from 1 to
+    /// the order of the secp256k1 group minus 1.
     pub fn new(secret: &[u8; 32]) -> Result<Self, TxError> {
         Self::from_signing_key(SigningKey::from_slice(secret).map_err(|_| TxError::Key)?)
     }
@@ -81,17 +84,19 @@ impl SessionKey {
         Ok(Self { key, address })
     }
 
-    /// Returns the address, `remes1…`: bech32 of RIPEMD-160 of SHA-256 of the public key.
+    /// Returns the key's address, `remes1…`: the public key is hashed with SHA-256 and then with RIPEMD-160, and the
+    /// hash is written in bech32.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Returns the compressed public key, 33 bytes.
+    /// Returns the public key in compressed form, which is 33 bytes long.
     pub fn public_key(&self) -> Vec<u8> {
         self.key.public_key().to_bytes()
     }
 
-    /// Signs a text as ADR-36 describes.
+    /// Returns the 64-byte ADR-36 signature of a text. The signed document contains the text and can never be a
+    /// transaction.
     pub fn sign_text(&self, text: &str) -> Result<Vec<u8>, TxError> {
         self.sign_bytes(&text_sign_bytes(&self.address, text))
     }
@@ -100,16 +105,18 @@ impl SessionKey {
         Ok(self.key.sign(bytes).map_err(|_| TxError::Key)?.to_vec())
     }
 
-    /// Returns 32 bytes that only the key's owner can compute, and that are always the same for the same purpose.
+    /// Derives a 32-byte secret from the key. Only the key's owner can compute it. The same `purpose` always gives the
+    /// same secret.
     ///
-    /// They are the hash of a signature that is never published, over bytes that are neither a transaction nor an
-    /// ADR-36 text.
+    /// The secret is the SHA-256 hash of a signature that is never published. The signed bytes are neither a
+    /// transaction nor an ADR-36 text.
     pub fn secret(&self, purpose: &str) -> Result<[u8; 32], TxError> {
         let signature = self.sign_bytes(format!("r3mes-wgpu secret: {purpose}").as_bytes())?;
         Ok(Sha256::digest(signature).into())
     }
 
-    /// Makes and signs a transaction of these messages, after signing each submission among them.
+    /// Makes and signs a transaction that consists of `messages`. Submissions among the messages first receive their
+    /// inner signatures.
     pub fn sign(&self, chain_id: &str, sequence: u64, fee: &Fee, messages: &[Message]) -> Result<Vec<u8>, TxError> {
         let sign = |bytes: &[u8]| self.sign_bytes(bytes);
         let messages: Vec<_> =

@@ -1,13 +1,14 @@
-//! The signature inside a submission: `secp256k1(SHA-256("chain|miner|cid|model|round|shard|hash|arch|nonce"))`.
+//! The inner signature, which a submission itself contains:
+//! `secp256k1(SHA-256("chain|miner|cid|model|round|shard|hash|arch|nonce"))`.
 //!
-//! The signature is 64 bytes long, `r‖s` with the smaller `s`, and is made by the key that signs the transaction. For a
-//! submission inside a `MsgExec` this is the session's key.
+//! The signature has 64 bytes, `r‖s`, where `s` is the smaller of the two possible values. It is made with the key that
+//! signs the transaction. For a submission inside a `MsgExec`, this is the session key.
 
 use super::{Message, MsgSubmitGradient, TxError};
 use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 
 impl MsgSubmitGradient {
-    /// Returns the text whose SHA-256 hash the inner signature signs.
+    /// Returns the text that the inner signature signs by its SHA-256 hash.
     pub fn signed_text(&self, chain_id: &str) -> String {
         let Self { miner, ipfs_hash, model_version, training_round_id, shard_id, gradient_hash, .. } = self;
         let Self { gpu_architecture, nonce, .. } = self;
@@ -18,10 +19,11 @@ impl MsgSubmitGradient {
     }
 }
 
-/// A function that signs bytes with a key.
+/// A function that returns the signature of the given bytes.
 type Signer<'a> = &'a dyn Fn(&[u8]) -> Result<Vec<u8>, TxError>;
 
-/// Returns the message with every submission in it signed.
+/// Returns a copy of the message in which every submission has its inner signature, including submissions inside a
+/// `MsgExec`.
 pub(super) fn sign(message: &Message, chain_id: &str, signer: Signer) -> Result<Message, TxError> {
     Ok(match message {
         Message::SubmitGradient(message) => {
@@ -37,7 +39,8 @@ pub(super) fn sign(message: &Message, chain_id: &str, signer: Signer) -> Result<
     })
 }
 
-/// Checks that the key that signed the transaction also signed every submission in a message.
+/// Checks that the inner signature of every submission in a message was made with `key`, the key that signed the
+/// transaction.
 pub(super) fn verify(message: &Message, chain_id: &str, key: &VerifyingKey) -> Result<(), TxError> {
     for message in message.work() {
         let Message::SubmitGradient(message) = message else { continue };

@@ -1,6 +1,8 @@
-//! The macros that declare the messages in the table of [`messages`](super::messages).
+//! Macros that turn the table of messages in [`messages`](super::messages) into declarations: a struct for each
+//! message, and the enum [`Message`](super::Message).
 
-/// Declares protobuf structs of a package: `field: Rust type = prost's kind "tag"`.
+/// Declares the protobuf structs of a package. Each field is written as `name: RustType = kind "tag"`, where `kind` is
+/// the name of the field's type in prost, such as `uint64`.
 macro_rules! protobuf {
     ($package:literal: $($(#[$doc:meta])* $name:ident {
         $($(#[$field_doc:meta])* $field:ident: $type:ty = $($kind:ident),+ $tag:literal,)*
@@ -22,19 +24,23 @@ macro_rules! protobuf {
     )*};
 }
 
-/// The type of an arm's payload: the struct, or a box of it.
+/// The type of the value in a variant of [`Message`](super::Message): the struct of the message, or a `Box` of this
+/// struct.
 macro_rules! payload {
     ($name:ident) => { $name };
     ($name:ident $boxed:ident) => { $boxed<$name> };
 }
 
-/// Declares [`Message`](super::Message) from one entry per message.
+/// Declares the enum [`Message`](super::Message) from a table with one entry for each message.
 ///
-/// An entry of a `package` also declares the message's struct: `Arm(Struct) signed by FIELD { fields }`, or `Arm(Struct
-/// in Box)` for a large one. `checked by METHOD` names the method that checks a decoded message, given the chain id;
-/// `allowed in MsgExec` permits the message there. An entry of `foreign` is a message of the Cosmos SDK: `read by`
-/// names the function that makes the arm's values from the bytes and the chain id, `written by` the one that makes an
-/// `Any` of the values.
+/// An entry under `package` also declares the struct of the message. It has the form `Variant(Struct) signed by FIELD {
+/// fields }`, or `Variant(Struct in Box)` if the struct is large. Two clauses are optional: `checked by METHOD` names
+/// the method that checks a decoded message, given the chain ID, and `allowed in MsgExec` permits a `MsgExec` to carry
+/// the message.
+///
+/// An entry under `foreign` is a message of the Cosmos SDK. `read by` names the function that decodes the variant's
+/// values from the message's bytes, given the chain ID. `written by` names the function that encodes these values as an
+/// `Any`.
 macro_rules! messages {
     (
         $(package $package:literal {$(
@@ -61,7 +67,8 @@ macro_rules! messages {
         }
 
         impl Message {
-            /// Reads a message of a transaction. Signatures of statements inside the message are verified.
+            /// Decodes a message of a transaction. If the message contains a session statement, its signature is
+            /// verified.
             pub(super) fn read(any: &Any, chain_id: &str) -> Result<Self, TxError> {
                 let (url, value) = (any.type_url.as_str(), &*any.value);
                 $($(
@@ -81,7 +88,8 @@ macro_rules! messages {
                 Err(TxError::UnknownMessage(url.chars().take(64).collect()))
             }
 
-            /// Returns the message as a transaction carries it.
+            /// Returns the message in the form in which a transaction carries it: its type URL and its protobuf
+            /// encoding.
             pub fn to_any(&self) -> Any {
                 match self {
                     $($(Self::$arm(message) => {
@@ -91,7 +99,7 @@ macro_rules! messages {
                 }
             }
 
-            /// Returns the type URL of the message, like `/remes.remes.v1.MsgClaimTask`.
+            /// Returns the type URL of the message, for example `/remes.remes.v1.MsgClaimTask`.
             pub fn type_url(&self) -> &'static str {
                 match self {
                     $($(Self::$arm(_) => concat!("/", $package, ".", stringify!($name)),)*)*
@@ -99,8 +107,9 @@ macro_rules! messages {
                 }
             }
 
-            /// Returns the address that must sign the message; inside a `MsgExec`, the address that must have granted
-            /// it.
+            /// Returns the address of the account in whose name the message is sent. This account must sign the
+            /// transaction. If the message is inside a `MsgExec`, this account must have granted it to the sender of
+            /// the `MsgExec`.
             #[expect(unused_variables, reason = "an arm's values that do not name the signer")]
             pub fn signer(&self) -> &str {
                 match self {
@@ -109,7 +118,7 @@ macro_rules! messages {
                 }
             }
 
-            /// Returns whether a `MsgExec` may carry messages of a type URL.
+            /// Returns whether a `MsgExec` may carry messages with this type URL.
             fn is_allowed_in_exec(url: &str) -> bool {
                 $($(
                     if url == concat!("/", $package, ".", stringify!($name)) {

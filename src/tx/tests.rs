@@ -1,5 +1,5 @@
-//! Tests that signed transactions can be opened, that altered or unauthorized ones are refused, and that transactions
-//! have the same bytes as those that CosmJS makes.
+//! Tests that a signed transaction can be read back, that altered or unauthorized transactions are refused, and that
+//! transactions have the same bytes as those that CosmJS (the JavaScript client of the Cosmos SDK) makes.
 
 use super::*;
 use cosmrs::{
@@ -78,7 +78,8 @@ fn every_flipped_bit_is_refused() {
     assert_eq!(other_chain, Err(TxError::Signature(key.address().to_owned())));
 }
 
-/// Plain ECDSA also accepts `(r, n − s)`, so one transaction could have two hashes.
+/// Checks that the signature `(r, n − s)` is refused, where `(r, s)` is a valid signature and `n` is the order of the
+/// group. Plain ECDSA accepts both, so the same transaction could have two hashes.
 #[test]
 fn the_other_form_of_a_signature_is_refused() {
     let key = key();
@@ -102,7 +103,7 @@ fn a_message_must_be_signed_by_its_signer() {
     }
 }
 
-/// Signs a transaction of these messages, and returns the result of opening it.
+/// Signs a transaction that consists of these messages, and returns the result of reading it back.
 fn opened(key: &SessionKey, messages: &[Message]) -> Result<Signed, TxError> {
     Signed::open(&key.sign(CHAIN, 0, &Fee::default(), messages).unwrap(), CHAIN)
 }
@@ -161,7 +162,7 @@ fn an_exec_carries_messages_of_mining_only() {
     assert!(opened(&key, &[exec(vec![mine.clone(); MAX_MESSAGES + 1])]).is_err());
     assert!(opened(&key, &vec![exec(vec![mine.clone()]); MAX_MESSAGES + 1]).is_err());
     assert!(matches!(opened(&other, &[exec(vec![mine])]), Err(TxError::Signer { .. })), "only the grantee may sign");
-    // deep nesting is refused at its first level, before anything below is read
+    // deep nesting is refused at its outermost level, before any inner message is read
     let mut any = claim(key.address()).to_any();
     for _ in 0..200 {
         let exec = MsgExec { grantee: key.address().to_owned(), msgs: vec![any] };
@@ -226,8 +227,8 @@ fn a_transfer_moves_at_least_one_coin() {
     assert!(matches!(opened(&key, &[Message::Send(transfer("cosmos1", 1))]), Err(TxError::Address(_))));
 }
 
-/// The expected hash was made by @cosmjs/proto-signing 0.39 from the same key, sequence and messages:
-/// `tests/data/cosmjs_tx_hash.mjs`.
+/// Checks that a transaction has the hash that @cosmjs/proto-signing 0.39 computed for the same key, sequence and
+/// messages. The expected hash was made by `tests/data/cosmjs_tx_hash.mjs`.
 #[test]
 fn transactions_have_the_same_bytes_as_from_cosmjs() {
     let key = key();
@@ -235,7 +236,8 @@ fn transactions_have_the_same_bytes_as_from_cosmjs() {
     assert_eq!(tx_hash(&tx), include_str!("../../tests/data/cosmjs_tx_hash.txt").trim());
 }
 
-/// The expected hashes were made by CosmJS and protobufjs: `tests/data/cosmjs_messages.mjs`.
+/// Checks that a transaction with each message has the hash that CosmJS and protobufjs computed. The expected hashes
+/// were made by `tests/data/cosmjs_messages.mjs`.
 #[test]
 fn every_message_has_the_same_bytes_as_from_cosmjs() {
     let (key, hash) = (key(), "ab".repeat(32));
@@ -354,8 +356,8 @@ fn every_message_has_the_same_bytes_as_from_cosmjs() {
     }
 }
 
-/// CosmJS made the expected values, which are the hash of a transaction with the grants and the allowance, and the
-/// signature of the statement: `tests/data/cosmjs_session.mjs`.
+/// Checks the hash of the transaction with the grants and the fee allowance of a session, and the signature of the
+/// statement that opens a session. CosmJS computed both expected values, in `tests/data/cosmjs_session.mjs`.
 #[test]
 fn a_session_has_the_same_bytes_as_from_cosmjs() {
     let tx = key().sign(CHAIN, 41, &Fee::default(), &session().grant()).unwrap();
@@ -367,7 +369,8 @@ fn a_session_has_the_same_bytes_as_from_cosmjs() {
     );
 }
 
-/// The expected signature was made by CosmJS: `tests/data/cosmjs_submission_signature.mjs`.
+/// Checks that the inner signature of a submission equals the one that CosmJS made (in
+/// `tests/data/cosmjs_submission_signature.mjs`), and that a submission with any other inner signature is refused.
 #[test]
 fn a_submission_is_signed_by_its_sender() {
     let (account, session) = (key(), other());
@@ -392,7 +395,7 @@ fn a_submission_is_signed_by_its_sender() {
         include_str!("../../tests/data/cosmjs_submission_signature.txt").trim()
     );
 
-    // submissions with another inner signature, in transactions whose own signature is valid
+    // this closure signs only the transaction, so the submission keeps the inner signature that it was given
     let sent = |message: &Message| {
         let unsigned = Unsigned::new(&session.public_key(), 0, &Fee::default(), std::slice::from_ref(message)).unwrap();
         let signature = session.sign_bytes(&unsigned.sign_bytes(CHAIN).unwrap()).unwrap();

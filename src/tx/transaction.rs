@@ -1,8 +1,8 @@
-//! Reading and checking transactions: `TxRaw` with one `SIGN_MODE_DIRECT` signature.
+//! Reads and verifies transactions: `TxRaw` bytes with one signature in the mode `SIGN_MODE_DIRECT`.
 //!
-//! <https://docs.cosmos.network/v0.50/learn/advanced/transactions>. Every account of this chain has account number 0.
-//! The sequence prevents a transaction from being executed twice, and the chain id prevents its execution on another
-//! chain.
+//! The format is described at <https://docs.cosmos.network/v0.50/learn/advanced/transactions>. On this chain, the
+//! account number of every account is 0. The sequence prevents a transaction from being executed twice, and the chain
+//! ID prevents its execution on another chain.
 
 use super::{
     MAX_MESSAGES, Message, TxError,
@@ -21,9 +21,10 @@ use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 use prost::Message as _;
 use sha2::{Digest, Sha256};
 
-/// The most bytes of a transaction: enough for the largest move of a dispute.
+/// The largest size of a transaction in bytes. The largest move of a dispute fits into a transaction of this size.
 pub const MAX_TX_BYTES: usize = 80 << 10;
-/// The Cosmos SDK's account number, which is the same for every account of this chain.
+/// The account number, which the Cosmos SDK includes in the bytes to be signed. Every account of this chain has the
+/// same number.
 pub(super) const ACCOUNT_NUMBER: u64 = 0;
 const SIGN_MODE_DIRECT: i32 = 1;
 
@@ -58,21 +59,23 @@ pub fn tx_hash(tx: &[u8]) -> String {
 pub struct Signed {
     /// Address of the signer.
     pub signer: String,
-    /// The number of transactions that the signer sent before this one.
+    /// The sequence that the signer declared: the number of transactions that the signer's account sent before this
+    /// one.
     pub sequence: u64,
     /// The fee that the signer declared.
     pub fee: Fee,
-    /// The messages in order, each signed by the signer.
+    /// The messages, in the order in which the transaction contains them. Each of them names the signer as its own
+    /// signer.
     pub messages: Vec<Message>,
 }
 
 impl Signed {
-    /// Reads `TxRaw` bytes and verifies the signature, the signatures inside submissions, and that every message names
-    /// the signer.
+    /// Decodes a transaction from `TxRaw` bytes. Verifies its signature and the inner signatures of its submissions,
+    /// and checks that every message names the transaction's signer as its own signer.
     pub fn open(tx: &[u8], chain_id: &str) -> Result<Self, TxError> {
         let malformed = |what: &str| TxError::Malformed(what.to_owned());
         if tx.len() > MAX_TX_BYTES {
-            return Err(malformed(&format!("{} bytes, more than {MAX_TX_BYTES}", tx.len())));
+            return Err(malformed(&format!("it has {} bytes, more than the limit of {MAX_TX_BYTES}", tx.len())));
         }
         let raw = TxRaw::decode(tx).map_err(|_| malformed("not a TxRaw"))?;
         let body = TxBody::decode(&*raw.body_bytes).map_err(|_| malformed("not a TxBody"))?;
@@ -100,7 +103,7 @@ impl Signed {
         verifier.verify(&signed, &parsed).map_err(|_| TxError::Signature(signer.clone()))?;
 
         if body.messages.is_empty() || body.messages.len() > MAX_MESSAGES {
-            return Err(malformed(&format!("{} messages instead of 1 to {MAX_MESSAGES}", body.messages.len())));
+            return Err(malformed(&format!("it has {} messages instead of 1 to {MAX_MESSAGES}", body.messages.len())));
         }
         let mut messages = Vec::new();
         for any in &body.messages {

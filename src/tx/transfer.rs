@@ -1,4 +1,4 @@
-//! Transfers of coins: the message `cosmos.bank.v1beta1.MsgSend`, which may move this chain's coin only.
+//! Transfers of coins by the message `cosmos.bank.v1beta1.MsgSend`. Only this chain's own coin can be transferred.
 
 use super::{TxError, check_address, grants};
 use cosmrs::{Any, proto::cosmos::bank::v1beta1::MsgSend};
@@ -7,11 +7,11 @@ use prost::{Message, Name};
 /// A transfer of coins from one account to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transfer {
-    /// Address of the account that pays.
+    /// Address of the account that sends the coins.
     pub from: String,
-    /// Address of the account that is paid.
+    /// Address of the account that receives the coins.
     pub to: String,
-    /// Amount in micro-units, at least 1.
+    /// The transferred amount in micro-units, at least 1.
     pub amount: u64,
 }
 
@@ -21,7 +21,7 @@ impl Transfer {
         check_address(&from)?;
         check_address(&to)?;
         match grants::amount(&amount)? {
-            None | Some(0) => Err(TxError::Malformed("a MsgSend must move at least one coin".to_owned())),
+            None | Some(0) => Err(TxError::Malformed("a MsgSend must transfer at least 1 micro-unit".to_owned())),
             Some(amount) => Ok(Self { from, to, amount }),
         }
     }

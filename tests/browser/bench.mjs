@@ -1,8 +1,9 @@
-// Compares the products of the page's benchmark with those of onnxruntime-web in the same Chromium, one round of each
-// in turn, and the page's step with that of the native binary on the same software GPU with the same lowerings. Prints
-// milliseconds and ratios.
+// Compares the benchmark page with two other programs, and prints times in milliseconds and speed ratios. The page's
+// matrix products are compared with those of onnxruntime-web in the same Chromium; the two take turns, round by round.
+// The page's training step is compared with that of the native binary, on the same software GPU and with the same
+// lowerings (WGSL implementations of kernels).
 //
-// node bench.mjs [--tokens 128] [--features 1024] [--step small] [--rounds 5] [--native BINARY|JSON] [--json]
+// Usage: node bench.mjs [--tokens 128] [--features 1024] [--step small] [--rounds 5] [--native BINARY|JSON] [--json]
 
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
@@ -16,13 +17,13 @@ import { DIST, launchChromium, serve } from "./browsers.mjs";
 /** @import { PeerReport } from "./peers.mjs" */
 
 /**
- * The JSON output of the native `bench` command.
+ * The fields of the JSON output of the native command `bench` that this script uses.
  *
  * @typedef {object} NativeReport
- * @property {string} step_digest
- * @property {number} step_seconds_min
- * @property {number} tokens_per_second
- * @property {string[]} lowerings
+ * @property {string} step_digest the digest of the step's gradient, in hexadecimal
+ * @property {number} step_seconds_min the duration of the fastest step
+ * @property {number} tokens_per_second the speed of the fastest step
+ * @property {string[]} lowerings the lowering used for each kernel
  */
 /** @typedef {{ what: string, backend: string, by?: string, samples: number[], error?: string }} Timed */
 
@@ -74,11 +75,11 @@ try {
 }
 
 /**
- * Calls a function that a module exports, in a page.
+ * Calls a function in a page. The page imports the module that exports the function.
  * @param {Page} page
- * @param {string} module its URL
- * @param {string} name
- * @param {object} [options]
+ * @param {string} module the URL of the module
+ * @param {string} name the name of the function
+ * @param {object} [options] the argument of the function
  * @returns {Promise<unknown>}
  */
 function call(page, module, name, options) {
@@ -89,8 +90,9 @@ function call(page, module, name, options) {
 }
 
 /**
- * Runs the same step by the native binary on SwiftShader with the lowerings that the browser chose; returns its report.
- * @param {string} native the binary, or a file with its JSON output
+ * Runs the same training step with the native binary, on SwiftShader and with the lowerings that the browser chose.
+ * Returns the report of the binary.
+ * @param {string} native the path of the binary, or of a `.json` file with its output
  * @param {Results} results
  * @returns {Promise<NativeReport>}
  */
@@ -112,7 +114,9 @@ const fastest = ({ samples }) => Math.min(...samples);
 const median = (samples) => samples.toSorted((a, b) => a - b)[samples.length >> 1];
 
 /**
- * Returns the ratios of the fastest times by their description. A ratio above 1 means that the engine is faster.
+ * Returns the speed ratios, each under a description of the form "speed of A ÷ B". A ratio above 1 means that A is
+ * faster. The times are those of the fastest round of A and of the fastest round of B, unless the description says
+ * "median".
  * @param {Results} results
  * @param {PeerReport[]} peers
  * @param {NativeReport[]} native
@@ -129,29 +133,29 @@ function compare({ subjects, device }, peers, native) {
   const ratios = {};
   const f32 = best(select("gpu", "f32"));
   for (const product of ["forward, int8", "backward, int8", "backward, int16"]) {
-    if (device) ratios[`WebGPU ${product} ÷ plain f32 WGSL`] = f32 / best(select("gpu", product));
-    ratios[`wasm simd128 ${product} ÷ scalar`] = best(select("cpu", product, "scalar")) / best(simd(product));
+    if (device) ratios[`speed of WebGPU ${product} ÷ plain f32 WGSL`] = f32 / best(select("gpu", product));
+    ratios[`speed of wasm simd128 ${product} ÷ scalar`] = best(select("cpu", product, "scalar")) / best(simd(product));
   }
   /** @type {(backend: string) => number} */
   const bestPeer = (backend) => best(peers.filter((peer) => peer.backend === backend));
   if (device) {
-    ratios["WebGPU forward ÷ onnxruntime-web MatMulNBits"] = bestPeer("gpu") / best(select("gpu", "forward"));
+    ratios["speed of WebGPU forward ÷ onnxruntime-web MatMulNBits"] = bestPeer("gpu") / best(select("gpu", "forward"));
   }
-  ratios["wasm forward ÷ onnxruntime-web int8"] = bestPeer("cpu") / best(simd("forward"));
+  ratios["speed of wasm forward ÷ onnxruntime-web int8"] = bestPeer("cpu") / best(simd("forward"));
   const [step] = select("gpu", "whole step");
   if (step && native.length) {
     if (native.some(({ step_digest }) => step_digest !== step.digest)) {
-      throw new Error("the native step has another digest than the browser's");
+      throw new Error("the digest of the native step differs from that of the browser's step");
     }
     const nativeMs = native.map(({ step_seconds_min }) => 1000 * step_seconds_min);
-    ratios["step, browser ÷ native, fastest"] = Math.min(...nativeMs) / fastest(step);
-    ratios["step, browser ÷ native, median of rounds"] = median(nativeMs.map((ms, round) => ms / step.samples[round]));
+    ratios["step speed, browser ÷ native, fastest"] = Math.min(...nativeMs) / fastest(step);
+    ratios["step speed, browser ÷ native, median"] = median(nativeMs.map((ms, round) => ms / step.samples[round]));
   }
   return ratios;
 }
 
 /**
- * Returns the results as text.
+ * Formats the results as text.
  * @param {Results} results
  * @param {PeerReport[]} peers
  * @param {NativeReport[]} native
@@ -169,11 +173,11 @@ function table({ userAgent, device, lowerings, subjects }, peers, native, ratios
   const steps = subjects.filter(({ digest }) => digest);
   return [
     userAgent,
-    `${device?.name ?? "no GPU"}: ${shape}, ${rounds} rounds, milliseconds: fastest, median`,
+    `${device?.name ?? "no GPU"}: ${shape}, ${rounds} rounds; times in milliseconds: fastest, median`,
     "",
     ...[...subjects, ...peers].map(line),
     "",
-    ...lowerings.map(({ kernel, lowering, lowerings }) => `${kernel}: ${lowering} (${lowerings.join(", ")})`),
+    ...lowerings.map(({ kernel, lowering, lowerings }) => `${kernel}: ${lowering} (times: ${lowerings.join(", ")})`),
     ...steps.map(
       (step) => `${step.backend} step: ${((1000 * step.tokens) / fastest(step)).toFixed(1)} tokens/s at the fastest`,
     ),

@@ -1,4 +1,4 @@
-// The browsers of this machine, and a server for the built page.
+// Starts the browsers that are installed on this machine, and serves the built page to them.
 
 import { createServer } from "node:http";
 import { existsSync } from "node:fs";
@@ -22,7 +22,8 @@ const CONTENT_TYPES = {
 };
 
 /**
- * Serves a folder on a free port of the loopback interface.
+ * Serves the files of a folder on a free port of the loopback interface. Resolves to the URL of the server and a
+ * function that closes it.
  * @param {string} folder
  */
 export async function serve(folder) {
@@ -40,7 +41,7 @@ export async function serve(folder) {
 }
 
 /**
- * Lets a server listen on a free port of the loopback interface; resolves to its URL.
+ * Makes a server listen on a free port of the loopback interface. Resolves to the URL of the server.
  * @param {ReturnType<typeof createServer>} server
  */
 export async function listen(server) {
@@ -55,7 +56,8 @@ const CHROMIUM = firstExisting(process.env.CHROMIUM, "/usr/bin/chromium", "/usr/
 const FIREFOX = firstExisting(process.env.FIREFOX, "/usr/bin/firefox-esr", "/usr/bin/firefox");
 
 /**
- * Returns why tests in a browser must be skipped, or `false` if it is installed. In CI they are never skipped.
+ * Returns the reason to skip the tests that need a browser: that the browser is not installed. Returns `false` if it is
+ * installed. Also returns `false` in CI, where a missing browser is an error.
  * @param {"Chromium" | "Firefox"} name
  */
 export function skipReason(name) {
@@ -87,7 +89,7 @@ export async function launchFirefox() {
     browser: "firefox",
     executablePath: FIREFOX,
     headless: true,
-    protocolTimeout: 0, // without limit, because a check on a software GPU takes minutes
+    protocolTimeout: 0, // no limit, because a check on a software GPU takes minutes
     extraPrefsFirefox: {
       "dom.webgpu.enabled": true,
       "dom.webgpu.workers.enabled": true,

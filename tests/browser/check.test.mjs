@@ -1,5 +1,5 @@
-// Tests that the conformance page in Chromium and Firefox, and the engine in Node on Dawn, compute the published
-// digests.
+// Tests that the engine computes the published digests: on the conformance page in Chromium and Firefox, and in Node
+// with Dawn, a native implementation of WebGPU.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -21,8 +21,8 @@ before(async () => {
 after(() => site.close());
 
 /**
- * Returns what the page shows for one backend. Runs in the page.
- * @param {string} backend
+ * Returns what the conformance page shows for one backend. This function runs in the page.
+ * @param {string} backend "cpu" or "gpu"
  */
 function readSection(backend) {
   const section = /** @type {HTMLElement} */ (document.querySelector(`#${backend}`));
@@ -42,8 +42,8 @@ function assertSame({ verdict, kernels, digests }) {
 }
 
 /**
- * Checks that a browser computes the published digests. The page can also be one of Puppeteer, whose methods that are
- * called here are the same.
+ * Checks that the conformance page in a browser computes the published digests. Returns a description of the browser
+ * and its GPU. The page may belong to Playwright or to Puppeteer, because both have all methods that are called here.
  * @param {Page} page
  */
 async function checkPage(page) {
@@ -71,9 +71,9 @@ test("Firefox computes the published digests", { skip: skipReason("Firefox"), ti
 
 test("Node on Dawn computes the published digests", { timeout: 40 * MINUTE }, async (t) => {
   const dawn = await import("webgpu");
-  // Dawn does not accept Debian's old llvmpipe; Chromium's package contains SwiftShader
+  // Debian's llvmpipe is too old for Dawn, so Dawn uses the SwiftShader in Chromium's package instead
   if (existsSync(SWIFTSHADER)) process.env.VK_ICD_FILENAMES ??= SWIFTSHADER;
-  // wgpu uses `navigator.gpu` only in a window or in a worker
+  // wgpu uses `navigator.gpu` only in a window or a Web Worker, so Node pretends to be a Web Worker
   Object.assign(globalThis, dawn.globals, { WorkerGlobalScope: Object });
   Object.defineProperty(globalThis, "navigator", { value: { gpu: dawn.create([]) }, configurable: true });
   /** @type {typeof import("../../www/r3mes_www.js")} */

@@ -1,5 +1,6 @@
-// Tests that other sites can embed the miner: one page imports the element and one frames it, each with the Content
-// Security Policy that docs/EMBEDDING.md states. A site that the node does not allow can do neither.
+// Tests that other sites can embed the miner. One page imports the custom element and another one shows the miner in a
+// frame, each with the Content Security Policy that docs/EMBEDDING.md states. A site that the node does not allow can
+// do neither.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -22,7 +23,7 @@ let wallet;
 /** @type {Site} a site that the node does not allow */
 let stranger;
 
-/** Starts a site on a port of its own. Its `pages` are set after the URL of the node is known. */
+/** Starts a site on a free port. Its `pages` are set later, because they contain the URL of the node. */
 async function startSite() {
   /** @type {Record<string, [contentType: string, policy: string, body: string]>} */
   const pages = {};
@@ -35,13 +36,13 @@ async function startSite() {
 }
 
 /**
- * Returns the policy that docs/EMBEDDING.md states in the section with this heading.
+ * Returns the Content Security Policy that docs/EMBEDDING.md states in the section with this heading.
  * @param {string} heading
  */
 function policyOf(heading) {
   const pattern = new RegExp(`## ${heading}[^]*?\`\`\`text\nContent-Security-Policy: ([^]*?)\n\`\`\``);
   const policy = pattern.exec(GUIDE)?.[1];
-  assert.ok(policy, `docs/EMBEDDING.md has no policy in "${heading}"`);
+  assert.ok(policy, `docs/EMBEDDING.md has no Content Security Policy in the section "${heading}"`);
   return policy.replace(/\s+/g, " ").replaceAll("NODE", node.url);
 }
 
@@ -124,7 +125,7 @@ test("a page of an allowed site imports the element and mines", { skip, timeout:
 });
 
 test(
-  "a page of an allowed site frames the miner and controls it by messages",
+  "a page of an allowed site shows the miner in a frame and controls it by messages",
   {
     skip,
     timeout: 5 * MINUTE,
@@ -132,7 +133,7 @@ test(
   async () => {
     const { page } = await open(`${wallet.origin}/frame.html`);
     /**
-     * Waits for the first message of this type.
+     * Waits until the frame has sent a message of this type. Returns the first one.
      * @param {string} type
      * @returns {Promise<FrameMessage>}
      */
@@ -146,7 +147,7 @@ test(
     await page.evaluate(() => globalThis.send({ type: "state" }));
     assert.equal((await message("state")).state, "ready");
 
-    // the frame answers each invalid message of its parent with an error, and ignores messages of others
+    // the frame answers each invalid message from its parent with an error, and ignores messages from other windows
     const inside = page.frame({ url: `${node.url}/embed.html` });
     assert.ok(inside);
     await inside.evaluate(() => postMessage({ r3mes: 1, type: "start" }, "*"));

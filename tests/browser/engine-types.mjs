@@ -1,6 +1,8 @@
-// Collects the TypeScript declarations that the Rust sources of the page's engine contain, for the type checker.
+// Collects the TypeScript declarations that the Rust sources of the page's engine contain, and writes them to a file
+// for the type checker.
 //
-// wasm-bindgen writes the same declarations into `r3mes_www.d.ts` of a build. This script needs no build.
+// A build of the engine contains the same declarations, in the file `r3mes_www.d.ts` that wasm-bindgen writes. With
+// this script, the type checker works without a build.
 
 import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 

@@ -1,5 +1,5 @@
-// Tests that any page can call the engine to verify receipts by recomputing their gradients, and that damaged receipts
-// and blocks are rejected.
+// Tests that any page can call the engine to verify a receipt, by recomputing the receipt's gradient. Damaged receipts
+// and blocks must be rejected.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -31,8 +31,8 @@ after(async () => {
 });
 
 /**
- * Opens a page of the node as a new visitor with an empty cache.
- * @param {(page: Page) => Promise<unknown>} prepare is called before the page loads, for example to intercept requests
+ * Opens the conformance page of the node as a new visitor with an empty cache.
+ * @param {(page: Page) => Promise<unknown>} prepare called before the page loads, for example to intercept requests
  */
 async function visit(prepare = async () => {}) {
   const page = await (await browser.newContext()).newPage();
@@ -71,7 +71,8 @@ async function mineReceipt() {
 }
 
 /**
- * Verifies a receipt in a page. Returns the verdict and the names of the reported events, or the message of an error.
+ * Verifies a receipt in a page. Returns the verdict and the names of the reported events. If verification fails with an
+ * error, returns its message instead.
  * @param {Page} page
  * @param {unknown} receipt
  * @param {object} options fields that replace those of the engine's `VerifyOptions`
@@ -119,7 +120,8 @@ async function errorOf(page, receipt, options) {
 }
 
 /**
- * Verifies a receipt that must not be valid; returns why it is not.
+ * Verifies a receipt that must be rejected. Returns the reason or the error message, or `undefined` if the receipt is
+ * valid.
  * @param {Page} page
  * @param {unknown} receipt
  */
@@ -151,9 +153,9 @@ test(
 test("a flipped bit in any field is found, with a reason", { skip, timeout: 10 * MINUTE }, async () => {
   const page = await visit();
   /**
-   * Returns bytes with one bit changed.
-   * @param {string} base64 the bytes in base64, as is the result
-   * @param {number} index position of the byte to change
+   * Flips the lowest bit of one byte. Returns the changed bytes in base64 without padding.
+   * @param {string} base64 the original bytes in base64
+   * @param {number} index the position of the byte to change
    */
   const flip = (base64, index) => {
     const bytes = Buffer.from(base64, "base64");
@@ -178,7 +180,7 @@ test("a flipped bit in any field is found, with a reason", { skip, timeout: 10 *
     const found = answer.error === undefined ? !answer.ok && answer.reason : malformed;
     assert.ok(found, `${name}: ${JSON.stringify(answer)}`);
   }
-  // a change of any character gives a malformed or an invalid receipt
+  // changing any character must make the receipt malformed or invalid
   for (let index = 0; index < receipt.length; index += 41) {
     const changed = String.fromCharCode(receipt.charCodeAt(index) ^ 1);
     const altered = receipt.slice(0, index) + changed + receipt.slice(index + 1);
@@ -224,7 +226,7 @@ test("bytes that do not match their CID are refused", { skip, timeout: 5 * MINUT
   for (const cid of [artifact["/"], task.chunk["/"], task.adapter["/"]]) {
     const page = await visit((page) =>
       page.route(`**/ipfs/${cid}*`, async (route) => {
-        // a wrong block of a CAR is requested again by itself, so there is no CAR
+        // the node serves no CAR, so the engine requests every block individually
         if (isCar(route)) return route.fulfill({ status: 404 });
         const body = await (await route.fetch()).body();
         body[body.length >> 1] ^= 1;

@@ -1,4 +1,5 @@
-// Tests of mining in Chromium with a real node process: what a visitor does and sees.
+// Tests that a visitor can mine in Chromium with a real node process, and that the page shows the right states, reasons
+// and amounts.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
@@ -8,7 +9,7 @@ import { DIST, launchChromium, skipReason } from "./browsers.mjs";
 import { startNode } from "./node.mjs";
 import { MINUTE, button, openDetails, ownAddress, textOf, visit, waitForAccepted, waitForState } from "./visitor.mjs";
 
-/** Micro-units that the node pays for each task. */
+/** The reward that the node pays for each task, in micro-units. */
 const REWARD = 1_000_000;
 
 const skip = skipReason("Chromium");
@@ -20,7 +21,7 @@ before(async () => {
   if (!skip) browser = await launchChromium();
 });
 after(() => browser?.close());
-// each test has a node of its own, because tasks that an earlier visitor claimed would delay the round
+// each test has its own node, because tasks that the visitor of an earlier test claimed would delay the round
 beforeEach(async () => {
   if (!skip) node = await startNode({ page: DIST });
 });
@@ -56,7 +57,8 @@ test(
     assert.equal(Number(await textOf(page, "accepted")), total);
     assert.equal(await textOf(page, "share"), "100 %");
 
-    // the node has the block of each row's CID and has included its transaction
+    // for each row of the table, the node has the block with the row's CID, and the chain includes the row's
+    // transaction
     const rows = await page.evaluate(() => {
       const table = document.querySelector("r3mes-miner")?.shadowRoot?.querySelectorAll("#submissions tr") ?? [];
       return Array.from(table, (row) => Array.from(row.children, (cell) => cell.textContent));
@@ -68,7 +70,7 @@ test(
       assert.equal((await node.get(`/cosmos/tx/v1beta1/txs/${transaction}`)).tx_response.code, 0);
     }
 
-    // after stop() in the middle of a task, nothing is sent
+    // after stop() in the middle of a task, the page sends nothing
     await button(page, "Start").click();
     const stopped = await page.evaluate(async () => {
       const miner = document.querySelector("r3mes-miner");
@@ -89,7 +91,7 @@ test(
     assert.equal(sent, 0);
     assert.equal((await node.get("/health")).height, height);
 
-    // after a reload the counts are restored, and the claimed task is completed
+    // after a reload, the page shows the same count as before and completes the claimed task
     await page.reload();
     await waitForState(page, "ready");
     assert.equal(Number(await textOf(page, "accepted")), total);
@@ -97,7 +99,7 @@ test(
     await waitForAccepted(page, total + 1);
     assert.equal(await ownAddress(page), address, "the same key as before the reload");
 
-    // a second tab does not mine
+    // a second tab of the same browser does not mine
     const second = await visit(browser, node, { context: visitor });
     await button(second.page, "Start").click();
     await waitForState(second.page, "elsewhere");
@@ -196,7 +198,7 @@ test(
   },
   async () => {
     const { page, visitor } = await visit(browser, node);
-    // this node holds nothing in escrow, so its answer is replaced
+    // this node holds nothing in escrow, so the test replaces its answer with one that states an amount
     await page.route("**/miner_score/*", (route) => route.fulfill({ json: { miner_score: { escrow: "2500000" } } }));
     await button(page, "Start").click();
     await waitForAccepted(page, 1);
@@ -220,7 +222,7 @@ test(
     const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
     const { page, visitor } = await visit(browser, node, { consent: false, colorScheme: "dark" });
     const seriousViolations = async () => {
-      // evaluated by the driver, because the policy of the page forbids scripts of other origins
+      // the browser driver evaluates axe-core, because the page's policy forbids scripts from other origins
       await page.evaluate(axe);
       const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
       const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
@@ -229,7 +231,7 @@ test(
     const focusedId = () =>
       page.evaluate(() => document.querySelector("r3mes-miner")?.shadowRoot?.activeElement?.id ?? "");
     /**
-     * Presses Tab until the element with this id has the focus.
+     * Presses Tab until the element with this ID has the focus.
      * @param {string} id
      */
     const tabTo = async (id) => {

@@ -1,4 +1,4 @@
-// A node with the small test model, in a process of its own.
+// Starts a node with the small test model, in a separate process.
 
 import { spawn } from "node:child_process";
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -14,17 +14,18 @@ const BINARY = process.env.R3MES_WGPU ?? join(process.env.CARGO_TARGET_DIR ?? jo
  * A running node.
  *
  * @typedef {object} TestNode
- * @property {string} url
- * @property {(path: string) => Promise<any>} get returns the JSON answer to a GET request
- * @property {(address: string) => Promise<number>} balance returns a balance in micro-units
- * @property {() => Promise<void>} kill ends the process with SIGKILL; its data remains
- * @property {(flags?: string[]) => Promise<TestNode>} restart after `kill`, starts the node again on the same port
- * @property {() => Promise<void>} stop ends the process and removes its data
+ * @property {string} url the URL of the node
+ * @property {(path: string) => Promise<any>} get requests a path and returns the JSON answer
+ * @property {(address: string) => Promise<number>} balance returns the balance of an address in micro-units
+ * @property {() => Promise<void>} kill ends the process with SIGKILL, but keeps its data
+ * @property {(flags?: string[]) => Promise<TestNode>} restart starts the node again after `kill`, on the same port;
+ *   `flags` replaces the earlier arguments
+ * @property {() => Promise<void>} stop ends the process and deletes its data
  */
 
 /**
- * Starts a node that serves the page in a folder, on a free port.
- * @param {{ page: string, flags?: string[] }} options `flags`: additional arguments of the command line
+ * Starts a node on a free port. The node serves the page in the folder `page`.
+ * @param {{ page: string, flags?: string[] }} options `flags`: additional command-line arguments
  */
 export async function startNode({ page, flags = [] }) {
   const home = await mkdtemp(join(tmpdir(), "r3mes-browser-"));
@@ -35,11 +36,11 @@ export async function startNode({ page, flags = [] }) {
 }
 
 /**
- * Runs the command `node`; resolves after the node has printed its URL.
+ * Runs the command `node`. Resolves after the node has printed its URL.
  * @param {string} home the folder of the node's data
  * @param {string} page the folder of the page
  * @param {number | string} port 0 for a free port
- * @param {string[]} flags
+ * @param {string[]} flags additional command-line arguments
  * @returns {Promise<TestNode>}
  */
 async function runNode(home, page, port, flags) {
@@ -53,7 +54,7 @@ async function runNode(home, page, port, flags) {
   const firstLine = await new Promise((resolve, reject) => {
     createInterface({ input: child.stdout }).once("line", resolve);
     child.once("error", reject);
-    exited.then((code) => reject(new Error(`the node exited with ${code}`)));
+    exited.then((code) => reject(new Error(`the node exited with code ${code}`)));
   });
   const { url } = JSON.parse(firstLine);
   /** @param {string} path */
@@ -77,7 +78,7 @@ async function runNode(home, page, port, flags) {
 }
 
 /**
- * Mines a number of tasks for an address with the native miner.
+ * Mines with the native miner until `tasks` tasks are complete. The rewards go to `address`.
  * @param {TestNode} node
  * @param {string} address
  * @param {number} tasks
@@ -88,5 +89,5 @@ export async function mine(node, address, tasks) {
   const child = spawn(BINARY, ["mine", "--backend", "cpu", ...flags], { stdio: "ignore" });
   const code = await new Promise((resolve) => child.once("exit", resolve));
   await rm(home, { recursive: true, force: true });
-  if (code !== 0) throw new Error(`the miner exited with ${code}`);
+  if (code !== 0) throw new Error(`the miner exited with code ${code}`);
 }

@@ -1,4 +1,5 @@
-// Encodes ONNX models in protobuf's wire format: the few fields of onnx.proto3 that a chain of matrix products needs.
+// Encodes ONNX models in the wire format of protobuf. Only the fields of onnx.proto3 that a chain of matrix products
+// needs are supported.
 
 /** @typedef {number | string | Uint8Array} Value the value of a protobuf field */
 /** @typedef {[field: number, value: Value]} Field */
@@ -37,7 +38,7 @@ function concat(parts) {
 }
 
 /**
- * Encodes a message: numbers as varints, texts and bytes length-delimited.
+ * Encodes a protobuf message. Numbers become varint fields; texts and bytes become length-delimited fields.
  * @param {...Field} fields
  */
 function message(...fields) {
@@ -51,19 +52,19 @@ function message(...fields) {
 }
 
 /**
- * Returns a repeated field: one entry for each value.
- * @param {number} field
+ * Returns a repeated field as a list of fields, one for each value.
+ * @param {number} field the field number
  * @param {Value[]} values
  * @returns {Field[]}
  */
 const repeated = (field, values) => values.map((value) => [field, value]);
 
 /**
- * Encodes an operator.
- * @param {string} type
- * @param {string[]} inputs
- * @param {string[]} outputs
- * @param {Record<string, number>} attributes integers
+ * Encodes a node of the graph: the application of one operator.
+ * @param {string} type the name of the operator
+ * @param {string[]} inputs the names of the input tensors
+ * @param {string[]} outputs the names of the output tensors
+ * @param {Record<string, number>} attributes integer attributes by name
  */
 export function node(type, inputs, outputs, attributes = {}, domain = "") {
   const encoded = Object.entries(attributes).map(([name, value]) =>
@@ -76,9 +77,9 @@ export function node(type, inputs, outputs, attributes = {}, domain = "") {
 }
 
 /**
- * Encodes a constant tensor.
+ * Encodes a constant tensor of the graph.
  * @param {string} name
- * @param {number} type
+ * @param {number} type the element type, such as `FLOAT`
  * @param {number[]} dimensions
  * @param {ArrayBufferView} values
  */
@@ -88,9 +89,9 @@ export function initializer(name, type, dimensions, values) {
 }
 
 /**
- * Encodes the type of an input or output of a graph.
+ * Encodes the name, the element type and the shape of an input or output of the graph.
  * @param {string} name
- * @param {number} type
+ * @param {number} type the element type, such as `FLOAT`
  * @param {number[]} dimensions
  */
 export function tensor(name, type, dimensions) {
@@ -99,7 +100,8 @@ export function tensor(name, type, dimensions) {
 }
 
 /**
- * Encodes a model of one graph that uses ONNX's operators and Microsoft's.
+ * Encodes a model that consists of one graph. The graph may use the standard operators of ONNX and those of
+ * `com.microsoft`.
  * @param {Record<"nodes" | "initializers" | "inputs" | "outputs", Uint8Array[]>} graph
  */
 export function model({ nodes, initializers, inputs, outputs }) {

@@ -1,25 +1,26 @@
-// The low-bit matrix products of onnxruntime-web in the page that imports this module: checked, then timed in rounds.
+// Measures matrix products of onnxruntime-web with low-bit weights, in the page that imports this module. Each product
+// is first checked and then timed in rounds.
 
 import * as webgpu from "./node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs";
 import * as wasm from "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs";
 import { FLOAT, INT32, INT8, UINT8, initializer, model, node, tensor } from "./onnx.mjs";
 
-/** @typedef {{ tokens: number, features: number }} Shape a product of [tokens, features] by [features, features] */
+/** @typedef {{ tokens: number, features: number }} Shape the product of [tokens, features] by [features, features] */
 /** @typedef {{ run: () => Promise<unknown>, launches: number }} Product `run` computes `launches` products */
 /**
  * @typedef {{ what: string, backend: "gpu" | "cpu", samples: number[], error?: string }} PeerReport
- *   `samples`: milliseconds of each round; `error`: why the product is left out
+ *   `samples`: the time of one product in each round, in milliseconds; `error`: why the product was not measured
  */
 
 for (const runtime of [webgpu, wasm]) {
-  // one thread, as the page of the engine has without cross-origin isolation
+  // one thread, like the engine on a page without cross-origin isolation
   runtime.env.wasm.numThreads = 1;
   runtime.env.logLevel = "error";
 }
 
 /**
- * The number of products in one run on a GPU. Each takes the result of the previous one as its input. With several
- * products, the fixed cost of a run matters little.
+ * The number of matrix products in one run on a GPU. Each product takes the result of the previous one as its input.
+ * With several products in a run, the fixed cost of the run matters little.
  */
 const LAUNCHES = 4;
 /** The number of values along the contracted dimension that share a scale. */
@@ -29,14 +30,15 @@ const BLOCK = 32;
 let timed = [];
 
 /**
- * Prepares and checks every product.
+ * Prepares every product, and compares its result once with the expected one. Returns the reports, which contain no
+ * times yet.
  * @param {Shape} shape
  */
 export async function prepare({ tokens, features }) {
   timed = [];
   /** @type {[what: string, backend: "gpu" | "cpu", make: () => Promise<Product>][]} */
   const products = [
-    // 2-bit weights without int8 products inside are left out, because they take a minute per product on a software GPU
+    // the variant with 2 bits and no int8 inside is left out, because a product takes a minute on a software GPU
     ...[
       { bits: 4, accuracy: 0 },
       { bits: 4, accuracy: 4 },
@@ -64,7 +66,7 @@ export async function prepare({ tokens, features }) {
   return report();
 }
 
-/** Times every product once more. */
+/** Times every prepared product once more. Returns the reports of all rounds so far. */
 export async function round() {
   for (const { run, launches, samples } of timed) {
     if (!run || !launches) continue;
@@ -79,7 +81,7 @@ export async function round() {
 const report = () => timed.map(({ what, backend, samples, error }) => ({ what, backend, samples, error }));
 
 /**
- * Returns a function that draws integers from low to high, both included, by xorshift32.
+ * Returns a pseudo-random generator (xorshift32): a function that draws an integer from `low` to `high`, both included.
  * @param {number} seed
  */
 function randomIntegers(seed) {
@@ -93,15 +95,15 @@ function randomIntegers(seed) {
 }
 
 /**
- * Returns a random matrix of trits, [features, features].
+ * Returns a random matrix [features, features] of trits (−1, 0 or 1).
  * @param {number} features
  * @param {ReturnType<typeof randomIntegers>} random
  */
 const randomTrits = (features, random) => Int8Array.from({ length: features * features }, () => random(-1, 1));
 
 /**
- * Multiplies a row by the transpose of a matrix, [rows, columns].
- * @param {ArrayLike<number>} row [columns]
+ * Multiplies a row vector [columns] by the transpose of a matrix [rows, columns]. Returns a row vector [rows].
+ * @param {ArrayLike<number>} row
  * @param {Int8Array} matrix
  */
 function multiply(row, matrix) {
@@ -113,7 +115,8 @@ function multiply(row, matrix) {
 }
 
 /**
- * Throws if a value differs from the expected one by more than `tolerance` times the largest expected one.
+ * Throws an error if a value differs from the expected value by more than `tolerance` times the largest expected
+ * magnitude.
  * @param {ArrayLike<number>} found
  * @param {Float64Array} expected
  * @param {number} tolerance
@@ -126,17 +129,17 @@ function checkRow(found, expected, tolerance) {
 }
 
 /**
- * Prepares a chain of `MatMulNBits` products, whose weights are quantized to a few bits.
+ * Prepares a chain of products by the operator `MatMulNBits`, whose weights are quantized to a few bits.
  * @param {number} tokens
  * @param {number} features
- * @param {number} bits of a weight
+ * @param {number} bits the number of bits of a weight
  * @param {number} accuracyLevel the operator's attribute: 4 allows int8 products inside, 0 sets no level
  * @returns {Promise<Product>}
  */
 async function matMulNBits(tokens, features, bits, accuracyLevel) {
   const random = randomIntegers(2026 + bits);
   const matrices = Array.from({ length: LAUNCHES }, () => randomTrits(features, random));
-  // with this scale, the output of a product has the variance of its input
+  // this scale gives the output of a product the same variance as its input
   const scale = Math.fround(1 / Math.sqrt((2 / 3) * features));
   const blocks = features / BLOCK;
   const shape = [tokens, features];
@@ -174,7 +177,8 @@ async function matMulNBits(tokens, features, bits, accuracyLevel) {
 }
 
 /**
- * Returns the transpose, because B of `MatMulInteger` and `DynamicQuantizeMatMul` is [columns, rows].
+ * Returns the transpose of a square matrix. The operators `MatMulInteger` and `DynamicQuantizeMatMul` expect their
+ * weights in the transposed shape [columns, rows].
  * @param {Int8Array} matrix
  * @param {number} features
  */
@@ -183,7 +187,7 @@ function transpose(matrix, features) {
 }
 
 /**
- * Prepares a `MatMulInteger` product of a uint8 input and int8 weights.
+ * Prepares a product of a uint8 input and int8 weights by the operator `MatMulInteger`.
  * @param {number} tokens
  * @param {number} features
  */
@@ -202,7 +206,7 @@ async function matMulInteger(tokens, features) {
 }
 
 /**
- * Prepares a `DynamicQuantizeMatMul` product, which quantizes its input to 8 bits itself.
+ * Prepares a product by the operator `DynamicQuantizeMatMul`, which quantizes its f32 input to 8 bits itself.
  * @param {number} tokens
  * @param {number} features
  */
@@ -224,7 +228,7 @@ async function dynamicQuantizeMatMul(tokens, features) {
 }
 
 /**
- * Loads a model of one product and checks the first row of its output.
+ * Loads a model that computes one product, runs it, and checks the first row of the output.
  * @param {Uint8Array} bytes
  * @param {Record<string, wasm.Tensor>} feeds
  * @param {Float64Array} expected

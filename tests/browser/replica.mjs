@@ -1,4 +1,7 @@
-// Runs CosmJS against a replica under CometBFT, which `scripts/interop` starts: node replica.mjs URL CHAIN AMOUNT
+// Checks that CosmJS works with a replica (a node under CometBFT) that `scripts/interop` started.
+//
+// Usage: node replica.mjs URL CHAIN AMOUNT, where CHAIN is the chain ID and AMOUNT is the balance of the first account
+// in micro-units
 
 import { checkReadsAndSends } from "./stargate.mjs";
 

@@ -1,4 +1,5 @@
-// Takes the screenshots of the page in docs/screens: light, dark, narrow, and offline. Not a test; run it with
+// Takes the screenshots in docs/screens. They show the page before consent, in light and dark colors, on a narrow
+// screen, and without a connection to the node. This script is not a test; run it with
 //     node screenshots.mjs
 
 import { mkdir } from "node:fs/promises";

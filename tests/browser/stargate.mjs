@@ -1,5 +1,5 @@
-// Checks what CosmJS's StargateClient requests from any chain: an account's coins and sequence, a transfer, and its
-// result.
+// Checks that CosmJS, a client library for Cosmos chains, can read accounts, balances, sequences and blocks from a
+// node, can send coins, and can find the result of the transaction.
 
 import assert from "node:assert/strict";
 import { DirectSecp256k1Wallet } from "@cosmjs/proto-signing";
@@ -7,21 +7,22 @@ import { SigningStargateClient, StargateClient, coins } from "@cosmjs/stargate";
 
 /** @import { Coin } from "@cosmjs/stargate" */
 
-/** @param {number} byte every byte of the secret key */
+/** @param {number} byte the value of every byte of the secret key */
 const walletOf = (byte) => DirectSecp256k1Wallet.fromKey(new Uint8Array(32).fill(byte), "remes");
 
 /**
- * Returns the address of the account whose secret key consists of 32 equal bytes.
+ * Returns the address of the account whose secret key consists of 32 copies of the same byte.
  * @param {number} byte
  */
 export const addressOf = async (byte) => (await (await walletOf(byte)).getAccounts())[0].address;
 
 /**
- * Checks what CosmJS reads of two accounts and that it can send coins from one to the other.
+ * Checks what CosmJS reads about two accounts, and that it can send coins from the first one to the second.
  * @param {string} url the URL of the node
- * @param {string} chain the chain ID
- * @param {[number, number]} keys the bytes of the secret keys; the first account has sent nothing, the second is new
- * @param {number} amount the balance of the first account in micro-units
+ * @param {string} chain the expected chain ID
+ * @param {[number, number]} keys for each account, the byte of which its secret key consists; the first account has
+ *   sent no transaction yet, and the second account does not exist yet
+ * @param {number} amount the expected balance of the first account in micro-units
  */
 export async function checkReadsAndSends(url, chain, [rich, fresh], amount) {
   const [address, other] = [await addressOf(rich), await addressOf(fresh)];

@@ -1,5 +1,5 @@
-// Tests that CosmJS works with a node as with the node of any Cosmos chain. `replica.mjs` does the same with a node
-// under CometBFT.
+// Tests that CosmJS works with a node in the same way as with a node of any other Cosmos chain. `replica.mjs` makes the
+// same checks with a node under CometBFT.
 
 import { test } from "node:test";
 import { mine, startNode } from "./node.mjs";

@@ -1,5 +1,5 @@
-// Tests of failures while a page mines, in Chromium with a real node: no work is lost or paid twice, and the page shows
-// the reason while it waits.
+// Tests that mining in Chromium survives failures of a real node process, of a Web Worker and of the GPU. No work may
+// be lost or paid twice, and the page must show why it waits.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -10,9 +10,9 @@ import { MINUTE, button, ownAddress, textOf, visit, waitForAccepted, waitForStat
 /** @import { Page } from "playwright-core" */
 /** @import { TestNode } from "./node.mjs" */
 
-/** Micro-units that the node pays for each task. */
+/** The reward that the node pays for each task, in micro-units. */
 const REWARD = 1_000_000;
-/** What the page and the engine say before another attempt. */
+/** Matches the messages of the page and the engine that announce another attempt. */
 const RETRYING = /retrying|trying again/i;
 
 const skip = skipReason("Chromium");
@@ -34,7 +34,7 @@ async function withNode(run) {
 }
 
 /**
- * Asserts that each accepted task was paid once.
+ * Asserts that the node paid one reward for each accepted task, and that the page shows the same number of tasks.
  * @param {TestNode} node
  * @param {Page} page
  */
@@ -49,7 +49,7 @@ test("the page waits for a killed node, then submits the computed task once", { 
     const { page } = await visit(browser, first);
     await button(page, "Start").click();
     await waitForAccepted(page, 1);
-    // kill the node while a task is computed, so that no node is there when it is complete
+    // wait until the page computes a task, then kill the node, so that the page cannot submit the task
     await page.evaluate(
       () =>
         new Promise((resolve) => {
@@ -74,7 +74,7 @@ test("the page waits for a killed node, then submits the computed task once", { 
 test("after a reload the page submits what it had computed", { skip, timeout: 10 * MINUTE }, () =>
   withNode(async (node) => {
     const { page } = await visit(browser, node);
-    // the node receives no blocks, so the first task is computed but not submitted
+    // all uploads of blocks fail, so the first task is computed but not submitted
     await page.route("**/api/v0/block/put*", (route) => route.abort());
     await button(page, "Start").click();
     await waitForState(page, "offline");
@@ -111,7 +111,7 @@ test("a crashed worker is replaced; after repeated crashes the reason is shown",
 test("a lost GPU is opened again", { skip, timeout: 15 * MINUTE }, () =>
   withNode(async (node) => {
     const { page } = await visit(browser, node);
-    // the device of the first worker is destroyed while it computes for the miner
+    // in the first Web Worker, this code destroys the GPU device while the miner computes on it
     let losses = 1;
     await page.route("**/worker.js", async (route) => {
       const response = await route.fetch();
@@ -129,7 +129,7 @@ test("a lost GPU is opened again", { skip, timeout: 15 * MINUTE }, () =>
       if (backend instanceof HTMLSelectElement) backend.value = "gpu";
     });
     await button(page, "Start").click();
-    // on a software GPU the known answers take minutes, and they run once for each worker
+    // on a software GPU, testing the kernels against known answers takes minutes, and every Web Worker repeats it
     await waitForAccepted(page, 1, 12 * MINUTE);
     const log = await textOf(page, "log");
     assert.match(log, /failed: .*lost/);
@@ -154,7 +154,8 @@ test("200 tasks take no more memory than 50", { skip, timeout: 25 * MINUTE }, ()
     const early = await measure();
     await waitForAccepted(page, 200, 20 * MINUTE);
     const late = await measure();
-    // the engine's heap may grow by a few pages of 64 KiB; with the blocks of 150 tasks it would grow by megabytes
+    // the engine's heap may grow by a few pages of 64 KiB; if it kept the blocks of 150 tasks, it would grow by
+    // megabytes
     assert.ok(late.engine < early.engine + 0.25, `the engine grew from ${early.engine} MB to ${late.engine} MB`);
     assert.ok(late.page < early.page + 2e6, `the page grew from ${early.page} bytes to ${late.page} bytes`);
     await button(page, "Stop").click();

@@ -1,4 +1,5 @@
-// Functions for tests of the mining page, which read and press what a visitor would.
+// Functions for the tests of the mining page. They read what a visitor sees, and press the buttons that a visitor
+// presses.
 
 /** @import { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core" */
 /** @import { State } from "../../www/session.js" */
@@ -7,12 +8,12 @@
 export const MINUTE = 60_000;
 
 /**
- * Opens the page of a node as a new visitor, who gives consent. Records errors and requests to other origins in
- * `seen`.
+ * Opens the page of a node as a new visitor. The visitor consents to mining, unless `consent` is false. In the result,
+ * `seen` collects the page's errors and its requests to other origins.
  * @param {Browser} browser
  * @param {TestNode} node
- * @param {BrowserContextOptions & { consent?: boolean, context?: BrowserContext }} options `context`: that of an
- *   earlier visit
+ * @param {BrowserContextOptions & { consent?: boolean, context?: BrowserContext }} options `context`: the browser
+ *   context of an earlier visit, in which the visitor has already consented
  */
 export async function visit(browser, node, { consent = true, context, ...options } = {}) {
   const permissions = ["clipboard-read", "clipboard-write"];
@@ -37,14 +38,14 @@ export async function visit(browser, node, { consent = true, context, ...options
 }
 
 /**
- * Returns the button with exactly this name.
+ * Returns the button whose name is exactly `name`.
  * @param {Page} page
  * @param {string} name
  */
 export const button = (page, name) => page.getByRole("button", { name, exact: true });
 
 /**
- * Waits until the miner is in a state.
+ * Waits until the miner is in the given state.
  * @param {Page} page
  * @param {State} state
  */
@@ -54,7 +55,7 @@ export const waitForState = (page, state) =>
   });
 
 /**
- * Waits until the page shows at least this number of accepted tasks.
+ * Waits until the page shows at least `tasks` accepted tasks.
  * @param {Page} page
  * @param {number} tasks
  */
@@ -69,7 +70,7 @@ export const waitForAccepted = (page, tasks, timeout = 5 * MINUTE) =>
   );
 
 /**
- * Returns the text of the part of the miner with this id.
+ * Returns the text of the miner's element with this ID.
  * @param {Page} page
  * @param {string} id
  * @returns {Promise<string>}
@@ -81,13 +82,13 @@ export const textOf = (page, id) =>
   );
 
 /**
- * Returns the address of this browser's own key.
+ * Returns the address of the key that the page made for this browser.
  * @param {Page} page
  */
 export const ownAddress = (page) => textOf(page, "address");
 
 /**
- * Opens every <details> of the miner.
+ * Opens every <details> element of the miner.
  * @param {Page} page
  */
 export const openDetails = (page) =>

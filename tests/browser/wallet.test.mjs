@@ -1,6 +1,6 @@
-// Tests of wallets in Chromium with a real node process: an account grants a session, whose key mines for the account
-// within a fee limit until the session is revoked. The wallet has Keplr's interface; CosmJS signs in this process, with
-// a test key that the page never sees.
+// Tests wallets in Chromium with a real node process. An account grants a session; then the session key can mine for
+// the account, within a fee limit, until the account revokes the session. The wallet is a substitute with Keplr's
+// interface. CosmJS signs for it in the process of the test, with a test key that the page never sees.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -16,9 +16,9 @@ import { DIST, launchChromium, skipReason } from "./browsers.mjs";
 /** @typedef {{ bodyBytes: string, authInfoBytes: string, accountNumber: string }} Base64Doc */
 
 const MINUTE = 60_000;
-/** Micro-units that the node pays for each task. */
+/** The reward that the node pays for each task, in micro-units. */
 const REWARD = 1_000_000;
-/** Micro-units that a transaction costs on the node with fees. */
+/** The fee for each transaction on the node with fees, in micro-units. */
 const FEE = 1000;
 const SECRET = new Uint8Array(32).fill(21);
 const skip = skipReason("Chromium");
@@ -35,8 +35,9 @@ const toBase64 = (bytes) => Buffer.from(/** @type {string} */ (bytes)).toString(
 const fromBase64 = (text) => Uint8Array.from(Buffer.from(text, "base64"));
 
 /**
- * Defines a wallet with Keplr's interface that signs through functions of this process. Runs in the page.
- * @param {string} method what it can sign: "signDirect" or "signArbitrary"
+ * Defines a wallet with Keplr's interface, whose signatures are made in the process of the test. This function runs in
+ * the page.
+ * @param {string} method what the wallet can sign: "signDirect" for transactions, "signArbitrary" for texts
  */
 function defineWallet(method) {
   /** @type {(bytes: Uint8Array) => string} */
@@ -87,7 +88,7 @@ function defineWallet(method) {
   globalThis.keplr = wallet;
 }
 
-/** The smallest page around a wallet card, with a function that mines as the element does. */
+/** A minimal page with a wallet card and a function that mines as the element <r3mes-miner> does. */
 const HTML = `<!doctype html><html lang="en"><title>Wallet</title><section aria-label="Wallet"></section>
   <script type="module" src="wallet-test.js"></script></html>`;
 const SCRIPT = `
@@ -101,7 +102,7 @@ const SCRIPT = `
     node: location.origin,
     onChange: () => payees.push(card.payee()),
   });
-  // "finish" takes effect between two tasks, so one more may be accepted
+  // "finish" takes effect after the current task, so one more task may be accepted
   globalThis.mine = async (tasks, payee = card.payee()) => {
     const accepted = [];
     const onEvent = (event) => {
@@ -116,7 +117,7 @@ const SCRIPT = `
   };`;
 
 /**
- * Opens the page with the wallet card on the origin of the node, with the policy of the node.
+ * Opens the page with the wallet card, served from the node's origin with the node's Content Security Policy.
  * @param {TestNode} node
  * @param {"signDirect" | "signArbitrary"} method
  */
@@ -163,7 +164,7 @@ async function open(node, method) {
 }
 
 /**
- * Waits until the card says this.
+ * Waits until the status of the wallet card matches `text`.
  * @param {Page} page
  * @param {string | RegExp} text
  */
@@ -179,7 +180,7 @@ const press = (page, name) => page.getByRole("button", { name, exact: true }).cl
 const payee = (page) => page.evaluate(() => globalThis.card.payee());
 
 /**
- * Mines at least this number of tasks; returns the accepted ones, and why mining ended if it failed.
+ * Mines at least `tasks` tasks. Returns the accepted tasks, and the error message if mining failed.
  * @param {Page} page
  * @param {number} tasks
  */
@@ -215,7 +216,7 @@ for (const method of /** @type {const} */ (["signDirect", "signArbitrary"])) {
         assert.equal(await node.balance(address), earned, "the account is paid");
         assert.equal(free.accepted.at(-1)?.balance, earned);
 
-        // on a node with fees, the two transactions of each task are paid within the fee limit
+        // on a node with fees, the fees of a task's two transactions are paid from the account, within the fee limit
         await node.kill();
         node = await node.restart(["--min-fee", String(FEE)]);
         const paid = await mine(page, 1);
@@ -230,7 +231,7 @@ for (const method of /** @type {const} */ (["signDirect", "signArbitrary"])) {
         assert.match(await page.locator("section").innerText(), new RegExp(`Left for fees: ${left} R3MES`));
         assert.equal(seen.signed.length, 1, "the wallet signed once, not for each submission");
 
-        // the session is shown again after a reload; only the wallet that granted it can revoke it
+        // after a reload, the card shows the session again; only the wallet that granted the session can revoke it
         await page.reload();
         await page.evaluate(() => globalThis.card.ready);
         assert.deepEqual(await payee(page), { granter: address });

@@ -1,4 +1,5 @@
-//! Inputs for tests of whole steps: a small model, the adapted layers, an adapter and a text, all derived from a seed.
+//! Inputs for tests of whole training steps: a small model, the linear layers to adapt, an adapter and a text. The
+//! random values in them are derived from a seed.
 
 #![allow(unreachable_pub, reason = "two test binaries include this file")]
 
@@ -20,7 +21,7 @@ use r3mes_wgpu::{
 };
 use std::sync::Arc;
 
-/// The random generator SplitMix64 (Steele, Lea, Flood 2014).
+/// The pseudo-random generator SplitMix64 (Steele, Lea, Flood 2014) with its state.
 pub struct Random(pub u64);
 
 impl Random {
@@ -32,13 +33,14 @@ impl Random {
         z ^ z >> 31
     }
 
-    /// Returns a uniform number in `low..high`.
+    /// Returns a uniformly distributed number in the range `low..high`.
     pub fn within(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * (self.word() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
-/// Returns a configuration with two layers, four query heads over two key/value heads, and 64 features.
+/// Returns the configuration of a model with two layers, four query heads that share two key/value heads, and 64
+/// features.
 pub fn small() -> ModelConfig {
     ModelConfig {
         layers: 2,
@@ -53,13 +55,13 @@ pub fn small() -> ModelConfig {
     }
 }
 
-/// Returns targets that adapt all seven linear layers.
+/// Returns the targets of an adapter that adapts all seven linear layers of each decoder layer, with the given rank.
 pub fn targets(rank: usize) -> Targets {
     Targets { rank, linears: Linear::ALL.to_vec() }
 }
 
-/// Returns a seeded model with gains in ±(½..2) and embedding rows of unequal size, so that an omitted gain or row
-/// scale would show.
+/// Returns a pseudo-random model. The gains of its norms have magnitudes from ½ to 2, and the rows of its embedding
+/// have different magnitudes, so that a computation which omits a gain or a row scale gives a wrong result.
 pub fn model(config: ModelConfig, seed: u64) -> Model {
     let mut random = Random(seed);
     let mut model = seeded(config, [seed as u8; 32]).unwrap();
@@ -85,7 +87,8 @@ pub fn model(config: ModelConfig, seed: u64) -> Model {
     model.check().unwrap()
 }
 
-/// Returns an adapter with factors uniform in ±`a / √in_features` and ±`b / √rank`, and alpha = 2 · rank.
+/// Returns a pseudo-random adapter with an alpha of 2 · rank. The elements of its factors are uniformly distributed:
+/// those of the first factor of a layer within ±`a / √in_features`, those of the second factor within ±`b / √rank`.
 pub fn adapter(config: &ModelConfig, targets: &Targets, [a, b]: [f64; 2], seed: u64) -> LoraAdapter {
     let mut random = Random(seed ^ 0xada9);
     let rank = targets.rank;
@@ -106,8 +109,8 @@ pub fn adapter(config: &ModelConfig, targets: &Targets, [a, b]: [f64; 2], seed: 
     LoraAdapter { rank, alpha: 2 * rank as u32, matrices }
 }
 
-/// Returns tokens of an artificial language in which each token has four successors, of which the first is the most
-/// frequent.
+/// Returns pseudo-random tokens of an artificial language. In this language, only four different tokens can follow a
+/// given token, and the first of the four does so most often.
 pub fn text(vocab: usize, tokens: usize, seed: u64) -> Vec<u32> {
     let mut random = Random(seed ^ 0x7e87);
     let mut token = random.word() % vocab as u64;
@@ -120,10 +123,10 @@ pub fn text(vocab: usize, tokens: usize, seed: u64) -> Vec<u32> {
     (0..tokens).map(|_| step()).collect()
 }
 
-/// A trainer on the CPU, whose methods panic on errors.
+/// A trainer on the CPU. Except for `try_load`, its methods panic on errors.
 pub struct CpuTrainer(Trainer);
 
-/// Returns a trainer that computes `sequences` sequences in a run on `threads` threads, with the adapter loaded.
+/// Returns a trainer with the adapter loaded. Each of its runs computes `sequences` sequences, on `threads` threads.
 pub fn trainer(
     model: &Model,
     targets: &Targets,
@@ -140,7 +143,7 @@ pub fn trainer(
 }
 
 impl CpuTrainer {
-    /// Loads an adapter, with one exponent for all its gradients.
+    /// Loads an adapter. All gradient matrices get the same exponent.
     pub fn load(&mut self, adapter: &LoraAdapter, exponent: i32) {
         self.try_load(adapter, exponent).unwrap();
     }

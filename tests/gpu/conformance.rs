@@ -1,5 +1,5 @@
-//! Tests that a GPU gives the golden digests of one step and of a run of a hundred steps with every lowering, and that
-//! a decoder on it gives the scores of the reference kernels.
+//! Tests that training on a GPU gives the golden digests of one step and of a hundred steps with every lowering, and
+//! that a decoder on the GPU gives the same scores as the reference kernels.
 
 use super::devices::Opened;
 use libtest_mimic::{Failed, Trial};
@@ -15,24 +15,26 @@ use r3mes_wgpu::{
 };
 use std::collections::BTreeSet;
 
-/// The number of sequences in one run: all sequences of the chunk, to save time on software GPUs. The tests of the CPU
-/// cover other numbers.
+/// The number of sequences that one run computes. It is the number of sequences in the chunk, because a single run
+/// saves time on software GPUs. The tests on the CPU cover other numbers.
 const SEQUENCES: usize = 3;
 
-/// Returns the tests of the golden digests with each name of a lowering; kernels without it use their plain one.
+/// Returns the tests on one GPU: the golden digests with each name of a lowering (a WGSL implementation of a kernel),
+/// and a decoder. A kernel that has no lowering with the name uses its lowering `plain`.
 ///
-/// Every GPU computes the step. The run of a hundred steps is tested with Vulkan only, because one driver of a GPU is
-/// enough. The software GPUs, which take a minute for it, share the names, so that each name is tested on one of them.
+/// Every GPU computes one step. Only Vulkan drivers also compute a hundred steps, because one driver for each GPU is
+/// enough. A hundred steps take a minute on a software GPU, so the software GPUs divide the names of the lowerings
+/// among themselves, and each name is tested on only one of them.
 pub(crate) fn trials(gpu: &'static Opened, gpus: &'static [Opened]) -> impl Iterator<Item = Trial> {
     let lowerings = kernels::ALL.iter().flat_map(|kernel| kernel.lowerings);
     let names: BTreeSet<_> = lowerings.map(|lowering| lowering.name).collect();
     let step = move |name: &'static str| {
         let test = move || same(block_on(step_digest(&backend(gpu, name)?, SEQUENCES))?, GOLDEN.step);
-        Trial::test(format!("golden step by {name} on {}", gpu.listed), test)
+        Trial::test(format!("golden digest of one step with {name} on {}", gpu.listed), test)
     };
     let run = move |name: &'static str| {
         let test = move || same(block_on(run_digest(&backend(gpu, name)?, SEQUENCES))?, GOLDEN.run);
-        Trial::test(format!("golden run by {name} on {}", gpu.listed), test)
+        Trial::test(format!("golden digest of a hundred steps with {name} on {}", gpu.listed), test)
     };
     let is_vulkan = |gpu: &Opened| gpu.listed.graphics_api == "vulkan";
     let sharing: Vec<_> = gpus.iter().filter(|gpu| is_vulkan(gpu) && gpu.listed.software).collect();
@@ -45,7 +47,8 @@ pub(crate) fn trials(gpu: &'static Opened, gpus: &'static [Opened]) -> impl Iter
     })])
 }
 
-/// Reads tokens one by one and in longer parts, below and above 64 tokens, the units of one workgroup.
+/// Checks that a decoder on the GPU gives the scores of the reference kernels. The decoder reads single tokens and
+/// longer parts, until the text has more than 64 tokens, because one workgroup computes 64 work units.
 fn decoder(gpu: &Opened) -> Result<(), Failed> {
     let config = ModelConfig { layers: 1, width: 64, heads: 2, head_dim: 32, ffn_width: 96, context: 80, ..SMALL };
     let model = seeded(ModelConfig { kv_heads: 1, ..config }, [5; 32])?;
@@ -59,7 +62,7 @@ fn decoder(gpu: &Opened) -> Result<(), Failed> {
         Ok(scores)
     };
     let same = read(&backend(gpu, "plain")?)? == read(&Backend::Cpu { threads: 1, kernels: scalar })?;
-    same.then_some(()).ok_or("the scores differ".into())
+    same.then_some(()).ok_or("the scores differ from the CPU's".into())
 }
 
 fn backend(gpu: &Opened, name: &str) -> Result<Backend, Failed> {
@@ -73,5 +76,5 @@ fn backend(gpu: &Opened, name: &str) -> Result<Backend, Failed> {
 }
 
 fn same(found: [u8; 32], expected: [u8; 32]) -> Result<(), Failed> {
-    if found == expected { Ok(()) } else { Err(format!("{found:02x?} is not {expected:02x?}").into()) }
+    if found == expected { Ok(()) } else { Err(format!("digest {found:02x?} instead of {expected:02x?}").into()) }
 }

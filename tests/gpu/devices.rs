@@ -1,5 +1,5 @@
-//! Lists the GPUs that the tests use: the GPUs of all drivers of this machine, including software drivers in unusual
-//! folders.
+//! Lists the GPUs on which the tests run: those of all graphics drivers of this machine, including software drivers in
+//! folders where Vulkan's loader does not look.
 
 use libtest_mimic::{Failed, Trial};
 use pollster::block_on;
@@ -11,9 +11,9 @@ use std::{
     time::Instant,
 };
 
-/// Parts of the names under which Vulkan's software drivers list their devices.
+/// The names of Vulkan's software drivers. The name of a driver's device contains the name of the driver.
 const SOFTWARE: [&str; 2] = ["llvmpipe", "SwiftShader"];
-/// The folders that hold the manifests of Vulkan drivers.
+/// The folders in which Vulkan drivers are installed, each described by a JSON file (its manifest).
 const FOLDERS: [&str; 5] = [
     "/usr/share/vulkan/icd.d",
     "/etc/vulkan/icd.d",
@@ -21,12 +21,12 @@ const FOLDERS: [&str; 5] = [
     "/usr/lib/chromium",
     "/usr/lib64/chromium-browser",
 ];
-/// The environment variable that lists the drivers for Vulkan's loader. The loader reads it once, so it must be set
-/// before the process starts.
+/// The environment variable that tells Vulkan's loader which drivers to load. The loader reads the variable only once,
+/// so the variable must be set before the process starts.
 const DRIVER_FILES: &str = "VK_DRIVER_FILES";
 
-/// Runs this test program again with all drivers in the variable, and returns the exit code. Returns `None` if the
-/// variable is already set, by this function or by the caller.
+/// Sets [`DRIVER_FILES`] to all drivers in [`FOLDERS`], runs this test program again in a new process, and returns its
+/// exit code. Returns `None` without running it if the variable is already set, or on a system other than Linux.
 pub(crate) fn name_drivers() -> Option<ExitCode> {
     if std::env::var_os(DRIVER_FILES).is_some() || cfg!(not(target_os = "linux")) {
         return None;
@@ -42,47 +42,47 @@ pub(crate) fn name_drivers() -> Option<ExitCode> {
     let mut child = Command::new(itself);
     child.args(std::env::args_os().skip(1)).env(DRIVER_FILES, files);
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
-        child.env("XDG_RUNTIME_DIR", std::env::temp_dir()); // Mesa warns without one
+        child.env("XDG_RUNTIME_DIR", std::env::temp_dir()); // Mesa warns if it is not set
     }
     let code = child.status().ok().and_then(|status| status.code()).unwrap_or(101);
     Some(ExitCode::from(code as u8))
 }
 
-/// Returns whether this is a CI run, in which no driver may be missing.
+/// Returns whether the tests run in CI, where no software driver may be missing.
 pub(crate) fn in_ci() -> bool {
     std::env::var_os("CI").is_some()
 }
 
-/// Returns a test for each software driver, which checks that the driver is present. If it is missing, the test fails
-/// in CI and is ignored elsewhere.
+/// Returns a test for each software driver. The test checks that the driver is installed. If the driver is missing, the
+/// test fails in CI and is ignored elsewhere.
 pub(crate) fn presence(gpus: &'static [Opened]) -> impl Iterator<Item = Trial> {
     SOFTWARE.into_iter().map(|name| {
         let here = gpus.iter().any(|gpu| gpu.listed.graphics_api == "vulkan" && gpu.listed.name.contains(name));
-        let run = move || if here { Ok(()) } else { Err(Failed::from(format!("no Vulkan driver {name}"))) };
-        Trial::test(format!("vulkan has {name}"), run).with_ignored_flag(!here && !in_ci())
+        let run = move || if here { Ok(()) } else { Err(Failed::from(format!("{name} is not installed"))) };
+        Trial::test(format!("the Vulkan driver {name} is installed"), run).with_ignored_flag(!here && !in_ci())
     })
 }
 
-/// A GPU, opened at first use.
+/// A GPU that is opened when a test uses it for the first time.
 pub(crate) struct Opened {
     pub(crate) listed: Device,
     gpu: OnceLock<Result<Gpu, String>>,
 }
 
-/// Lists all GPUs.
+/// Lists the GPUs of all drivers, without opening them.
 pub(crate) fn all() -> &'static [Opened] {
     let opened = |listed| Opened { listed, gpu: OnceLock::new() };
     block_on(gpu::devices()).into_iter().map(opened).collect::<Vec<_>>().leak()
 }
 
 impl Opened {
-    /// Returns the open GPU, which the tests share.
+    /// Returns the open GPU, which all tests share. The first call opens it.
     pub(crate) fn gpu(&self) -> Result<&Gpu, Failed> {
         let open = || block_on(Gpu::open(&self.listed, options())).map_err(|error| error.to_string());
         self.gpu.get_or_init(open).as_ref().map_err(Failed::from)
     }
 
-    /// Opens the GPU once more, with changed options.
+    /// Opens the GPU a second time, with options that `change` has modified.
     pub(crate) fn with(&self, change: impl FnOnce(&mut Options)) -> Result<Gpu, Failed> {
         let mut options = options();
         change(&mut options);
@@ -90,7 +90,7 @@ impl Opened {
     }
 }
 
-/// Returns the default options, with a clock.
+/// Returns the default options. The clock counts milliseconds since its first use.
 fn options() -> Options {
     let options = Options::new(|| {
         static START: OnceLock<Instant> = OnceLock::new();

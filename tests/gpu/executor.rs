@@ -1,5 +1,5 @@
-//! Tests that the GPU executor gives the same bits however work is sliced, checked and chained, and that wrong
-//! lowerings, oversized buffers and closed GPUs are reported as errors.
+//! Tests that the GPU executor gives the same bits in slices of any size, with and without runtime checks, and in
+//! chains of dispatches. Wrong lowerings, oversized buffers and closed GPUs must be reported as errors.
 
 use super::{devices::Opened, seed};
 use libtest_mimic::{Failed, Trial};
@@ -20,9 +20,9 @@ use std::ops::Range;
 type Test = fn(&Opened) -> Result<(), Failed>;
 
 const TESTS: [(&str, Test); 10] = [
-    ("slices of one row give the same bits", one_row_slices),
+    ("slices of one row of workgroups give the same bits", one_row_slices),
     ("kernels with runtime checks give the same bits", runtime_checks),
-    ("a chain of dispatches over shared slots runs whole and in parts", chain),
+    ("a chain of dispatches with shared memory gives the right result, as a whole and in parts", chain),
     ("the saturation flag is set and cleared", flag),
     ("large buffers are copied in pieces", pieces),
     ("a wrong lowering is detected and named", wrong_lowering),
@@ -57,8 +57,8 @@ fn runtime_checks(gpu: &Opened) -> Result<(), Failed> {
     all_pass(&gpu.with(|options| options.checks = Checks::Checked)?)
 }
 
-/// A kernel that computes `target[u] = 3 · source[u] + add`, one word for each work unit. A result of 2^31 or more sets
-/// the flag.
+/// A kernel that computes `target[u] = 3 · source[u] + add` (modulo 2^32) for each work unit `u`. A result of 2^31 or
+/// more sets the saturation flag.
 static STEP: Kernel = Kernel {
     name: "step",
     params: &["first_group", "count", "add"],
@@ -104,8 +104,8 @@ fn step_case(count: u32, add: u32, inputs: Vec<u32>) -> Case {
     Case { kernel: &STEP, label: format!("{count} + {add}"), params: vec![0, count, add], inputs: vec![inputs, target] }
 }
 
-/// Runs ten dispatches over scratch buffers that share two slots, with more rows than one launch may have, whole and in
-/// parts.
+/// Runs a chain of ten dispatches, as a whole and in parts, and checks the result. Each dispatch has more rows of
+/// workgroups than one launch may have. The scratch buffers between the dispatches share the memory of two buffers.
 fn chain(gpu: &Opened) -> Result<(), Failed> {
     const COUNT: usize = 8 * 65_535 + 13;
     let mut recording = Recording::default();
@@ -159,9 +159,9 @@ fn pieces(gpu: &Opened) -> Result<(), Failed> {
     equal(&block_on(executor.read(constant))?, &words)
 }
 
-/// A lowering that omits the last unit.
+/// A wrong lowering, which does not compute the last of nine work units.
 static WRONG: Lowering = Lowering { name: "wrong", groups_x: |_| 1, units_per_group: 9, ..STEP_PLAIN };
-/// A lowering that does not compile.
+/// A lowering whose WGSL text does not compile.
 static BROKEN: Lowering = Lowering { name: "broken", texts: &["fn main() { return 1; }"], ..STEP_PLAIN };
 
 fn wrong_lowering(gpu: &Opened) -> Result<(), Failed> {
@@ -185,8 +185,8 @@ fn broken_lowering(gpu: &Opened) -> Result<(), Failed> {
     Ok(block_on(passes(gpu, &STEP.lowerings[0], &case))?)
 }
 
-/// Tunes the forward product with one lowering that fails and two that pass, then with only the failing one, and
-/// finally a kernel without cases.
+/// Checks three tunings. With one wrong and two correct lowerings, tuning chooses a correct one. With only the wrong
+/// lowering, and for a kernel without test cases, tuning fails.
 fn tuning(gpu: &Opened) -> Result<(), Failed> {
     let of = |lowerings: Vec<Lowering>| -> &'static Kernel {
         let Kernel { name, params, bindings, units, reference, .. } = kernels::ternary_matmul::KERNEL;
@@ -218,7 +218,7 @@ fn tuning(gpu: &Opened) -> Result<(), Failed> {
     }
     match block_on(tune(&gpu, &[&STEP], seed())) {
         Err(Error::GpuUnfit { kernel: "step", reasons, .. }) if reasons.contains("known answers") => Ok(()),
-        other => Err(format!("without a case: {:?}", other.err()).into()),
+        other => Err(format!("a kernel without test cases: {:?}", other.err()).into()),
     }
 }
 
@@ -255,7 +255,7 @@ fn closed(gpu: &Opened) -> Result<(), Failed> {
 
 fn equal(found: &[u32], expected: &[u32]) -> Result<(), Failed> {
     match (0..expected.len()).find(|at| found.get(*at) != Some(&expected[*at])) {
-        Some(at) => Err(format!("word {at}: {:?}, must be {}", found.get(at), expected[at]).into()),
+        Some(at) => Err(format!("word {at} is {:?} instead of {}", found.get(at), expected[at]).into()),
         None => Ok(()),
     }
 }

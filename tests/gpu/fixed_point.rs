@@ -1,5 +1,5 @@
-//! A kernel that tests the shared WGSL functions: each work unit calls all of them with its own operands, and the
-//! results must be those of the Rust functions.
+//! A kernel that tests the WGSL functions which several kernels share. Each work unit calls every function with the
+//! operands of the unit. The results must equal those of the corresponding Rust functions.
 
 use r3mes_wgpu::{
     kernels::{
@@ -36,7 +36,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     }],
 };
 
-/// Returns one case with random operands of every bit length, and one with all pairs of extreme operands.
+/// Returns two test cases: one with random operands of every bit length, and one with all pairs of extreme operands.
 pub(super) fn cases(seed: u64) -> Vec<Case> {
     let source = &mut CaseSource::new(seed);
     let random: Vec<u32> = (0..4000).flat_map(|_| random(source)).collect();
@@ -82,7 +82,8 @@ fn reference(_: &[u32], _: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u
     false
 }
 
-/// Returns the results that the Rust functions give, in the order of `fixed_point.wgsl`.
+/// Returns the results of the Rust functions for the operands of one work unit, in the order in which
+/// `fixed_point.wgsl` stores its results.
 fn answers(words: &[u32]) -> Vec<[u32; 2]> {
     let (a, b) = (u64::from(words[0]) | u64::from(words[1]) << 32, u64::from(words[2]) | u64::from(words[3]) << 32);
     let (right, e, f) = (words[4], words[5] as i32, words[6] as i32);

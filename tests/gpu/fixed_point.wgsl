@@ -1,5 +1,5 @@
-// results[u] holds the results of every function in shaders/shared/fixed.wgsl and the files next to it, for
-// operands[u].
+// Work unit u calls every function in shaders/shared/fixed.wgsl and in the files next to it with the operands in
+// operands[u], and stores the results in results[u].
 
 struct Params {
     first_group: u32,

@@ -1,8 +1,8 @@
-//! Tests that every lowering of every kernel computes the bits of the reference kernel, on every GPU of this machine,
-//! including software GPUs.
+//! Tests that every lowering (WGSL implementation) of every kernel computes the same bits as the reference kernel, on
+//! every GPU of this machine, including software GPUs.
 //!
-//! `SEED=…` repeats the random cases of an earlier run. The tests have their own harness, because the list of tests
-//! depends on the machine's drivers.
+//! To repeat the random test cases of an earlier run, set the environment variable `SEED` to the seed of that run. The
+//! tests have their own harness, because the list of tests depends on the drivers of the machine.
 
 mod conformance;
 mod devices;
@@ -49,7 +49,7 @@ fn trials(gpu: &'static Opened, gpus: &'static [Opened]) -> Vec<Trial> {
     kernels.chain([fixed_point]).chain(executor::trials(gpu)).chain(conformance::trials(gpu, gpus)).collect()
 }
 
-/// Returns the seed of this run: the one in `SEED`, or a new one.
+/// Returns the seed of the random test cases: the value of the environment variable `SEED`, or a new seed.
 pub(crate) fn seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
@@ -58,10 +58,10 @@ pub(crate) fn seed() -> u64 {
 
 fn equals_reference(gpu: &Opened, lowering: &'static Lowering, cases: Vec<Case>) -> Result<(), Failed> {
     if cases.is_empty() {
-        return Err("no cases".into());
+        return Err("the kernel has no test cases".into());
     }
     for case in cases {
-        block_on(gpu::passes(gpu.gpu()?, lowering, &case)).map_err(|error| format!("SEED={} {error}", seed()))?;
+        block_on(gpu::passes(gpu.gpu()?, lowering, &case)).map_err(|error| format!("SEED={}: {error}", seed()))?;
     }
     Ok(())
 }

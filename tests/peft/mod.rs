@@ -1,6 +1,6 @@
-//! Tests that adapters in PEFT's file format give the results that `transformers` and PEFT compute from them, are read
-//! and written unchanged, and are refused with the name of the invalid key or tensor. `tests/data/peft/make.py`
-//! generates the data and states the versions of both libraries.
+//! Tests that adapters in the file format of PEFT give results close to those of `transformers` and PEFT, and that they
+//! are written and read back unchanged. An invalid adapter must be refused with an error that names the invalid key or
+//! tensor. `tests/data/peft/make.py` generates the data and states the versions of both libraries.
 
 mod parity;
 
@@ -30,8 +30,8 @@ fn adapter() -> LoraAdapter {
     peft::read(&config, &tensors).unwrap()
 }
 
-/// Checks that reading the checked-in export with [`peft::read`] and writing it with [`peft::write`] gives the same
-/// bytes.
+/// Checks that an exported adapter has the same bytes after it is read with [`peft::read`] and written with
+/// [`peft::write`].
 #[test]
 fn the_export_is_read_and_written_unchanged() {
     let [config, tensors] = exported();
@@ -41,7 +41,8 @@ fn the_export_is_read_and_written_unchanged() {
     assert!(adapter().check_shapes(&cases::targets(4).shapes(&model().config)).is_ok());
 }
 
-/// Returns an adapter with the largest, the smallest and other extreme values.
+/// Returns an adapter whose parameters have extreme values, such as the largest i32 and values that need more than 24
+/// bits.
 fn extreme() -> LoraAdapter {
     let values = [0, 1, -1, i32::MAX, -i32::MAX, 1 << 24, (1 << 24) + 1, -(1 << 30) - 77];
     let matrix = |factor: &str, columns: usize| LoraMatrix {
@@ -69,14 +70,16 @@ fn master_parameters_keep_24_significant_bits() {
     }
 }
 
-/// Checks a config that PEFT saved, with the export's tensors. `make.py` checks that PEFT saves the same tensors.
+/// Checks that a config file which PEFT saved is read, together with the tensors of the exported adapter. The script
+/// `make.py` checks that PEFT saves the same tensors.
 #[test]
 fn files_saved_by_peft_are_read() {
     let [_, tensors] = exported();
     assert_eq!(peft::read(&fixture("saved_config.json"), &tensors).unwrap(), adapter());
 }
 
-/// Returns the error of reading the export with one text in its config replaced.
+/// Replaces the text `from` in the config of the exported adapter by `to`, and returns the error with which the adapter
+/// is refused.
 fn error_with_config(from: &str, to: &str) -> String {
     let [config, tensors] = exported();
     let text = String::from_utf8(config).unwrap();
@@ -124,7 +127,8 @@ fn incomplete_adapters_are_not_written() {
     assert!(peft::write(&named, "").unwrap_err().to_string().contains("layers.0.head.a"));
 }
 
-/// Returns the error of reading the export with each tensor replaced by the result of `change`; `None` removes it.
+/// Replaces the name, shape and bytes of each tensor of the exported adapter by the result of `change`, or removes the
+/// tensor if the result is `None`. Returns the error with which the adapter is refused.
 fn error_with_tensors(change: impl Fn(&str, Vec<usize>, Vec<u8>) -> Option<(String, Vec<usize>, Vec<u8>)>) -> String {
     use safetensors::{Dtype, tensor::TensorView};
     let [config, tensors] = exported();
@@ -174,7 +178,7 @@ fn errors_name_the_invalid_tensor() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
-    /// Checks that reading altered files never panics, and that any adapter that is read can be written.
+    /// Checks that reading altered files never panics, and that an adapter which was read from them can be written.
     #[test]
     fn mutated_files_never_panic(
         which in 0..2usize,

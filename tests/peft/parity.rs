@@ -1,5 +1,5 @@
-//! Tests that logits and gradients of the integer implementation are close to those that `transformers` and PEFT
-//! computed from an exported adapter.
+//! Tests that the logits and gradients of the integer implementation are close to those that `transformers` and PEFT
+//! computed with the same adapter.
 
 use super::{adapter, fixture, model};
 use crate::cases;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 const CPU: Backend = Backend::Cpu { threads: 1, kernels: |_| None };
 
-/// The results of `transformers` and PEFT, as the bytes of a safetensors file.
+/// The logits, loss and gradients that `transformers` and PEFT computed, as the bytes of a safetensors file.
 struct Reference(Vec<u8>);
 
 impl Reference {
@@ -43,7 +43,8 @@ fn cosine(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>() / (norm(x) * norm(y))
 }
 
-/// Computes logits `[tokens, vocab]` with the integer implementation, in nats.
+/// Computes the logits `[tokens, vocab]` of a model with an adapter, by the integer implementation. The result is in
+/// nats.
 fn logits(model: &Model, adapter: &LoraAdapter, ids: &[u32]) -> Vec<f64> {
     let step = RecordedStep::new(model, &cases::targets(adapter.rank), ids.len() / model.config.context);
     let (at, head) =
@@ -62,9 +63,11 @@ fn logits(model: &Model, adapter: &LoraAdapter, ids: &[u32]) -> Vec<f64> {
     block_on(executor.read(scores)).unwrap().into_iter().map(|score| f64::from(score as i32) * unit).collect()
 }
 
-/// Compares logits twice, because PEFT applies LoRA to x, and this implementation applies it to x rounded to int8. The
-/// first comparison includes that difference. In the second one PEFT gets x rounded to int8, so that only values that
-/// the two implementations round to different int8 values remain.
+/// Checks that the logits are close to two results of PEFT. PEFT applies LoRA to the input `x` of a linear layer,
+/// whereas this implementation applies LoRA to `x` rounded to int8. The first comparison includes this difference.
+///
+/// For the second comparison, PEFT applied LoRA to `x` rounded to int8 too. The two implementations then differ only
+/// where they round a value to different int8 values, so this distance must be smaller.
 #[test]
 fn logits_are_close_to_those_of_peft() {
     let reference = Reference(fixture("reference.safetensors"));
@@ -74,25 +77,28 @@ fn logits_are_close_to_those_of_peft() {
         let error: Vec<f64> = got.iter().zip(&want).map(|(got, want)| got - want).collect();
         let largest = error.iter().fold(0f64, |max, error| max.max(error.abs()));
         let (distance, cosine) = (norm(&error) / norm(&want), cosine(&got, &want));
-        println!("{name}: cosine {cosine:.7}, distance {distance:.5} of the norm, {largest:.4} nats at most");
+        println!("{name}: cosine {cosine:.7}, relative distance {distance:.5}, largest error {largest:.4} nats");
         (cosine, distance, largest)
     };
     let (cosine, distance, largest) = compare("logits");
-    assert!(cosine >= 0.9999 && distance < 0.01 && largest < 0.25, "PEFT: {cosine} {distance} {largest}");
+    assert!(
+        cosine >= 0.9999 && distance < 0.01 && largest < 0.25,
+        "cosine {cosine}, relative distance {distance}, largest error {largest} nats"
+    );
     let (cosine, int8_distance, largest) = compare("logits_int8");
-    assert!(cosine >= 0.9999 && largest < 0.25, "PEFT on int8 x: {cosine} {int8_distance} {largest}");
-    assert!(int8_distance < distance, "{int8_distance} {distance}");
-    // without the adapter, the logits are far from those with it
+    assert!(cosine >= 0.9999 && largest < 0.25, "with x in int8: cosine {cosine}, error {largest}");
+    assert!(int8_distance < distance, "distance with x in int8 {int8_distance}, without {distance}");
+    // the logits without the adapter must be far from those with the adapter
     let mut none = adapter();
     none.matrices.iter_mut().for_each(|matrix| matrix.values.fill(0));
     let bare = logits(&model(), &none, &reference.ids());
     let moved: Vec<f64> = bare.iter().zip(&got).map(|(bare, got)| bare - got).collect();
-    println!("without the adapter: distance {:.5}", norm(&moved) / norm(&got));
+    println!("without the adapter: relative distance {:.5}", norm(&moved) / norm(&got));
     assert!(norm(&moved) > 0.1 * norm(&got));
 }
 
-/// Checks the cosine between the gradients of all matrices together, the smallest cosine of one matrix, the ratio of
-/// norms, and the loss.
+/// Checks that the gradients are close to those of PEFT: by the cosine similarity of all matrices together, by the
+/// smallest cosine similarity of a single matrix, and by the ratio of the norms. Also checks that the losses are close.
 #[test]
 fn gradients_are_close_to_those_of_peft() {
     let reference = Reference(fixture("reference.safetensors"));
@@ -120,8 +126,8 @@ fn gradients_are_close_to_those_of_peft() {
     }
     let (cosine, ratio) = (cosine(&all_got, &all_want), norm(&all_got) / norm(&all_want));
     let (loss, want) = (got.mean_loss(), reference.reals("loss")[0] / got.supervised as f64);
-    println!("gradients: cosine {cosine:.6}, ratio {ratio:.5}, worst {:.6} ({})", worst.0, worst.1);
-    println!("loss {loss:.5} nats per token, PEFT's {want:.5}");
+    println!("gradients: cosine {cosine:.6}, ratio of norms {ratio:.5}, worst cosine {:.6} ({})", worst.0, worst.1);
+    println!("loss: {loss:.5} nats per token, with PEFT {want:.5}");
     assert!(cosine >= 0.998 && worst.0 >= 0.98 && (0.98..=1.02).contains(&ratio), "{cosine} {worst:?} {ratio}");
     assert!((loss - want).abs() < 0.01 * want);
 }

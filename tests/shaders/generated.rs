@@ -1,21 +1,22 @@
-//! Checks the code that naga generates for drivers: it contains no `/` and no `%`. Some drivers miscompile these
-//! operators, and naga's own runtime checks could add them.
+//! Checks the shader code that naga generates for graphics drivers (MSL, HLSL and GLSL): it must contain neither `/`
+//! nor `%`. Some drivers miscompile these operators. WGSL without them is not enough, because naga can insert runtime
+//! checks that use them.
 
 use super::Parsed;
 use naga::{ShaderStage, back, proc::BoundsCheckPolicies};
 
-/// Returns a fault for each shading language in which the generated text divides, or in which naga cannot generate
-/// text.
+/// Returns one message for each shading language in which the generated code contains a division or a remainder, or
+/// into which naga cannot translate the module.
 pub(crate) fn faults(parsed: &Parsed) -> Vec<String> {
     let languages = [("MSL", msl(parsed)), ("HLSL", hlsl(parsed)), ("GLSL", glsl(parsed))];
     let fault = |(language, text): (&str, Result<String, String>)| match text {
         Ok(text) => division(&text).map(|line| format!("{language} divides: {line}")),
-        Err(error) => Some(format!("no {language}: {error}")),
+        Err(error) => Some(format!("naga generates no {language}: {error}")),
     };
     languages.into_iter().filter_map(fault).collect()
 }
 
-/// Returns the first line that divides, ignoring comments and preprocessor lines.
+/// Returns the first line that contains `/` or `%`, ignoring comments and preprocessor directives.
 pub(crate) fn division(text: &str) -> Option<&str> {
     let code = |line: &&str| !line.trim_start().starts_with('#');
     text.lines().filter(code).find(|line| line.split("//").next().is_some_and(|code| code.contains(['/', '%'])))
@@ -62,7 +63,7 @@ fn glsl(Parsed { module, info, .. }: &Parsed) -> Result<String, String> {
     Ok(text)
 }
 
-/// Returns the bounds-check policies with which trusted modules are compiled: no checks.
+/// Returns policies without bounds checks, with which the library compiles its shaders, too.
 fn unchecked() -> BoundsCheckPolicies {
     let policy = naga::proc::BoundsCheckPolicy::Unchecked;
     BoundsCheckPolicies { index: policy, buffer: policy, image_load: policy, binding_array: policy }

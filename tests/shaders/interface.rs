@@ -1,16 +1,18 @@
-//! Checks the interface of a shader: the parameters and bindings are those that the kernel declares, and every WebGPU
-//! device supports their number and the size of the workgroup.
+//! Checks the interface of a shader. Its parameters and bindings must be those that the kernel declares. The number of
+//! its storage buffers, its workgroup size and its workgroup memory must be within the limits of every WebGPU device.
 
 use super::Parsed;
 use naga::{AddressSpace, ArraySize, ScalarKind, ShaderStage, StorageAccess, TypeInner};
 use r3mes_wgpu::kernels::{Access, Kernel};
 
-/// WebGPU's default limits, which every device supports.
+/// The number of storage buffers per shader that every WebGPU device supports.
 const STORAGE_BUFFERS: usize = 8;
+/// The number of invocations per workgroup that every WebGPU device supports.
 const INVOCATIONS: u32 = 256;
+/// The size of the workgroup memory that every WebGPU device supports, in bytes.
 const WORKGROUP_BYTES: u32 = 16 << 10;
 
-/// Returns a fault for everything that differs from the kernel's declaration or exceeds a limit.
+/// Returns one message for each part of a shader that differs from the kernel's declaration or exceeds a WebGPU limit.
 pub(crate) fn faults(kernel: &Kernel, Parsed { module, overrides, .. }: &Parsed) -> Vec<String> {
     let mut faults = Vec::new();
     let mut expect = |what: &str, found: String, expected: String| {
@@ -36,12 +38,13 @@ pub(crate) fn faults(kernel: &Kernel, Parsed { module, overrides, .. }: &Parsed)
     faults
 }
 
-/// Returns the names of the fields of the uniform at binding 0, with the type of a field that is not a 32-bit integer.
+/// Returns a text that lists the fields of the uniform buffer at binding 0: only the name of a field that is a 32-bit
+/// integer, the name and the type of any other field.
 fn params(module: &naga::Module) -> String {
     let uniforms: Vec<_> = module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::Uniform).collect();
     let [(_, variable)] = uniforms[..] else { return format!("{} uniforms", uniforms.len()) };
     if !is_at(variable, 0) {
-        return format!("bound at {:?}", variable.binding);
+        return format!("the uniform has the binding {:?}", variable.binding);
     }
     let TypeInner::Struct { members, .. } = &module.types[variable.ty].inner else { return "no struct".to_owned() };
     let names = members.iter().map(|member| {
@@ -54,7 +57,8 @@ fn params(module: &naga::Module) -> String {
     format!("{:?}", names.collect::<Vec<_>>())
 }
 
-/// Returns the storage variables in the order of their bindings.
+/// Returns one text for each storage buffer, sorted by binding: the binding, the name, and the access (`read` or
+/// `read_write`) or `atomic<u32>`.
 fn bindings(module: &naga::Module) -> Vec<String> {
     let mut found = Vec::new();
     for (_, variable) in module.global_variables.iter() {
@@ -64,7 +68,7 @@ fn bindings(module: &naga::Module) -> Vec<String> {
             (TypeInner::Atomic(scalar), true) if *scalar == naga::Scalar::U32 => "atomic<u32>",
             (TypeInner::Array { size: ArraySize::Dynamic, .. }, true) => "read_write",
             (TypeInner::Array { size: ArraySize::Dynamic, .. }, false) => "read",
-            _ => "neither an array nor a flag",
+            _ => "neither a runtime-sized array nor atomic<u32>",
         };
         found.push((at, format!("{} {kind}", variable.name.as_deref().unwrap_or("?"))));
     }
@@ -84,18 +88,18 @@ fn limits(module: &naga::Module) -> Vec<String> {
     let storage =
         module.global_variables.iter().filter(|(_, v)| matches!(v.space, AddressSpace::Storage { .. })).count();
     if storage > STORAGE_BUFFERS {
-        faults.push(format!("{storage} storage buffers of {STORAGE_BUFFERS}"));
+        faults.push(format!("{storage} storage buffers, the limit is {STORAGE_BUFFERS}"));
     }
     for entry in &module.entry_points {
         let invocations: u32 = entry.workgroup_size.iter().product();
         if invocations > INVOCATIONS || entry.workgroup_size[2] > 64 || entry.workgroup_size_overrides.is_some() {
-            faults.push(format!("{invocations} invocations of {INVOCATIONS}"));
+            faults.push(format!("{invocations} invocations per workgroup, the limit is {INVOCATIONS}"));
         }
     }
     let shared = module.global_variables.iter().filter(|(_, variable)| variable.space == AddressSpace::WorkGroup);
     let bytes: u32 = shared.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()).next_multiple_of(16)).sum();
     if bytes > WORKGROUP_BYTES {
-        faults.push(format!("{bytes} bytes of workgroup memory of {WORKGROUP_BYTES}"));
+        faults.push(format!("{bytes} bytes of workgroup memory, the limit is {WORKGROUP_BYTES}"));
     }
     faults
 }

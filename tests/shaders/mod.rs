@@ -1,5 +1,5 @@
-//! Tests that naga accepts the WGSL of all lowerings, that the WGSL has the interface of its kernel (`interface`), that
-//! its arithmetic is exact (`rules`), and that the code that naga generates from it does not divide (`generated`).
+//! Tests the WGSL of every lowering: naga accepts it, its interface is the one that the kernel declares (`interface`),
+//! its arithmetic is exact (`rules`), and the code that naga generates from it contains no division (`generated`).
 
 mod generated;
 mod interface;
@@ -9,7 +9,8 @@ mod rules;
 use r3mes_wgpu::kernels::{self, Kernel, Lowering};
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// A validated module. The overrides have their default values, which are the largest that are used.
+/// A validated WGSL module. Its `override` constants have their default values, which are the largest values that the
+/// library uses. `overrides` contains the names of these constants.
 struct Parsed {
     module: naga::Module,
     info: naga::valid::ModuleInfo,
@@ -27,7 +28,7 @@ fn parse(wgsl: &str) -> Result<Parsed, String> {
     Ok(Parsed { module: module.into_owned(), info: info.into_owned(), overrides })
 }
 
-/// Returns everything that is wrong with the WGSL of a kernel.
+/// Returns one message for each fault in the WGSL of a kernel.
 fn faults(kernel: &Kernel, wgsl: &str, floats: rules::Floats) -> Vec<String> {
     let parsed = match parse(wgsl) {
         Ok(parsed) => parsed,
@@ -51,8 +52,8 @@ fn the_wgsl_of_every_lowering_keeps_the_rules() {
     assert!(report.is_empty(), "\n{}", report.join("\n"));
 }
 
-/// Checks that each lowering is its kernel's file followed by fragments, and that each file in `shaders/` is part of a
-/// lowering or of `SHARED`.
+/// Checks that the WGSL of each lowering consists of its kernel's file followed by files in `shaders/fragments/`, and
+/// that every file in `shaders/` is used, either by a lowering or in `SHARED`.
 #[test]
 fn shader_files_are_exactly_the_texts_of_the_lowerings() {
     let shaders = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
@@ -66,22 +67,22 @@ fn shader_files_are_exactly_the_texts_of_the_lowerings() {
         used.insert(file);
         for other in others {
             let fragment = fragments.iter().find(|(text, _)| text == other);
-            used.insert(fragment.unwrap_or_else(|| panic!("no fragment is the text {other}")).1.clone());
+            used.insert(fragment.unwrap_or_else(|| panic!("not a file in shaders/fragments/: {other}")).1.clone());
         }
     }
     let on_disk: BTreeSet<_> = wgsl_files(&shaders, "").chain(wgsl_files(&shaders, "fragments/")).collect();
-    assert_eq!(used, on_disk, "texts of lowerings (left) and files in shaders/ (right) differ");
+    assert_eq!(used, on_disk, "files that lowerings use (left) and files in shaders/ (right) differ");
     for file in wgsl_files(&shaders, "shared/") {
         assert!(kernels::SHARED.contains(&read(&file)), "{file} is not in SHARED");
     }
     for kernel in kernels::ALL {
         assert_eq!(kernel.lowerings.first().map(|lowering| lowering.name), Some("plain"), "{}", kernel.name);
         let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/kernels/{}.rs", kernel.name));
-        assert!(reference.exists(), "{} has no file of its own", kernel.name);
+        assert!(reference.exists(), "the kernel {} has no file in src/kernels/", kernel.name);
     }
 }
 
-/// Returns the WGSL files of a folder in `shaders/`, each as the folder and its name.
+/// Returns the paths of the WGSL files in a folder of `shaders/`, relative to `shaders/`.
 fn wgsl_files(shaders: &Path, folder: &str) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(shaders.join(folder)).into_iter().flatten();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -1,5 +1,5 @@
-//! Tests that each rule reports the fault that is planted in a sound text, and that no rule reports a fault in the
-//! sound text.
+//! Tests the shader checks themselves: they must find nothing wrong in a correct shader, and must report each fault
+//! that a test inserts into this shader.
 
 use super::{generated, rules::Floats};
 use r3mes_wgpu::kernels::{Access, Binding, Kernel, SHARED};
@@ -34,7 +34,8 @@ fn main(@builtin(local_invocation_id) local: vec3<u32>) {
     if word == 0u { atomicMax(&flag, 1u); }
 }\n";
 
-/// Each entry is a part of the sound text, its replacement, and a part of the expected report.
+/// Faults to insert into the correct shader `SOUND`. Each entry has three texts: a part of `SOUND`, the faulty
+/// replacement for it, and a part of the expected report.
 const FAULTS: [(&str, &str, &str); 29] = [
     ("first_group: u32, count: u32", "count: u32, first_group: u32", "params: "),
     ("shift: i32, }", "shift: i32, more: u32, }", "params: "),
@@ -52,16 +53,16 @@ const FAULTS: [(&str, &str, &str); 29] = [
     ("word * 3u", "word / 3u", "divides"),
     ("word * 3u", "word % 3u", "takes a remainder"),
     ("word * 3u", "dot(vec2(word), vec2(3u))", "uses dot()"),
-    ("amount & 31u", "amount & 63u", "may pass 31"),
-    ("(amount & 31u)", "amount", "may pass 31"),
-    ("(amount & 3u) << 3u", "(amount & 7u) << 3u", "may pass 31"),
+    ("amount & 31u", "amount & 63u", "may exceed 31"),
+    ("(amount & 31u)", "amount", "may exceed 31"),
+    ("(amount & 3u) << 3u", "(amount & 7u) << 3u", "may exceed 31"),
     ("word * 3u", "bitcast<u32>(params.shift << 1u)", "signed integer left"),
     ("word * 3u", "u32(f32(word) * 3.0)", "is Float"),
     ("word * 3u", "bitcast<u32>(bitcast<f32>(word))", "a float's bits"),
-    ("word * 3u", "arrayLength(&source)", "asks an array's length"),
+    ("word * 3u", "arrayLength(&source)", "reads the length of an array"),
     ("word * 3u", "bitcast<u32>(i32(select(0.0, 1.0, word == 1u)))", "is Float"),
     ("atomicMax(&flag, 1u);", "atomicXor(&flag, 1u);", "other than add and max"),
-    ("atomicMax(&flag, 1u);", "result[0] = atomicMax(&flag, 1u);", "what an atomic returns"),
+    ("atomicMax(&flag, 1u);", "result[0] = atomicMax(&flag, 1u);", "result of an atomic"),
     ("word * 3u", "word * 3i", "error"),
     ("workgroupBarrier();", "if amount > 5u { workgroupBarrier(); }", "a barrier inside a branch"),
     ("workgroupBarrier();", "if local.x > 5u { return; } workgroupBarrier();", "after some invocations returned"),
@@ -81,7 +82,7 @@ fn every_planted_fault_is_found() {
     for (sound, planted, expected) in FAULTS {
         assert!(SOUND.contains(sound), "{sound}");
         let found = faults(&SOUND.replace(sound, planted), Floats::None).join("\n");
-        assert!(!found.is_empty() && found.contains(expected), "{planted}: {found:?} does not say {expected:?}");
+        assert!(!found.is_empty() && found.contains(expected), "{planted}: {found:?} does not contain {expected:?}");
     }
 }
 

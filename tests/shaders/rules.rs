@@ -1,5 +1,5 @@
-//! Checks the rules of exact arithmetic in naga's intermediate representation: only 32-bit integers, no division, no
-//! shift by more than 31, and no operation whose result depends on the driver.
+//! Checks the rules that keep a shader's arithmetic exact, on naga's intermediate representation of the shader: only
+//! 32-bit integers, no division, no shift by more than 31 bits, and no operation whose result depends on the driver.
 
 use super::Parsed;
 use naga::{
@@ -7,16 +7,17 @@ use naga::{
     valid::FunctionInfo,
 };
 
-/// Whether a text may contain floating-point numbers.
+/// Whether a shader may use floating-point numbers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Floats {
-    /// The text must not contain floating-point numbers.
+    /// The shader must not use floating-point numbers.
     None,
-    /// The text may hold integers below 2^24 in magnitude in f32. It has been audited for that.
+    /// The shader may use f32. A review of its source has shown that all f32 values are integers below 2^24 in
+    /// magnitude, which f32 represents exactly.
     Audited,
 }
 
-/// Returns all violations of the rules.
+/// Returns one message for each violation of the rules, sorted and without duplicates.
 pub(crate) fn faults(parsed: &Parsed, floats: Floats) -> Vec<String> {
     let Parsed { module, info, .. } = parsed;
     let mut faults = Vec::new();
@@ -69,7 +70,7 @@ fn literal_fault(expression: &Expression, floats: Floats) -> Option<String> {
     }
 }
 
-/// A function of a module.
+/// A shader function to check, together with its module and the results of naga's analysis.
 struct Body<'a> {
     module: &'a naga::Module,
     function: &'a Function,
@@ -93,7 +94,7 @@ impl Body<'_> {
             Expression::Binary { op: BinaryOperator::Modulo, .. } => Some("takes a remainder".to_owned()),
             Expression::Binary { op: op @ (BinaryOperator::ShiftLeft | BinaryOperator::ShiftRight), left, right } => {
                 if self.bound(right).is_none_or(|bound| bound > 31) {
-                    Some("shifts by what may pass 31".to_owned())
+                    Some("shifts by an amount that may exceed 31".to_owned())
                 } else if op == BinaryOperator::ShiftLeft && self.kind(left) != Some(ScalarKind::Uint) {
                     Some("shifts a signed integer left".to_owned())
                 } else {
@@ -103,9 +104,9 @@ impl Body<'_> {
             Expression::As { expr, kind, convert: None }
                 if kind == ScalarKind::Float || self.kind(expr) == Some(ScalarKind::Float) =>
             {
-                Some("reads bits as a float, or a float's bits".to_owned())
+                Some("reads bits as a float, or a float's bits as an integer".to_owned())
             }
-            Expression::ArrayLength(_) => Some("asks an array's length".to_owned()),
+            Expression::ArrayLength(_) => Some("reads the length of an array".to_owned()),
             Expression::Math { fun: MathFunction::Dot, .. } => Some("uses dot() of vectors".to_owned()),
             Expression::SubgroupBallotResult | Expression::SubgroupOperationResult { .. } => {
                 Some("uses subgroups".to_owned())
@@ -116,7 +117,8 @@ impl Body<'_> {
         fault.or_else(|| scalar_fault(self.inner(handle), self.floats).map(|fault| format!("a value {fault}")))
     }
 
-    /// Returns the largest value of an unsigned expression, if its form alone shows a bound.
+    /// Returns an upper bound of an unsigned expression, or `None` if its operators and literals alone do not imply
+    /// one.
     fn bound(&self, handle: Handle<Expression>) -> Option<u64> {
         match self.function.expressions[handle] {
             Expression::Literal(literal) => literal_bound(literal),
@@ -148,8 +150,8 @@ impl Body<'_> {
         }
     }
 
-    /// Returns the faults of the statements of a block. `path` says which invocations reach the block, and `left`
-    /// whether some invocations have returned before it.
+    /// Returns one message for each faulty statement in a block. `path` says which invocations reach the block. `left`
+    /// is true if some invocations may have returned before the current statement, while others go on.
     fn block_faults(&self, block: &naga::Block, path: Path, left: &mut bool) -> Vec<String> {
         let mut faults = Vec::new();
         for statement in block.iter() {
@@ -170,9 +172,9 @@ impl Body<'_> {
                 Statement::Atomic { fun: naga::AtomicFunction::Add | naga::AtomicFunction::Max, result, .. } => {
                     // naga gives every atomic a result, which no expression may read.
                     let read = result.is_some_and(|result| self.info[result].ref_count > 0);
-                    faults.extend(read.then(|| "reads what an atomic returns".to_owned()));
+                    faults.extend(read.then(|| "reads the result of an atomic operation".to_owned()));
                 }
-                Statement::Atomic { .. } => faults.push("uses an atomic other than add and max".to_owned()),
+                Statement::Atomic { .. } => faults.push("uses an atomic operation other than add and max".to_owned()),
                 Statement::Return { .. } => *left |= path == Path::Divergent,
                 Statement::ControlBarrier(_) | Statement::WorkGroupUniformLoad { .. } => {
                     if path > Path::Always {
@@ -189,7 +191,8 @@ impl Body<'_> {
     }
 }
 
-/// Which invocations reach a block: all of them; all or none, depending on a uniform branch; or some of them.
+/// Which invocations of a workgroup reach a block. `Always`: all of them. `Branch`: all or none, because every
+/// enclosing condition is uniform. `Divergent`: perhaps only some.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Path {
     Always,
@@ -197,8 +200,8 @@ enum Path {
     Divergent,
 }
 
-/// Returns the blocks of a statement, with the condition on which they run. The body of a loop always runs at least
-/// once.
+/// Returns the blocks inside a statement, each with the condition that decides whether the block runs, or `None` if it
+/// always runs. The blocks of a loop have no condition, because the body runs at least once.
 fn branches(statement: &Statement) -> Vec<(&naga::Block, Option<Handle<Expression>>)> {
     match statement {
         Statement::Block(inner) => vec![(inner, None)],

@@ -1,5 +1,5 @@
-//! Opens a backend: a GPU that computes the known answers, or the CPU through WebAssembly. Exceptions that the device
-//! causes have the name `Backend`.
+//! Opens a backend: the GPU, if it reproduces the known answers of all kernels, or the CPU through WebAssembly. If the
+//! device causes an error, the exception has the name `Backend`.
 
 use super::{
     devices::DeviceCard,
@@ -17,27 +17,29 @@ use r3mes_wgpu::{
 };
 use wasm_bindgen::prelude::{JsError, JsValue};
 
-/// Seed of the random test cases. Its value does not matter.
+/// The seed from which the random test cases are derived. Any other value would serve as well.
 const SEED: u64 = 1;
 
 /// A backend that is ready to compute.
 pub(crate) struct OpenBackend {
     pub(crate) backend: Backend,
-    /// `cpu` or `gpu`.
+    /// Where the backend computes: `cpu` or `gpu`.
     pub(crate) kind: &'static str,
-    /// Description of the device, which the node collects for its statistics.
+    /// A short description of the device, such as `cpu wasm simd128`. The miner sends it to the node, for the
+    /// node's statistics of devices.
     pub(crate) class: String,
 }
 
-/// Opens the backend `wanted`: `cpu`, `gpu` or `auto`. With `auto` it is the GPU if that is not a software GPU
-/// and computes the known answers, else the CPU.
+/// Opens the backend that `wanted` names: `cpu`, `gpu` or `auto`. For `auto`, this is the GPU if it is not a software
+/// GPU and reproduces the known answers of all kernels, and otherwise the CPU. Sends an event that describes the
+/// backend.
 pub(crate) async fn open(wanted: &str, events: &EventSink) -> Result<OpenBackend, JsValue> {
     const NO_GPU: &str = "this browser offers no GPU, because WebGPU is missing or disabled";
     let automatic = match wanted {
-        "cpu" => return Ok(cpu("chosen".to_owned(), events)),
+        "cpu" => return Ok(cpu("the CPU was selected".to_owned(), events)),
         "gpu" => false,
         "auto" => true,
-        other => return Err(JsError::new(&format!("backend: {other:?} is not auto, gpu or cpu")).into()),
+        other => return Err(JsError::new(&format!("unknown backend: {other:?}; it must be auto, gpu or cpu")).into()),
     };
     let devices = gpu::devices().await;
     let Some(device) = devices.first() else {
@@ -60,7 +62,7 @@ pub(crate) async fn open(wanted: &str, events: &EventSink) -> Result<OpenBackend
                 name: card.name,
                 class: class.clone(),
                 software: card.software,
-                reason: format!("it computes the known answers of all {} kernels", kernels::ALL.len()),
+                reason: format!("the GPU reproduces the known answers of all {} kernels", kernels::ALL.len()),
                 buffer_bytes: Some(card.buffer_bytes),
                 binding_bytes: Some(card.binding_bytes),
                 lowerings: tuning.kernels.iter().map(ToString::to_string).collect(),

@@ -1,5 +1,5 @@
-//! The benchmark of the page: times matrix products of one shape, and a whole training step, on each backend of this
-//! browser.
+//! The measurements of the benchmark page: the time of matrix products of one shape, and of a whole training step, on
+//! each backend that the browser offers.
 
 #[path = "../../benches/products/mod.rs"]
 mod products;
@@ -30,9 +30,9 @@ use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
 export interface BenchOptions {
-  /** Number of rows of the product: a multiple of 64 up to 4096. */
+  /** The number of input rows of each matrix product, one for each token: a multiple of 64, at most 4096. */
   tokens: number;
-  /** Number of rows and of columns of its matrix: a multiple of 64 up to 4096. */
+  /** The number of rows, and of columns, of the weight matrix: a multiple of 64, at most 4096. */
   features: number;
   /** The model whose training step is timed: small has 3 million ternary weights, wide has 51 million. */
   step: "none" | "small" | "wide";
@@ -41,15 +41,16 @@ export type BenchEvent =
   | { event: "device"; name: string; software: boolean }
   | { event: "preparing"; what: string }
   | { event: "lowering"; kernel: string; lowering: string; lowerings: string[] }
-  /** A subject to time, whose result was correct. Subjects are numbered from 0 in the order of these events. */
+  /** A matrix product or step to time; its result was correct. These events are numbered from 0 in their order. */
   | {
       event: "subject"; what: string; backend: "gpu" | "cpu"; by: string; tokens: number;
       operations?: number; digest?: string;
     }
+  /** The time of one dispatch of a matrix product, or of one step. `subject` is the number of its `subject` event. */
   | { event: "time"; subject: number; milliseconds: number };
 "#;
 
-/// The interface `BenchOptions` of the TypeScript above.
+/// What to benchmark: the Rust form of the TypeScript interface `BenchOptions`.
 #[derive(Deserialize)]
 struct BenchOptions {
     tokens: usize,
@@ -57,7 +58,7 @@ struct BenchOptions {
     step: String,
 }
 
-/// The type `BenchEvent` of the TypeScript above.
+/// An event of a benchmark: the Rust form of the TypeScript type `BenchEvent`.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase")]
 enum BenchEvent<'a> {
@@ -74,18 +75,20 @@ struct SubjectCard {
     backend: &'static str,
     by: String,
     tokens: usize,
-    /// The number of multiplications and additions of a matrix product; `None` for a training step.
+    /// The number of arithmetic operations (multiplications and additions) in a matrix product; `None` for a training
+    /// step.
     operations: Option<f64>,
-    /// Digest of the result of a training step, hexadecimal; `None` for a matrix product.
+    /// The SHA-256 digest of the result of a training step, in hexadecimal; `None` for a matrix product.
     digest: Option<String>,
 }
 
-/// Seed of the operands and of the random test cases. Its value does not matter.
+/// The seed from which the operands and the random test cases are derived. Any other value would serve as well.
 const SEED: u64 = 1;
-/// The number of dispatches in one run on a GPU. There are several, so that the overhead of a run has little influence.
+/// How many times one timed run on a GPU computes a matrix product. Several dispatches in a run reduce the influence of
+/// the run's overhead on the time.
 const LAUNCHES: usize = 4;
 
-/// The matrix products and training steps that a benchmark times. A worker has at most one `Bench` at a time.
+/// The matrix products and training steps that a benchmark times. A Web Worker has at most one `Bench` at a time.
 #[wasm_bindgen]
 pub struct Bench {
     subjects: Vec<Subject>,
@@ -99,19 +102,20 @@ enum Subject {
 
 #[wasm_bindgen]
 impl Bench {
-    /// Opens the backends, checks every result, and prepares all subjects. `options` are `BenchOptions`. `on_event` is
-    /// called with `BenchEvent`s. Rejects if a result is wrong.
+    /// Prepares all matrix products and training steps on each backend of the browser, and checks their results.
+    /// `options` is an object of the type `BenchOptions`. `on_event` is called with each `BenchEvent`. Rejects if an
+    /// option is invalid or a result is wrong.
     pub async fn create(options: JsValue, on_event: Function) -> Result<Bench, JsError> {
         let options: BenchOptions = serde_wasm_bindgen::from_value(options)?;
         let config = match options.step.as_str() {
             "none" => None,
             "small" => Some(SMALL),
             "wide" => Some(WIDE),
-            other => return Err(JsError::new(&format!("step: {other:?} is not none, small or wide"))),
+            other => return Err(JsError::new(&format!("unknown step: {other:?}; it must be none, small or wide"))),
         };
         let BenchOptions { tokens, features, .. } = options;
         if ![tokens, features].iter().all(|size| (64..=4096).contains(size) && size.is_multiple_of(64)) {
-            return Err(JsError::new("tokens and features must be multiples of 64 up to 4096"));
+            return Err(JsError::new("tokens and features must be multiples of 64, from 64 to 4096"));
         }
         let mut bench = Self { subjects: Vec::new(), events: EventSink::new(Some(on_event)) };
         let cases = Shape { tokens, features }.cases(SEED);
@@ -120,7 +124,7 @@ impl Bench {
             bench.events.send(&BenchEvent::Device { name: &card.name, software: card.software });
             bench.gpu_products(&device, &cases).await?;
         }
-        // requests the device anew, because a device that has been opened cannot be opened a second time
+        // requests the device again, because a device can be opened only once
         if let (Some(device), Some(config)) = (device().await, &config) {
             bench.gpu_step(&device, config).await?;
         }
@@ -132,7 +136,7 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Times each subject once. `on_event` is called with each measured time.
+    /// Times each matrix product and training step once. `on_event` is called with a `time` event for each of them.
     pub async fn round(&mut self, on_event: Function) -> Result<(), JsError> {
         self.events = EventSink::new(Some(on_event));
         for (at, subject) in self.subjects.iter_mut().enumerate() {
@@ -143,13 +147,14 @@ impl Bench {
     }
 }
 
-/// Returns the GPU that the browser offers, or `None` without WebGPU.
+/// Returns the GPU that the browser offers, or `None` if it offers none.
 async fn device() -> Option<Device> {
     gpu::devices().await.into_iter().next()
 }
 
 impl Bench {
-    /// Prepares every lowering of every matrix product. Each run is submitted to the GPU as a whole.
+    /// Prepares every matrix product with each of its lowerings on the GPU. All dispatches of a run go to the GPU in
+    /// one submission.
     async fn gpu_products(&mut self, device: &Device, cases: &[(&'static str, Case)]) -> Result<(), Error> {
         let gpu = Gpu::open(device, Options { slice_ms: f64::INFINITY, ..Options::new(now) }).await?;
         for (what, case) in cases {
@@ -200,9 +205,10 @@ impl Bench {
         Ok(())
     }
 
-    /// Prepares a training step on the GPU, in slices of one frame, with the lowerings that are fastest on this GPU.
+    /// Prepares a training step on the GPU, with the lowering of each kernel that is fastest on this GPU. The step is
+    /// submitted to the GPU in slices that take about one frame each.
     async fn gpu_step(&mut self, device: &Device, config: &ModelConfig) -> Result<(), Error> {
-        self.events.send(&BenchEvent::Preparing { what: "gpu: timing all lowerings".to_owned() });
+        self.events.send(&BenchEvent::Preparing { what: "gpu: timing of all lowerings".to_owned() });
         let gpu = Gpu::open(device, Options::new(now)).await?;
         let several: Vec<_> = kernels::ALL.iter().copied().filter(|kernel| kernel.lowerings.len() > 1).collect();
         let tuning = gpu::tune(&gpu, &several, SEED).await?;
@@ -218,7 +224,8 @@ impl Bench {
         self.step(config, &Backend::Gpu { gpu, choice: tuning.choice }, "gpu", by.join(", ")).await
     }
 
-    /// Prepares a training step. The event contains the digest of the first step, so that backends can be compared.
+    /// Prepares a training step on a backend, and computes it once. The event that reports the step contains the digest
+    /// of the result, so that the page can compare the backends.
     async fn step(
         &mut self,
         config: &ModelConfig,
@@ -226,7 +233,7 @@ impl Bench {
         name: &'static str,
         by: String,
     ) -> Result<(), Error> {
-        self.events.send(&BenchEvent::Preparing { what: format!("{name}: a whole step") });
+        self.events.send(&BenchEvent::Preparing { what: format!("{name}: whole step") });
         let mut trial = Trial::new(config.clone(), backend).await?;
         let digest = Some(hex(&digest(&trial.step().await?)));
         let (what, tokens, operations) = ("whole step", trial.tokens(), None);
@@ -237,7 +244,7 @@ impl Bench {
 }
 
 impl Subject {
-    /// Returns how long one dispatch or one step takes, in milliseconds.
+    /// Runs the matrix product or the training step, and returns the time of one dispatch or one step, in milliseconds.
     async fn time(&mut self) -> Result<f64, Error> {
         let start = now();
         match self {

@@ -1,5 +1,5 @@
-//! `BitLinear`: one BitNet linear layer with a LoRA adapter, on typed arrays. The CPU and every GPU return the same
-//! bits.
+//! The JavaScript class `BitLinear`: one BitNet linear layer with a LoRA adapter, which computes on typed arrays. The
+//! CPU and every GPU return the same bits.
 
 use super::{backend, check::hex, event_sink::EventSink};
 use js_sys::{Float32Array, Object, Reflect};
@@ -15,24 +15,24 @@ use wasm_bindgen::prelude::{JsCast, JsError, JsValue, wasm_bindgen};
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
 export interface BitLinearOptions {
-  /** By default 768. */
+  /** The number of input features, 1 to 65536; by default 768. */
   inFeatures?: number;
-  /** By default 768. */
+  /** The number of output features, 1 to 65536; by default 768. */
   outFeatures?: number;
-  /** 4 to 64; by default 8. */
+  /** The rank of the LoRA adapter, 4 to 64; by default 8. */
   loraRank?: number;
-  /** An integer; by default 16. */
+  /** The LoRA alpha, an integer from 1 to 65536; by default 16. */
   loraAlpha?: number;
   /**
-   * [outFeatures, inFeatures]: only the signs are used, and 0 below an absolute value of 0.1. By default derived from
-   * the seed.
+   * The weights, of shape [outFeatures, inFeatures]. A value with an absolute value below 0.1 becomes 0, any other
+   * value becomes its sign, −1 or 1. By default, the weights are derived from the seed.
    */
   weights?: Float32Array;
-  /** An integer below 2^53 from which a, and by default the weights, are derived; by default 0. */
+  /** An integer from 0 to 2^53 − 1, by default 0. The factor a, and by default the weights, are derived from it. */
   seed?: number;
-  /** By default cpu. */
+  /** The backend that computes; by default cpu. */
   backend?: "auto" | "gpu" | "cpu";
-  /** Always true. */
+  /** Only true is supported: every backend returns the same bits. */
   deterministic?: true;
 }
 export interface LoraParams {
@@ -52,7 +52,7 @@ export interface BitLinearGradients {
 }
 "#;
 
-/// The interface `BitLinearOptions` of the TypeScript above.
+/// The options of a layer: the Rust form of the TypeScript interface `BitLinearOptions`.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Options {
@@ -67,7 +67,8 @@ struct Options {
     deterministic: Option<bool>,
 }
 
-/// A layer that computes `y = x · wᵀ + (alpha / rank) · x · aᵀ · bᵀ`. The weights `w` are frozen and are −1, 0 or 1.
+/// A layer that computes `y = x · wᵀ + (alpha / rank) · x · aᵀ · bᵀ`. Its weights `w` are frozen; each is −1, 0 or 1.
+/// `a` and `b` are the factors of the LoRA adapter.
 #[wasm_bindgen]
 pub struct BitLinear {
     layer: RefCell<bit_linear::BitLinear>,
@@ -75,17 +76,17 @@ pub struct BitLinear {
     state: RefCell<ExecutorState>,
 }
 
-/// The state of the layer's executor, which serves one call at a time.
+/// The state of the executor that computes a layer's passes. It serves one call at a time.
 enum ExecutorState {
     Absent,
-    /// Ready for batches with this number of rows.
+    /// The executor is ready. It computes batches with exactly this number of rows.
     Ready(usize, Box<BitLinearExecutor>),
     Busy,
 }
 
 #[wasm_bindgen]
 impl BitLinear {
-    /// Creates the layer and opens the backend. If an option is invalid, rejects with an error that names it.
+    /// Creates a layer and opens its backend. If an option is invalid, rejects with an error that names the option.
     pub async fn create(
         #[wasm_bindgen(unchecked_optional_param_type = "BitLinearOptions")] options: JsValue,
     ) -> Result<BitLinear, JsValue> {
@@ -118,12 +119,13 @@ impl BitLinear {
         Ok(Self { layer: RefCell::new(layer), backend, state: RefCell::new(ExecutorState::Absent) })
     }
 
-    /// Returns `y`, of shape [rows, outFeatures], for `x`, of shape [rows, inFeatures].
+    /// Computes the forward pass: returns the output `y`, of shape [rows, outFeatures]. The input `x` has the shape
+    /// [rows, inFeatures].
     pub async fn forward(&self, x: Vec<f32>) -> Result<Vec<f32>, JsError> {
         let layer = self.layer.borrow().clone();
         let in_features = layer.backbone().columns;
         if x.is_empty() || !x.len().is_multiple_of(in_features) {
-            return Err(JsError::new(&format!("x: {} values are not rows of {in_features}", x.len())));
+            return Err(JsError::new(&format!("x: {} values do not form rows of {in_features} values", x.len())));
         }
         let rows = x.len() / in_features;
         let mut executor = match self.take()? {
@@ -138,14 +140,15 @@ impl BitLinear {
         Ok(y?)
     }
 
-    /// Returns the gradients for the last forward pass, given `dy` of shape [rows, outFeatures]. `key` (32 bytes, by
-    /// default zeros) is the key of the stochastic rounding: the same key gives the same bits.
+    /// Computes the backward pass that belongs to the last forward pass: returns the gradients of `a`, `b` and `x`,
+    /// given the gradient `dy` of `y`, of shape [rows, outFeatures]. `key` (32 bytes, by default zeros) determines the
+    /// stochastic rounding: the same key gives the same bits.
     #[wasm_bindgen(unchecked_return_type = "BitLinearGradients")]
     pub async fn backward(&self, dy: Vec<f32>, key: Option<Vec<u8>>) -> Result<JsValue, JsError> {
         let key = key.map_or(Ok([0; 32]), <[u8; 32]>::try_from).map_err(|_| JsError::new("key: not 32 bytes"))?;
         let Some((rows, mut executor)) = self.take()? else {
             self.put(ExecutorState::Absent);
-            return Err(JsError::new("backward: there was no forward pass"));
+            return Err(JsError::new("backward: no forward pass has been computed"));
         };
         let gradients = executor.backward(&dy, &key).await;
         self.put(ExecutorState::Ready(rows, executor));
@@ -153,23 +156,23 @@ impl BitLinear {
         Ok(object(&[("a", array(&gradients.a)), ("b", array(&gradients.b)), ("x", array(&gradients.x))]))
     }
 
-    /// Returns a copy of the adapter's factors and of `alpha`.
+    /// Returns a copy of the adapter: its factors `a` and `b`, and `alpha`.
     #[wasm_bindgen(js_name = getLoraParams, unchecked_return_type = "LoraParams")]
     pub fn lora_params(&self) -> JsValue {
         let (a, b, alpha) = self.layer.borrow().lora_parameters();
         object(&[("a", array(&a)), ("b", array(&b)), ("alpha", alpha.into())])
     }
 
-    /// Sets the factors `a`, of shape [rank, inFeatures], and `b`, of shape [outFeatures, rank], rounded to 28 fraction
-    /// bits, for the next forward pass. Throws and changes nothing if an array has the wrong length or contains a value
-    /// outside ±8.
+    /// Sets the factors `a`, of shape [rank, inFeatures], and `b`, of shape [outFeatures, rank]. The values are rounded
+    /// to 28 fraction bits, and take effect in the next forward pass. If an array has the wrong length or contains a
+    /// value outside of ±8, throws and changes nothing.
     #[wasm_bindgen(js_name = setLoraParams)]
     pub fn set_lora_params(&self, a: &[f32], b: &[f32]) -> Result<(), JsError> {
         Ok(self.layer.borrow_mut().set_lora_parameters(a, b)?)
     }
 
-    /// Returns the size of the adapter as f32, in units of 2^20 bytes. Only the adapter is transferred, not the
-    /// weights.
+    /// Returns the size of the adapter in units of 2^20 bytes, with 4 bytes (an f32) for each parameter. The weights do
+    /// not count, because only the adapter is transferred.
     #[wasm_bindgen(js_name = estimateSizeMb)]
     pub fn estimate_size_mb(&self) -> f64 {
         self.layer.borrow().size_mb()
@@ -181,7 +184,7 @@ impl BitLinear {
         hex(&self.layer.borrow().backbone_digest())
     }
 
-    /// Always true, because every device computes the same bits.
+    /// Whether the layer computes the same bits on every device. This is always true.
     #[wasm_bindgen(getter)]
     pub fn deterministic(&self) -> bool {
         true
@@ -189,7 +192,8 @@ impl BitLinear {
 }
 
 impl BitLinear {
-    /// Takes the executor for the duration of a call. Returns `None` if there was no forward pass yet.
+    /// Takes the executor for a call, during which no other call can take it. Returns `None` before the first forward
+    /// pass, and an error if another call is in progress.
     fn take(&self) -> Result<Option<(usize, Box<BitLinearExecutor>)>, JsError> {
         match self.state.replace(ExecutorState::Busy) {
             ExecutorState::Absent => Ok(None),
@@ -203,17 +207,18 @@ impl BitLinear {
     }
 }
 
-/// The maximum number of input or output features. A larger layer would not fit into a browser's memory.
+/// The largest number of input features and of output features. A larger layer would not fit in a browser's memory.
 const MAX_FEATURES: u64 = 1 << 16;
 
-/// Returns an integer option that must be in `1..=max`, or in `0..=max` if `default` is 0. Returns an error that names
-/// the option if it is outside that range or no integer.
+/// Returns the value of the integer option `name`, or `default` if the option is not given. The value must be from 1 to
+/// `max`, or from 0 to `max` if `default` is 0. If it is outside of that range or not an integer, returns an error that
+/// names the option.
 fn integer(name: &str, given: Option<f64>, default: u64, max: u64) -> Result<u64, JsError> {
     let min = default.min(1);
     match given {
         None => Ok(default),
         Some(value) if value.fract() == 0.0 && (min as f64..=max as f64).contains(&value) => Ok(value as u64),
-        Some(value) => Err(JsError::new(&format!("{name}: {value} is not an integer in {min} to {max}"))),
+        Some(value) => Err(JsError::new(&format!("{name}: {value} is not an integer from {min} to {max}"))),
     }
 }
 

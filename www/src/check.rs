@@ -1,4 +1,5 @@
-//! Tests the known answers and golden digests of one backend of this browser, and reports each result.
+//! The conformance check of a backend: tests whether the browser's CPU or GPU reproduces the known answers and the
+//! golden digests, and reports each result to the page.
 
 use super::host::now;
 use js_sys::Function;
@@ -18,18 +19,18 @@ use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** A result of one test. */
+/** The result of one test: of a kernel's known answers, or of a golden digest. */
 export type CheckEvent =
   | { event: "kernel"; kernel: string; lowering: string; lowerings: string[]; error?: string }
   | { event: "digest"; digest: "step" | "run"; steps: number; expected: string; found?: string; error?: string };
 /**
- * Tests the known answers of every kernel, then the golden step and the golden run. Resolves to whether all results
- * were correct. Rejects if the backend does not exist.
+ * Tests the known answers of every kernel on a backend and then, if all were right, the digests of the golden step and
+ * the golden run. Resolves to whether all results were right. Rejects if the browser does not offer the backend.
  */
 export function check(backend: "cpu" | "gpu", onEvent: (event: CheckEvent) => void): Promise<boolean>;
 "#;
 
-/// The type `CheckEvent` of the TypeScript above.
+/// The result of one test: the Rust form of the TypeScript type `CheckEvent`.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase")]
 enum CheckEvent {
@@ -37,20 +38,21 @@ enum CheckEvent {
     Digest { digest: &'static str, steps: u32, expected: String, found: Option<String>, error: Option<String> },
 }
 
-/// Seed of the random test cases. Its value does not matter.
+/// The seed from which the random test cases are derived. Any other value would serve as well.
 const SEED: u64 = 1;
 
-/// The number of sequences that one run computes. It does not affect the digests.
+/// The number of sequences that are computed together in one run. The digests do not depend on it.
 const SEQUENCES: usize = 3;
 
-/// The function `check` of the TypeScript above.
+/// Tests the known answers of every kernel on a backend (`cpu` or `gpu`) and then, if all were right, the golden
+/// digests. Calls `on_event` with each result as a `CheckEvent`. Resolves to whether all results were right.
 #[wasm_bindgen(skip_typescript)]
 pub async fn check(backend: &str, on_event: Function) -> Result<bool, JsError> {
     let mut check = Check { on_event, passed: true };
     let backend = match backend {
         "cpu" => check.cpu().await?,
         "gpu" => check.gpu().await?,
-        other => return Err(JsError::new(&format!("backend: {other:?} is not cpu or gpu"))),
+        other => return Err(JsError::new(&format!("unknown backend: {other:?}; it must be cpu or gpu"))),
     };
     if check.passed {
         check.digest("step", 1, GOLDEN.step, step_digest(&backend, SEQUENCES).await)?;

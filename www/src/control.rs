@@ -1,5 +1,5 @@
-//! The page's control of a miner while it computes: pause, finish, stop and intensity. They take effect after each
-//! slice.
+//! Lets the page control a miner that is computing: pause, resume, finish or stop it, or change its intensity. A change
+//! takes effect when the worker next handles messages, which it does between slices of work.
 
 use super::{
     event_sink::EventSink,
@@ -17,12 +17,13 @@ use std::{
 
 /// The time between two checks of whether a pause or a wait has ended, in milliseconds.
 const CHECK_MS: u32 = 200;
-/// The longest pause after a slice that the intensity can cause, in milliseconds.
+/// The longest pause between two slices that a low intensity can cause, in milliseconds.
 const MAX_PACING_MS: f64 = 10_000.0;
 /// The minimum time between two progress events, in milliseconds.
 const PROGRESS_MS: f64 = 250.0;
 
-/// The state through which the page controls a miner. The miner and the yield hook of its executors share it.
+/// The state by which the page controls a miner. It is shared between the miner and the yield hook, the function that
+/// runs after each slice of work.
 #[derive(Clone)]
 pub(crate) struct Control(Rc<State>);
 
@@ -32,22 +33,24 @@ struct State {
     stopped: Rc<Cell<bool>>,
     /// The share of the time during which the miner computes: above 0, at most 1.
     intensity: Cell<f64>,
-    /// Computing time since the worker last handled messages, in milliseconds.
+    /// How long the worker has computed since it last handled messages, in milliseconds.
     worked_ms: Cell<f64>,
-    /// The number of completed runs of the current task, and the total number of its runs.
+    /// The number of completed runs of the current task, and the number of all its runs. Each run computes a batch of
+    /// sequences.
     runs: Cell<[usize; 2]>,
-    /// Time of the last progress event, in milliseconds since the worker started.
+    /// The time of the last progress event, in milliseconds since the worker started.
     reported_ms: Cell<f64>,
     events: EventSink,
 }
 
 thread_local! {
-    /// The control of the only miner in this worker. It is global because a yield hook is a function, not a closure.
+    /// The control of the only miner in this worker. It is global because a yield hook is a plain function, which
+    /// cannot capture variables.
     static CONTROL: RefCell<Option<Control>> = const { RefCell::new(None) };
 }
 
 impl Control {
-    /// Creates a control and makes [`yield_to_page`] use it.
+    /// Creates the control of a new miner. From then on, [`yield_to_page`] obeys this control.
     pub(crate) fn new(events: EventSink) -> Self {
         let control = Self(Rc::new(State {
             paused: Cell::default(),
@@ -67,7 +70,7 @@ impl Control {
         &self.0.events
     }
 
-    /// Returns the stop flag. Once it is true, no request may be sent.
+    /// Returns the flag that says whether the miner is stopped. While it is true, requests must not be sent.
     pub(crate) fn stop_flag(&self) -> Rc<Cell<bool>> {
         self.0.stopped.clone()
     }
@@ -102,12 +105,13 @@ impl Control {
         self.0.intensity.set(share);
     }
 
-    /// Resets the progress for a task that takes `runs` runs.
+    /// Resets the progress to zero, for a new task that consists of `runs` runs.
     pub(crate) fn begin_task(&self, runs: usize) {
         self.0.runs.set([0, runs]);
     }
 
-    /// Reports that `done` of the `all` dispatches of the current run are completed.
+    /// Records that `done` of the `all` dispatches in the current run are completed, and sends a progress event, but at
+    /// most one every 250 ms.
     fn progress(&self, [done, all]: [usize; 2]) {
         let [mut runs, all_runs] = self.0.runs.get();
         if now() - self.0.reported_ms.get() >= PROGRESS_MS {
@@ -147,8 +151,8 @@ impl Runtime for Control {
     }
 }
 
-/// The yield hook after each slice. Pauses as long as the intensity requires, and while the page has paused the miner.
-/// Returns false if the miner is stopped.
+/// The function that runs after each slice of work. It lets the worker handle messages from time to time, waits as long
+/// as the intensity requires, and waits while the page has paused the miner. Returns false if the miner must stop.
 pub(crate) fn yield_to_page(slice: Slice) -> Pin<Box<dyn Future<Output = bool>>> {
     let control = CONTROL.with_borrow(Clone::clone);
     Box::pin(async move {

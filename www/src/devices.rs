@@ -1,6 +1,7 @@
-//! The GPU that the browser offers, in the form that the page shows.
+//! Describes the GPU that the browser offers, for the page to show.
 //!
-//! wgpu keeps only one field of `GPUAdapterInfo`, so the others are requested from the browser.
+//! wgpu keeps only one field of the browser's `GPUAdapterInfo`, so this module requests the other fields from the
+//! browser.
 
 use js_sys::{Function, Promise, Reflect, global};
 use r3mes_wgpu::compute::gpu::{
@@ -16,19 +17,22 @@ const TYPES: &str = r#"
 /** A GPU, as the browser describes it. */
 export interface DeviceCard {
   name: string;
-  /** "unknown" if the browser does not disclose it. */
+  /** The vendor, or "unknown" if the browser does not disclose it. */
   vendor: string;
+  /** The GPU architecture, or "unknown" if the browser does not disclose it. */
   architecture: string;
-  /** Whether it is a software GPU, which computes on the CPU. */
+  /** Whether this is a software GPU, which computes on the CPU. */
   software: boolean;
+  /** The size of the largest buffer. */
   bufferBytes: number;
+  /** The size of the largest part of a buffer that a shader can access through one binding. */
   bindingBytes: number;
 }
-/** Resolves to the GPUs that the browser offers: one, or none without WebGPU. */
+/** Resolves to a list of the GPUs that the browser offers. It has one entry, or none if the browser has no WebGPU. */
 export function devices(): Promise<DeviceCard[]>;
 "#;
 
-/// The interface `DeviceCard` of the TypeScript above.
+/// A GPU, as the browser describes it: the Rust form of the TypeScript interface `DeviceCard`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DeviceCard {
@@ -40,7 +44,8 @@ pub(crate) struct DeviceCard {
     pub(crate) binding_bytes: f64,
 }
 
-/// The function `devices` of the TypeScript above.
+/// Resolves to an array of `DeviceCard`s. The array contains the GPU that the browser offers, or is empty if the
+/// browser has no WebGPU.
 #[wasm_bindgen(skip_typescript)]
 pub async fn devices() -> Result<JsValue, JsValue> {
     let mut cards = Vec::new();
@@ -67,13 +72,13 @@ impl DeviceCard {
 }
 
 impl DeviceCard {
-    /// Returns the vendor and the architecture in one string.
+    /// Returns the vendor and the architecture, separated by a space.
     pub(crate) fn class(&self) -> String {
         format!("{} {}", self.vendor, self.architecture)
     }
 }
 
-/// The browser's `GPUAdapterInfo`. A field that the browser does not disclose is empty.
+/// The fields of the browser's `GPUAdapterInfo`. If the browser does not disclose a text, the field is empty.
 #[derive(Default)]
 struct AdapterInfo {
     vendor: String,
@@ -84,7 +89,7 @@ struct AdapterInfo {
 }
 
 impl AdapterInfo {
-    /// Requests `GPUAdapterInfo` through `navigator.gpu.requestAdapter()`. Returns `None` without WebGPU.
+    /// Requests a GPU adapter from the browser and returns its `GPUAdapterInfo`, or `None` if there is no WebGPU.
     async fn request() -> Option<Self> {
         let gpu = get(&get(&global(), "navigator")?, "gpu")?;
         let request: Function = get(&gpu, "requestAdapter")?.dyn_into().ok()?;

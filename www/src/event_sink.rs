@@ -1,4 +1,4 @@
-//! The page's event listener, and the events that every long call sends.
+//! Sends events to the page's listener. Defines the events that mining and verification have in common.
 
 use super::host::message;
 use js_sys::Function;
@@ -15,7 +15,7 @@ export type ProgressEvent =
     };
 "#;
 
-/// The type `ProgressEvent` of the TypeScript above.
+/// An event that reports the state of the engine, or its backend: the Rust form of the TypeScript type `ProgressEvent`.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum ProgressEvent {
@@ -35,7 +35,7 @@ pub(crate) enum ProgressEvent {
     },
 }
 
-/// The page's function that receives events, if the page has passed one.
+/// Sends events to a function of the page, or discards them if the page has passed no function.
 #[derive(Clone)]
 pub(crate) struct EventSink(Option<Function>);
 
@@ -44,7 +44,7 @@ impl EventSink {
         Self(listener)
     }
 
-    /// Sends an event. If the listener throws, the exception is logged to the console, and the call continues.
+    /// Sends an event to the page. If the page's function throws, the exception is only logged to the console.
     pub(crate) fn send(&self, event: &impl Serialize) {
         let Some(listener) = &self.0 else { return };
         let event = serde_wasm_bindgen::to_value(event).map_err(JsValue::from);
@@ -53,7 +53,7 @@ impl EventSink {
         }
     }
 
-    /// Sends a `state` event with a state and the reason for it.
+    /// Sends a `state` event, with the new state and the reason for it.
     pub(crate) fn state(&self, state: &'static str, reason: &str) {
         self.send(&ProgressEvent::State { state, reason: reason.to_owned() });
     }

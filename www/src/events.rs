@@ -1,4 +1,4 @@
-//! The events that a miner sends to the page.
+//! The events by which a miner informs the page of its progress.
 
 use super::{check::hex, event_sink::EventSink};
 use r3mes_wgpu::{
@@ -27,7 +27,7 @@ export type MinerEvent =
   | { event: "rejected"; transaction: string; code: number; reason: string };
 "#;
 
-/// The type `MinerEvent` of the TypeScript above, without its part `ProgressEvent`.
+/// An event of a miner: the Rust form of the TypeScript type `MinerEvent`, without the events of `ProgressEvent`.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum MinerEvent {
@@ -76,7 +76,7 @@ pub(crate) enum MinerEvent {
 }
 
 impl EventSink {
-    /// Sends the event for a stage that a task has reached.
+    /// Sends the event which says that the current task has reached a stage, such as `claimed` or `computed`.
     pub(crate) fn stage(&self, stage: &TaskStage) {
         let fields =
             |receipt: &Receipt| (receipt.artifact().to_string(), receipt.task().cid().to_string(), receipt.to_json());
@@ -100,9 +100,9 @@ impl EventSink {
         });
     }
 
-    /// Sends the event for an accepted task. `seconds` is the computing time; `None` if the result was computed
-    /// earlier. `reward` is the reward for the task, and `escrow` the total of the miner's rewards in escrow, both in
-    /// micro-units.
+    /// Sends an `accepted` event. `seconds` is the computing time of the task, or `None` if its gradient was found in
+    /// the work file. `reward` is the reward for the task, and `escrow` the total of the miner's rewards in escrow,
+    /// both in micro-units.
     pub(crate) fn accepted(&self, task: &AcceptedTask, seconds: Option<f64>, reward: u64, escrow: u64) {
         self.send(&MinerEvent::Accepted {
             cid: task.receipt.artifact().to_string(),
@@ -120,7 +120,8 @@ impl EventSink {
         });
     }
 
-    /// Sends a `rejected` event if the error means that a transaction failed or that a gradient was not accepted.
+    /// Sends a `rejected` event if `error` means that a transaction failed, that the claim was lost, or that the
+    /// gradient was rejected. Sends nothing for any other error.
     pub(crate) fn rejected(&self, error: &MiningError) {
         let (transaction, code, reason) = match error {
             MiningError::Client(ClientError::Failed { hash, code, log }) => (hash.clone(), *code, log.clone()),
@@ -132,7 +133,7 @@ impl EventSink {
     }
 }
 
-/// Returns the size of the engine's memory in bytes. The memory never shrinks.
+/// Returns the size of the engine's WebAssembly memory in bytes. This memory can grow, but never shrinks.
 fn memory_bytes() -> f64 {
     let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
     let buffer: js_sys::ArrayBuffer = memory.buffer().unchecked_into();

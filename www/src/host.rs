@@ -1,4 +1,4 @@
-//! The browser as the host of the library's clients: `fetch`, timers, and the page's cache.
+//! Provides what the library's clients need from the browser: HTTP requests by `fetch`, timers, and the page's cache.
 
 use js_sys::{Function, Promise, Reflect, Uint8Array, global};
 use r3mes_wgpu::{
@@ -15,16 +15,19 @@ use wasm_bindgen::prelude::{JsCast, JsError, JsValue, wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Headers, ReadableStreamDefaultReader, RequestInit};
 
-/// Name of the work file in the page's cache.
+/// The name in the page's cache of the work file, which stores a computed gradient until it is accepted.
 const WORK_FILE: &str = "work.car";
-/// How long the worker computes before it handles messages, in milliseconds.
+/// The computing time after which the worker handles messages, in milliseconds.
 pub(crate) const YIELD_MS: f64 = 50.0;
-/// The timeout of a request, in milliseconds.
+/// The time after which a request is aborted, in milliseconds.
 const TIMEOUT_MS: u32 = 60_000;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** A cache of blocks that outlives a visit. It need not be trusted, because its bytes are checked. */
+/**
+ * A cache that keeps data blocks from one visit to the next. It need not be trusted, because the engine checks all
+ * bytes that it reads from the cache.
+ */
 export interface BlockCache {
   get(name: string): Promise<Uint8Array | undefined>;
   put(name: string, bytes: Uint8Array): Promise<void>;
@@ -33,7 +36,7 @@ export interface BlockCache {
 
 #[wasm_bindgen]
 extern "C" {
-    /// The interface `BlockCache` of the TypeScript above.
+    /// The page's cache: a JavaScript object with the methods `get` and `put` of the TypeScript interface `BlockCache`.
     #[wasm_bindgen(js_name = BlockCache)]
     pub type PageCache;
     #[wasm_bindgen(method, catch)]
@@ -42,7 +45,7 @@ extern "C" {
     async fn put(this: &PageCache, name: &str, bytes: Uint8Array) -> Result<(), JsValue>;
 }
 
-/// A connection to one node, with the page's cache.
+/// A connection to one node, together with the page's cache if there is one.
 pub(crate) struct BrowserHost {
     node: String,
     cache: Option<PageCache>,
@@ -50,7 +53,7 @@ pub(crate) struct BrowserHost {
 }
 
 impl PageCache {
-    /// Returns the cache in the options of a call, or `None` if they contain none.
+    /// Returns the object in the property `cache` of `options`, or `None` if there is none.
     pub(crate) fn of(options: &JsValue) -> Option<Self> {
         let cache = Reflect::get(options, &"cache".into()).ok().filter(JsValue::is_object)?;
         Some(cache.unchecked_into())
@@ -58,21 +61,22 @@ impl PageCache {
 }
 
 impl BrowserHost {
-    /// Creates a host for the node at the URL `node`. Sends nothing yet. Once `stopped` is true, every request fails.
+    /// Creates a connection to the node at the URL `node`, without sending a request. While `stopped` is true, every
+    /// request fails.
     pub(crate) fn new(node: &str, cache: Option<PageCache>, stopped: Rc<Cell<bool>>) -> Result<Self, JsError> {
         if !node.starts_with("http://") && !node.starts_with("https://") {
-            return Err(JsError::new(&format!("node: {node:?} is not an http(s) URL")));
+            return Err(JsError::new(&format!("node: {node:?} is not a URL that begins with http:// or https://")));
         }
         Ok(Self { node: node.trim_end_matches('/').to_owned(), cache, stopped })
     }
 
-    /// Returns the bytes that the cache contains under a name. If the cache fails, it is treated as empty.
+    /// Returns the bytes that the cache stores under a name, or `None` if there are none or the cache fails.
     pub(crate) async fn load(&self, name: &str) -> Option<Vec<u8>> {
         let bytes = self.cache.as_ref()?.get(name).await.ok()?;
         Some(bytes.dyn_into::<Uint8Array>().ok()?.to_vec())
     }
 
-    /// Saves bytes in the cache. A failure, for example because storage is full or forbidden, is ignored.
+    /// Stores bytes in the cache under a name. Ignores a failure, such as full or forbidden storage.
     pub(crate) async fn save(&self, name: &str, bytes: &[u8]) {
         if let Some(cache) = &self.cache {
             let _ = cache.put(name, Uint8Array::from(bytes)).await;
@@ -103,8 +107,8 @@ impl BrowserHost {
     }
 }
 
-/// Returns the body of a response. Returns an error if the body exceeds [`MAX_RESPONSE_BYTES`], because a node could
-/// send without end.
+/// Returns the body of a response, or an error if the body is larger than [`MAX_RESPONSE_BYTES`]. Without this limit, a
+/// node could fill the memory.
 async fn read(response: &web_sys::Response) -> Result<Vec<u8>, JsValue> {
     let (mut bytes, mut too_many) = (Vec::new(), false);
     let sink = &mut |part: &[u8]| {
@@ -117,13 +121,13 @@ async fn read(response: &web_sys::Response) -> Result<Vec<u8>, JsValue> {
     };
     read_chunks(response, sink).await?;
     match too_many {
-        true => Err(format!("the response exceeds {MAX_RESPONSE_BYTES} bytes").into()),
+        true => Err(format!("the response is larger than {MAX_RESPONSE_BYTES} bytes").into()),
         false => Ok(bytes),
     }
 }
 
-/// Passes the body of a response to `sink` as it arrives. After the sink breaks, reads once more, because a connection
-/// can be reused only after the body has ended.
+/// Passes the body of a response to `sink` in parts, as they arrive. When `sink` wants no more, reads one more part
+/// before it cancels the response: if the body has already ended, the browser can then reuse the connection.
 async fn read_chunks(response: &web_sys::Response, sink: ChunkSink<'_>) -> Result<(), JsValue> {
     let Some(stream) = response.body() else { return Ok(()) };
     let reader: ReadableStreamDefaultReader = stream.get_reader().dyn_into()?;
@@ -150,7 +154,7 @@ impl Connection for BrowserHost {
     }
 }
 
-/// The node is the only gateway, with index 0.
+/// Fetches blocks from the node, which is the only gateway and has index 0.
 impl BlockSource for BrowserHost {
     async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
         if gateway == 0 { Some(self.request(Request::get(path)).await) } else { None }
@@ -204,7 +208,7 @@ pub(crate) fn now() -> f64 {
     performance.map_or_else(|_| js_sys::Date::now(), |performance| performance.now())
 }
 
-/// Waits for this many milliseconds. Meanwhile the worker handles messages.
+/// Waits for the given number of milliseconds. The worker handles messages while it waits.
 pub(crate) async fn sleep(milliseconds: u32) {
     let wait = Promise::new(&mut |resolve, _| {
         let timer = Reflect::get(&global(), &"setTimeout".into()).and_then(JsCast::dyn_into::<Function>);
@@ -213,15 +217,16 @@ pub(crate) async fn sleep(milliseconds: u32) {
     let _ = JsFuture::from(wait).await;
 }
 
-/// Creates an exception. The page distinguishes errors by the exception's name.
+/// Creates a JavaScript exception with a name. The page distinguishes kinds of errors by this name.
 pub(crate) fn exception(name: &str, error: &dyn std::fmt::Display) -> JsValue {
     let exception = js_sys::Error::new(&error.to_string());
     exception.set_name(name);
     exception.into()
 }
 
-/// Creates an exception whose name tells the cause of the error: `Offline` if the node does not respond, `Refused` if
-/// the node refuses, or `Backend` if the device failed. A rejected gradient counts as a failed device.
+/// Creates an exception whose name says what failed: `Offline` if the node does not respond, `Refused` if the node
+/// refuses a request, and `Backend` if the device computes wrong results or fails. A rejected gradient counts as a
+/// wrong result.
 pub(crate) fn node_exception(error: &MiningError) -> JsValue {
     let name = match error {
         error if error.is_retryable() => "Offline",
@@ -232,7 +237,7 @@ pub(crate) fn node_exception(error: &MiningError) -> JsValue {
     exception(name, error)
 }
 
-/// Returns the message of an exception.
+/// Returns the message of a JavaScript exception, or the exception itself if it is a string.
 pub(crate) fn message(error: &JsValue) -> String {
     let text = Reflect::get(error, &"message".into()).ok().and_then(|message| message.as_string());
     text.or_else(|| error.as_string()).unwrap_or_else(|| "an exception without a message".to_owned())

@@ -1,9 +1,10 @@
-//! The browser front end of r3mes-wgpu: the library behind a few JavaScript functions.
+//! The engine of the web page: makes the library r3mes-wgpu available to JavaScript through a few functions and
+//! classes.
 //!
-//! The crate is single-threaded and meant for a module worker, because each slice of work blocks the thread. It does
-//! not access the DOM.
+//! The crate is single-threaded. It is meant to run in a Web Worker (of the type `module`), because each slice of work
+//! blocks the thread. It does not access the DOM.
 //!
-//! | Function | Purpose |
+//! | Function, class or module | Purpose |
 //! |---|---|
 //! | [`devices`](devices::devices) | lists the GPUs that the browser offers |
 //! | [`check`](check::check) | tests the known answers and the golden digests of a backend |
@@ -11,8 +12,8 @@
 //! | [`Miner`](miner::Miner) | mines for a node |
 //! | [`verify`](verify::verify) | verifies a receipt by recomputing its gradient |
 //! | [`BitLinear`](bit_linear::BitLinear) | computes one adapted linear layer on typed arrays |
-//! | [`wallet`] | builds what wallets sign to open and close a session |
-//! | [`arithmetic_version`] | returns the version of docs/ARITHMETIC.md |
+//! | [`wallet`] | builds the transactions and statements with which wallets open and close a session |
+//! | [`arithmetic_version`] | returns the version of docs/ARITHMETIC.md that this build implements |
 
 mod backend;
 pub mod bench;
@@ -30,13 +31,13 @@ pub mod wallet;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Runs when the module is loaded, and logs panics with their source location to the console.
+/// Runs when JavaScript loads the module. Makes each panic appear in the console, with its source location.
 #[wasm_bindgen(start)]
 pub fn start() {
     console_error_panic_hook::set_once();
 }
 
-/// Returns the version of docs/ARITHMETIC.md that this build implements.
+/// Returns the version of the arithmetic, as docs/ARITHMETIC.md specifies it, that this build implements.
 #[wasm_bindgen(js_name = arithmeticVersion)]
 pub fn arithmetic_version() -> u32 {
     r3mes_wgpu::ARITHMETIC_VERSION

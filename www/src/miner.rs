@@ -1,4 +1,4 @@
-//! A miner in a web worker: runs the library's miner and driver in the browser.
+//! The JavaScript class `Miner`: runs the library's miner in a Web Worker of the browser.
 
 use super::{
     backend::{self, OpenBackend},
@@ -26,13 +26,13 @@ use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
 export interface MinerOptions {
-  /** URL of the node. */
+  /** The URL of the node. */
   node: string;
-  /** The address that is paid; by default the session's own. */
+  /** The address that receives the rewards; by default the address of the session key. */
   payout?: string;
-  /** The account that granted a session to the key. It is the miner, and is paid. */
+  /** The account that has granted a session to the session key. It counts as the miner, and receives the rewards. */
   granter?: string;
-  /** auto: a GPU that is not a software GPU and computes the known answers, else the CPU. */
+  /** auto: the GPU if it is not a software GPU and reproduces all known answers, otherwise the CPU. */
   backend: "auto" | "gpu" | "cpu";
   /** The session's secret key: 32 random bytes. */
   secret: Uint8Array;
@@ -40,7 +40,7 @@ export interface MinerOptions {
 }
 "#;
 
-/// The interface `MinerOptions` of the TypeScript above, without the cache.
+/// The options of a miner: the Rust form of the TypeScript interface `MinerOptions`, without the cache.
 #[derive(Deserialize)]
 struct MinerOptions {
     node: String,
@@ -51,37 +51,38 @@ struct MinerOptions {
     secret: Vec<u8>,
 }
 
-/// The number of sequences that one run computes at most.
-/// [`sequences_per_run`](r3mes_wgpu::compute::Backend::sequences_per_run) may limit it further.
+/// The number of sequences that one run computes on the CPU or on a software GPU. A run on a hardware GPU computes all
+/// sequences of a chunk (see [`sequences_per_run`](r3mes_wgpu::compute::Backend::sequences_per_run)).
 const SEQUENCES: usize = 1;
-/// The time between two requests for a chunk while the round has none left, in milliseconds.
+/// The time between two attempts to claim a chunk while all chunks of the round are claimed, in milliseconds.
 const IDLE_MS: u32 = 2000;
 
-/// A miner for one node. A worker has at most one miner at a time.
+/// A miner for one node. A Web Worker has at most one miner at a time.
 #[wasm_bindgen]
 pub struct Miner {
     inner: RefCell<Option<miner::Miner<BrowserHost>>>,
     address: String,
     control: Control,
-    /// The number of runs that a task takes.
+    /// The number of runs into which a task is divided. Each run computes a batch of sequences.
     runs: usize,
-    /// Reward for an accepted task, in micro-units.
+    /// The reward for an accepted task, in micro-units.
     reward: u64,
 }
 
 #[wasm_bindgen]
 impl Miner {
-    /// Opens the backend, fetches the model, and prepares the miner. `options` are `MinerOptions`. `on_event` is called
-    /// with `MinerEvent`s. Rejects if the node does not respond or no backend is available.
+    /// Creates a miner: fetches the job and the model from the node, and opens the backend. `options` is an object of
+    /// the type `MinerOptions`. `on_event` is called with each `MinerEvent`. Rejects if the node does not respond, or
+    /// if no backend is available.
     ///
-    /// The name of an exception tells its cause: `Offline` and `Refused` mean the node, `Backend` the device, and
-    /// `Error` the caller.
+    /// The name of an exception says what failed: `Offline` (the node does not respond), `Refused` (the node refuses a
+    /// request or sends invalid data), `Backend` (the device fails), or `Error` (an option is wrong).
     pub async fn create(options: JsValue, on_event: Function) -> Result<Miner, JsValue> {
         let cache = PageCache::of(&options);
         let options: MinerOptions = serde_wasm_bindgen::from_value(options)?;
         let control = Control::new(EventSink::new(Some(on_event)));
         let events = control.events();
-        let secret = options.secret.try_into().map_err(|_| JsError::new("a secret is 32 bytes"))?;
+        let secret = options.secret.try_into().map_err(|_| JsError::new("the secret must have 32 bytes"))?;
         let key = SessionKey::new(&secret).map_err(JsError::from)?;
         let address = key.address().to_owned();
         let given = |address: Option<String>| address.filter(|address| !address.is_empty());
@@ -109,14 +110,14 @@ impl Miner {
         Ok(Self { inner, address, control, runs, reward: job.reward })
     }
 
-    /// The address of the session key.
+    /// The address of the session key, which signs the miner's transactions.
     #[wasm_bindgen(getter)]
     pub fn address(&self) -> String {
         self.address.clone()
     }
 
-    /// Mines until [`finish`](Self::finish) or [`stop`](Self::stop) is called, then resolves. Rejects if the backend
-    /// fails or the node refuses.
+    /// Mines, and resolves when mining has ended after a call of [`finish`](Self::finish) or [`stop`](Self::stop).
+    /// Rejects if the backend fails, or if the node refuses a request.
     pub async fn start(&self) -> Result<(), JsValue> {
         let idle = self.inner.borrow_mut().take();
         let mut miner = idle.ok_or_else(|| JsError::new("the miner is running already"))?;
@@ -135,27 +136,28 @@ impl Miner {
         Ok(())
     }
 
-    /// Pauses after the current slice.
+    /// Pauses mining after the current slice of work.
     pub fn pause(&self) {
         self.control.pause();
     }
 
-    /// Continues after a pause.
+    /// Continues mining after a pause.
     pub fn resume(&self) {
         self.control.resume();
     }
 
-    /// Completes the current task, then stops.
+    /// Ends mining after the current task has been completed.
     pub fn finish(&self) {
         self.control.finish();
     }
 
-    /// Stops after the current slice. After this call, no request is sent to the node.
+    /// Ends mining after the current slice of work. After this call, no request is sent to the node.
     pub fn stop(&self) {
         self.control.stop();
     }
 
-    /// Sets the share of the time during which the miner computes, from 0.05 to 1.
+    /// Sets the share of the time during which the miner computes. A value outside of 0.05 to 1 is moved to the nearest
+    /// limit.
     #[wasm_bindgen(js_name = setIntensity)]
     pub fn set_intensity(&self, intensity: f64) {
         self.control.set_intensity(intensity.clamp(0.05, 1.0));
@@ -163,7 +165,7 @@ impl Miner {
 }
 
 impl Miner {
-    /// Sends the page the event that corresponds to an event of the miner.
+    /// Converts an event of the library's miner to a `MinerEvent`, and sends it to the page.
     fn report(&self, event: MiningEvent<'_>) {
         let events = self.control.events();
         match event {

@@ -1,4 +1,5 @@
-//! The model of a job. It comes from the cache or from the node, and is checked against its manifest in both cases.
+//! Loads the model of a job from the cache or from the node. In both cases, the CID of the model's manifest must be the
+//! one that the job states.
 
 use super::host::{BrowserHost, exception, node_exception};
 use r3mes_wgpu::{
@@ -7,14 +8,14 @@ use r3mes_wgpu::{
 };
 use wasm_bindgen::prelude::{JsError, JsValue};
 
-/// Returns the model whose manifest has this CID.
+/// Returns the model whose manifest has the CID `cid`. Fetches it from the node if the cache does not contain it.
 pub(crate) async fn download(browser: &BrowserHost, cid: &str) -> Result<Model, JsValue> {
     let names = ["config.json", "model.safetensors"];
     let refused = |reason: String| exception("Refused", &format!("the node's model: {reason}"));
     let checked = |files: &[Vec<u8>]| {
         let model = file::read(&files[0], &files[1]).map_err(|error| refused(error.to_string()))?;
         let found = model_manifest(&model).map_err(|error| refused(error.to_string()))?.cid().to_string();
-        if found == cid { Ok(model) } else { Err(refused(format!("it is {found}, not {cid}"))) }
+        if found == cid { Ok(model) } else { Err(refused(format!("its manifest has the CID {found}, not {cid}"))) }
     };
     let mut files = Vec::new();
     for name in names {
@@ -36,12 +37,13 @@ pub(crate) async fn download(browser: &BrowserHost, cid: &str) -> Result<Model, 
     Ok(model)
 }
 
-/// Returns the linear layers that a job adapts, given their names.
+/// Returns the linear layers that a job adapts, given the rank and the names of the layers. Returns an error if this
+/// program does not know one of the names.
 pub(crate) fn targets(rank: u32, names: &[String]) -> Result<Targets, JsError> {
     let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
     let linears: Option<Vec<_>> = names.iter().map(linear).collect();
     let linears = linears.ok_or_else(|| {
-        JsError::new(&format!("the job adapts layers that this program does not know: {}", names.join(", ")))
+        JsError::new(&format!("this program does not know all layers that the job adapts: {}", names.join(", ")))
     })?;
     Ok(Targets { rank: rank as usize, linears })
 }

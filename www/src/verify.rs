@@ -1,4 +1,4 @@
-//! Verifies a receipt: this browser recomputes the gradient and compares every bit.
+//! Verifies a receipt in the browser: recomputes the gradient and compares every bit.
 
 use super::{
     backend::{self, OpenBackend},
@@ -25,30 +25,33 @@ use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
 export interface VerifyOptions {
-  /** URL of a node that has the receipt's blocks. It need not be trusted, because all data is checked. */
+  /** The URL of a node that has the data blocks of the receipt. It need not be trusted, because all data is checked. */
   node: string;
-  /** By default auto. */
+  /** The backend that recomputes the gradient; by default auto. */
   backend?: "auto" | "gpu" | "cpu";
   cache?: BlockCache;
 }
 export interface Verdict {
   /** Whether the receipt is valid: every bit of its gradient equals the recomputed one. */
   ok: boolean;
-  /** Why it is not valid: the first difference, or what is missing. */
+  /** Why the receipt is not valid: the first difference, or what is missing. */
   reason?: string;
   /** CID of the artifact. */
   cid: string;
   /** CID of the task. */
   task: string;
-  /** The recomputed gradient root; left out if the receipt fails before that. */
+  /** The recomputed gradient root, in hexadecimal; missing if a check failed before the recomputation. */
   gradientDigest?: string;
-  /** The recomputed mean loss in nats per token; left out for a void result. */
+  /** The recomputed mean loss in nats per token; missing if the result is void. */
   loss?: number;
+  /** The backend that recomputed the gradient. */
   backend?: "gpu" | "cpu";
+  /** How long the verification took, in seconds. */
   seconds: number;
 }
 /**
- * Fetches the blocks of a receipt (JSON text, or the parsed object), recomputes its gradient, and compares them.
+ * Fetches the data blocks of a receipt, recomputes its gradient, and compares the two gradients. The receipt is JSON
+ * text or the parsed object.
  *
  * Rejects if there is no verdict: the receipt or an option is malformed; the node does not respond, trains another
  * model or sends bytes that do not match their CID; or no backend is available.
@@ -56,14 +59,14 @@ export interface Verdict {
 export function verify(receipt: string | object, options: VerifyOptions, onEvent?: (event: ProgressEvent) => void): Promise<Verdict>;
 "#;
 
-/// The interface `VerifyOptions` of the TypeScript above, without the cache.
+/// The options of a verification: the Rust form of the TypeScript interface `VerifyOptions`, without the cache.
 #[derive(Deserialize)]
 struct VerifyOptions {
     node: String,
     backend: Option<String>,
 }
 
-/// The interface `Verdict` of the TypeScript above.
+/// The result of a verification: the Rust form of the TypeScript interface `Verdict`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Verdict {
@@ -77,7 +80,8 @@ struct Verdict {
     seconds: f64,
 }
 
-/// The function `verify` of the TypeScript above.
+/// Verifies a receipt (JSON text, or the parsed object) and resolves to a `Verdict`. `options` is an object of the type
+/// `VerifyOptions`. Rejects if there can be no verdict, for example because the node does not respond.
 #[wasm_bindgen(skip_typescript)]
 pub async fn verify(receipt: JsValue, options: JsValue, on_event: Option<Function>) -> Result<JsValue, JsValue> {
     let start = now();
@@ -116,7 +120,8 @@ fn read(receipt: &JsValue) -> Result<Receipt, JsError> {
     Receipt::from_json(&text).map_err(|error| JsError::new(&format!("receipt: {error}")))
 }
 
-/// Verifies a receipt. The cheap checks come first, so that nothing is recomputed for a receipt that fails them.
+/// Verifies a receipt, and stores in `verdict` what it finds. The cheap checks come first; nothing is recomputed for a
+/// receipt that fails one of them. Returns `Ok` if the receipt is valid.
 async fn recompute(
     receipt: &Receipt,
     browser: &BrowserHost,
@@ -143,11 +148,11 @@ async fn recompute(
     Ok(compare(&claimed, &recomputed)?)
 }
 
-/// Why a receipt was not found to be valid.
+/// Why a verification did not find the receipt valid.
 enum VerifyError {
-    /// The receipt is invalid, for this reason.
+    /// The receipt is invalid, for the given reason.
     Invalid(String),
-    /// There is no verdict, because of this exception.
+    /// The verification could not be completed. It ends with the given exception.
     Exception(JsValue),
 }
 
@@ -190,12 +195,12 @@ impl From<JsError> for VerifyError {
 }
 
 thread_local! {
-    /// Computing time since the worker last handled messages, in milliseconds.
+    /// How long the worker has computed since it last handled messages, in milliseconds.
     static WORKED_MS: Cell<f64> = const { Cell::new(0.0) };
 }
 
-/// The yield hook of a verification: lets the worker handle messages between slices, so that a miner in the same worker
-/// can be paused.
+/// The function that runs after each slice of work of a verification. It lets the worker handle messages, so that the
+/// page can pause a miner in the same worker.
 fn yield_to_messages(slice: Slice) -> Pin<Box<dyn Future<Output = bool>>> {
     Box::pin(async move {
         let worked_ms = WORKED_MS.get() + slice.worked_ms;

@@ -1,4 +1,4 @@
-//! Builds the transactions and statements that open and close a session, which wallets sign. The page only passes them
+//! Builds the transactions and statements that open and close a session. A wallet signs them; the page only passes them
 //! on.
 
 use r3mes_wgpu::tx::{
@@ -9,18 +9,25 @@ use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** The bytes that a signature covers, as `signDirect` takes them. */
+/** An unsigned transaction: the two parts that the signature covers, as a wallet's `signDirect` expects them. */
 export interface Unsigned { bodyBytes: Uint8Array; authInfoBytes: Uint8Array }
-/** The account's next transaction: its compressed public key, sequence number, and fee in micro-units. */
+/** What the account's next transaction needs: its compressed public key, sequence number, and fee in micro-units. */
 export interface Account { pubKey: Uint8Array; sequence: number; fee: number }
-/** A session to grant: its cap in micro-units, its end in seconds since 1970, and whether it replaces an allowance. */
+/**
+ * A session to grant: the largest total of fees in micro-units, the end in seconds since 1970, and whether the session
+ * replaces an existing fee allowance.
+ */
 export interface Granted extends Account { grantee: string; cap: number; expires: number; renews: boolean }
-/** The grants to revoke: type URLs of messages, and whether there is an allowance. */
+/** The grants to revoke: the type URLs of the granted messages, and whether there is a fee allowance to revoke. */
 export interface Revoked extends Account { grantee: string; messages: string[]; allowance: boolean }
-/** A statement by the owner of the key `pubKey`: the `number`th one between owner and grantee. */
+/**
+ * A statement by the owner of `pubKey` that opens a session. `number` is how many times the owner has opened or revoked
+ * a session of this grantee so far.
+ */
 export interface OpeningSession { chainId: string; pubKey: Uint8Array; grantee: string; cap: number; expires: number; number: number }
+/** A statement by the owner of `pubKey` that closes a session. `number` has the same meaning as in `OpeningSession`. */
 export interface ClosingSession { chainId: string; pubKey: Uint8Array; grantee: string; number: number }
-/** The session's next transaction, which carries a statement with its signature of 64 bytes. */
+/** What the session key's next transaction needs to carry a statement. `signature` is the wallet's, of 64 bytes. */
 export interface Carried { secret: Uint8Array; signature: Uint8Array; sequence: number; fee: number }
 "#;
 
@@ -45,7 +52,7 @@ impl Account {
     }
 }
 
-/// The interface `Unsigned` of the TypeScript above.
+/// An unsigned transaction: the Rust form of the TypeScript interface `Unsigned`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct UnsignedBytes {
@@ -55,7 +62,7 @@ struct UnsignedBytes {
     auth_info_bytes: Vec<u8>,
 }
 
-/// The interface `Granted` of the TypeScript above, without the account.
+/// A session to grant: the fields that the TypeScript interface `Granted` adds to `Account`.
 #[derive(Deserialize)]
 struct GrantRequest {
     grantee: String,
@@ -64,7 +71,7 @@ struct GrantRequest {
     renews: bool,
 }
 
-/// The interface `Revoked` of the TypeScript above, without the account.
+/// The grants to revoke: the fields that the TypeScript interface `Revoked` adds to `Account`.
 #[derive(Deserialize)]
 struct RevokeRequest {
     grantee: String,
@@ -94,7 +101,8 @@ struct ClosingSession {
     number: u64,
 }
 
-/// The interface `Carried` of the TypeScript above.
+/// What a transaction of the session key needs to carry a statement: the Rust form of the TypeScript interface
+/// `Carried`.
 #[derive(Deserialize)]
 struct SessionTx {
     #[serde(with = "serde_bytes")]
@@ -106,7 +114,8 @@ struct SessionTx {
 }
 
 impl SessionTx {
-    /// Signs a transaction with the session key. The granter, who signed the statement in the message, pays the fee.
+    /// Returns a transaction that contains `message`, signed with the session key. `granter`, the account that has
+    /// signed the statement in the message, pays the fee.
     fn sign(&self, chain_id: &str, granter: String, message: Message) -> Result<Vec<u8>, JsError> {
         let fee = Fee { amount: self.fee, granter: Some(granter).filter(|_| self.fee > 0) };
         Ok(key(&self.secret)?.sign(chain_id, self.sequence, &fee, &[message])?)
@@ -119,19 +128,20 @@ impl From<OpeningSession> for MsgOpenSession {
     }
 }
 
-/// Returns the address that belongs to a session's secret key.
+/// Returns the address of a session key, given its secret of 32 bytes.
 #[wasm_bindgen(js_name = sessionAddress)]
 pub fn session_address(secret: &[u8]) -> Result<String, JsError> {
     Ok(key(secret)?.address().to_owned())
 }
 
-/// Returns the address that belongs to a compressed secp256k1 public key on this chain.
+/// Returns the address that a compressed secp256k1 public key has on this chain.
 #[wasm_bindgen(js_name = addressOf)]
 pub fn address(public_key: &[u8]) -> Result<String, JsError> {
     Ok(address_of(public_key)?)
 }
 
-/// Converts `Granted` to `Unsigned`: the account's transaction that grants a session.
+/// Returns the unsigned transaction (`Unsigned`) with which an account grants a session. `options` is an object of the
+/// type `Granted`.
 #[wasm_bindgen(js_name = sessionGrant)]
 pub fn session_grant(options: JsValue) -> Result<JsValue, JsError> {
     let account: Account = serde_wasm_bindgen::from_value(options.clone())?;
@@ -144,7 +154,8 @@ pub fn session_grant(options: JsValue) -> Result<JsValue, JsError> {
     account.unsigned(&messages)
 }
 
-/// Converts `Revoked` to `Unsigned`: the account's transaction that revokes the grants.
+/// Returns the unsigned transaction (`Unsigned`) with which an account revokes its grants to a session key. `options`
+/// is an object of the type `Revoked`.
 #[wasm_bindgen(js_name = sessionRevoke)]
 pub fn session_revoke(options: JsValue) -> Result<JsValue, JsError> {
     let account: Account = serde_wasm_bindgen::from_value(options.clone())?;
@@ -157,13 +168,15 @@ pub fn session_revoke(options: JsValue) -> Result<JsValue, JsError> {
     account.unsigned(&messages)
 }
 
-/// Returns the signed transaction, given the bytes that the wallet signed and the signature of 64 bytes.
+/// Returns a signed transaction, ready to be broadcast. `body_bytes` and `auth_info_bytes` are what the wallet has
+/// signed; `signature` has 64 bytes.
 #[wasm_bindgen]
 pub fn assemble(body_bytes: Vec<u8>, auth_info_bytes: Vec<u8>, signature: Vec<u8>) -> Result<Vec<u8>, JsError> {
     Ok(Unsigned { body_bytes, auth_info_bytes }.assemble(signature)?)
 }
 
-/// Returns the text of an `OpeningSession` statement, which the wallet signs with `signArbitrary`.
+/// Returns the text of a statement that opens a session, for the wallet to sign with `signArbitrary`. `opening` is an
+/// `OpeningSession` object.
 #[wasm_bindgen(js_name = openingStatement)]
 pub fn opening_statement(opening: JsValue) -> Result<String, JsError> {
     let opening: OpeningSession = serde_wasm_bindgen::from_value(opening)?;
@@ -173,7 +186,8 @@ pub fn opening_statement(opening: JsValue) -> Result<String, JsError> {
     Ok(opening.statement(&chain_id))
 }
 
-/// Returns the session's signed transaction that contains an `OpeningSession` statement with its signature.
+/// Returns a transaction that opens a session, signed with the session key. It contains the statement `opening`, and
+/// the wallet's signature of the statement from `carried`, a `Carried` object.
 #[wasm_bindgen(js_name = openSession)]
 pub fn open_session(opening: JsValue, carried: JsValue) -> Result<Vec<u8>, JsError> {
     let opening: OpeningSession = serde_wasm_bindgen::from_value(opening)?;
@@ -183,7 +197,8 @@ pub fn open_session(opening: JsValue, carried: JsValue) -> Result<Vec<u8>, JsErr
     carried.sign(&chain_id, granter, Message::OpenSession(Box::new(message)))
 }
 
-/// Returns the text of a `ClosingSession` statement, which the wallet signs with `signArbitrary`.
+/// Returns the text of a statement that closes a session, for the wallet to sign with `signArbitrary`. `closing` is a
+/// `ClosingSession` object.
 #[wasm_bindgen(js_name = closingStatement)]
 pub fn closing_statement(closing: JsValue) -> Result<String, JsError> {
     let closing: ClosingSession = serde_wasm_bindgen::from_value(closing)?;
@@ -191,7 +206,8 @@ pub fn closing_statement(closing: JsValue) -> Result<String, JsError> {
     Ok(closed(closing, String::new(), Vec::new()).statement(&chain_id))
 }
 
-/// Returns the session's signed transaction that contains a `ClosingSession` statement with its signature.
+/// Returns a transaction that closes a session, signed with the session key. It contains the statement `closing`, and
+/// the wallet's signature of the statement from `carried`, a `Carried` object.
 #[wasm_bindgen(js_name = closeSession)]
 pub fn close_session(closing: JsValue, carried: JsValue) -> Result<Vec<u8>, JsError> {
     let closing: ClosingSession = serde_wasm_bindgen::from_value(closing)?;
@@ -211,6 +227,6 @@ fn closed(
 }
 
 fn key(secret: &[u8]) -> Result<SessionKey, JsError> {
-    let secret = secret.try_into().map_err(|_| JsError::new("a secret is 32 bytes"))?;
+    let secret = secret.try_into().map_err(|_| JsError::new("the secret must have 32 bytes"))?;
     Ok(SessionKey::new(secret)?)
 }

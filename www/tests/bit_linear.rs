@@ -1,5 +1,5 @@
-//! Tests `BitLinear` through its JavaScript interface: it returns the same bits as in the native test, and its errors
-//! name the invalid option.
+//! Tests `BitLinear` through its JavaScript interface: it must return the same bits as in the native test
+//! `tests/bit_linear.rs`, and each error must name the invalid option.
 
 use js_sys::{Float32Array, JSON, Reflect};
 use r3mes_www::bit_linear::BitLinear;
@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-/// The digests of `y` and of the gradients of `a`, `b` and `x`, from the native test `tests/bit_linear.rs`.
+/// The expected digests of `y` and of the gradients of `a`, `b` and `x`. The native test `tests/bit_linear.rs` expects
+/// the same ones.
 const GOLDEN: &str = include_str!("../../tests/data/bit_linear.txt");
 
 fn options(json: &str) -> JsValue {
@@ -38,7 +39,7 @@ async fn golden(backend: &str) {
     let gradients = ["a", "b", "x"].map(|key| digest(&floats(&gradients, key)));
     assert_eq!([&[digest(&y)], &gradients[..]].concat().join("\n"), GOLDEN.trim_end());
 
-    // the bits of a row do not depend on the number of rows
+    // the bits of a row do not depend on the number of rows in a batch
     let one = layer.forward(ramp(768, 0.01)).await.ok().unwrap();
     assert_eq!(one, y[..768]);
 }

@@ -1,8 +1,8 @@
-//! Tests every lowering of every kernel on the browser's WebGPU, and the golden step with the reference kernels in
-//! WebAssembly.
+//! Tests that every lowering of every kernel reproduces the known answers on the browser's WebGPU, and that the
+//! reference kernels in WebAssembly reproduce the digest of the golden step.
 //!
-//! The known answers of the fast kernels and the golden digests, on WebGPU and in WebAssembly, are tested by
-//! `tests/browser/check.test.mjs`, which runs the page's own check in the same browser.
+//! `tests/browser/check.test.mjs` runs the page's own check in the same browser. That check tests the SIMD kernels and
+//! the golden digests in WebAssembly, and the chosen lowerings and the golden digests on WebGPU.
 
 use r3mes_wgpu::{
     compute::{

@@ -1,5 +1,5 @@
-//! Tests of the page crate in a browser's worker. `wasm-bindgen-test-runner` opens the browser, with the
-//! settings in `scripts/test`.
+//! Tests of the page's engine in a Web Worker. `wasm-bindgen-test-runner` opens a browser for them, with the settings
+//! in `scripts/test`.
 
 #![cfg(target_arch = "wasm32")]
 

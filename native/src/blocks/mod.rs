@@ -1,17 +1,19 @@
 //! The block store: content-addressed blocks in one redb file, and the pins that decide which blocks are kept.
 //!
 //! A *pin* keeps a block and all its parts ([`parts`](r3mes_wgpu::protocol::parts)). There are two sets of pins: the
-//! user's, set through Kubo's routes, and the system's, which [`BlockStore::replace_system_pins`] sets to what the
-//! ledger needs. A block that no pin keeps is *unpinned* (`loose` in the code). Unpinned blocks are deleted by garbage
-//! collection, or when newer blocks need their space: first those that a pin has released, then the oldest. For this
-//! order each unpinned block has a *mark*: the sequence number of the `put` that stored it, or 0 after a pin has
-//! released it. A block that a pin keeps is never deleted.
+//! user's pins, which are set over the Kubo-compatible HTTP API, and the system's pins, which
+//! [`BlockStore::replace_system_pins`] sets to what the ledger needs. A block that no pin keeps is *unpinned* (`loose`
+//! in the code). Pinned blocks are never deleted. Unpinned blocks are deleted by garbage collection, or to make space
+//! for newer blocks: first those that were pinned before, then those that were stored longest ago.
+//!
+//! This order follows from a *mark*, which each unpinned block has: the sequence number of the `put` that stored the
+//! block, or 0 if the block has lost its last pin since. Blocks with smaller marks are deleted first.
 //!
 //! Blocks are found by their hash alone, as in Kubo: a CID with another codec but the same hash yields the same bytes.
 //!
-//! **Crashes.** Every change is one durable transaction. After `kill -9` or a power cut the file therefore contains
-//! everything that was acknowledged, and no partial change. The file itself is created under a temporary name, then
-//! renamed.
+//! **Crashes.** Every change is one durable transaction. After `kill -9` or a power failure, the file therefore
+//! contains every change that was acknowledged, and no partial change. A new file is created under a temporary name,
+//! and gets its final name once it is complete.
 
 mod pins;
 mod quota;
@@ -34,19 +36,19 @@ pub(crate) struct BlockStore {
     quota: Quota,
 }
 
-/// The number and the total size of the blocks in a store.
+/// The number and the total sizes of the blocks in a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// The number of blocks.
+    /// The number of blocks, pinned and unpinned.
     pub(crate) blocks: u64,
-    /// Total size of all blocks in bytes, including the bookkeeping.
+    /// Total size of all blocks in bytes, including 128 bytes of bookkeeping for each block.
     pub(crate) bytes: u64,
-    /// Total size of the unpinned blocks in bytes, including the bookkeeping.
+    /// Total size of the unpinned blocks in bytes, including 128 bytes of bookkeeping for each block.
     pub(crate) loose_bytes: u64,
 }
 
 impl BlockStore {
-    /// Opens the store at `path`, or creates an empty one.
+    /// Opens the store in the file at `path`. Creates an empty store if there is no file.
     pub(crate) fn open(path: &Path, quota: Quota) -> Result<Self> {
         let context = || format!("the block store {}", path.display());
         let database = store_file::open(path).with_context(context)?;
@@ -62,9 +64,9 @@ impl BlockStore {
         Ok(Self { database, quota })
     }
 
-    /// Stores blocks that match their CIDs: all of them, or none after an error. They are on disk when this returns. An
-    /// unpinned block that the store already has counts as new again. Returns [`StoreFull`] if deleting older unpinned
-    /// blocks does not make enough space.
+    /// Stores blocks and returns once they are on disk. Stores all of them, or none if it returns an error. An unpinned
+    /// block that is already stored counts as newly stored, so that older blocks are deleted before it. Returns
+    /// [`StoreFull`] if there is not enough space even without the older unpinned blocks.
     pub(crate) fn put(&self, blocks: &[Block]) -> Result<()> {
         let write = self.write()?;
         let mark = quota::next_mark(&write)?;
@@ -82,7 +84,7 @@ impl BlockStore {
         Ok(write.commit()?)
     }
 
-    /// Returns the bytes of a block. Can be used as a [`Fetch`](r3mes_wgpu::store::Fetch).
+    /// Returns the bytes of a block, as the library's [`Fetch`](r3mes_wgpu::store::Fetch) functions do.
     pub(crate) fn get(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
         self.look(cid, |bytes| bytes.to_vec())
     }
@@ -101,7 +103,7 @@ impl BlockStore {
         }
     }
 
-    /// Returns the number and the total size of the blocks.
+    /// Returns the number of blocks, and the total sizes of all blocks and of the unpinned blocks.
     pub(crate) fn usage(&self) -> Result<Usage> {
         let read = self.read()?;
         let numbers = read.open_table(NUMBERS)?;
@@ -115,13 +117,14 @@ impl BlockStore {
         self.quota
     }
 
-    /// Returns the mark that the next `put` will give to its blocks.
+    /// Returns the mark (sequence number) that the next `put` will give to the blocks that it stores.
     #[cfg(test)]
     pub(crate) fn mark(&self) -> Result<u64> {
         Ok(self.read()?.open_table(NUMBERS)?.get(tables::MARK)?.map_or(quota::RELEASED + 1, |mark| mark.value() + 1))
     }
 
-    /// Deletes the unpinned blocks whose marks are below `older_than`, and returns their CIDs with the raw codec.
+    /// Deletes the unpinned blocks whose marks are below `older_than`, and returns their CIDs. These CIDs have the raw
+    /// codec whatever the original codec was, because the store keeps only hashes.
     pub(crate) fn collect(&self, older_than: u64) -> Result<Vec<Cid>> {
         let write = self.write()?;
         let mut deleted = Vec::new();
@@ -149,7 +152,7 @@ impl BlockStore {
     }
 }
 
-/// Returns a function that converts an error of the database to [`StoreError::Unavailable`] for the block `cid`.
+/// Returns a function that converts a database error into [`StoreError::Unavailable`] for the block `cid`.
 fn unavailable<F: Display>(cid: &Cid) -> impl Fn(F) -> StoreError + use<F> {
     let cid = *cid;
     move |error| StoreError::Unavailable { cid, reason: error.to_string().into() }

@@ -1,4 +1,4 @@
-//! Pins: which roots the user and the ledger keep, and which blocks each root keeps.
+//! Pins: the blocks that the user and the system have pinned, and the parts that each of these pins keeps too.
 
 use super::{
     BlockStore, quota,
@@ -12,25 +12,25 @@ use r3mes_wgpu::{
 use redb::{ReadableTable, WriteTransaction};
 use std::collections::BTreeSet;
 
-/// The owner of a pin.
+/// Who has set a pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PinOwner {
-    /// The ledger of this node, which pins the data that it names.
+    /// The node itself, which pins the data to which its ledger refers.
     System = 0,
-    /// The user, who pins blocks through Kubo's routes.
+    /// The user, who pins blocks over the Kubo-compatible HTTP API.
     User = 1,
 }
 
 impl BlockStore {
-    /// Pins a block and all its parts for the user. Does nothing if the user has already pinned it. If blocks are
-    /// missing, returns [`StoreError::Missing`] with the first of them.
+    /// Pins the block `root` and all its parts for the user. Does nothing if the user has already pinned `root`. If any
+    /// of these blocks is not stored, returns [`StoreError::Missing`] with the first missing one.
     pub(crate) fn pin(&self, root: &Cid) -> Result<()> {
         let write = self.write()?;
         hold(&write, PinOwner::User, root)?;
         Ok(write.commit()?)
     }
 
-    /// Removes a pin of the user. Returns false if the user has not pinned `root`.
+    /// Removes the user's pin of the block `root`. Returns false if there is no such pin.
     pub(crate) fn unpin(&self, root: &Cid) -> Result<bool> {
         let write = self.write()?;
         let was_there = release(&write, PinOwner::User, root)?;
@@ -39,24 +39,24 @@ impl BlockStore {
         Ok(was_there)
     }
 
-    /// Returns the CIDs of the block `root` and all its parts, in depth-first order. If blocks are missing, returns
-    /// [`StoreError::Missing`] with the first of them.
+    /// Returns the CIDs of the block `root` and of all its parts, in depth-first order. If any of these blocks is not
+    /// stored, returns [`StoreError::Missing`] with the first missing one.
     pub(crate) fn dag(&self, root: &Cid) -> Result<Vec<Cid>> {
         walk(&self.read()?.open_table(BYTES)?, root)
     }
 
-    /// Returns the roots that the user has pinned.
+    /// Returns the CIDs of the blocks that the user has pinned, without those of their parts.
     pub(crate) fn user_pins(&self) -> Result<Vec<Cid>> {
         roots(&self.read()?.open_table(ROOTS)?, PinOwner::User)
     }
 
-    /// Returns the roots that the system has pinned.
+    /// Returns the CIDs of the blocks that the system has pinned, without those of their parts.
     pub(crate) fn system_pins(&self) -> Result<Vec<Cid>> {
         roots(&self.read()?.open_table(ROOTS)?, PinOwner::System)
     }
 
-    /// Adds roots to the system's pins in one transaction. If a block is missing, returns [`StoreError::Missing`] and
-    /// changes nothing.
+    /// Pins the blocks `roots` and all their parts for the system, in one transaction. If any of these blocks is not
+    /// stored, returns [`StoreError::Missing`] and changes nothing.
     pub(crate) fn add_system_pins(&self, roots: impl Iterator<Item = Cid>) -> Result<()> {
         let mut roots = roots.peekable();
         if roots.peek().is_none() {
@@ -68,8 +68,9 @@ impl BlockStore {
         Ok(write.commit()?)
     }
 
-    /// Replaces the system's pins in one transaction. Blocks that no pin keeps any longer become unpinned. If a block
-    /// is missing, returns [`StoreError::Missing`] and changes nothing.
+    /// Replaces all pins of the system with pins of the blocks `wanted`, in one transaction. Blocks that no pin keeps
+    /// any longer become unpinned. If a block that the new pins keep is not stored, returns [`StoreError::Missing`] and
+    /// changes nothing.
     pub(crate) fn replace_system_pins(&self, wanted: impl IntoIterator<Item = Cid>) -> Result<()> {
         let write = self.write()?;
         let kept: BTreeSet<Cid> = roots(&write.open_table(ROOTS)?, PinOwner::System)?.into_iter().collect();
@@ -125,7 +126,8 @@ fn count(write: &WriteTransaction, digest: &Digest) -> Result<u64> {
     Ok(write.open_table(HELD)?.get(digest)?.map_or(0, |count| count.value()))
 }
 
-/// Returns the CIDs of a block and all its direct and indirect parts, in depth-first order and without duplicates.
+/// Returns the CIDs of the block `root` and of all its direct and indirect parts, in depth-first order and without
+/// duplicates.
 fn walk(bytes: &impl ReadableTable<Digest, &'static [u8]>, root: &Cid) -> Result<Vec<Cid>> {
     let (mut seen, mut order, mut pending) = (BTreeSet::new(), Vec::new(), vec![*root]);
     while let Some(cid) = pending.pop() {
@@ -136,14 +138,14 @@ fn walk(bytes: &impl ReadableTable<Digest, &'static [u8]>, root: &Cid) -> Result
         let found = bytes.get(digest(&cid)?)?.ok_or(StoreError::Missing(cid))?;
         if Codec::of(&cid)? != Codec::Raw {
             let block = Block::check(cid, found.value().to_vec())?;
-            let parts = parts(&block).with_context(|| format!("reading the parts of {cid}"))?;
+            let parts = parts(&block).with_context(|| format!("reading the parts of the block {cid}"))?;
             pending.extend(parts.into_iter().rev());
         }
     }
     Ok(order)
 }
 
-/// Returns the digests of the blocks that a pin of `root` keeps.
+/// Returns the digests of the blocks that a pin of `root` keeps: the block `root` and all its parts.
 fn whole(bytes: &impl ReadableTable<Digest, &'static [u8]>, root: &Cid) -> Result<BTreeSet<Digest>> {
     Ok(walk(bytes, root)?.iter().map(digest).collect::<Result<_, _>>()?)
 }

@@ -1,52 +1,53 @@
-//! Size limits of a block store: how much each block counts, and which unpinned blocks are deleted to make space.
+//! The size limits of a block store: how many bytes are counted for each block, and which unpinned blocks are deleted
+//! to make space.
 
 use super::tables::{BYTES, Digest, LOOSE, LOOSE_BYTES, MARK, NUMBERS, QUEUE, TOTAL_BYTES};
 use anyhow::{Context, Result};
 use redb::{ReadableTable, WriteTransaction};
 
-/// What a block counts in addition to its bytes, for its entries in the tables.
+/// The bytes that are counted for every block in addition to its content, because of its entries in the tables.
 const BLOCK_OVERHEAD: u64 = 128;
-/// The mark of blocks that a pin has released. It is smaller than the mark of any block that was put and not pinned
-/// since, so these blocks are deleted first.
+/// The mark of an unpinned block that has lost its last pin. Every `put` gives larger marks, and blocks with smaller
+/// marks are deleted first, so such a block is deleted before all others.
 pub(super) const RELEASED: u64 = 0;
 
-/// The size limits of a store in bytes, including the bookkeeping.
+/// The size limits of a store. The size of a block includes 128 bytes of bookkeeping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Quota {
-    /// Maximum total size of the unpinned blocks.
+    /// Maximum total size of the unpinned blocks, in bytes.
     pub(crate) loose_bytes: u64,
-    /// Maximum total size of all blocks.
+    /// Maximum total size of all blocks, in bytes.
     pub(crate) total_bytes: u64,
 }
 
-/// Error returned when deleting unpinned blocks does not make enough space.
+/// Error returned when a limit would be exceeded even after unpinned blocks are deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the block store is full: {what} would take {bytes} bytes, the limit is {limit}")]
+#[error("the block store is full: {what} would take {bytes} bytes, but the limit is {limit} bytes")]
 pub(crate) struct StoreFull {
-    /// The kind of blocks that the limit applies to.
+    /// The blocks whose limit would be exceeded: `unpinned blocks` or `all blocks`.
     pub(crate) what: &'static str,
-    /// Total size of these blocks in bytes if the change were made.
+    /// The total size that these blocks would have, in bytes.
     pub(crate) bytes: u64,
-    /// Limit for these blocks in bytes.
+    /// The maximum total size of these blocks, in bytes.
     pub(crate) limit: u64,
 }
 
-/// Returns how many bytes a block counts toward the limits.
+/// Returns how many bytes are counted toward the size limits for a block with this content.
 pub(super) fn cost(bytes: &[u8]) -> u64 {
     bytes.len() as u64 + BLOCK_OVERHEAD
 }
 
-/// Increments the mark that was used last and returns it.
+/// Returns the mark for the blocks of a new `put`: one more than the mark of the last `put`.
 pub(super) fn next_mark(write: &WriteTransaction) -> Result<u64> {
     add(write, MARK, 1)?;
     number(write, MARK)
 }
 
-/// Deletes unpinned blocks whose marks are below `mark` until both limits are met. Returns [`StoreFull`] if deleting
-/// all of them is not enough.
+/// Deletes unpinned blocks whose marks are below `mark`, smallest marks first, until both limits are met. Returns
+/// [`StoreFull`] if deleting all these blocks is not enough.
 pub(super) fn make_space(write: &WriteTransaction, quota: &Quota, mark: u64) -> Result<()> {
     for (name, what, limit) in
-        [(LOOSE_BYTES, "blocks that no pin holds", quota.loose_bytes), (TOTAL_BYTES, "all blocks", quota.total_bytes)]
+        [(LOOSE_BYTES, "unpinned blocks", quota.loose_bytes), (TOTAL_BYTES, "all blocks", quota.total_bytes)]
     {
         loop {
             let bytes = number(write, name)?;
@@ -59,7 +60,7 @@ pub(super) fn make_space(write: &WriteTransaction, quota: &Quota, mark: u64) -> 
     Ok(())
 }
 
-/// Deletes unpinned blocks until they are within their limit.
+/// Deletes unpinned blocks, smallest marks first, until the total size of the unpinned blocks is within its limit.
 pub(super) fn shrink(write: &WriteTransaction, quota: &Quota) -> Result<()> {
     make_space(write, &Quota { total_bytes: u64::MAX, ..*quota }, u64::MAX)
 }
@@ -68,7 +69,7 @@ pub(super) fn is_loose(write: &WriteTransaction, digest: &Digest) -> Result<bool
     Ok(write.open_table(LOOSE)?.get(digest)?.is_some())
 }
 
-/// Makes a block unpinned and gives it this mark. If it is already unpinned, only its mark changes.
+/// Makes a block unpinned and gives it the mark `mark`. If the block is already unpinned, only its mark changes.
 pub(super) fn mark_loose(write: &WriteTransaction, digest: &Digest, mark: u64) -> Result<()> {
     let before = write.open_table(LOOSE)?.insert(digest, mark)?.map(|mark| mark.value());
     let mut queue = write.open_table(QUEUE)?;
@@ -83,7 +84,7 @@ pub(super) fn mark_loose(write: &WriteTransaction, digest: &Digest, mark: u64) -
     Ok(())
 }
 
-/// Makes an unpinned block pinned. Does nothing to a block that is pinned already.
+/// Records that a block is no longer unpinned. Does nothing if the block is already pinned.
 pub(super) fn unmark_loose(write: &WriteTransaction, digest: &Digest) -> Result<()> {
     let before = write.open_table(LOOSE)?.remove(digest)?.map(|mark| mark.value());
     if let Some(mark) = before {
@@ -93,8 +94,8 @@ pub(super) fn unmark_loose(write: &WriteTransaction, digest: &Digest) -> Result<
     Ok(())
 }
 
-/// Deletes the unpinned block with the smallest mark and returns its digest. Returns `None` if no unpinned block has a
-/// mark below `mark`.
+/// Deletes the unpinned block with the smallest mark and returns its digest. Deletes nothing and returns `None` if no
+/// unpinned block has a mark below `mark`.
 pub(super) fn delete_oldest(write: &WriteTransaction, mark: u64) -> Result<Option<Digest>> {
     let oldest = write.open_table(QUEUE)?.first()?.map(|(key, _)| key.value());
     let Some((_, digest)) = oldest.filter(|(stored, _)| *stored < mark) else { return Ok(None) };
@@ -116,14 +117,14 @@ fn number(write: &WriteTransaction, name: &str) -> Result<u64> {
 }
 
 pub(super) fn add(write: &WriteTransaction, name: &str, more: u64) -> Result<()> {
-    let sum = number(write, name)?.checked_add(more).context("the block store is damaged: a count exceeds 64 bits")?;
+    let sum = number(write, name)?.checked_add(more).context("the block store is damaged: a total exceeds 64 bits")?;
     write.open_table(NUMBERS)?.insert(name, sum)?;
     Ok(())
 }
 
 fn subtract(write: &WriteTransaction, name: &str, less: u64) -> Result<()> {
     let rest =
-        number(write, name)?.checked_sub(less).context("the block store is damaged: a count would be negative")?;
+        number(write, name)?.checked_sub(less).context("the block store is damaged: a total would be negative")?;
     write.open_table(NUMBERS)?.insert(name, rest)?;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Creates and opens the file of a block store. The file appears only when it is complete, because redb refuses a file
-//! whose creation was interrupted.
+//! Creates and opens the file of a block store. The file gets its name only once it is complete, because redb refuses a
+//! file whose creation was interrupted.
 
 use super::tables::{BYTES, FORMAT, HELD, LOOSE, NUMBERS, QUEUE, ROOTS};
 use crate::paths;
@@ -7,11 +7,12 @@ use anyhow::{Context, Result, ensure};
 use redb::{Database, ReadableTable};
 use std::{fs, path::Path};
 
-/// The version of the file format: of the tables, and of the rule for which blocks a pin keeps. The stored counts
-/// depend on that rule.
+/// The version of the file format. It changes with the tables, and with the rule that decides which blocks a pin keeps,
+/// because the pin counts in the file follow from that rule.
 const THIS_FORMAT: u64 = 1;
 
-/// Opens the database at `path`. If there is none, creates an empty one under a temporary name and moves it there.
+/// Opens the database at `path`. If there is no file, creates an empty database under a temporary name and moves it to
+/// `path`.
 pub(super) fn open(path: &Path) -> Result<Database> {
     if !fs::exists(path)? {
         let unfinished = path.with_extension(format!("new-{}", std::process::id()));
@@ -24,10 +25,10 @@ pub(super) fn open(path: &Path) -> Result<Database> {
         ensure!(linked.is_ok() || fs::exists(path)?, "creating {}: {linked:?}", path.display());
         paths::sync_folder(path)?;
     }
-    Database::open(path).context("the file is damaged, or another process uses it")
+    Database::open(path).context("the file is damaged or in use by another process")
 }
 
-/// Creates the tables that are missing, and checks the version of the file format.
+/// Creates the tables that do not exist yet, and checks the version of the file format.
 pub(super) fn prepare(database: &Database) -> Result<()> {
     let write = database.begin_write()?;
     write.open_table(BYTES)?;
@@ -39,7 +40,7 @@ pub(super) fn prepare(database: &Database) -> Result<()> {
     let found = numbers.get(FORMAT)?.map(|format| format.value());
     ensure!(
         found.is_none_or(|format| format == THIS_FORMAT),
-        "the file has format {found:?}; this program reads {THIS_FORMAT}"
+        "the file has format version {found:?}; this program reads version {THIS_FORMAT}"
     );
     numbers.insert(FORMAT, THIS_FORMAT)?;
     drop(numbers);

@@ -1,4 +1,4 @@
-//! The tables of a block store's file. Arrows lead from key to value.
+//! The database tables of a block store.
 
 use r3mes_wgpu::store::{Cid, Codec, StoreError};
 use redb::TableDefinition;
@@ -6,29 +6,34 @@ use redb::TableDefinition;
 /// The SHA-256 hash of a block's bytes.
 pub(super) type Digest = [u8; 32];
 
-/// Digest → bytes of the block.
+/// The bytes of each block, by the block's digest.
 pub(super) const BYTES: TableDefinition<Digest, &[u8]> = TableDefinition::new("bytes");
-/// Digest → number of pins that keep the block.
+/// The number of pins that keep a block, by the block's digest. An unpinned block has no entry.
 pub(super) const HELD: TableDefinition<Digest, u64> = TableDefinition::new("held");
-/// Digest of an unpinned block → the block's mark, which determines when it is deleted.
+/// The mark of each unpinned block, by the block's digest. Blocks with smaller marks are deleted first.
 pub(super) const LOOSE: TableDefinition<Digest, u64> = TableDefinition::new("loose");
-/// (Mark, digest) of each unpinned block, in the order in which blocks are deleted.
+/// The order in which unpinned blocks are deleted. The keys are `(mark, digest)`, one for each block, in ascending
+/// order; there are no values.
 pub(super) const QUEUE: TableDefinition<(u64, Digest), ()> = TableDefinition::new("queue");
-/// (Owner of a pin, CID of its root).
+/// All pins. The keys are `(owner, CID of the pinned block)`, where the owner is 0 for the system and 1 for the user;
+/// there are no values.
 pub(super) const ROOTS: TableDefinition<(u8, &[u8]), ()> = TableDefinition::new("roots");
-/// Name → integer. The names are the constants below.
+/// Single numbers, by name: the version of the file format, the last mark, and two total sizes.
 pub(super) const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 
-/// Key in [`NUMBERS`]: the version of the file format.
+/// The key in [`NUMBERS`] under which the version of the file format is stored.
 pub(super) const FORMAT: &str = "format";
-/// Key in [`NUMBERS`]: the mark that was used last.
+/// The key in [`NUMBERS`] under which the mark is stored that the last `put` gave to its blocks.
 pub(super) const MARK: &str = "mark";
-/// Key in [`NUMBERS`]: the total size of all blocks, as counted by [`quota::cost`](super::quota::cost).
+/// The key in [`NUMBERS`] under which the total size of all blocks is stored: the sum of their
+/// [`quota::cost`](super::quota::cost), in bytes.
 pub(super) const TOTAL_BYTES: &str = "total bytes";
-/// Key in [`NUMBERS`]: the total size of the unpinned blocks, as counted by [`quota::cost`](super::quota::cost).
+/// The key in [`NUMBERS`] under which the total size of the unpinned blocks is stored: the sum of their
+/// [`quota::cost`](super::quota::cost), in bytes.
 pub(super) const LOOSE_BYTES: &str = "loose bytes";
 
-/// Returns the digest in a CID. Returns an error if the store does not support the CID's codec or hash function.
+/// Returns the SHA-256 digest that a CID contains. Returns an error if the store does not support the CID's codec or
+/// hash function.
 pub(super) fn digest(cid: &Cid) -> Result<Digest, StoreError> {
     Codec::of(cid)?;
     cid.hash().digest().try_into().map_err(|_| StoreError::Codec(*cid))

@@ -1,4 +1,5 @@
-//! Compares the block store with a simple model of it, and checks that acknowledged blocks survive `kill -9`.
+//! Tests that the block store keeps what its pins demand and respects its size limits, that it behaves like a simple
+//! reference implementation, and that acknowledged blocks survive `kill -9`.
 
 mod kill;
 mod model;
@@ -6,7 +7,7 @@ mod model;
 use super::*;
 use r3mes_wgpu::store::{Dag, dag_cbor, unixfs::FileLayout};
 
-/// Size limits that the tests do not reach.
+/// Size limits for tests that must not reach a limit.
 pub(crate) const AMPLE: Quota = Quota { loose_bytes: 1 << 30, total_bytes: 1 << 30 };
 
 fn store() -> BlockStore {
@@ -17,7 +18,7 @@ fn raw(byte: u8) -> Block {
     Block::new(Codec::Raw, vec![byte; 100]).unwrap()
 }
 
-/// Returns a manifest that links all of `parts`.
+/// Returns a manifest block that links to each of `parts`.
 fn manifest(parts: &[Block]) -> Block {
     dag_cbor::block("test", &parts.iter().map(Block::cid).collect::<Vec<_>>()).unwrap()
 }
@@ -63,7 +64,7 @@ fn replacing_the_systems_pins_keeps_those_of_the_user() {
     assert_eq!(store.system_pins().unwrap().len(), 2);
     let missing = raw(9).cid();
     assert!(store.replace_system_pins([missing]).unwrap_err().to_string().contains(&missing.to_string()));
-    assert_eq!(store.system_pins().unwrap().len(), 2, "a failure changes nothing");
+    assert_eq!(store.system_pins().unwrap().len(), 2, "a failed replacement changes nothing");
     store.replace_system_pins([other.cid()]).unwrap();
     store.collect(u64::MAX).unwrap();
     let there = |block: &Block| store.has(&block.cid()).unwrap();
@@ -91,17 +92,17 @@ fn a_full_store_deletes_the_oldest_loose_blocks_and_rejects_what_does_not_fit() 
     assert_eq!(there(&store), [3, 4, 5]);
     store.put(&[raw(3)]).unwrap();
     store.put(&[raw(6)]).unwrap();
-    assert_eq!(there(&store), [3, 5, 6], "putting a block again renews its mark");
+    assert_eq!(there(&store), [3, 5, 6], "storing a block again renews its mark");
     let many = [raw(6), raw(7), raw(8), raw(9)];
     let full = store.put(&many).unwrap_err();
-    assert_eq!(full.downcast_ref(), Some(&StoreFull { what: "blocks that no pin holds", bytes: 912, limit: 684 }));
-    assert_eq!(there(&store), [3, 5, 6], "all or none");
+    assert_eq!(full.downcast_ref(), Some(&StoreFull { what: "unpinned blocks", bytes: 912, limit: 684 }));
+    assert_eq!(there(&store), [3, 5, 6], "a put that does not fit stores no block");
     store.replace_system_pins([3, 5, 6].map(|byte| raw(byte).cid())).unwrap();
     store.put(&[raw(7)]).unwrap();
     let full = store.put(&[raw(8), raw(9)]).unwrap_err();
     assert!(full.to_string().contains("all blocks"), "{full}");
     assert_eq!(there(&store), [3, 5, 6, 7]);
     store.replace_system_pins([]).unwrap();
-    assert_eq!(there(&store).len(), 3, "released blocks count as loose");
-    assert!(store.has(&raw(7).cid()).unwrap(), "a released block is deleted before one that was put");
+    assert_eq!(there(&store).len(), 3, "released blocks count as unpinned");
+    assert!(store.has(&raw(7).cid()).unwrap(), "a released block is deleted before a block that was never pinned");
 }

@@ -1,4 +1,4 @@
-//! Runs the library's drivers on a thread of this process.
+//! Runs the library's drivers (the loops that run a miner or an operator step by step) on a thread of this process.
 
 use super::transport::Remote;
 use crate::interrupt::Interrupt;
@@ -13,17 +13,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often a waiting thread checks whether to stop.
+/// The interval at which a waiting thread checks whether it must stop.
 const CHECK: Duration = Duration::from_millis(50);
 
-/// A runtime that blocks its thread while it waits.
+/// A [`Runtime`] for a driver with a thread of its own: waiting blocks the thread.
 pub(crate) struct ThreadRuntime<F> {
     should_stop: F,
     start: Instant,
 }
 
 impl<F: Fn() -> bool> ThreadRuntime<F> {
-    /// Creates a runtime that stops its driver when `should_stop` returns true.
+    /// Creates a runtime. A driver that runs on it stops soon after `should_stop` has begun to return true.
     pub(crate) fn new(should_stop: F) -> Self {
         Self { should_stop, start: Instant::now() }
     }
@@ -54,12 +54,14 @@ impl<F: Fn() -> bool> Runtime for ThreadRuntime<F> {
     }
 }
 
-/// Returns a random `u32`, or 0 if the operating system provides no randomness. With 0, a backoff is not shortened.
+/// Returns a random `u32` that decides by how much the wait before a retry is shortened. If the operating system
+/// provides no randomness, returns 0, with which the wait has its full length.
 pub(crate) fn random() -> u32 {
     getrandom::u32().unwrap_or(0)
 }
 
-/// Sends a request until it succeeds or no retry can help. Returns `None` after Ctrl-C.
+/// Sends a request, and repeats it after each error that a retry may resolve. Returns the response, or the first error
+/// that no retry can resolve. Returns `None` after Ctrl-C.
 pub(crate) fn retry<T>(
     client: &Client<Remote>,
     interrupt: &Interrupt,
@@ -71,7 +73,8 @@ pub(crate) fn retry<T>(
     block_on(driver::retry(client.host(), &runtime, attempt, on_retry))
 }
 
-/// Prints the error, how the program retries, and what the user can do.
+/// Prints the error and how the program retries. If the program waits before the retry, also prints `advice`, which
+/// tells the user what to do.
 pub(crate) fn report_retry(error: &dyn Display, retry: Retry, advice: &str) {
     match retry {
         Retry::NextNode => eprintln!("{error}. Trying the next node."),
@@ -81,7 +84,7 @@ pub(crate) fn report_retry(error: &dyn Display, retry: Retry, advice: &str) {
     }
 }
 
-/// Returns the advice to pass another `--node` if there is only one node, else an empty string.
+/// Returns the advice to pass another `--node` if the program knows only one node, otherwise an empty string.
 pub(crate) fn fail_over_advice(nodes: u32) -> &'static str {
     if nodes == 1 { "; pass another --node to fail over" } else { "" }
 }

@@ -1,5 +1,5 @@
-//! Sources and stores of blocks in addition to the node: gateways, Kubo daemons, a pinning service, and a cache on
-//! disk.
+//! The places besides the node that blocks are fetched from and stored in: gateways, Kubo daemons, a pinning service,
+//! and a cache on disk.
 
 #[cfg(test)]
 mod tests;
@@ -26,40 +26,40 @@ use std::{
     time::Duration,
 };
 
-/// The longest time that one request to a gateway may take. A CAR that takes longer is cut off, and the missing blocks
-/// are requested one by one.
+/// The timeout of one request to a gateway. If a CAR (an archive of many blocks) takes longer, the download is cut off,
+/// and the missing blocks are requested one by one.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The number of redirects of a gateway that are followed. They are harmless, because every block is checked against
-/// its CID.
+/// The maximum number of redirects that are followed for one request to a gateway. Redirects are harmless, because
+/// every block is checked against its CID.
 const REDIRECTS: u32 = 3;
-/// The maximum size of the cache in bytes: enough for a large adapter.
+/// The maximum size of the block cache on disk, in bytes: enough for a large adapter.
 const CACHE_BYTES: u64 = 2 << 30;
-/// The maximum number of bytes that one read returns.
+/// The size in bytes of the buffer into which a response body is read piece by piece.
 const READ_BYTES: usize = 64 << 10;
-/// The total size in bytes at which collected blocks are written to the cache together. They are collected because
-/// every write waits for the disk.
+/// The size in bytes at which a batch of blocks is written to the cache. Blocks are collected in batches because every
+/// write waits for the disk.
 const BATCH_BYTES: usize = 16 << 20;
 
-/// The flags that name a miner's additional stores and gateways.
+/// The flags of `mine` that name stores and gateways in addition to the node.
 #[derive(Args, Clone)]
 pub(crate) struct SourceArgs {
-    /// With --node: also store every artifact with the Kubo daemon at this RPC address, such as http://127.0.0.1:5001,
-    /// before it is submitted; may be repeated
+    /// With --node: before submitting an artifact, also store it in the Kubo daemon at this RPC address, such as
+    /// http://127.0.0.1:5001; may be repeated
     #[arg(long, value_name = "URL", requires = "node", env = "R3MES_IPFS", value_delimiter = ',')]
     pub(crate) ipfs: Vec<String>,
-    /// With --node: fetch blocks that the node lacks from this trustless gateway; may be repeated
+    /// With --node: fetch blocks that the node lacks from this trustless IPFS gateway; may be repeated
     #[arg(long, value_name = "URL", requires = "node", env = "R3MES_GATEWAY", value_delimiter = ',')]
     pub(crate) gateway: Vec<String>,
-    /// With --ipfs: also pin every artifact with this service (IPFS Pinning Service API) before it is submitted
+    /// With --ipfs: before submitting an artifact, also pin it with the service at this URL (IPFS Pinning Service API)
     #[arg(long, value_name = "URL", requires = "ipfs")]
     pub(crate) pin_service: Option<String>,
-    /// The file that contains the service's token [default: the environment variable R3MES_PIN_TOKEN]
+    /// Read the pinning service's access token from this file [default: the environment variable R3MES_PIN_TOKEN]
     #[arg(long, value_name = "FILE", requires = "pin_service")]
     pub(crate) pin_token_file: Option<PathBuf>,
 }
 
 impl SourceArgs {
-    /// Returns the stores that must hold an artifact before it is submitted.
+    /// Returns the stores that must hold an artifact before the artifact is submitted.
     pub(crate) fn stores(&self) -> Result<Stores<Remote>> {
         let kubo = |url: &String| Ok(Kubo::new(url.clone(), Remote::store("--ipfs", url, None)?));
         let kubos = self.ipfs.iter().map(kubo).collect::<Result<_>>()?;
@@ -77,22 +77,22 @@ pub(crate) fn base_url(flag: &str, url: &str) -> Result<String> {
     Ok(url.trim_end_matches('/').to_owned())
 }
 
-/// Gateways, identified by their index, and a cache of blocks.
+/// The gateways from which a connection fetches blocks, in order, and a cache of blocks.
 #[derive(Default)]
 pub(crate) struct BlockSources {
     gateways: Vec<Gateway>,
-    /// Whether it is not reported if a gateway lacks a block or does not respond.
+    /// If true, nothing is printed when a gateway lacks a block or does not respond.
     ignores_absence: bool,
     cache: Option<BlockStore>,
-    /// Blocks that are to be cached but have not been written yet.
+    /// The batch of blocks that are collected for the cache but not written yet.
     unwritten: RefCell<Vec<Block>>,
 }
 
-/// A trustless gateway.
+/// An HTTP server that delivers blocks by CID. It need not be trusted, because every block is checked.
 struct Gateway {
     url: String,
     agent: ureq::Agent,
-    /// Whether the gateway has returned bytes that do not match a CID. It is then no longer used.
+    /// Whether the gateway has returned bytes that do not match a CID. If so, it is not used again.
     is_wrong: Cell<bool>,
 }
 
@@ -114,8 +114,9 @@ impl Gateway {
         Ok(Response { status, body: body.map_err(|error| self.no_response(&error))? })
     }
 
-    /// Requests a CAR, and stops reading once the sink breaks. The end of the body may be slow to come, because the
-    /// gateway may search for blocks that the manifest links but that do not belong to the DAG.
+    /// Requests a CAR (an archive of blocks), and stops reading when `sink` returns `Break`. Reading on could take
+    /// long, because the gateway may still search for blocks to which the manifest links but which do not belong to the
+    /// DAG.
     fn car(&self, path: &str, sink: ChunkSink<'_>) -> Result<u16, NoResponse> {
         let mut response = self.get(path, CAR_CONTENT_TYPE)?;
         if response.status().is_success() {
@@ -137,7 +138,8 @@ impl Gateway {
     }
 }
 
-/// Passes a body to `sink` as it arrives, until the sink breaks, or the body ends or breaks off.
+/// Passes a response body to `sink` in pieces as they arrive. Stops when `sink` returns `Break`, or when the body or
+/// the connection ends.
 pub(crate) fn read_chunks(body: &mut ureq::Body, sink: ChunkSink<'_>) {
     let (mut reader, mut chunk) = (body.as_reader(), vec![0; READ_BYTES]);
     while let Ok(bytes @ 1..) = reader.read(&mut chunk) {
@@ -148,20 +150,20 @@ pub(crate) fn read_chunks(body: &mut ureq::Body, sink: ChunkSink<'_>) {
 }
 
 impl BlockSources {
-    /// Creates sources from the URLs of gateways, without a cache.
+    /// Creates block sources from the URLs of gateways, without a cache.
     pub(crate) fn gateways(urls: &[String]) -> Result<Self> {
         let gateways = urls.iter().map(|url| Gateway::new(url, TIMEOUT)).collect::<Result<_>>()?;
         Ok(Self { gateways, ignores_absence: false, cache: None, unwritten: RefCell::default() })
     }
 
-    /// Turns off the messages about gateways that lack a block or do not respond.
+    /// Suppresses the messages about gateways that lack a block or do not respond.
     pub(crate) fn ignoring_absence(mut self) -> Self {
         self.ignores_absence = true;
         self
     }
 
-    /// Creates sources from the URLs of gateways, with the cache in the data folder. If the cache cannot be opened,
-    /// there is none.
+    /// Creates block sources from the URLs of gateways, with the cache in the data folder. If the cache cannot be
+    /// opened, prints the reason and does without a cache.
     pub(crate) fn open(gateways: &[String], data_dir: &Path) -> Result<Self> {
         let cache = data_dir.join("cache.redb");
         let quota = Quota { loose_bytes: CACHE_BYTES, total_bytes: CACHE_BYTES };
@@ -178,7 +180,7 @@ impl BlockSources {
         if let Some(cache) = self.cache.as_ref().filter(|_| !unwritten.is_empty())
             && let Err(error) = cache.put(&unwritten)
         {
-            eprintln!("writing the block cache: {error:#}");
+            eprintln!("Writing the block cache failed: {error:#}");
         }
     }
 }
@@ -192,7 +194,7 @@ impl BlockSource for BlockSources {
         self.gateways.get(gateway).map(|gateway| gateway.car(path, sink))
     }
 
-    /// Prints why a gateway failed. A gateway that returned wrong bytes is no longer used.
+    /// Prints why a gateway failed. If the gateway returned wrong bytes, it is not used again.
     fn gateway_failed(&self, gateway: usize, reason: &ClientError) {
         let Some(gateway) = self.gateways.get(gateway) else { return };
         match reason {
@@ -214,7 +216,7 @@ impl BlockCache for BlockSources {
         self.cache.as_ref()?.get(cid).ok()
     }
 
-    /// Adds a block to a batch that is written once it is large enough.
+    /// Adds a block to the batch for the cache. Writes the batch once it has [`BATCH_BYTES`] bytes.
     async fn cache_block(&self, cid: &Cid, bytes: &[u8]) {
         if self.cache.is_some()
             && let Ok(block) = Block::check(*cid, bytes.to_vec())

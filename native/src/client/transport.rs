@@ -25,32 +25,32 @@ use std::{
 /// The timeout of a request to a node or a store.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A connection to one store, or to nodes of the same chain, of which one is used at a time.
+/// A connection to one store, or to several nodes of the same chain, one of which is used at a time.
 pub(crate) struct Remote {
     endpoints: Endpoints,
     agent: ureq::Agent,
-    /// Path of the work file, or `None` if work is not saved.
+    /// Path of the work file, which keeps a computed gradient until it is accepted; `None` if gradients are not kept.
     work_file: Option<PathBuf>,
     sources: BlockSources,
-    /// Access token that is sent to a store.
+    /// The access token that is sent with every request, if a store demands one.
     token: Option<Secret>,
 }
 
 impl Remote {
-    /// Creates a connection to nodes. The first one is used until it fails. Sends nothing yet.
+    /// Creates a connection to nodes without sending anything yet. The first node is used until it fails.
     pub(crate) fn nodes_at(urls: &[String]) -> Result<Self> {
         let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
         let urls = urls.iter().map(|url| base_url("--node", url)).collect::<Result<Vec<_>>>()?;
         Ok(Self::new(urls, config, None))
     }
 
-    /// Creates a connection to one node. Sends nothing yet.
+    /// Creates a connection to one node without sending anything yet.
     pub(crate) fn node(url: &str) -> Result<Self> {
         Self::nodes_at(&[url.to_owned()])
     }
 
-    /// Creates a connection to a store, whose URL is the value of `flag`. Redirects are not followed, so that neither
-    /// blocks nor the token reach another server.
+    /// Creates a connection to a store at `url`, the value of the flag `flag`. The connection follows no redirects, so
+    /// that neither blocks nor the token reach another server.
     pub(crate) fn store(flag: &str, url: &str, token: Option<Secret>) -> Result<Self> {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
@@ -65,18 +65,18 @@ impl Remote {
         Self { endpoints, agent: config.new_agent(), work_file: None, sources: BlockSources::default(), token }
     }
 
-    /// Makes the connection save unfinished work in the file at `path`.
+    /// Makes the connection keep each computed gradient in the work file at `path` until the gradient is accepted.
     pub(crate) fn saving(self, path: PathBuf) -> Self {
         Self { work_file: Some(path), ..self }
     }
 
-    /// Makes the connection fetch blocks from these sources too.
+    /// Makes the connection fetch blocks from the gateways and the cache in `sources` too.
     pub(crate) fn with_sources(self, sources: BlockSources) -> Self {
         Self { sources, ..self }
     }
 
-    /// Checks every node. Prints which nodes cannot be used now, and returns an error if the nodes belong to different
-    /// chains.
+    /// Sends a request to every node. Prints which nodes cannot be used now, and returns an error if the nodes belong
+    /// to different chains.
     pub(crate) fn check_nodes(&self) -> Result<()> {
         for error in block_on(self.endpoints.check_all(async |node, request| self.send(node, request))) {
             match error {
@@ -152,7 +152,7 @@ impl Connection for Remote {
     }
 }
 
-/// Gateway 0 is the node. The following ones are the gateways of [`BlockSources`].
+/// Gateway 0 is the node itself. Gateways 1 and higher are those of [`BlockSources`], in order.
 impl BlockSource for Remote {
     async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
         match gateway.checked_sub(1) {
@@ -200,13 +200,13 @@ impl WorkFile for Remote {
     async fn save_work(&self, bytes: &[u8]) {
         let Some(path) = &self.work_file else { return };
         if let Err(error) = paths::write_whole(path, bytes) {
-            eprintln!("{error:#}; a restart will compute this task again");
+            eprintln!("{error:#}. The gradient is not saved, so a restart would compute this task again.");
         }
     }
 }
 
-/// Returns the node's job and the linear layers that it adapts. Retries until a node responds, and returns `None` after
-/// Ctrl-C.
+/// Returns the node's job, and the linear layers that the job adapts. Retries until a node responds, and returns `None`
+/// after Ctrl-C.
 pub(crate) fn job(client: &Client<Remote>, interrupt: &Interrupt) -> Result<Option<(JobInfo, Targets)>> {
     if client.host().node_count() > 1 {
         client.host().check_nodes()?;
@@ -221,8 +221,8 @@ pub(crate) fn job(client: &Client<Remote>, interrupt: &Interrupt) -> Result<Opti
     Ok(Some((job, targets)))
 }
 
-/// Returns the model whose manifest has this CID. The files come from the data folder if they are there, else from the
-/// node, and are checked against the CID. Returns `None` after Ctrl-C.
+/// Returns the model whose manifest has the CID `cid`. Reads the model from the data folder or, if it is not there,
+/// downloads it from the node. Checks it against the CID in both cases. Returns `None` after Ctrl-C.
 pub(crate) fn model(
     client: &Client<Remote>,
     cid: &str,
@@ -258,8 +258,8 @@ pub(crate) fn model(
     })
 }
 
-/// Passes a request's result on. If the node or the ledger refused the request, the program exits with the code for
-/// refusals.
+/// Returns the result of a request. If the node or the ledger refused the request, adds [`Exit::Refused`] to the error,
+/// so that the program exits with the code for refusals.
 pub(crate) fn exit_if_refused<T>(result: Result<T, ClientError>) -> Result<T> {
     match result {
         Err(error @ (ClientError::Refused { .. } | ClientError::Failed { .. })) => Err(error).context(Exit::Refused),

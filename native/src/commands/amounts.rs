@@ -7,7 +7,7 @@ pub(crate) fn micro(text: &str) -> Result<u64, String> {
     let digits = text.strip_suffix(DENOM).unwrap_or(text);
     match digits.bytes().all(|digit| digit.is_ascii_digit()) {
         true => digits.parse().map_err(|_| format!("expected a whole number of {DENOM} below 2^64")),
-        false => Err(format!("expected a whole number of {DENOM}, without a point or a sign")),
+        false => Err(format!("expected a whole number of {DENOM}, without a decimal point or a sign")),
     }
 }
 

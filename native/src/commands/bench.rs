@@ -1,5 +1,5 @@
-//! `bench`: times a whole training step (forward, backward and optimizer) in tokens per second. For comparison, it also
-//! times an f32 matrix product on the same machine during the same run.
+//! `bench`: measures the speed of whole training steps (forward pass, backward pass and optimizer) in tokens per
+//! second. For comparison, it also times an f32 matrix product on the same machine during the same run.
 
 use super::model::info::planned_bytes;
 use crate::{
@@ -32,23 +32,24 @@ enum TrialShape {
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
-    /// Time a random model of this size: small has 3 million ternary weights and 64 tokens, wide 51 million and 128
+    /// Time a random model: small has 3 million ternary weights and computes 64 tokens per step, wide has 51 million
+    /// and computes 128
     #[arg(long, value_enum, default_value_t = TrialShape::Wide)]
     shape: TrialShape,
-    /// Time the model in this folder instead
+    /// Time the model in this folder instead of a random one
     #[arg(long, value_name = "DIR", conflicts_with = "shape")]
     model: Option<PathBuf>,
-    /// With --model: use one sequence of this many tokens [default: the model's context]
+    /// With --model: compute one sequence of this many tokens per step [default: the model's context]
     #[arg(long, value_name = "N", requires = "model")]
     tokens: Option<usize>,
-    /// On the GPU given by --device, run this kernel with this lowering, all others with the plain one, and do not test
-    /// known answers; may be repeated
+    /// On the GPU given by --device, run this kernel with this lowering (WGSL implementation); may be repeated. All
+    /// other kernels run with the lowering `plain`, and no known answers are tested
     #[arg(long, value_name = "KERNEL=LOWERING")]
     lowering: Vec<String>,
-    /// Time this many steps after one to warm up
+    /// Time this many steps, after one step to warm up
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
-    /// Exit with 4 unless this is the digest of the step
+    /// Exit with code 4 unless the gradient of the step has this digest
     #[arg(long, value_name = "HEX")]
     expect: Option<String>,
     /// Print one JSON object on stdout
@@ -65,7 +66,7 @@ impl TrialShape {
     }
 }
 
-/// Times `--steps` steps of one sequence, and prints the report.
+/// Times `--steps` training steps of one sequence each, and prints the report.
 pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
     let compute = match args.lowering.is_empty() {
         true => compute::choose(&args.compute)?,
@@ -128,7 +129,10 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
         }));
     } else {
         let name = &compute.name;
-        say!("{name}: {best:.0} tokens/s in the best of {} steps, {median:.0} in the median step", seconds.len());
+        say!(
+            "{name}: {best:.0} tokens/s in the best of {} steps, {median:.0} tokens/s in the median step",
+            seconds.len()
+        );
         say!(
             "{:.0} tokens/s for the gradient alone, which is what a miner computes for each chunk",
             rate(gradient_seconds)
@@ -137,10 +141,14 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
         say!("step digest {digest}");
         let all = constants + planned;
         let resident = match resident {
-            Some(bytes) => format!("{:.1} MB resident ({:.2} times that)", mega(bytes), bytes as f64 / all as f64),
+            Some(bytes) => format!("{:.1} MB resident ({:.2} × the buffers)", mega(bytes), bytes as f64 / all as f64),
             None => "resident size unknown".to_owned(),
         };
-        say!("memory: {:.1} MB of weights and tables, {:.1} MB planned, {resident}", mega(constants), mega(planned));
+        say!(
+            "memory: {:.1} MB of weights and tables, {:.1} MB of other buffers, {resident}",
+            mega(constants),
+            mega(planned)
+        );
         if let Some(peak) = memory_bytes("VmHWM:") {
             say!("peak memory: {:.1} MB, including reading the model and recording the step", mega(peak));
         }
@@ -151,10 +159,10 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
     }
 }
 
-/// Parses the values of `--lowering`, each `KERNEL=LOWERING`.
+/// Parses the values of `--lowering`, which have the form `KERNEL=LOWERING`.
 fn lowerings(forced: &[String]) -> Result<LoweringChoice> {
     forced.iter().try_fold(LoweringChoice::default(), |choice, forced| {
-        let unknown = || anyhow!("--lowering {forced}: expected KERNEL=LOWERING, as `devices --test` lists them");
+        let unknown = || anyhow!("--lowering {forced}: expected KERNEL=LOWERING with names from `devices --test`");
         let (kernel, lowering) = forced.split_once('=').ok_or_else(unknown)?;
         let kernel = kernels::ALL.iter().find(|known| known.name == kernel).ok_or_else(unknown)?;
         let lowering = kernel.lowerings.iter().find(|known| known.name == lowering).ok_or_else(unknown)?;
@@ -162,7 +170,8 @@ fn lowerings(forced: &[String]) -> Result<LoweringChoice> {
     })
 }
 
-/// Returns the lowerings in use, as `KERNEL=LOWERING` for each kernel that has several. On the CPU there are none.
+/// Returns the lowering of each kernel that has more than one, as `KERNEL=LOWERING`. Returns an empty list for the CPU,
+/// which has no lowerings.
 fn chosen(backend: &Backend) -> Vec<String> {
     let Backend::Gpu { choice, .. } = backend else { return Vec::new() };
     let several = kernels::ALL.iter().filter(|kernel| kernel.lowerings.len() > 1);
@@ -173,8 +182,8 @@ fn mega(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// An f32 product of 128 tokens with a 2048 × 2048 matrix, computed by the crate `gemm`. Its speed makes results of
-/// different machines comparable.
+/// An f32 product of a 128 × 2048 matrix with a 2048 × 2048 matrix, computed by the crate `gemm` on one thread. The
+/// speed of this product makes results from different machines comparable.
 struct FloatProduct {
     x: Vec<f32>,
     weights: Vec<f32>,
@@ -192,7 +201,7 @@ impl FloatProduct {
         Self { x, weights, out: vec![0.0; Self::TOKENS * Self::FEATURES], seconds: f64::INFINITY }
     }
 
-    /// Computes the product once and keeps the shortest time.
+    /// Computes the product once. Keeps the time if it is the shortest so far.
     fn time(&mut self) {
         let start = Instant::now();
         let (m, n) = (Self::TOKENS, Self::FEATURES);
@@ -211,8 +220,8 @@ impl FloatProduct {
     }
 }
 
-/// Returns the resident memory of this process in bytes: the current size (`VmRSS:`) or the peak (`VmHWM:`). Returns
-/// `None` on systems without `/proc`.
+/// Returns the resident memory of this process in bytes. `what` selects a line of `/proc/self/status`: `VmRSS:` for the
+/// current size, `VmHWM:` for the peak. Returns `None` on systems without `/proc`.
 fn memory_bytes(what: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with(what))?;

@@ -1,4 +1,4 @@
-//! `check`: computes known answers and golden digests on every backend of this machine.
+//! `check`: tests that every backend of this machine computes the known answers and the golden digests.
 
 use crate::{
     compute,
@@ -21,11 +21,11 @@ use serde_json::json;
 
 #[derive(Args)]
 pub(crate) struct CheckArgs {
-    /// Leave out software GPUs, which take minutes
+    /// Skip software GPUs, whose checks take minutes
     #[arg(long)]
     skip_software: bool,
-    /// Run this many dispatches of the step on each backend and the rest with the reference kernels; if the digest is
-    /// right with N and wrong with N + 1, the additional dispatch is wrong on that backend
+    /// Run only the first N dispatches of each training step on the tested backend, and the rest with the reference
+    /// kernels. If the digest is right with N and wrong with N + 1, the backend computes the added dispatch wrong
     #[arg(long, value_name = "N")]
     prefix: Option<usize>,
     /// Print one JSON object per backend on stdout
@@ -33,7 +33,7 @@ pub(crate) struct CheckArgs {
     json: bool,
 }
 
-/// The outcome of checking one backend: its results, or the error that prevented them.
+/// What the check of one backend has yielded: its results, or the error that prevented them.
 struct BackendCheck {
     backend: &'static str,
     gpu: Option<String>,
@@ -41,14 +41,16 @@ struct BackendCheck {
 }
 
 struct CheckResult {
-    /// Names of the kernels whose known answers are right; on a GPU, each with its selected lowering.
+    /// Names of the kernels, all of which computed their known answers. On a GPU, a colon and the name of the chosen
+    /// lowering follow each name.
     kernels: Vec<String>,
     digests: Digests,
-    /// Label and kernel of the step's first dispatch whose output differs from that of the reference kernels, if any.
+    /// Label and kernel of the first dispatch whose output differs from the output of the reference kernels. `None` if
+    /// the step's digest is right.
     first_difference: Option<String>,
 }
 
-/// Checks all backends. Returns [`Exit::Mismatch`] if any of them fails or computes different digests.
+/// Checks all backends. Returns [`Exit::Mismatch`] if a backend fails or computes a wrong digest.
 pub(crate) fn run(args: CheckArgs) -> Result<Exit> {
     let mut all = true;
     let mut report = |backend, gpu, result| {
@@ -74,7 +76,7 @@ pub(crate) fn run(args: CheckArgs) -> Result<Exit> {
     Ok(if all { Exit::Ok } else { Exit::Mismatch })
 }
 
-/// Tests the known answers of all kernels on a CPU backend, and returns the names of the kernels.
+/// Tests the known answers of all kernels on a CPU backend. Returns the names of the kernels if all answers are right.
 fn on_cpu(backend: &Backend) -> Result<Vec<String>> {
     for kernel in kernels::ALL {
         for case in cases(kernel, compute::SEED) {
@@ -84,8 +86,9 @@ fn on_cpu(backend: &Backend) -> Result<Vec<String>> {
     Ok(kernels::ALL.iter().map(|kernel| kernel.name.to_owned()).collect())
 }
 
-/// Computes both digests. If the step's digest is wrong, also finds the first dispatch whose output differs. If
-/// `prefix` is given, the backend computes only that many dispatches, and reference kernels compute the rest.
+/// Computes the digests of the golden step and of the golden run of a hundred steps. If the step's digest is wrong,
+/// also finds the first dispatch whose output differs from the reference kernels' output. With `prefix`, the backend
+/// computes only that many dispatches of each step, and the reference kernels compute the rest.
 fn run_digests(backend: Backend, kernels: Vec<String>, prefix: Option<usize>) -> Result<CheckResult> {
     const SEQUENCES: usize = 2;
     let scalar = Backend::Cpu { threads: 1, kernels: cpu::scalar };
@@ -104,7 +107,7 @@ fn run_digests(backend: Backend, kernels: Vec<String>, prefix: Option<usize>) ->
 }
 
 impl BackendCheck {
-    /// Prints the result. Returns whether the digests are right.
+    /// Prints the result of one backend. Returns whether both digests are right.
     fn report(&self, as_json: bool) -> bool {
         let found = self.result.as_ref().ok();
         let ok = found.is_some_and(|found| found.digests == GOLDEN);
@@ -122,7 +125,7 @@ impl BackendCheck {
         let name = self.gpu.as_deref().unwrap_or("CPU");
         say!("{} · {} {name}", if ok { "same" } else { "DIFFERENT" }, self.backend);
         say!("  step {}\n  run  {}", step.as_deref().unwrap_or("-"), run.as_deref().unwrap_or("-"));
-        first_difference.iter().for_each(|dispatch| say!("  first dispatch that differs: {dispatch}"));
+        first_difference.iter().for_each(|dispatch| say!("  first dispatch with a wrong output: {dispatch}"));
         error.iter().for_each(|error| say!("  {error}"));
         ok
     }

@@ -12,16 +12,17 @@ use serde_json::{Value, json};
 
 #[derive(Args, Default)]
 pub(crate) struct DevicesArgs {
-    /// Also test the known answers on each GPU, and list for each kernel the lowerings that pass and the one that would
-    /// run
+    /// Also test the known answers on each GPU, and list for each kernel the lowerings (WGSL implementations) that pass
+    /// the test and the one that would be used
     #[arg(long)]
     test: bool,
-    /// Print one JSON object per GPU on stdout; implies --test
+    /// Print one JSON object per GPU on stdout; this implies --test
     #[arg(long)]
     json: bool,
 }
 
-/// Lists the GPUs. With `--test`, also lists the lowerings of each kernel that pass and the one that would run.
+/// Lists the GPUs. With `--test`, also lists for each kernel the lowerings that pass the test and the one that would be
+/// used.
 pub(crate) fn run(args: DevicesArgs) -> Result<Exit> {
     let devices = block_on(gpu::devices());
     if devices.is_empty() {

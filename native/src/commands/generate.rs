@@ -1,4 +1,4 @@
-//! `generate`: continues a text token by token. A seed gives the same text on every backend.
+//! `generate`: continues a text token by token. The same seed gives the same text on every backend.
 
 use super::adapter;
 use crate::{
@@ -19,10 +19,10 @@ use std::{path::PathBuf, time::Instant};
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
-    /// Use the model in this folder, as `model import` writes it [default: the bundled model]
+    /// Use the model in this folder, which `model import` has written [default: the bundled model]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Use an adapter: a checkpoint of `train` or its folder, a PEFT folder, a data folder, or the URL of a node
+    /// Use this adapter: a checkpoint of `train` or its folder, a PEFT folder, a data folder, or the URL of a node
     #[arg(long, value_name = "SOURCE")]
     adapter: Option<String>,
     /// Continue this text
@@ -31,14 +31,14 @@ pub(crate) struct GenerateArgs {
     /// Generate at most this many tokens
     #[arg(long, value_name = "N", default_value_t = 400)]
     max_tokens: usize,
-    /// Divide the scores by this temperature; 0 always takes the likeliest token, 1 samples with the model's
+    /// Divide the logits by this temperature: 0 always takes the likeliest token, 1 samples with the model's
     /// probabilities
     #[arg(long, value_name = "X", default_value_t = 0.7)]
     temperature: f64,
-    /// Sample from this many of the likeliest tokens; 0 is all
+    /// Sample from only this many of the likeliest tokens; 0 means all tokens
     #[arg(long, value_name = "N", default_value_t = 40)]
     top: usize,
-    /// Seed the sampling; the same seed gives the same text on every GPU and CPU
+    /// Seed the random sampling; the same seed gives the same text on every GPU and CPU
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Look for models in this folder [default: the user's data folder]
@@ -49,7 +49,7 @@ pub(crate) struct GenerateArgs {
     json: bool,
 }
 
-/// Continues the prompt until `--max-tokens` or Ctrl-C.
+/// Continues the prompt until `--max-tokens` tokens are generated or Ctrl-C is pressed.
 pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     let data_dir = paths::data_dir(args.data_dir)?;
@@ -65,8 +65,7 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
     let window = prompt.len().saturating_add(args.max_tokens);
     let mut decoder = block_on(Decoder::new(&model, adapter.as_ref(), window, &compute.backend))?;
     let start = Instant::now();
-    // if the prompt is longer than the context, only its last tokens, half a context, are read, so that there is room
-    // to continue
+    // if the prompt does not fit into the context with room to continue, only its end is read: half a context
     let room = decoder.remaining();
     let kept = if prompt.len() < room { prompt.len() } else { room / 2 + 1 };
     let mut scores = block_on(decoder.read(&prompt[prompt.len() - kept..]))?;
@@ -95,13 +94,13 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
         }));
     } else {
         output::piece("\n");
-        eprintln!("{generated} tokens on {}, {rate:.0} tokens/s.", compute.name);
+        eprintln!("Generated {generated} tokens on {} at {rate:.0} tokens/s.", compute.name);
     }
     Ok(if interrupt.is_requested() { Exit::Interrupted } else { Exit::Ok })
 }
 
-/// Makes room when the context is full: reads the later half of the tokens and the new token into an empty window, and
-/// returns the scores after them.
+/// Makes room when the context is full. Empties the context, then reads the later half of its tokens and the new token
+/// into it. Returns the logits for the token that follows.
 async fn shift_window(decoder: &mut Decoder, token: u32) -> Result<Vec<i32>> {
     let mut tokens = decoder.tokens().to_vec();
     tokens.drain(..tokens.len().div_ceil(2));

@@ -1,4 +1,4 @@
-//! `genesis`: prints the genesis file of a new network, which all nodes of the network share.
+//! `genesis`: prints the genesis file of a new network, from which all nodes of the network start.
 
 use super::amounts::{address_and_coins, micro};
 use crate::{
@@ -18,12 +18,12 @@ use r3mes_wgpu::{
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// The rule profile of a genesis: see docs/LEDGER.md.
+/// A set of ledger parameters from which a genesis can be made. docs/LEDGER.md describes both sets.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Rules {
-    /// For one process that trusts itself: everything is recomputed, and nothing is at stake
+    /// For a network of one process: all gradients are recomputed, and nothing is at stake
     Embedded,
-    /// For participants who do not trust each other
+    /// For a network of participants who do not trust each other
     Network,
 }
 
@@ -31,23 +31,23 @@ enum Rules {
 pub(crate) struct GenesisArgs {
     #[command(flatten)]
     job: JobArgs,
-    /// Start from these rules; every number is in the file and can be changed there
+    /// Use this set of ledger parameters; the printed file contains all of them, so each can be changed there
     #[arg(long, value_enum, default_value_t = Rules::Network)]
     rules: Rules,
-    /// Bind signatures to this chain id
+    /// Use this chain id, which every signature covers
     #[arg(long, value_name = "ID", default_value = "r3mes-1")]
     chain_id: String,
-    /// End a round after this many accepted tasks, 1 to 4096
+    /// End each round after this many accepted tasks, 1 to 4096
     #[arg(long, value_name = "N", default_value_t = QUOTA)]
     quota: u32,
-    /// Add a validator and proposer with its stake in micro-units; may be repeated [default: this machine's operator,
-    /// with ten times the minimum stake]
+    /// Add a node with the roles validator and proposer and with this stake in micro-units; may be repeated [default:
+    /// this machine's operator, with ten times the minimum stake]
     #[arg(long, value_name = "ADDRESS=MICRO", value_parser = address_and_coins)]
     operator: Vec<(String, u64)>,
-    /// Give this many micro-units to the fee pool, which pays the fees of newcomers
+    /// Put this many micro-units into the fee pool, from which the fees of newcomers are paid
     #[arg(long, value_name = "MICRO", value_parser = micro, default_value = "0")]
     pool: u64,
-    /// Add an account with its coins in micro-units; may be repeated
+    /// Add an account with this initial balance in micro-units; may be repeated
     #[arg(long, value_name = "ADDRESS=MICRO", value_parser = address_and_coins)]
     account: Vec<(String, u64)>,
 }

@@ -1,5 +1,5 @@
-//! `mine`: claims, computes and submits tasks until a limit or Ctrl-C. It mines for a node in this process or, with
-//! `--node`, for other nodes, and talks to both over HTTP.
+//! `mine`: claims, computes and submits tasks until a limit is reached or Ctrl-C is pressed. It mines for a node in
+//! this process or, with `--node`, for other nodes. In both cases it sends HTTP requests to the node.
 
 mod flags;
 
@@ -40,26 +40,28 @@ use std::{
     sync::Arc,
 };
 
-/// The number of sequences that a miner computes together, except on a hardware GPU, where it is that of a whole chunk:
-/// see [`sequences_per_run`](r3mes_wgpu::compute::Backend::sequences_per_run).
+/// The number of sequences that the CPU or a software GPU computes together. A hardware GPU computes all sequences of a
+/// chunk together: see [`sequences_per_run`](r3mes_wgpu::compute::Backend::sequences_per_run).
 const SEQUENCES: usize = 4;
-/// The time between two requests for a chunk to the node in this process while the round has none left, in milliseconds.
+/// The time in milliseconds after which the miner again asks the node in this process for a chunk, if the round had
+/// none left.
 const IDLE_EMBEDDED_MS: u32 = 50;
-/// The time between two requests for a chunk to other nodes while the round has none left, in milliseconds.
+/// The time in milliseconds after which the miner again asks a node given with `--node` for a chunk, if the round had
+/// none left.
 const IDLE_MS: u32 = 2000;
 
-/// A miner, and what the command needs to print and save the miner's results.
+/// A miner, with everything that the command needs to print and save what the miner does.
 struct Mining<'a> {
     miner: Miner<Remote>,
-    /// The node in this process, if there is one.
+    /// The node in this process; `None` with `--node`.
     node: Option<Arc<Node>>,
     receipts: Receipts,
-    /// Number of ternary weights of the backbone.
+    /// The number of ternary weights in the backbone, with which the size of an artifact is compared.
     weights: u64,
     args: &'a MineArgs,
 }
 
-/// Mines until a limit or Ctrl-C.
+/// Mines until a limit is reached or Ctrl-C is pressed.
 pub(crate) fn run(args: &MineArgs) -> Result<Exit> {
     args.log.start()?;
     let interrupt = Interrupt::listen()?;
@@ -80,7 +82,7 @@ fn with_embedded_node(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     eprintln!("Mining on {}. Rewards go to {payout}.", compute.name);
     eprintln!("The node in this process recomputes all gradients on {}.", verifier.name);
     if args.dry_run {
-        eprintln!("The ledger and the receipts would be stored in {}.", embedded.job_dir.display());
+        eprintln!("Without --dry-run, the ledger and the receipts would be stored in {}.", embedded.job_dir.display());
         return Ok(Exit::Ok);
     }
     let worker = block_on(Worker::new(&embedded.model, &embedded.targets, &compute.backend, SEQUENCES))?;
@@ -130,7 +132,8 @@ fn with_nodes(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     Mining { miner, node: None, receipts, weights, args }.run(interrupt, IDLE_MS)
 }
 
-/// Returns the address that receives the rewards.
+/// Returns the address that receives the rewards: the granter's with `--granter`, the miner's own with
+/// `--address local`, otherwise the one given with `--address`.
 fn payout(args: &MineArgs, key: &SessionKey) -> Result<String> {
     let payout = match (&args.granter, args.address.as_str()) {
         (Some(granter), _) => granter.clone(),
@@ -141,8 +144,8 @@ fn payout(args: &MineArgs, key: &SessionKey) -> Result<String> {
     Ok(payout)
 }
 
-/// Returns the backend on which the node in this process recomputes gradients: the miner's backend if that is a
-/// hardware GPU, otherwise the CPU with other SIMD code than the miner's.
+/// Returns the backend on which the node in this process recomputes gradients: the miner's backend if it is a hardware
+/// GPU, otherwise the CPU with SIMD code that differs from the miner's.
 pub(crate) fn verifier(miner: &Compute, threads: usize) -> Compute {
     if miner.real_gpu { miner.clone() } else { compute::second_cpu(threads) }
 }
@@ -181,7 +184,8 @@ impl Mining<'_> {
     }
 }
 
-/// Prints an accepted task. `count` is the number of tasks accepted so far.
+/// Prints an accepted task. `count` is the number of tasks accepted so far. `seconds` is the time of the computation,
+/// or `None` if the gradient was restored from the work file.
 fn print_accepted(args: &MineArgs, task: &AcceptedTask, seconds: Option<f64>, escrow: u64, count: u64) {
     let AcceptedTask { receipt, gradient_root, transaction, round, loss, balance, .. } = task;
     let (task, cid) = (receipt.task().cid(), receipt.artifact());
@@ -202,7 +206,7 @@ fn print_accepted(args: &MineArgs, task: &AcceptedTask, seconds: Option<f64>, es
     say!("accepted {count:5} · round {round:4} · loss {loss} · {rate} · balance {balance}{held} · {cid}");
 }
 
-/// A folder of receipts, one for each task.
+/// The folder in which the miner keeps a receipt for each task.
 struct Receipts(PathBuf);
 
 impl Receipts {
@@ -212,7 +216,8 @@ impl Receipts {
         Ok(Self(receipts))
     }
 
-    /// Saves a receipt before the gradient is submitted, so that the miner can always prove what it computed.
+    /// Saves a receipt before the gradient is submitted, so that the miner can always prove what it computed. If saving
+    /// fails, only prints the error.
     fn save(&self, receipt: &Receipt) {
         let path = self.0.join(format!("{}.json", receipt.artifact()));
         if let Err(error) = paths::write_whole(&path, receipt.to_json().as_bytes()) {

@@ -1,4 +1,4 @@
-//! The commands of the program, one module each, with the command's flags.
+//! The commands of the program. Each command has a module, which also declares the command's flags.
 
 pub(crate) mod adapter;
 mod amounts;

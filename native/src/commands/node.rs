@@ -1,4 +1,5 @@
-//! `node`: runs a node that other miners use, as the sequencer of a network or as one of its replicas.
+//! `node`: runs a node that other miners use. The node is the only one of its network (a sequencer), or one of several
+//! replicas.
 
 use super::mine::verifier;
 use crate::{
@@ -17,7 +18,7 @@ use clap::Args;
 use serde_json::json;
 use std::{path::PathBuf, thread, time::Duration};
 
-/// How often the command checks for Ctrl-C.
+/// The interval at which the command checks whether Ctrl-C was pressed.
 const TICK: Duration = Duration::from_millis(50);
 
 #[derive(Args)]
@@ -28,19 +29,20 @@ pub(crate) struct NodeArgs {
     job: JobArgs,
     #[command(flatten)]
     serve: ServeArgs,
-    /// Serve the network of this genesis file, as `genesis` writes it [default: a network of this machine's own]
+    /// Run a node of the network with this genesis file, which `genesis` has printed [default: a network of this
+    /// machine alone]
     #[arg(long, value_name = "FILE", conflicts_with = "rank", env = "R3MES_GENESIS")]
     genesis: Option<PathBuf>,
     #[command(flatten)]
     replica: ReplicaArgs,
-    /// Print one JSON object on stdout when the node listens
+    /// Print one JSON object on stdout as soon as the node accepts connections
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     log: LogArgs,
 }
 
-/// Serves until Ctrl-C.
+/// Runs the node until Ctrl-C is pressed.
 pub(crate) fn run(args: &NodeArgs) -> Result<Exit> {
     args.log.start()?;
     let interrupt = Interrupt::listen()?;

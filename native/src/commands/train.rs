@@ -31,8 +31,8 @@ use std::{
     sync::Arc,
 };
 
-/// The number of sequences that are computed together, except on a hardware GPU, which computes all sequences of a
-/// chunk together. It does not affect the result.
+/// The number of sequences that the CPU or a software GPU computes together. A hardware GPU computes all sequences of a
+/// chunk together. The number does not affect the result.
 const SEQUENCES: usize = 4;
 
 #[derive(Args)]
@@ -41,10 +41,10 @@ pub(crate) struct TrainArgs {
     pub(crate) compute: ComputeArgs,
     #[command(flatten)]
     job: JobArgs,
-    /// Train until this many optimizer steps are done in total
+    /// Train until the adapter has taken this many optimizer steps, including those of an existing checkpoint
     #[arg(long, value_name = "N", default_value_t = 100)]
     steps: u64,
-    /// Use this many chunks of 2048 tokens per step, 1 to 256
+    /// Use this many chunks of 2048 tokens for each step, 1 to 256
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     chunks: u32,
     /// Set the learning rate [default: 0.002 for AdamW, 0.00003 for Lion]
@@ -53,17 +53,17 @@ pub(crate) struct TrainArgs {
     /// Select the optimizer
     #[arg(long, value_enum, default_value_t = OptimizerKind::Adamw)]
     optimizer: OptimizerKind,
-    /// Report the loss of this whole text, also in bits per byte [default: the last tenth of the chunks is held out, at
-    /// most four]
+    /// Report the loss on this whole text, also in bits per byte [default: the loss on the last tenth of the chunks, at
+    /// most four, which are held out of training]
     #[arg(long, value_name = "FILE")]
     eval: Option<PathBuf>,
-    /// Evaluate and write the checkpoint every N steps
+    /// Evaluate the loss and write the checkpoint every N steps
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     eval_steps: u64,
-    /// Write checkpoint.safetensors to this folder; if there is one, training continues from it
+    /// Write checkpoint.safetensors to this folder; if the file exists, training continues from it
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Seed the adapter and the dither
+    /// Seed the initial adapter and the dither (the random bits for rounding)
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Print one JSON object per step and per evaluation on stdout
@@ -77,7 +77,7 @@ pub(super) enum OptimizerKind {
     Lion,
 }
 
-/// Trains until `--steps` or Ctrl-C, and writes a checkpoint at the end.
+/// Trains until `--steps` is reached or Ctrl-C is pressed, and then writes a checkpoint.
 pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     let interrupt = Interrupt::listen()?;
     let data_dir = paths::data_dir(args.job.data_dir.clone())?;
@@ -125,7 +125,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
         let at = |i: u64| train[((number * u64::from(args.chunks) + i) % train.len() as u64) as usize].tokens();
         let batch: Vec<_> = (0..u64::from(args.chunks)).map(at).collect();
         let done = block_on(session.step(&batch))?;
-        let report = done.report.context("a value saturated; use a lower --learning-rate for this model")?;
+        let report = done.report.context("a value left its range; use a lower --learning-rate for this model")?;
         bar.inc(1);
         bar.set_message(format!("loss {:.4}", done.loss));
         if args.json {
@@ -145,7 +145,8 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     Ok(if interrupt.is_requested() { Exit::Interrupted } else { Exit::Ok })
 }
 
-/// Returns the settings of a new optimizer. Without `learning_rate`, it has the method's default learning rate.
+/// Returns the settings of a new optimizer. If `learning_rate` is `None`, the default learning rate of this kind of
+/// optimizer applies.
 pub(super) fn settings(kind: OptimizerKind, learning_rate: Option<f64>) -> Settings {
     let settings = match kind {
         OptimizerKind::Adamw => Settings { learning_rate: 0.002, ..Settings::ADAMW },
@@ -154,23 +155,23 @@ pub(super) fn settings(kind: OptimizerKind, learning_rate: Option<f64>) -> Setti
     Settings { learning_rate: learning_rate.unwrap_or(settings.learning_rate), ..settings }
 }
 
-/// Splits off the held-out chunks, the last tenth of all chunks: at most four, and at least one if there are several
-/// chunks.
+/// Splits the chunks into those to train on and those to hold out. The last tenth is held out, but at most four chunks,
+/// and at least one if there are two or more.
 fn split(chunks: &[Chunk]) -> (&[Chunk], HeldOutText) {
     let (train, rest) = chunks.split_at(chunks.len() - (chunks.len() / 10).clamp(usize::from(chunks.len() > 1), 4));
     (train, HeldOutText { texts: rest.iter().map(|chunk| chunk.tokens().to_vec()).collect(), bytes: None })
 }
 
-/// The text whose loss is reported.
+/// The text on which the loss is evaluated.
 struct HeldOutText {
-    /// Tokens of each text.
+    /// The tokens of each part of the text, which is either a whole file or several chunks.
     texts: Vec<Vec<u32>>,
-    /// Size of the text in bytes, if it is a whole file.
+    /// Size of the text in bytes if it is a whole file; `None` if it consists of chunks.
     bytes: Option<usize>,
 }
 
 impl HeldOutText {
-    /// Reads a whole file as tokens of the model in `dir`.
+    /// Reads a whole file, and converts it to tokens of the model in the folder `dir`.
     fn read(path: &Path, dir: &Path, model: &Model) -> Result<Self> {
         let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         let tokens = TextTokenizer::open(dir, model.config.vocab)?.encode(&text);
@@ -183,7 +184,8 @@ impl HeldOutText {
         self.texts.iter().map(Vec::len).sum()
     }
 
-    /// Prints the mean loss. Sequences are evaluated one by one, so the first tokens of each have no context.
+    /// Prints the mean loss. Each sequence is evaluated by itself, so the first tokens of a sequence have no context
+    /// from the text before it.
     fn report(&self, session: &mut TrainingSession, args: &TrainArgs, bar: &ProgressBar) -> Result<()> {
         let texts: Vec<_> = self.texts.iter().map(|text| &text[..]).collect();
         if texts.is_empty() {

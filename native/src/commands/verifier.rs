@@ -1,5 +1,5 @@
-//! `verifier`: recomputes the gradients that this key is sampled for, attests the results, and takes part in disputes,
-//! until Ctrl-C.
+//! `verifier`: recomputes the gradients for which this machine's key is sampled, attests the results, and takes part in
+//! disputes, until Ctrl-C is pressed.
 
 mod flags;
 
@@ -35,13 +35,15 @@ use r3mes_wgpu::{
 use serde_json::{Value, json};
 use std::time::Instant;
 
-/// The time between two requests for a duty while there is none, in milliseconds.
+/// The time in milliseconds between two requests for a duty (work that the ledger assigns to this node) while none is
+/// due.
 const IDLE_MS: u32 = 1000;
-/// The number of waits for a duty between two checks of the stake. Checks can be rare, because an attestation is
-/// slashed only after the other verifiers' attestations.
+/// The stake is checked after every tenth request that found no duty. More frequent checks are not needed, because an
+/// attestation is slashed only after the other verifiers have attested.
 const STAKE_CHECK_WAITS: u32 = 10;
 
-/// Verifies until Ctrl-C, or until the node is unregistered.
+/// Verifies until Ctrl-C is pressed, until `--max-gradients` is reached, or, with `--leave`, until the node is no
+/// longer registered.
 pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
     args.log.start()?;
     let interrupt = Interrupt::listen()?;
@@ -92,7 +94,7 @@ pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
     match block_on(driver::run(&mut duties, &runtime, Waits { idle_ms: IDLE_MS, backoff: Backoff::default() })) {
         Ok(()) => duties.outcome.unwrap_or(Ok(Exit::Interrupted)),
         Err(RoleError::Client(error)) => exit_if_refused(Err(error)),
-        // the backend failed; going on would put the stake at risk
+        // the backend failed, so the next attestations might be wrong and cost the stake
         Err(error) => Err(error.into()),
     }
 }
@@ -103,12 +105,12 @@ fn roles(args: &VerifierArgs) -> &'static [u32] {
 
 fn report_unregistered(args: &VerifierArgs, address: &str) -> Exit {
     print(args, json!({ "event": "left", "address": address }), || {
-        format!("{address} is unregistered. Its stake is returned after the network's unbonding time.")
+        format!("{address} is no longer registered. Its stake is returned after the network's unbonding time.")
     });
     Exit::Ok
 }
 
-/// Prints an event, as JSON with `--json`, otherwise as text.
+/// Prints an event: `object` with `--json`, otherwise the result of `text`.
 fn print(args: &VerifierArgs, object: Value, text: impl FnOnce() -> String) {
     match args.json {
         true => output::line(object),
@@ -116,18 +118,19 @@ fn print(args: &VerifierArgs, object: Value, text: impl FnOnce() -> String) {
     }
 }
 
-/// An operator that works until the command ends, and what the command needs to print the operator's results.
+/// An operator (the agent that recomputes, aggregates and disputes), with everything that the command needs to print
+/// the operator's results.
 struct Duties<'a> {
     operator: Operator<Remote>,
     registration: NodeRegistration,
-    /// The minimum stake of a verifier, in micro-units.
+    /// The minimum stake that the network demands of a verifier, in micro-units.
     min_stake: u64,
     args: &'a VerifierArgs,
-    /// Number of recomputed gradients.
+    /// The number of gradients recomputed so far.
     recomputed: u64,
-    /// Number of waits for a duty.
+    /// The number of requests that found no duty.
     waits: u32,
-    /// Result of the command, once it has ended.
+    /// The result with which the command ends; `None` until then.
     outcome: Option<Result<Exit>>,
 }
 
@@ -169,7 +172,8 @@ impl Agent for Duties<'_> {
         self.operator.client().host()
     }
 
-    /// Retries after every error that is not fatal, because a verifier that stops is slashed for missing attestations.
+    /// Returns the class of an error. Errors that only another node can resolve are retried like temporary ones,
+    /// because a verifier that stops is slashed for missing attestations.
     fn class(&self, error: &RoleError) -> ErrorClass {
         match error.class() {
             ErrorClass::Failover => ErrorClass::Retryable,
@@ -204,7 +208,7 @@ impl Duties<'_> {
                     "event": "recomputed", "gradient": id, "result": result, "reason": reason, "seconds": seconds,
                 });
                 let reason = reason.as_ref().map_or(String::new(), |reason| format!(" · {reason}"));
-                print(self.args, object, || format!("gradient {id:5} · {result} · {seconds:.1} s{reason}"));
+                print(self.args, object, || format!("gradient {id:5} · {result} · took {seconds:.1} s{reason}"));
             }
             CompletedDuty::Disputed(action) => {
                 if let Some(text) = describe(*action) {
@@ -213,12 +217,13 @@ impl Duties<'_> {
             }
             CompletedDuty::Aggregated(adapter) => {
                 let object = json!({ "event": "aggregated", "adapter": adapter.to_string(), "seconds": seconds });
-                print(self.args, object, || format!("aggregated a round · the next adapter is {adapter}"));
+                print(self.args, object, || format!("aggregated a round · the next adapter has the CID {adapter}"));
             }
         }
     }
 
-    /// Prints what was slashed since the last check. Returns an error if the stake has become too small.
+    /// Prints how much of the stake was slashed since the last check. Returns an error if the stake is now below the
+    /// network's minimum.
     async fn check_stake(&mut self) -> Result<()> {
         let registration = match self.operator.client().registration().await {
             Ok(registration) => registration,
@@ -232,13 +237,13 @@ impl Duties<'_> {
             let lost = before - stake;
             print(self.args, json!({ "event": "slashed", "amount": lost, "stake": stake }), || {
                 format!(
-                    "{lost}{DENOM} of the stake were slashed for a wrong or missing attestation, leaving {stake}{DENOM}"
+                    "{lost}{DENOM} of the stake was slashed for a wrong or missing attestation, leaving {stake}{DENOM}"
                 )
             });
         }
         if stake < min_stake {
             let error = anyhow!(
-                "the stake is {stake}{DENOM}, but the network requires {min_stake}{DENOM}. Restart with a larger --stake"
+                "the stake is {stake}{DENOM}, but the minimum is {min_stake}{DENOM}; restart with a larger --stake"
             );
             return Err(error.context(Exit::Refused));
         }

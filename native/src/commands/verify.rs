@@ -1,4 +1,5 @@
-//! `verify`: recomputes the gradient of a receipt and compares every bit.
+//! The command `verify`: recomputes the gradient of a receipt and compares it, bit for bit, with the gradient that the
+//! miner submitted.
 
 use crate::{
     blocks::BlockStore,
@@ -23,19 +24,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The number of sequences that are computed together. It does not affect the result.
+/// The number of sequences that a CPU or a software GPU computes in one run; a hardware GPU computes as many as it can.
+/// The number does not affect the result.
 const SEQUENCES: usize = 1;
 
 #[derive(Args)]
 pub(crate) struct VerifyArgs {
-    /// A receipt file, or the CID of an artifact for which the data folder has a receipt
+    /// A receipt file, or the CID of an artifact whose receipt is in the data folder
     receipt: String,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
-    /// Use the model in this folder, which must be the model of the task [default: the bundled model]
+    /// Use the model in this folder; it must be the model that the receipt's task names [default: the bundled model]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Look for models, ledger and receipts in this folder [default: the user's data folder]
+    /// Look for models, ledgers and receipts in this folder [default: the user's data folder]
     #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// Print one JSON object on stdout
@@ -43,7 +45,8 @@ pub(crate) struct VerifyArgs {
     json: bool,
 }
 
-/// Prints whether the receipt is right. If it is not, prints the reason and returns [`Exit::Mismatch`].
+/// Prints whether the gradient of the receipt was reproduced exactly. If it was not, prints the reason and returns
+/// [`Exit::Mismatch`].
 pub(crate) fn run(args: VerifyArgs) -> Result<Exit> {
     let data_dir = paths::data_dir(args.data_dir.clone())?;
     let path = find(&args.receipt, &data_dir)?;
@@ -61,12 +64,12 @@ pub(crate) fn run(args: VerifyArgs) -> Result<Exit> {
     Ok(if ok { Exit::Ok } else { Exit::Mismatch })
 }
 
-/// Recomputes the gradient of a receipt. The inner error is the reason why the receipt is wrong; the outer one means
-/// that it could not be checked.
+/// Recomputes the gradient of a receipt. Returns `Ok(Err(reason))` if the receipt is wrong, and `Err` if the receipt
+/// could not be checked.
 fn check(args: &VerifyArgs, receipt: &Receipt, path: &Path, data_dir: &Path) -> Result<Result<(), String>> {
     let model = match model::load(args.model.as_deref(), data_dir) {
         Ok(model) => model,
-        // the file was altered or cut short; other errors mean that it could not be read
+        // this error means that the model file was altered or cut short; any other, that it could not be read
         Err(error) if error.is::<r3mes_wgpu::error::Error>() => return Ok(Err(format!("{error:#}"))),
         Err(error) => return Err(error),
     };
@@ -74,7 +77,7 @@ fn check(args: &VerifyArgs, receipt: &Receipt, path: &Path, data_dir: &Path) -> 
     let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
     let Some(linears) = job.targets.iter().map(linear).collect::<Option<Vec<_>>>() else {
         return Ok(Err(format!(
-            "the task adapts {}, which are not linear layers of this model",
+            "the task adapts {}, but not all of these are linear layers of this model",
             job.targets.join(", ")
         )));
     };
@@ -90,17 +93,18 @@ fn check(args: &VerifyArgs, receipt: &Receipt, path: &Path, data_dir: &Path) -> 
     Ok(verify(receipt, &fetch, &recomputed).map_err(|mismatch| mismatch.to_string()))
 }
 
-/// Opens the store with the data blocks of the job that a receipt file belongs to. The job's folder is the parent of
-/// the folder `receipts` that contains the file.
+/// Opens the block store that belongs to a receipt file. The store is in the job's folder, the parent of the folder
+/// `receipts` that contains the file.
 pub(crate) fn blocks(receipt: &Path) -> Result<BlockStore> {
     let job = receipt
         .parent()
         .and_then(Path::parent)
-        .context("the receipt must be in the folder `receipts` beside its ledger")?;
+        .context("the receipt must be in a folder `receipts` next to the network's `ledger.redb`")?;
     Ok(StoppedNode::open(job)?.blocks)
 }
 
-/// Returns the path of a receipt: the file `wanted`, or `<wanted>.json` among the receipts of the data folder.
+/// Returns the path of a receipt file: `wanted` itself if it is a file, otherwise the file `<wanted>.json` in a folder
+/// `receipts` of the data folder.
 pub(crate) fn find(wanted: &str, data_dir: &Path) -> Result<PathBuf> {
     let file = PathBuf::from(wanted);
     if file.is_file() {
@@ -113,5 +117,5 @@ pub(crate) fn find(wanted: &str, data_dir: &Path) -> Result<PathBuf> {
             return Ok(receipt);
         }
     }
-    bail!("{wanted} is not a file, and {} has no receipt of an artifact with this CID", data_dir.display())
+    bail!("{wanted} is neither a receipt file nor the CID of an artifact with a receipt in {}", data_dir.display())
 }

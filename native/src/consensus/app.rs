@@ -1,4 +1,4 @@
-//! The ABCI application: answers CometBFT's requests with the node's ledger.
+//! The ABCI application, which answers CometBFT's requests from the node's ledger.
 
 use super::{
     restore::{ChunkOutcome, SnapshotRestore},
@@ -27,17 +27,18 @@ use tendermint_proto::{
 };
 use tracing::{info, warn};
 
-/// The version of the rules for executing blocks, which CometBFT writes into each block's header.
+/// The version of the rules by which blocks are executed. CometBFT writes it into the header of each block.
 const APP_VERSION: u64 = 1;
 /// The height of the chain's first block.
 const FIRST_HEIGHT: i64 = 1;
 
-/// The application, which all of CometBFT's connections share.
+/// The ABCI application. All connections from CometBFT share it.
 pub(super) struct AbciApp {
     node: Arc<Node>,
-    /// State of the admission to CometBFT's mempool: the ledger after the transactions that the mempool contains.
+    /// A copy of the ledger on which all transactions in CometBFT's mempool have paid their fees. New transactions are
+    /// checked on this copy.
     admission: Mutex<Admission>,
-    /// The ledger after a block that was executed but not committed yet, and that block.
+    /// The last executed block and the ledger after it, until the block is committed.
     executed: Mutex<Option<(Ledger, AddedBlock)>>,
     snapshots: Snapshots,
     restoring: Mutex<Option<SnapshotRestore>>,
@@ -55,7 +56,7 @@ impl AbciApp {
         }
     }
 
-    /// Answers a request. If this returns an error, CometBFT must exit.
+    /// Answers one request from CometBFT. If this function returns an error, CometBFT must exit.
     pub(super) fn answer(&self, request: Request) -> Result<ResponseValue> {
         Ok(match request.value.context("unknown ABCI request")? {
             RequestValue::Echo(request) => ResponseValue::Echo(ResponseEcho { message: request.message }),
@@ -113,8 +114,8 @@ impl AbciApp {
         Ok(ResponseInitChain { app_hash: ledger.root().to_vec().into(), ..Default::default() })
     }
 
-    /// Answers a query from the ledger at its current height, whichever height is requested. The response contains that
-    /// height.
+    /// Answers a query from the newest ledger, even if the request names an older height. The response states the
+    /// height of the ledger that was used.
     fn query(&self, request: &RequestQuery) -> Result<ResponseQuery> {
         let ledger = self.node.ledger();
         let height = i64::try_from(ledger.state().head().height)?;
@@ -139,7 +140,8 @@ impl AbciApp {
         }
     }
 
-    /// Builds a block from the valid transactions that fit into it. The others stay in CometBFT's mempool.
+    /// Selects the transactions of a new block: those that are valid and fit into the block. The others stay in
+    /// CometBFT's mempool.
     fn prepare(&self, request: RequestPrepareProposal) -> Result<ResponsePrepareProposal> {
         let max_bytes = usize::try_from(request.max_tx_bytes)?;
         Ok(ResponsePrepareProposal {
@@ -147,15 +149,15 @@ impl AbciApp {
         })
     }
 
-    /// Accepts exactly the blocks that [`Self::prepare`] can build, so that a proposer cannot fill a block with
-    /// transactions that pay no fee.
+    /// Accepts a proposed block only if [`Self::prepare`] could have built it. Otherwise a proposer could fill blocks
+    /// with invalid transactions, which pay no fee.
     fn process(&self, request: &RequestProcessProposal) -> Result<ResponseProcessProposal> {
         let fits = fitting(&self.node.ledger(), seconds(request.time)?, request.txs.clone(), usize::MAX);
         let status = if fits.len() == request.txs.len() { ProposalStatus::Accept } else { ProposalStatus::Reject };
         Ok(ResponseProcessProposal { status: status.into() })
     }
 
-    /// Executes a block in memory. CometBFT may send the same block again if it or this process has crashed.
+    /// Executes a block in memory. CometBFT may send the same block again after CometBFT or this process has crashed.
     fn execute(&self, request: RequestFinalizeBlock) -> Result<ResponseFinalizeBlock> {
         let ledger = self.node.ledger();
         let (height, next) = (u64::try_from(request.height)?, ledger.state().head().height + 1);
@@ -176,9 +178,9 @@ impl AbciApp {
         Ok(response)
     }
 
-    /// Writes the executed block to disk.
+    /// Writes the executed block to disk and makes the ledger after it the current one.
     fn commit(&self) -> Result<ResponseCommit> {
-        let (after, added) = lock(&self.executed).take().context("commit without an executed block")?;
+        let (after, added) = lock(&self.executed).take().context("no executed block to commit")?;
         // an error here, such as a full block store, must not stop consensus
         if let Err(error) = self.node.store_tasks(&after, &added.applied) {
             warn!(error = %format_args!("{error:#}"), "cannot store the tasks claimed in a block");
@@ -223,8 +225,8 @@ impl AbciApp {
     }
 }
 
-/// Returns, in order, the transactions that are valid one after another in a block at `time` and together fit into
-/// `max_bytes`.
+/// Returns those of `txs` that a block at `time` can contain, in the same order: each is valid after the ones before
+/// it, and together they take at most `max_bytes`.
 fn fitting(ledger: &Ledger, time: u64, txs: Vec<Bytes>, max_bytes: usize) -> Vec<Bytes> {
     let (mut admission, mut left) = (Admission::new(ledger), max_bytes.min(MAX_BLOCK_BYTES));
     let mut fits = |tx: &Bytes| {

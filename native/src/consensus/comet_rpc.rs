@@ -10,12 +10,13 @@ use r3mes_wgpu::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The timeout of a request.
+/// The time after which a request without a complete response fails.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The maximum size of a response in bytes. As base64 in JSON, a block takes about twice its size.
+/// The maximum size of a response in bytes. In a response, a block takes up to twice its size, because JSON contains it
+/// in base64.
 const MAX_RESPONSE_BYTES: u64 = 256 << 20;
 
-/// A client of a CometBFT process.
+/// A client of the JSON-RPC of one CometBFT process.
 #[derive(Clone)]
 pub(crate) struct CometRpc {
     url: String,
@@ -23,7 +24,7 @@ pub(crate) struct CometRpc {
 }
 
 impl CometRpc {
-    /// Creates a client without connecting. Returns an error if `url` is not an http(s) URL.
+    /// Creates a client for the RPC at `url`, without connecting. Returns an error if `url` is not an http(s) URL.
     pub(crate) fn new(url: &str) -> Result<Self> {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
@@ -33,8 +34,8 @@ impl CometRpc {
         Ok(Self { url: base_url("--consensus", url)?, agent: config.new_agent() })
     }
 
-    /// Calls a method and returns the JSON-RPC response, which contains a `result` or an `error`. Returns an error only
-    /// if there is no response.
+    /// Calls an RPC method and returns the JSON-RPC response, which contains either a `result` or an `error`. Returns
+    /// an error only if CometBFT sends no valid response.
     pub(crate) fn call(&self, method: &str, params: &Value) -> Result<Value> {
         let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let ask = || -> Result<Value> {
@@ -43,20 +44,23 @@ impl CometRpc {
             let body = response.body_mut().with_config().limit(MAX_RESPONSE_BYTES).read_to_vec()?;
             Ok(serde_json::from_slice(&body)?)
         };
-        ask().with_context(|| format!("CometBFT at {} does not answer", self.url))
+        ask().with_context(|| format!("no valid response from CometBFT at {}", self.url))
     }
 
-    /// Submits a transaction to CometBFT's mempool. The inner error means that the transaction was refused. The
-    /// outer error is any other failure, such as no response.
+    /// Submits a transaction to CometBFT's mempool. Returns `Ok(Err(refusal))` if the transaction was refused, and
+    /// `Err` after any other failure, such as a missing response.
     pub(crate) fn broadcast(&self, tx: &[u8]) -> Result<Result<(), Refusal>> {
         if tx.len() > MAX_TX_BYTES {
-            return Ok(Err(Refusal { code: code::MALFORMED, log: format!("more than {MAX_TX_BYTES} bytes") }));
+            return Ok(Err(Refusal {
+                code: code::MALFORMED,
+                log: format!("the transaction has more than {MAX_TX_BYTES} bytes"),
+            }));
         }
         admitted(&self.call("broadcast_tx_sync", &json!({ "tx": BASE64.encode(tx) }))?)
     }
 }
 
-/// Parses the response to `broadcast_tx_sync`.
+/// Parses CometBFT's response to `broadcast_tx_sync`. Returns `Ok(Err(refusal))` if the transaction was refused.
 fn admitted(response: &Value) -> Result<Result<(), Refusal>> {
     let result = &response["result"];
     if let Some(code) = result["code"].as_u64() {
@@ -85,7 +89,7 @@ mod tests {
         assert_eq!(admitted(&error("tx already exists in cache")).unwrap(), Ok(()));
         let full = admitted(&error("mempool is full: number of txs 5000 (max: 5000)")).unwrap().unwrap_err();
         assert_eq!(full.code, code::MEMPOOL_FULL);
-        assert!(admitted(&error("the node is on fire")).is_err());
+        assert!(admitted(&error("unknown failure")).is_err());
         assert!(admitted(&json!([])).is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! Restores a ledger from a snapshot. Each chunk is checked against its hash, and the whole ledger against the app hash
-//! that CometBFT's light client has verified.
+//! Restores a ledger from a snapshot. Each chunk of the snapshot is checked against its hash, and the restored ledger
+//! against the app hash that CometBFT's light client has verified.
 
 use super::snapshots::{FORMAT, unpack};
 use anyhow::{Context, Result, ensure};
@@ -7,32 +7,33 @@ use r3mes_wgpu::ledger::{Genesis, Ledger, StateRow};
 use sha2::{Digest, Sha256};
 use tendermint_proto::v0_38::abci::{RequestOfferSnapshot, Snapshot};
 
-/// The maximum number of chunks, enough for a ledger of 64 GiB.
+/// The maximum number of chunks in a snapshot. It is enough for a ledger of 64 GiB.
 const MAX_CHUNKS: u32 = 1 << 14;
 
 /// A snapshot that is being restored. Its chunks must arrive in order.
 pub(super) struct SnapshotRestore {
     height: u64,
     app_hash: Vec<u8>,
-    /// SHA-256 hash of each chunk.
+    /// The SHA-256 hash of each chunk, in the order of the chunks.
     hashes: Vec<[u8; 32]>,
     rows: Vec<StateRow>,
-    /// The number of chunks received.
+    /// The number of chunks received so far.
     received: usize,
 }
 
-/// The result of adding a chunk.
+/// The result of adding a chunk to a snapshot that is being restored.
 pub(super) enum ChunkOutcome {
-    /// The chunk was added. More chunks are needed.
+    /// The chunk was added, and more chunks are needed.
     More,
-    /// The chunk does not match its hash and must be requested from another peer.
+    /// The chunk does not match its hash, and must be requested again from another peer.
     Mismatch,
-    /// The chunk was the last one. Contains the restored ledger.
+    /// The last chunk was added. The field is the restored ledger.
     Complete(Box<Ledger>),
 }
 
 impl SnapshotRestore {
-    /// Starts to restore an offered snapshot. Returns `None` if its format is unknown or the offer is inconsistent.
+    /// Starts to restore the offered snapshot. Returns `None` if its format is unknown, or if its chunk hashes do not
+    /// fit the number of chunks or the hash of the snapshot.
     pub(super) fn begin(offer: RequestOfferSnapshot) -> Option<Self> {
         let Snapshot { height, format, chunks, hash, metadata } = offer.snapshot?;
         let (hashes, rest) = metadata.as_chunks::<32>();
@@ -42,7 +43,8 @@ impl SnapshotRestore {
         valid.then(|| Self { height, app_hash, hashes: hashes.to_vec(), rows: Vec::new(), received: 0 })
     }
 
-    /// Adds the next chunk. Returns an error if the chunk is not the next one or the snapshot as a whole is invalid.
+    /// Adds the chunk with the index `index`. Returns an error if another chunk comes next, if the chunk is malformed,
+    /// or if the complete snapshot is invalid.
     pub(super) fn add(&mut self, index: u32, chunk: &[u8], genesis: impl FnOnce() -> Genesis) -> Result<ChunkOutcome> {
         ensure!(index as usize == self.received, "received chunk {index}, expected chunk {}", self.received);
         let expected = self.hashes.get(self.received).context("received more chunks than were offered")?;

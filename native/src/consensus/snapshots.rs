@@ -1,5 +1,5 @@
-//! The snapshots that this node serves. A snapshot consists of a ledger's rows in chunks, whose bytes are the same on
-//! every node.
+//! The snapshots of the ledger that this node offers to new replicas. A snapshot contains the ledger's rows in chunks,
+//! whose bytes are the same on every node.
 
 use anyhow::{Context, Result, bail};
 use r3mes_wgpu::ledger::{Ledger, StateRow};
@@ -11,21 +11,22 @@ use std::{
 };
 use tendermint_proto::v0_38::abci::Snapshot;
 
-/// The version of the format of snapshot chunks.
+/// The version number of the encoding of snapshot chunks.
 pub(super) const FORMAT: u32 = 1;
-/// The size of rows in bytes at which a chunk is ended. CometBFT transfers chunks of at most 16 MB.
+/// The minimum size of the rows in a chunk, in bytes; only the last chunk can be smaller. CometBFT transfers at most 16
+/// MB per chunk.
 const CHUNK_BYTES: usize = 4 << 20;
-/// The number of snapshots that are kept.
+/// The number of snapshots that the node keeps. Older snapshots are dropped.
 const KEPT: usize = 4;
-/// The number of blocks that must follow a snapshot before it is offered. A light client needs the next two headers to
-/// verify it.
+/// The number of blocks that must follow a snapshot before it is offered. The light client of a new replica needs the
+/// next two block headers to verify a snapshot.
 const NEWER_BLOCKS: u64 = 2;
 
-/// A row in a chunk: first the key, then the value.
+/// A row of the ledger in a snapshot chunk: first the key, then the value.
 #[derive(Serialize, Deserialize)]
 struct SnapshotRow(#[serde(with = "serde_bytes")] Vec<u8>, #[serde(with = "serde_bytes")] Vec<u8>);
 
-/// The newest ledgers whose heights are multiples of an interval. A ledger is cheap to copy, and its chunks are encoded
+/// The newest snapshots of the ledger. Taking a snapshot only copies the ledger, which is cheap; the chunks are encoded
 /// when they are first requested.
 pub(super) struct Snapshots {
     every: u64,
@@ -39,7 +40,8 @@ struct KeptSnapshot {
 }
 
 impl Snapshots {
-    /// Creates the list with a snapshot of the current ledger, unless that is at height 0.
+    /// Creates the list of snapshots for an interval of `every` blocks. The list begins with a snapshot of `ledger`,
+    /// unless this ledger has height 0.
     pub(super) fn new(every: u64, ledger: Ledger) -> Self {
         let snapshots = Self { every: every.max(1), taken: Mutex::default() };
         if ledger.state().head().height > 0 {
@@ -48,7 +50,7 @@ impl Snapshots {
         snapshots
     }
 
-    /// Takes a snapshot of a new ledger if its height is a multiple of the interval.
+    /// Takes a snapshot of `ledger` if its height is a multiple of the interval between snapshots.
     pub(super) fn take(&self, ledger: &Ledger) {
         if ledger.state().head().height.is_multiple_of(self.every) {
             self.push(ledger.clone());
@@ -64,18 +66,19 @@ impl Snapshots {
         }
     }
 
-    /// Returns the snapshots that are old enough to be offered at `height`, the newest first.
+    /// Returns the snapshots that can be offered when the ledger has the height `height`, the newest first. Snapshots
+    /// followed by fewer than [`NEWER_BLOCKS`] blocks are left out.
     pub(super) fn list(&self, height: u64) -> Result<Vec<Snapshot>> {
         let taken: Vec<_> =
             self.taken().iter().rev().filter(|taken| taken.height + NEWER_BLOCKS <= height).cloned().collect();
         taken.iter().map(|taken| described(taken.height, taken.chunks()?)).collect()
     }
 
-    /// Returns the chunk with the index `chunk` of the snapshot at `height`.
+    /// Returns the chunk at the index `chunk` of the snapshot that was taken at the height `height`.
     pub(super) fn chunk(&self, height: u64, format: u32, chunk: u32) -> Result<Vec<u8>> {
         let taken = self.taken().iter().find(|taken| taken.height == height && format == FORMAT).cloned();
-        let taken = taken.with_context(|| format!("no snapshot of height {height} and format {format}"))?;
-        taken.chunks()?.get(chunk as usize).cloned().context("the snapshot has fewer chunks")
+        let taken = taken.with_context(|| format!("no snapshot at height {height} in format {format}"))?;
+        taken.chunks()?.get(chunk as usize).cloned().context("the snapshot has no chunk with this index")
     }
 
     fn taken(&self) -> MutexGuard<'_, VecDeque<Arc<KeptSnapshot>>> {
@@ -93,7 +96,7 @@ impl KeptSnapshot {
     }
 }
 
-/// Returns the description with which a snapshot is offered, including the hash of each chunk.
+/// Returns the description that is sent when a snapshot is offered. It contains the hash of each chunk.
 pub(super) fn described(height: u64, chunks: &[Vec<u8>]) -> Result<Snapshot> {
     let metadata: Vec<u8> = chunks.iter().flat_map(Sha256::digest).collect();
     Ok(Snapshot {
@@ -105,8 +108,8 @@ pub(super) fn described(height: u64, chunks: &[Vec<u8>]) -> Result<Snapshot> {
     })
 }
 
-/// Encodes the rows of a ledger as chunks of DAG-CBOR. Every chunk except the last contains at least `chunk_bytes`
-/// bytes of rows.
+/// Encodes the rows of a ledger as chunks of DAG-CBOR. The rows in each chunk, except the last, have at least
+/// `chunk_bytes` bytes in total.
 pub(super) fn pack(ledger: &Ledger, chunk_bytes: usize) -> Result<Vec<Vec<u8>>> {
     let (mut chunks, mut rows, mut bytes) = (Vec::new(), Vec::new(), 0);
     for StateRow { key, value } in ledger.rows() {
@@ -125,7 +128,7 @@ pub(super) fn pack(ledger: &Ledger, chunk_bytes: usize) -> Result<Vec<Vec<u8>>> 
     Ok(chunks)
 }
 
-/// Decodes the rows of a chunk.
+/// Decodes a chunk into rows of the ledger.
 pub(super) fn unpack(chunk: &[u8]) -> Result<Vec<StateRow>> {
     let rows: Vec<SnapshotRow> = serde_ipld_dagcbor::from_slice(chunk)?;
     Ok(rows.into_iter().map(|SnapshotRow(key, value)| StateRow { key, value: Some(value) }).collect())

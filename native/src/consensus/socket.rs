@@ -1,5 +1,5 @@
-//! The ABCI socket. Each of CometBFT's connections carries length-prefixed protobuf requests, which are answered in
-//! order.
+//! The ABCI socket. Each connection from CometBFT carries protobuf requests, each preceded by its length. The requests
+//! are answered in order.
 
 use super::app::AbciApp;
 use crate::threads;
@@ -14,14 +14,14 @@ use std::{
 use tendermint_proto::v0_38::abci::{Request, Response, ResponseException, response::Value as ResponseValue};
 use tracing::{error, warn};
 
-/// The maximum size of a request in bytes. A block of CometBFT has at most 100 MiB.
+/// The maximum size of a request in bytes. CometBFT allows blocks of at most 100 MiB.
 const MAX_REQUEST_BYTES: u64 = 128 << 20;
-/// The maximum size of a length prefix in bytes.
+/// The maximum size, in bytes, of the varint that precedes a request and states its length.
 const MAX_LENGTH_BYTES: usize = 10;
-/// The waiting time after a connection could not be accepted.
+/// The time to wait after a connection could not be accepted, before the next one is accepted.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Accepts connections and answers each of them in its own thread.
+/// Accepts connections from CometBFT and answers the requests of each connection in a separate thread.
 pub(super) fn run(listener: &TcpListener, app: &Arc<AbciApp>) {
     for stream in listener.incoming() {
         let app = app.clone();
@@ -41,8 +41,8 @@ pub(super) fn run(listener: &TcpListener, app: &Arc<AbciApp>) {
     }
 }
 
-/// Answers requests until CometBFT closes the connection. If a request fails, the response is an exception, which makes
-/// CometBFT exit.
+/// Answers requests until CometBFT closes the connection. A request that fails is answered with an ABCI exception,
+/// which makes CometBFT exit.
 fn serve_connection(mut stream: TcpStream, app: &AbciApp) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut requests = BufReader::new(stream.try_clone()?);
@@ -70,7 +70,7 @@ fn read(stream: &mut impl BufRead) -> Result<Option<Request>> {
     }
     let length = prost::encoding::decode_varint(&mut length.as_slice())?;
     if length > MAX_REQUEST_BYTES {
-        bail!("a request of {length} bytes exceeds the limit of {MAX_REQUEST_BYTES}");
+        bail!("a request of {length} bytes exceeds the limit of {MAX_REQUEST_BYTES} bytes");
     }
     // the buffer grows with the bytes that arrive, not with the announced length
     let mut bytes = Vec::new();

@@ -1,4 +1,5 @@
-//! Tests the ABCI application with requests like those that CometBFT sends.
+//! Tests that the ABCI application answers CometBFT's requests correctly: replicas agree, proposals contain only valid
+//! transactions, and snapshots restore the ledger.
 
 use super::{
     app::AbciApp,
@@ -30,7 +31,7 @@ fn app(every: u64) -> (Arc<Node>, AbciApp) {
     (node.clone(), AbciApp::new(node, every))
 }
 
-/// Sends a request of the given kind and returns its response.
+/// Sends an ABCI request of the given kind. Evaluates to the response of the same kind, or to the error as text.
 macro_rules! ask {
     ($app:expr, $kind:ident, $request:expr) => {
         match $app.answer(Request { value: Some(RequestValue::$kind($request)) }) {
@@ -55,7 +56,7 @@ fn block(height: u64, txs: Vec<Vec<u8>>) -> RequestFinalizeBlock {
     }
 }
 
-/// Executes a block and commits it.
+/// Executes a block at `height` with the transactions `txs`, commits it, and returns the response to its execution.
 fn add(app: &AbciApp, height: u64, txs: Vec<Vec<u8>>) -> ResponseFinalizeBlock {
     let response = ask!(app, FinalizeBlock, block(height, txs)).unwrap();
     ask!(app, Commit, RequestCommit {}).unwrap();
@@ -73,11 +74,11 @@ fn replicas_agree_and_a_block_is_stored_only_on_commit() {
     let chain = RequestInitChain { chain_id: CHAIN.to_owned(), initial_height: 1, ..Default::default() };
     let begun = ask!(one.1, InitChain, chain.clone()).unwrap();
     assert_eq!(begun.app_hash, one.0.ledger().root().to_vec());
-    assert!(ask!(one.1, Commit, RequestCommit {}).unwrap_err().contains("commit without an executed block"));
+    assert!(ask!(one.1, Commit, RequestCommit {}).unwrap_err().contains("no executed block to commit"));
     for height in 1..=5 {
         let before = one.0.ledger().root();
         let ran = ask!(one.1, FinalizeBlock, block(height, vec![transaction(height - 1)])).unwrap();
-        assert_eq!(one.0.ledger().root(), before, "an executed block is only in memory");
+        assert_eq!(one.0.ledger().root(), before, "executing a block does not change the ledger on disk");
         // CometBFT sends the request again after a crash
         assert_eq!(ask!(one.1, FinalizeBlock, block(height, vec![transaction(height - 1)])).unwrap(), ran);
         ask!(one.1, Commit, RequestCommit {}).unwrap();
@@ -88,7 +89,7 @@ fn replicas_agree_and_a_block_is_stored_only_on_commit() {
         assert_eq!((info.last_block_height as u64, info.last_block_app_hash), (height, ran.app_hash));
     }
     let record = one.0.block(5).unwrap().unwrap();
-    assert_eq!((record.block.time, record.block.hash), (1_005, [5; 32]), "time and hash of the header");
+    assert_eq!((record.block.time, record.block.hash), (1_005, [5; 32]), "the time and the hash that CometBFT sent");
     assert!(ask!(one.1, FinalizeBlock, block(7, Vec::new())).unwrap_err().contains("the ledger expects height 6"));
     assert!(ask!(one.1, InitChain, chain).unwrap_err().contains("the ledger is at height 5"));
     let foreign = RequestInitChain { chain_id: "test-2".to_owned(), initial_height: 1, ..Default::default() };
@@ -143,7 +144,7 @@ fn a_proposal_contains_only_valid_transactions_that_fit() {
     }
 }
 
-/// Returns the newest snapshot that a node serves, with its chunks.
+/// Returns the newest snapshot that a node offers, and its chunks.
 fn newest_snapshot(app: &AbciApp) -> (Snapshot, Vec<Vec<u8>>) {
     let snapshot = ask!(app, ListSnapshots, RequestListSnapshots {}).unwrap().snapshots.remove(0);
     let chunk = |chunk| {
@@ -168,7 +169,7 @@ fn a_snapshot_restores_the_same_ledger_with_its_tasks() {
         hashes.push(add(&from, height, txs).app_hash.to_vec());
     }
     let (snapshot, chunks) = newest_snapshot(&from);
-    assert_eq!(snapshot.height, 6, "the two headers after it exist");
+    assert_eq!(snapshot.height, 6, "the newest snapshot that two blocks follow");
     let nothing = ask!(from, LoadSnapshotChunk, RequestLoadSnapshotChunk { height: 5, format: FORMAT, chunk: 0 });
     assert!(nothing.unwrap().chunk.is_empty());
 
@@ -180,7 +181,7 @@ fn a_snapshot_restores_the_same_ledger_with_its_tasks() {
     assert!(apply(0, &chunks[0]).unwrap_err().contains("no snapshot was accepted"));
     let begun = node.ledger().root();
     assert_eq!(offer(&to, &snapshot, &hashes[5]), i32::from(Offered::Accept));
-    assert_eq!(apply(0, &chunks[0]).unwrap().result, i32::from(Applied::RejectSnapshot), "another root");
+    assert_eq!(apply(0, &chunks[0]).unwrap().result, i32::from(Applied::RejectSnapshot), "app hash of another height");
     assert_eq!(node.ledger().root(), begun);
 
     assert_eq!(offer(&to, &snapshot, &hashes[6]), i32::from(Offered::Accept));
@@ -222,7 +223,7 @@ fn chunks_of_a_snapshot_are_applied_in_order() {
     assert_eq!(apply(1, &chunks[1]), i32::from(Applied::RejectSnapshot), "not the first chunk");
     assert_eq!(offer(&to, &offered, &ledger.root()), i32::from(Offered::Accept));
     for (index, chunk) in chunks.iter().enumerate() {
-        assert_ne!(node.ledger().root(), ledger.root(), "before the last chunk");
+        assert_ne!(node.ledger().root(), ledger.root(), "the ledger is unchanged before the last chunk");
         assert_eq!(apply(index as u32, chunk), i32::from(Applied::Accept));
     }
     assert_eq!(node.ledger().root(), ledger.root());

@@ -1,5 +1,5 @@
-//! Opens a model's files and maps them into memory. A model is a folder, in Hugging Face's layout or in this program's,
-//! or one GGUF file.
+//! Opens a model's files and maps them into memory. A model is one GGUF file, or a folder with `config.json` and
+//! safetensors files that Hugging Face's libraries or this program have written.
 
 use anyhow::{Context, Result, bail, ensure};
 use memmap2::Mmap;
@@ -14,19 +14,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The largest `config.json` that is read, in bytes; real ones are far smaller.
+/// The maximum size of `config.json` in bytes; a larger file is rejected. Real files are far smaller.
 const CONFIG_BYTES: u64 = 1 << 20;
-/// The largest `model.safetensors.index.json` that is read, in bytes; real ones are far smaller.
+/// The maximum size of `model.safetensors.index.json` in bytes; a larger file is rejected. Real files are far smaller.
 const INDEX_BYTES: u64 = 64 << 20;
 
-/// The opened files of a model.
+/// The opened files of a model: those of a folder, or one GGUF file.
 pub(crate) enum ModelFiles {
     Folder { config: Vec<u8>, pieces: Vec<Mmap> },
     Gguf(Mmap),
 }
 
 impl ModelFiles {
-    /// Opens the model at a path. A file is opened as GGUF, and a folder as `config.json` and safetensors files.
+    /// Opens the model at `path`: a file as GGUF, a folder as `config.json` and safetensors files.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let metadata = fs::metadata(path).with_context(|| format!("opening {}", path.display()))?;
         if metadata.is_file() {
@@ -37,7 +37,8 @@ impl ModelFiles {
         Ok(Self::Folder { config, pieces })
     }
 
-    /// Reads the model from the opened files, and reports each layer to `progress`.
+    /// Reads the model from the opened files. Calls `progress` after each layer with the number of layers read so far
+    /// and the total number of layers.
     pub(crate) fn read(&self, progress: Progress<'_>) -> Result<Model> {
         Ok(match self {
             Self::Gguf(bytes) => file::read_gguf(bytes, progress)?,
@@ -48,7 +49,7 @@ impl ModelFiles {
         })
     }
 
-    /// Returns the size of the weight files in bytes.
+    /// Returns the total size of the weight files in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         let pieces = match self {
             Self::Gguf(bytes) => std::slice::from_ref(bytes),
@@ -78,7 +79,7 @@ fn pieces(dir: &Path) -> Result<Vec<PathBuf>> {
     for name in &named {
         // a path could lead out of the folder
         if Path::new(name).file_name() != Some(name.as_ref()) {
-            bail!("{} names {name:?}, which is not a file name in its folder", index.display());
+            bail!("{} refers to {name:?}, which is not a plain file name", index.display());
         }
     }
     Ok(named.iter().map(|name| dir.join(name)).collect())

@@ -1,4 +1,4 @@
-//! Loads the model of a job, and reads the job's text as chunks of tokens.
+//! Loads the model that a job trains on, and splits the training text into chunks of tokens.
 
 pub(crate) mod files;
 mod shipped;
@@ -21,47 +21,48 @@ use std::{
 /// Flags that select the model, the text and the data folder.
 #[derive(Args, Clone)]
 pub(crate) struct JobArgs {
-    /// Use the model in this folder, as `model import` writes it [default: the bundled model]
+    /// Use the model in this folder, which `model import` has written [default: the bundled model]
     #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
-    /// Train on these texts, read with the model's tokenizer.json, or as bytes if the model has none and a vocabulary
-    /// of 256 [default: the bundled text]
+    /// Train on these text files; the model's tokenizer.json converts them to tokens, or every byte is a token if the
+    /// model has no such file and a vocabulary of 256 [default: the bundled text]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) text: Vec<PathBuf>,
-    /// Set the rank of the adapter, 4 to 64
+    /// Set the rank of the adapter, from 4 to 64
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) rank: usize,
-    /// Keep models, ledger, keys and receipts in this folder [default: the user's data folder]
+    /// Keep models, ledgers, keys and receipts in this folder [default: the user's data folder]
     #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
 }
 
-/// The bundled text, a book that `native/data/README.md` describes.
+/// The bundled text: a book, which `native/data/README.md` describes.
 const TEXT: &[u8] = include_bytes!("../../data/moby-dick.txt");
 
-/// Reads the model in the folder that [`dir`] returns.
+/// Reads the model in the folder `given`, or the bundled model if no folder is given.
 pub(crate) fn load(given: Option<&Path>, data_dir: &Path) -> Result<Model> {
     read(&dir(given, data_dir)?)
 }
 
-/// Returns the folder given, or the folder of the bundled model, whose files are written there if they are missing.
+/// Returns the folder `given`. If none is given, returns the folder of the bundled model in `data_dir`, and first
+/// writes those of the model's files that are missing.
 pub(crate) fn dir(given: Option<&Path>, data_dir: &Path) -> Result<PathBuf> {
     given.map_or_else(|| shipped::dir(data_dir), |dir| Ok(dir.to_owned()))
 }
 
-/// Reads the model in a folder or in a GGUF file.
+/// Reads the model at `dir`, which is a folder or a GGUF file.
 pub(crate) fn read(dir: &Path) -> Result<Model> {
     let failed = || format!("reading the model in {}", dir.display());
     ModelFiles::open(dir)?.read(&mut |_, _| ()).with_context(failed)
 }
 
-/// Returns the targets that adapt all seven linear layers at a rank.
+/// Returns the linear layers to adapt (all seven in each transformer layer) together with the LoRA rank.
 pub(crate) fn targets(rank: usize) -> Targets {
     Targets { rank, linears: Linear::ALL.to_vec() }
 }
 
-/// Returns the text of the job in chunks of 2048 tokens. The tokens are those of the `tokenizer.json` in the model's
-/// folder `dir`, or the text's bytes if there is no such file and the vocabulary is 256.
+/// Returns the training text in chunks of 2048 tokens. The `tokenizer.json` in the model's folder `dir` converts the
+/// text to tokens. If there is no such file and the vocabulary is 256, every byte is a token.
 pub(crate) fn chunks(args: &JobArgs, dir: &Path, model: &Model) -> Result<Vec<Chunk>> {
     let mut texts = Vec::new();
     for path in &args.text {

@@ -1,4 +1,4 @@
-//! The bundled model: the files in `native/model`, which come from the training in `scripts/pretrain`.
+//! The bundled model. Its files are in `native/model`, and `scripts/pretrain` trains it.
 
 use crate::{output::hex, paths};
 use anyhow::{Context, Result};
@@ -14,9 +14,9 @@ const FILES: [(&str, &[u8]); 3] = [
     (super::tokenizer::TOKENIZER, include_bytes!("../../model/tokenizer.json")),
 ];
 
-/// Returns the folder of the bundled model in the data folder, and writes its files if they are missing. The folder's
-/// name contains a hash of the files, so the models of other program versions remain in folders of their own, and
-/// receipts of tasks on them can still be verified.
+/// Returns the folder of the bundled model in `data_dir`, and writes its files if they are missing. The folder's name
+/// contains a hash of the files. Models of other program versions therefore stay in folders of their own, and receipts
+/// for these models can still be verified.
 pub(crate) fn dir(data_dir: &Path) -> Result<PathBuf> {
     let mut digest = Sha256::new();
     for (name, bytes) in FILES {
@@ -78,7 +78,7 @@ mod tests {
         let supervised = ids.len() - 1;
         let bits = nats(loss, supervised) / std::f64::consts::LN_2 * supervised as f64 / text.len() as f64;
         println!("{bits:.4} bits per byte");
-        // a unigram model of the tokens reaches 3.4, a bigram model 2.7, and this model with another RoPE theta 2.8
+        // in bits per byte, a unigram model reaches 3.4, a bigram model 2.7, and this model with another RoPE theta 2.8
         assert!(!saturated && bits < 2.6, "{bits} bits per byte");
     }
 }

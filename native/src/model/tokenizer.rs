@@ -1,5 +1,5 @@
-//! Converts between text and tokens. Tokens are bytes, or those of a model's `tokenizer.json`, which Hugging Face's
-//! crate `tokenizers` reads.
+//! Converts between text and tokens. Every byte is a token, or the model's `tokenizer.json` defines the tokens. Hugging
+//! Face's crate `tokenizers` reads this file.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use r3mes_wgpu::protocol::{CHUNK_TOKENS, Chunk};
@@ -8,22 +8,22 @@ use tokenizers::{
     DecodeStream, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer,
 };
 
-/// The name of the tokenizer's file in a model's folder.
+/// The name of the tokenizer file in a model's folder.
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
-/// The tokenizer of a model.
+/// The tokenizer of a model: one token per byte, or a `tokenizer.json`.
 pub(crate) enum TextTokenizer {
-    /// Every byte is a token: the model has a vocabulary of 256 and no tokenizer file.
+    /// Every byte is a token. The model has a vocabulary of 256 and no tokenizer file.
     Bytes,
-    /// The tokenizer of a `tokenizer.json`.
+    /// The tokenizer that the model's `tokenizer.json` defines.
     Learned(Box<Tokenizer>),
 }
 
 impl TextTokenizer {
-    /// Opens the tokenizer of the model in a folder.
+    /// Opens the tokenizer of the model in the folder `dir`. The model's vocabulary has `vocab` tokens.
     ///
-    /// Returns an error if the tokenizer has a token id of `vocab` or more, or if there is no tokenizer and `vocab` is
-    /// not 256.
+    /// Returns an error if the tokenizer has a token ID that is not less than `vocab`, or if there is no tokenizer file
+    /// and `vocab` is not 256.
     pub(crate) fn open(dir: &Path, vocab: usize) -> Result<Self> {
         let path = dir.join(TOKENIZER);
         if !path.exists() {
@@ -38,8 +38,8 @@ impl TextTokenizer {
         Ok(Self::Learned(Box::new(tokenizer)))
     }
 
-    /// Returns the token ids of one text, including the special tokens that the tokenizer adds. They are the same as
-    /// those of Python's `tokenizer.encode(text).ids`.
+    /// Returns the token IDs of one text, including the special tokens that the tokenizer adds. Python's
+    /// `tokenizer.encode(text).ids` returns the same IDs.
     pub(crate) fn encode(&self, text: &[u8]) -> Result<Vec<u32>> {
         match self {
             Self::Bytes => Ok(text.iter().map(|byte| u32::from(*byte)).collect()),
@@ -50,8 +50,8 @@ impl TextTokenizer {
         }
     }
 
-    /// Concatenates the tokens of texts and cuts them into chunks of 2048. Tokens after the last whole chunk are
-    /// dropped.
+    /// Concatenates the tokens of all texts, given as pairs `(name, bytes)`, and cuts them into chunks of 2048 tokens.
+    /// Tokens after the last complete chunk are dropped.
     pub(crate) fn chunks(&self, texts: &[(String, Vec<u8>)], vocab: usize) -> Result<Vec<Chunk>> {
         let mut ids = Vec::new();
         for (name, text) in texts {
@@ -61,7 +61,7 @@ impl TextTokenizer {
         chunks.iter().map(|chunk| Ok(Chunk::new(chunk.to_vec(), vocab as u32)?)).collect()
     }
 
-    /// Returns a decoder of tokens that arrive one by one.
+    /// Returns a decoder, which receives tokens one by one and returns the text.
     pub(crate) fn stream(&self) -> TextStream<'_> {
         match self {
             Self::Bytes => TextStream::Bytes(Vec::new()),
@@ -70,11 +70,11 @@ impl TextTokenizer {
     }
 }
 
-/// A decoder that receives one token at a time and returns whole characters.
+/// A decoder that receives one token at a time and returns only complete characters.
 pub(crate) enum TextStream<'a> {
-    /// A decoder of byte tokens, with the bytes of a character that is incomplete so far.
+    /// Decodes tokens that are bytes. The field holds the bytes of a character that is not complete yet.
     Bytes(Vec<u8>),
-    /// The tokenizer's own decoder.
+    /// Decodes the tokens of a `tokenizer.json`.
     Learned(Stream<'a>),
 }
 
@@ -82,7 +82,7 @@ type Stream<'a> =
     DecodeStream<'a, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
 
 impl TextStream<'_> {
-    /// Adds a token and returns the text that is complete now, which may be empty.
+    /// Adds a token and returns the text that this token completes. The text may be empty.
     pub(crate) fn push(&mut self, token: u32) -> Result<String> {
         match self {
             Self::Bytes(held) => {
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use sha2::{Digest, Sha256};
 
-    /// The folder of a tokenizer that `tests/data/bitnet/make.py` describes.
+    /// The folder of the test tokenizer that `tests/data/bitnet/make.py` creates.
     const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/bitnet/tokenizer");
 
     #[test]

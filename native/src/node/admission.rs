@@ -1,18 +1,19 @@
-//! Admission: decides which transactions the next block can contain.
+//! Decides which transactions the next block can contain.
 
 use r3mes_wgpu::{
     ledger::{Ledger, Refusal},
     tx::{DENOM, code},
 };
 
-/// The maximum total size of the transactions in a block, in bytes.
+/// The maximum total size, in bytes, of the transactions in a block.
 pub(crate) const MAX_BLOCK_BYTES: usize = 1 << 20;
 
-/// A copy of the ledger on which the admitted transactions have paid their fees and used their sequence numbers.
+/// A copy of the ledger for checking new transactions. On this copy, the transactions admitted so far have paid their
+/// fees and used their sequence numbers.
 pub(crate) struct Admission(Ledger);
 
 impl Admission {
-    /// Creates the state before any transaction is admitted.
+    /// Copies `ledger`, the ledger after the last block. No transaction is admitted yet.
     pub(crate) fn new(ledger: &Ledger) -> Self {
         Self(ledger.next())
     }

@@ -1,5 +1,6 @@
-//! Fetches the data blocks that the ledger names and that this node lacks. In a network of several nodes they come from
-//! gateways, such as those of the other nodes, as soon as blocks of the chain name them.
+//! Fetches the data blocks that the ledger names and this node lacks. In a network of several nodes, a transaction can
+//! name data that was stored on another node. The data is fetched from gateways, such as the other nodes, as soon as
+//! the transaction is in the chain.
 
 use super::Node;
 use crate::{
@@ -23,14 +24,14 @@ use tracing::warn;
 /// The time between two checks for missing blocks.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Starts a thread that fetches missing blocks from these gateways until the process ends.
+/// Starts a thread that fetches missing data blocks from `gateways` until the process ends.
 pub(crate) fn start(node: Arc<Node>, gateways: &[String]) -> Result<()> {
     let sources = BlockSources::gateways(gateways)?.ignoring_absence();
     let sync = move || {
         let (mut attempts, mut seen) = (Attempts::new(), None);
         loop {
             let head = node.ledger().state().head().clone();
-            // which blocks the ledger names can change only if one of these changes
+            // the ledger can name other blocks only if the round or the number of submissions has changed
             let names = Some((head.round, head.submissions));
             let now = Instant::now();
             if seen != names || attempts.values().any(|(due, _)| *due <= now) {
@@ -45,10 +46,11 @@ pub(crate) fn start(node: Arc<Node>, gateways: &[String]) -> Result<()> {
     threads::start("block sync", sync)
 }
 
-/// Root of a missing block or DAG → when to request it next, and its backoff.
+/// The missing data whose last request failed, by the CID of its root block. Each entry has the time of the next
+/// request, and the backoff that determines the delays between requests.
 type Attempts = BTreeMap<Cid, (Instant, Backoff)>;
 
-/// Requests all missing blocks whose next attempt is due.
+/// Requests the missing data blocks whose next request is due, and pins those that arrive.
 fn fetch_missing(node: &Node, sources: &BlockSources, attempts: &mut Attempts) -> Result<()> {
     let missing = node.pin_ledger()?;
     attempts.retain(|root, _| missing.contains(root));
@@ -77,7 +79,8 @@ fn fetch_missing(node: &Node, sources: &BlockSources, attempts: &mut Attempts) -
     }
 }
 
-/// Whether no gateway has the block. It may still be on its way to them.
+/// Returns whether the fetch failed only because gateways lacked the block or did not respond. A gateway may get the
+/// block later.
 fn is_absence(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(FetchError::Client(error)) if error.is_absence())
 }

@@ -1,8 +1,9 @@
-//! The chain on disk, in one redb file: the ledger's rows, the blocks with the outcomes of their transactions, and an
-//! index of transactions.
+//! The chain on disk, in one redb database file. It contains the ledger's rows, the blocks with the outcomes of their
+//! transactions, and an index of the transactions by hash.
 //!
-//! A block is written in one durable transaction of the database, together with the changed rows and the outcomes.
-//! After `kill -9` or a power cut the file therefore contains everything that was acknowledged, and no partial change.
+//! Each block is written in one durable database transaction, together with the rows that it changed and the outcomes
+//! of its transactions. The file therefore contains every acknowledged block, and no partly written one, even after
+//! `kill -9` or a power cut.
 
 use anyhow::{Context, Result, bail};
 use r3mes_wgpu::ledger::{Applied, ChainBlock, Genesis, Ledger, StateRow, TxOutcome};
@@ -12,33 +13,34 @@ use redb::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// The key `genesis` → the genesis in DAG-CBOR.
+/// The table that stores the genesis in DAG-CBOR, under the key `genesis`.
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
-/// Key of a row of the ledger → value of the row.
+/// The table of the ledger's rows. It maps the key of each row to the row's value.
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
-/// Height → [`BlockRecord`].
+/// The table of the blocks. It maps the height of each block to its [`BlockRecord`] in DAG-CBOR.
 const BLOCKS: TableDefinition<u64, &[u8]> = TableDefinition::new("blocks");
-/// Hash of a transaction → height of its block and index in the block.
+/// The table of the transactions. It maps the hash of each transaction to the height of the block that contains it, and
+/// to its index in that block.
 const TRANSACTIONS: TableDefinition<&str, (u64, u32)> = TableDefinition::new("transactions");
-/// The number of newest blocks that are kept.
+/// The number of blocks that are kept. Older blocks are deleted.
 const KEPT_BLOCKS: u64 = 100_000;
 
-/// A block with the results of executing it.
+/// A block with the results of its execution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BlockRecord {
     pub(crate) block: ChainBlock,
-    /// Ledger root after the block.
+    /// The root hash of the ledger after the block.
     #[serde(with = "serde_bytes")]
     pub(crate) root: [u8; 32],
     pub(crate) outcomes: Vec<TxOutcome>,
 }
 
-/// The database file of a chain.
+/// The database file that contains a chain.
 pub(super) struct Chain(Database);
 
 impl Chain {
-    /// Reads the ledger from the database, or writes the ledger of the genesis if the database is empty. Returns an
-    /// error if the database belongs to another genesis.
+    /// Reads the ledger from the database. If the database is empty, creates the ledger from `genesis` and writes it.
+    /// Returns an error if the database belongs to another genesis.
     pub(super) fn open(database: Database, genesis: &Genesis) -> Result<(Self, Ledger)> {
         let write = database.begin_write()?;
         // creates the tables, so that readers never fail to find them
@@ -71,7 +73,8 @@ impl Chain {
         Ok((Self(database), ledger))
     }
 
-    /// Appends a block that changed the ledger from `before` to `after`. It is on disk when this returns.
+    /// Appends a block that changed the ledger from `before` to `after`. The block is on disk when this function
+    /// returns.
     pub(super) fn add(&self, before: &Ledger, after: &Ledger, block: &ChainBlock, applied: &Applied) -> Result<()> {
         let mut write = self.0.begin_write()?;
         write.set_durability(Durability::Immediate)?;
@@ -100,7 +103,7 @@ impl Chain {
         Ok(write.commit()?)
     }
 
-    /// Replaces the ledger by another ledger of the same genesis, and deletes all blocks and outcomes.
+    /// Replaces the ledger with another ledger of the same genesis, and deletes all blocks and outcomes.
     pub(super) fn replace(&self, ledger: &Ledger) -> Result<()> {
         let mut write = self.0.begin_write()?;
         write.set_durability(Durability::Immediate)?;
@@ -117,7 +120,7 @@ impl Chain {
         Ok(self.0.begin_read()?.open_table(table)?)
     }
 
-    /// Returns the block at a height, or `None` if it is no longer kept or does not exist yet.
+    /// Returns the block at a height, or `None` if the block has been deleted or does not exist yet.
     pub(super) fn block(&self, height: u64) -> Result<Option<BlockRecord>> {
         let blocks = self.table(BLOCKS)?;
         // uses the trait's `get`, because the result of `ReadOnlyTable::get` may outlive the table, and a commit would
@@ -139,7 +142,7 @@ impl Chain {
     }
 }
 
-/// Reads the ledger from the database of a node that is not running, without changing it.
+/// Reads the ledger from the database of a node that is not running. The database is not changed.
 pub(crate) fn read_only(database: &Database) -> Result<Ledger> {
     let read = database.begin_read()?;
     let genesis = read.open_table(META)?.get("genesis")?.context("the ledger has no genesis")?;
@@ -170,26 +173,26 @@ fn compare(given: &Genesis, stored: &Genesis) -> Result<()> {
     match difference(given, stored) {
         None => Ok(()),
         Some(what) => {
-            bail!("it belongs to another network: its {what} differs from the given one; pass another --data-dir")
+            bail!("the ledger belongs to another network (difference: {what}); pass another --data-dir")
         }
     }
 }
 
-/// Returns the name of the first part in which two geneses differ, or `None` if they are equal.
+/// Returns the name of the first part in which the geneses `one` and `other` differ, or `None` if they are equal.
 pub(crate) fn difference(one: &Genesis, other: &Genesis) -> Option<&'static str> {
     let parts = [
         ("model", one.job.model == other.job.model),
         ("text", one.chunks == other.chunks),
-        ("first adapter", one.adapter == other.adapter),
+        ("initial adapter", one.adapter == other.adapter),
         ("job", one.job == other.job),
         ("dispute context", (&one.dispute_context, one.layout_root) == (&other.dispute_context, other.layout_root)),
-        ("first accounts and nodes", (&one.nodes, &one.accounts) == (&other.nodes, &other.accounts)),
+        ("initial accounts and nodes", (&one.nodes, &one.accounts) == (&other.nodes, &other.accounts)),
         ("chain id, seed, quota or rules", one == other),
     ];
     parts.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
 }
 
-/// Returns the name of the folder for a genesis: `job-` and the first 8 bytes of the genesis hash.
+/// Returns the name of a network's folder: `job-` and the first 8 bytes of the genesis hash, in hexadecimal.
 pub(super) fn folder_name(genesis: &Genesis) -> String {
     format!("job-{}", data_encoding::HEXLOWER.encode(&genesis.hash()[..8]))
 }

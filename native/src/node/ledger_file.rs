@@ -1,6 +1,6 @@
-//! Creates, locks and opens the file of a chain.
+//! Creates, locks and opens the database file of a chain.
 //!
-//! The file is created under a temporary name and then renamed, because redb refuses a file whose creation was
+//! A new file has a temporary name until it is complete, because redb cannot open a file whose creation was
 //! interrupted.
 
 use crate::paths;
@@ -10,12 +10,12 @@ use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
 
-/// The number of attempts to lock the file. A child process that was forked meanwhile may hold a released lock for a
-/// moment longer.
+/// The number of attempts to lock the file. More than one may be needed, because a child process that was forked while
+/// the file was locked can hold the lock for a moment after its release.
 const LOCK_ATTEMPTS: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-/// Locks the ledger at `path` for this process. Dropping the returned file releases the lock.
+/// Locks the ledger file at `path` for this process. Dropping the returned file releases the lock.
 pub(super) fn lock(path: &Path) -> Result<File> {
     let lock = path.with_extension("lock");
     let file = File::create(&lock).with_context(|| format!("creating {}", lock.display()))?;
@@ -28,11 +28,11 @@ pub(super) fn lock(path: &Path) -> Result<File> {
             }
         }
     }
-    bail!("another process uses it; stop that process or pass another --data-dir")
+    bail!("another process uses the ledger; stop that process or pass another --data-dir")
 }
 
-/// Opens the database at `path`. If it does not exist, creates it and lets `make` fill it first. The caller must hold
-/// the lock.
+/// Opens the database at `path`. If the file does not exist, creates it and calls `make` to write its initial contents.
+/// The caller must hold the lock.
 pub(super) fn open(path: &Path, make: impl FnOnce(Database) -> Result<()>) -> Result<Database> {
     if !fs::exists(path)? {
         let unfinished = path.with_extension("new");

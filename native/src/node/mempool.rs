@@ -1,4 +1,4 @@
-//! The mempool: transactions that the node has admitted and no block contains yet.
+//! The mempool: the transactions that the node has admitted and that no block contains yet.
 
 use super::admission::{Admission, MAX_BLOCK_BYTES};
 use r3mes_wgpu::{
@@ -17,11 +17,11 @@ pub(super) struct Mempool {
     hashes: BTreeSet<String>,
 }
 
-/// Error returned when a transaction was not added to the mempool.
+/// The reason why a transaction was not added to the mempool.
 pub(super) enum MempoolError {
-    /// The mempool is full.
+    /// The mempool already contains the maximum number of transactions.
     Full,
-    /// The transaction would be refused by the ledger.
+    /// The ledger would refuse the transaction, or its fee is below the node's minimum.
     Refused(Refusal),
 }
 
@@ -30,7 +30,8 @@ impl Mempool {
         Self { admission: Admission::new(&ledger), txs: VecDeque::new(), hashes: BTreeSet::new() }
     }
 
-    /// Adds a transaction at the time `now`, in seconds since 1970. If it is already pending, succeeds without effect.
+    /// Adds a transaction that arrives at the time `now`, in seconds since 1970. If the transaction is already pending,
+    /// returns `Ok` and changes nothing.
     pub(super) fn add(&mut self, tx: Vec<u8>, min_fee: u64, now: u64) -> Result<(), MempoolError> {
         let hash = tx_hash(&tx);
         if self.hashes.contains(&hash) {
@@ -45,7 +46,8 @@ impl Mempool {
         Ok(())
     }
 
-    /// Returns the transactions for the next block. They stay pending until [`Self::settle`] is called.
+    /// Returns the oldest pending transactions, as many as fit into the next block. They stay pending until
+    /// [`Self::settle`] is called.
     pub(super) fn next(&self) -> Vec<Tx> {
         let mut bytes = 0;
         let fits = |(_, tx): &&(String, Vec<u8>)| {
@@ -59,8 +61,8 @@ impl Mempool {
         self.txs.is_empty()
     }
 
-    /// Removes the first `count` transactions, which the block that led to `ledger` contains, and all transactions that
-    /// are no longer valid on this ledger.
+    /// Removes the first `count` transactions, which are now in the last block, and all transactions that are no longer
+    /// valid on `ledger`, the ledger after that block.
     pub(super) fn settle(&mut self, ledger: Ledger, count: usize) {
         let now = ledger.state().head().time;
         self.admission = Admission::new(&ledger);

@@ -1,10 +1,10 @@
-//! A node: a [`Ledger`] with its chain, its mempool, and the data blocks that the ledger names.
+//! A node: a [`Ledger`] with its chain on disk, its mempool, and the data blocks that the ledger names.
 //!
-//! A node recomputes no gradients. Verifiers and proposers do so, and use the node over HTTP like every other client.
-//! The node either produces blocks of admitted transactions by itself, or appends the blocks that CometBFT delivers
-//! through [`crate::consensus`].
+//! A node does not recompute gradients. Verifiers and proposers do this, and use the node over HTTP like every other
+//! client. A node either produces blocks of admitted transactions by itself, or appends the blocks that CometBFT
+//! delivers through [`crate::consensus`].
 //!
-//! The file `ledger.redb` contains the chain, and `blocks.redb` the data blocks.
+//! The chain is in the file `ledger.redb`, and the data blocks are in the file `blocks.redb`.
 
 mod admission;
 pub(crate) mod block_sync;
@@ -41,24 +41,27 @@ use tracing::{debug, warn};
 
 /// The size limits of a node's block store: 1 GiB of unpinned blocks, 64 GiB in total.
 const QUOTA: Quota = Quota { loose_bytes: 1 << 30, total_bytes: 64 << 30 };
-/// The time in seconds between blocks without transactions, which are produced while the ledger has pending deadlines.
+/// The time in seconds between blocks without transactions. They are produced while the ledger has work that only
+/// further blocks can settle.
 const IDLE_BLOCK: u64 = 1;
-/// The number of blocks that a listener may lag behind before it misses some.
+/// The number of blocks that are buffered for each listener. A listener that falls further behind misses blocks.
 const LISTENER_BLOCKS: usize = 256;
 
 /// A node's ledger, chain, mempool and data blocks.
 pub(crate) struct Node {
     ledger: RwLock<Ledger>,
     mempool: Mutex<Mempool>,
-    /// Notified whenever a transaction arrives.
+    /// A condition variable that is notified whenever a transaction is submitted to the mempool.
     arrived: Condvar,
     chain: Chain,
     blocks: Arc<BlockStore>,
-    /// Held while pins are derived from the ledger and set, so that only one thread does so.
+    /// A lock that is held while the pins are derived from the ledger and written, so that only one thread at a time
+    /// does this.
     pinning: Mutex<()>,
     added: broadcast::Sender<Arc<AddedBlock>>,
     min_fee: u64,
-    /// The lock on the ledger's file, or `None` for a node in memory. Dropping it releases the lock.
+    /// The lock on the ledger's file, or `None` if the node keeps its data in memory. Dropping the file releases the
+    /// lock.
     #[expect(dead_code, reason = "dropping it releases the lock")]
     lock: Option<File>,
 }
@@ -71,10 +74,10 @@ pub(crate) struct AddedBlock {
 }
 
 impl Node {
-    /// Opens the files in `folder`, or creates them. The mempool admits only transactions that pay at least `min_fee`
-    /// micro-units.
+    /// Opens the node's files in `folder`, or creates them from `setup`. The mempool admits only transactions that pay
+    /// at least `min_fee` micro-units.
     ///
-    /// Returns an error if the files belong to another genesis or another process uses them.
+    /// Returns an error if the files belong to another genesis or if another process uses them.
     pub(crate) fn open(folder: &Path, setup: Setup, min_fee: u64) -> Result<Self> {
         let path = folder.join("ledger.redb");
         let open = || -> Result<Self> {
@@ -110,23 +113,24 @@ impl Node {
         self.ledger.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns a copy of the genesis. Copying is slow for a long text, because the genesis names every chunk.
+    /// Returns a copy of the genesis. If the training text is long, copying is slow, because the genesis contains the
+    /// CID of every chunk.
     pub(crate) fn genesis(&self) -> Genesis {
         self.ledger().genesis().clone()
     }
 
-    /// Returns the minimum fee of a transaction in micro-units.
+    /// Returns the minimum fee, in micro-units, that this node requires for a transaction.
     pub(crate) fn min_fee(&self) -> u64 {
         self.min_fee
     }
 
-    /// Returns the store of the data blocks.
+    /// Returns the store of this node's data blocks.
     pub(crate) fn blocks(&self) -> &Arc<BlockStore> {
         &self.blocks
     }
 
-    /// Returns the block at a height, or `None` if it is no longer kept or does not exist yet. A block becomes visible
-    /// only when [`Self::ledger`] includes it.
+    /// Returns the block at a height, or `None` if the block has been deleted or does not exist yet. A block becomes
+    /// visible only when [`Self::ledger`] includes it.
     pub(crate) fn block(&self, height: u64) -> Result<Option<BlockRecord>> {
         if self.is_future(height) { Ok(None) } else { self.chain.block(height) }
     }
@@ -141,7 +145,7 @@ impl Node {
         Ok(self.chain.outcome(hash)?.filter(|(height, ..)| !self.is_future(*height)))
     }
 
-    /// Admits a transaction to the mempool. `now` is the time of its arrival in seconds since 1970.
+    /// Admits a transaction, which arrives at the time `now` in seconds since 1970, to the mempool.
     pub(crate) fn admit(&self, tx: Vec<u8>, now: u64) -> Result<(), Refusal> {
         let added = self.mempool().add(tx, self.min_fee, now);
         self.arrived.notify_all();
@@ -151,7 +155,7 @@ impl Node {
         })
     }
 
-    /// Waits until a transaction is pending, at most for the timeout.
+    /// Waits until a transaction is pending or the timeout has passed.
     pub(crate) fn wait(&self, timeout: Duration) {
         let mempool = self.mempool();
         if mempool.is_empty() {
@@ -159,13 +163,13 @@ impl Node {
         }
     }
 
-    /// Returns a receiver of all blocks that are appended from now on.
+    /// Returns a receiver of all blocks that are appended after this call.
     pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<AddedBlock>> {
         self.added.subscribe()
     }
 
     /// Produces a block at the time `now`, in seconds since 1970, if transactions are pending or the ledger needs a
-    /// block. Returns the block, or `None` if none was produced.
+    /// block without transactions. Returns the block, or `None` if none was produced.
     pub(crate) fn produce(&self, now: u64) -> Result<Option<Arc<AddedBlock>>> {
         let before = self.ledger();
         let head = before.state().head();
@@ -183,8 +187,8 @@ impl Node {
         Ok(Some(added))
     }
 
-    /// Appends the next block, which leads to the ledger `after`, and sends it to all listeners. The block is on disk
-    /// when this returns.
+    /// Appends the next block and sends it to all listeners. `after` is the ledger after this block. The block is on
+    /// disk when this function returns.
     pub(crate) fn add(&self, after: Ledger, added: AddedBlock) -> Result<Arc<AddedBlock>> {
         let AddedBlock { block, applied } = &added;
         self.chain.add(&self.ledger(), &after, block, applied)?;
@@ -199,7 +203,8 @@ impl Node {
         Ok(added)
     }
 
-    /// Replaces the ledger by another ledger of the same genesis. The new ledger is on disk when this returns.
+    /// Replaces the ledger with another ledger of the same genesis, such as a restored snapshot. The new ledger is on
+    /// disk when this function returns.
     pub(crate) fn replace(&self, ledger: Ledger) -> Result<()> {
         let tasks = ledger.tasks()?;
         self.blocks.put(&tasks.iter().map(|task| task.block()).collect::<Vec<_>>())?;
@@ -212,7 +217,7 @@ impl Node {
         *self.ledger.write().unwrap_or_else(PoisonError::into_inner) = ledger;
     }
 
-    /// Stores the tasks that were claimed in a block, so that miners and verifiers can fetch them.
+    /// Stores the tasks that were claimed in a block as data blocks, so that miners and verifiers can fetch them.
     pub(crate) fn store_tasks(&self, ledger: &Ledger, applied: &Applied) -> Result<()> {
         let mut tasks = Vec::new();
         for event in applied.outcomes.iter().flat_map(|outcome| &outcome.events) {
@@ -226,8 +231,8 @@ impl Node {
         }
     }
 
-    /// Pins the artifacts of the gradients that a block has accepted. If the block ended a round, also unpins the data
-    /// that the ledger no longer names.
+    /// Pins the artifacts of the gradients that were accepted in a block. If the block ended a round, also removes the
+    /// pins of data that the ledger no longer names.
     fn pin_results(&self, applied: &Applied) -> Result<()> {
         if applied.events.iter().any(|event| matches!(event, Event::RoundClosed { .. })) {
             return self.pin_ledger().map(drop);
@@ -241,8 +246,8 @@ impl Node {
         self.blocks.add_system_pins(accepted)
     }
 
-    /// Pins the data that the ledger names, if all of its blocks are stored here, and unpins the data that the ledger
-    /// no longer names. Returns the roots of the data that is incomplete.
+    /// Pins each DAG that the ledger names, if all its blocks are stored on this node, and removes the pins of DAGs
+    /// that the ledger no longer names. Returns the roots of the named DAGs that have missing blocks.
     pub(crate) fn pin_ledger(&self) -> Result<BTreeSet<Cid>> {
         let _guard = self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
         let kept: BTreeSet<Cid> = self.blocks.system_pins()?.into_iter().collect();
@@ -266,7 +271,7 @@ pub(crate) struct StoppedNode {
 }
 
 impl StoppedNode {
-    /// Opens the files in `folder`. Returns an error if a node is using them.
+    /// Opens the files of a stopped node in `folder`. Returns an error if a running node uses them.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let path = folder.join("ledger.redb");
         let open = || -> Result<Self> {

@@ -1,4 +1,4 @@
-//! The setup of a node: a genesis and the data blocks that it names.
+//! The setup of a node: a genesis, and the data blocks that the genesis names.
 
 use super::chain;
 use anyhow::{Result, ensure};
@@ -9,29 +9,32 @@ use r3mes_wgpu::{
     store::Block,
 };
 
-/// A genesis, and the blocks of its chunks and of its initial adapter.
+/// A genesis, the data blocks of the training text, and the data blocks of the initial adapter.
 pub(crate) struct Setup {
     pub(super) genesis: Genesis,
     pub(super) blocks: Vec<Block>,
 }
 
-/// The parts of a genesis that are not derived from the model and the text.
+/// The parts of a genesis that do not follow from the model and the training text.
 pub(crate) struct GenesisTerms {
     pub(crate) chain_id: String,
     pub(crate) params: LedgerParams,
-    /// Rank of the adapter.
+    /// The LoRA rank of the adapter.
     pub(crate) rank: u32,
     pub(crate) seed: [u8; 32],
-    /// The number of accepted tasks that fill a round. Limited to the number of chunks of the text.
+    /// The number of accepted tasks that completes a round. If it exceeds the number of chunks in the text, the number
+    /// of chunks is used instead.
     pub(crate) quota: u32,
-    /// Address of each account, and its coins in micro-units.
+    /// The initial accounts, as pairs of an address and a balance in micro-units.
     pub(crate) accounts: Vec<(String, u64)>,
-    /// Address of each operator, its stake in micro-units, and the codes of its roles.
+    /// The initial nodes, as triples of the operator's address, the stake in micro-units, and the IDs of the node's
+    /// roles (3 is validator, 4 is proposer).
     pub(crate) nodes: Vec<(String, u64, Vec<u32>)>,
 }
 
 impl GenesisTerms {
-    /// Returns the terms that a genesis contains.
+    /// Returns the terms of an existing genesis, which are those parts of it that do not follow from the model and the
+    /// text.
     pub(crate) fn of(genesis: &Genesis) -> Self {
         let Genesis { chain_id, params, job, seed, quota, accounts, nodes, .. } = genesis.clone();
         Self { chain_id, params, rank: job.rank, seed, quota, accounts, nodes }
@@ -39,9 +42,11 @@ impl GenesisTerms {
 }
 
 impl Setup {
-    /// Builds a genesis. The last parameter is a pair: the job's dispute context and the adapter's layout root.
+    /// Builds a genesis and its data blocks. The third parameter is a pair: the dispute context of the job, and the
+    /// layout root (the Merkle root over the buffers that contain the adapter).
     ///
-    /// Returns an error if the terms, the job, the adapter and the text do not belong together.
+    /// Returns an error if the adapter does not fit the job, the text is shorter than one chunk, or a value is out of
+    /// range.
     pub(crate) fn new(
         terms: GenesisTerms,
         job: Job,
@@ -79,7 +84,7 @@ impl Setup {
         &self.genesis
     }
 
-    /// Returns the name of this network's subfolder in the data folder.
+    /// Returns the name of this network's folder, which is a subfolder of the data folder.
     pub(crate) fn folder(&self) -> String {
         chain::folder_name(&self.genesis)
     }

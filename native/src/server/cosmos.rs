@@ -1,4 +1,4 @@
-//! Transactions and queries, with the paths and JSON of the REST server of a Cosmos SDK 0.50 node.
+//! Routes for transactions and queries. Their paths and JSON are those of the REST server of a Cosmos SDK 0.50 node.
 
 use super::{
     events::event_json,
@@ -42,7 +42,8 @@ struct BroadcastRequest {
     mode: String,
 }
 
-/// Admits a transaction to the mempool. Its outcome can then be queried by its hash.
+/// Submits a transaction to the mempool. When a block has executed the transaction, clients can query the outcome by
+/// the transaction's hash.
 async fn broadcast(State(app): SharedApp, Json(request): Json<BroadcastRequest>) -> Result<Response, Response> {
     let invalid = |message: &str| failure(StatusCode::BAD_REQUEST, 3, message);
     if request.mode != "BROADCAST_MODE_SYNC" {
@@ -92,7 +93,8 @@ fn response(hash: &str, height: u64, code: u32, log: &str, data: &[u8]) -> Value
     })
 }
 
-/// Returns an account. Every valid address has one, whose account number is 0.
+/// Returns the sequence number of the account with this address. The account number is always 0, and a valid address
+/// that was never used also counts as an account.
 async fn account(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     check_address(&address).map_err(invalid_address)?;
     let sequence = app.ledger().state().account_of(&address).sequence;
@@ -120,7 +122,7 @@ async fn balance(State(app): SharedApp, Path(address): Path<String>, Query(query
     Json(json!({ "balance": { "denom": query.denom, "amount": amount.to_string() } }))
 }
 
-/// Calls a method of the JSON-RPC. Some REST routes return its result in another form.
+/// Calls a method of the node's JSON-RPC. The REST routes that use this function return the result in another form.
 async fn call_rpc(app: Arc<AppState>, method: &'static str, params: Value) -> Result<Value, Response> {
     let result = blocking(move || Ok(rpc::call(&app, method, &params))).await?;
     result.map_err(|error| failure(StatusCode::NOT_FOUND, 5, error.message))
@@ -143,7 +145,7 @@ async fn syncing(State(app): SharedApp) -> Result<Json<Value>, Response> {
     Ok(Json(json!({ "syncing": status["sync_info"]["catching_up"] })))
 }
 
-/// Returns the block at a height. The height `latest` stands for the last block.
+/// Returns the block at a height. If the height is `latest`, returns the last block.
 async fn block(State(app): SharedApp, Path(height): Path<String>) -> Result<Json<Value>, Response> {
     let height = if height == "latest" { Value::Null } else { json!(height) };
     let mut block = call_rpc(app, "block", json!({ "height": height })).await?;

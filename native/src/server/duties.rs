@@ -1,4 +1,4 @@
-//! Routes for miners and operators: claimed tasks, the duties of verifiers and proposers, and disputes.
+//! Routes for the claimed task of a miner, the pending work of a verifier or a proposer, and the open disputes.
 
 use super::state::{AppState, SharedApp, failure, invalid_address};
 use crate::{clock::unix_seconds, output::hex};
@@ -29,7 +29,7 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
         .route("/r3mes/wgpu/v1/disputes", get(disputes))
 }
 
-/// Returns the response if the ledger is inconsistent, which should never happen.
+/// Returns the error response, with the HTTP status 500, for an inconsistent ledger. This should never be needed.
 fn inconsistent(error: impl std::fmt::Display) -> Response {
     failure(StatusCode::INTERNAL_SERVER_ERROR, 13, error)
 }

@@ -1,4 +1,5 @@
-//! Grants, with the paths and JSON of the REST server of a Cosmos SDK 0.50 node, and the numbers of session statements.
+//! Routes for grants and fee allowances, with the paths and the JSON of the REST server of a Cosmos SDK 0.50 node.
+//! Another route returns the sequence number for the next signed statement that opens or closes a session.
 
 use super::state::{AppState, SharedApp, failure, invalid_address};
 use crate::clock::unix_seconds;
@@ -47,7 +48,8 @@ async fn grants(State(app): SharedApp, Query(query): Query<GrantQuery>) -> Resul
     Ok(Json(json!({ "grants": grants, "pagination": { "next_key": null, "total": total } })))
 }
 
-/// Returns a fee allowance. An allowance that is used up has 0 micro-units left until it expires.
+/// Returns the fee allowance that a granter has given to a grantee. An exhausted allowance is returned with 0
+/// micro-units left until it expires.
 async fn allowance(
     State(app): SharedApp,
     Path((granter, grantee)): Path<(String, String)>,
@@ -69,7 +71,8 @@ async fn allowance(
     Ok(Json(json!({ "allowance": { "granter": granter, "grantee": grantee, "allowance": allowed } })))
 }
 
-/// Returns the sequence number that the next signed session statement between the two accounts must contain.
+/// Returns the sequence number that the next statement between the two accounts must contain. A statement is a signed
+/// text that opens or closes a session.
 async fn session(
     State(app): SharedApp,
     Path((granter, grantee)): Path<(String, String)>,

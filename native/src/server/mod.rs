@@ -1,8 +1,8 @@
-//! The HTTP server of a node. One port serves the routes of a Cosmos node, CometBFT's JSON-RPC, an IPFS gateway and the
-//! mining page.
+//! The HTTP server of a node. On one port, it serves the routes of a Cosmos node, CometBFT's JSON-RPC, an IPFS gateway
+//! and the mining page.
 //!
 //! Queries are answered from the ledger after the last block. Transactions go to the node's mempool, from which a
-//! thread produces blocks, or to CometBFT on a replica.
+//! thread produces blocks. On a replica, they go to CometBFT instead.
 
 mod cosmos;
 mod duties;
@@ -42,9 +42,9 @@ use tokio::net::TcpListener;
 use tower_http::{compression::CompressionLayer, cors::CorsLayer};
 use tracing::error;
 
-/// The longest time between two checks of whether the ledger needs a block.
+/// The maximum time between two checks of whether the ledger needs a block without transactions.
 const TICK: Duration = Duration::from_millis(100);
-/// The waiting time after a block could not be produced.
+/// The time to wait after a block could not be produced, before the next attempt.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The maximum size of a request body in bytes. The IPFS routes that upload files have a higher limit.
 const MAX_BODY_BYTES: usize = 16 << 20;
@@ -55,18 +55,18 @@ pub(crate) struct ServeArgs {
     /// Listen on this address [default: 127.0.0.1:7717, or another port if that one is taken]
     #[arg(long, value_name = "ADDRESS:PORT", env = "R3MES_LISTEN")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Serve the built mining page from this folder [default: dist]
+    /// Serve the mining page that was built into this folder [default: dist]
     #[arg(long, value_name = "DIR", env = "R3MES_PAGE")]
     pub(crate) page: Option<PathBuf>,
-    /// Allow pages of another website, such as https://example.org, to use this node; may be repeated
+    /// Allow pages of another website, such as https://example.org, to send requests to this node; may be repeated
     #[arg(long, value_name = "ORIGIN", value_parser = origin::parse)]
     pub(crate) allow_origin: Vec<HeaderValue>,
-    /// Refuse transactions that pay a lower fee than this many micro-units
+    /// Refuse transactions whose fee is lower than this many micro-units
     #[arg(long, value_name = "MICRO", default_value_t = 0, env = "R3MES_MIN_FEE")]
     pub(crate) min_fee: u64,
 }
 
-/// Starts to listen and to serve, in threads that run until the process ends. Returns the address that it listens on.
+/// Starts threads that serve HTTP requests until the process ends. Returns the address on which the server listens.
 pub(crate) fn serve(node: Arc<Node>, settings: ServerSettings) -> Result<SocketAddr> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let listen = settings.listen;
@@ -80,7 +80,7 @@ pub(crate) fn serve(node: Arc<Node>, settings: ServerSettings) -> Result<SocketA
     }
     let router = router(app);
     threads::start("http", move || {
-        // without this, a small packet would wait until the previous one is acknowledged
+        // without TCP_NODELAY, a small packet would wait until the previous one is acknowledged
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         if let Err(error) = runtime.block_on(async { axum::serve(listener, router).await }) {
             error!(%error, "the HTTP server stopped");
@@ -89,7 +89,7 @@ pub(crate) fn serve(node: Arc<Node>, settings: ServerSettings) -> Result<SocketA
     Ok(address)
 }
 
-/// Produces blocks until the process ends.
+/// Produces blocks whenever transactions are pending or the ledger needs a block, until the process ends.
 fn produce_blocks(node: &Node) {
     loop {
         match node.produce(unix_seconds()) {
@@ -126,8 +126,9 @@ fn router(app: Arc<AppState>) -> Router {
         .with_state(app)
 }
 
-/// Refuses requests whose `Host` is not the server's address, if that is a loopback address. Otherwise a website could
-/// resolve its own name to this machine (DNS rebinding), and its pages would then have the same origin as the node.
+/// If the server listens on a loopback address, refuses requests whose `Host` header names neither this address nor
+/// `localhost`. Otherwise a website could make its own host name resolve to this machine (DNS rebinding), and browsers
+/// would treat its pages as pages of the node.
 async fn only_known_hosts(State(app): SharedApp, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let listen = app.settings.listen;

@@ -1,18 +1,20 @@
-//! Origins of other websites that the node allows: their pages may send requests (CORS) and embed `embed.html`.
+//! Parses the origins of other websites that a node allows. Pages from an allowed origin may send requests to the node
+//! (CORS) and embed its page `embed.html`.
 
 use axum::http::HeaderValue;
 
-/// Parses an origin in the form that browsers send, such as `https://example.org` or `http://127.0.0.1:8080`.
+/// Parses an origin in the form in which browsers send it, such as `https://example.org` or `http://127.0.0.1:8080`.
+/// Returns an error for any other form.
 pub(super) fn parse(text: &str) -> Result<HeaderValue, String> {
     let (scheme, host) = text.split_once("://").unwrap_or_default();
     let scheme_fits = scheme.starts_with(|first: char| first.is_ascii_lowercase())
         && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte));
-    // rejects `*`, and characters that end a directive of a content security policy
+    // rejects `*`, and the characters that end a directive of a content security policy
     let host_fits = !host.is_empty()
         && host.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_:[]".contains(&byte));
     match HeaderValue::from_str(text) {
         Ok(origin) if scheme_fits && host_fits => Ok(origin),
-        _ => Err("expected a scheme and a host in lower case without a path, like https://example.org".to_owned()),
+        _ => Err("expected a scheme and a host in lower case, without a path, like https://example.org".to_owned()),
     }
 }
 

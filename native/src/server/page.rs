@@ -1,4 +1,4 @@
-//! Routes for the files of the mining page and of the model.
+//! HTTP routes that serve the files of the mining page and of the model.
 
 use super::{
     page_files::{PageFile, PageFolder, Representation},
@@ -13,10 +13,11 @@ use axum::{
 };
 use std::sync::Arc;
 
-/// The content security policy. The page can use only its own files, the node that serves it, and WebAssembly.
+/// The content security policy of the mining page, without the origins that may embed the page. The page may load only
+/// its own files, connect only to the node that serves it, and run WebAssembly.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
      img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors ";
-/// The only file that other websites may embed, if the node allows them.
+/// The only page that other websites may embed in a frame. The node must allow the website's origin.
 const FRAMED: &str = "embed.html";
 
 const NOT_BUILT: &str = "<!doctype html>
@@ -31,7 +32,8 @@ Then reload this page. If the page is in another folder, start the node with <co
 </html>
 ";
 
-/// The page's folder and its content security policies.
+/// The folder of the mining page, and the values of the header `Content-Security-Policy`: one for `embed.html` and one
+/// for all other files.
 struct Page {
     folder: PageFolder,
     policy: HeaderValue,
@@ -57,7 +59,8 @@ pub(super) fn routes(app: &AppState) -> Router<Arc<AppState>> {
     Router::new().route("/r3mes/wgpu/v1/model/{file}", get(model_file)).route("/", root).fallback_service(files)
 }
 
-/// Serves a file. Browsers revalidate it on each use, and receive it again only if it has changed.
+/// Serves a file of the mining page. Browsers check on each use whether their copy is current, and download the file
+/// again only if it has changed.
 async fn file(State(page): State<Arc<Page>>, uri: Uri, headers: HeaderMap) -> Response {
     let name = match uri.path() {
         "/" => "index.html".to_owned(),
@@ -87,14 +90,15 @@ async fn file(State(page): State<Arc<Page>>, uri: Uri, headers: HeaderMap) -> Re
     response
 }
 
-/// Returns the representation of the file that the request accepts, or status 304 if the client already has it.
+/// Returns the file, compressed with gzip if the request accepts that. Returns status 304 (Not Modified) if the client
+/// already has the current content.
 fn respond(file: &PageFile, headers: &HeaderMap) -> Response {
     let gzip = accepts_gzip(headers);
     let (chosen, other) = if gzip { (&file.gzip, &file.plain) } else { (&file.plain, &file.gzip) };
     let common = |sent: &Representation| {
         [(header::ETAG, sent.etag.clone()), (header::VARY, HeaderValue::from_static("accept-encoding"))]
     };
-    // a client that has one of the two representations has the current content
+    // a client that has one of the two representations (plain or gzip) has the current content
     if let Some(known) = [chosen, other].into_iter().find(|known| has(headers, &known.etag)) {
         return (StatusCode::NOT_MODIFIED, common(known)).into_response();
     }
@@ -105,7 +109,8 @@ fn respond(file: &PageFile, headers: &HeaderMap) -> Response {
     response
 }
 
-/// Returns the elements of a header whose values are lists and which may occur several times.
+/// Returns the elements of a header whose value is a comma-separated list. If the header occurs several times, the
+/// elements of all its lists are returned.
 fn list(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)
@@ -119,13 +124,15 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Returns whether `If-None-Match` contains an ETag. Uses the weak comparison, as HTTP requires for this header.
+/// Returns whether the header `If-None-Match` contains the ETag `etag`, or `*`. Uses the weak comparison, as HTTP
+/// requires for this header.
 fn has(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let known = |tag: &str| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes();
     list(headers, header::IF_NONE_MATCH).any(known)
 }
 
-/// Serves a file of the model. Miners check it against the CID of the model's manifest.
+/// Serves a file of the model. Miners check what they receive: the model must have the CID that the network's genesis
+/// states.
 async fn model_file(State(app): SharedApp, Path(name): Path<String>) -> Result<Response, Response> {
     let kind = match name.as_str() {
         "config.json" => "application/json",

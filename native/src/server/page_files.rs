@@ -1,4 +1,5 @@
-//! The files of the page. Each version on disk is read, hashed and compressed once, then kept in memory.
+//! The files of the mining page. The node reads, hashes and compresses each version of a file once, and then keeps it
+//! in memory.
 
 use axum::{body::Bytes, http::HeaderValue};
 use flate2::{Compression, write::GzEncoder};
@@ -12,41 +13,42 @@ use std::{
     time::SystemTime,
 };
 
-/// The maximum size of a file in bytes. Larger files are not served.
+/// The maximum size of a served file in bytes. A larger file is treated as if it did not exist.
 const MAX_FILE_BYTES: u64 = 32 << 20;
 
-/// The folder of the page, with a cache of the files that were requested.
+/// The folder of the mining page, and a cache of the files that clients have requested.
 pub(super) struct PageFolder {
     path: PathBuf,
     files: Mutex<HashMap<String, Arc<PageFile>>>,
 }
 
-/// One version of a file, with its modification time and its length on disk.
+/// One version of a file. The version is current as long as the file on disk has the same modification time and length.
 pub(super) struct PageFile {
     modified: SystemTime,
     length: u64,
-    /// The media type, as in the `Content-Type` header.
+    /// The media type: the value of the header `Content-Type`.
     pub(super) kind: &'static str,
     pub(super) plain: Representation,
     pub(super) gzip: Representation,
 }
 
-/// A response body and its strong ETag, which contains the hash of the file.
+/// A response body, plain or compressed with gzip, and its strong ETag. The ETag contains the SHA-256 of the
+/// uncompressed file.
 pub(super) struct Representation {
     pub(super) etag: HeaderValue,
     pub(super) bytes: Bytes,
 }
 
 impl PageFolder {
-    /// Creates an empty cache for a folder, which need not exist yet.
+    /// Creates an empty cache for the folder `path`. The folder need not exist yet.
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, files: Mutex::default() }
     }
 
     /// Returns the file with a name such as `check.html` or `folder/file.js`, or `None` if it does not exist.
     ///
-    /// A name may contain letters, digits, `.`, `-` and `_`. No part of it may start with a dot, so that it cannot lead
-    /// out of the folder.
+    /// The parts of a name, which are separated by `/`, may contain letters, digits, `.`, `-` and `_`. No part may
+    /// start with a dot, so that a name cannot lead out of the folder.
     pub(super) fn get(&self, name: &str) -> io::Result<Option<Arc<PageFile>>> {
         let plain = |part: &str| {
             !part.is_empty()
@@ -85,7 +87,7 @@ impl PageFile {
     }
 }
 
-/// Returns the media type for the extension of a file name.
+/// Returns the media type of a file, judged by the extension of its name.
 fn kind(name: &str) -> &'static str {
     match name.rsplit_once('.').map_or("", |(_, extension)| extension) {
         "html" => "text/html; charset=utf-8",

@@ -1,4 +1,4 @@
-//! Queries of the R3MES module, with the paths and field names of `remes.remes.v1`.
+//! HTTP queries of the R3MES module. Their paths and field names are those of the protobuf package `remes.remes.v1`.
 
 use super::state::{AppState, SharedApp, failure, invalid_address};
 use crate::{clock::unix_seconds, output::hex};
@@ -18,9 +18,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The ID of the only pool.
+/// The ID of the only task pool, the set of chunks that miners can claim.
 const POOL: &str = "0";
-/// The maximum number of chunks in one response.
+/// The maximum number of chunks that one response lists.
 const MAX_CHUNKS: usize = 256;
 
 pub(super) fn routes() -> Router<Arc<AppState>> {
@@ -85,7 +85,7 @@ async fn params(State(app): SharedApp) -> Json<Value> {
     Json(json!({ "params": json }))
 }
 
-/// Returns the rewards and penalties, as JSON inside a string.
+/// Returns the network's rewards and penalties. The field `formulas` is a string that contains them as JSON.
 async fn reward_formula(State(app): SharedApp) -> Json<Value> {
     let ledger = app.ledger();
     let params = &ledger.genesis().params;
@@ -98,13 +98,13 @@ async fn reward_formula(State(app): SharedApp) -> Json<Value> {
     Json(json!({ "formulas": formulas.to_string() }))
 }
 
-/// Formats a count of ten-thousandths as a decimal fraction with four digits.
+/// Formats a number of ten-thousandths as a decimal fraction with four digits: 250 becomes `0.0250`.
 fn share(myriad: u64) -> String {
     format!("{}.{:04}", myriad / 10_000, myriad % 10_000)
 }
 
-/// Returns the adapter of the current round, and as `model_version` the CID of the backbone, which submissions must
-/// state.
+/// Returns the CID of the current round's adapter (`model_ipfs_hash`) and the CID of the backbone (`model_version`).
+/// Every submission must state the latter.
 async fn model_params(State(app): SharedApp) -> Json<Value> {
     let ledger = app.ledger();
     let (adapter, round) = (ledger.state().adapter().to_string(), ledger.state().head().round.to_string());
@@ -112,7 +112,8 @@ async fn model_params(State(app): SharedApp) -> Json<Value> {
     Json(json!({ "model_ipfs_hash": adapter, "model_version": model, "training_round_id": round }))
 }
 
-/// Returns which share of a miner's decided submissions was rejected, as wrong or unavailable.
+/// Returns a miner's rejected submissions as a share of all its accepted and rejected ones, with six decimals. A
+/// submission is rejected if its gradient is wrong or unavailable.
 async fn fraud_score(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     check_address(&address).map_err(invalid_address)?;
     let reputation = app.ledger().state().reputation(&address);

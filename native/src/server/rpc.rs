@@ -1,8 +1,8 @@
-//! The part of CometBFT 0.38's JSON-RPC that wallets and CosmJS use: `POST /`, and `GET /status`, with which wallets
-//! test whether a node responds.
+//! The part of CometBFT 0.38's JSON-RPC that wallets and CosmJS use. Calls are sent with `POST /`. Wallets also send
+//! `GET /status`, to test whether a node responds.
 //!
-//! See <https://docs.cometbft.com/v0.38/rpc/>. On a replica, the calls are forwarded to CometBFT. The chain of a single
-//! sequencer has no votes, so it has no commits, and its block hashes are not computed as CometBFT does.
+//! See <https://docs.cometbft.com/v0.38/rpc/>. A replica forwards the calls to its CometBFT. A single sequencer answers
+//! them itself: its chain has no votes and therefore no commits, and it computes block hashes in its own way.
 
 use super::{
     events::event_json,
@@ -27,9 +27,10 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tracing::error;
 
-/// The version of CometBFT that the node reports.
+/// The CometBFT version that a single sequencer reports in its status, from which clients conclude how to call it.
 const VERSION: &str = "0.38.17";
-/// The methods that a replica forwards to CometBFT. Methods that wait or that administer CometBFT are left out.
+/// The methods that a replica forwards to CometBFT. Methods that wait for an event, such as `broadcast_tx_commit`, and
+/// methods that administer CometBFT are not forwarded.
 const FORWARDED: [&str; 14] = [
     "health",
     "status",
@@ -63,7 +64,7 @@ struct RpcRequest {
 /// The JSON-RPC error code for internal errors.
 const INTERNAL: i32 = -32603;
 
-/// An error of the JSON-RPC, with its code and message.
+/// A JSON-RPC error: its code and its message.
 pub(super) struct RpcError {
     code: i32,
     pub(super) message: String,
@@ -106,7 +107,7 @@ async fn respond(app: Arc<AppState>, id: Value, method: String, params: Value) -
     Ok((StatusCode::OK, Json(response)).into_response())
 }
 
-/// Calls a method of the JSON-RPC and returns its result.
+/// Executes a JSON-RPC method, here or in CometBFT, and returns its result.
 pub(super) fn call(app: &AppState, method: &str, params: &Value) -> Result<Value, RpcError> {
     if let Some(engine) = app.settings.engine.as_ref().filter(|_| FORWARDED.contains(&method)) {
         return forward(engine, method, params);
@@ -124,7 +125,7 @@ pub(super) fn call(app: &AppState, method: &str, params: &Value) -> Result<Value
     }
 }
 
-/// Forwards a call to CometBFT and returns its result or its error.
+/// Forwards a call to CometBFT, and returns CometBFT's result or error.
 fn forward(engine: &CometRpc, method: &str, params: &Value) -> Result<Value, RpcError> {
     let mut response = engine.call(method, params).map_err(|error| RpcError::new(INTERNAL, format!("{error:#}")))?;
     if let Some(result) = response.get_mut("result") {
@@ -199,7 +200,7 @@ fn broadcast(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     Ok(json!({ "code": code, "data": "", "log": log, "codespace": codespace, "hash": hash }))
 }
 
-/// Returns a transaction. The parameter `hash` is its hash in base64.
+/// Returns the transaction whose hash, in base64, is the parameter `hash`.
 fn tx(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     let hash = params["hash"]
         .as_str()
@@ -209,8 +210,8 @@ fn tx(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     find_tx(app, &hash)?.ok_or_else(|| RpcError::new(INTERNAL, format!("tx ({hash}) not found")))
 }
 
-/// Returns the transactions that match a query. The only supported query is `tx.hash='…'`, because transactions are
-/// indexed by nothing else.
+/// Returns the transactions that match a query. Transactions are indexed by hash only, so the only supported query is
+/// `tx.hash='…'`.
 fn tx_search(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     let query = params["query"].as_str().unwrap_or_default();
     let hash = query.trim().strip_prefix("tx.hash").map(|rest| rest.trim_start_matches([' ', '=']));
@@ -249,7 +250,7 @@ fn block(app: &AppState, params: &Value) -> Result<Value, RpcError> {
         Value::String(height) => height.parse().map_err(|_| invalid("height is not a number"))?,
         height => height.as_u64().ok_or_else(|| invalid("height is not a number"))?,
     };
-    let missing = || RpcError::new(INTERNAL, format!("height {height} not found; the last height is {last}"));
+    let missing = || RpcError::new(INTERNAL, format!("no block at height {height}; the last block has height {last}"));
     let BlockRecord { block, .. } = app.node.block(height)?.ok_or_else(missing)?;
     let before = match height {
         0 | 1 => None,
@@ -284,7 +285,7 @@ fn block(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     }))
 }
 
-/// Returns bytes as a string of upper-case hexadecimal digits.
+/// Encodes bytes as upper-case hexadecimal digits.
 fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXUPPER.encode(bytes)
 }

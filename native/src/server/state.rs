@@ -1,4 +1,4 @@
-//! The state that all handlers share, and the error responses that they return.
+//! The state that all HTTP request handlers share, and the error responses that they return.
 
 use crate::{clock::unix_seconds, consensus::CometRpc, node::Node};
 use anyhow::Result;
@@ -18,31 +18,31 @@ use tracing::error;
 
 /// The settings of a node's HTTP server.
 pub(crate) struct ServerSettings {
-    /// Address to listen on.
+    /// The TCP address on which the server listens.
     pub(crate) listen: SocketAddr,
-    /// Folder that contains `config.json` and `model.safetensors`.
+    /// The model's folder, which contains `config.json` and `model.safetensors`.
     pub(crate) model: PathBuf,
-    /// Folder that contains the built mining page. It need not exist yet.
+    /// The folder of the built mining page. It need not exist when the server starts.
     pub(crate) page: PathBuf,
-    /// Origins of other websites whose pages may use the node.
+    /// The origins of other websites whose pages may send requests to the node and embed `embed.html`.
     pub(crate) origins: Vec<HeaderValue>,
-    /// The CometBFT process that produces the blocks, or `None` if this node produces them itself.
+    /// A client of the CometBFT process that produces the blocks, or `None` if this node produces them itself.
     pub(crate) engine: Option<CometRpc>,
 }
 
-/// The state of the HTTP server.
+/// The state that the HTTP server keeps between requests.
 pub(super) struct AppState {
     pub(super) node: Arc<Node>,
     pub(super) settings: ServerSettings,
-    /// Time at which the server started.
+    /// The time at which the server started, from which its reported uptime counts.
     pub(super) start: Instant,
 }
 
-/// The shared state, in the form in which handlers receive it.
+/// The shared state as an axum extractor: an argument of the request handlers.
 pub(super) type SharedApp = State<Arc<AppState>>;
 
 impl AppState {
-    /// Returns the ledger after the last block.
+    /// Returns the ledger in its state after the last block.
     pub(super) fn ledger(&self) -> Ledger {
         self.node.ledger()
     }
@@ -62,13 +62,14 @@ pub(super) fn failure(status: StatusCode, code: u32, message: impl Display) -> R
     (status, Json(json!({ "code": code, "message": message.to_string(), "details": [] }))).into_response()
 }
 
-/// Logs an internal error and returns a response without its details.
+/// Logs an internal error, and returns a response that does not contain the error's details.
 pub(super) fn internal_error(error: anyhow::Error) -> Response {
     error!(error = %format_args!("{error:#}"), "request failed");
     failure(StatusCode::INTERNAL_SERVER_ERROR, 13, "the ledger could not be read; the node's log has the reason")
 }
 
-/// Runs work that waits for the disk or keeps a core busy, on a thread for blocking work.
+/// Runs `work` on a separate thread. Handlers use this for work that waits for the disk or keeps a core busy, because
+/// it would delay other requests.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T, Response> {
@@ -78,7 +79,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Returns the response to a request that names an invalid address.
+/// Returns the error response to a request that contains an invalid address.
 pub(super) fn invalid_address(error: TxError) -> Response {
     failure(StatusCode::BAD_REQUEST, 3, error)
 }

@@ -1,4 +1,4 @@
-//! The state of the node for people and dashboards, and a stream of its events for pages.
+//! Routes for people and dashboards (health, statistics, metrics), and a stream of the chain's events for web pages.
 
 use super::state::{AppState, SharedApp};
 use crate::node::AddedBlock;
@@ -56,14 +56,15 @@ async fn metrics(State(app): SharedApp) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
-/// Streams the transactions and ledger events of all blocks that are added from now on.
+/// Streams the transactions and ledger events of every block that is added after the request, as server-sent events.
 async fn events(State(app): SharedApp) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let blocks = BroadcastStream::new(app.node.listen()).filter_map(|added| async { added.ok() });
     let events = blocks.flat_map(|added| stream::iter(block_events(&added).into_iter().map(Ok)));
     Sse::new(events).keep_alive(KeepAlive::default())
 }
 
-/// Returns one event for each transaction of a block, and one for each event that the ledger caused itself.
+/// Returns one server-sent event for each transaction of a block, and one for each ledger event that no transaction
+/// caused.
 fn block_events(added: &AddedBlock) -> Vec<Event> {
     let height = added.block.height;
     let txs = added.applied.outcomes.iter().map(|outcome| {

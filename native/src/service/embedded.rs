@@ -1,5 +1,5 @@
-//! A node that runs in this process: its ledger, its HTTP server, and its operator, which recomputes miners' gradients
-//! and aggregates rounds.
+//! A node that runs in this process: its ledger, its HTTP server and its operator. The operator recomputes miners'
+//! gradients and aggregates rounds.
 
 use super::operator;
 use crate::{
@@ -32,18 +32,20 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// The number of accepted tasks that fill a round. One optimizer step uses the average of their gradients.
+/// The default number of accepted gradients that complete a round. The round's optimizer step uses their average.
 pub(crate) const QUOTA: u32 = 4;
-/// The operator's coins and stake in the genesis, in micro-units. These coins have no value outside this process.
+/// The initial balances of the operator and of the fee pool, in micro-units. These coins have no value outside this
+/// process.
 pub(crate) const OPERATOR_COINS: u64 = 1_000_000_000_000;
 pub(crate) const OPERATOR_STAKE: u64 = 1_000_000;
 pub(crate) const OPERATOR_ROLES: [u32; 2] = [VALIDATOR, PROPOSER];
-/// The chain id, which every signature covers.
+/// The chain ID of a node without a genesis file. Every signature covers the chain ID, so a signature is valid on one
+/// chain only.
 pub(crate) const CHAIN_ID: &str = "r3mes-local-1";
-/// The default folder of the mining page's files.
+/// The default folder of the mining page, relative to the current directory.
 const PAGE: &str = "dist";
 
-/// The parts of a node, before its files are opened.
+/// A node that is prepared but not yet open: its model, its genesis, its folders and its operator's key.
 pub(crate) struct Embedded {
     pub(crate) model: Model,
     pub(crate) targets: Targets,
@@ -56,7 +58,9 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    /// Reads the model and the text. Without a genesis file, the network consists of this process alone.
+    /// Reads the model and the text. If `genesis` is `None`, the node gets a genesis in which its own operator is the
+    /// only one. If `genesis` is the path of a file, returns an error unless the file belongs to the model and the
+    /// text.
     pub(crate) fn prepare(args: &JobArgs, genesis: Option<&Path>) -> Result<Self> {
         let Some(path) = genesis else {
             let data_dir = paths::data_dir(args.data_dir.clone())?;
@@ -79,14 +83,15 @@ impl Embedded {
             let given = Genesis::from_json(&std::fs::read(path)?)?;
             let embedded = Self::of(args, GenesisTerms::of(&given))?;
             if let Some(what) = node::difference(&given, embedded.setup.genesis()) {
-                bail!("its {what} does not follow from the given model and text");
+                bail!("it does not belong to the given model and text; the difference is in the {what}");
             }
             Ok(embedded)
         };
         read().with_context(|| format!("genesis file {}", path.display()))
     }
 
-    /// Reads the model and the text, and builds a genesis with these terms.
+    /// Reads the model and the text, and builds a genesis from them and from `terms` (chain ID, rules, accounts and so
+    /// on).
     pub(crate) fn of(args: &JobArgs, terms: GenesisTerms) -> Result<Self> {
         let data_dir = paths::data_dir(args.data_dir.clone())?;
         let model_dir = model::dir(args.model.as_deref(), &data_dir)?;
@@ -109,13 +114,13 @@ impl Embedded {
         Ok(Self { model, targets, job_dir, data_dir, model_dir, setup, layout, operator })
     }
 
-    /// Returns the genesis of the node's network.
     pub(crate) fn genesis(&self) -> &Genesis {
         self.setup.genesis()
     }
 
-    /// Opens the ledger, serves it, and starts the operator, which recomputes gradients on the backend `verifier`.
-    /// Returns the node and its address. If the default port is in use, another port is chosen.
+    /// Opens the ledger, starts the HTTP server, and starts the operator, which recomputes gradients on the backend
+    /// `verifier`. Returns the node and the address on which it listens. If `args` names no address and the default
+    /// port is in use, the system chooses a port.
     pub(crate) fn open(
         self,
         verifier: &Compute,
@@ -150,7 +155,8 @@ impl Embedded {
     }
 }
 
-/// Returns the URL at which this process reaches its own node.
+/// Returns the URL at which this process reaches its own node. `address` is the address on which the node listens. It
+/// may stand for all interfaces, like 0.0.0.0.
 pub(crate) fn url(address: SocketAddr) -> String {
     let host = match address.ip() {
         ip if ip.is_unspecified() && address.is_ipv4() => "127.0.0.1".to_owned(),

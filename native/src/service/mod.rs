@@ -1,4 +1,5 @@
-//! A complete node: ledger, HTTP server and the operator's roles in one process.
+//! A complete node in one process: the ledger, the HTTP server, and the operator with its roles (verifier, proposer,
+//! challenger).
 
 pub(crate) mod embedded;
 pub(crate) mod operator;

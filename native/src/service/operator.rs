@@ -1,5 +1,5 @@
-//! The operator of a node, running in the node's process: it recomputes miners' gradients, aggregates rounds, and takes
-//! part in disputes.
+//! Runs the operator of a node in the node's process. The operator recomputes miners' gradients, aggregates rounds, and
+//! takes part in disputes.
 
 use crate::{
     client::{runtime::ThreadRuntime, transport::Remote},
@@ -16,14 +16,15 @@ use r3mes_wgpu::{
 };
 use tracing::{info, warn};
 
-/// The number of sequences in a batch that an operator computes. It does not affect the results.
+/// The number of sequences that an operator computes together in one batch. It does not affect the results.
 pub(crate) const SEQUENCES: usize = 2;
-/// The waiting time while no duty is due, in milliseconds.
+/// When the operator has nothing to do, it waits this many milliseconds before it asks the node again.
 const IDLE_MS: u32 = 50;
-/// The longest waiting time after an error, in milliseconds. It is short because the node runs in the same process.
+/// The longest wait before a retry after an error, in milliseconds. It is short because the node runs in the same
+/// process.
 const MAX_BACKOFF_MS: u32 = 1000;
 
-/// Starts a thread that runs an operator until the process ends.
+/// Starts a thread that runs `operator` until the process ends.
 pub(crate) fn start(operator: Operator<Remote>) -> Result<()> {
     let work = move || {
         let waits = Waits { idle_ms: IDLE_MS, backoff: Backoff::up_to(MAX_BACKOFF_MS) };
@@ -34,7 +35,7 @@ pub(crate) fn start(operator: Operator<Remote>) -> Result<()> {
     threads::start("operator", work)
 }
 
-/// An operator that retries after every error, and prints what users need to know.
+/// An operator that retries after every error and logs what users need to know.
 struct EmbeddedOperator(Operator<Remote>);
 
 impl Agent for EmbeddedOperator {
@@ -68,18 +69,19 @@ impl Agent for EmbeddedOperator {
         if let DriverState::Retrying { error, .. } = state
             && !error.is_retryable()
         {
-            warn!(%error, "duty failed; retrying");
+            warn!(%error, "an action of the operator failed; retrying");
         }
     }
 }
 
-/// Returns a message about an action of a challenger, or `None` if users do not need to know of it.
+/// Returns a message that tells users what a challenger did, or `None` if they do not need to know it. A challenger is
+/// an operator in its role in disputes.
 pub(crate) fn describe(action: Action) -> Option<String> {
     Some(match action {
         Action::Recomputed(id, false) => format!("Gradient {id} is wrong"),
         Action::Disputed(id) => format!("Opened a dispute about gradient {id}"),
-        Action::Appealed(id) => format!("Gradient {id} is correct: appealed against the attestations"),
-        Action::Answered(dispute) => format!("Answered in dispute {dispute} in defence of the gradient"),
+        Action::Appealed(id) => format!("Gradient {id} is correct; appealed against the attestations that it is wrong"),
+        Action::Answered(dispute) => format!("Sent an answer in dispute {dispute} to defend the gradient"),
         Action::Moved(_) | Action::Recomputed(_, true) => return None,
     })
 }

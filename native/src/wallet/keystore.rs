@@ -3,9 +3,9 @@
 //! `ciphertext = XChaCha20-Poly1305(key = argon2id(passphrase, salt), nonce, entropy)`
 //!
 //! A keystore is one JSON object in canonical form: a file is rejected unless it equals, byte for byte, what this
-//! program would write. The other fields are authenticated too, because the associated data of the encryption are the
-//! bytes of the file with an empty ciphertext. Any changed byte is therefore an error. The cost parameters are checked
-//! before memory is allocated for them.
+//! program would write. The associated data of the encryption is the text of the file with an empty ciphertext, so the
+//! other fields are authenticated too. A file in which any byte was changed is therefore rejected. The cost parameters
+//! of argon2id are checked before memory is allocated for it.
 
 use super::secrets::Secret;
 use crate::output::hex;
@@ -27,11 +27,11 @@ const SALT_BYTES: usize = 16;
 const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
 
-/// The parameters of argon2id, which set the cost of each attempt to guess a passphrase.
+/// The cost parameters of argon2id. The higher they are, the more memory and time each guess at a passphrase takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KdfCost {
-    /// Memory in KiB: 8 to 262,144, and at least 8 per lane.
+    /// The memory in KiB: 8 to 262,144, and at least 8 KiB per lane.
     memory_kib: u32,
     /// The number of passes over the memory: 1 to 16.
     passes: u32,
@@ -39,7 +39,8 @@ pub(crate) struct KdfCost {
     lanes: u32,
 }
 
-/// The second option that RFC 9106 recommends, with one lane. It takes about 0.2 s on one core.
+/// The cost of new keystores: the second option that RFC 9106 recommends, but with one lane instead of four. Deriving a
+/// key takes about 0.2 s on one core.
 pub(crate) const COST: KdfCost = KdfCost { memory_kib: 65_536, passes: 3, lanes: 1 };
 
 impl KdfCost {
@@ -48,12 +49,13 @@ impl KdfCost {
         let within = (8..=262_144).contains(&memory_kib) && (1..=16).contains(&passes) && (1..=4).contains(&lanes);
         ensure!(
             within,
-            "argon2id with {memory_kib} KiB, {passes} passes, {lanes} lanes: the limits are 8 to 262144, 1 to 16 and 1 to 4"
+            "argon2id with {memory_kib} KiB, {passes} passes and {lanes} lanes is outside the limits: 8 to 262144 KiB, \
+             1 to 16 passes, 1 to 4 lanes"
         );
         Params::new(memory_kib, passes, lanes, Some(32)).map_err(|error| anyhow!("argon2id: {error}"))
     }
 
-    /// Derives the encryption key from a passphrase. The memory used for this is overwritten afterwards.
+    /// Derives the encryption key from a passphrase. The memory that argon2id has used is overwritten afterwards.
     fn key(self, passphrase: &Secret, salt: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
         let params = self.params()?;
         let mut memory = Zeroizing::new(vec![Block::default(); params.block_count()]);
@@ -65,7 +67,7 @@ impl KdfCost {
     }
 }
 
-/// The fields of a keystore file. All of them except the ciphertext are public.
+/// The fields of a keystore file. Only the ciphertext is encrypted; anybody who has the file can read the other fields.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Keystore {
@@ -73,22 +75,22 @@ pub(crate) struct Keystore {
     address: String,
     path: String,
     argon2id: KdfCost,
-    /// Salt of argon2id: 16 bytes, hexadecimal.
+    /// The salt of argon2id: 16 bytes in hexadecimal.
     salt: String,
-    /// Nonce of the encryption: 24 bytes, hexadecimal.
+    /// The nonce of XChaCha20-Poly1305: 24 bytes in hexadecimal.
     nonce: String,
-    /// The encrypted entropy, followed by a tag of 16 bytes, hexadecimal.
+    /// The encrypted entropy followed by the authentication tag of 16 bytes, both in hexadecimal.
     ciphertext: String,
 }
 
-/// The random bytes of a new keystore. The same bytes must never be used for a second one.
+/// The random bytes of a new keystore. Each keystore needs its own: the same bytes must never be used twice.
 pub(crate) struct SaltAndNonce {
     pub(crate) salt: [u8; SALT_BYTES],
     pub(crate) nonce: [u8; NONCE_BYTES],
 }
 
 impl Keystore {
-    /// Encrypts a mnemonic with a passphrase.
+    /// Encrypts a mnemonic with a passphrase. `path` is the derivation path of the wallet's key.
     pub(crate) fn seal(
         mnemonic: &Mnemonic,
         path: KeyPath,
@@ -108,11 +110,11 @@ impl Keystore {
         let (entropy, aad) = (mnemonic.entropy(), sealed.to_text());
         let payload = Payload { msg: &entropy, aad: aad.as_bytes() };
         let ciphertext = sealed.cipher(passphrase)?.encrypt(&random.nonce.into(), payload);
-        sealed.ciphertext = hex(&ciphertext.map_err(|_| anyhow!("XChaCha20-Poly1305 failed"))?);
+        sealed.ciphertext = hex(&ciphertext.map_err(|_| anyhow!("the encryption with XChaCha20-Poly1305 failed"))?);
         Ok(sealed)
     }
 
-    /// Parses a file and makes all checks that are possible without the passphrase.
+    /// Parses a keystore file and checks everything that can be checked without the passphrase.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
         ensure!(bytes.len() <= MAX_BYTES, "not a keystore: more than {MAX_BYTES} bytes");
         let read: Self = serde_json::from_slice(bytes).context("not a keystore")?;
@@ -127,7 +129,7 @@ impl Keystore {
         Ok(read)
     }
 
-    /// Decrypts the mnemonic. Returns an error if the passphrase is wrong.
+    /// Decrypts the mnemonic. Returns an error if the passphrase is wrong or the file was changed.
     pub(crate) fn open(&self, passphrase: &Secret) -> Result<Mnemonic> {
         let nonce: [u8; NONCE_BYTES] = array(&self.nonce)?;
         let aad = Self { ciphertext: String::new(), ..self.clone() }.to_text();
@@ -143,7 +145,8 @@ impl Keystore {
         Ok(mnemonic)
     }
 
-    /// Decrypts the mnemonic and derives the signing key. Returns an error if the passphrase is wrong.
+    /// Decrypts the mnemonic and derives the wallet's signing key. Returns an error if the passphrase is wrong or the
+    /// file was changed.
     pub(crate) fn key(&self, passphrase: &Secret) -> Result<SessionKey> {
         Ok(self.open(passphrase)?.key(KeyPath::read(&self.path)?)?)
     }
@@ -156,7 +159,7 @@ impl Keystore {
         &self.path
     }
 
-    /// Returns the text of the keystore file.
+    /// Returns the text of the keystore file: indented JSON with a newline at the end.
     pub(crate) fn to_text(&self) -> String {
         let object = serde_json::to_string_pretty(self).unwrap_or_default();
         object + "\n"
@@ -171,7 +174,7 @@ impl Keystore {
     fn sealed_bytes(&self) -> Result<Vec<u8>> {
         let bytes = unhex(&self.ciphertext)?;
         let fits = MNEMONIC_WORDS.iter().any(|words| words / 3 * 4 + TAG_BYTES == bytes.len());
-        ensure!(fits, "{} bytes do not hold the entropy of a mnemonic", bytes.len());
+        ensure!(fits, "{} bytes is not the size of an encrypted mnemonic", bytes.len());
         Ok(bytes)
     }
 }
@@ -227,7 +230,8 @@ mod tests {
         assert_eq!(format!("{:?}", sealed(CHEAP)), format!("Keystore({})", sealed(CHEAP).address()));
     }
 
-    /// The test file was written with @noble/hashes and @noble/ciphers 2.4 by `tests/data/keystore.mjs`.
+    /// Checks that this program decrypts a keystore that another implementation wrote: the script
+    /// `tests/data/keystore.mjs` with @noble/hashes and @noble/ciphers 2.4.
     #[test]
     fn a_keystore_of_another_implementation_is_decrypted() {
         let text = include_str!("../../../tests/data/keystore.json");

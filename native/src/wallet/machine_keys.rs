@@ -1,4 +1,5 @@
-//! The keys of this machine. The session key mines and owns nothing. The operator's key acts for this machine's node.
+//! The keys of this machine. The session key signs what a miner sends, and owns no coins. The operator key signs for
+//! the node on this machine.
 
 use crate::paths;
 use anyhow::{Context, Result};
@@ -9,17 +10,18 @@ use zeroize::Zeroizing;
 const SESSION: &str = "session.key";
 const OPERATOR: &str = "operator.key";
 
-/// Returns the session key, creating it on first use. On Unix only the current user can read its file.
+/// Returns the session key. It is created on first use. On Unix, only the current user can read its file.
 pub(crate) fn session_key(data_dir: &Path) -> Result<SessionKey> {
     Ok(SessionKey::new(&*read_or_create(&data_dir.join(SESSION))?)?)
 }
 
-/// Returns the secret of the operator's key, creating it on first use. On Unix only the current user can read its file.
+/// Returns the secret bytes of the operator key. The key is created on first use. On Unix, only the current user can
+/// read its file.
 pub(crate) fn operator_secret(data_dir: &Path) -> Result<Zeroizing<[u8; 32]>> {
     read_or_create(&data_dir.join(OPERATOR))
 }
 
-/// Returns the session key, or `None` if it has not been created.
+/// Returns the session key, or `None` if this data folder has none yet.
 pub(crate) fn existing_session_key(data_dir: &Path) -> Result<Option<SessionKey>> {
     let secret = read(&data_dir.join(SESSION))?;
     Ok(secret.map(|secret| SessionKey::new(&secret)).transpose()?)
@@ -41,6 +43,6 @@ fn read(path: &Path) -> Result<Option<Zeroizing<[u8; 32]>>> {
     }
     let bytes = Zeroizing::new(fs::read(path).with_context(|| format!("reading {}", path.display()))?);
     let secret =
-        <[u8; 32]>::try_from(&bytes[..]).ok().with_context(|| format!("{} does not have 32 bytes", path.display()))?;
+        <[u8; 32]>::try_from(&bytes[..]).ok().with_context(|| format!("{} is not a 32-byte key", path.display()))?;
     Ok(Some(Zeroizing::new(secret)))
 }

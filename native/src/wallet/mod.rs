@@ -13,7 +13,8 @@ use secrets::{Purpose, passphrase};
 use std::path::Path;
 use store::WalletStore;
 
-/// Decrypts the key of a wallet. The passphrase comes from a file, the environment or the terminal.
+/// Decrypts a wallet and returns its signing key. The passphrase is read from a file if one is given, otherwise from
+/// the environment, otherwise from the terminal.
 pub(crate) fn unlock(data_dir: &Path, name: &str, passphrase_file: Option<&Path>) -> Result<SessionKey> {
     let keystore = WalletStore::of(data_dir).read(name)?;
     keystore.key(&passphrase(passphrase_file, Purpose::Open)?)

@@ -1,4 +1,5 @@
-//! Input of secrets from a terminal without echo, a file, stdin or the environment, but never from an argument.
+//! Reads secrets from a terminal (without echo), a file, stdin or the environment. A secret is never a command-line
+//! argument.
 
 use crate::output::Exit;
 use anyhow::{Context, Result, bail, ensure};
@@ -10,18 +11,18 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// Name of the environment variable that contains the passphrase, for programs that start this one.
+/// The environment variable from which the passphrase is read if no file is given. Scripts can set it.
 const VARIABLE: &str = "R3MES_PASSPHRASE";
-/// Name of the environment variable that contains the token of a pinning service.
+/// The environment variable from which the access token of a pinning service is read if no file is given.
 const TOKEN_VARIABLE: &str = "R3MES_PIN_TOKEN";
-/// The maximum size of a token in bytes.
+/// The maximum size of a file with an access token, in bytes.
 const MAX_TOKEN_BYTES: usize = 8192;
-/// The maximum size of a passphrase in bytes.
+/// The maximum size of a file with a passphrase, in bytes.
 const MAX_PASSPHRASE_BYTES: usize = 1024;
 /// The minimum length of a new passphrase in characters.
 const MIN_CHARACTERS: usize = 8;
 
-/// A text that is overwritten in memory when it is dropped. Its `Debug` output does not reveal it.
+/// A secret text. Its memory is overwritten when the value is dropped, and its `Debug` output does not contain it.
 pub(crate) struct Secret(Zeroizing<String>);
 
 impl Secret {
@@ -62,12 +63,13 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The purpose of a passphrase.
+/// What a passphrase is read for: to open an existing wallet, or to seal a new one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Decrypting an existing wallet.
     Open,
-    /// Encrypting a new wallet. The passphrase needs at least 8 characters, and the prompt asks for it twice.
+    /// Encrypting a new wallet. The passphrase must have at least 8 characters; in a terminal, the user is asked for it
+    /// twice.
     Seal,
 }
 
@@ -106,12 +108,12 @@ pub(crate) fn passphrase(file: Option<&Path>, purpose: Purpose) -> Result<Secret
     Ok(secret)
 }
 
-/// Reads the token of a pinning service from the file if one is given, otherwise from the environment.
+/// Reads the access token of a pinning service from the file if one is given, otherwise from the environment.
 pub(crate) fn token(file: Option<&Path>) -> Result<Secret> {
     let secret = match file {
         Some(file) => Secret::read_file(file, MAX_TOKEN_BYTES)?,
         None => Secret(Zeroizing::new(env::var(TOKEN_VARIABLE).ok().with_context(|| {
-            format!("the pinning service needs a token; pass --pin-token-file FILE or set {TOKEN_VARIABLE}")
+            format!("the pinning service needs an access token; pass --pin-token-file FILE or set {TOKEN_VARIABLE}")
         })?)),
     };
     let token = secret.text().trim();
@@ -122,8 +124,8 @@ pub(crate) fn token(file: Option<&Path>) -> Result<Secret> {
     Ok(Secret(Zeroizing::new(token.to_owned())))
 }
 
-/// Reads the mnemonic of an existing wallet from the file if one is given, otherwise from the terminal, otherwise from
-/// stdin.
+/// Reads the mnemonic of an existing wallet: from the file if one is given, otherwise from stdin. If stdin is a
+/// terminal, the input is hidden.
 pub(crate) fn mnemonic(file: Option<&Path>) -> Result<Mnemonic> {
     let secret = match file {
         Some(file) => Secret::read_file(file, MAX_MNEMONIC_BYTES)?,
@@ -133,13 +135,14 @@ pub(crate) fn mnemonic(file: Option<&Path>) -> Result<Mnemonic> {
     Ok(Mnemonic::parse(secret.text())?)
 }
 
-/// Asks the user for a word of a new mnemonic, to check that it is written down. Returns whether the word is right.
+/// Asks the user for one word of a new mnemonic, to check that the mnemonic was written down. Returns whether the user
+/// entered `word`, in upper or lower case.
 pub(crate) fn confirm_word(prompt: &str, word: &str) -> Result<bool> {
     Ok(Secret::prompt(prompt)?.text().trim().eq_ignore_ascii_case(word))
 }
 
-/// Disables core dumps of this process, which would contain its secrets. On Linux, this also prevents other processes
-/// of the same user from reading its memory.
+/// Disables core dumps of this process, because a dump would contain its secrets. On Linux, this also prevents other
+/// processes of the same user from reading the memory of this process.
 pub(crate) fn keep_out_of_dumps() -> Result<()> {
     #[cfg(unix)]
     {

@@ -1,5 +1,5 @@
-//! Wallets on disk: `wallets/<name>.json` in the data folder, one keystore in each file. On Unix only the current user
-//! can read them.
+//! Wallets on disk. Each wallet is a keystore file `wallets/<name>.json` in the data folder. On Unix, only the current
+//! user can read these files.
 
 use super::keystore::{Keystore, MAX_BYTES};
 use crate::{output::hex, paths};
@@ -10,11 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The folder that contains all wallets of a data folder.
+/// The subfolder `wallets` of a data folder, with one file for each wallet.
 pub(crate) struct WalletStore(PathBuf);
 
 impl WalletStore {
-    /// Returns the store of a data folder. The folder for wallets is created with the first wallet.
+    /// Returns the wallet store in a data folder. The subfolder `wallets` is created when the first wallet is saved.
     pub(crate) fn of(data_dir: &Path) -> Self {
         Self(data_dir.join("wallets"))
     }
@@ -35,13 +35,14 @@ impl WalletStore {
         Ok(names)
     }
 
-    /// Reads the wallet with this name.
+    /// Reads the keystore of the wallet with this name. Returns an error if there is no such wallet.
     pub(crate) fn read(&self, name: &str) -> Result<Keystore> {
         let path = self.path(name)?;
         let file = match fs::File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 bail!(
-                    "there is no wallet {name}: `wallet new {name}` creates one, `wallet import {name}` restores one from a mnemonic"
+                    "there is no wallet {name}: `wallet new {name}` creates one, and `wallet import {name}` restores \
+                     one from its mnemonic"
                 )
             }
             file => file.with_context(|| format!("reading {}", path.display()))?,
@@ -53,7 +54,8 @@ impl WalletStore {
         Keystore::read(&bytes).with_context(|| format!("reading the wallet {}", path.display()))
     }
 
-    /// Returns an error if the name is invalid or a wallet with this name exists.
+    /// Checks that a new wallet can have this name. Returns an error if the name is invalid or a wallet with this name
+    /// exists.
     pub(crate) fn check_free(&self, name: &str) -> Result<()> {
         let path = self.path(name)?;
         ensure!(!path.exists(), "{} already exists: a wallet is never overwritten", path.display());

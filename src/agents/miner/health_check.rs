@@ -1,5 +1,5 @@
-//! Repeats the known-answer tests while a miner runs, because a GPU that was correct at the start may fail when it is
-//! hot or old.
+//! Repeats the known-answer tests, which compare each kernel with its reference kernel, while a miner runs. A GPU that
+//! computed correctly at the start may fail later, when it is hot or old.
 
 use crate::{
     compute::{Backend, known_answers::passes},
@@ -8,13 +8,13 @@ use crate::{
 };
 use std::cell::Cell;
 
-/// Seed of the random test cases. Its value does not matter.
+/// Seed of the pseudorandom test cases. Any other value would do as well.
 const SEED: u64 = 1;
 
-/// A backend that is tested again and again.
+/// A backend whose kernels are tested again and again while a miner runs.
 pub(super) struct HealthCheck {
     backend: Backend,
-    /// Index of the kernel that the next call of [`test_next`](Self::test_next) tests.
+    /// Index in [`ALL`] of the kernel that the next call of [`test_next`](Self::test_next) tests.
     next: Cell<usize>,
 }
 
@@ -23,14 +23,14 @@ impl HealthCheck {
         Self { backend, next: Cell::new(0) }
     }
 
-    /// Tests the known answers of one kernel. Each call tests the next kernel.
+    /// Tests one kernel by its known answers. Each call tests the next kernel; the last is followed by the first.
     pub(super) async fn test_next(&self) -> Result<(), Error> {
         let index = self.next.get();
         self.next.set((index + 1) % ALL.len());
         self.test(ALL[index]).await
     }
 
-    /// Tests the known answers of all kernels.
+    /// Tests every kernel by its known answers.
     pub(super) async fn test_all(&self) -> Result<(), Error> {
         for kernel in ALL {
             self.test(kernel).await?;

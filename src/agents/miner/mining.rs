@@ -1,5 +1,4 @@
-//! The miner as an agent that runs until it is stopped: it registers the payout address, then does one task after the
-//! other.
+//! Runs a miner until it is stopped. The miner registers its payout address, then does one task after the other.
 
 use super::{AcceptedTask, Miner, MiningError, TaskStage};
 use crate::{
@@ -7,28 +6,29 @@ use crate::{
     client::{Backoff, Connection, Host, WorkFile},
 };
 
-/// An event that a miner reports while it mines.
+/// What a miner reports while it mines, so that a program can show it.
 #[derive(Debug)]
 pub enum MiningEvent<'a> {
-    /// The driver's state has changed.
+    /// The loop that runs the miner has started to work, to wait or to retry.
     State(DriverState<'a, MiningError>),
-    /// The current task has reached a stage.
+    /// The miner has reached a stage of its current task, such as its claim or its submission.
     Stage(TaskStage),
-    /// A task was accepted.
+    /// The gradient of the current task was accepted.
     Accepted {
-        /// The task.
+        /// The completed task, with its receipt, loss and transaction.
         task: &'a AcceptedTask,
-        /// The time from claim to result, in seconds; `None` if it was computed before this step.
+        /// Time from the claim until the gradient was computed, in seconds. `None` if the gradient had been computed
+        /// before this step.
         seconds: Option<f64>,
-        /// The miner's rewards in escrow, in micro-units; 0 if the request for them failed.
+        /// Rewards of the miner that are held back in escrow, in micro-units; 0 if the node did not return the amount.
         escrow: u64,
     },
-    /// The claim of the current task was lost. The miner continues with another task.
+    /// The miner lost its claim on the current task and continues with another task.
     ClaimLost(&'a MiningError),
 }
 
-/// Mines until the runtime stops it, or an error occurs that no retry can resolve. `idle_ms` is the time to wait, in
-/// milliseconds, if the round has no chunk left to claim.
+/// Mines until the runtime requests a stop. Returns an error if one occurs that no retry can resolve. If the round has
+/// no chunk left to claim, waits `idle_ms` milliseconds before asking again.
 pub async fn mine<H: Host + WorkFile>(
     miner: &mut Miner<H>,
     runtime: &impl Runtime,
@@ -67,7 +67,7 @@ impl<H: Host + WorkFile, R: Runtime, F: FnMut(MiningEvent<'_>)> Agent for Mining
         match miner.work(on_stage).await {
             Ok(None) => Ok(StepOutcome::Idle),
             Ok(Some(task)) => {
-                // the escrow is for information only, so a failed request for it is ignored
+                // the escrow is for information only, so an error in the request for it is ignored
                 let escrow = miner.client().escrow().await.unwrap_or(0);
                 on_event(MiningEvent::Accepted { task: &task, seconds, escrow });
                 Ok(StepOutcome::Done)

@@ -1,4 +1,4 @@
-//! A miner: claims a task, computes the gradient, submits it, and waits until it is accepted.
+//! A miner claims a task, computes its gradient, submits the gradient, and waits until the gradient is accepted.
 
 mod health_check;
 mod mining;
@@ -24,46 +24,48 @@ use crate::{
 use health_check::HealthCheck;
 use std::cell::OnceCell;
 
-/// Error returned when a task was not finished. No work is lost: the miner finds a claimed task again, and a repeated
-/// computation yields the same bits.
+/// Error returned when a task was not completed. A claimed task can be taken up again: the miner asks the node for it,
+/// and a repeated computation yields the same bits.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MiningError {
     /// A request to the node failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// Blocks could not be fetched.
+    /// The task's chunk, or a block of its adapter, could not be fetched.
     #[error(transparent)]
     Blocks(#[from] FetchError),
-    /// The backend failed, or the task belongs to another job than the worker.
+    /// The backend failed, or the task belongs to another job than the one for which the worker was created.
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// The task is malformed.
     #[error(transparent)]
     Work(#[from] ProtocolError),
-    /// The gradient was recomputed and found wrong, or was withdrawn.
+    /// Verifiers rejected the gradient (they found it wrong or could not fetch it), or the miner withdrew it.
     #[error("gradient {id} was rejected: {finding}")]
     Rejected {
-        /// ID of the gradient.
+        /// ID that the ledger gave to the submission of the gradient.
         id: u64,
-        /// The verifiers' finding, `mismatch` or `unavailable`, or else `withdrawn`.
+        /// Why: `mismatch` (verifiers found the gradient wrong), `unavailable` (verifiers could not fetch it), or
+        /// `withdrawn` (the miner took the submission back).
         finding: String,
     },
-    /// The claim expired or went to another miner before the submission, or the node has no record of the submission.
-    /// The result stays saved, so that it need not be recomputed if the same task can be claimed again.
+    /// The claim expired or went to another miner before the submission, or the node does not know the submission.
+    /// The gradient stays in the work file, so it need not be recomputed if the same task can be claimed again.
     #[error("the claim was lost before the gradient was accepted: {0}")]
     ClaimLost(String),
-    /// A store did not keep the artifact. Nothing was submitted.
-    #[error("the gradient was not submitted, because the store {0}")]
+    /// A store did not keep the artifact, so nothing was submitted.
+    #[error("the gradient was not submitted because the store {0}")]
     Storage(#[from] StorageError),
-    /// The backend computes wrong known answers. Those submissions for which no block had sampled verifiers were
-    /// withdrawn.
-    #[error("the backend computes wrong results, so its pending submissions were withdrawn: {0}")]
+    /// The backend failed its known-answer tests, so the miner withdrew its pending submissions. A submission for which
+    /// a block has already sampled verifiers cannot be withdrawn.
+    #[error("the backend computes wrong results, so the miner withdrew its pending submissions: {0}")]
     BackendFault(#[source] Error),
 }
 
 impl Classify for MiningError {
-    /// A failed store is retryable; so is a missing block, because it may be on its way from one node to another.
+    /// Returns the class of the error. A failed store is retryable, and so is a missing block, which may still be on
+    /// its way from one node to another.
     fn class(&self) -> ErrorClass {
         match self {
             Self::Client(ClientError::Store(StoreError::Missing(_))) | Self::Storage(_) | Self::ClaimLost(_) => {
@@ -76,46 +78,47 @@ impl Classify for MiningError {
     }
 }
 
-/// A stage that the current task has reached.
+/// How far a miner has got with its current task.
 #[derive(Clone, Debug)]
 pub enum TaskStage {
-    /// The miner has claimed the task, or had claimed it before a restart.
+    /// The miner has claimed the task, now or before a restart.
     Claimed {
-        /// The claimed task.
+        /// The task, which names the adapter and the chunk for which to compute a gradient.
         task: Box<Task>,
-        /// Index of the task's round.
+        /// Index of the round in which the miner claimed the task.
         round: u64,
     },
-    /// The gradient is computed. Its receipt, with which anybody can recompute it, should be kept.
+    /// The miner has computed the gradient. Its receipt should be kept: with it, anybody can recompute the gradient.
     Computed(Box<Receipt>),
-    /// The gradient was computed earlier and read from the work file.
+    /// The miner has found the gradient, which it had computed earlier, in the work file. This is its receipt.
     Restored(Box<Receipt>),
-    /// The node and all other stores have stored the artifact.
+    /// The node and all other stores have stored the gradient's artifact.
     Stored,
-    /// The gradient is submitted under this ID. Verifiers can recompute it from now on.
+    /// The miner has submitted the gradient, and the ledger gave this ID to the submission. Verifiers can recompute the
+    /// gradient from now on.
     Submitted(u64),
 }
 
-/// A task whose gradient was accepted, with the results that a miner reports.
+/// A task whose gradient was accepted, and what the miner reports about it.
 #[derive(Clone, Debug)]
 pub struct AcceptedTask {
-    /// The receipt, with which anybody can verify the gradient.
+    /// The receipt, with which anybody can recompute the gradient.
     pub receipt: Receipt,
-    /// The gradient root: the root of the Merkle tree over the manifest's entries.
+    /// Root of the Merkle tree over the gradient's matrices, which identifies the gradient.
     pub gradient_root: [u8; 32],
     /// Hash of the transaction that submitted the gradient.
     pub transaction: String,
-    /// Index of the round to which the gradient counts.
+    /// Index of the round to which the gradient belongs.
     pub round: u64,
-    /// Mean loss in nats per token; `None` for a void result.
+    /// Mean loss in nats per token; `None` if the gradient is void because a value left its range.
     pub loss: Option<f64>,
-    /// Balance of the payout address, in micro-units.
+    /// Balance of the payout address after the gradient was accepted, in micro-units.
     pub balance: u64,
-    /// Total size of the artifact's blocks, in bytes.
+    /// Total size of the artifact's blocks, which contain the gradient, in bytes.
     pub bytes: u64,
 }
 
-/// A miner: a worker that computes gradients, and a client that claims tasks and submits results.
+/// A miner. It has a worker, which computes gradients, and a client, with which it claims tasks and submits gradients.
 pub struct Miner<H> {
     client: Client<H>,
     stores: Stores<H>,
@@ -124,7 +127,7 @@ pub struct Miner<H> {
     gpu_architecture: String,
     health_check: Option<HealthCheck>,
     pending: Option<PendingResult>,
-    /// Index of the chunk that was claimed last.
+    /// Index of the chunk that this miner claimed last; `None` before its first claim.
     claimed_chunk: Option<u64>,
 }
 
@@ -133,21 +136,22 @@ struct PendingResult {
     receipt: Receipt,
     artifact: Artifact,
     held: HeldTask,
-    /// Hash of the transaction that submitted the gradient, and the submission's ID. Empty before the submission.
+    /// Hash of the transaction that submitted the gradient, and ID of the submission. Not set before the submission.
     submitted: OnceCell<(String, u64)>,
 }
 
-/// The number of available chunks among which the miner chooses, so that miners that claim at the same time seldom
-/// choose the same one.
+/// The largest number of available chunks that a miner requests. It chooses one of them by its address, so miners that
+/// claim at the same time seldom choose the same chunk.
 const CHUNK_CHOICES: u32 = 64;
-/// The longest time between two requests for a submission's status, in milliseconds. The first requests follow sooner.
+/// The longest wait between two requests for the status of a submission, in milliseconds. The first wait is 1/16 of
+/// this, and each later one is twice as long as the one before, up to this limit.
 const POLL_MS: u32 = 500;
-/// How long, in milliseconds, a node may report a submission as unknown before the miner treats the claim as lost.
+/// How long, in milliseconds, the node may respond that it does not know a submission. After that, the claim is lost.
 const UNKNOWN_MS: u32 = 60_000;
 
 impl<H: Host + WorkFile> Miner<H> {
-    /// Creates a miner whose rewards go to the address `payout`, which must be the granter if the client has one.
-    /// `gpu_architecture` is sent to the node for its statistics.
+    /// Creates a miner whose rewards go to the address `payout`. If the client acts for a granter, `payout` must be the
+    /// granter's address. The node uses `gpu_architecture` for statistics only.
     pub fn new(client: Client<H>, worker: Worker, payout: String, gpu_architecture: String) -> Self {
         let stores = Stores::default();
         Self {
@@ -162,24 +166,24 @@ impl<H: Host + WorkFile> Miner<H> {
         }
     }
 
-    /// Repeats the known-answer tests of the worker's backend: those of one kernel while a submission waits for the
-    /// block that samples verifiers, and those of all kernels after a rejection. If an answer is wrong, the miner
-    /// withdraws its pending submissions and returns an error.
+    /// Makes the miner repeat the known-answer tests of `backend`, which must be the worker's. It tests one kernel
+    /// while it waits for the block that samples verifiers for a submission, and all kernels after a rejection. If an
+    /// answer is wrong, the miner withdraws its pending submissions and returns an error.
     pub fn with_known_answers(self, backend: Backend) -> Self {
         Self { health_check: Some(HealthCheck::new(backend)), ..self }
     }
 
-    /// Adds stores that must hold an artifact before it is submitted.
+    /// Sets the stores, besides the node, that must hold an artifact before the miner submits its gradient.
     pub fn with_stores(self, stores: Stores<H>) -> Self {
         Self { stores, ..self }
     }
 
-    /// Returns the client of the miner's node.
+    /// Returns the client through which the miner talks to its node.
     pub fn client(&self) -> &Client<H> {
         &self.client
     }
 
-    /// Registers the payout address with the ledger, if it differs from the miner's address.
+    /// Registers the payout address with the ledger if it differs from the miner's own address.
     pub async fn register(&self) -> Result<(), ClientError> {
         if self.payout != self.client.miner() {
             let (miner, payout) = (self.client.miner().to_owned(), self.payout.clone());
@@ -188,10 +192,11 @@ impl<H: Host + WorkFile> Miner<H> {
         Ok(())
     }
 
-    /// Finishes the claimed task, or claims a new one and finishes it. Returns `None` if the round has no chunk left to
-    /// claim. `on_stage` is called at each stage.
+    /// Completes the task that the miner has claimed, or claims one and completes it. Returns `None` if no chunk can be
+    /// claimed now. `on_stage` is called at each [stage](TaskStage).
     ///
-    /// If submitting a result fails, the next call submits it, even in another process with the same work file.
+    /// If a gradient has been computed but could not be submitted, the next call submits it. This works even in another
+    /// process, if that has the same work file.
     pub async fn work(&mut self, mut on_stage: impl FnMut(TaskStage)) -> Result<Option<AcceptedTask>, MiningError> {
         if self.pending.is_none() {
             let Some((task, held)) = self.claim().await? else { return Ok(None) };
@@ -214,7 +219,7 @@ impl<H: Host + WorkFile> Miner<H> {
         finished.map(Some)
     }
 
-    /// Submits a result, unless that has been done already, and waits until it is accepted.
+    /// Submits a gradient unless that has been done already, and waits until it is accepted.
     async fn finish(
         &self,
         pending: &PendingResult,
@@ -267,8 +272,7 @@ impl<H: Host + WorkFile> Miner<H> {
                         }
                         return Err(MiningError::Rejected { id, finding: gradient.finding.unwrap_or_default() });
                     }
-                    // there is time for a test, because verifiers are never sampled by the block right after the
-                    // submission
+                    // there is time for a test because the block right after the submission never samples verifiers
                     "pending" if !tested && pause_ms > POLL_MS / 16 => {
                         tested = true;
                         if let Some(health_check) = &self.health_check {
@@ -287,7 +291,7 @@ impl<H: Host + WorkFile> Miner<H> {
         }
     }
 
-    /// Withdraws the pending submissions if a known answer was wrong, before blocks sample verifiers for them.
+    /// Withdraws the pending submissions and returns an error if the known-answer tests found a wrong answer.
     async fn withdraw_if_wrong(&self, known_answers: Result<(), Error>) -> Result<(), MiningError> {
         match known_answers {
             Ok(()) => Ok(()),
@@ -307,13 +311,15 @@ impl<H: Host + WorkFile> Miner<H> {
         Ok(artifact)
     }
 
-    /// Returns the artifact of this task if the work file contains it undamaged.
+    /// Returns the artifact of this task from the work file. Returns `None` if the file is damaged or absent, or
+    /// contains the artifact of another task.
     async fn restore(&self, task: &Task) -> Option<Artifact> {
         let dag = Dag::from_car(&self.client.host().load_work().await?).ok()?;
         Artifact::fetch(task, &dag.root, &|cid| dag.get(cid)).ok()
     }
 
-    /// Returns the claimed task, or claims one. Returns `None` if no chunk is available.
+    /// Returns the task that the miner has claimed, or claims one. Returns `None` if no chunk is available, or if
+    /// another miner was faster.
     async fn claim(&mut self) -> Result<Option<(Task, HeldTask)>, MiningError> {
         let held = match self.client.held_task().await? {
             Some(held) => Some(held),
@@ -335,8 +341,8 @@ impl<H: Host + WorkFile> Miner<H> {
         Ok(Some((task, held)))
     }
 
-    /// Returns the chunk that was claimed last if it is available, because the work file may contain its gradient. Else
-    /// returns a chunk that depends on the miner's address.
+    /// Returns the chunk that this miner claimed last, if it is available, because the work file may contain its
+    /// gradient. Otherwise, returns one that depends on the miner's address.
     fn choose(&self, chunks: &[u64]) -> Option<u64> {
         if let Some(claimed) = self.claimed_chunk.filter(|claimed| chunks.contains(claimed)) {
             return Some(claimed);

@@ -1,5 +1,5 @@
-//! Tests what a verifier attests if an artifact becomes available late or never, or if the verifier is restarted
-//! between commitment and reveal.
+//! Tests that a verifier attests a match if the artifact arrives in time, and otherwise `unavailable`. Tests that a
+//! verifier reveals what it has committed to, even if it is restarted before the reveal.
 
 use super::*;
 use crate::{
@@ -29,23 +29,23 @@ use std::cell::{Cell, RefCell};
 const NEVER: u64 = u64::MAX;
 const CONFIG: ModelConfig = ModelConfig { context: 36, ..SmallJob::CONFIG };
 
-/// How the node responds while it does not have the artifact.
+/// How the node responds to a request for the artifact while it does not have the artifact.
 #[derive(Clone, Copy)]
 enum Absence {
-    /// The node responds with status 404.
+    /// The node responds with status 404: it does not have the block.
     Missing,
-    /// The node responds with status 503.
+    /// The node responds with status 503: it may have the block, but cannot serve it now.
     Busy,
 }
 
-/// A node with one gradient, for which one verifier is sampled.
+/// A node of a chain with one submitted gradient, which the verifier under test must recompute.
 struct Node {
-    /// The chain's time in seconds.
+    /// The current time of the chain, in seconds.
     now: Cell<u64>,
-    /// The time in seconds from which the node has the artifact.
+    /// The time of the chain, in seconds, at which the node gets the artifact.
     available_at: u64,
     absence: Absence,
-    /// The number of blocks left at time 0, and the number of blocks per second.
+    /// How many blocks the challenge's stage has left at time 0, and how many blocks the chain adds in a second.
     blocks: [u64; 2],
     inputs: BTreeMap<String, Vec<u8>>,
     artifact: Dag,
@@ -158,7 +158,8 @@ fn verifier(available_at: u64, absence: Absence, blocks: [u64; 2]) -> (Verifier,
     (Verifier::new(worker, [8; 32]), Client::new(node, SessionKey::new(&[1; 32]).unwrap()))
 }
 
-/// Returns the attested result and the time of the attestation in seconds. The verifier runs ten times a second.
+/// Returns what the verifier attests, and when it does so, in seconds of the chain's time. The verifier is called ten
+/// times a second.
 fn attestation(available_at: u64, absence: Absence, blocks: [u64; 2]) -> (&'static str, u64) {
     let (mut verifier, client) = verifier(available_at, absence, blocks);
     for look in 0..1000 {
@@ -167,27 +168,27 @@ fn attestation(available_at: u64, absence: Absence, blocks: [u64; 2]) -> (&'stat
         assert_eq!(client.host().sent.get(), 0);
         let found = block_on(verifier.work(&client)).unwrap();
         let looks = client.host().requests.borrow().iter().filter(|path| path.ends_with("format=car")).count();
-        assert!(looks as u64 <= now + 1, "once a second");
+        assert!(looks as u64 <= now + 1, "the artifact is requested at most once a second");
         if let Some(found) = found {
             assert_eq!((client.host().sent.get(), found.reason.is_some()), (1, found.result != "match"));
             return (found.result, now);
         }
     }
-    panic!("no attestation");
+    panic!("the verifier has attested nothing");
 }
 
 #[test]
 fn an_artifact_that_arrives_late_is_a_match() {
     assert_eq!(attestation(0, Absence::Missing, [600, 1]), ("match", 0));
     assert_eq!(attestation(4, Absence::Missing, [600, 1]), ("match", 4));
-    assert_eq!(attestation(4, Absence::Missing, [600, 0]), ("match", 4), "even if no blocks come");
+    assert_eq!(attestation(4, Absence::Missing, [600, 0]), ("match", 4), "even if the chain adds no blocks");
     assert_eq!(attestation(50, Absence::Busy, [600, 1]), ("match", 50));
 }
 
 #[test]
 fn an_artifact_that_never_arrives_is_attested_as_unavailable_before_the_stage_ends() {
     assert_eq!(attestation(NEVER, Absence::Missing, [600, 1]), ("unavailable", MISSING_SECONDS));
-    // half of the blocks have passed
+    // the verifier waits until half of the blocks have passed
     assert_eq!(attestation(NEVER, Absence::Missing, [60, 10]), ("unavailable", 3));
     assert_eq!(attestation(NEVER, Absence::Busy, [60, 1]), ("unavailable", 29));
     for last in 1..=2 {

@@ -1,5 +1,5 @@
-//! Fetches a manifest and the blocks that it links. Cached blocks are used first, the others are requested together as
-//! a CAR, and those still missing are then requested one by one.
+//! Fetches a manifest and the blocks that it links to. Blocks in the cache are used first. The others are requested
+//! together, as a CAR (an archive of blocks). Blocks that are still missing are then requested one by one.
 
 #[cfg(test)]
 mod tests;
@@ -15,40 +15,40 @@ use std::{
     ops::ControlFlow,
 };
 
-/// The fetch of a DAG with two levels: a manifest, and leaves that are raw blocks.
+/// The state of fetching a DAG that has two levels: a manifest, and the raw blocks (leaves) that the manifest links to.
 pub(super) struct DagFetch<L> {
     root: Cid,
-    /// Returns the links of a manifest.
+    /// Function that decodes a manifest and returns the CIDs that it links to.
     links: L,
     blocks: BTreeMap<Cid, Vec<u8>>,
-    /// How many bytes may still arrive before the DAG counts as too large.
+    /// How many bytes the blocks that are still missing may have. If they have more, the DAG is too large.
     bytes_left: usize,
-    /// The manifest's leaves; `None` until the manifest has arrived.
+    /// The leaves that the manifest links to; `None` until the manifest has arrived.
     leaves: Option<Leaves>,
 }
 
-/// The leaves that a manifest links.
+/// The leaves of a DAG: the blocks that its manifest links to.
 struct Leaves {
-    /// The number of links. Several links may lead to the same leaf.
+    /// The number of links in the manifest. Several links may lead to the same leaf.
     links: usize,
     /// CIDs of the leaves that have not arrived yet.
     missing: BTreeSet<Cid>,
 }
 
 impl<L: Fn(&[u8]) -> Result<Vec<Cid>, ProtocolError>> DagFetch<L> {
-    /// Prepares to fetch the manifest `root` and its leaves, together at most `max_bytes` bytes. `links` returns the
-    /// links of a manifest.
+    /// Prepares to fetch the manifest `root` and its leaves, which may have at most `max_bytes` bytes together. `links`
+    /// decodes a manifest and returns the CIDs that it links to.
     pub(super) fn new(root: Cid, links: L, max_bytes: usize) -> Self {
         Self { root, links, blocks: BTreeMap::new(), bytes_left: max_bytes, leaves: None }
     }
 
-    /// Fetches all blocks and returns them by their CIDs.
+    /// Fetches the manifest and all leaves, and returns the bytes of these blocks by CID.
     pub(super) async fn run<S: BlockSource + BlockCache>(
         mut self,
         source: &S,
     ) -> Result<BTreeMap<Cid, Vec<u8>>, FetchError> {
         self.load_cached(source).await?;
-        // a CAR repeats the cached blocks, so it is worth requesting only if more than half of the leaves are missing
+        // a CAR also contains the cached blocks, so it is requested only if more than half of the leaves are missing
         if self.leaves.as_ref().is_none_or(|leaves| 2 * leaves.missing.len() > leaves.links) {
             self.fetch_car(source).await?;
         }
@@ -74,7 +74,7 @@ impl<L: Fn(&[u8]) -> Result<Vec<Cid>, ProtocolError>> DagFetch<L> {
         Ok(())
     }
 
-    /// Requests a CAR from one gateway after the other, until one of them delivers at least one block.
+    /// Requests the DAG as a CAR from one gateway after another, until a gateway delivers at least one missing block.
     async fn fetch_car<S: BlockSource + BlockCache>(&mut self, source: &S) -> Result<(), FetchError> {
         let path = format!("/ipfs/{}?format=car", self.root);
         for gateway in 0.. {
@@ -98,12 +98,13 @@ impl<L: Fn(&[u8]) -> Result<Vec<Cid>, ProtocolError>> DagFetch<L> {
         Ok(())
     }
 
-    /// Returns the CIDs of the missing leaves; none if the manifest has not arrived.
+    /// Returns the CIDs of the leaves that have not arrived yet. Returns none until the manifest has arrived.
     fn missing(&self) -> Vec<Cid> {
         self.leaves.iter().flat_map(|leaves| &leaves.missing).copied().collect()
     }
 
-    /// Stores a block that matches its CID. The first block must be the manifest, and later ones missing leaves.
+    /// Stores a block that the caller has checked against its CID. The first block must be the manifest, and each later
+    /// block must be a missing leaf.
     fn accept(&mut self, cid: Cid, bytes: Vec<u8>) -> Result<(), FetchError> {
         let too_large = || FetchError::TooLarge { root: self.root.into() };
         self.bytes_left = self.bytes_left.checked_sub(bytes.len()).ok_or_else(too_large)?;
@@ -124,15 +125,15 @@ impl<L: Fn(&[u8]) -> Result<Vec<Cid>, ProtocolError>> DagFetch<L> {
     }
 }
 
-/// The state of reading a CAR while its bytes arrive.
+/// Reads a CAR while its bytes arrive, and stores those of its blocks that were missing.
 struct CarStream<'a, L> {
     dag: &'a mut DagFetch<L>,
     reader: CarReader,
-    /// The number of blocks read from the CAR.
+    /// The number of blocks read from the CAR so far, including those that were not missing.
     blocks: usize,
-    /// CIDs of the blocks that had been missing.
+    /// CIDs of the blocks from this CAR that were missing before and are now stored.
     accepted: Vec<Cid>,
-    /// The first error: the DAG is malformed or too large, or a block does not match its CID.
+    /// The first error, if there is one: the DAG is malformed or too large, or a block does not match its CID.
     result: Result<(), FetchError>,
 }
 
@@ -142,8 +143,10 @@ impl<'a, L: Fn(&[u8]) -> Result<Vec<Cid>, ProtocolError>> CarStream<'a, L> {
         Self { dag, reader, blocks: 0, accepted: Vec::new(), result: Ok(()) }
     }
 
-    /// Reads more bytes. Breaks when the DAG is complete, or when the bytes are not a CAR of this DAG. A CAR of this
-    /// DAG contains the manifest, then the leaves, each at most as often as it is linked.
+    /// Reads more bytes of the CAR. Returns `Break` if the DAG is complete, or if the bytes are not a CAR of this DAG.
+    ///
+    /// A CAR of this DAG starts with the manifest. At most as many blocks follow as the manifest has links, and all of
+    /// them belong to the DAG.
     fn push(&mut self, bytes: &[u8]) -> ControlFlow<()> {
         let mut blocks = Vec::new();
         let read = self.reader.push(bytes, &mut blocks);

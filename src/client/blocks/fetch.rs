@@ -8,22 +8,22 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// The largest size of an artifact, or of an adapter with its optimizer state, in bytes. It limits how much memory
-/// another party's manifest can make this program use.
+/// The largest total size, in bytes, of the blocks of an artifact, or of an adapter with its optimizer state. Larger
+/// ones are an error. This limits the memory that another party's manifest can make this program use.
 const MAX_DAG_BYTES: usize = 512 << 20;
 
 /// Error returned when the blocks of a task, an adapter or an artifact could not be fetched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// No source returned bytes that match the CID.
+    /// A block could not be fetched: no gateway returned bytes that match its CID.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The manifest is malformed.
+    /// The manifest of the adapter or the artifact is malformed.
     #[error(transparent)]
     Manifest(#[from] ProtocolError),
-    /// The blocks exceed [`MAX_DAG_BYTES`].
-    #[error("the blocks under {root} exceed the limit of {MAX_DAG_BYTES} bytes")]
+    /// The blocks of the adapter or the artifact exceed [`MAX_DAG_BYTES`].
+    #[error("the blocks of manifest {root} exceed the limit of {MAX_DAG_BYTES} bytes")]
     TooLarge {
         /// CID of the manifest.
         root: Box<Cid>,
@@ -31,7 +31,8 @@ pub enum FetchError {
 }
 
 impl Classify for FetchError {
-    /// A missing block is retryable, because it may still be on its way from one node to another.
+    /// Returns the class of the error. A missing block is retryable, because it may still be on its way from one node
+    /// to another.
     fn class(&self) -> ErrorClass {
         match self {
             Self::Client(ClientError::Store(StoreError::Missing(_))) => ErrorClass::Retryable,
@@ -41,12 +42,12 @@ impl Classify for FetchError {
     }
 }
 
-/// Blocks by their CIDs. Each was checked against its CID.
+/// The bytes of blocks, by CID. All of them have been checked against their CIDs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blocks(BTreeMap<Cid, Vec<u8>>);
 
 impl Blocks {
-    /// Fetches a task's chunk, and its adapter's manifest and leaves.
+    /// Fetches the blocks that a task needs: its chunk, and the manifest and the leaves of its adapter.
     pub async fn of_task<S: BlockSource + BlockCache>(source: &S, task: &Task) -> Result<Self, FetchError> {
         let chunk = gateway::block(source, Codec::Raw, &task.chunk).await?;
         let mut blocks = Self::of_adapter(source, &task.adapter).await?;
@@ -54,18 +55,18 @@ impl Blocks {
         Ok(blocks)
     }
 
-    /// Fetches an adapter's manifest and leaves.
+    /// Fetches the blocks of an adapter: its manifest and its leaves.
     pub async fn of_adapter<S: BlockSource + BlockCache>(source: &S, adapter: &Cid) -> Result<Self, FetchError> {
         Self::of_dag(source, adapter, AdapterState::links).await
     }
 
-    /// Fetches an artifact's manifest and leaves.
+    /// Fetches the blocks of an artifact: its manifest and its leaves.
     pub async fn of_artifact<S: BlockSource + BlockCache>(source: &S, artifact: &Cid) -> Result<Self, FetchError> {
         Self::of_dag(source, artifact, Artifact::links).await
     }
 
-    /// Fetches the blocks under one of the CIDs that a ledger [names](crate::ledger::State::roots): a chunk, an adapter
-    /// with all leaves, or an artifact with all leaves.
+    /// Fetches the block or blocks under one of the CIDs that a ledger [names](crate::ledger::State::roots), which may
+    /// be that of a chunk, an adapter or an artifact.
     pub async fn of_root<S: BlockSource + BlockCache>(source: &S, root: &Cid) -> Result<Self, FetchError> {
         match Codec::of(root).map_err(ClientError::from)? {
             Codec::Raw => Ok(Self(BTreeMap::from([(*root, gateway::block(source, Codec::Raw, root).await?)]))),
@@ -76,12 +77,13 @@ impl Blocks {
         }
     }
 
-    /// Returns all blocks, in the order of their CIDs.
+    /// Returns the blocks in ascending order of CID.
     pub fn into_blocks(self) -> Result<Vec<Block>, StoreError> {
         self.0.into_iter().map(|(cid, bytes)| Block::check(cid, bytes)).collect()
     }
 
-    /// Returns the bytes of a block. Can be used as a [`Fetch`](crate::store::Fetch).
+    /// Returns the bytes of the block with this CID. A closure that calls this method is a
+    /// [`Fetch`](crate::store::Fetch).
     pub fn get(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
         self.0.get(cid).cloned().ok_or(StoreError::Missing(*cid))
     }

@@ -1,4 +1,4 @@
-//! Fetches single blocks from gateways and checks them against their CIDs.
+//! Fetches single blocks from the cache or from gateways, and checks them against their CIDs.
 
 use super::{BlockCache, BlockSource};
 use crate::{
@@ -6,10 +6,12 @@ use crate::{
     store::{Block, Cid, Codec, StoreError},
 };
 
-/// The content type of the CARs that this client reads: blocks in depth-first order, without duplicates.
+/// The content type of a CAR, an archive of blocks, in which the blocks are in depth-first order, without duplicates.
+/// The client requests this type, and a node's server returns it.
 pub const CAR_CONTENT_TYPE: &str = "application/vnd.ipld.car; version=1; order=dfs; dups=n";
 
-/// Returns the bytes of a block if the cache has them and they match the CID.
+/// Returns the bytes of a block from the cache. Returns `None` if the cache does not have them, or if they do not match
+/// the CID.
 pub(super) async fn cached<C: BlockCache>(cache: &C, codec: Codec, cid: &Cid) -> Option<Vec<u8>> {
     checked(codec, cid, cache.load_block(cid).await?).ok()
 }
@@ -21,10 +23,10 @@ fn checked(codec: Codec, cid: &Cid, bytes: Vec<u8>) -> Result<Vec<u8>, StoreErro
     }
 }
 
-/// Returns the bytes of a block, checked against its CID. They come from the cache if it has them, else from the first
-/// gateway that delivers them.
+/// Returns the bytes of a block, checked against its CID. The bytes come from the cache if it has them, or else from
+/// the first gateway that delivers them.
 ///
-/// If every gateway fails and one of the errors is retryable, a retryable error is returned.
+/// If every gateway fails, the error of one of them is returned, and a retryable one if there is any.
 pub async fn block<S: BlockSource + BlockCache>(source: &S, codec: Codec, cid: &Cid) -> Result<Vec<u8>, ClientError> {
     if let Some(bytes) = cached(source, codec, cid).await {
         return Ok(bytes);

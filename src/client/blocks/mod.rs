@@ -1,6 +1,6 @@
-//! Moves blocks: from sources to this program, and from this program to stores.
+//! Transfers IPFS blocks: downloads them from gateways, and uploads them to stores.
 //!
-//! A block is checked against its CID before it is used or cached, so that neither sources nor caches need to be
+//! Every block is checked against its CID before it is used or cached, so neither gateways nor caches need to be
 //! trusted.
 
 mod car;
@@ -17,40 +17,42 @@ use super::{ClientError, NoResponse, Response};
 use crate::store::Cid;
 use std::ops::ControlFlow;
 
-/// Receives the bytes of a response as they arrive, and breaks when it needs no more.
+/// A callback that receives the body of a response piece by piece, as the bytes arrive. It returns
+/// [`ControlFlow::Break`] to end the download early.
 pub type ChunkSink<'a> = &'a mut dyn FnMut(&[u8]) -> ControlFlow<()>;
 
-/// A source of blocks: an ordered list of gateways. Index 0 is usually the node.
+/// An ordered list of IPFS gateways from which blocks are fetched. The first gateway, at index 0, is usually the node.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait BlockSource {
-    /// Requests a path from the gateway with this index. Returns `None` if the index is past the last gateway.
+    /// Sends a GET request for `path` to the gateway at index `gateway`. Returns `None` if there is no such gateway.
     async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>>;
 
-    /// Requests a CAR from the gateway with this index and passes the body of a successful response to `sink` as it
-    /// arrives, even if the response breaks off later. Returns the status, or `None` if the index is past the last
-    /// gateway.
+    /// Requests the CAR file at `path` from the gateway at index `gateway`. If the status is a success, the body is
+    /// passed to `sink` as it arrives, so `sink` also gets the first part of a response that breaks off. Returns the
+    /// HTTP status, or `None` if there is no such gateway.
     async fn stream(&self, gateway: usize, path: &str, sink: ChunkSink<'_>) -> Option<Result<u16, NoResponse>> {
         let response = self.get(gateway, path).await?;
         Some(response.map(|Response { status, body }| {
             if (200..300).contains(&status) {
-                // the whole body has been passed, so it does not matter whether the sink needs more
+                // the sink has received the whole body, so its request to stop has no effect
                 let _ = sink(&body);
             }
             status
         }))
     }
 
-    /// Reports that this gateway failed to deliver, before the next one is tried.
+    /// Called when a gateway failed to deliver the requested blocks, before the next gateway is tried.
     fn gateway_failed(&self, _gateway: usize, _reason: &ClientError) {}
 }
 
-/// A cache of blocks. By default nothing is cached.
+/// A cache of blocks. The default methods cache nothing.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait BlockCache {
-    /// Returns the bytes of a block, if they are cached. The caller checks them.
+    /// Returns the bytes of the block with this CID, or `None` if it is not cached. The caller must check the bytes
+    /// against the CID.
     async fn load_block(&self, _cid: &Cid) -> Option<Vec<u8>> {
         None
     }
-    /// Caches a block whose bytes match its CID.
+    /// Caches a block. The caller has checked that the bytes match the CID.
     async fn cache_block(&self, _cid: &Cid, _bytes: &[u8]) {}
 }

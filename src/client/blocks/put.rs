@@ -1,4 +1,4 @@
-//! Stores blocks with a node or a Kubo daemon, through Kubo's command `block/put`.
+//! Uploads blocks to a node or to a Kubo daemon (an IPFS server) with the RPC command `block/put`, which both support.
 
 use super::{BlockCache, BlockSource, gateway};
 use crate::{
@@ -7,22 +7,22 @@ use crate::{
 };
 use serde::Deserialize;
 
-/// The largest total size of the blocks in one request, in bytes, unless a single block is larger.
+/// The largest total size of the blocks in one request, in bytes. A block that is larger by itself is sent alone.
 const MAX_PUT_BYTES: usize = 8 << 20;
 
-/// A store that keeps blocks: a node, or a Kubo daemon.
+/// A server that stores blocks: a node or a Kubo daemon.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait BlockStore {
-    /// The error if the store does not keep a block.
+    /// The error returned if the store does not keep a block or cannot be reached.
     type Error;
 
-    /// Stores blocks. It is an error if the CIDs that the store returns are not those of the blocks.
+    /// Uploads blocks. Returns an error if the CIDs in the store's response differ from the CIDs of the blocks.
     async fn put(&self, blocks: &[Block]) -> Result<(), Self::Error>;
 
-    /// Reads a block back from this store and checks it against its CID.
+    /// Downloads a block from this store and checks the bytes against `cid`.
     async fn read_back(&self, cid: &Cid) -> Result<Vec<u8>, Self::Error>;
 
-    /// Stores all blocks of a DAG, then reads the root and one other block back.
+    /// Uploads all blocks of a DAG, then downloads the root block and one leaf to check that the store has kept them.
     async fn put_dag(&self, dag: &Dag) -> Result<(), Self::Error> {
         self.put(&dag.blocks).await?;
         for cid in dag.spot_check_cids() {
@@ -50,13 +50,13 @@ impl<H: Connection> BlockStore for Client<H> {
 }
 
 impl<H: BlockSource + BlockCache> Client<H> {
-    /// Returns the bytes of a block. See the function [`block`](super::block).
+    /// Returns the bytes of a block from the cache or from a gateway, as the function [`block`](super::block) does.
     pub async fn block(&self, codec: Codec, cid: &Cid) -> Result<Vec<u8>, ClientError> {
         gateway::block(self.host(), codec, cid).await
     }
 }
 
-/// Stores blocks with `block/put`. It is an error if the returned CIDs are not those of the blocks.
+/// Uploads blocks with `block/put`. Returns an error if the CIDs in the response differ from the CIDs of the blocks.
 pub(crate) async fn put_blocks<T: Connection>(connection: &T, blocks: &[Block]) -> Result<(), ClientError> {
     for codec in Codec::ALL {
         let mut batch = Vec::new();

@@ -1,4 +1,4 @@
-//! A client of a Kubo daemon's RPC. <https://docs.ipfs.tech/reference/kubo/rpc/>
+//! A client of the RPC interface of a Kubo daemon (an IPFS server): <https://docs.ipfs.tech/reference/kubo/rpc/>
 
 use super::{StorageFailure, parse, printable};
 use crate::{
@@ -7,20 +7,22 @@ use crate::{
 };
 use serde::Deserialize;
 
-/// The largest number of a daemon's addresses that a pinning service is told.
+/// The largest number of a daemon's network addresses that are passed on to a pinning service.
 const MAX_ADDRESSES: usize = 16;
 
-/// Content type and body of a command without a body. Kubo's RPC accepts only POST requests, so an empty body is sent.
+/// The content type and the empty body of an RPC command that has no data to send. Kubo accepts only POST requests, so
+/// every request has a body.
 const EMPTY_BODY: Option<(&str, &[u8])> = Some(("application/octet-stream", &[]));
 
-/// A client of a Kubo daemon.
+/// A client of a Kubo daemon, which stores and pins blocks through the daemon's RPC interface.
 pub struct Kubo<T> {
     url: String,
     pub(super) connection: T,
 }
 
 impl<T: Connection> Kubo<T> {
-    /// Creates a client of the daemon that `connection` leads to. `url` is used in messages only.
+    /// Creates a client of the daemon with which `connection` communicates. `url` names the daemon in error messages
+    /// and has no other use.
     pub fn new(url: String, connection: T) -> Self {
         Self { url, connection }
     }
@@ -29,7 +31,8 @@ impl<T: Connection> Kubo<T> {
         &self.url
     }
 
-    /// Pins a block, and those blocks under it that the daemon already has.
+    /// Pins the block `root` and the blocks to which it links, directly or indirectly, so that the daemon keeps them.
+    /// The daemon does not fetch blocks that it does not have.
     pub async fn pin(&self, root: &Cid) -> Result<(), StorageFailure> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -43,7 +46,7 @@ impl<T: Connection> Kubo<T> {
         Err(StorageFailure::OtherCid { expected: *root, found: printable(&pins.join(" ")) })
     }
 
-    /// Returns the addresses at which other daemons can reach this one, at most 16.
+    /// Returns at most 16 network addresses at which other IPFS nodes can reach this daemon.
     pub async fn addresses(&self) -> Result<Vec<String>, StorageFailure> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -72,17 +75,18 @@ impl<T: Connection> BlockStore for Kubo<T> {
         let request = Request { path: &path, body: EMPTY_BODY };
         let Response { status, body } =
             self.connection.request(request).await.map_err(|error| StorageFailure::NoResponse(error.0))?;
-        // an error status of this command means that the daemon has lost the block
+        // an error status of `block/get` means that the daemon has lost the block
         if status != 200 {
             return Err(lost(format!("{status}: {}", printable(&String::from_utf8_lossy(&body)))));
         }
         Block::check(*cid, body).map(Block::into_bytes).map_err(|error| lost(error.to_string()))
     }
 
-    /// Stores and pins all blocks of a DAG, then reads the root and one other block back.
+    /// Uploads and pins all blocks of a DAG, then downloads the root block and one leaf to check that the daemon has
+    /// kept them.
     ///
-    /// The DAG's [pin list](Dag::pin_list) is pinned instead of its root, because a recursive pin of the root would
-    /// follow links to blocks outside the DAG.
+    /// The [pin list](Dag::pin_list) of the DAG is pinned instead of the root, because pinning the root would also pin
+    /// blocks outside the DAG to which its blocks link.
     async fn put_dag(&self, dag: &Dag) -> Result<(), StorageFailure> {
         let pin_list = dag.pin_list()?;
         self.put(&dag.blocks).await?;

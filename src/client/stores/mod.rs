@@ -1,8 +1,8 @@
-//! Stores in addition to the node: IPFS daemons and pinning services that receive each artifact, so that everybody on
-//! IPFS can find it.
+//! Stores that a miner can use in addition to the node: Kubo daemons (IPFS servers) and pinning services. Every
+//! artifact is stored on each of them, so that everybody on IPFS can find it.
 //!
-//! Every CID is computed by this program and compared with the CID that a store returns. Blocks are read back before
-//! they count as stored.
+//! This program computes every CID itself and compares it with the CID that a store returns. A daemon counts as having
+//! stored an artifact only after the root block and one leaf have been downloaded again.
 
 mod kubo;
 mod pinning;
@@ -17,62 +17,63 @@ use crate::{
     store::{Cid, Dag, StoreError},
 };
 
-/// The largest number of characters of a store's message that an error contains.
+/// The largest number of characters of a store's message that an error quotes. A longer message is cut off.
 const MAX_MESSAGE_CHARS: usize = 300;
 
-/// Error returned when a store did not keep an artifact. The gradient is then not submitted. A retry may succeed.
+/// Error returned when a store did not keep an artifact. The miner then does not submit the gradient. A retry may
+/// succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{store} {failure}")]
 pub struct StorageError {
-    /// URL of the store.
+    /// URL that identifies the store.
     pub store: String,
-    /// What the store did instead of keeping the artifact.
+    /// How the store failed to keep the artifact.
     pub failure: Box<StorageFailure>,
 }
 
-/// What a store did instead of keeping a block.
+/// How a store failed to keep blocks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageFailure {
-    /// The store did not respond. Contains the URL and the reason.
+    /// No complete response arrived from the store. The text consists of the URL and the reason.
     #[error("does not respond: {0}")]
     NoResponse(String),
-    /// The store responded with an error status.
+    /// The store responded with an HTTP status that is not a success.
     #[error("responded with status {status}: {message}")]
     Refused {
         /// The HTTP status code.
         status: u16,
-        /// The store's message, at most 300 characters.
+        /// The store's error message, cut off after 300 characters.
         message: String,
     },
-    /// The store returned a different CID than the block's.
+    /// The store returned a CID that differs from the CID of the block that it should store or pin.
     #[error("returned the CID {found} instead of {expected}")]
     OtherCid {
-        /// The CID that this program computed.
+        /// CID of the block, as computed by this program.
         expected: Cid,
-        /// The CID in the store's response.
+        /// The different CID in the store's response, as text.
         found: String,
     },
-    /// The store accepted a block but does not return it.
+    /// The store accepted a block but did not return its bytes afterwards.
     #[error("accepted block {cid} but does not return it: {reason}")]
     BlockLost {
-        /// CID of the block.
+        /// CID of the block that the store lost.
         cid: Cid,
-        /// What the store returned instead.
+        /// The status and the message of the store's error response, or how the returned bytes differ.
         reason: String,
     },
-    /// The service has not pinned the root in time, or has refused to.
-    #[error("has not pinned {cid}: the status is {status}")]
+    /// The pinning service refused to pin the blocks, or had not pinned them after one minute.
+    #[error("has not pinned {cid}: the status of the pin is {status}")]
     NotPinned {
-        /// CID of the root that should be pinned.
+        /// CID of the block that the service was asked to pin with everything below it.
         cid: Cid,
-        /// The pin's status, as the service reports it.
+        /// Status of the pin, as reported by the service.
         status: String,
     },
-    /// The store's response is malformed.
+    /// The store's response does not have the expected form.
     #[error("returned an invalid response: {0}")]
     InvalidResponse(String),
-    /// The pin list of the blocks could not be built.
+    /// The pin list (a block that links to all blocks to keep) could not be built.
     #[error("cannot store these blocks: {0}")]
     Blocks(#[from] StoreError),
 }
@@ -87,27 +88,27 @@ impl From<ClientError> for StorageFailure {
     }
 }
 
-/// The stores that must hold an artifact before it is submitted.
+/// The additional stores that must have an artifact before the miner submits it.
 pub struct Stores<H> {
     kubos: Vec<Kubo<H>>,
     service: Option<PinningService<H>>,
 }
 
 impl<H> Default for Stores<H> {
-    /// Creates an empty set of stores.
+    /// Returns a set without stores, in which every artifact counts as stored.
     fn default() -> Self {
         Self { kubos: Vec::new(), service: None }
     }
 }
 
 impl<H: Connection + Timer> Stores<H> {
-    /// Creates a set of stores. Every Kubo daemon in `kubos` receives every artifact. The pinning service, if given,
-    /// fetches it from the first daemon.
+    /// Creates a set of stores. Every artifact is uploaded to all Kubo daemons in `kubos`. The pinning service, if
+    /// given, is asked to fetch it from the first of these daemons.
     pub fn new(kubos: Vec<Kubo<H>>, service: Option<PinningService<H>>) -> Self {
         Self { kubos, service }
     }
 
-    /// Stores all blocks of a DAG in every store. Stops at the first store that fails.
+    /// Stores all blocks of a DAG in every store. If one store fails, returns its error and skips the remaining stores.
     pub async fn put(&self, dag: &Dag) -> Result<(), StorageError> {
         for kubo in &self.kubos {
             kubo.put_dag(dag)
@@ -129,7 +130,7 @@ impl<H: Connection + Timer> Stores<H> {
     }
 }
 
-/// Returns a store's message without control characters, shortened to [`MAX_MESSAGE_CHARS`].
+/// Returns the text of a store without control characters, cut off after [`MAX_MESSAGE_CHARS`] characters.
 fn printable(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(MAX_MESSAGE_CHARS).collect()
 }

@@ -1,4 +1,5 @@
-//! A pinning service: a third party that keeps blocks available. <https://ipfs.github.io/pinning-services-api-spec/>
+//! A client of pinning services, which are third parties that keep blocks available on IPFS:
+//! <https://ipfs.github.io/pinning-services-api-spec/>
 
 use super::{StorageFailure, parse, printable};
 use crate::{
@@ -8,18 +9,19 @@ use crate::{
 use serde::Deserialize;
 use serde_json::json;
 
-/// The time between two requests for the status of a pin, in milliseconds.
+/// The pause between two requests for the status of a pin, in milliseconds.
 const POLL_MS: u32 = 2000;
-/// The number of requests for the status, after which the pin counts as failed: one minute's worth.
+/// The largest number of requests for the status of a pin. If the blocks are not pinned after that many (one minute),
+/// the pin counts as failed.
 const POLLS: u32 = 30;
 
-/// A client of a pinning service. The connection adds the access token to each request.
+/// A client of a pinning service. Its connection must add the access token to each request.
 pub struct PinningService<H> {
     url: String,
     pub(super) host: H,
 }
 
-/// The service's record of a request to pin.
+/// The pinning service's description of a pin: the ID of the request, the status, and the CID that is pinned.
 #[derive(Deserialize)]
 struct PinStatus {
     requestid: String,
@@ -33,7 +35,8 @@ struct Pin {
 }
 
 impl<H: Connection + Timer> PinningService<H> {
-    /// Creates a client of the service that `host` leads to. `url` is used in messages only.
+    /// Creates a client of the service with which `host` communicates. `url` names the service in error messages and
+    /// has no other use.
     pub fn new(url: String, host: H) -> Self {
         Self { url, host }
     }
@@ -42,8 +45,9 @@ impl<H: Connection + Timer> PinningService<H> {
         &self.url
     }
 
-    /// Asks the service to pin the root `root` under the name `name`, unless it has such a request already, and waits
-    /// until the root is pinned. `origins` are addresses of daemons that have the blocks.
+    /// Asks the service to pin the block `root` and everything below it, and waits until they are pinned. The service
+    /// shows the pin under `name`, and can fetch the blocks from the network addresses `origins`. If the service
+    /// already has a request for `root` that has not failed, no new request is made.
     pub async fn pin(&self, root: &Cid, name: &str, origins: &[String]) -> Result<(), StorageFailure> {
         let mut state = match self.find(root).await? {
             Some(found) => found,
@@ -64,7 +68,7 @@ impl<H: Connection + Timer> PinningService<H> {
             }
             let plain = |letter: u8| letter.is_ascii_alphanumeric() || b"-_".contains(&letter);
             if requestid.is_empty() || requestid.len() > 128 || !requestid.bytes().all(plain) {
-                return Err(StorageFailure::InvalidResponse(format!("the request id is {:?}", printable(&requestid))));
+                return Err(StorageFailure::InvalidResponse(format!("the request ID is {:?}", printable(&requestid))));
             }
             self.host.sleep(POLL_MS).await;
             state = parse(&self.send(&format!("/pins/{requestid}"), None).await?)?;
@@ -72,7 +76,7 @@ impl<H: Connection + Timer> PinningService<H> {
         Err(StorageFailure::NotPinned { cid: *root, status: printable(&state.status) })
     }
 
-    /// Returns the service's request to pin this root, if there is one that has not failed.
+    /// Returns the service's description of an earlier request to pin `root`; `None` if there is none, or if it failed.
     async fn find(&self, root: &Cid) -> Result<Option<PinStatus>, StorageFailure> {
         #[derive(Deserialize)]
         struct PinResults {

@@ -1,4 +1,4 @@
-//! Tests that every failure of a store is reported: wrong data, lost blocks, refusals and missing responses.
+//! Tests that every failure of a store is reported as an error: wrong data, lost blocks, refusals, missing responses.
 
 use super::*;
 use crate::{
@@ -9,14 +9,14 @@ use pollster::block_on;
 use serde_json::{Value, json};
 use std::{cell::RefCell, collections::BTreeMap};
 
-/// A Kubo daemon and a pinning service in memory. `change` can replace each response.
+/// A simulated Kubo daemon and pinning service. The function `change`, if given, alters or replaces each response.
 #[derive(Default)]
 struct Peer {
     blocks: RefCell<BTreeMap<String, Vec<u8>>>,
     requests: RefCell<Vec<String>>,
-    /// The statuses that the service reports for a pin, one after the other.
+    /// The statuses of a pin that the simulated service reports, one for each request; the last one is repeated.
     statuses: RefCell<Vec<&'static str>>,
-    #[expect(clippy::type_complexity, reason = "a function, spelled out once")]
+    #[expect(clippy::type_complexity, reason = "the type of the function is written only once")]
     change: Option<Box<dyn Fn(&str, Response) -> Result<Response, NoResponse>>>,
 }
 
@@ -60,7 +60,7 @@ impl Peer {
     }
 }
 
-/// Returns the contents of the files in a multipart form.
+/// Returns the contents of each file in the body of a `multipart/form-data` request.
 fn files(body: &[u8]) -> Vec<Vec<u8>> {
     let at = |from: usize, part: &[u8]| (from..=body.len() - part.len()).find(|at| body[*at..].starts_with(part));
     let boundary = &body[..at(0, b"\r\n").unwrap()];
@@ -94,7 +94,7 @@ fn dag() -> Dag {
     Dag::new(dag_cbor::block("test", &links).unwrap(), leaves)
 }
 
-/// Stores a DAG with a daemon whose responses pass through `change`.
+/// Uploads a DAG to a simulated daemon whose responses are altered by `change`, and returns the result.
 fn put(change: impl Fn(&str, Response) -> Result<Response, NoResponse> + 'static) -> Result<(), StorageFailure> {
     let peer = Peer { change: Some(Box::new(change)), ..Peer::default() };
     let stores = Stores::new(vec![Kubo::new("http://kubo".into(), peer)], None);
@@ -112,7 +112,7 @@ fn an_honest_daemon_stores_every_block_and_pins_the_pin_list() {
     let pin_list = dag().pin_list().unwrap();
     assert!(dag().blocks.iter().chain([&pin_list]).all(|block| kept[&block.cid().to_string()] == block.bytes()));
     let raw: Vec<Cid> = dag().blocks.iter().map(|block| Codec::Raw.cid(block.bytes())).collect();
-    assert_eq!(crate::store::links(&pin_list), Ok(raw), "no link leads out of the artifact");
+    assert_eq!(crate::store::links(&pin_list), Ok(raw), "the pin list links only to blocks of the artifact");
     assert!(
         kubo.connection.requests.borrow().contains(&format!("/api/v0/pin/add?arg={}&offline=true", pin_list.cid()))
     );
@@ -180,7 +180,7 @@ fn no_response_refusal_redirection_and_invalid_responses_are_distinguished() {
         assert_eq!(
             refused,
             Err(StorageFailure::Refused { status, message: "[31mno".to_owned() }),
-            "no control characters"
+            "the message has no control characters"
         );
     }
     for body in [&b""[..], b"{}", b"null", b"<html>", &[0xff; 100]] {

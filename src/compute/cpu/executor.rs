@@ -1,5 +1,5 @@
-//! Runs a recording on CPU threads: the work units of each dispatch are divided into ranges, and every range gets its
-//! own part of each buffer that the kernel writes.
+//! Runs a recording (a list of kernel dispatches) on CPU threads. The work units of each dispatch are divided into
+//! ranges, which threads compute in parallel. Each range writes a separate part of the output buffers.
 
 use super::ranges_per_thread;
 use crate::{
@@ -13,10 +13,10 @@ use crate::{
 use rayon::prelude::*;
 use std::{ops::Range, sync::Arc};
 
-/// A function that returns the implementation of a kernel; `None` means the reference kernel.
+/// A function that chooses the CPU implementation of a kernel. It returns `None` to choose the reference kernel.
 pub type CpuKernels = fn(&Kernel) -> Option<CpuKernel>;
 
-/// A recording in memory, ready to run on CPU threads.
+/// A recording together with the memory of its buffers, ready to run on CPU threads.
 pub struct CpuExecutor {
     recording: Arc<Recording>,
     plan: Plan,
@@ -25,7 +25,8 @@ pub struct CpuExecutor {
     pool: Option<Arc<rayon::ThreadPool>>,
     kernels: CpuKernels,
     audited: Vec<usize>,
-    /// Called by [`Executor::run_units`](crate::compute::Executor::run_units), which runs one dispatch at a time.
+    /// A callback after each dispatch. It is stored here for
+    /// [`Executor::run_units`](crate::compute::Executor::run_units), which runs one dispatch at a time and calls it.
     pub(in crate::compute) yield_hook: Option<YieldHook>,
 }
 
@@ -44,8 +45,8 @@ impl Slot {
 }
 
 impl CpuExecutor {
-    /// Allocates memory for a recording. If `threads` is 0, there is one thread per core. If no threads can be started,
-    /// the executor runs on the caller's thread.
+    /// Creates an executor, and allocates the memory of the recording's buffers. `threads` is the number of threads; 0
+    /// means one for each core. If no threads can be started, the executor computes on the caller's thread.
     pub fn new(recording: Arc<Recording>, threads: usize, kernels: CpuKernels) -> Self {
         let plan = recording.plan();
         let mut slots: Vec<_> = plan.slot_words.iter().map(|_| Slot::Words(Vec::new())).collect();
@@ -64,12 +65,13 @@ impl CpuExecutor {
         Self { recording, plan, slots, threads, pool, kernels, audited: Vec::new(), yield_hook: None }
     }
 
-    /// Returns the size of the buffers in bytes, without constants.
+    /// Returns the size of the memory that this executor has allocated for buffers, in bytes. Constants do not count,
+    /// because their memory belongs to the recording.
     pub fn buffer_bytes(&self) -> usize {
         self.slots.iter().map(|slot| if let Slot::Words(words) = slot { 4 * words.len() } else { 0 }).sum()
     }
 
-    /// Sets all words of a persistent buffer.
+    /// Replaces all words of a persistent buffer. Returns an error if `words` does not have the buffer's length.
     pub fn write(&mut self, id: BufferId, words: &[u32]) -> Result<(), Error> {
         let expected = self.recording.get(id).words;
         if words.len() != expected {
@@ -81,19 +83,20 @@ impl CpuExecutor {
         Ok(())
     }
 
-    /// Returns the words of a buffer. The memory of a scratch buffer may hold another buffer's words.
+    /// Returns the current words of a buffer. Scratch buffers share memory, so the words of a scratch buffer are valid
+    /// only until a later dispatch overwrites them.
     pub fn read(&self, id: BufferId) -> &[u32] {
         &self.slots[self.plan.slot_of[id.0]].words()[..self.recording.get(id).words]
     }
 
-    /// Audits the dispatches with these indices: from now on, each of them also runs with its reference kernel, which
-    /// must give the same words.
+    /// Sets the dispatches to audit, given by their indices, in place of those set before. From now on, each of them is
+    /// also computed by the reference kernel, and the two results must be the same.
     pub fn audit(&mut self, dispatches: Vec<usize>) {
         self.audited = dispatches;
     }
 
-    /// Runs the given work units of a range of dispatches, in order. Returns [`Error::WrongAnswer`] if an audited
-    /// dispatch differs from its reference kernel.
+    /// Runs a range of dispatches in order, but only the work units `units` of each. Returns whether a value saturated.
+    /// Returns [`Error::WrongAnswer`] if the result of an audited dispatch differs from that of the reference kernel.
     pub fn run(&mut self, dispatches: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         let (recording, pool) = (self.recording.clone(), self.pool.clone());
         let run_all = || {
@@ -103,7 +106,7 @@ impl CpuExecutor {
                 Ok(run(self, dispatch, units.clone())? | any)
             })
         };
-        // The whole range runs inside the pool, so that its threads stay awake from one dispatch to the next.
+        // All dispatches run inside the thread pool, so that its threads stay awake from one dispatch to the next.
         match pool {
             Some(pool) if pool.current_num_threads() > 1 => pool.install(run_all),
             _ => run_all(),
@@ -115,7 +118,8 @@ impl CpuExecutor {
         Ok(self.run_range(dispatch, units, implementation))
     }
 
-    /// Runs the chosen implementation, then the reference kernel, whose words are kept, and compares them.
+    /// Runs the chosen implementation and then the reference kernel on the same input, and compares their results. The
+    /// buffers keep the result of the reference kernel.
     fn run_audited(&mut self, dispatch: &Dispatch, units: Range<usize>) -> Result<Saturated, Error> {
         let written: Vec<_> = dispatch.written().collect();
         let before: Vec<_> = written.iter().map(|written| self.read(written.id).to_vec()).collect();

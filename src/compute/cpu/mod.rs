@@ -1,4 +1,4 @@
-//! The CPU backend: reference kernels and their optimized equivalents, on all cores.
+//! The CPU backend, which runs the reference kernels or equivalent optimized implementations on several threads.
 
 pub mod executor;
 mod optimized;
@@ -6,24 +6,26 @@ pub mod simd;
 
 use crate::kernels::{CpuKernel, Kernel};
 
-/// Returns the fastest implementation of a kernel on this processor; `None` if that is the reference kernel.
+/// Returns the implementation of a kernel that is the fastest on this processor. `None` means the reference kernel.
 pub fn fastest(kernel: &Kernel) -> Option<CpuKernel> {
     simd::implementation(simd::Level::detect(), kernel.name).or_else(|| optimized::implementation(kernel.name))
 }
 
-/// Returns an implementation that is independent of [`fastest`] and nearly as fast: the matrix kernels use another
-/// instruction set and its tiles, if this processor has two. `None` means the reference kernel.
+/// Returns the implementation of a kernel for the second fastest instruction set of this processor, which can check the
+/// results of [`fastest`] at nearly the same speed. It differs from [`fastest`] only for the two ternary matrix
+/// products, and only if the processor has two SIMD levels. `None` means the reference kernel.
 pub fn second(kernel: &Kernel) -> Option<CpuKernel> {
     simd::implementation(simd::Level::second(), kernel.name).or_else(|| optimized::implementation(kernel.name))
 }
 
-/// Returns `None`, which selects the reference kernel of every kernel.
+/// Returns `None` for every kernel, so that an executor uses reference kernels only.
 pub fn scalar(_: &Kernel) -> Option<CpuKernel> {
     None
 }
 
-/// Returns how many ranges of a dispatch's work units there are for each thread. It is one range if units share decoded
-/// operands; otherwise it is several, so that units of unequal cost balance out.
+/// Returns the number of ranges per thread into which the work units of a dispatch are divided. It is 1 for kernels
+/// that decode an operand once for all units of a range. It is 4 for other kernels, so that all threads finish at about
+/// the same time even if the units differ in cost.
 fn ranges_per_thread(kernel: &Kernel) -> usize {
     match kernel.name {
         "ternary_matmul" | "ternary_matmul_backward" | "head_logits" => 1,

@@ -1,61 +1,62 @@
-//! Recognizes GPUs: finds out from a GPU's own description which vendor and architecture it has, and whether it is a
-//! software GPU.
+//! Recognizes GPUs. The graphics API or the browser describes a GPU, and this module determines from the description
+//! which vendor and which architecture the GPU has, and whether it is a software GPU.
 //!
-//! Descriptions are unreliable, so the order of the tests matters. Software and virtual GPUs come first, because both
-//! may carry the ids and the name of the hardware below them. Next are the device id, which alone tells rebranded
-//! products apart, then the name, and finally what a browser reports. If none of them decides, the result is
-//! [`UNKNOWN`], never a guess. Only [`GpuKind::Software`] affects how a GPU is used; vendor and architecture are for
-//! display and statistics.
+//! Descriptions are unreliable, so the order of the checks matters. Software and virtual GPUs are recognized first,
+//! because both can report the IDs and the name of the hardware on which they run. Next, the device ID is looked up,
+//! which alone distinguishes rebranded products. Then come the name, and finally what a browser reports. If none of
+//! them is known, the result is [`UNKNOWN`], never a guess.
+//!
+//! Only [`GpuKind::Software`] affects how a GPU is used. Vendor and architecture are for display and statistics.
 
-/// A vendor or an architecture that the description does not reveal.
+/// The name that stands for a vendor or an architecture that could not be determined.
 pub const UNKNOWN: &str = "unknown";
 
-/// What a graphics API or a browser reports about a GPU. A field that is not reported is empty or 0.
+/// A GPU as described by the graphics API or the browser. A field that they do not report is empty or 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Description<'a> {
-    /// Name of the GPU; in a browser `GPUAdapterInfo.device`.
+    /// Name of the GPU; in a browser, the field `GPUAdapterInfo.device`.
     pub name: &'a str,
-    /// PCI vendor id, or an id assigned by Khronos.
+    /// Vendor ID as registered for PCI or assigned by Khronos.
     pub vendor_id: u32,
-    /// Device id, in the vendor's numbering.
+    /// Device ID, which the vendor assigns to each of its GPU models.
     pub device_id: u32,
-    /// Type of the device: `DiscreteGpu`, `IntegratedGpu`, `VirtualGpu`, `Cpu` or `Other`.
+    /// Type of the device as named by wgpu: `DiscreteGpu`, `IntegratedGpu`, `VirtualGpu`, `Cpu` or `Other`.
     pub device_type: &'a str,
-    /// Name of the driver.
+    /// Name of the graphics driver.
     pub driver: &'a str,
-    /// Version of the driver and similar; in a browser `GPUAdapterInfo.description`.
+    /// More information about the driver, such as its version; in a browser, the field `GPUAdapterInfo.description`.
     pub driver_info: &'a str,
-    /// `GPUAdapterInfo.vendor` of a browser.
+    /// The field `GPUAdapterInfo.vendor`, which only browsers report.
     pub webgpu_vendor: &'a str,
-    /// `GPUAdapterInfo.architecture` of a browser.
+    /// The field `GPUAdapterInfo.architecture`, which only browsers report.
     pub webgpu_architecture: &'a str,
 }
 
-/// What executes the shaders.
+/// The kind of hardware on which the shaders of a GPU run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GpuKind {
-    /// A physical GPU. A translating driver such as Dozen, Zink or ANGLE may be on top of it.
+    /// A physical GPU, used directly or through a driver such as Dozen, Zink or ANGLE, which translates between APIs.
     Hardware,
-    /// A GPU presented by a hypervisor, an emulator or a remote session.
+    /// A virtual GPU, which a hypervisor, an emulator or a remote session provides.
     Virtual,
-    /// The CPU, through a software GPU.
+    /// The CPU. A software GPU, such as llvmpipe or WARP, runs the shaders on it.
     Software,
-    /// Any of the three, because the vendor is unknown.
+    /// Not determined, because the vendor is unknown.
     Unknown,
 }
 
-/// What a description reveals about a GPU.
+/// The vendor, the architecture and the kind of a GPU, as far as its description reveals them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Architecture {
-    /// Name of the vendor, such as `NVIDIA` or `AMD`, or [`UNKNOWN`].
+    /// Name of the vendor, such as `NVIDIA` or `AMD`; [`UNKNOWN`] if it could not be determined.
     pub vendor: &'static str,
-    /// Name of the architecture, such as `Ampere` or `RDNA2`, or [`UNKNOWN`].
+    /// Name of the architecture, such as `Ampere` or `RDNA2`; [`UNKNOWN`] if it could not be determined.
     pub architecture: &'static str,
-    /// What executes the shaders.
+    /// The kind of hardware on which the shaders run.
     pub kind: GpuKind,
 }
 
-/// Returns the architecture of a GPU with this description.
+/// Determines the vendor, the architecture and the kind of a GPU from its description.
 pub fn classify(description: &Description) -> Architecture {
     let (vendor_id, device_id) = (description.vendor_id, description.device_id);
     let name = NameWords::new(description.name);
@@ -73,32 +74,32 @@ pub fn classify(description: &Description) -> Architecture {
     if description.device_type == "Cpu" {
         return Architecture { vendor: "Software", architecture: UNKNOWN, kind: GpuKind::Software };
     }
-    // The name is examined before the id, because Venus and virgl are more specific than the virtio id that they share.
+    // The name is examined before the id, because Venus and virgl are more specific than the virtio ID that they share.
     let row = in_texts("virtual").or_else(|| by_id("virtual", vendor_id, device_id));
     if let Some(row) = row.or_else(|| by_name("virtual-name", &name)) {
         return as_kind(GpuKind::Virtual)(row);
     }
 
     let (named, identified) = (by_name("vendor", &name), by_id("vendor", 0, vendor_id));
-    // Without a device id, the vendor id is a guess by the graphics API and less reliable than a known name.
+    // Without a device ID, the vendor ID is a guess by the graphics API and less reliable than a known name.
     let vendor = if device_id == 0 { named.or(identified) } else { identified.or(named) };
     let Some(TableRow { vendor, .. }) = vendor.or_else(|| by_name("vendor", &browser)) else {
         return Architecture { vendor: UNKNOWN, architecture: UNKNOWN, kind: GpuKind::Unknown };
     };
-    // Dawn may report the device id in place of the name.
+    // Dawn can report the device ID in place of the name.
     let device_id = Some(device_id).filter(|id| *id != 0).or_else(|| hexadecimal(description.name.strip_prefix("0x")?));
     let of_vendor = || TABLE.iter().filter(|row| row.kind == "hardware" && row.vendor == *vendor);
     let row = device_id.and_then(|id| narrowest(of_vendor(), 0, id)).or_else(|| {
         let texts = [&name, &driver_info, &browser];
         texts.into_iter().find_map(|text| of_vendor().find(|row| text.contain(row.patterns)))
     });
-    // A virtual GPU with a known architecture is a slice of a hardware GPU, which has only some of the cores.
+    // A virtual GPU with a known architecture is a part of a hardware GPU, with only some of its cores.
     let is_slice = description.device_type == "VirtualGpu";
     let kind = if is_slice { GpuKind::Virtual } else { GpuKind::Hardware };
     Architecture { vendor, architecture: row.map_or(UNKNOWN, |row| row.architecture), kind }
 }
 
-/// A line of `architecture.tsv`.
+/// A line of `architecture.tsv`, the table by which GPUs are recognized.
 struct TableRow {
     kind: &'static str,
     vendor: &'static str,
@@ -107,7 +108,7 @@ struct TableRow {
     patterns: &'static str,
 }
 
-/// The ids `first..=last` of one vendor, or of any vendor if `vendor_id` is 0.
+/// A range of IDs, `first..=last`. If `vendor_id` is not 0, they are device IDs of that vendor only.
 struct IdRun {
     vendor_id: u32,
     first: u32,
@@ -127,7 +128,8 @@ static TABLE: std::sync::LazyLock<Vec<TableRow>> = std::sync::LazyLock::new(|| {
     fields.map(row).collect()
 });
 
-/// Parses ids of the form `10de`, `06c0-06df`, `1414:008c` or `15ad:any`.
+/// Parses a range of hexadecimal IDs: one ID (`10de`), several (`06c0-06df`), or those of one vendor (`1414:008c`,
+/// `15ad:any`). Returns `None` if the text has none of these forms.
 fn id_run(text: &str) -> Option<IdRun> {
     let (vendor_id, run) = text.split_once(':').unwrap_or(("0", text));
     let (first, last) = match run {
@@ -140,7 +142,7 @@ fn id_run(text: &str) -> Option<IdRun> {
     Some(IdRun { vendor_id: u32::from_str_radix(vendor_id, 16).ok()?, first, last })
 }
 
-/// Parses a hexadecimal number other than 0.
+/// Parses a hexadecimal number. Returns `None` for 0 and for text that is not such a number.
 fn hexadecimal(text: &str) -> Option<u32> {
     u32::from_str_radix(text, 16).ok().filter(|id| *id != 0)
 }
@@ -153,18 +155,20 @@ fn by_id(kind: &str, vendor_id: u32, id: u32) -> Option<&'static TableRow> {
     narrowest(TABLE.iter().filter(|row| row.kind == kind), vendor_id, id)
 }
 
-/// Returns the row with the shortest run that contains an id.
+/// Returns the row of the table whose range of IDs contains `id`. If there are several, returns the one with the
+/// smallest range. Only ranges with this `vendor_id` are considered.
 fn narrowest<'a>(rows: impl Iterator<Item = &'a TableRow>, vendor_id: u32, id: u32) -> Option<&'a TableRow> {
     let runs = rows.flat_map(|row| row.ids.iter().map(move |run| (row, run)));
     let found = runs.filter(|(_, run)| run.vendor_id == vendor_id && (run.first..=run.last).contains(&id));
     found.min_by_key(|(_, run)| run.last - run.first).map(|(row, _)| row)
 }
 
-/// The words of a name: in lower case, without trademark signs, split at everything but letters and digits.
+/// The words of a GPU's name in lower case, without trademark signs. A word consists of letters and digits; all other
+/// characters separate words.
 struct NameWords(Vec<String>);
 
-/// The number of characters of a name that are examined. It is limited because names come from foreign drivers and may
-/// have any length.
+/// The number of characters of a name that are examined, from the start. There is a limit because drivers can report
+/// names of any length.
 const MAX_NAME_CHARS: usize = 1024;
 
 impl NameWords {
@@ -176,8 +180,9 @@ impl NameWords {
         Self(lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect())
     }
 
-    /// Returns whether one of the patterns, which `|` separates, matches consecutive words. In a pattern, `#` is a
-    /// digit, `[...]` one of the listed characters (`a-z` is a range), and a final `*` any rest of the word.
+    /// Returns whether the name contains consecutive words that match one of the patterns, which are separated by `|`.
+    /// In a pattern, `#` matches a digit, `[...]` matches one of the listed characters (`a-z` is a range), and `*` at
+    /// the end of a word matches the rest of the word.
     fn contain(&self, patterns: &str) -> bool {
         patterns.split('|').any(|pattern| {
             let wanted: Vec<&[u8]> = pattern.split_whitespace().map(str::as_bytes).collect();

@@ -1,29 +1,29 @@
-//! A device is one GPU that is reached through one graphics API, as the machine lists it.
+//! The list of the machine's GPUs. Each entry, called a device, is one GPU accessed through one graphics API.
 
 use super::architecture::{Architecture, Description, GpuKind, classify};
 use crate::error::Error;
 use std::fmt;
 
-/// A GPU that can be opened. The same hardware is listed once for each graphics API that supports it.
+/// A GPU that can be used through one graphics API. The same GPU is listed once for each API that supports it.
 #[derive(Clone)]
 pub struct Device {
-    /// Name given by the driver.
+    /// Name of the GPU, as reported by its driver.
     pub name: String,
-    /// Graphics API: `vulkan`, `metal`, `dx12`, `gl` or `webgpu`.
+    /// The graphics API through which the GPU is used: `vulkan`, `metal`, `dx12`, `gl` or `webgpu`.
     pub graphics_api: &'static str,
-    /// Name and version of the driver.
+    /// Name and version of the graphics driver; empty if they are unknown.
     pub driver: String,
-    /// PCI vendor id.
+    /// Vendor ID as registered for PCI or assigned by Khronos; 0 if it is unknown.
     pub vendor_id: u32,
-    /// PCI device id.
+    /// Device ID, which the vendor assigns to each of its GPU models; 0 if it is unknown.
     pub device_id: u32,
-    /// Vendor and architecture, recognized from the description.
+    /// Vendor, architecture and kind of the GPU, recognized from what the driver reports.
     pub architecture: Architecture,
-    /// Whether the device is a software GPU, which computes on the CPU.
+    /// Whether this is a software GPU, which runs shaders on the CPU.
     pub software: bool,
-    /// Size of the largest buffer, in bytes.
+    /// The largest size that a GPU buffer can have, in bytes.
     pub buffer_bytes: u64,
-    /// Size of the largest part of a buffer that a kernel can access, in bytes.
+    /// The size of the largest part of a buffer that can be bound to a shader, in bytes.
     pub binding_bytes: u64,
     pub(super) adapter: wgpu::Adapter,
 }
@@ -38,8 +38,8 @@ impl fmt::Display for Device {
     }
 }
 
-/// Lists the GPUs of this machine: hardware before software GPUs, otherwise in the drivers' order. In a browser the
-/// list has at most one GPU; if there are two, the faster one is requested, but the browser may choose the other.
+/// Lists the GPUs of this machine in the order of the drivers, but with software GPUs last. In a browser, the list has
+/// at most one GPU. If the machine has two, the faster one is requested, but the browser can choose the other.
 pub async fn devices() -> Vec<Device> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapters = if cfg!(target_arch = "wasm32") {
@@ -54,8 +54,9 @@ pub async fn devices() -> Vec<Device> {
     devices
 }
 
-/// Returns the device that `wanted` refers to: by its index in [`devices`], or by a part of its name, driver or
-/// graphics API, ignoring case. Returns [`Error::NoGpu`] if no device matches.
+/// Returns the device that `wanted` identifies. `wanted` is the index of a device in `devices`, or a part of its name,
+/// driver or graphics API, in upper or lower case. If several devices match, the first one is returned. Returns
+/// [`Error::NoGpu`] if none matches.
 pub fn find<'a>(devices: &'a [Device], wanted: &str) -> Result<&'a Device, Error> {
     let by_number = wanted.parse().ok().and_then(|number: usize| devices.get(number));
     let part = wanted.to_lowercase();

@@ -1,4 +1,4 @@
-//! An executor holds a recording in the memory of one GPU, ready to run.
+//! Runs a recording (a list of kernel dispatches) on a GPU, whose memory holds the recording's buffers.
 
 use super::{
     Gpu,
@@ -21,24 +21,24 @@ use std::{
     sync::Arc,
 };
 
-/// The lowering to use for each kernel. The default is the plain one.
+/// The lowering (WGSL implementation) that is used for each kernel. The default is the kernel's lowering `plain`.
 #[derive(Clone, Default)]
 pub struct LoweringChoice(HashMap<&'static str, &'static Lowering>);
 
 impl LoweringChoice {
-    /// Sets the lowering of a kernel.
+    /// Changes the lowering that is used for a kernel.
     pub fn with(mut self, kernel: &'static Kernel, lowering: &'static Lowering) -> Self {
         self.0.insert(kernel.name, lowering);
         self
     }
 
-    /// Returns the lowering of a kernel; `None` if the kernel has no WGSL.
+    /// Returns the lowering that is used for a kernel; `None` if the kernel has no WGSL implementation.
     pub fn of(&self, kernel: &'static Kernel) -> Option<&'static Lowering> {
         self.0.get(kernel.name).copied().or_else(|| kernel.lowerings.first())
     }
 }
 
-/// Runs one recording on one GPU.
+/// A recording prepared for a GPU: compiled kernels, GPU memory for the buffers, and the division into slices.
 pub struct GpuExecutor {
     gpu: Gpu,
     recording: Recording,
@@ -49,15 +49,15 @@ pub struct GpuExecutor {
     pub(in crate::compute) yield_hook: Option<YieldHook>,
 }
 
-/// A slice that was submitted and is not known to be complete.
+/// A slice of work that was submitted to the GPU and whose completion has not been handled yet.
 struct SubmittedSlice {
     parts: Vec<SlicePart>,
     submission: QueueSubmission,
-    /// Time of the submission, in milliseconds, by the clock of the options.
+    /// Time of the submission, in milliseconds of the clock in the GPU's options.
     since: f64,
 }
 
-/// A dispatch, compiled and bound for the GPU.
+/// A dispatch prepared for the GPU: its pipeline, its bound buffers, and how its workgroups cover the work units.
 struct Launch {
     pipeline: Arc<Pipeline>,
     bound: wgpu::BindGroup,
@@ -66,7 +66,7 @@ struct Launch {
 }
 
 impl GpuExecutor {
-    /// Compiles, allocates and uploads all that a recording needs.
+    /// Prepares a recording for a GPU: compiles its kernels, allocates its buffers, and uploads its constants.
     pub async fn new(gpu: &Gpu, recording: &Recording, choice: &LoweringChoice) -> Result<Self, Error> {
         let memory = GpuMemory::new(gpu, recording).await?;
         let (mut launches, mut all_rows) = (Vec::new(), Vec::new());
@@ -94,12 +94,12 @@ impl GpuExecutor {
         Ok(Self { gpu, recording, memory, launches, rows: all_rows, planner, yield_hook: None })
     }
 
-    /// Sets all words of a buffer.
+    /// Replaces all words of a buffer. Returns an error if `words` does not have the buffer's length.
     pub async fn write(&self, id: BufferId, words: &[u32]) -> Result<(), Error> {
         self.write_all(&[(id, words)]).await
     }
 
-    /// Sets all words of several buffers.
+    /// Replaces all words of several buffers, which are uploaded together. Returns an error if a length is wrong.
     pub async fn write_all(&self, writes: &[(BufferId, &[u32])]) -> Result<(), Error> {
         let named = |&(id, words): &(BufferId, _)| (id, self.recording.get(id).name.as_str(), words);
         let writes: Vec<(_, _, &[u32])> = writes.iter().map(named).collect();
@@ -112,31 +112,31 @@ impl GpuExecutor {
         self.memory.write(&self.gpu, &writes).await
     }
 
-    /// Returns the words of a buffer.
+    /// Downloads all words of a buffer from the GPU.
     pub async fn read(&self, id: BufferId) -> Result<Vec<u32>, Error> {
         Ok(self.read_all(&[id]).await?.swap_remove(0))
     }
 
-    /// Returns the words of several buffers.
+    /// Downloads all words of several buffers from the GPU, and returns them in the order of `ids`.
     pub async fn read_all(&self, ids: &[BufferId]) -> Result<Vec<Vec<u32>>, Error> {
         let buffers = ids.iter().map(|id| (self.recording.get(*id), self.memory.of(*id)));
         let wanted: Vec<_> = buffers.map(|(buffer, memory)| (buffer.name.as_str(), memory, buffer.words)).collect();
         GpuMemory::read(&self.gpu, &wanted).await
     }
 
-    /// Runs a range of dispatches. Returns whether one of them saturated.
+    /// Runs a range of dispatches in order. Returns whether a value saturated (left its range) in any of them.
     pub async fn run(&mut self, range: Range<usize>) -> Result<Saturated, Error> {
         self.run_units(range, 0..usize::MAX).await
     }
 
-    /// Returns the number of work units of the largest workgroup, as
-    /// [`Executor::unit_alignment`](crate::compute::Executor::unit_alignment) does.
+    /// Returns the largest number of work units that a workgroup of this recording computes. [`Self::run_units`] does
+    /// not widen a range of work units whose bounds are multiples of this number.
     pub fn unit_alignment(&self) -> usize {
         self.launches.iter().map(|launch| launch.units_per_group).max().unwrap_or(1) as usize
     }
 
-    /// Runs a range of dispatches, but only the workgroups of each that compute the given work units. Returns whether
-    /// one of them saturated.
+    /// Runs a range of dispatches in order, but only those workgroups that compute the given work units. Returns
+    /// whether a value saturated in any of them.
     pub async fn run_units(&mut self, range: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         let end = range.end.min(self.rows.len());
         let of_units = |(all, launch): (&DispatchRows, &Launch)| {
@@ -161,7 +161,7 @@ impl GpuExecutor {
             let Some(SubmittedSlice { mut parts, submission, since }) = submitted.pop_front() else { break };
             let label = &self.recording.dispatches()[parts[0].dispatch].label;
             self.gpu.finished(label, submission).await?;
-            // The GPU must be idle while a hook runs.
+            // The GPU must be idle while the yield hook runs.
             let is_next = |next: &mut SubmittedSlice| self.yield_hook.is_some() || next.submission.is_done();
             while let Some(next) = submitted.pop_front_if(is_next) {
                 self.gpu.finished(label, next.submission).await?;
@@ -181,8 +181,9 @@ impl GpuExecutor {
         Ok(flag[0][0] != 0)
     }
 
-    /// Returns the milliseconds of work to submit ahead. With a hook it is half as much, because all of it must
-    /// complete before the hook runs. If notifications are immediate, slices are then submitted one at a time.
+    /// Returns how many milliseconds of work are submitted in advance, before earlier work has completed. With a yield
+    /// hook, it is half as much, because all submitted work must complete before the hook runs. If the GPU also reports
+    /// the completion of work without delay, slices are submitted one at a time.
     fn ahead_ms(&self) -> f64 {
         self.planner.ahead_ms() * if self.yield_hook.is_some() { 0.5 } else { 1.0 }
     }
@@ -191,7 +192,7 @@ impl GpuExecutor {
         self.planner.expected_ms(rows, submitted.iter().flat_map(|slice| &slice.parts))
     }
 
-    /// Submits one slice.
+    /// Submits a slice to the GPU: one launch for each of its parts.
     fn submit(&self, parts: &[SlicePart]) -> QueueSubmission {
         let mut params = vec![0u32; parts.len() * PARAMS_BYTES as usize / 4];
         for (block, part) in params.chunks_exact_mut(PARAMS_BYTES as usize / 4).zip(parts) {
@@ -213,7 +214,7 @@ impl GpuExecutor {
     }
 }
 
-/// Returns the number of dispatches from `start` on that are complete after these parts.
+/// Returns how many dispatches, counted from the one at index `start`, are complete once these parts have run.
 fn dispatches_done(rows: &[DispatchRows], start: usize, parts: &[SlicePart]) -> usize {
     let whole = |part: &SlicePart| usize::from(part.first + part.rows == rows[part.dispatch].rows.end);
     parts.last().map_or(start, |part| part.dispatch + whole(part)) - start

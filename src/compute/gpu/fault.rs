@@ -1,27 +1,28 @@
-//! Converts GPU faults into [`Error`]s: what the driver reports when it refuses work, runs out of memory or loses the
-//! GPU.
+//! Records the faults of a GPU and converts them into [`Error`]s. A fault is what the driver reports if it refuses
+//! work, runs out of memory or loses the GPU.
 
 use super::{Gpu, signal::Signal};
 use crate::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A GPU that does not complete its work within this time counts as lost. A slice normally takes milliseconds.
+/// The time after which a GPU that has not completed its work counts as lost. A slice of work normally takes
+/// milliseconds.
 #[cfg(not(target_arch = "wasm32"))]
 const HANG_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
 
-/// The faults that a GPU has had so far.
+/// The record of a GPU's faults, which the callbacks of wgpu fill.
 #[derive(Clone, Default)]
 pub(super) struct GpuFault(Arc<Mutex<Faults>>);
 
 #[derive(Default)]
 struct Faults {
-    /// Why the GPU was lost.
+    /// The reason why the GPU was lost; `None` as long as it is usable.
     lost: Option<String>,
-    /// The first error that no error scope caught.
+    /// The first error outside all error scopes since the last [`check`](GpuFault::check).
     uncaptured: Option<UncapturedError>,
 }
 
-/// The content of a `wgpu::Error`, which cannot be sent to another thread in browsers.
+/// The content of a `wgpu::Error`. It can be sent to another thread, unlike a `wgpu::Error` in a browser.
 enum UncapturedError {
     GpuMemory,
     Other(String),
@@ -39,7 +40,7 @@ impl From<wgpu::Error> for UncapturedError {
 }
 
 impl GpuFault {
-    /// Records the faults of a device. This replaces wgpu's own handler, which panics.
+    /// Starts to record the faults of a device, and returns the record. wgpu's own handler, which panics, is replaced.
     pub(super) fn watch(device: &wgpu::Device) -> Self {
         let fault = Self::default();
         let faults = fault.clone();
@@ -61,7 +62,7 @@ impl GpuFault {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns an error if there was a fault while doing `what`.
+    /// Returns an error if a fault has been recorded. The error names `what`, the work during which it was noticed.
     pub(super) fn check(&self, what: &str) -> Result<(), Error> {
         let mut faults = self.faults();
         let uncaptured = faults.uncaptured.take();
@@ -87,7 +88,8 @@ fn named(what: &str, refusal: UncapturedError) -> Error {
 }
 
 impl Gpu {
-    /// Runs `make`, which creates GPU objects, and returns an error if the GPU or its driver reports one.
+    /// Calls `make`, which creates GPU objects or submits work, and returns its result. If the driver reports an error,
+    /// returns that error, which names `what`, the work that failed.
     pub(super) async fn guarded<T>(&self, what: &str, make: impl FnOnce() -> T) -> Result<T, Error> {
         use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
         self.0.fault.check(what)?;
@@ -104,14 +106,14 @@ impl Gpu {
         Ok(made)
     }
 
-    /// Waits until a submission is complete.
+    /// Waits until the GPU has completed submitted work. If it fails, the error names `what`, the work that failed.
     pub(super) async fn finished(&self, what: &str, submission: QueueSubmission) -> Result<(), Error> {
         self.poll(what, submission.index)?;
         submission.done.wait().await.ok_or_else(|| self.0.fault.lost(what))?;
         self.0.fault.check(what)
     }
 
-    /// Submits commands.
+    /// Submits a command buffer to the GPU. The returned value reports when the work is complete.
     pub(super) fn submit(&self, commands: wgpu::CommandBuffer) -> QueueSubmission {
         let index = self.0.queue.submit([commands]);
         let (done, deliver) = Signal::new();
@@ -119,14 +121,15 @@ impl Gpu {
         QueueSubmission { index, done }
     }
 
-    /// Requests to map a buffer for reading once the submitted work is complete.
+    /// Requests that a buffer be mapped for reading as soon as the work submitted so far is complete.
     pub(super) fn map(&self, buffer: &wgpu::Buffer) -> Mapped {
         let (mapped, deliver) = Signal::new();
         buffer.map_async(wgpu::MapMode::Read, .., deliver);
         mapped
     }
 
-    /// Waits until a buffer is mapped whose mapping was requested after submission `from`.
+    /// Waits until a buffer is mapped for reading. `mapped` is the result of [`Self::map`], and `from` is the last work
+    /// that was submitted before the request. If mapping fails, the error names `what`.
     pub(super) async fn mapped(&self, what: &str, mapped: Mapped, from: QueueSubmission) -> Result<(), Error> {
         self.poll(what, from.index)?;
         match mapped.wait().await {
@@ -135,7 +138,8 @@ impl Gpu {
         }
     }
 
-    /// On native platforms, blocks until a submission is complete, and runs the callbacks that wait for it.
+    /// Blocks until submitted work is complete, and runs the callbacks that wait for it. wgpu needs this call on native
+    /// platforms.
     #[cfg(not(target_arch = "wasm32"))]
     fn poll(&self, what: &str, index: wgpu::SubmissionIndex) -> Result<(), Error> {
         let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(HANG_TIMEOUT) };
@@ -154,25 +158,25 @@ impl Gpu {
         }
     }
 
-    /// In a browser this does nothing, because the browser polls by itself.
+    /// Does nothing, because a browser runs the callbacks by itself when submitted work is complete.
     #[cfg(target_arch = "wasm32")]
     fn poll(&self, _: &str, _: wgpu::SubmissionIndex) -> Result<(), Error> {
         Ok(())
     }
 }
 
-/// Work that was submitted to the GPU.
+/// Work that was submitted to the GPU and may still be running.
 pub(super) struct QueueSubmission {
     index: wgpu::SubmissionIndex,
     done: Signal<()>,
 }
 
 impl QueueSubmission {
-    /// Returns whether the completion of the work has been reported.
+    /// Returns whether the GPU has reported that the work is complete.
     pub(super) fn is_done(&self) -> bool {
         self.done.is_delivered()
     }
 }
 
-/// The signal that delivers whether a buffer has been mapped.
+/// The pending result of a request to map a buffer.
 pub(super) type Mapped = Signal<Result<(), wgpu::BufferAsyncError>>;

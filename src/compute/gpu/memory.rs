@@ -1,4 +1,5 @@
-//! The GPU memory of an executor: one GPU buffer for each slot of a recording's plan, and the copies to and from them.
+//! The GPU memory of an executor. A recording's [`Plan`] assigns the recorded buffers to memory slots, and each slot is
+//! one GPU buffer. This module allocates the GPU buffers and copies words to and from them.
 
 use super::{
     Gpu,
@@ -12,28 +13,33 @@ use crate::{
 };
 use wgpu::BufferUsages as Usage;
 
-/// The largest number of words that are copied together. The limit keeps staging memory small.
+/// The largest number of 32-bit words (16 MiB) that are copied to or from the GPU before the copies are awaited. The
+/// limit keeps staging memory small.
 const PIECE: usize = 4 << 20;
-/// Buffers are padded to a multiple of this many bytes, so that they hold whole vec4s and suit GPUs that round offsets.
+/// GPU buffer sizes are rounded up to a multiple of this many bytes. A buffer therefore holds whole WGSL `vec4`s, and
+/// suits GPUs that round offsets to multiples of up to 256 bytes.
 const ALIGN: u64 = 256;
 
 pub(super) struct GpuMemory {
     plan: Plan,
     slots: Vec<wgpu::Buffer>,
-    /// The saturation flag, one word; see [`crate::kernels::Access::Flag`].
+    /// A buffer whose first word is the saturation flag, which kernels set to 1 when a value leaves its range; see
+    /// [`crate::kernels::Access::Flag`].
     pub(super) flag: wgpu::Buffer,
-    /// The parameters of launches: one block for each part of a slice.
+    /// The uniform buffer of kernel parameters. Each launch in a submission reads its own block of [`PARAMS_BYTES`]
+    /// bytes.
     pub(super) params: wgpu::Buffer,
 }
 
 impl GpuMemory {
-    /// Allocates buffers for all slots and uploads the constants; other buffers are zero.
+    /// Allocates one GPU buffer for each memory slot of the recording, and uploads the constants. All other words are
+    /// zero.
     pub(super) async fn new(gpu: &Gpu, recording: &Recording) -> Result<Self, Error> {
         let plan = recording.plan();
         let storage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
         let mut slots = Vec::with_capacity(plan.slot_words.len());
         for (slot, &words) in plan.slot_words.iter().enumerate() {
-            // A slot is named after its largest buffer.
+            // The GPU buffer of a slot gets the name of the largest recorded buffer in that slot.
             let held = recording.buffers().iter().zip(&plan.slot_of).filter(|(_, of)| **of == slot);
             let name = held.max_by_key(|(buffer, _)| buffer.words).map_or("", |(buffer, _)| &buffer.name);
             let bytes = (words as u64 * 4).next_multiple_of(ALIGN);
@@ -58,8 +64,9 @@ impl GpuMemory {
         &self.slots[self.plan.slot_of[id.0]]
     }
 
-    /// Copies words into buffers, as many together as a piece holds, because a browser takes time to report each
-    /// success.
+    /// Writes words to GPU buffers, and waits for the GPU after at most [`PIECE`] words. Small writes share one wait,
+    /// because a browser may take long to report that a write has succeeded. Each element of `writes` is the ID of a
+    /// recorded buffer, its name for error messages, and its words.
     pub(super) async fn write(&self, gpu: &Gpu, writes: &[(BufferId, &str, &[u32])]) -> Result<(), Error> {
         let pieces = writes.iter().flat_map(|&(id, name, words)| {
             let at = (0u64..).step_by(4 * PIECE);
@@ -83,7 +90,9 @@ impl GpuMemory {
         Ok(())
     }
 
-    /// Copies words out of buffers, as many together as a piece holds.
+    /// Reads words from GPU buffers, at most [`PIECE`] words at a time. Small reads share one staging buffer and one
+    /// wait for the GPU. Each element of `wanted` is a buffer's name for error messages, the buffer, and the number of
+    /// words to read.
     pub(super) async fn read(gpu: &Gpu, wanted: &[(&str, &wgpu::Buffer, usize)]) -> Result<Vec<Vec<u32>>, Error> {
         let mut out: Vec<_> = wanted.iter().map(|(.., words)| Vec::with_capacity(*words)).collect();
         let parts = wanted.iter().enumerate().flat_map(|(of, &(.., words))| {
@@ -111,8 +120,9 @@ impl GpuMemory {
     }
 }
 
-/// Copies the parts, each of which is a range of words of a wanted buffer, one after another into a new buffer of
-/// `held` words, and requests to map it.
+/// Copies `parts` of the `wanted` buffers, one after another, into a new staging buffer of `held` words, and requests
+/// that the staging buffer be mapped. A part is the index of a wanted buffer, the index of the first word, and the
+/// number of words.
 fn copy_out(
     gpu: &Gpu,
     wanted: &[(&str, &wgpu::Buffer, usize)],

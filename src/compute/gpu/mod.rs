@@ -1,8 +1,8 @@
 //! The GPU backend: runs recordings through wgpu (Vulkan, Metal, DX12, GL; WebGPU in a browser).
 //!
 //! [`devices`] lists GPUs, [`Gpu::open`] opens one, and [`GpuExecutor`] runs a recording. Every operation that waits
-//! for the GPU is async, because a browser cannot block. On native platforms the operations block, so any async
-//! executor will do. A GPU may be lost at any time; nothing in this module panics because of that.
+//! for the GPU is async, because a browser cannot block. On native platforms the operations block, so any async runtime
+//! works. A GPU can be lost at any time; the operations then return an error and do not panic.
 
 pub mod architecture;
 mod device;
@@ -36,16 +36,17 @@ pub type Clock = fn() -> f64;
 /// Options for opening a GPU.
 #[derive(Clone, Copy)]
 pub struct Options {
-    /// Clock by which slices are sized and lowerings are timed.
+    /// The clock that times GPU submissions and the lowerings (WGSL implementations) of kernels.
     pub clock: Clock,
     /// Target duration of the GPU work in one submission, in milliseconds.
     pub slice_ms: f64,
-    /// Runtime checks in the compiled kernels.
+    /// The runtime checks that wgpu compiles into kernels.
     pub checks: Checks,
 }
 
 impl Options {
-    /// Returns the default options: no runtime checks, and slices of 50 ms, or of 16 ms (one frame) in a browser.
+    /// Returns the default options: no runtime checks, and 50 ms of work in a submission, or 16 ms (one frame) in a
+    /// browser.
     pub fn new(clock: Clock) -> Self {
         let slice_ms = if cfg!(target_arch = "wasm32") { 16.0 } else { 50.0 };
         Self { clock, slice_ms, checks: Checks::Trusted }
@@ -58,7 +59,8 @@ pub enum Checks {
     /// No checks. They are not needed, because the kernels stay within their buffers and write workgroup memory before
     /// they read it.
     Trusted,
-    /// Bounds checks, loop bounds and zeroed workgroup memory. The results are the same, and kernels are slower.
+    /// Bounds checks, loop bounds and zeroed workgroup memory. Results are the same as without checks, but kernels are
+    /// slower.
     Checked,
 }
 
@@ -72,7 +74,8 @@ struct OpenGpu {
     listed: Device,
     options: Options,
     fault: GpuFault,
-    /// Milliseconds from the completion of work to the notification that it is complete.
+    /// The measured delay, in milliseconds, from the completion of work on the GPU to the notification of its
+    /// completion.
     answer_ms: f64,
     pipelines: Mutex<HashMap<pipeline::PipelineKey, Arc<pipeline::Pipeline>>>,
 }
@@ -81,7 +84,7 @@ impl Gpu {
     /// Opens a GPU. Returns [`Error::GpuLimit`] if the GPU offers less than WebGPU's default limits for compute.
     #[cfg_attr(
         target_arch = "wasm32",
-        expect(clippy::arc_with_non_send_sync, reason = "a browser's GPU has one thread")
+        expect(clippy::arc_with_non_send_sync, reason = "a browser uses its GPU from one thread")
     )]
     pub async fn open(listed: &Device, options: Options) -> Result<Self, Error> {
         let what = listed.to_string();
@@ -101,9 +104,9 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// Measures the time from an empty submission to the notification of its completion, in milliseconds, and returns
-    /// the shortest of three measurements. It is microseconds on native platforms, and up to 100 ms in browsers that
-    /// poll their GPU that rarely.
+    /// Returns the time from an empty submission to the notification of its completion, in milliseconds: the shortest
+    /// of three measurements. The time is a few microseconds on native platforms, and up to 100 ms in browsers that
+    /// poll the GPU only every 100 ms.
     async fn time_empty_submissions(&self) -> Result<f64, Error> {
         let (clock, mut shortest) = (self.0.options.clock, f64::INFINITY);
         for _ in 0..3 {
@@ -115,7 +118,7 @@ impl Gpu {
         Ok(shortest)
     }
 
-    /// Returns the device that was opened.
+    /// Returns the device that was opened, which states the GPU's name, driver and limits.
     pub fn device(&self) -> &Device {
         &self.0.listed
     }
@@ -126,14 +129,16 @@ impl Gpu {
     }
 }
 
-/// Tests one lowering with a case, as [`known_answers::passes`] does.
+/// Runs a test case with one lowering of its kernel. Returns [`Error::WrongAnswer`] if the result differs from that of
+/// the reference kernel.
 pub async fn passes(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<(), Error> {
     let choice = LoweringChoice::default().with(case.kernel, lowering);
     known_answers::passes(&Backend::Gpu { gpu: gpu.clone(), choice }, case).await
 }
 
-/// Returns the limits to request: WebGPU's defaults for the limits that kernels depend on, and the largest buffers that
-/// the GPU offers.
+/// Returns the limits to request: the largest buffers that the GPU offers, and WebGPU's defaults for everything else.
+/// Where the GPU offers less than a default, its own limit is requested, or an error is returned if kernels depend on
+/// the default.
 fn required_limits(what: &str, offered: &wgpu::Limits) -> Result<wgpu::Limits, Error> {
     let defaults = wgpu::Limits::defaults();
     macro_rules! at_least {

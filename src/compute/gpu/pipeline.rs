@@ -1,4 +1,4 @@
-//! A pipeline is one lowering of a kernel, compiled for one GPU.
+//! A pipeline is one lowering (WGSL implementation) of a kernel, compiled for one GPU.
 
 use super::{Checks, Gpu};
 use crate::{
@@ -7,20 +7,23 @@ use crate::{
 };
 use std::sync::{Arc, PoisonError};
 
-/// The largest size of a launch's parameters in bytes, a multiple of every GPU's uniform offset alignment.
+/// The number of bytes that are reserved for the parameters of one kernel launch. It is a multiple of the alignment
+/// that any GPU requires for the offset of a uniform buffer.
 pub(super) const PARAMS_BYTES: u64 = 256;
 
-/// What identifies a pipeline: the names of kernel and lowering, and the value of the override `keys_held`.
+/// The key of the pipeline cache: the name of the kernel, the name of the lowering, and the value of WGSL's override
+/// `keys_held` (`None` if the lowering has no such override).
 pub(super) type PipelineKey = (&'static str, &'static str, Option<u32>);
 
-/// Compiled WGSL and the layout of its bindings.
+/// A compiled lowering, and the layout of its bindings.
 pub(super) struct Pipeline {
     pub(super) compute: wgpu::ComputePipeline,
     pub(super) bindings: wgpu::BindGroupLayout,
 }
 
 impl Gpu {
-    /// Returns the pipeline of a lowering for the given parameters, compiled at first use.
+    /// Returns the compiled pipeline of a kernel's lowering. The first call compiles it, and later calls return it from
+    /// a cache. `params` are the parameters of a launch, from which the value of WGSL's override `keys_held` follows.
     pub(super) async fn pipeline(
         &self,
         kernel: &'static Kernel,
@@ -74,9 +77,8 @@ impl Gpu {
     #[allow(unsafe_code)]
     fn module(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
         match self.0.options.checks {
-            // SAFETY: the text is one of this crate's kernels, never foreign. Its loops end, and it accesses only the
-            // words that its parameters imply, which `Recording::dispatch` has checked against the lengths of the
-            // buffers.
+            // SAFETY: the WGSL is part of this crate and never comes from outside. Its loops end, and it accesses only
+            // the words that its parameters imply. `Recording::dispatch` has checked that the buffers are long enough.
             Checks::Trusted => unsafe {
                 self.0.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
             },
@@ -85,7 +87,8 @@ impl Gpu {
     }
 }
 
-/// The binding of the parameters: each launch sees its own block of one buffer.
+/// The layout of binding 0, the kernel's parameters. The parameters of all launches are in one uniform buffer, and each
+/// launch binds its own block at a dynamic offset.
 const PARAMS: wgpu::BindGroupLayoutEntry = wgpu::BindGroupLayoutEntry {
     binding: 0,
     visibility: wgpu::ShaderStages::COMPUTE,

@@ -1,8 +1,8 @@
-//! A signal is a value that a callback of the GPU delivers once.
+//! A signal is a value that a GPU callback delivers once.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The receiving end of a signal.
+/// The receiving end of a signal, on which a task waits for the value.
 pub(super) struct Signal<T>(Arc<SignalShared<T>>);
 
 struct SignalShared<T> {
@@ -24,7 +24,7 @@ impl<T> SignalShared<T> {
 }
 
 impl<T> Signal<T> {
-    /// Returns a signal and the function that delivers its value.
+    /// Returns a signal, and the function that delivers the signal's value.
     pub(super) fn new() -> (Self, impl FnOnce(T) + use<T>) {
         let state = SignalState {
             value: None,
@@ -55,8 +55,9 @@ impl<T> Signal<T> {
         self.0.state().value.is_some()
     }
 
-    /// Waits for the value. The caller has polled the device, so the value is already there, or comes from another
-    /// thread that polled a moment earlier and is running the callback. Returns `None` if it does not come within 10 s.
+    /// Waits for the value. The caller must have polled the device before. The value has then been delivered already,
+    /// or another thread, which polled a moment earlier, is running the callback that delivers it. Returns `None` if no
+    /// value arrives within 10 s.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) async fn wait(self) -> Option<T> {
         const MOMENT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -65,7 +66,7 @@ impl<T> Signal<T> {
         waited.unwrap_or_else(PoisonError::into_inner).0.value.take()
     }
 
-    /// Waits until the browser delivers the value.
+    /// Waits until a callback of the browser delivers the value. Never returns `None`.
     #[cfg(target_arch = "wasm32")]
     pub(super) async fn wait(self) -> Option<T> {
         std::future::poll_fn(|context| {

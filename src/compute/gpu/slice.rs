@@ -1,26 +1,30 @@
-//! A slice is the work of one submission, short enough that the screen stays responsive.
+//! A slice is the work of one GPU submission, short enough that the screen stays responsive.
 //!
-//! A slice is a list of parts. A part is some rows of one dispatch, and a row is the workgroups with the same y. The
-//! cost of a row is measured for each shape of dispatch, so the first slice with an unknown shape is one row.
+//! A slice is a list of parts. A part is a range of rows of one dispatch, and a row is all workgroups of the dispatch
+//! with the same y index. The duration of a row is measured separately for each shape, which is a kernel together with
+//! its parameters. Until a shape has been measured, a slice that contains it is a single row.
 
 use std::ops::Range;
 
-/// The largest number of workgroups of one launch along a dimension (WebGPU's `maxComputeWorkgroupsPerDimension`).
+/// The largest number of workgroups of one launch along x, y or z (WebGPU's `maxComputeWorkgroupsPerDimension`).
 pub(super) const MAX_GROUPS: u32 = 65_535;
-/// The largest number of parts of a slice. Each part uses one block of the parameter buffer, see [`super::executor`].
+/// The largest number of parts in a slice. A part is a range of workgroup rows of one dispatch, and uses one block of
+/// the parameter buffer; see [`super::executor`].
 pub(super) const MAX_PARTS: usize = 512;
-/// The largest factor by which one measurement lowers the cost of a row. A higher cost is adopted immediately.
+/// The largest factor by which one measurement reduces the estimated duration of a row. There is no such limit on an
+/// increase.
 const FASTER: f64 = 8.0;
 
-/// The rows of a dispatch that are to run.
+/// The workgroup rows of one dispatch that a run executes.
 pub(super) struct DispatchRows {
-    /// Index of the shape, which dispatches of one kernel with equal parameters share.
+    /// Index of the dispatch's shape. Dispatches of the same kernel with the same parameters have the same shape, so
+    /// their rows are expected to take equally long.
     pub(super) shape: usize,
-    /// The workgroups along y that are to run.
+    /// The workgroup indexes along y that the run executes.
     pub(super) rows: Range<u32>,
 }
 
-/// Rows `first..first + rows` of a dispatch.
+/// A range of workgroup rows of one dispatch: `rows` rows, from the row with index `first` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SlicePart {
     pub(super) dispatch: usize,
@@ -28,13 +32,13 @@ pub(super) struct SlicePart {
     pub(super) rows: u32,
 }
 
-/// Divides dispatches into slices by what their rows are expected to cost.
+/// Divides dispatches into slices (GPU submissions) by the expected duration of their rows.
 pub(super) struct SlicePlanner {
-    /// Milliseconds that a slice may take; 0 makes every slice one row.
+    /// The time that a slice may take, in milliseconds. If it is 0, every slice is one row of workgroups.
     budget_ms: f64,
-    /// Time, in milliseconds, by which the report of completed work may be late.
+    /// The longest delay, in milliseconds, between the completion of work and the report of it.
     delay_ms: f64,
-    /// Cost of a row in milliseconds, for each shape; `None` until it is measured.
+    /// The estimated duration of one row in milliseconds, indexed by shape; `None` until the shape has been measured.
     row_ms: Vec<Option<f64>>,
 }
 
@@ -43,13 +47,14 @@ impl SlicePlanner {
         Self { budget_ms, delay_ms, row_ms: vec![None; shapes] }
     }
 
-    /// Returns the milliseconds of work that should be submitted ahead: enough to keep the GPU busy until the
+    /// Returns how much work should be submitted ahead, in milliseconds: enough to keep the GPU busy until the
     /// completion of a slice is reported and the next slice arrives.
     pub(super) fn ahead_ms(&self) -> f64 {
         self.budget_ms + 2.0 * self.delay_ms
     }
 
-    /// Returns the milliseconds that these parts are expected to take; infinity if the cost of one of them is unknown.
+    /// Returns the time that these parts are expected to take, in milliseconds; infinity if the shape of any part has
+    /// not been measured.
     pub(super) fn expected_ms<'a>(
         &self,
         dispatches: &[DispatchRows],
@@ -62,8 +67,8 @@ impl SlicePlanner {
         Some(self.row_ms[dispatches[part.dispatch].shape]? * f64::from(part.rows))
     }
 
-    /// Returns the next slice of `dispatches[at.dispatch..end]`, from row `at.first` on, and moves `at` past it. The
-    /// slice is empty if no rows are left.
+    /// Returns the next slice of `dispatches[at.dispatch..end]`, which starts at row `at.first` of dispatch
+    /// `at.dispatch`, and moves `at` to the end of the slice. The slice is empty if no rows are left.
     pub(super) fn slice(&self, dispatches: &[DispatchRows], at: &mut SlicePart, end: usize) -> Vec<SlicePart> {
         let (mut parts, mut left_ms) = (Vec::new(), self.budget_ms);
         while at.dispatch < end && parts.len() < MAX_PARTS {
@@ -92,9 +97,10 @@ impl SlicePlanner {
         parts
     }
 
-    /// Updates the costs of rows after a report that these parts were complete `reported_ms` after their start. At most
-    /// the last part has an unknown shape. Returns the milliseconds that the parts probably took: the expected time,
-    /// within the limits that the delay of reports allows.
+    /// Updates the estimated durations of rows. `reported_ms` is the time from the start of these parts to the report
+    /// that they were complete. Only the last part may have a shape that has not been measured. Returns the time that
+    /// the parts probably took, in milliseconds: the expected time, clamped to the range that the delay of reports
+    /// leaves possible.
     pub(super) fn learn(&mut self, dispatches: &[DispatchRows], parts: &[SlicePart], reported_ms: f64) -> f64 {
         let least_ms = (reported_ms - self.delay_ms).max(0.0);
         let known_ms: f64 = parts.iter().filter_map(|part| self.cost_ms(dispatches, part)).sum();
@@ -122,8 +128,9 @@ impl SlicePlanner {
 mod tests {
     use super::*;
 
-    /// Simulates a run on a GPU whose rows of shape `s` take `true_ms[s]`, and that reports completed work every
-    /// `tick_ms`. Returns the milliseconds of each slice and the number of ticks.
+    /// Simulates a run on a GPU on which a row of shape `s` takes `true_ms[s]` milliseconds, and which reports
+    /// completed work only at multiples of `tick_ms` milliseconds. Returns the milliseconds that each slice took, and
+    /// the number of reports.
     fn run_reported(
         planner: &mut SlicePlanner,
         work: &[DispatchRows],
@@ -144,7 +151,7 @@ mod tests {
                 for part in &parts {
                     assert!(part.first == done[part.dispatch] && (1..=MAX_GROUPS).contains(&part.rows), "{part:?}");
                     let before = work[..part.dispatch].iter().zip(&done);
-                    assert!(before.into_iter().all(|(work, done)| work.rows.end == *done), "out of order");
+                    assert!(before.into_iter().all(|(work, done)| work.rows.end == *done), "dispatches out of order");
                     done[part.dispatch] += part.rows;
                 }
                 times.push(parts.iter().map(|part| true_ms[work[part.dispatch].shape] * f64::from(part.rows)).sum());
@@ -159,10 +166,10 @@ mod tests {
             }
             let reported = if tick_ms == 0.0 { took } else { (took / tick_ms).ceil() * tick_ms };
             let estimated = planner.learn(work, &submitted, reported);
-            assert!((reported - tick_ms..=reported).contains(&estimated), "{estimated} of {reported}");
+            assert!((reported - tick_ms..=reported).contains(&estimated), "estimate {estimated}, report {reported} ms");
             ticks += 1;
         }
-        assert!(work.iter().zip(&done).all(|(work, done)| work.rows.end == *done), "rows left");
+        assert!(work.iter().zip(&done).all(|(work, done)| work.rows.end == *done), "not all rows were run");
         (times, ticks)
     }
 
@@ -176,8 +183,8 @@ mod tests {
         let mut planner = SlicePlanner::new(16.0, 100.0, 2);
         let (times, ticks) = run_reported(&mut planner, &work, &[0.1, 0.02], 100.0);
         let total: f64 = times.iter().sum();
-        assert!((ticks as f64) < 2.5 * total / 100.0, "{ticks} ticks for {total} ms");
-        // The costs of the first slices are estimates, which are at most `FASTER` times what the reports leave open.
+        assert!((ticks as f64) < 2.5 * total / 100.0, "{ticks} reports for {total} ms of work");
+        // The estimates for the first slices are rough, so these slices may exceed the budget of 16 ms.
         assert!(times.iter().all(|time| *time < 100.0), "{times:?}");
         let (times, _) = run_reported(&mut planner, &work, &[2.0, 4.0], 100.0);
         assert!(times[50..].iter().all(|time| *time < 32.0), "{times:?}");
@@ -190,7 +197,7 @@ mod tests {
         let mut planner = SlicePlanner::new(50.0, 0.0, 3);
         let times = run(&mut planner, &work, &[0.01, 0.3, 0.0001]);
         assert!(times.iter().all(|time| *time < 51.0), "{times:?}");
-        assert!(times.len() < 16_000, "{}", times.len());
+        assert!(times.len() < 16_000, "{} slices", times.len());
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Tuning chooses a lowering for each kernel on one GPU.
+//! Tuning chooses a lowering (WGSL implementation) of each kernel for one GPU.
 //!
-//! Every lowering runs the kernel's cases, and is excluded if one bit is wrong or the compiler refuses it. If several
-//! remain, the fastest is chosen.
+//! Every lowering runs the kernel's test cases. A lowering is excluded if even one bit of a result is wrong or the
+//! compiler refuses it. If several lowerings remain, the fastest is chosen.
 
 use super::{Gpu, GpuExecutor, LoweringChoice, passes};
 use crate::{
@@ -15,39 +15,39 @@ use crate::{
 use futures_util::future::try_join_all;
 use std::fmt;
 
-/// The result of tuning a GPU.
+/// The lowerings that were chosen for one GPU, and the results of testing and timing all lowerings.
 pub struct Tuning {
-    /// The chosen lowerings.
+    /// The chosen lowering of each kernel.
     pub choice: LoweringChoice,
-    /// The result for each kernel, in the order in which the kernels were given.
+    /// The result for each kernel, in the order in which [`tune`] was given the kernels.
     pub kernels: Vec<Tuned>,
 }
 
 /// The result of tuning one kernel on one GPU.
 pub struct Tuned {
-    /// The kernel that was tuned.
+    /// The kernel whose lowerings were tested.
     pub kernel: &'static Kernel,
-    /// The lowering that was chosen.
+    /// The lowering that was chosen: the fastest of those that passed.
     pub chosen: &'static Lowering,
-    /// The outcome of each lowering, in the order of the kernel's lowerings.
+    /// The outcome of testing each lowering, in the order of [`Kernel::lowerings`].
     pub tried: Vec<(&'static Lowering, TuneOutcome)>,
 }
 
-/// The outcome of testing a lowering.
+/// The outcome of testing one lowering of a kernel.
 pub enum TuneOutcome {
-    /// All results are correct.
+    /// All results of the lowering equal those of the reference kernel.
     Passes {
-        /// Milliseconds of one launch of the representative case; `None` if no other lowering passed; then nothing is
-        /// timed.
+        /// The time of one launch of a representative test case, in milliseconds; `None` if no other lowering passed,
+        /// because timing is then unnecessary.
         launch_ms: Option<f64>,
     },
-    /// A result is wrong, or the lowering does not run.
+    /// A result differs from that of the reference kernel, or the lowering does not run on this GPU.
     Fails(Error),
 }
 
 impl Tuning {
-    /// Returns the total time, in milliseconds, of one launch of each kernel that was timed. GPUs are compared by this
-    /// time.
+    /// Returns the sum of the times of one launch of each chosen lowering, in milliseconds. A kernel of which only one
+    /// lowering passed is not timed and does not count. GPUs are compared by this sum.
     pub fn timed_ms(&self) -> f64 {
         let chosen =
             |tuned: &Tuned| match tuned.tried.iter().find(|(lowering, _)| lowering.name == tuned.chosen.name)?.1 {
@@ -58,8 +58,8 @@ impl Tuning {
     }
 }
 
-/// Chooses a lowering for each kernel. The random cases follow from `seed`. Returns [`Error::GpuUnfit`] if no lowering
-/// of a kernel passes; such a GPU must not be used.
+/// Tests all lowerings of these kernels, and chooses one lowering for each kernel. `seed` determines the random test
+/// cases. Returns [`Error::GpuUnfit`] if no lowering of a kernel passes; such a GPU must not be used.
 pub async fn tune(gpu: &Gpu, kernels: &[&'static Kernel], seed: u64) -> Result<Tuning, Error> {
     let mut tuning = Tuning { choice: LoweringChoice::default(), kernels: Vec::new() };
     for kernel in kernels {
@@ -101,8 +101,8 @@ async fn tune_kernel(gpu: &Gpu, kernel: &'static Kernel, seed: u64) -> Result<Tu
     }
 }
 
-/// Runs the cases together, because a browser may report each completion late. Returns an error if there are no cases,
-/// because then nothing is known about the lowering.
+/// Tests a lowering with all `cases`, which run concurrently because a browser may report each completion late. Returns
+/// an error if there are no cases, because the lowering would then remain untested.
 async fn check(gpu: &Gpu, lowering: &'static Lowering, cases: &[Case]) -> Result<(), Error> {
     if cases.is_empty() {
         return Err(Error::Shape { what: "known answers", expected: 1, found: 0 });
@@ -111,12 +111,14 @@ async fn check(gpu: &Gpu, lowering: &'static Lowering, cases: &[Case]) -> Result
     Ok(())
 }
 
-/// The number of launches in one run: so many that the cost of the run itself hardly counts.
+/// The number of launches in one timed run. It is so large that the fixed cost of a run hardly affects the time of a
+/// launch.
 const LAUNCHES: usize = 8;
-/// The number of timed runs. The fastest one counts, because noise only adds time.
+/// The number of timed runs. The fastest run counts, because disturbances only make a run slower.
 const RUNS: usize = 3;
 
-/// Returns the time of one launch in milliseconds.
+/// Times a lowering with one test case. Returns the time of one launch, in milliseconds, in the fastest of [`RUNS`]
+/// runs.
 async fn time(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<f64, Error> {
     let (mut recording, ids) = Recording::single(case);
     for _ in 1..LAUNCHES {
@@ -153,7 +155,7 @@ impl fmt::Display for TuneOutcome {
     }
 }
 
-/// Writes the result as one line, such as `ternary_matmul: tiled (plain 1.20 ms, tiled 0.31 ms)`.
+/// Writes the result as one line, such as `ternary_matmul: tiled (plain 1.200 ms, tiled 0.310 ms)`.
 impl fmt::Display for Tuned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} (", self.kernel.name, self.chosen.name)?;

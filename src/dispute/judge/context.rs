@@ -1,5 +1,6 @@
-//! The dispute context of a job: its program root, and how the inputs of a task follow from its chunk, its task key and
-//! its adapter. A ledger that stores the context can derive the subject of every dispute without trusting either party.
+//! The dispute context of a training job: its program root, and what determines the inputs of a task. From it, a task's
+//! chunk, task key and adapter, a ledger can derive the subject of any dispute (the facts on which both sides agree)
+//! without trusting either side.
 
 use super::{
     program::Subject,
@@ -13,33 +14,35 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Upper limit for the number of dispatches in a run, of those in the artifact encoding, and of dither streams.
+/// The largest value of each of four counts in a dispute context: the dispatches of a run, the dispatches of the
+/// artifact encoding, the adapter buffers, and the dither streams.
 const MAX_COUNT: u32 = 1 << 20;
 
-/// What the disputes about all tasks of a job have in common. The dispute context is a function of the model, the
-/// targets, the job's matrices and transport.
+/// What the disputes about all tasks of a training job have in common. It is a function of the model, the targets (the
+/// adapted layers), and the job's matrices and transport format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DisputeContext {
-    /// Program root of the job.
+    /// Program root: the Merkle root over the dispatches of a task, which are the same for all tasks of the job.
     pub program: Hash,
-    /// The number of dispatches in a run, which is the pass over one sequence.
+    /// The number of dispatches in a run, the forward and backward pass over one sequence.
     pub run_dispatches: u32,
-    /// The number of dispatches in the artifact encoding, which follows the last run.
+    /// The number of dispatches in the artifact encoding, which follows the last run of a task.
     pub encoding_dispatches: u32,
-    /// The number of buffers that hold the packed adapter.
+    /// The number of buffers that hold the adapter, packed as the kernels read it.
     pub adapter_buffers: u32,
     /// The number of tokens in a sequence.
     pub sequence_tokens: u32,
-    /// Names of the dither streams, in the order of the streams' indexes.
+    /// Names of the dither streams, in the order of their indexes.
     pub streams: Vec<String>,
 }
 
-/// The token ids, the labels and the dither buffer of a run, as words.
+/// The inputs of a run as words: its token IDs, its labels, and its dither buffer.
 pub(in crate::dispute) type SequenceInputs = [Vec<u32>; 3];
 
 impl DisputeContext {
-    /// Returns whether the counts are within the limits of a job.
+    /// Returns whether the counts of dispatches, adapter buffers and dither streams are at most 2^20, and the counts of
+    /// dispatches and tokens at least 1.
     pub fn is_possible(&self) -> bool {
         let counts = [self.run_dispatches, self.encoding_dispatches, self.adapter_buffers, self.streams.len() as u32];
         counts.iter().all(|count| *count <= MAX_COUNT)
@@ -48,8 +51,9 @@ impl DisputeContext {
             && self.sequence_tokens > 0
     }
 
-    /// Returns the subject of disputes about a task, given its chunk's tokens, its key, the job's matrices, and the
-    /// layout root of its adapter.
+    /// Returns the subject of disputes about a task, the facts on which both sides agree. `tokens` are those of the
+    /// task's chunk, `key` is the task key, `matrices` are those of the job, and `adapter` is the layout root of the
+    /// task's adapter.
     pub fn subject(&self, tokens: &[u32], key: &[u8; 32], matrices: &[MatrixSpec], adapter: Hash) -> Subject {
         let sequences = self.sequences(tokens, key);
         let inputs = roots(&sequences, &transport_keys(matrices, key));
@@ -64,7 +68,8 @@ impl DisputeContext {
         }
     }
 
-    /// Returns the inputs of every run, one for each sequence of the chunk.
+    /// Returns the inputs of every run of a task. There is one run for each sequence of the chunk `tokens`, and `key`
+    /// is the task key.
     pub(in crate::dispute) fn sequences(&self, tokens: &[u32], key: &[u8; 32]) -> Vec<SequenceInputs> {
         let context = self.sequence_tokens as usize;
         let keys: Vec<u32> = self.streams.iter().flat_map(|name| dither_key(key, 0, name).0).collect();
@@ -78,12 +83,14 @@ impl DisputeContext {
     }
 }
 
-/// Returns the tensor roots of a task's inputs: those of each run, then that of the transport keys.
+/// Returns the tensor roots of a task's inputs: first those of the inputs of each run, then that of the transport keys
+/// `keys`.
 pub(in crate::dispute) fn roots(sequences: &[SequenceInputs], keys: &[u32]) -> Vec<Hash> {
     sequences.iter().flatten().map(|words| tensor_root(words)).chain([tensor_root(keys)]).collect()
 }
 
-/// Returns the keys of the dither streams that round the matrices for transport, in the order of the matrices.
+/// Returns the dither keys with which the matrices are rounded for the artifact: two words for each matrix, in the
+/// order of `matrices`. `key` is the task key.
 pub(in crate::dispute) fn transport_keys(matrices: &[MatrixSpec], key: &[u8; 32]) -> Vec<u32> {
     matrices.iter().flat_map(|spec| dither_key(key, 0, &format!("transport.{}", spec.name)).0).collect()
 }

@@ -1,7 +1,7 @@
-//! A dispute about a claim consists of one game for each answer that defends the claim. The dispute is dismissed if one
-//! of the answers wins its game.
+//! A dispute about a claim consists of one game for each answer that defends the claim. The dispute is dismissed if at
+//! least one answer wins its game.
 //!
-//! Anybody may answer for a miner. A wrong answer costs only the account that gave it, because other answers may still
+//! Anybody may answer for a miner. A wrong answer costs only the account that gave it, because other answers can still
 //! win.
 
 use super::{
@@ -14,10 +14,10 @@ use super::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The most answers in one dispute.
+/// The largest number of answers in one dispute.
 pub const MAX_ANSWERS: usize = 64;
 
-/// An open dispute: the disputed claim, and the games over the answers that defend it.
+/// An open dispute: the disputed claim, and one game for each answer that defends it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dispute {
     subject: Subject,
@@ -28,13 +28,14 @@ pub struct Dispute {
 }
 
 impl Dispute {
-    /// Opens a dispute in block `height`. Answers may be given for `turn_blocks` blocks, and each turn of a game lasts as
-    /// many.
+    /// Opens a dispute in block `height` about the claimed `outcome` of a task. Answers may be given during the next
+    /// `turn_blocks` blocks, and each turn of a game also lasts `turn_blocks` blocks.
     pub fn new(subject: Subject, outcome: TaskOutcome, height: u64, turn_blocks: u64) -> Self {
         Self { subject, outcome, games: Vec::new(), deadline: height.saturating_add(turn_blocks), turn_blocks }
     }
 
-    /// Adds an answer and returns its index.
+    /// Adds an answer, given in block `height`, and starts the game over it. Returns the index of the answer. Fails if
+    /// it comes too late, there are too many answers, or the answer does not prove the claimed outcome.
     pub fn answer(&mut self, answer: &Answer, height: u64) -> Result<usize, DisputeError> {
         if height > self.deadline {
             return Err(DisputeError::Late { height, deadline: self.deadline });
@@ -46,7 +47,7 @@ impl Dispute {
         Ok(number)
     }
 
-    /// Makes a move in the game over the answer with index `answer`.
+    /// Makes a move, in block `height`, in the game over the answer with index `answer`.
     pub fn apply(&mut self, answer: usize, step: &Move, height: u64) -> Result<(), DisputeError> {
         let answers = self.games.len();
         let answer = super::error::below("answer", answer as u64, answers)?;
@@ -68,8 +69,9 @@ impl Dispute {
         self.games.get(answer)
     }
 
-    /// Ends the turns whose deadline is before `height`, and returns the side that has won: the miner as soon as one
-    /// answer has won its game, the challenger when no more answers may be given and all have lost; `None` before that.
+    /// Ends the turns whose deadline is before block `height`, and returns the side that has won the dispute. The miner
+    /// wins as soon as one answer has won its game. The challenger wins when no more answers may be given and all have
+    /// lost. Otherwise the result is `None`.
     pub fn settle(&mut self, height: u64) -> Option<Side> {
         self.games.iter_mut().for_each(|game| game.expire(height));
         let mut winners = self.games.iter().map(|game| game.winner());

@@ -2,11 +2,12 @@
 
 use crate::{error::Error, protocol::ProtocolError, store::StoreError};
 
-/// Error returned when a move or an answer is refused, or a task cannot be run again. A refused move changes nothing.
+/// Error returned when a move or an answer is refused, or when a task cannot be computed again. A refused move changes
+/// nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DisputeError {
-    /// This phase of the game expects another kind of move.
+    /// The game expects another kind of move in its current phase.
     #[error("the move is {found}, but the game expects {expected}")]
     Turn {
         /// The expected kind of move.
@@ -17,29 +18,29 @@ pub enum DisputeError {
     /// A move was made after the game had ended.
     #[error("the game is over")]
     Over,
-    /// The move or answer came after its deadline.
-    #[error("block {height} is after the deadline, {deadline}")]
+    /// The move or the answer came after its deadline.
+    #[error("block {height} is after the deadline, block {deadline}")]
     Late {
-        /// Height of the block with the move or answer.
+        /// Height of the block that contains the move or the answer.
         height: u64,
-        /// Height of the last block in which it would have been accepted.
+        /// Height of the last block in which the move or the answer would have been accepted.
         deadline: u64,
     },
-    /// The move or answer is too large.
-    #[error("a move of {bytes} bytes exceeds the limit of {limit}")]
+    /// The move or the answer is too large.
+    #[error("a move or answer of {bytes} bytes exceeds the limit of {limit} bytes")]
     TooLarge {
-        /// Size of the move in bytes.
+        /// Size of the move or the answer in bytes.
         bytes: usize,
-        /// The most bytes that a move or an answer may have.
+        /// The largest size of a move or an answer in bytes.
         limit: usize,
     },
-    /// Revealed data does not match a hash that was committed to. The text names the data.
-    #[error("{0} does not match the root that was committed to")]
+    /// Revealed data does not match the hash that commits to it. The text names the data.
+    #[error("{0} does not match the commitment")]
     Root(&'static str),
     /// An index is out of range.
-    #[error("{what} {value} is not below {limit}")]
+    #[error("{what} index {value} is not below {limit}")]
     Range {
-        /// What the index refers to, such as a buffer or a word.
+        /// What the index refers to, such as `buffer` or `word`.
         what: &'static str,
         /// The index that is out of range.
         value: u64,
@@ -49,21 +50,22 @@ pub enum DisputeError {
     /// The proof lacks a word that the step reads, or contains a word in a format that no kernel writes.
     #[error(transparent)]
     WordFault(#[from] super::word_program::WordFault),
-    /// No word program exists for a kernel with this name and this number of params.
-    #[error("unknown kernel {0:?}")]
+    /// There is no word program for a kernel with this name, or the dispatch has another number of parameters than the
+    /// kernel.
+    #[error("kernel {0:?} is unknown or has another number of parameters")]
     Kernel(String),
-    /// The bytes are not a move, or a block is invalid.
+    /// The bytes do not encode a move or an answer, or a block of data is invalid.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The task that is run again, or its data, is invalid.
+    /// The task to compute again, or its data, is invalid.
     #[error(transparent)]
     Work(#[from] ProtocolError),
-    /// The backend on which the task is run again failed.
+    /// The backend failed while it computed the task again.
     #[error(transparent)]
     Backend(#[from] Error),
 }
 
-/// Returns `value` if it is below `limit`, otherwise an error.
+/// Returns `value` if it is below `limit`, otherwise [`DisputeError::Range`]. `what` names what the index refers to.
 pub(in crate::dispute) fn below(what: &'static str, value: u64, limit: usize) -> Result<usize, DisputeError> {
     let limit = limit as u64;
     if value < limit { Ok(value as usize) } else { Err(DisputeError::Range { what, value, limit }) }

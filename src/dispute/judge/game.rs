@@ -1,9 +1,10 @@
-//! A game between one answer, which is the root of a trace that ends in the claimed outcome, and one challenger.
+//! A game between one answer and one challenger. The answer is the root of a trace that ends in the claimed outcome.
 //!
-//! In each tree that the answer commits to, every leaf follows from leaves to its left. The miner's side opens nodes,
-//! and the challenger picks the first part with which it disagrees. So both agree on everything to the left of the leaf
-//! that is reached, and only this leaf is recomputed. An honest answer contains no wrong leaf; a wrong answer contains
-//! a first wrong leaf.
+//! In each tree that the answer commits to, every leaf follows from the agreed facts and from leaves to its left. The
+//! miner's side reveals nodes of the tree, and the challenger picks the first revealed node with which it disagrees.
+//! Both sides therefore agree on everything to the left of the leaf that the search reaches, and only this leaf is
+//! recomputed. An honest answer contains no wrong leaf. A wrong answer contains a first wrong leaf, which the
+//! challenger can pick.
 
 use super::{
     error::{DisputeError, below},
@@ -22,20 +23,20 @@ use serde::{Deserialize, Serialize};
 const ANSWER_FORMAT: &str = "r3mes/dispute-answer/1";
 const GAME_FORMAT: &str = "r3mes/dispute-game/1";
 
-/// An answer: the root of a trace, and a proof that the trace ends in the claimed outcome.
+/// An answer: the root of a trace, with a proof that the trace ends in the claimed outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
-    /// Trace root of the answer.
+    /// Trace root: the Merkle root over the leaves of the trace.
     pub trace: Hash,
-    /// The last leaf of the trace.
+    /// The last leaf of the trace, which states the outcome.
     pub last: TraceLeaf,
-    /// Path from the last leaf to the trace root.
+    /// Merkle path from the last leaf to the trace root.
     pub path: Path,
 }
 
 impl Answer {
-    /// Encodes the answer or game in canonical DAG-CBOR.
+    /// Encodes the answer in canonical DAG-CBOR.
     pub fn encode(&self) -> Vec<u8> {
         dag_cbor::encode(ANSWER_FORMAT, self)
     }
@@ -49,7 +50,8 @@ impl Answer {
     }
 }
 
-/// A game: the subject, the answer's trace root, the current phase, and the deadline of the current turn.
+/// A game between an answer and a challenger: the subject, the answer's trace root, the current phase, and the deadline
+/// of the current turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Game {
     pub(in crate::dispute) subject: Subject,
@@ -60,8 +62,8 @@ pub struct Game {
 }
 
 impl Game {
-    /// Starts a game over an answer in block `height`, with `turn_blocks` blocks for each turn. Fails if the answer does
-    /// not end in the claimed outcome.
+    /// Starts a game over `answer` in block `height`. Each turn lasts `turn_blocks` blocks. Fails if the trace of the
+    /// answer does not end in `outcome`.
     pub fn new(
         subject: Subject,
         outcome: TaskOutcome,
@@ -81,7 +83,7 @@ impl Game {
         Ok(Self { subject, trace: answer.trace, phase, deadline: height.saturating_add(turn_blocks), turn_blocks })
     }
 
-    /// Encodes the answer or game in canonical DAG-CBOR.
+    /// Encodes the game in canonical DAG-CBOR.
     pub fn encode(&self) -> Vec<u8> {
         dag_cbor::encode(GAME_FORMAT, self)
     }
@@ -91,12 +93,12 @@ impl Game {
         Ok(dag_cbor::decode(GAME_FORMAT, bytes)?)
     }
 
-    /// Returns the root of the trace that the answer commits to.
+    /// Returns the trace root of the answer.
     pub fn trace(&self) -> Hash {
         self.trace
     }
 
-    /// Returns the side whose turn it is; the winner if the game is over.
+    /// Returns the side whose turn it is, or the winner if the game is over.
     pub fn turn(&self) -> Side {
         match &self.phase {
             Phase::Trace(bisection) | Phase::Tensor(_, _, bisection) | Phase::WordProgram(_, bisection) => {
@@ -113,17 +115,17 @@ impl Game {
         if let Phase::Over(winner) = self.phase { Some(winner) } else { None }
     }
 
-    /// Returns the height of the last block in which the side whose turn it is may move.
+    /// Returns the height of the last block in which the side whose turn it is may make a move.
     pub fn deadline(&self) -> u64 {
         self.deadline
     }
 
-    /// Returns the phase of the game, which states what is disputed now.
+    /// Returns the phase of the game, which states what is currently disputed.
     pub fn phase(&self) -> &Phase {
         &self.phase
     }
 
-    /// Ends the game if the deadline is before `height`: the side whose turn it is has lost.
+    /// Ends the game if the deadline is before block `height`. The side whose turn it is has then lost.
     pub fn expire(&mut self, height: u64) {
         if height > self.deadline && self.winner().is_none() {
             let winner = if self.turn() == Side::Miner { Side::Challenger } else { Side::Miner };
@@ -166,7 +168,7 @@ impl Game {
                 let at = below("word", (*at).into(), words.len())?;
                 let binding = dispatch.entry.written()?[slot as usize] as u32;
                 let place = WordPlace { binding, word: (tile * TILE + at) as u64 };
-                // no work unit owns the word, so it must be zero
+                // no work unit writes the word, so it must be zero
                 if place.word >= dispatch.entry.owned(binding as usize)? as u64 {
                     return Ok(Phase::Over(if words[at] == 0 { Side::Miner } else { Side::Challenger }));
                 }
@@ -207,11 +209,11 @@ impl Game {
             (None, None) => false,
             (Some(at), Some((leaf, path))) => {
                 if tree::proven_root(subject.leaves(), &[(at, leaf.hash())], path) != Some(self.trace) {
-                    return Err(DisputeError::Root("the leaf before"));
+                    return Err(DisputeError::Root("the preceding leaf"));
                 }
                 leaf.saturated
             }
-            _ => return Err(DisputeError::Root("the leaf before")),
+            _ => return Err(DisputeError::Root("the preceding leaf")),
         };
         // a flag is never cleared, and a leaf has one root for each buffer that the dispatch writes
         if (saturated_before && !leaf.saturated) || leaf.roots.len() != entry.written()?.len() {
@@ -235,7 +237,8 @@ impl Game {
         Ok(Phase::Over(if right { Side::Miner } else { Side::Challenger }))
     }
 
-    /// Returns whether the disputed step has the result that the answer claims.
+    /// Executes the disputed step on the words that `proof` reveals, and returns whether the claimed result is right.
+    /// `left` is the claimed leaf of the word program's tree after the step, or `None` for the last step.
     fn is_right(
         &self,
         disputed: &DisputedWord,
@@ -261,7 +264,7 @@ impl Game {
     }
 }
 
-/// Returns the number of steps in the word program of a disputed word.
+/// Returns the number of steps in the word program that computes a disputed word.
 pub(in crate::dispute) fn steps(disputed: &DisputedWord) -> Result<usize, DisputeError> {
     Ok((disputed.dispatch.entry.word_program()?.steps)(&disputed.dispatch.entry.params, disputed.place))
 }
@@ -271,8 +274,8 @@ fn step_phase(disputed: Box<DisputedWord>, step: usize, node: Hash) -> Result<Ph
     Ok(Phase::Step(disputed, step, (!last).then_some(node)))
 }
 
-/// Returns the phase in which a word is disputed: the proof of its only step if its word program has one step,
-/// otherwise the phase in which the word program must be given.
+/// Returns the next phase after a word has become disputed. If the word's computation has one step, the phase awaits
+/// the proof of this step, otherwise it awaits the word program. `word` and `saturated` are what the answer claims.
 fn dispute_word(
     dispatch: DisputedDispatch,
     place: WordPlace,
@@ -283,7 +286,7 @@ fn dispute_word(
     Ok(if steps(&disputed)? == 1 { Phase::Step(disputed, 0, None) } else { Phase::Word(disputed) })
 }
 
-/// Checks that a dispatch writes the word at `place`.
+/// Fails unless the dispatch writes the word at `place`.
 fn check_place(entry: &DispatchEntry, place: WordPlace) -> Result<(), DisputeError> {
     let binding = below("buffer", place.binding.into(), entry.bindings.len())?;
     below("word", place.word, entry.owned(binding)?).map(|_| ())
@@ -304,7 +307,7 @@ fn challenged(dispatch: Box<DisputedDispatch>, challenge: LeafChallenge) -> Resu
         LeafChallenge::Sound if dispatch.leaf.saturated && !dispatch.saturated_before => {
             Ok(Phase::Saturation(dispatch))
         }
-        _ => Err(DisputeError::Turn { expected: "a challenge that the leaf's flag allows", found: "another one" }),
+        _ => Err(DisputeError::Turn { expected: "a challenge that fits the leaf's flag", found: "another challenge" }),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The memory from which the judge executes a step: only the tiles that a proof reveals.
+//! The memory on which the judge executes a step. It contains only the tiles, of 256 words each, that a proof reveals.
 
 use super::{
     tensor::{tile_hash, tiles},
@@ -8,17 +8,18 @@ use super::{
 use crate::kernels::digest::TILE;
 use std::collections::BTreeMap;
 
-/// Fault for an address beyond the end of a buffer. Only words that no kernel writes lead to such an address.
+/// The fault of an access beyond the end of a buffer. A step makes such an access only after reading a word that no
+/// kernel would have written.
 pub(in crate::dispute) const BEYOND: WordFault = WordFault::Format("an address");
 
-/// A tensor of which some tiles are revealed.
+/// A tensor of which only some tiles (256 words each) are revealed.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dispute) struct RevealedTensor {
     /// The number of words in the whole tensor.
     pub(in crate::dispute) words: usize,
-    /// Whether every word is 0, so that no tile needs to be revealed.
+    /// Whether every word is known to be 0, so that no tile needs to be revealed.
     pub(in crate::dispute) zero: bool,
-    /// The revealed tiles, by their index in the tensor.
+    /// The revealed tiles: the words of each tile, by the index of the tile in the tensor.
     pub(in crate::dispute) tiles: BTreeMap<usize, Vec<u32>>,
 }
 
@@ -34,18 +35,19 @@ impl RevealedTensor {
         }
     }
 
-    /// Returns the root of the tensor, computed from its tiles and the other hashes of the tree.
+    /// Returns the Merkle root of the tensor, computed from the revealed tiles and from `proof`, the hashes of the
+    /// subtrees that contain no revealed tile. Returns `None` if the tiles and the hashes do not fit together.
     pub(in crate::dispute) fn root(&self, proof: &[Hash]) -> Option<Hash> {
         let revealed: Vec<_> = self.tiles.iter().map(|(at, words)| (*at, tile_hash(words))).collect();
         tree::proven_root(tiles(self.words), &revealed, proof)
     }
 }
 
-/// The buffers and the scratch tensor of a dispatch, of which only some tiles are revealed.
+/// The buffers of a dispatch and the scratch tensor of a word program, of which only some tiles are revealed.
 pub(in crate::dispute) struct PartialMemory {
-    /// The buffers in binding order.
+    /// The buffers of the dispatch, in binding order.
     pub(in crate::dispute) buffers: Vec<RevealedTensor>,
-    /// The scratch tensor.
+    /// The scratch tensor, which holds the intermediate values of the word program.
     pub(in crate::dispute) scratch: RevealedTensor,
 }
 

@@ -1,4 +1,5 @@
-//! The judge: decides a dispute from its moves alone, without a backend, a model or data. The ledger contains it.
+//! The judge: the code that decides a dispute from the moves alone, without a backend, a model or training data. The
+//! ledger contains this code.
 
 pub mod artifact_encoding;
 pub(super) mod context;

@@ -1,4 +1,4 @@
-//! The moves of a game, as canonical DAG-CBOR.
+//! The moves of a game, encoded in canonical DAG-CBOR.
 
 use super::{
     error::DisputeError,
@@ -13,18 +13,18 @@ use serde::{Deserialize, Serialize};
 
 const FORMAT: &str = "r3mes/dispute-move/1";
 
-/// The most bytes of a move, including a proof.
+/// The largest size of a move or an answer in bytes, including the proof that it may contain.
 pub const MAX_MOVE_BYTES: usize = 1 << 16;
 
-/// The challenger's statement of what is wrong with a leaf.
+/// The challenger's statement of what is wrong with a leaf of the trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LeafChallenge {
-    /// The tensor that the dispatch wrote to this slot is wrong.
+    /// The tensor in the output buffer with this index (counted among the buffers that the dispatch writes) is wrong.
     Output(u32),
-    /// The leaf's flag is not set, although this word saturates.
+    /// The leaf's saturation flag is not set, although a value leaves its range in the computation of this word.
     Saturates(WordPlace),
-    /// The leaf's flag is set, although nothing saturates.
+    /// The leaf's saturation flag is set, although no value leaves its range in the dispatch.
     Sound,
 }
 
@@ -32,49 +32,53 @@ pub enum LeafChallenge {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Move {
-    /// Made on the miner's side: reveals the nodes [`OPENED_LEVELS`](super::tree::OPENED_LEVELS) levels below the
-    /// disputed one.
+    /// Made on the miner's side: reveals the hashes of the nodes [`OPENED_LEVELS`](super::tree::OPENED_LEVELS) levels
+    /// below the disputed node.
     Open(Vec<Hash>),
-    /// Made by the challenger: picks the first of these nodes with which it disagrees.
+    /// Made by the challenger: picks, by its index, the first of the revealed nodes with which the challenger
+    /// disagrees.
     Pick(u32),
-    /// Made on the miner's side: reveals the picked leaf of the trace, its dispatch, and the preceding leaf.
+    /// Made on the miner's side: reveals the leaf of the trace that the search has reached, its dispatch, and the
+    /// preceding leaf.
     Leaf {
-        /// The picked leaf.
+        /// The leaf that the search has reached.
         leaf: TraceLeaf,
-        /// The dispatch of the leaf.
+        /// The dispatch whose outputs the leaf states.
         entry: Box<DispatchEntry>,
-        /// Path from the dispatch to the program root.
+        /// Merkle path from the dispatch to the program root.
         path: Path,
-        /// The preceding leaf and its path to the trace root; `None` if the picked leaf is the first one.
+        /// The preceding leaf and its Merkle path to the trace root; `None` if the search has reached the first leaf.
         before: Option<(TraceLeaf, Path)>,
     },
-    /// Made by the challenger: states what is wrong with the leaf.
+    /// Made by the challenger: states what is wrong with the revealed leaf of the trace.
     Challenge(LeafChallenge),
-    /// Made on the miner's side: reveals the words of the picked tile.
+    /// Made on the miner's side: reveals the words of the disputed tile, as little-endian bytes.
     Tile(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// Made by the challenger: picks the first word of the tile with which it disagrees.
+    /// Made by the challenger: picks, by its index in the tile, the first word with which the challenger disagrees.
     Word(u32),
-    /// Made by the answerer: names a word that saturates.
+    /// Made by the account that gave the answer: names an output word in whose computation a value leaves its range.
     Witness(WordPlace),
-    /// Made by the answerer: commits to the scratch tensor after each step of the word program, and to the result.
+    /// Made by the account that gave the answer: commits to the scratch tensor after each step of the word program, and
+    /// to the result.
     WordProgram {
-        /// Root over the scratch tensors and the result.
+        /// Root of the word program's Merkle tree. The last leaf is the result, and each other leaf is the scratch
+        /// tensor after a step.
         root: Hash,
-        /// Value of the word that the word program computes.
+        /// The value of the disputed word, which the word program computes.
         word: u32,
-        /// Whether a value left its range in the computation of the word.
+        /// Whether a value leaves its range in the computation of the word.
         saturated: bool,
-        /// Path from the result, which is the last leaf, to the root.
+        /// Merkle path from the result, which is the last leaf, to `root`.
         path: Path,
     },
-    /// Made by anybody: reveals what the disputed step reads.
+    /// Made by anybody: reveals the words that the disputed step reads, with the hashes that prove them.
     Proof(Box<Proof>),
 }
 
 /// The role that may make a move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Anybody, because only one move matches what was committed to.
+    /// Anybody. Only one move fits what the answer has committed to, so it does not matter who makes it.
     Anybody,
     /// The account that gave the answer.
     Answerer,

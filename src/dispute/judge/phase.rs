@@ -1,4 +1,5 @@
-//! The phases of a game. Each states what is disputed at the moment, from a node of the trace down to a step.
+//! The phases of a game. A phase states what is currently disputed: in the first phase a node of the trace's tree, in
+//! the last phase one step of a computation.
 
 use super::{
     error::{DisputeError, below},
@@ -11,7 +12,7 @@ use super::{
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// A side of a game.
+/// One of the two sides of a game.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
@@ -21,67 +22,73 @@ pub enum Side {
     Challenger,
 }
 
-/// The search for the first disputed leaf of a tree.
+/// The search for the first leaf of a Merkle tree on which the sides disagree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bisection {
-    /// Hash of the disputed node.
+    /// Hash of the node that is disputed at this stage of the search.
     pub(in crate::dispute) node: Hash,
     /// Indexes of the leaves under the disputed node.
     pub(in crate::dispute) range: Range<usize>,
-    /// Hashes of the nodes some levels below the disputed node; `None` until they are opened.
+    /// Hashes of the nodes that the miner's side has revealed below the disputed node; `None` until they are revealed.
     pub(in crate::dispute) opened: Option<Vec<Hash>>,
 }
 
-/// A leaf of the trace that is disputed, with its dispatch.
+/// A disputed leaf of a trace, with the dispatch whose outputs it states.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputedDispatch {
     /// Index of the leaf in the trace.
     pub(in crate::dispute) at: usize,
-    /// The disputed leaf.
+    /// Content of the disputed leaf.
     pub(in crate::dispute) leaf: TraceLeaf,
-    /// The dispatch of the leaf.
+    /// The dispatch whose outputs the disputed leaf states.
     pub(in crate::dispute) entry: DispatchEntry,
-    /// Flag of the preceding leaf.
+    /// Saturation flag of the preceding leaf; false if there is none.
     pub(in crate::dispute) saturated_before: bool,
 }
 
-/// An output word of a dispatch that is disputed.
+/// A disputed output word, with the dispatch that writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputedWord {
     /// The dispatch that writes the word.
     pub(in crate::dispute) dispatch: DisputedDispatch,
-    /// The place of the word among the dispatch's buffers.
+    /// Where the word is: the index of the buffer, and the index of the word in it.
     pub(in crate::dispute) place: WordPlace,
-    /// The claimed value; `None` if no value is claimed.
+    /// The value that the answer claims for the word; `None` if the answer claims none.
     pub(in crate::dispute) word: Option<u32>,
-    /// Whether the answer claims that the word saturates; `None` if it claims neither.
+    /// Whether a value leaves its range in the computation of the word, according to the answer; `None` if the answer
+    /// does not claim either.
     pub(in crate::dispute) saturated: Option<bool>,
-    /// Root of the word program's tree; `None` until it is given.
+    /// Root of the Merkle tree of the word program; `None` until the answerer commits to it. A word program of one step
+    /// has no tree.
     pub(in crate::dispute) word_program: Option<Hash>,
 }
 
-/// A phase of a game, which states what is disputed.
+/// A phase of a game, which states what is currently disputed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// A node of the trace's tree is disputed.
+    /// A node in the Merkle tree of the trace is disputed.
     Trace(Bisection),
-    /// A leaf of the trace is disputed, whose content and dispatch are revealed.
+    /// A leaf of the trace is disputed. Its content and its dispatch have been revealed.
     Dispatch(Box<DisputedDispatch>),
-    /// A node in the tree of a tensor is disputed: the dispatch, the slot of the tensor, and the search.
+    /// A node in the Merkle tree of an output tensor is disputed. The fields are the dispatch, the tensor's index among
+    /// the outputs of the dispatch, and the state of the search.
     Tensor(Box<DisputedDispatch>, u32, Bisection),
-    /// A word of a revealed tile is disputed: the dispatch, the slot, the index of the tile, and the tile's words.
+    /// A word of a revealed tile is disputed. The fields are the dispatch, the tensor's index among the outputs of the
+    /// dispatch, the index of the tile, and the words of the tile as little-endian bytes.
     Tile(Box<DisputedDispatch>, u32, usize, #[serde(with = "serde_bytes")] Vec<u8>),
-    /// It is disputed whether anything saturated. The answerer must name a word that saturates.
+    /// The challenger states that a leaf's saturation flag must not be set. The answerer must name a word in whose
+    /// computation a value leaves its range.
     Saturation(Box<DisputedDispatch>),
-    /// A word is disputed, whose word program must be given.
+    /// An output word is disputed. The answerer must commit to its word program.
     Word(Box<DisputedWord>),
-    /// A node in the tree of a word program is disputed.
+    /// A node in the Merkle tree of a word program is disputed. The fields are the output word and the state of the
+    /// search.
     WordProgram(Box<DisputedWord>, Bisection),
-    /// One step is disputed: the word, the index of the step, and the claimed leaf of the word program's tree after the
-    /// step, which is `None` for the last step.
+    /// One step of a word program is disputed. The fields are the output word, the index of the step, and the claimed
+    /// leaf of the word program's tree after the step, which is `None` for the last step.
     Step(Box<DisputedWord>, usize, Option<Hash>),
-    /// This side has won, and nothing is disputed.
+    /// The game is over, and this side has won.
     Over(Side),
 }
 
@@ -90,7 +97,7 @@ impl Bisection {
         Self { node, range: 0..leaves, opened: None }
     }
 
-    /// Returns the index of the leaf that the search has reached; `None` while several leaves are left.
+    /// Returns the index of the leaf that the search has reached; `None` while several leaves are still possible.
     pub(in crate::dispute) fn leaf(&self) -> Option<usize> {
         (self.range.len() == 1).then_some(self.range.start)
     }
@@ -99,7 +106,7 @@ impl Bisection {
         match (step, &self.opened) {
             (Move::Open(parts), None) => {
                 if tree::fold(self.range.clone(), OPENED_LEVELS, parts) != Some(self.node) {
-                    return Err(DisputeError::Root("the opened node"));
+                    return Err(DisputeError::Root("the set of opened nodes"));
                 }
                 self.opened = Some(parts.clone());
             }

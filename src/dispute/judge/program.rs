@@ -1,5 +1,6 @@
-//! A program: the dispatches of a task, each with its kernel, its params, and the sources of its buffers' words. A
-//! program is a function of the model and of what is trained, so its root commits to both.
+//! A program: all dispatches of a task. Each dispatch states its kernel, its parameters, and where the words of its
+//! buffers come from. The program is a function of the model and of the matrices that are trained, so its Merkle root
+//! commits to both.
 
 use super::{
     error::DisputeError,
@@ -11,30 +12,31 @@ use serde::{Deserialize, Serialize};
 
 const FORMAT: &str = "r3mes/dispatch/1";
 
-/// Where a buffer's words before a dispatch come from.
+/// The source of the words that a buffer holds before a dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BufferSource {
-    /// Nothing has written the buffer in this run: all words are 0.
+    /// All words are 0, because no dispatch of this run has written the buffer.
     Zero,
-    /// The words are constants of the model and have this tensor root.
+    /// The words are a constant of the model with this tensor root.
     Constant(Hash),
-    /// The words are an input of the run: 0 for its token ids, 1 for its labels, 2 for its dither.
+    /// The words are an input of this run: 0 stands for the token IDs, 1 for the labels, 2 for the dither buffer.
     SequenceInput(u32),
-    /// The words are an input of all runs: a buffer of the adapter, or the transport keys.
+    /// The words are an input that all runs share. An index below the number of adapter buffers stands for an adapter
+    /// buffer, and any other index for the transport keys.
     Shared(u32),
     /// An earlier dispatch of this run wrote the words.
     Step {
-        /// Index of the dispatch within its run.
+        /// Index of the earlier dispatch within the run.
         entry: u32,
-        /// Index of the buffer among those that the dispatch writes.
+        /// Index of the buffer among those that the earlier dispatch writes.
         slot: u32,
     },
     /// A dispatch of the previous run wrote the words; in the first run, all words are 0.
     Carried {
-        /// Index of the dispatch within its run.
+        /// Index of the dispatch within the previous run.
         entry: u32,
-        /// Index of the buffer among those that the dispatch writes.
+        /// Index of the buffer among those that this dispatch of the previous run writes.
         slot: u32,
     },
 }
@@ -45,37 +47,38 @@ pub enum BufferSource {
 pub struct BoundBuffer {
     /// The number of words in the buffer.
     pub words: u64,
-    /// Where the words before the dispatch come from.
+    /// The source of the words that the buffer holds before the dispatch.
     pub source: BufferSource,
 }
 
-/// A dispatch of a program, as one leaf of the program's tree.
+/// A dispatch of a program, which is one leaf of the program's Merkle tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DispatchEntry {
-    /// Name of the dispatched kernel.
+    /// Name of the kernel that is launched.
     pub kernel: String,
-    /// Params of the kernel, as words.
+    /// The parameters of the kernel, as 32-bit words.
     pub params: Vec<u32>,
-    /// The buffers in binding order, without the flag.
+    /// The buffers that the kernel binds, in binding order. The saturation flag is not among them.
     pub bindings: Vec<BoundBuffer>,
 }
 
 impl DispatchEntry {
-    /// Returns the leaf of the dispatch in the program's tree.
+    /// Returns the hash of the dispatch, which is its leaf in the program's Merkle tree.
     pub fn hash(&self) -> Hash {
         Hash::leaf(&dag_cbor::encode(FORMAT, self))
     }
 
-    /// Returns the word program of the kernel. Fails if the kernel or the number of params is unknown.
+    /// Returns the word program of the kernel, with which the judge recomputes output words. Fails if the kernel is
+    /// unknown or the number of parameters is wrong.
     pub fn word_program(&self) -> Result<&'static WordProgram, DisputeError> {
         let found =
             word_program(&self.kernel).filter(|word_program| word_program.kernel.params.len() == self.params.len());
         found.ok_or_else(|| DisputeError::Kernel(self.kernel.clone()))
     }
 
-    /// Returns how many words at the start of a buffer are owned by the dispatch's work units; 0 for a buffer that the
-    /// dispatch only reads.
+    /// Returns the number of words that the dispatch writes at the start of the buffer with index `binding`; 0 for a
+    /// buffer that the dispatch only reads.
     pub fn owned(&self, binding: usize) -> Result<usize, DisputeError> {
         let kernel = self.word_program()?.kernel;
         let mut bound = kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
@@ -85,7 +88,7 @@ impl DispatchEntry {
         })
     }
 
-    /// Returns the bindings that the dispatch writes, in the order of slots.
+    /// Returns the binding indexes of the buffers that the dispatch writes, in ascending order.
     pub fn written(&self) -> Result<Vec<usize>, DisputeError> {
         let bound =
             self.word_program()?.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
@@ -94,79 +97,81 @@ impl DispatchEntry {
     }
 }
 
-/// The number of inputs of each run.
+/// The number of inputs of each run: its token IDs, its labels and its dither buffer.
 const SEQUENCE_INPUTS: usize = 3;
 
-/// The subject of a game: the roots and counts on which both sides agree.
+/// The subject of a game: the Merkle roots and the counts on which both sides agree beforehand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subject {
-    /// Program root of the job.
+    /// Program root: the Merkle root over the dispatches of the task.
     pub program: Hash,
-    /// The number of dispatches in a run.
+    /// The number of dispatches in a run, the forward and backward pass over one sequence.
     pub run_dispatches: u32,
-    /// The number of dispatches in the artifact encoding, which follows the last run.
+    /// The number of dispatches in the artifact encoding, which follows the last run of the task.
     pub encoding_dispatches: u32,
-    /// The number of runs, one for each sequence of the chunk.
+    /// The number of runs of the task: one for each sequence of the chunk.
     pub sequences: u32,
-    /// The number of buffers that hold the packed adapter.
+    /// The number of buffers that hold the adapter, packed as the kernels read it.
     pub adapter_buffers: u32,
-    /// Inputs root: the Merkle root over the tensor roots of each run's inputs and then of the transport keys.
+    /// Inputs root: the Merkle root over the tensor roots of the inputs of each run, followed by that of the transport
+    /// keys.
     pub inputs: Hash,
-    /// Layout root of the adapter.
+    /// Layout root: the Merkle root over the tensor roots of the buffers that hold the packed adapter.
     pub adapter: Hash,
 }
 
-/// The commitment that fixes the words of a buffer before a dispatch of a trace.
+/// The commitment that fixes the words that a buffer holds before a dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// There is no commitment, because all words are 0.
+    /// No commitment is needed, because all words are 0.
     Zero,
-    /// The program states this tensor root.
+    /// The program states the tensor root of the words, which is this hash.
     Constant(Hash),
-    /// An input of the task, by its index.
+    /// The words are the input tensor of the task with this index, to which the inputs root commits.
     Input(usize),
-    /// A buffer of the adapter, by its index.
+    /// The words are the adapter buffer with this index, to which the layout root commits.
     Adapter(usize),
-    /// A leaf of the trace states the tensor root in one of its slots.
+    /// An earlier leaf of the trace states the tensor root of the words.
     Leaf {
-        /// Index of the leaf in the trace.
+        /// Index of the earlier leaf in the trace.
         leaf: usize,
-        /// Index of the slot in the leaf.
+        /// Index of the tensor root in the earlier leaf.
         slot: usize,
     },
 }
 
 impl Subject {
-    /// Returns the number of leaves that a trace of the task has.
+    /// Returns the number of leaves in a trace of the task: one for each dispatch of each run, and one for each
+    /// dispatch of the artifact encoding.
     pub fn leaves(&self) -> usize {
         self.sequences as usize * self.run_dispatches as usize + self.encoding_dispatches as usize
     }
 
-    /// Returns the number of dispatches of the program.
+    /// Returns the number of dispatches in the program: those of one run, and those of the artifact encoding.
     pub fn entries(&self) -> usize {
         self.run_dispatches as usize + self.encoding_dispatches as usize
     }
 
-    /// Returns the number of input tensors that a task has: those of all runs, and the transport keys.
+    /// Returns the number of input tensors of the task: three for each run, and one for the transport keys.
     pub fn input_count(&self) -> usize {
         self.sequences as usize * SEQUENCE_INPUTS + 1
     }
 
-    /// Returns the index of the run to which a leaf belongs, and the index of that run's first leaf. The artifact
-    /// encoding counts as one more run.
+    /// Returns the index of the run that contains the leaf with index `leaf`, and the index of the first leaf of that
+    /// run. The artifact encoding counts as one more run.
     fn run(&self, leaf: usize) -> (usize, usize) {
         let run = (leaf / (self.run_dispatches as usize).max(1)).min(self.sequences as usize);
         (run, run * self.run_dispatches as usize)
     }
 
-    /// Returns the index, within the program, of the dispatch to which a leaf belongs.
+    /// Returns the index, within the program, of the dispatch to which the leaf with index `leaf` belongs.
     pub fn entry(&self, leaf: usize) -> usize {
         let (run, first) = self.run(leaf);
         leaf - first + if run == self.sequences as usize { self.run_dispatches as usize } else { 0 }
     }
 
-    /// Returns the commitment that fixes the words of a source before the dispatch of a leaf.
+    /// Returns the commitment that fixes the words from `source` before the dispatch of the leaf with index `leaf`.
     pub fn origin(&self, source: BufferSource, leaf: usize) -> Origin {
         let (run, first) = self.run(leaf);
         match source {

@@ -1,5 +1,6 @@
-//! One-step proofs: the tiles that one step of a word program reads, each with a path to a root on which both sides
-//! agree. The judge executes the step on these tiles, which shows who is right.
+//! One-step proofs. A one-step proof reveals the tiles (256 words each) that one step of a word program reads, each
+//! with a Merkle path to a root on which both sides agree. The judge executes the step on these tiles, which shows
+//! which side is right.
 
 use super::{
     error::{DisputeError, below},
@@ -12,80 +13,82 @@ use super::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Some tiles of a tensor, and the other hashes that are needed to compute the tensor root.
+/// Some tiles of a tensor, with the other hashes that are needed to compute the tensor root.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevealedTiles {
-    /// Indexes of the tiles, ascending.
+    /// Indexes of the revealed tiles, in ascending order.
     pub at: Vec<u32>,
     /// Words of the tiles as little-endian bytes, one tile after the other.
     #[serde(with = "serde_bytes")]
     pub words: Vec<u8>,
-    /// The hashes of the other parts of the tree, as [`tree::prove`] returns them.
+    /// The hashes of the largest subtrees that contain no revealed tile, as [`tree::prove`] returns them.
     pub rest: Vec<Hash>,
 }
 
-/// The hashes that prove that a leaf is in a tree, as [`tree::prove`] returns them.
+/// A Merkle path: the hashes that prove that a leaf is in a tree, as [`tree::prove`] returns them.
 pub type Path = Vec<Hash>;
 
-/// The proof that a tensor root is the right one.
+/// How a proof shows that the tensor root of a buffer is right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum RootProof {
-    /// The program states the root.
+    /// The program states the tensor root, because the buffer is a constant of the model.
     Program,
-    /// The tensor is an input of the task or a buffer of the adapter.
+    /// The buffer is an input of the task or a part of the adapter.
     Input {
-        /// Tensor root of the input or the adapter's buffer.
+        /// Tensor root of the buffer.
         root: Hash,
-        /// Path from the tensor root to the inputs root or the layout root.
+        /// Merkle path from the tensor root to the inputs root, or to the layout root if the buffer is part of the
+        /// adapter.
         path: Path,
     },
-    /// A leaf of the trace states the root.
+    /// An earlier leaf of the trace states the tensor root.
     Leaf {
-        /// The leaf of the trace.
+        /// The leaf of the trace that states the tensor root.
         leaf: TraceLeaf,
-        /// Path from the leaf to the trace root.
+        /// Merkle path from the leaf to the trace root.
         path: Path,
     },
 }
 
-/// The revealed tiles of one buffer.
+/// The revealed tiles of one buffer, with a proof of the buffer's tensor root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevealedBuffer {
     /// Index of the buffer in binding order.
     pub binding: u32,
-    /// The proof of the buffer's tensor root.
+    /// The proof that the buffer's tensor root is right.
     pub known: RootProof,
-    /// The revealed tiles of the buffer.
+    /// The tiles of the buffer that the step reads.
     pub tiles: RevealedTiles,
 }
 
-/// A one-step proof: the tiles that a step reads, with the hashes that prove them.
+/// A one-step proof: the tiles that one step of a word program reads, with the hashes that prove them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proof {
-    /// Those of the dispatch's buffers that the step reads.
+    /// The buffers that the step reads. A buffer whose words are known to be all 0 is left out.
     pub tensors: Vec<RevealedBuffer>,
-    /// Root of the scratch tensor before the step; the root of zeros for the first step.
+    /// Root of the scratch tensor before the step. Before the first step, this tensor is all zeros.
     pub scratch: Hash,
-    /// Path from the scratch tensor's root to the root of the word program's tree; empty for the first step.
+    /// Merkle path from the scratch tensor before the step to the root of the word program's tree; empty for the first
+    /// step.
     pub path: Path,
-    /// Tiles of the scratch tensor before the step.
+    /// The tiles of the scratch tensor that the step reads or writes, with their words before the step.
     pub tiles: RevealedTiles,
 }
 
-/// A step of a word program, and its claimed result.
+/// A disputed step of a word program, with the result that the answer claims.
 pub(in crate::dispute) struct StepClaim<'a> {
     pub(in crate::dispute) subject: &'a Subject,
-    /// Trace root of the answer.
+    /// Trace root of the answer, the Merkle root over the leaves of its trace.
     pub(in crate::dispute) trace: Hash,
     /// Index of the disputed leaf in the trace.
     pub(in crate::dispute) leaf: usize,
     pub(in crate::dispute) entry: &'a DispatchEntry,
     pub(in crate::dispute) place: WordPlace,
-    /// Root of the word program's tree, if the word program has more than one step.
+    /// Root of the Merkle tree of the word program; `None` if the word program has only one step.
     pub(in crate::dispute) word_program: Option<Hash>,
     /// Index of the step in the word program.
     pub(in crate::dispute) step: usize,
@@ -95,29 +98,32 @@ pub(in crate::dispute) struct StepClaim<'a> {
 /// The claimed result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dispute) enum StepResult {
-    /// A scratch tensor, given by its leaf in the word program's tree.
+    /// The scratch tensor after the step, given by the hash of its leaf in the word program's tree.
     Scratch(Hash),
-    /// The word and the flag after the last step, each `None` if it is not claimed.
+    /// The disputed word and its saturation flag, which the last step computes. A value is `None` if the answer does
+    /// not claim it.
     Word { word: Option<u32>, saturated: Option<bool> },
 }
 
-/// Returns the leaf of a scratch tensor in the tree of a word program.
+/// Returns the hash of a leaf in the tree of a word program. `root` is the tensor root of the scratch tensor after a
+/// step.
 pub(in crate::dispute) fn scratch_leaf(root: Hash) -> Hash {
     Hash::leaf(&root.0)
 }
 
-/// Returns the last leaf of the tree of a word program, which is the hash of the result and the flag.
+/// Returns the last leaf in the tree of a word program, which is the hash of the computed word and its saturation flag.
 pub(in crate::dispute) fn result_leaf(word: u32, saturated: bool) -> Hash {
     Hash::leaf(&[&word.to_le_bytes()[..], &[saturated.into()]].concat())
 }
 
-/// Returns the root of a scratch tensor before the first step.
+/// Returns the root of an all-zero scratch tensor of `words` words, as it is before the first step.
 pub(in crate::dispute) fn empty_scratch(words: usize) -> Hash {
     tensor_root(&vec![0; words])
 }
 
 impl RevealedTiles {
-    /// Checks the format of the tiles and returns them as parts of a tensor of `words` words.
+    /// Returns the tiles as parts of a tensor of `words` words. Fails if a tile is not in the tensor, occurs twice or
+    /// has the wrong length.
     fn read(&self, words: usize) -> Result<RevealedTensor, DisputeError> {
         let mut rest = from_bytes(&self.words).ok_or(DisputeError::Root("a tile"))?;
         let mut revealed = RevealedTensor { words, ..RevealedTensor::default() };
@@ -138,7 +144,8 @@ impl RevealedTiles {
     }
 }
 
-/// Returns whether the claimed result of a step is right. Fails if the proof does not match the roots, or lacks a tile.
+/// Executes a step of a word program on the words that `proof` reveals, and returns whether the claimed result is
+/// right. Fails if the proof does not match the agreed roots, or lacks a tile.
 pub(in crate::dispute) fn judge(claim: &StepClaim, proof: &Proof) -> Result<bool, DisputeError> {
     let word_program = claim.entry.word_program()?;
     let steps = (word_program.steps)(&claim.entry.params, claim.place);
@@ -151,7 +158,7 @@ pub(in crate::dispute) fn judge(claim: &StepClaim, proof: &Proof) -> Result<bool
         StepResult::Word { .. } => Ok(Some((ctx.load(0)?, ctx.load(1)? != 0))),
     });
     match (executed, claim.left) {
-        // no kernel writes words of such a format, so the side that committed to them is wrong
+        // no kernel writes words of such a format, so the answer that commits to them is wrong
         (Err(WordFault::Format(_)), _) => Ok(false),
         (Err(fault), _) => Err(fault.into()),
         (Ok(_), StepResult::Scratch(left)) => Ok(scratch_root(&memory.scratch, proof).map(scratch_leaf) == Some(left)),
@@ -162,7 +169,8 @@ pub(in crate::dispute) fn judge(claim: &StepClaim, proof: &Proof) -> Result<bool
     }
 }
 
-/// Returns the scratch tensor before the step. Fails if it does not match the claim.
+/// Returns the revealed part of the scratch tensor before the step. Fails if the proof does not show that the answer
+/// has committed to this tensor.
 fn scratch(claim: &StepClaim, proof: &Proof, words: usize, steps: usize) -> Result<RevealedTensor, DisputeError> {
     let before = match claim.step.checked_sub(1) {
         None => proof.path.is_empty() && proof.scratch == empty_scratch(words),
@@ -179,13 +187,14 @@ fn scratch(claim: &StepClaim, proof: &Proof, words: usize, steps: usize) -> Resu
     }
 }
 
-/// Returns the root of the scratch tensor, computed from its tiles; if the step touches no tile, the root that the
+/// Returns the root of the scratch tensor, computed from its revealed tiles; if no tile is revealed, the root that the
 /// proof states.
 fn scratch_root(revealed: &RevealedTensor, proof: &Proof) -> Option<Hash> {
     if revealed.tiles.is_empty() { Some(proof.scratch) } else { revealed.root(&proof.tiles.rest) }
 }
 
-/// Returns the revealed tiles of the buffers before the dispatch. Fails if those of a buffer do not match its root.
+/// Returns the revealed parts of the buffers before the dispatch. Fails if the tiles of a buffer do not match its
+/// tensor root.
 fn buffers(claim: &StepClaim, proof: &Proof) -> Result<Vec<RevealedTensor>, DisputeError> {
     let bindings = &claim.entry.bindings;
     let mut buffers: Vec<_> = bindings
@@ -200,14 +209,15 @@ fn buffers(claim: &StepClaim, proof: &Proof) -> Result<Vec<RevealedTensor>, Disp
         let binding = below("buffer", tensor.binding.into(), bindings.len())?;
         let revealed = tensor.tiles.read(bindings[binding].words as usize)?;
         if revealed.root(&tensor.tiles.rest) != Some(root(claim, &bindings[binding], &tensor.known)?) {
-            return Err(DisputeError::Root("a tensor"));
+            return Err(DisputeError::Root("a set of tiles"));
         }
         buffers[binding] = revealed;
     }
     Ok(buffers)
 }
 
-/// Returns the root of a buffer. Fails if it is not proven in the way that the program states.
+/// Returns the tensor root of a buffer before the dispatch. Fails if `known` is not a valid proof of the kind that the
+/// source of the buffer requires.
 fn root(claim: &StepClaim, bound: &BoundBuffer, known: &RootProof) -> Result<Hash, DisputeError> {
     let subject = claim.subject;
     let found = match (subject.origin(bound.source, claim.leaf), known) {
@@ -227,5 +237,5 @@ fn root(claim: &StepClaim, bound: &BoundBuffer, known: &RootProof) -> Result<Has
         }
         _ => None,
     };
-    found.ok_or(DisputeError::Root("the root of a tensor"))
+    found.ok_or(DisputeError::Root("the tensor root of a buffer"))
 }

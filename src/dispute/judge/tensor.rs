@@ -1,26 +1,26 @@
-//! Tensor roots. The root of a tensor is the Merkle root over its tiles of 256 words, little-endian; the last tile may
-//! be shorter.
+//! Tensor roots. A tensor root is the Merkle root over the tiles of a tensor. A tile consists of 256 little-endian
+//! words; the last tile of a tensor may be shorter.
 
 use super::tree::{self, Hash};
 use crate::kernels::digest::TILE;
 use std::ops::Range;
 
-/// Returns the number of tiles of a tensor of `words` words.
+/// Returns the number of tiles in a tensor of `words` words.
 pub const fn tiles(words: usize) -> usize {
     words.div_ceil(TILE)
 }
 
-/// Returns the range of the words in a tile.
+/// Returns the range of the words that make up the tile with index `tile` in a tensor of `words` words.
 pub fn tile_words(words: usize, tile: usize) -> Range<usize> {
     tile * TILE..words.min((tile + 1) * TILE)
 }
 
-/// Returns words as bytes, little-endian.
+/// Returns the bytes of these words, in little-endian order.
 pub fn to_bytes(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// Returns bytes as words; `None` if the number of bytes is not a multiple of 4.
+/// Returns the words that these little-endian bytes contain; `None` if the number of bytes is not a multiple of 4.
 pub fn from_bytes(bytes: &[u8]) -> Option<Vec<u32>> {
     let (words, rest) = bytes.as_chunks();
     rest.is_empty().then(|| words.iter().map(|word| u32::from_le_bytes(*word)).collect())
@@ -36,7 +36,7 @@ pub fn tile_hashes(words: &[u32]) -> Vec<Hash> {
     words.chunks(TILE).map(tile_hash).collect()
 }
 
-/// Returns the tensor root of a tensor with these words.
+/// Returns the tensor root of the tensor that consists of these words.
 pub fn tensor_root(words: &[u32]) -> Hash {
     tree::root(&tile_hashes(words))
 }

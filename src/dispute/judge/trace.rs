@@ -1,8 +1,8 @@
-//! Traces. A trace holds, for every dispatch of a task, the tensor roots of the buffers that the dispatch wrote. Runs
-//! follow one another.
+//! Traces. A trace has one leaf for every dispatch of a task, with the tensor roots of the buffers that the dispatch
+//! wrote. The leaves of each run follow those of the previous run.
 //!
-//! The tensor of a buffer consists of all its words after the dispatch. Words that nothing has written in the run are
-//! 0.
+//! The tensor of a buffer consists of all words of the buffer after the dispatch. Words that no dispatch has written in
+//! the run are 0.
 
 use super::{
     artifact_encoding::hash_words,
@@ -17,27 +17,27 @@ use serde::{Deserialize, Serialize};
 
 const FORMAT: &str = "r3mes/trace-leaf/1";
 
-/// The most buffers that a dispatch writes.
+/// The largest number of buffers that a dispatch writes.
 pub(in crate::dispute) const MAX_SLOTS: usize = 4;
 
-/// The hashes of what one dispatch wrote.
+/// A leaf of a trace: the hashes of what one dispatch wrote, and the saturation flag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TraceLeaf {
     /// Tensor roots of the buffers that the dispatch wrote, in binding order.
     pub roots: Vec<Hash>,
-    /// The flag: whether a value has left its range in this dispatch or an earlier one.
+    /// The saturation flag: whether a value has left its range in this dispatch or an earlier one.
     pub saturated: bool,
 }
 
 impl TraceLeaf {
-    /// Returns the hash by which the trace's tree contains the leaf.
+    /// Returns the hash of the leaf in the trace's Merkle tree.
     pub fn hash(&self) -> Hash {
         Hash::leaf(&dag_cbor::encode(FORMAT, self))
     }
 }
 
-/// The trace of a task, with all its leaves.
+/// The complete trace of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
     /// One leaf for each dispatch, in the order of execution.
@@ -56,17 +56,18 @@ impl Trace {
     }
 }
 
-/// The outcome that an artifact claims for its task. (The number of supervised tokens follows from the chunk.)
+/// The outcome that an artifact claims for its task. It does not include the number of supervised tokens, which follows
+/// from the chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum TaskOutcome {
-    /// A value saturated, so the task has no gradient.
+    /// A value left its range, so the task has no gradient.
     Void,
     /// The task has a gradient.
     Gradient {
-        /// Gradient root, as [`Artifact::gradient_root`] returns it.
+        /// Gradient root: the Merkle root over the matrices of the gradient, as [`Artifact::gradient_root`] returns it.
         root: Hash,
-        /// Loss in units of 2^-20 bits.
+        /// Loss, summed over the tokens of the chunk, in units of 2^-20 bits.
         loss: i64,
     },
 }
@@ -82,12 +83,12 @@ impl TaskOutcome {
         }
     }
 
-    /// Returns the outcome that an artifact's manifest claims; `None` if the manifest's number of supervised tokens is
-    /// not that of a chunk.
+    /// Returns the outcome that the manifest of an artifact claims. Returns `None` if the manifest states a gradient
+    /// with another number of supervised tokens than a chunk has.
     pub fn from_claim(claim: &ArtifactClaim) -> Option<Self> {
         match claim.loss_and_tokens {
             None => Some(Self::Void),
-            // every token except the last one has a successor
+            // every token of a chunk except the last one has a label, its successor
             Some((loss, tokens)) if tokens as usize == CHUNK_TOKENS - 1 => {
                 Some(Self::Gradient { root: Hash(claim.gradient_root), loss })
             }
@@ -95,7 +96,7 @@ impl TaskOutcome {
         }
     }
 
-    /// Returns whether a trace that ends in this leaf has this outcome.
+    /// Returns whether a trace has this outcome, given the last leaf of the trace.
     pub fn matches(&self, last: &TraceLeaf) -> bool {
         match self {
             Self::Void => last.saturated,

@@ -1,6 +1,6 @@
-//! Merkle trees whose nodes can be opened and whose leaves can be proven. The trees are those of RFC 6962, like the
-//! tree of [`merkle_root`](crate::protocol::merkle_root): the left subtree of n leaves has the largest power of two
-//! below n.
+//! Merkle trees, with proofs of leaves and with openings, which reveal the nodes a few levels below a node. The trees
+//! are those of RFC 6962, like the tree of [`merkle_root`](crate::protocol::merkle_root): in a tree of n leaves, the
+//! number of leaves in the left subtree is the largest power of two below n.
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
@@ -13,12 +13,12 @@ use std::{fmt, ops::Range};
 pub struct Hash(#[serde(with = "serde_bytes")] pub [u8; 32]);
 
 impl Hash {
-    /// Returns the hash of a leaf, `H(0 ‖ bytes)`.
+    /// Returns the hash of a leaf: `H(0 ‖ bytes)`, where `H` is SHA-256.
     pub fn leaf(bytes: &[u8]) -> Self {
         Self(Sha256::new().chain_update([0]).chain_update(bytes).finalize().into())
     }
 
-    /// Returns the hash of a node, `H(1 ‖ left ‖ right)`.
+    /// Returns the hash of a node with two children: `H(1 ‖ left ‖ right)`, where `H` is SHA-256.
     pub fn node(left: Self, right: Self) -> Self {
         Self(Sha256::new().chain_update([1]).chain_update(left.0).chain_update(right.0).finalize().into())
     }
@@ -30,15 +30,17 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// The number of levels from an opened node down to the nodes that the opening reveals, of which there are up to 16.
+/// The number of levels between a disputed node and the nodes that an opening of it reveals. An opening reveals up to
+/// 16 nodes.
 pub const OPENED_LEVELS: u32 = 4;
 
-/// Returns the index of the first leaf in the right subtree of a node over at least two leaves.
+/// Returns the index of the first leaf in the right subtree of the node over the leaves `range`, of which there are at
+/// least two.
 fn middle(range: &Range<usize>) -> usize {
     range.start + range.len().next_power_of_two() / 2
 }
 
-/// Returns the root over the hashes of leaves; `H(2)` if there are no leaves.
+/// Returns the Merkle root over these hashes of leaves. Without leaves, it is `H(2)`, where `H` is SHA-256.
 pub fn root(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => Hash(Sha256::digest([2]).into()),
@@ -50,7 +52,8 @@ pub fn root(leaves: &[Hash]) -> Hash {
     }
 }
 
-/// Returns the ranges of leaves under the nodes that an opening of the node over `range` reveals, in order.
+/// Returns the leaf ranges of the nodes `levels` levels below the node over the leaves `range`, from left to right. A
+/// leaf that lies fewer levels below is itself one of these nodes.
 pub fn parts(range: Range<usize>, levels: u32) -> Vec<Range<usize>> {
     if levels == 0 || range.len() < 2 {
         return vec![range];
@@ -59,7 +62,8 @@ pub fn parts(range: Range<usize>, levels: u32) -> Vec<Range<usize>> {
     [parts(range.start..middle, levels - 1), parts(middle..range.end, levels - 1)].concat()
 }
 
-/// Returns the node over `range`, computed from the hashes of its [`parts`]; `None` if the number of hashes is wrong.
+/// Returns the hash of the node over the leaves `range`, computed from the hashes of the nodes whose ranges [`parts`]
+/// returns, in the same order. Returns `None` if the number of hashes is wrong.
 pub fn fold(range: Range<usize>, levels: u32, parts: &[Hash]) -> Option<Hash> {
     fn down(range: Range<usize>, levels: u32, parts: &mut std::slice::Iter<Hash>) -> Option<Hash> {
         if levels == 0 || range.len() < 2 {
@@ -73,8 +77,9 @@ pub fn fold(range: Range<usize>, levels: u32, parts: &[Hash]) -> Option<Hash> {
     down(range, levels, &mut rest).filter(|_| rest.next().is_none())
 }
 
-/// Returns the hashes from which, together with the leaves at the indexes `revealed` (ascending), the root can be
-/// computed: the roots of the largest subtrees that contain none of these leaves, left to right.
+/// Returns a proof of the leaves with the indexes `revealed` (ascending): the roots of the largest subtrees that
+/// contain none of these leaves, from left to right. From the proof and these leaves, the root of the tree can be
+/// computed.
 pub fn prove(leaves: &[Hash], revealed: &[usize]) -> Vec<Hash> {
     fn down(leaves: &[Hash], first: usize, revealed: &[usize], proof: &mut Vec<Hash>) {
         if revealed.is_empty() {
@@ -93,9 +98,8 @@ pub fn prove(leaves: &[Hash], revealed: &[usize]) -> Vec<Hash> {
     proof
 }
 
-/// Returns the root of a tree of `count` leaves, computed from some leaves, which are given with their indexes in
-/// ascending order, and from the hashes that [`prove`] returned for them; `None` if leaves and hashes do not fit
-/// together.
+/// Returns the root of a tree of `count` leaves, computed from the `revealed` leaves (index and hash, ascending) and
+/// from the `proof` that [`prove`] returned for them. Returns `None` if the leaves and the proof do not fit together.
 pub fn proven_root(count: usize, revealed: &[(usize, Hash)], proof: &[Hash]) -> Option<Hash> {
     fn down(range: Range<usize>, revealed: &[(usize, Hash)], proof: &mut std::slice::Iter<Hash>) -> Option<Hash> {
         match revealed {
@@ -133,7 +137,7 @@ mod tests {
     fn roots_equal_those_of_the_protocol() {
         for count in 0..70 {
             let bytes: Vec<_> = (0..count).map(usize::to_le_bytes).collect();
-            assert_eq!(root(&leaves(count)).0, merkle_root(&bytes), "{count}");
+            assert_eq!(root(&leaves(count)).0, merkle_root(&bytes), "{count} leaves");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The adapter layout: how the factors of an adapter are packed into the buffers that dispatches read.
+//! The adapter layout: how the factors of a LoRA adapter are packed into the buffers that kernels read.
 
 use super::{ArtifactEncoding, Program, program::shared};
 use crate::{
@@ -14,7 +14,8 @@ use crate::{
 };
 
 impl DisputeContext {
-    /// Returns the dispute context of a job, and the layout of its adapters.
+    /// Returns the dispute context of a job (what all disputes about its tasks have in common) and the layout of its
+    /// adapters in buffers. `targets` are the rank and the adapted linear layers.
     pub fn for_job(
         model: &Model,
         targets: &Targets,
@@ -38,16 +39,17 @@ impl DisputeContext {
     }
 }
 
-/// The layout of an adapter in the buffers that dispatches read.
+/// How the factors of a LoRA adapter are packed into the buffers that kernels read. All adapters of a job have the same
+/// layout.
 #[derive(Clone, Debug)]
 pub struct AdapterLayout {
     adapted: Vec<(String, LoraBuffers)>,
-    /// The buffers in the order of the recording.
+    /// IDs of the buffers that hold the packed adapter, in ascending order.
     buffers: Vec<BufferId>,
 }
 
 impl AdapterLayout {
-    /// Returns the layout of all adapters that have these targets in a model.
+    /// Returns the layout of the adapters for a model. `targets` are their rank and the linear layers that they adapt.
     pub fn for_model(model: &Model, targets: &Targets) -> Self {
         Self::new(&RecordedStep::new(model, targets, 1))
     }
@@ -56,14 +58,15 @@ impl AdapterLayout {
         Self { adapted: step.adapted_linears.clone(), buffers: shared(step) }
     }
 
-    /// Returns the layout root of an adapter. Fails if the adapter's factors differ from the job's matrices in number
-    /// or shape.
+    /// Returns the layout root of an adapter, the Merkle root over the tensor roots of its packed buffers. `matrices`
+    /// are those of the job, from which the exponents of the gradients are taken. Fails if the number of the factors or
+    /// of `matrices`, or the shape of a factor, does not fit the adapted layers.
     pub fn root(&self, adapter: &LoraAdapter, matrices: &[MatrixSpec]) -> Result<Hash, DisputeError> {
         let words = self.words(adapter, matrices)?;
         Ok(tree::root(&words.iter().map(|(_, words)| tensor_root(words)).collect::<Vec<_>>()))
     }
 
-    /// Returns the words of every buffer, in the order of the recording.
+    /// Returns the ID and the words of each buffer that holds the packed adapter, by ascending ID.
     pub(super) fn words(
         &self,
         adapter: &LoraAdapter,

@@ -1,4 +1,5 @@
-//! The recording of the artifact encoding, which an executor runs once per chunk.
+//! The recorded dispatches of the artifact encoding, which compute the gradient root of a chunk from its exact
+//! gradient. An executor runs them once for each chunk.
 
 use crate::{
     compute::recording::{BufferContent, BufferId, Recording},
@@ -7,22 +8,23 @@ use crate::{
     store::LEAF_BYTES,
 };
 
-/// The recording from the gradients to the gradient root, and its buffers.
+/// The recorded dispatches of the artifact encoding, with the IDs of their input and output buffers.
 pub struct ArtifactEncoding {
-    /// The recording, whose dispatches follow the last run of a task.
+    /// The recorded dispatches. They are executed after the last sequence of the chunk.
     pub recording: Recording,
-    /// The gradient of each matrix in the job's order, `[rows, columns]` i64.
+    /// Input: for each matrix, in the order of the job, the buffer of its exact gradient, `[rows, columns]` i64.
     pub gradients: Vec<BufferId>,
-    /// The loss, an i64.
+    /// Input: the buffer of the chunk's loss, an i64 in units of 2^-20 bits.
     pub loss: BufferId,
-    /// The keys of the dither streams that round the matrices for transport, `[matrices, 2]`.
+    /// Input: the buffer of the dither keys with which the matrices are rounded, `[matrices, 2]` words.
     pub keys: BufferId,
-    /// The outcome: the gradient root, then the loss.
+    /// Output: the buffer of the gradient root (eight words), which is followed by the loss (two words).
     pub outcome: BufferId,
 }
 
 impl ArtifactEncoding {
-    /// Records the artifact encoding of `matrices`.
+    /// Records the dispatches that encode the gradients of `matrices`. `transport` is the integer format to which the
+    /// elements are rounded.
     pub fn new(matrices: &[MatrixSpec], transport: Transport) -> Self {
         let mut recording = Recording::default();
         let count = matrices.len();

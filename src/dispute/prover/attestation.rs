@@ -1,4 +1,6 @@
-//! The [leaf](crate::protocol::attestation_leaf()) of an attestation, computed from a trace.
+//! Computes attestation leaves by running a task again. An attestation leaf is a digest that a verifier states as
+//! evidence that it has recomputed the gradient. [`attestation_leaf`](crate::protocol::attestation_leaf()) computes the
+//! same digest from a gradient.
 
 use super::replay::Replay;
 use crate::{
@@ -9,19 +11,21 @@ use crate::{
     protocol::attestation_leaf,
 };
 
-/// The tile of a trace that a selector selects.
+/// The tile (256 words) of a gradient that a verifier must hash for its attestation. A selector (the hash of a block)
+/// determines the tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SelectedTile {
-    /// Index of the leaf in the trace.
+    /// Index, in the trace, of the leaf whose dispatch writes the gradient.
     pub leaf: usize,
-    /// Index of the gradient's buffer in the binding order of the leaf's dispatch.
+    /// Index of the gradient's buffer among the buffers of the dispatch that writes it, in binding order.
     pub binding: usize,
-    /// Index of the tile in the gradient.
+    /// Index of the tile (256 words) in the gradient's buffer.
     pub tile: usize,
 }
 
 impl Replay {
-    /// Returns the tile that a selector selects; `None` if no linear layer is adapted.
+    /// Returns the tile that a verifier must hash for its attestation, given the selector (the hash of a block); `None`
+    /// if no linear layer is adapted.
     pub fn selected_tile(&self, selector: &[u8; 32]) -> Option<SelectedTile> {
         let gradients = self.gradients();
         let lowest = gradients.first()?.0.split('.').take(2).collect::<Vec<_>>().join(".") + ".";
@@ -35,8 +39,8 @@ impl Replay {
         Some(SelectedTile { leaf, binding, tile: (second % tiles(words) as u64) as usize })
     }
 
-    /// Returns the leaf that an attestation states, the same as
-    /// [`attestation_leaf`](crate::protocol::attestation_leaf()) computes from the gradient.
+    /// Returns the attestation leaf, the digest of the tile that `selector` determines.
+    /// [`attestation_leaf`](crate::protocol::attestation_leaf()) computes the same digest from the gradient.
     pub async fn leaf_digest(&mut self, selector: &[u8; 32]) -> Result<[u8; 32], DisputeError> {
         let selected = self.selected_tile(selector).ok_or(DisputeError::Root("an adapted linear"))?;
         let words = self.snapshot(selected.leaf).await?.after.swap_remove(selected.binding);

@@ -1,4 +1,5 @@
-//! The complete memory of a dispatch, which records the tiles that a step of a word program touches.
+//! The memory on which a prover executes steps of a word program. It contains all words, and notes which tiles (256
+//! words each) a step reads or writes.
 
 use crate::{
     dispute::judge::{
@@ -9,19 +10,20 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// All buffers of a dispatch and a scratch tensor, with the indexes of the tiles that were touched.
+/// The buffers of a dispatch and the scratch tensor of a word program. Every access notes the index of its tile (256
+/// words), because a proof must reveal the tiles that a step accesses.
 pub(in crate::dispute) struct FullMemory<'a> {
     buffers: &'a [Vec<u32>],
-    /// The scratch tensor.
+    /// Words of the scratch tensor, which holds the intermediate values of the word program.
     pub(in crate::dispute) scratch: Vec<u32>,
-    /// Indexes of the tiles that were read, for each buffer.
+    /// For each buffer, the indexes of the tiles that have been read.
     pub(in crate::dispute) touched: Vec<BTreeSet<usize>>,
-    /// Indexes of the scratch tiles that were read or written.
+    /// Indexes of the tiles of the scratch tensor that have been read or written.
     pub(in crate::dispute) touched_scratch: BTreeSet<usize>,
 }
 
 impl<'a> FullMemory<'a> {
-    /// Makes a memory in which no tile has been touched yet.
+    /// Creates a memory in which no tile has been accessed yet.
     pub(in crate::dispute) fn new(buffers: &'a [Vec<u32>], scratch: Vec<u32>) -> Self {
         Self { buffers, scratch, touched: vec![BTreeSet::new(); buffers.len()], touched_scratch: BTreeSet::new() }
     }

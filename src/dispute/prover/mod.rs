@@ -1,4 +1,5 @@
-//! The prover: runs a task again and computes every move of a party, for the miner's side or for the challenger.
+//! The prover. It runs a task again and computes all moves of one party in a dispute, either of the miner's side or of
+//! the challenger.
 
 mod adapter_layout;
 mod artifact_encoding;
@@ -32,7 +33,8 @@ use crate::kernels::Access;
 use memory::FullMemory;
 use std::collections::BTreeSet;
 
-/// The prover of a task, which runs the task again as often as a game requires.
+/// Computes the moves of one party in a dispute about a task. It runs the task again when a move needs buffers that it
+/// has not kept.
 pub struct Prover {
     replay: Replay,
     trace: Trace,
@@ -41,10 +43,10 @@ pub struct Prover {
     word_program: Option<(usize, WordPlace, WordProgramRun)>,
 }
 
-/// The result of executing all steps of a word's word program.
+/// The result of a complete run of a word program, which computes one output word of a dispatch in steps.
 #[derive(Clone)]
 pub(super) struct WordProgramRun {
-    /// Leaves of the word program's tree.
+    /// Leaves of the Merkle tree of the word program, one for each step.
     leaves: Vec<Hash>,
     word: u32,
     saturated: bool,
@@ -56,7 +58,8 @@ impl WordProgramRun {
         self.word
     }
 
-    /// Replaces the result by the claimed one. The two are the same for an honest party.
+    /// Replaces the computed word and saturation flag by those that the answer claims. For an honest party, they are
+    /// the same.
     fn claiming(mut self, disputed: &DisputedWord) -> Self {
         self.word = disputed.word.unwrap_or(self.word);
         self.saturated = disputed.saturated.unwrap_or(self.saturated);
@@ -67,19 +70,19 @@ impl WordProgramRun {
 }
 
 impl Prover {
-    /// Makes a prover. This runs the task once to obtain its trace.
+    /// Creates a prover. Runs the task once to obtain its trace, the hashes of what each dispatch writes.
     pub async fn new(mut replay: Replay) -> Result<Self, DisputeError> {
         let trace = replay.trace().await?;
         let hashes = trace.hashes();
         Ok(Self { replay, trace, hashes, snapshot: None, word_program: None })
     }
 
-    /// Returns this prover's own trace of the task.
+    /// Returns the trace that this prover has computed itself by running the task.
     pub fn trace(&self) -> &Trace {
         &self.trace
     }
 
-    /// Returns the replay with which this prover runs the task.
+    /// Returns the replay, through which this prover runs the task.
     pub fn replay(&self) -> &Replay {
         &self.replay
     }
@@ -89,15 +92,16 @@ impl Prover {
         &mut self.replay
     }
 
-    /// Returns the answer that defends the claim; `None` for a task without dispatches.
+    /// Returns an answer that defends the result that this prover has computed: the root and the last leaf of its
+    /// trace. Returns `None` if the task has no dispatches.
     pub fn answer(&self) -> Option<Answer> {
         let last = self.trace.leaves.last()?.clone();
         let path = tree::prove(&self.hashes, &[self.hashes.len() - 1]);
         Some(Answer { trace: tree::root(&self.hashes), last, path })
     }
 
-    /// Returns the next move of the side whose turn it is, according to this prover's own trace; `None` if there is no
-    /// move to make.
+    /// Returns the next move of the side whose turn it is, computed from this prover's own trace. Returns `None` if the
+    /// game is over or there is no valid move, for example because the challenger finds no difference.
     pub async fn next(&mut self, game: &Game) -> Result<Option<Move>, DisputeError> {
         match game.phase() {
             Phase::Over(_) => Ok(None),
@@ -150,8 +154,8 @@ impl Prover {
         })
     }
 
-    /// Compares a disputed leaf with this prover's own leaf, and returns the challenge that states the first
-    /// difference; `None` if there is no difference.
+    /// Compares a disputed leaf of the trace with the leaf that this prover has computed, and returns a challenge that
+    /// states the first difference. Returns `None` if there is no difference.
     async fn challenge_leaf(&mut self, dispatch: &DisputedDispatch) -> Result<Option<LeafChallenge>, DisputeError> {
         let own = &self.trace.leaves[dispatch.at];
         if let Some(slot) = (0..own.roots.len()).find(|slot| own.roots.get(*slot) != dispatch.leaf.roots.get(*slot)) {
@@ -186,8 +190,9 @@ impl Prover {
         Ok(self.snapshot(dispatch.at).await?.after[binding].clone())
     }
 
-    /// Returns the place of a word that saturates, if there is one. Searches the work units with the reference kernel,
-    /// then the words of the unit that saturates.
+    /// Returns the place of an output word in whose computation a value leaves its range; `None` if there is no such
+    /// word. Runs the reference kernel on one work unit after another until a value saturates, and then the word
+    /// programs of the words of this unit.
     async fn saturating(&mut self, dispatch: &DisputedDispatch) -> Result<Option<WordPlace>, DisputeError> {
         let (kernel, params) = (dispatch.entry.word_program()?.kernel, &dispatch.entry.params);
         let before = self.snapshot(dispatch.at).await?.before.clone();
@@ -229,7 +234,8 @@ impl Prover {
         Ok(word_run)
     }
 
-    /// Returns the proof of a step, with paths to the roots of this prover's trace.
+    /// Returns the proof of one step in the computation of the disputed word. It contains the tiles that the step
+    /// reads, with Merkle paths to the roots that this prover's trace contains.
     async fn proof(&mut self, disputed: &DisputedWord, step: usize) -> Result<Proof, DisputeError> {
         let (entry, leaf) = (&disputed.dispatch.entry, disputed.dispatch.at);
         let word_run =
@@ -267,7 +273,8 @@ fn input(roots: &[Hash], at: usize) -> RootProof {
     RootProof::Input { root: roots[at], path: tree::prove(roots, &[at]) }
 }
 
-/// Returns the touched tiles of a tensor, with the hashes that prove them.
+/// Returns the tiles of a tensor with the indexes `touched`, and the other hashes from which the tensor root can be
+/// computed.
 fn reveal(words: &[u32], touched: &BTreeSet<usize>) -> RevealedTiles {
     let revealed: Vec<_> = touched.iter().copied().collect();
     let bytes = revealed.iter().flat_map(|at| to_bytes(&words[tile_words(words.len(), *at)])).collect();
@@ -285,7 +292,8 @@ fn run_step(
     Ok((entry.word_program()?.step)(&mut ctx, at)?)
 }
 
-/// Executes all steps of the word program of a word.
+/// Computes an output word of a dispatch by executing all steps of its word program. `before` are the words of each
+/// buffer before the dispatch.
 pub(super) fn run_word_program(
     entry: &super::judge::DispatchEntry,
     place: WordPlace,
@@ -310,13 +318,15 @@ pub(super) fn run_word_program(
     Ok(WordProgramRun { leaves, word, saturated })
 }
 
-/// Returns the move that opens the disputed node.
+/// Returns the move that reveals the nodes below the disputed node of a Merkle tree. `leaves` are all leaves of this
+/// tree.
 fn open(leaves: &[Hash], bisection: &Bisection) -> Move {
     let parts = tree::parts(bisection.range.clone(), OPENED_LEVELS);
     Move::Open(parts.into_iter().map(|part| tree::root(&leaves[part])).collect())
 }
 
-/// Returns the move that picks the first opened part that differs from these leaves.
+/// Returns the move that picks the first revealed node whose hash differs from that in the tree over `leaves`. Returns
+/// `None` if no hash differs, or if no nodes have been revealed.
 fn pick(leaves: &[Hash], bisection: &Bisection) -> Option<Move> {
     let parts = tree::parts(bisection.range.clone(), OPENED_LEVELS);
     let found = bisection.opened.as_ref()?;

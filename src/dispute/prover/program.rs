@@ -1,4 +1,5 @@
-//! The program of a job, derived from the recordings of its step and of the artifact encoding.
+//! The program of a job, which describes all dispatches of a task as data. It is derived from the recorded training
+//! step and the recorded artifact encoding.
 
 use super::ArtifactEncoding;
 use crate::{
@@ -8,18 +9,20 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// The program of a job: the dispatches of a run, and those that follow the last run.
+/// The program of a job: the dispatches (kernel launches) that are executed for each sequence of a chunk, and those
+/// that follow the last sequence.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Dispatches of each run: the forward and backward pass over one sequence.
+    /// The dispatches of one run, which is the forward and backward pass over one sequence. Every run executes the same
+    /// dispatches.
     pub step: Vec<DispatchEntry>,
-    /// Dispatches of the artifact encoding, from the gradients to the outcome.
+    /// The dispatches of the artifact encoding, which compute the gradient root from the gradients after the last run.
     pub encoding: Vec<DispatchEntry>,
-    /// Buffers of the training step that are inputs of all runs.
+    /// IDs of the buffers that are filled once for all runs (one run for each sequence). They hold the packed adapter.
     pub shared: Vec<BufferId>,
 }
 
-/// Returns the buffers of the training step that are inputs of all runs: those of the packed adapter.
+/// Returns the IDs of the buffers that are filled once for all sequences of a task. They hold the packed adapter.
 pub(super) fn shared(step: &RecordedStep) -> Vec<BufferId> {
     let writers = last_writers(&step.recording);
     let persistent = |id: &BufferId| matches!(step.recording.get(*id).content, BufferContent::Persistent);
@@ -29,8 +32,8 @@ pub(super) fn shared(step: &RecordedStep) -> Vec<BufferId> {
 }
 
 impl Program {
-    /// Derives the program from a training step over one sequence, and from the artifact encoding, whose gradients are
-    /// those of the step in the same order.
+    /// Derives the program from a training step, recorded for a single sequence, and from the artifact encoding. Both
+    /// must have the same gradients, in the same order.
     pub fn new(step: &RecordedStep, encoding: &ArtifactEncoding) -> Self {
         let own = [step.ids, step.labels, step.dither];
         let (writers, shared) = (last_writers(&step.recording), shared(step));
@@ -50,18 +53,20 @@ impl Program {
         Self { step, encoding, shared }
     }
 
-    /// Returns all dispatches: those of a run, then those of the artifact encoding.
+    /// Returns the dispatches of one run (the pass over one sequence), followed by those of the artifact encoding.
     pub fn entries(&self) -> impl Iterator<Item = &DispatchEntry> {
         self.step.iter().chain(&self.encoding)
     }
 
-    /// Returns the hashes of all dispatches, which are the leaves of the program's tree.
+    /// Returns the hash of each dispatch. These hashes are the leaves of the Merkle tree whose root is the program
+    /// root.
     pub fn hashes(&self) -> Vec<Hash> {
         self.entries().map(DispatchEntry::hash).collect()
     }
 }
 
-/// Returns, for each buffer, the index of the last dispatch that writes it, and the buffer's slot in that dispatch.
+/// Returns two indexes for each buffer that is written: that of the last dispatch that writes the buffer, and that of
+/// the buffer among all buffers that this dispatch writes.
 fn last_writers(recording: &Recording) -> BTreeMap<BufferId, [u32; 2]> {
     let mut writers = BTreeMap::new();
     for (entry, dispatch) in recording.dispatches().iter().enumerate() {
@@ -72,8 +77,8 @@ fn last_writers(recording: &Recording) -> BTreeMap<BufferId, [u32; 2]> {
     writers
 }
 
-/// Returns the dispatches of a recording. `outside` is the source of persistent buffers that no dispatch has written
-/// yet.
+/// Returns the dispatches of a recording as data that states where the words of each buffer come from. `outside`
+/// returns the source of a persistent buffer that no earlier dispatch of the recording has written.
 fn entries(recording: &Recording, outside: impl Fn(BufferId) -> BufferSource) -> Vec<DispatchEntry> {
     let mut constants = BTreeMap::new();
     let mut writers = BTreeMap::<BufferId, [u32; 2]>::new();

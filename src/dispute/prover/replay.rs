@@ -1,4 +1,5 @@
-//! Runs a task to obtain its trace: one sequence at a time, one dispatch at a time, on any backend.
+//! Runs a task again to obtain its trace, the hashes of what each dispatch writes. Dispatches are executed one at a
+//! time, and every sequence of the chunk is a run of its own. Any backend can execute the runs.
 
 use super::{AdapterLayout, ArtifactEncoding, Program};
 use crate::{
@@ -24,23 +25,24 @@ use crate::{
 };
 use std::{collections::BTreeSet, sync::Arc};
 
-/// The inputs of a task, which determine its trace together with the model.
+/// The inputs of a task. Together with the model, they determine its trace.
 #[derive(Clone, Debug)]
 pub struct TaskInputs {
-    /// The adapter for which the gradient is computed.
+    /// The LoRA adapter whose gradient the task computes.
     pub adapter: LoraAdapter,
-    /// Tokens of the chunk.
+    /// IDs of the tokens in the chunk, at most 2048.
     pub tokens: Vec<u32>,
-    /// The task key, which keys every dither stream.
+    /// The task key: the SHA-256 hash of the seed and the miner's address, from which all dithers are derived.
     pub task_key: [u8; 32],
-    /// Matrices of the job.
+    /// Name, shape and exponent of each gradient matrix, as the job states them.
     pub matrices: Vec<MatrixSpec>,
-    /// Transport of the job.
+    /// The integer format (int8 or int16) to which the job's gradients are rounded.
     pub transport: Transport,
 }
 
 impl TaskInputs {
-    /// Reads the inputs of a task from blocks.
+    /// Reads the inputs of a task from data blocks, which `blocks` returns for their CIDs. `vocab` is the size of the
+    /// model's vocabulary, below which every token ID must be.
     pub fn fetch(task: &Task, vocab: u32, blocks: Fetch) -> Result<Self, DisputeError> {
         let adapter = AdapterState::fetch(&task.adapter, blocks)?.adapter;
         task.job.check_adapter(&adapter)?;
@@ -50,18 +52,18 @@ impl TaskInputs {
     }
 }
 
-/// The buffers of one dispatch before and after it.
+/// The contents of a dispatch's buffers before and after the dispatch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Words of the buffers before the dispatch, in binding order.
+    /// Words of each buffer before the dispatch. The buffers are in binding order.
     pub before: Vec<Vec<u32>>,
-    /// Words of the buffers after the dispatch, in binding order.
+    /// Words of each buffer after the dispatch. The buffers are in binding order.
     pub after: Vec<Vec<u32>>,
-    /// Whether a value left its range in this dispatch.
+    /// Whether a value left the range of its number format in this dispatch.
     pub saturated: bool,
 }
 
-/// A task that is prepared on a backend and can be run any number of times.
+/// A task that has been prepared on a backend, so that it can be run whenever its trace or its buffers are needed.
 pub struct Replay {
     step: RecordedStep,
     encoding: ArtifactEncoding,
@@ -70,17 +72,17 @@ pub struct Replay {
     inputs: Vec<Hash>,
     adapter: Vec<Hash>,
     sequences: Vec<SequenceInputs>,
-    /// Words of the packed adapter's buffers.
+    /// ID and words of each buffer that holds the packed adapter.
     shared: Vec<(BufferId, Vec<u32>)>,
     keys: Vec<u32>,
     executor: Executor,
     encoder: Executor,
-    /// If set, a word that is changed after its dispatch, to test dishonest parties.
+    /// In tests, a word that a dishonest party changes after its dispatch; `None` for an honest party.
     #[cfg(test)]
     pub(crate) tampering: Option<Tampering>,
 }
 
-/// A word that a dishonest party has changed.
+/// How a dishonest party of a test falsifies the result of one dispatch.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tampering {
@@ -92,7 +94,8 @@ pub(crate) struct Tampering {
 }
 
 impl Replay {
-    /// Records the step for one sequence, and prepares it on a backend.
+    /// Records the training step for a single sequence, and prepares it on a backend. Fails if the tokens or the
+    /// adapter do not fit the model.
     pub async fn new(
         model: &Model,
         targets: &Targets,
@@ -130,51 +133,56 @@ impl Replay {
         })
     }
 
-    /// Returns the program of the task's job.
+    /// Returns the program of the job, which describes all dispatches of the task as data.
     pub fn program(&self) -> &Program {
         &self.program
     }
 
-    /// Returns the subject of disputes about this task.
+    /// Returns the subject of disputes about this task: the facts on which both sides agree beforehand.
     pub fn subject(&self) -> &Subject {
         &self.subject
     }
 
-    /// Returns the tensor roots of the task's inputs.
+    /// Returns the tensor roots of the task's inputs: for each run (the pass over one sequence) those of the token IDs,
+    /// the labels and the dither buffer, and at the end that of the transport keys.
     pub fn inputs(&self) -> &[Hash] {
         &self.inputs
     }
 
-    /// Returns the tensor roots of the packed adapter's buffers.
+    /// Returns the tensor root of each buffer that holds the packed adapter.
     pub fn adapter(&self) -> &[Hash] {
         &self.adapter
     }
 
-    /// Returns the name of each adapted linear layer, and the buffers of its gradients: factor `a`, then factor `b`.
+    /// Returns, for each adapted linear layer, its name and the buffers that hold the gradients of factor `a` and of
+    /// factor `b`.
     pub(super) fn gradients(&self) -> Vec<(&str, [BufferId; 2])> {
         self.step.adapted_linears.iter().map(|(name, lora)| (name.as_str(), [lora.grad_a, lora.grad_b])).collect()
     }
 
-    /// Returns the index of the last dispatch of a run that writes a buffer, and the number of words in the buffer.
+    /// Returns the index of the last dispatch that writes a buffer within a run (the pass over one sequence), and the
+    /// length of the buffer in words. Returns `None` if no dispatch writes the buffer.
     pub(super) fn writer(&self, id: BufferId) -> Option<(usize, usize)> {
         let dispatches = self.step.recording.dispatches();
         let entry = dispatches.iter().rposition(|dispatch| dispatch.written().any(|written| written.id == id))?;
         Some((entry, self.step.recording.get(id).words))
     }
 
-    /// Runs the task and returns its trace.
+    /// Runs the task and returns its trace, the hashes of what each dispatch has written.
     pub async fn trace(&mut self) -> Result<Trace, DisputeError> {
         Ok(self.run(None).await?.0)
     }
 
-    /// Runs the task up to a leaf and returns the buffers before and after its dispatch.
+    /// Runs the task up to the dispatch of the trace leaf with index `leaf`. Returns the contents of this dispatch's
+    /// buffers before and after it.
     pub async fn snapshot(&mut self, leaf: usize) -> Result<Snapshot, DisputeError> {
         let limit = self.subject.leaves();
         let found = self.run(Some(leaf)).await?.1;
         found.ok_or(DisputeError::Range { what: "leaf", value: leaf as u64, limit: limit as u64 })
     }
 
-    /// Runs the task up to the leaf `wanted`, or the whole task for its trace.
+    /// Runs the task up to the dispatch of the leaf with index `wanted`, and returns a snapshot of its buffers. If
+    /// `wanted` is `None`, runs the whole task and returns its trace.
     async fn run(&mut self, wanted: Option<usize>) -> Result<(Trace, Option<Snapshot>), DisputeError> {
         let mut run = ReplayRun { wanted, ..ReplayRun::default() };
         #[cfg(test)]
@@ -206,12 +214,12 @@ impl Replay {
     }
 }
 
-/// The progress of executing all dispatches of a task.
+/// The state of one execution of the task's dispatches.
 #[derive(Default)]
 struct ReplayRun {
     wanted: Option<usize>,
     leaves: Vec<TraceLeaf>,
-    /// The number of dispatches that have run so far.
+    /// The number of dispatches executed so far, over all runs. It is also the index of the next leaf.
     at: usize,
     saturated: bool,
     #[cfg(test)]
@@ -223,7 +231,8 @@ impl ReplayRun {
         Trace { leaves: self.leaves }
     }
 
-    /// Runs a recording once, up to the wanted leaf if there is one.
+    /// Executes the dispatches of a recording. Stops after the dispatch of the wanted leaf, if the recording contains
+    /// it, and returns a snapshot of its buffers.
     async fn run(&mut self, executor: &mut Executor, recording: &Recording) -> Result<Option<Snapshot>, DisputeError> {
         let mut begun = BTreeSet::new();
         for (at, dispatch) in recording.dispatches().iter().enumerate() {
@@ -261,14 +270,14 @@ impl ReplayRun {
     }
 }
 
-/// Checks that a chunk's tokens are within the vocabulary, and that there are 1 to 2048 of them.
+/// Returns an error unless the chunk has 1 to 2048 tokens, and all token IDs are in the vocabulary.
 fn check_tokens(step: &RecordedStep, tokens: &[u32]) -> Result<(), DisputeError> {
     let token = tokens.iter().find(|id| **id as usize >= step.vocab);
     if let Some(&id) = token {
         return Err(crate::error::Error::Value { what: "token (beyond the vocabulary)", value: id.into() }.into());
     }
     if tokens.is_empty() || tokens.len() > CHUNK_TOKENS {
-        return Err(crate::error::Error::Value { what: "tokens of a chunk", value: tokens.len() as i64 }.into());
+        return Err(crate::error::Error::Value { what: "number of tokens", value: tokens.len() as i64 }.into());
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Tests that the honest side wins its game against every kind of dishonest side.
+//! Plays complete games between two provers, and tests that the honest side wins against every kind of dishonest side.
 
 use super::samples::{config, material, model, prover, random, replay, scalar, targets};
 use crate::{
@@ -18,10 +18,10 @@ use crate::{
 use pollster::block_on;
 use std::{collections::BTreeMap, sync::Arc};
 
-/// The number of blocks that a turn lasts.
+/// The number of blocks of the chain within which a side must make its move.
 const TURN_BLOCKS: u64 = 5;
 
-/// Returns the outcome of a prover's trace.
+/// Returns the outcome of the task according to a prover's trace: void, or a gradient root and a loss.
 fn outcome(prover: &mut Prover) -> TaskOutcome {
     let last = prover.trace().leaves.last().unwrap().clone();
     if last.saturated {
@@ -34,7 +34,7 @@ fn outcome(prover: &mut Prover) -> TaskOutcome {
     TaskOutcome::Gradient { root: tree::Hash(root), loss }
 }
 
-/// Returns the gradient that a miner computes, two sequences at a time.
+/// Returns the gradient that a miner computes with batches of two sequences.
 fn gradient(model: &Model, material: &TaskInputs) -> Gradient {
     let step = RecordedStep::new(model, &targets(), 2);
     let executor = block_on(scalar().executor(&Arc::new(step.recording.clone()))).unwrap();
@@ -44,7 +44,8 @@ fn gradient(model: &Model, material: &TaskInputs) -> Gradient {
     Gradient { loss: found.loss, tokens: found.supervised as u32, matrices: found.matrices }
 }
 
-/// What happened in a game that has ended.
+/// The result of a finished game: who has won, the number of moves, the size of the largest move in bytes, and the size
+/// of the proof in bytes, if there was one.
 #[derive(Debug)]
 struct GameSummary {
     winner: Side,
@@ -53,8 +54,8 @@ struct GameSummary {
     proof: Option<usize>,
 }
 
-/// Runs a game about the honest subject. A side that has no move, or only moves that are refused, lets the deadline
-/// pass.
+/// Plays a game between two provers about the task of `honest`, and returns its result. A side that has no valid move
+/// lets the deadline pass and loses.
 fn run_game(honest: &Replay, miner: &mut Prover, challenger: &mut Prover) -> GameSummary {
     let claim = outcome(miner);
     let mut game = Game::new(honest.subject().clone(), claim, &miner.answer().unwrap(), 1, TURN_BLOCKS).unwrap();
@@ -66,7 +67,7 @@ fn run_game(honest: &Replay, miner: &mut Prover, challenger: &mut Prover) -> Gam
         let side = if game.turn() == Side::Miner { &mut *miner } else { &mut *challenger };
         let found = block_on(side.next(&game)).ok().flatten();
         let bytes = found.as_ref().map(Move::encode);
-        // the move passes through its bytes, as in a transaction
+        // encode the move and decode it, as a transaction does
         let found = bytes.as_ref().map(|bytes| Move::decode(bytes).unwrap());
         match found.map(|found| game.apply(&found, height).map(|()| found)) {
             Some(Ok(found)) => {
@@ -78,13 +79,13 @@ fn run_game(honest: &Replay, miner: &mut Prover, challenger: &mut Prover) -> Gam
             }
             _ => game.expire(game.deadline() + 1),
         }
-        assert!(height < 1000, "no end");
+        assert!(height < 1000, "the game has not ended after 1000 blocks");
     }
     unreachable!()
 }
 
-/// Returns, for each kernel, the index of its last leaf in the trace, which is in the last run or in the artifact
-/// encoding.
+/// Returns, for each kernel, the index of the last trace leaf whose dispatch launches this kernel. This leaf is in the
+/// last run or in the artifact encoding.
 fn leaves(replay: &Replay) -> BTreeMap<String, usize> {
     let subject = replay.subject();
     let first = (subject.sequences as usize - 1) * subject.run_dispatches as usize;
@@ -99,7 +100,7 @@ fn a_trace_ends_in_the_artifact_and_is_the_same_on_every_backend() {
     let fast = Backend::Cpu { threads: 2, kernels: cpu::fastest };
     let mut other = block_on(Replay::new(&model, &targets(), &material, &fast)).unwrap();
     assert_eq!(&block_on(other.trace()).unwrap(), own.trace());
-    assert_eq!(&block_on(other.trace()).unwrap(), own.trace(), "again, in memory that a run has used");
+    assert_eq!(&block_on(other.trace()).unwrap(), own.trace(), "a second run must have the same trace");
 
     for transport in [Transport::Int8, Transport::Int16] {
         let model_root = Codec::DagCbor.cid(b"model");
@@ -122,8 +123,8 @@ fn a_trace_ends_in_the_artifact_and_is_the_same_on_every_backend() {
     assert!(matches!(outcome(&mut own), TaskOutcome::Gradient { .. }));
 }
 
-/// This test also covers the values of a complete training step, and the kernels of the artifact encoding, which have
-/// no test cases of their own.
+/// Checks that word programs compute the same words as the dispatches of a task. The task covers the values of a
+/// complete training step, and the kernels of the artifact encoding, which have no test cases of their own.
 #[test]
 fn word_programs_compute_the_words_of_a_trace() {
     let (model, material) = (model(), material(-40));
@@ -136,7 +137,7 @@ fn word_programs_compute_the_words_of_a_trace() {
             for word in (0..owned).step_by((owned / 100).max(1) | 1) {
                 let place = WordPlace { binding: binding as u32, word: word as u64 };
                 let found = crate::dispute::prover::run_word_program(&entry, place, &snapshot.before).unwrap();
-                assert_eq!(found.word(), snapshot.after[binding][word], "{kernel} {place:?}");
+                assert_eq!(found.word(), snapshot.after[binding][word], "{kernel}, {place:?}");
             }
         }
     }
@@ -152,7 +153,11 @@ fn a_changed_word_of_any_kernel_loses() {
         .map(|kernel| kernel.name)
         .filter(|name| *name != "digest")
         .collect();
-    assert!(used.iter().all(|name| kernels.contains_key(*name)), "{used:?} {:?}", kernels.keys());
+    assert!(
+        used.iter().all(|name| kernels.contains_key(*name)),
+        "kernels of a task: {used:?}; kernels in the trace: {:?}",
+        kernels.keys()
+    );
     println!("{:28} {:>5} {:>6} {:>6} {:>6}", "kernel", "slot", "moves", "move B", "proof B");
     for (at, (kernel, leaf)) in kernels.iter().enumerate() {
         let slots = right.trace().leaves[*leaf].roots.len();
@@ -223,7 +228,8 @@ fn a_wrong_flag_loses() {
     }
 }
 
-/// The challenger makes random picks and challenges.
+/// Plays games against an honest answer in which the challenger makes random picks and challenges. The answer must win
+/// all of them.
 #[test]
 fn an_honest_answer_wins_whatever_is_picked() {
     let model = model();
@@ -260,10 +266,12 @@ fn an_honest_answer_wins_whatever_is_picked() {
                     ) => Some(Move::Pick((chance % bisection.opened.as_ref().unwrap().len()) as u32)),
                     _ => None,
                 };
-                let found = found.unwrap_or_else(|| panic!("no move in {:?}", game.phase()));
-                game.apply(&found, 2).unwrap_or_else(|error| panic!("{error}: {found:?} in {:?}", game.phase()));
+                let found = found.unwrap_or_else(|| panic!("there is no move in the phase {:?}", game.phase()));
+                game.apply(&found, 2).unwrap_or_else(|error| {
+                    panic!("the move {found:?} was refused in the phase {:?}: {error}", game.phase())
+                });
             }
-            assert_eq!(game.winner(), Some(Side::Miner), "game {number}");
+            assert_eq!(game.winner(), Some(Side::Miner), "the honest answer must win game {number}");
         }
         println!("{kernels:?}");
     }
@@ -277,13 +285,13 @@ fn a_side_that_lets_its_turn_pass_loses_and_a_dispute_is_upheld_only_if_all_answ
     let answer = right.answer().unwrap();
     let mut dispute = Dispute::new(subject.clone(), claim, 10, TURN_BLOCKS);
     assert_eq!(dispute.settle(15), None);
-    assert_eq!(dispute.settle(16), Some(Side::Challenger), "nobody answered");
+    assert_eq!(dispute.settle(16), Some(Side::Challenger), "the challenger must win, because nobody answered");
 
     // another account answers with a wrong trace that ends in the claimed outcome
     let leaf = leaves(right.replay())["attention"];
     let stats = Tampering { leaf, slot: 1, word: 7, xor: 4, saturates: false };
     let mut wrong = prover(&model, &material, Some(stats));
-    assert_eq!(outcome(&mut wrong), claim, "a padding word changes no outcome");
+    assert_eq!(outcome(&mut wrong), claim, "a changed padding word must not change the outcome");
     let mut dispute = Dispute::new(subject.clone(), claim, 10, TURN_BLOCKS);
     assert_eq!(dispute.answer(&wrong.answer().unwrap(), 11).unwrap(), 0);
     assert_eq!(dispute.answer(&answer, 15).unwrap(), 1);
@@ -299,12 +307,16 @@ fn a_side_that_lets_its_turn_pass_loses_and_a_dispute_is_upheld_only_if_all_answ
         dispute.apply(0, &found, height).unwrap();
     }
     assert_eq!(dispute.game(0).unwrap().winner(), Some(Side::Challenger));
-    assert_eq!(dispute.game(1).unwrap().winner(), Some(Side::Challenger), "nobody made a move in the other game");
+    assert_eq!(dispute.game(1).unwrap().winner(), Some(Side::Challenger), "the answerer made no move in this game");
     let mut dispute = Dispute::new(subject.clone(), claim, 10, TURN_BLOCKS);
     dispute.answer(&answer, 15).unwrap();
     let opening = block_on(right.next(dispute.game(0).unwrap())).unwrap().unwrap();
     dispute.apply(0, &opening, 20).unwrap();
-    assert_eq!((dispute.settle(25), dispute.settle(26)), (None, Some(Side::Miner)), "the challenger made no pick");
+    assert_eq!(
+        (dispute.settle(25), dispute.settle(26)),
+        (None, Some(Side::Miner)),
+        "the miner must win, because the challenger made no pick"
+    );
 
     let mut game = Game::new(subject.clone(), claim, &answer, 1, TURN_BLOCKS).unwrap();
     let opening = block_on(right.next(&game)).unwrap().unwrap();
@@ -315,7 +327,7 @@ fn a_side_that_lets_its_turn_pass_loses_and_a_dispute_is_upheld_only_if_all_answ
     game.expire(11);
     assert_eq!(game.winner(), None);
     game.expire(12);
-    assert_eq!(game.winner(), Some(Side::Miner), "the challenger made no move");
+    assert_eq!(game.winner(), Some(Side::Miner), "the miner must win, because the challenger made no move");
     assert!(matches!(game.apply(&opening, 12), Err(DisputeError::Over)));
 
     let forged = Answer { trace: tree::Hash([1; 32]), ..answer.clone() };
@@ -341,6 +353,6 @@ fn the_leaf_of_an_attestation_depends_on_the_task_and_the_selector() {
     assert_ne!(own, digest(&mut replay(&model, &other), 1));
     for selector in 0..8 {
         let found = crate::protocol::attestation_leaf(&gradient(&model, &material).matrices, &[selector; 32]);
-        assert_eq!(Some(digest(&mut one, selector)), found, "the same from the trace and from the gradient");
+        assert_eq!(Some(digest(&mut one, selector)), found, "the trace and the gradient must have the same leaf");
     }
 }

@@ -1,4 +1,5 @@
-//! Tests that every move has one encoding only, and that altered moves neither make a game panic nor win it.
+//! Tests that every move has only one encoding, and that moves with altered bits neither make a game panic nor let the
+//! dishonest side win.
 
 use super::samples::{material, model, prover, random};
 use crate::dispute::judge::{DisputeError, Game, MAX_MOVE_BYTES, Move, Side, TaskOutcome};
@@ -22,7 +23,8 @@ fn too_many_bytes_are_refused_before_decoding() {
     );
 }
 
-/// No altered move makes a game panic, and none wins it.
+/// Alters random bits in each move of a game that the miner's side wins. No altered move may make the game panic or
+/// make the miner's side lose.
 #[test]
 fn altered_moves_are_refused_or_harmless() {
     let (model, material) = (model(), material(-300));

@@ -1,4 +1,4 @@
-//! A small task whose training step uses every kernel, and provers that run it, for the tests of disputes.
+//! Samples for the tests of disputes: a small task whose training step uses every kernel, and provers that run it.
 
 use crate::{
     compute::{Backend, cpu},
@@ -15,8 +15,8 @@ use crate::{
 };
 use pollster::block_on;
 
-/// Returns a configuration with one layer, four heads over two key heads, and two blocks of tokens, the second of which
-/// is short.
+/// Returns the configuration of a model with one layer, four query heads and two key/value heads. A sequence has 36
+/// tokens: a block of 32 tokens, and a partial block of 4 tokens.
 pub(super) fn config() -> ModelConfig {
     ModelConfig { context: 36, ..SmallJob::CONFIG }
 }
@@ -29,12 +29,13 @@ pub(super) fn targets() -> Targets {
     Targets { rank: 5, linears: vec![Linear::Query, Linear::Value, Linear::Down] }
 }
 
-/// Returns the number at index `at` of the pseudorandom stream with key `key`.
+/// Returns element `at` of the pseudorandom sequence with the key `key`.
 pub(super) fn random(key: u32, at: usize) -> u32 {
     threefry([key, 5], [at as u32, 0])[0]
 }
 
-/// Returns the inputs of two sequences, the second of which is short. Neither factor of the adapter is zero.
+/// Returns the inputs of a task whose gradients have the given exponent. The chunk has two sequences, of 36 and of 25
+/// tokens. No factor of the adapter is zero.
 pub(super) fn material(exponent: i32) -> TaskInputs {
     let shapes = targets().shapes(&config());
     let mut adapter = LoraAdapter::seeded(5, 10, &shapes, [3; 32]).unwrap();

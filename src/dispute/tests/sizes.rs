@@ -1,5 +1,6 @@
-//! Tests that every proof fits into a move, for BitNet 2B4T with rank 64 on all seven linears and 2048 tokens. The
-//! sizes are computed from the tiles that each step of each word program touches, without running a task.
+//! Tests that every proof fits in a move. The sizes are those of BitNet 2B4T with an adapter of rank 64 on all seven
+//! kinds of linear layers, and with sequences of 2048 tokens. The test runs no task: it computes the size of each proof
+//! from the tiles that a step of a word program reads.
 
 use crate::{
     dispute::{
@@ -25,8 +26,8 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Returns a configuration with one layer and one shard of the vocabulary. All layers and all shards have the same
-/// sizes.
+/// Returns the configuration of BitNet 2B4T, reduced to one layer and to one shard of the vocabulary (16,384 tokens).
+/// Further layers and shards would have the same sizes.
 fn config() -> ModelConfig {
     ModelConfig { layers: 1, vocab: 16_384, ..ModelConfig::BITNET_2B4T }
 }
@@ -53,7 +54,8 @@ fn model(config: &ModelConfig) -> Model {
     Model { config: config.clone(), embedding, layers: vec![layer], final_norm: gain(config.width) }
 }
 
-/// A memory whose words make a step touch as many tiles as possible, and which records the touched tiles.
+/// A memory that notes which tiles (256 words each) a step reads or writes. Its words are such that the step accesses
+/// as many tiles as possible.
 struct Counting {
     names: Vec<&'static str>,
     touched: Vec<BTreeSet<usize>>,
@@ -84,8 +86,8 @@ impl WordMemory for Counting {
     }
 }
 
-/// Returns the number of hashes that prove the leaves `shown` of a subtree that has `count` leaves and starts at leaf
-/// `first`.
+/// Returns the number of hashes in a Merkle proof of the leaves with the indexes `shown`. The tree has `count` leaves,
+/// with the indexes from `first` on; it may be a part of a larger tree.
 fn rest(count: usize, shown: &[usize], first: usize) -> usize {
     match (count, shown) {
         (_, []) => 1,
@@ -109,10 +111,11 @@ fn some_tiles(words: usize, touched: &BTreeSet<usize>) -> RevealedTiles {
     }
 }
 
-/// Length of the longest path in a trace of 2^16 leaves.
+/// The number of hashes in the longest Merkle path in a trace of 2^16 leaves.
 const PATH: usize = 16;
 
-/// Returns the size of the largest move with a proof for a word, and the number of steps.
+/// Returns the size in bytes of the largest move that proves a step of this word's word program, and the number of its
+/// steps. `words` are the lengths of the dispatch's buffers.
 fn largest(word_program: &WordProgram, params: &[u32], words: &[usize], place: WordPlace) -> (usize, usize) {
     let bound = word_program.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
     let scratch = (word_program.scratch)(params);
@@ -128,7 +131,7 @@ fn largest(word_program: &WordProgram, params: &[u32], words: &[usize], place: W
         memory.touched.iter_mut().for_each(BTreeSet::clear);
         memory.touched_scratch = BTreeSet::from([0]);
         let step = (word_program.step)(&mut StepContext { params, place, memory: &mut memory }, at);
-        step.unwrap_or_else(|fault| panic!("{} step {at}: {fault}", word_program.kernel.name));
+        step.unwrap_or_else(|fault| panic!("{}, step {at}: {fault}", word_program.kernel.name));
         let leaf = TraceLeaf { roots: vec![Hash([0; 32]); MAX_SLOTS], saturated: false };
         let known = RootProof::Leaf { leaf, path: vec![Hash([0; 32]); PATH] };
         let touched = memory.touched.iter().enumerate().filter(|(_, touched)| !touched.is_empty());
@@ -172,7 +175,7 @@ fn every_proof_fits_at_the_sizes_of_2b4t() {
         for binding in entry.written().unwrap() {
             let owned = entry.owned(binding).unwrap();
             let each = owned / units;
-            // first, middle and last words of the last, the middle and the first unit
+            // the first, middle and last words of the last, the middle and the first work unit
             for unit in [units - 1, units / 2, 0] {
                 for word in BTreeSet::from([0, each / 3, each / 2, each.saturating_sub(5), each - 1]) {
                     let place = WordPlace { binding: binding as u32, word: (unit * each + word) as u64 };
@@ -187,6 +190,6 @@ fn every_proof_fits_at_the_sizes_of_2b4t() {
         println!("| {kernel} | {steps} | {bytes} |");
     }
     for (kernel, (bytes, _)) in &table {
-        assert!(*bytes <= MAX_MOVE_BYTES, "{kernel}: {bytes} bytes");
+        assert!(*bytes <= MAX_MOVE_BYTES, "{kernel}: a move of {bytes} bytes is too large");
     }
 }

@@ -1,4 +1,5 @@
-//! Tests that word programs compute the same words as their reference kernels, and that no input words make them panic.
+//! Tests that word programs compute the same words as the reference kernels, and that no input makes a word program
+//! panic.
 
 use crate::{
     dispute::judge::word_program::{
@@ -25,7 +26,7 @@ impl WordMemory for Buffers<'_> {
     }
 }
 
-/// Runs a word program, and returns the result and the flag.
+/// Executes all steps of a word program, and returns the computed word and its saturation flag.
 fn run(
     word_program: &WordProgram,
     params: &[u32],
@@ -39,7 +40,8 @@ fn run(
     Ok((memory.1[0], memory.1[1] != 0))
 }
 
-/// Returns the binding and the number of words of each buffer that a case writes.
+/// Returns, for each buffer that the kernel of a test case writes, its index in binding order and the number of words
+/// that the kernel writes.
 fn written(case: &Case) -> Vec<(usize, usize)> {
     let bound = case.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
     let units = (case.kernel.units)(&case.params);
@@ -79,7 +81,12 @@ fn word_programs_equal_their_reference_kernels() {
                     words_seen += 1;
                 }
             }
-            assert!(stride > 1 || any == saturated, "{} {}", word_program.kernel.name, case.label);
+            assert!(
+                stride > 1 || any == saturated,
+                "{}, {}: wrong saturation flag",
+                word_program.kernel.name,
+                case.label
+            );
         }
         println!("{:28} {words_seen} words", word_program.kernel.name);
     }

@@ -1,5 +1,5 @@
-//! Test cases for the attention kernel and its two gradient kernels. The inputs of a gradient kernel's cases are
-//! computed by the reference kernels that run before it.
+//! Test cases for the attention kernel and its two gradient kernels. The gradient kernels read softmax statistics,
+//! which the reference kernels of the preceding stages compute.
 
 use super::{Case, CaseSource, run_reference};
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
     },
 };
 
-/// The sizes of a case: `sequences` sequences of `context` tokens each, and `kv_heads · group` heads of `head_dim`
-/// features.
+/// The sizes of a test case: `sequences` sequences of `context` tokens each. A token has `kv_heads` key/value heads and
+/// `kv_heads · group` query heads, of `head_dim` features each.
 #[derive(Clone, Copy)]
 struct AttentionShape {
     sequences: usize,
@@ -40,8 +40,8 @@ impl AttentionShape {
     }
 }
 
-/// The shapes include sequences of one token, contexts that are no multiples of a block of 32 or a tile of 128 tokens,
-/// and every group size up to 3.
+/// The sizes of the test cases. They include sequences of one token, contexts that are not multiples of a block (32
+/// tokens) or of a tile (128 tokens), and one, two and three query heads for each key/value head.
 const SHAPES: [AttentionShape; 8] = [
     AttentionShape::new(3, 1, 1, 1, 2),
     AttentionShape::new(2, 5, 1, 2, 6),
@@ -53,13 +53,14 @@ const SHAPES: [AttentionShape; 8] = [
     AttentionShape::new(1, 290, 1, 1, 6),
 ];
 
-/// How the head rows of a case are filled. The functions get the index of the token in its sequence.
+/// How the head rows (the values of one token for one attention head) of a test case are filled. Both functions get a
+/// source of random values, and the index of the token in its sequence.
 #[derive(Clone, Copy)]
 struct HeadContent {
     label: &'static str,
-    /// Returns one integer of a head row of the token.
+    /// Returns an integer of the head row, at most 2^14 in magnitude.
     value: fn(&mut CaseSource, usize) -> i32,
-    /// Returns the exponent of a head row of the token, whose integers have 14 bits.
+    /// Returns the exponent that the integers of the head row share.
     exponent: fn(&mut CaseSource, usize) -> i32,
 }
 
@@ -97,17 +98,18 @@ pub(super) fn backward_key(source: &mut CaseSource) -> Vec<Case> {
     each(source, key_case)
 }
 
-/// Returns a case of the attention kernel in a size that occurs in training.
+/// Returns a test case of `attention` in a size that occurs in training: one sequence of `tokens` tokens.
 pub(super) fn large_forward(source: &mut CaseSource, tokens: usize) -> Case {
     forward_case(source, large(tokens), CONTENTS[0])
 }
 
-/// Returns a case of the kernel for the gradient of queries, in a size that occurs in training.
+/// Returns a test case of `attention_backward_query` in a size that occurs in training: one sequence of `tokens`
+/// tokens.
 pub(super) fn large_backward_query(source: &mut CaseSource, tokens: usize) -> Case {
     query_case(source, large(tokens), CONTENTS[0])
 }
 
-/// Returns a case of the kernel for the gradient of keys and values, in a size that occurs in training.
+/// Returns a test case of `attention_backward_key` in a size that occurs in training: one sequence of `tokens` tokens.
 pub(super) fn large_backward_key(source: &mut CaseSource, tokens: usize) -> Case {
     key_case(source, large(tokens), CONTENTS[0])
 }
@@ -116,7 +118,8 @@ const fn large(tokens: usize) -> AttentionShape {
     AttentionShape::new(1, tokens, 2, 2, 128)
 }
 
-/// Returns a case for every content of the small shapes, and for some contents of the large ones.
+/// Returns test cases for all combinations of `SHAPES` and `CONTENTS`. For large shapes, uses only every third of the
+/// contents, to save time.
 fn each(source: &mut CaseSource, case: fn(&mut CaseSource, AttentionShape, HeadContent) -> Case) -> Vec<Case> {
     let mut cases = Vec::new();
     for (i, shape) in SHAPES.into_iter().enumerate() {
@@ -129,15 +132,15 @@ fn each(source: &mut CaseSource, case: fn(&mut CaseSource, AttentionShape, HeadC
 
 const LONGEST: AttentionShape = AttentionShape::new(1, MAX_CONTEXT, 1, 1, 2);
 
-/// Returns a case with the longest sequence. To save time, only its last token sees all keys; the others are at
-/// position 0, so each sees only its own key.
+/// Returns a test case with the longest sequence. To save time, only its last token sees all keys. All other tokens
+/// have the position 0, so each of them sees only its own key.
 fn longest(source: &mut CaseSource) -> Case {
     let mut case = forward_case(source, LONGEST, CONTENTS[0]);
     case.inputs[3][..MAX_CONTEXT - 1].fill(0);
     case
 }
 
-/// Returns `[tokens, heads]` head rows with the given content.
+/// Returns `[tokens, heads]` head rows (the values of one token for one attention head), filled as `content` describes.
 fn head_rows(source: &mut CaseSource, shape: AttentionShape, heads: usize, content: HeadContent) -> Vec<u32> {
     let mut words = vec![0; shape.tokens() * heads * head_words(shape.head_dim)];
     for (row, words) in words.chunks_exact_mut(head_words(shape.head_dim)).enumerate() {
@@ -152,7 +155,8 @@ fn tables() -> Vec<u32> {
     [exp2_table(), log2_table()].concat()
 }
 
-/// Returns `1 / √head_dim`, and `log2(e) · 2^20 / √head_dim` as a 24-bit mantissa and a right shift.
+/// Returns the scale `1 / √head_dim`, and the 24-bit mantissa and the right shift of `log2(e) · 2^20 / √head_dim`,
+/// which converts inner products into scores.
 fn roots(head_dim: usize) -> (Scale, u32, i32) {
     let root = Scale::from_f64(1.0 / (head_dim as f64).sqrt()).unwrap_or_default();
     let score = Scale::from_f64(std::f64::consts::LOG2_E / (head_dim as f64).sqrt()).unwrap_or_default();
@@ -161,7 +165,7 @@ fn roots(head_dim: usize) -> (Scale, u32, i32) {
 
 fn label(shape: AttentionShape, content: HeadContent) -> String {
     let AttentionShape { sequences, context, kv_heads, group, head_dim } = shape;
-    format!("{sequences}x{context}x{kv_heads}x{group}x{head_dim} {}", content.label)
+    format!("{sequences} x {context} tokens, {kv_heads} x {group} heads of {head_dim} features, {}", content.label)
 }
 
 fn group_inverse(shape: AttentionShape) -> u32 {

@@ -1,4 +1,5 @@
-//! Test cases for the digest kernel: buffers whose last tiles have various lengths.
+//! Test cases for the kernel `digest`, which hashes tiles of 256 words. The last tiles of the buffers have different
+//! lengths.
 
 use super::{Case, CaseSource};
 use crate::kernels::digest;

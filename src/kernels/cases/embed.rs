@@ -1,4 +1,4 @@
-//! Test cases for the kernels that compute the residual stream: `embed`, which sets the initial value, and
+//! Test cases for the two kernels that write the residual stream: `embed`, which sets its initial value, and
 //! `residual_add`.
 
 use super::{
@@ -9,10 +9,12 @@ use crate::kernels::{INFO, embed, residual_add};
 
 pub(super) fn embed(source: &mut CaseSource) -> Vec<Case> {
     const VOCAB: usize = 7;
-    // The whole vocabulary, its first shard, its last shard, and one in between.
+    // Shards, given by the first ID and the number of IDs: the whole vocabulary, its first shard, its last shard, and
+    // one in between.
     const SHARDS: [(u32, u32); 4] = [(0, 7), (0, 4), (4, 3), (2, 4)];
     let each = SHAPES.iter().flat_map(|shape| OPERANDS.map(|operand| (*shape, operand)));
-    // Right shifts by 0, by a few bits, and by all bits; then left shifts, of which the last two saturate.
+    // Right shifts by no bits, by a few bits, and by all bits; then left shifts (negative), of which the last two
+    // saturate.
     let each = each.zip([0, 5, 40, -3, -12, -40].iter().cycle()).enumerate();
     each.map(|(number, ((shape, (label, byte, _)), shift))| {
         let [tokens, width] = shape;
@@ -31,7 +33,9 @@ pub(super) fn embed(source: &mut CaseSource) -> Vec<Case> {
         let row_scales = (0..vocab).map(|id| if id == 0 { 0xffff } else { source.within(0, 0xffff) as u32 }).collect();
         Case {
             kernel: &embed::KERNEL,
-            label: format!("{tokens}x{width} {label} shift {shift} shard {vocab_offset}+{vocab}"),
+            label: format!(
+                "{tokens} tokens, {width} features, {label}, shift {shift}, {vocab} token IDs from {vocab_offset}"
+            ),
             params: params.words(),
             inputs: vec![ids, embedding, row_scales, source.before_write(tokens * (width + INFO))],
         }
@@ -53,14 +57,17 @@ pub(super) fn residual_add(source: &mut CaseSource) -> Vec<Case> {
         let y = rows::i32_rows(source, shape, content);
         cases.push(Case {
             kernel: &residual_add::KERNEL,
-            label: format!("{shape:?} {} fraction bits {fraction_bits}", content.label),
+            label: format!(
+                "{} tokens, {} features, {}, {fraction_bits} fraction bits",
+                shape[0], shape[1], content.label
+            ),
             params: params.words(),
             inputs: vec![residual, y, source.before_write(shape[0] * (shape[1] + INFO))],
         });
     });
-    // `y` alone leaves the range, although the sum would not.
+    // `y` alone is out of range, although the sum is in range.
     let mut over = cases[0].clone();
-    over.label = "over".to_owned();
+    over.label = "y out of range, sum in range".to_owned();
     over.inputs[0][0] = -5i32 as u32;
     over.inputs[1][..3].copy_from_slice(&[i32::MAX as u32, 1 << 30, 0]);
     cases.push(over);

@@ -1,5 +1,5 @@
-//! Test cases for the kernels that write head rows (`rope`, `head_gradient_quantize`), and for `rope_backward`, which
-//! reads the gradients of head rows.
+//! Test cases for `rope` and `head_gradient_quantize`, which write head rows (the values of one token for one attention
+//! head), and for `rope_backward`, which reads the gradients of head rows.
 
 use super::{Case, CaseSource, Draw};
 use crate::{
@@ -10,11 +10,12 @@ use crate::{
     numbers::tables::{identity_rope, rope_table},
 };
 
-/// The numbers of tokens, of heads, and of features of a head.
+/// The sizes of the test cases: the number of tokens, the number of attention heads, and the number of features in each
+/// head.
 const SHAPES: [[usize; 3]; 7] = [[1, 1, 2], [5, 3, 6], [3, 5, 16], [4, 2, 32], [2, 3, 66], [3, 2, 128], [2, 1, 256]];
 
-/// How the i32 rows of a case are filled: a label, and functions that return an integer, and the mantissa and the
-/// exponent of a row's scale.
+/// How the rows of a test case are filled: a label, and three functions. The first returns an integer of a row; the
+/// others return the mantissa and the exponent of the row's scale.
 type RowDraws = (&'static str, Draw, Draw, Draw);
 
 const CONTENTS: [RowDraws; 6] = [
@@ -45,7 +46,7 @@ pub(super) fn rope(source: &mut CaseSource) -> Vec<Case> {
         let y = i32_rows(source, tokens, heads * head_dim, content);
         Case {
             kernel: &rope::KERNEL,
-            label: format!("{tokens}x{heads}x{head_dim} {}", content.0),
+            label: format!("{tokens} tokens, {heads} heads of {head_dim} features, {}", content.0),
             params: params.words(),
             inputs: vec![y, positions, table, source.before_write(tokens * heads * head_words(head_dim))],
         }
@@ -71,7 +72,7 @@ pub(super) fn rope_backward(source: &mut CaseSource) -> Vec<Case> {
         let [dy, dy_info] = owned.map(|owned| source.before_write(owned));
         Case {
             kernel: &rope_backward::KERNEL,
-            label: format!("{tokens}x{heads}x{head_dim} {}", content.0),
+            label: format!("{tokens} tokens, {heads} heads of {head_dim} features, {}", content.0),
             params: params.words(),
             inputs: vec![dheads, positions, table, source.dither(STREAM), dy, dy_info],
         }
@@ -90,21 +91,22 @@ pub(super) fn gradient_quantize(source: &mut CaseSource) -> Vec<Case> {
         let gradient = i32_rows(source, tokens, heads * head_dim, content);
         Case {
             kernel: &head_gradient_quantize::KERNEL,
-            label: format!("{tokens}x{heads}x{head_dim} {}", content.0),
+            label: format!("{tokens} tokens, {heads} heads of {head_dim} features, {}", content.0),
             params: params.words(),
             inputs: vec![gradient, source.dither(STREAM), source.before_write(tokens * heads * head_words(head_dim))],
         }
     })
 }
 
-/// Returns a case for every shape and content. The last argument of `case`, the position stride, is 0 in every third
-/// case and otherwise 1.
+/// Returns a test case for every combination of `SHAPES` and `CONTENTS`. The last argument of `case` is the position
+/// stride. It is 0 in every third case, in which all tokens use the first row of the rotary table, and otherwise 1.
 fn each(source: &mut CaseSource, case: impl Fn(&mut CaseSource, [usize; 3], RowDraws, u32) -> Case) -> Vec<Case> {
     let all = SHAPES.iter().flat_map(|shape| CONTENTS.map(|content| (*shape, content)));
     all.zip([1, 1, 0].iter().cycle()).map(|((shape, content), turn)| case(source, shape, content, *turn)).collect()
 }
 
-/// Returns the positions of the tokens and a table of rotary angles.
+/// Returns a random position for each token, and the table of rotary angles. If `stride` is 0, the table has a single
+/// row, which rotates nothing.
 fn turns(source: &mut CaseSource, tokens: usize, head_dim: usize, stride: u32) -> [Vec<u32>; 2] {
     const POSITIONS: usize = 10;
     let positions = (0..tokens).map(|_| source.within(0, POSITIONS as i32 - 1) as u32).collect();

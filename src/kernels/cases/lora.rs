@@ -1,4 +1,5 @@
-//! Test cases for the products with the two factors of an adapter.
+//! Test cases for the kernels that multiply by the factors of a LoRA adapter: `lora_down`, its backward kernel, and
+//! `lora_up`.
 
 use super::{
     Case, CaseSource, Draw,
@@ -12,7 +13,7 @@ use crate::{
     numbers::fixed::Scale,
 };
 
-/// The numbers of tokens and of features, and the rank.
+/// The sizes of the test cases: the number of tokens, the number of features, and the rank of the adapter.
 const SHAPES: [[usize; 3]; 6] = [[1, 1, 1], [5, 5, 4], [3, 67, 8], [2, 300, 20], [3, 36, 64], [2, 2564, 33]];
 
 fn each() -> impl Iterator<Item = ([usize; 3], (&'static str, Draw, Draw))> {
@@ -32,7 +33,7 @@ pub(super) fn down(source: &mut CaseSource) -> Vec<Case> {
         let [out, info] = [tokens * wide_words(rank), tokens * INFO].map(|owned| source.before_write(owned));
         Case {
             kernel: &lora_down::KERNEL,
-            label: format!("{tokens}x{width}x{rank} {label}"),
+            label: format!("{tokens} tokens, {width} features, rank {rank}, {label}"),
             params: params.words(),
             inputs: vec![x, a, out, info],
         }
@@ -53,7 +54,7 @@ pub(super) fn down_backward(source: &mut CaseSource) -> Vec<Case> {
         let [out, info] = [tokens * wide_words(rank), tokens * INFO].map(|owned| source.before_write(owned));
         Case {
             kernel: &lora_down_backward::KERNEL,
-            label: format!("{tokens}x{width}x{rank} {label}"),
+            label: format!("{tokens} tokens, {width} features, rank {rank}, {label}"),
             params: params.words(),
             inputs: vec![dy, b, out, info],
         }
@@ -68,7 +69,8 @@ pub(super) fn up(source: &mut CaseSource) -> Vec<Case> {
         let (slot, slots) = [(0, 1), (1, 3), (2, 3)][count % 3];
         let rank = if count % 7 == 6 { 0 } else { rank };
         let fraction_bits = [0, 4, 9][count % 3];
-        // With these shifts the share is ordinary, or 0, or so large that it saturates.
+        // Depending on the right shift, the adapter's share of the output is ordinary, 0, or so large that it
+        // saturates.
         let right = [52, 120, 28, 70][count % 4];
         let product_scale = Scale { mantissa: source.within(1 << 30, i32::MAX) as u32, exponent: -40 };
         let params = lora_up::Params {
@@ -85,7 +87,7 @@ pub(super) fn up(source: &mut CaseSource) -> Vec<Case> {
         };
         let x_info = rows::infos(source, tokens, CONTENTS[count % CONTENTS.len()]);
         let [u, factor] = [tokens, width].map(|rows| match rank {
-            0 => vec![source.word()], // without factors, any buffer will do
+            0 => vec![source.word()], // with rank 0, the kernel does not read this buffer
             _ => rows::wide_rows(source, [rows, rank], wide),
         });
         let u_info = (0..tokens).flat_map(|_| [1 << 30, source.within(-30, -10) as u32, source.word(), 0]).collect();
@@ -97,17 +99,19 @@ pub(super) fn up(source: &mut CaseSource) -> Vec<Case> {
         y.iter_mut().for_each(|y| *y = source.within(-limit, limit) as u32);
         cases.push(Case {
             kernel: &lora_up::KERNEL,
-            label: format!("{tokens}x{width}x{rank} {label} right {right} slot {slot} of {slots}"),
+            label: format!(
+                "{tokens} tokens, {width} features, rank {rank}, {label}, right shift {right}, slot {slot} of {slots}"
+            ),
             params: params.words(),
             inputs: vec![x_info, u, u_info, factor, lora_info, y],
         });
     }
-    cases.push(one_element("share out of range, sum within", 20, -5));
-    cases.push(one_element("share within range, sum out", 21, (1 << 30) - 1));
+    cases.push(one_element("adapter's share out of range, sum in range", 20, -5));
+    cases.push(one_element("adapter's share in range, sum out of range", 21, (1 << 30) - 1));
     cases
 }
 
-/// Returns a case of one element, whose result is `y + 2^28 · (2^24 − 1) / 2^right`.
+/// Returns a test case of `lora_up` with a single element. The exact result is `y + 2^28 · (2^24 − 1) / 2^right`.
 fn one_element(label: &str, right: i32, y: i32) -> Case {
     let params = lora_up::Params { tokens: 1, width: 1, rank: 1, slots: 1, ..Default::default() };
     let largest = {

@@ -1,5 +1,5 @@
-//! Test cases for the kernels that sum an adapter's gradient over tokens. There are whole blocks, partial blocks, and
-//! blocks of one token.
+//! Test cases for the kernels that sum an adapter's gradient over blocks of up to 32 tokens. They include full blocks,
+//! partial blocks, and blocks of one token.
 
 use super::{
     Case, CaseSource, Draw,
@@ -15,7 +15,8 @@ use crate::kernels::{
     },
 };
 
-/// The number of features, the rank, and the number of tokens of each block.
+/// The sizes of the test cases: the number of features, the rank of the adapter, and the number of tokens in each
+/// block.
 const SHAPES: [(usize, usize, &[u32]); 7] = [
     (1, 1, &[1]),
     (5, 4, &[32]),
@@ -25,15 +26,15 @@ const SHAPES: [(usize, usize, &[u32]); 7] = [
     (1030, 64, &[32]),
     (40, 6, &[9; 35]),
 ];
-/// The exponent that the job fixes for gradients.
+/// The exponent of the gradient, which a job states for each matrix.
 const EXPONENT: i32 = -50;
-/// In cases whose largest left shift is `ABOVE` or `BELOW`, the gradient before the dispatch already exceeds the
-/// largest or is below the smallest value that it may have.
+/// Two special values of `farthest`, the largest left shift in a test case. With `ABOVE`, the gradient already exceeds
+/// its largest valid value before the dispatch; with `BELOW`, it is below the smallest valid value.
 const ABOVE: i32 = 10;
 const BELOW: i32 = -20;
 
-/// Returns the spans (first token, number of tokens) and the total number of tokens. The first token belongs to no
-/// block.
+/// Returns two words for each block (the index of its first token, and the number of its tokens), and the total number
+/// of tokens. Token 0 belongs to no block.
 fn spans(blocks: &[u32]) -> (Vec<u32>, usize) {
     let mut first = 1;
     let mut words = Vec::new();
@@ -65,7 +66,7 @@ pub(super) fn fold(source: &mut CaseSource) -> Vec<Case> {
             let out = source.before_write(blocks.len() * rank * FOLD);
             cases.push(Case {
                 kernel: &lora_fold::KERNEL,
-                label: format!("rank {rank} blocks {blocks:?} {}", content.label),
+                label: format!("rank {rank}, blocks of {blocks:?} tokens, {}", content.label),
                 params: params.words(),
                 inputs: vec![u, u_info, x_info, dy_info, spans, lora_info, source.dither(1), out],
             });
@@ -82,12 +83,12 @@ pub(super) fn gradient_b(source: &mut CaseSource) -> Vec<Case> {
     each(source, case_b)
 }
 
-/// Returns a case of the kernel for the gradient of `a`, in a size that occurs in training.
+/// Returns a test case of `lora_gradient_a` in a size that occurs in training, with blocks of 32 tokens.
 pub(super) fn large_gradient_a(source: &mut CaseSource, tokens: usize) -> Case {
     case_a(source, (1024, 8, &large(tokens)), OPERANDS[0], 20)
 }
 
-/// Returns a case of the kernel for the gradient of `b`, in a size that occurs in training.
+/// Returns a test case of `lora_gradient_b` in a size that occurs in training, with blocks of 32 tokens.
 pub(super) fn large_gradient_b(source: &mut CaseSource, tokens: usize) -> Case {
     case_b(source, (1024, 8, &large(tokens)), OPERANDS[0], 20)
 }
@@ -111,7 +112,7 @@ fn case_a(source: &mut CaseSource, shape: BlocksShape<'_>, (label, byte, wide): 
     let lora_info = vec![source.word(), source.word(), EXPONENT as u32];
     Case {
         kernel: &lora_gradient_a::KERNEL,
-        label: format!("{width}x{rank} blocks {blocks:?} {label} shifts to {farthest}"),
+        label: format!("{width} features, rank {rank}, blocks of {blocks:?} tokens, {label}, shifts ≤ {farthest}"),
         params: params.words(),
         inputs: vec![x, folded, spans, lora_info, gradient(source, rank * width, farthest)],
     }
@@ -132,7 +133,7 @@ fn case_b(source: &mut CaseSource, shape: BlocksShape<'_>, (label, _, wide): Ope
     let lora_info = vec![source.word(), source.word(), EXPONENT as u32];
     Case {
         kernel: &lora_gradient_b::KERNEL,
-        label: format!("{width}x{rank} blocks {blocks:?} {label} shifts to {farthest}"),
+        label: format!("{width} features, rank {rank}, blocks of {blocks:?} tokens, {label}, shifts ≤ {farthest}"),
         params: params.words(),
         inputs: vec![dy, folded, spans, lora_info, gradient(source, rank * width, farthest)],
     }
@@ -141,8 +142,8 @@ fn case_b(source: &mut CaseSource, shape: BlocksShape<'_>, (label, _, wide): Ope
 type BlocksShape<'a> = (usize, usize, &'a [u32]);
 type Operand = (&'static str, Draw, Draw);
 
-/// Returns a case for every shape and operand. The last argument of `case` is the largest left shift; a shift of more
-/// than 28 saturates.
+/// Returns a test case for every combination of `SHAPES` and `OPERANDS`. The last argument of `case` is the largest
+/// left shift by which a block's sum is aligned. Left shifts of more than 28 bits saturate.
 fn each(
     source: &mut CaseSource,
     case: impl Fn(&mut CaseSource, BlocksShape<'static>, Operand, i32) -> Case,
@@ -152,8 +153,8 @@ fn each(
     all.map(|((shape, operand), farthest)| case(source, shape, operand, *farthest)).collect()
 }
 
-/// Returns folded rows as `lora_fold` writes them: zero beyond the tokens of each block, with exponents that exceed the
-/// job's by at most `farthest`.
+/// Returns folded rows, as the kernel `lora_fold` writes them. A folded row contains one integer for each token of a
+/// block (zeros in a partial block), and an exponent. The exponents exceed that of the gradient by at most `farthest`.
 fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw, farthest: i32) -> Vec<u32> {
     let mut words = vec![0; blocks.len() * rank * FOLD];
     for (row, tokens) in words.chunks_exact_mut(FOLD).zip(blocks.iter().flat_map(|tokens| vec![*tokens; rank])) {
@@ -166,8 +167,8 @@ fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw
     words
 }
 
-/// Returns the gradient before the dispatch. Its values are ordinary or, if `farthest` is `ABOVE` or `BELOW`, beyond
-/// one end of their range.
+/// Returns `count` elements of the gradient before the dispatch, two words each. They are in range, unless `farthest`
+/// is `ABOVE` or `BELOW`.
 fn gradient(source: &mut CaseSource, count: usize, farthest: i32) -> Vec<u32> {
     let mut words = source.before_write(2 * count);
     for high in words[..2 * count].iter_mut().skip(1).step_by(2) {

@@ -1,5 +1,5 @@
-//! Test cases for the head and the loss: logits, the two passes of softmax, cross-entropy, and the gradient of the
-//! head.
+//! Test cases for the kernels of the output head and the loss: logits, the two passes of the softmax, cross-entropy,
+//! and the gradient of the output head.
 
 use super::{Case, CaseSource, Draw, run_reference};
 use crate::{
@@ -15,16 +15,16 @@ use crate::{
     },
 };
 
-/// The number of tokens, the number of entries of the vocabulary in the shard, and their number in the shards before
-/// it.
+/// The sizes of test cases with a shard of the vocabulary: the number of tokens, the number of vocabulary entries in
+/// the shard, and the number of vocabulary entries in all shards before it.
 const SHARDS: [[usize; 3]; 7] =
     [[1, 1, 0], [3, 37, 0], [5, 256, 0], [6, 300, 0], [4, 37, 64], [3, 300, 1000], [1, 4100, 0]];
 
-/// The numbers of tokens, of features, and of entries of the vocabulary.
+/// The sizes of the test cases of `head_logits`: the number of tokens, of features, and of vocabulary entries.
 const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [5, 37, 37], [3, 130, 256], [6, 64, 300], [9, 300, 65]];
 
-/// How the operands of `head_logits` are filled: a label, and functions that return a wide value, a byte, the exponent
-/// of a row, and a row scale.
+/// How the operands of `head_logits` are filled: a label, and four functions. They return an integer of an activation
+/// row, a byte of an embedding, the exponent of an activation row, and the row scale of an embedding.
 type LogitsDraws = (&'static str, Draw, Draw, Draw, Draw);
 
 const CONTENTS: [LogitsDraws; 6] = [
@@ -44,7 +44,8 @@ fn byte(source: &mut CaseSource) -> i32 {
     source.within(-127, 127)
 }
 
-/// Labels and the scores of a case: near each other, far apart, at the limits, or all equal.
+/// How the logits of a test case are filled: a label, and a function that returns one logit. The logits are near each
+/// other, far apart, at the limits, or all equal.
 const SCORES: [(&str, Draw); 4] = [
     ("random", |s| s.within(-(8 << 20), 8 << 20)),
     ("far apart", |s| s.within(-SCORE_LIMIT, SCORE_LIMIT)),
@@ -59,7 +60,7 @@ pub(super) fn logits(source: &mut CaseSource) -> Vec<Case> {
     each.map(|(shape, content)| logits_case(source, shape, content)).collect()
 }
 
-/// Returns a case of `head_logits` in a size that occurs in training.
+/// Returns a test case of `head_logits` in a size that occurs in training.
 pub(super) fn large_logits(source: &mut CaseSource, tokens: usize) -> Case {
     logits_case(source, [tokens, 1024, 4096], CONTENTS[0])
 }
@@ -86,7 +87,7 @@ fn logits_case(source: &mut CaseSource, [tokens, width, vocab]: [usize; 3], cont
     }
     Case {
         kernel: &head_logits::KERNEL,
-        label: format!("{tokens}x{width}x{vocab} {label}"),
+        label: format!("{tokens} tokens, {width} features, {vocab} token IDs, {label}"),
         params: params.words(),
         inputs: vec![
             n,
@@ -98,7 +99,7 @@ fn logits_case(source: &mut CaseSource, [tokens, width, vocab]: [usize; 3], cont
     }
 }
 
-/// Returns `[rows, width]` byte rows.
+/// Returns `rows` rows of `width` int8 values, obtained from `byte`. Each row is padded with zeros.
 fn byte_rows(source: &mut CaseSource, rows: usize, width: usize, byte: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * row_words(width)];
     for row in as_bytes_mut(&mut words).chunks_exact_mut(4 * row_words(width)) {
@@ -136,7 +137,7 @@ fn sum_case(source: &mut CaseSource, [tokens, vocab, offset]: [usize; 3], label:
         ..Default::default()
     };
     let z = scores(source, tokens * vocab, score);
-    // A later shard may have a larger score.
+    // Another shard may have a larger logit, so the maximum may exceed all logits of this shard.
     let more = |source: &mut CaseSource| if offset > 0 { source.within(0, 3 << 20) } else { 0 };
     let largest = |z: &[u32]| z.iter().map(|&z| z as i32).max().unwrap_or(0);
     let maximum = z.chunks_exact(vocab).map(|z| (largest(z) + more(source)).min(SCORE_LIMIT) as u32).collect();
@@ -191,7 +192,7 @@ pub(super) fn backward(source: &mut CaseSource) -> Vec<Case> {
     cases
 }
 
-/// Returns a case of `head_backward` in a size that occurs in training.
+/// Returns a test case of `head_backward` in a size that occurs in training.
 pub(super) fn large_backward(source: &mut CaseSource, tokens: usize) -> Case {
     backward_case(source, [tokens, 4096, 0], 1024, SCORES[0].0, SCORES[0].1)
 }
@@ -215,18 +216,18 @@ fn backward_case(source: &mut CaseSource, shard: [usize; 3], width: usize, label
     let dlogits = after.swap_remove(7);
     Case {
         kernel: &head_backward::KERNEL,
-        label: format!("{tokens}x{width}x{vocab}+{offset} {label}"),
+        label: format!("{tokens} tokens, {width} features, {vocab} token IDs from {offset}, {label}"),
         params: params.words(),
         inputs: vec![dlogits, embedding, dn],
     }
 }
 
-/// Returns a case for every entry of `SHARDS` and `SCORES`.
+/// Returns a test case for every combination of `SHARDS` and `SCORES`.
 fn each_shard(source: &mut CaseSource, case: impl Fn(&mut CaseSource, [usize; 3], String, Draw) -> Case) -> Vec<Case> {
     let all = SHARDS.iter().flat_map(|shard| SCORES.map(|scores| (*shard, scores)));
     all.map(|(shard, (label, score))| {
         let [tokens, vocab, offset] = shard;
-        case(source, shard, format!("{tokens}x{vocab}+{offset} {label}"), score)
+        case(source, shard, format!("{tokens} tokens, {vocab} token IDs from {offset}, {label}"), score)
     })
     .collect()
 }

@@ -1,9 +1,10 @@
-//! Test cases for the sum of losses, with fewer tokens than a workgroup has invocations, and with more.
+//! Test cases for `loss_sum`, which adds the losses of all tokens. In some, a batch has fewer tokens than a GPU
+//! workgroup has invocations; in others, it has more.
 
 use super::{Case, CaseSource};
 use crate::kernels::{cross_entropy::dlogits_words, loss_sum};
 
-/// A function that returns a random word.
+/// A function that returns a word of a test case, which is random or always the same.
 type DrawWord = fn(&mut CaseSource) -> u32;
 
 pub(super) fn loss_sum(source: &mut CaseSource) -> Vec<Case> {
@@ -12,7 +13,7 @@ pub(super) fn loss_sum(source: &mut CaseSource) -> Vec<Case> {
     let each = shapes.into_iter().flat_map(|shape| kinds.map(|kind| (shape, kind)));
     let case = |((tokens, vocab), (label, word)): ((u32, u32), (&str, DrawWord))| Case {
         kernel: &loss_sum::KERNEL,
-        label: format!("{tokens}x{vocab} {label}"),
+        label: format!("{tokens} tokens, {vocab} token IDs, {label}"),
         params: loss_sum::Params { tokens, vocab, ..Default::default() }.words(),
         inputs: vec![
             (0..(tokens as usize * dlogits_words(vocab as usize)).max(1)).map(|_| word(source)).collect(),

@@ -1,7 +1,8 @@
-//! Test cases. A case is one dispatch of a kernel with given inputs, for which the reference kernel computes the known
-//! answer.
+//! Test cases of kernels. A test case is one dispatch of a kernel with given inputs. The reference kernel computes the
+//! known answer, which is the expected output.
 //!
-//! The start-up check of a GPU, the tests, the benches and the conformance page all use the same cases.
+//! The same test cases serve the start-up check of a GPU, the tests, the benchmarks, and the conformance page of the
+//! website.
 
 use super::{Access, Kernel, Saturated};
 use crate::numbers::rng::threefry;
@@ -19,25 +20,25 @@ mod norms;
 mod rows;
 mod ternary;
 
-/// A function that returns a random value, or always the same one.
+/// A function that returns a value of a test case, which is random or always the same.
 type Draw = fn(&mut CaseSource) -> i32;
 
-/// A dispatch with its inputs.
+/// A test case: one dispatch of a kernel, with its inputs.
 #[derive(Clone)]
 pub struct Case {
-    /// The kernel that the case runs.
+    /// The kernel that the test case runs.
     pub kernel: &'static Kernel,
-    /// Label of the case in messages, such as `5x37x70 random`.
+    /// Label of the test case in messages, such as `5 tokens, 37 features, random`.
     pub label: String,
-    /// The parameters of the kernel, as words.
+    /// Parameters of the dispatch, as the 32-bit words of the kernel's struct `Params`.
     pub params: Vec<u32>,
-    /// The words of all buffers before the dispatch, in binding order, without the flag. A buffer that the kernel
-    /// writes is longer than the words that its units own, so that a write beyond them is detected.
+    /// Words of each buffer before the dispatch, in binding order, without the saturation flag. A buffer that the
+    /// kernel writes is longer than necessary, so that a write beyond its end is detected.
     pub inputs: Vec<Vec<u32>>,
 }
 
-/// Returns the cases of a kernel: sizes that are not multiples of a tile, extreme values, and random values that follow
-/// from `seed`. The list is empty for a kernel that is not in [`ALL`](super::ALL).
+/// Returns the test cases of a kernel. They include sizes that are not multiples of a tile, extreme values, and random
+/// values that follow from `seed`. Returns no test cases for a kernel that is not in [`ALL`](super::ALL).
 pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
     let source = &mut CaseSource::new(seed);
     match kernel.name {
@@ -74,8 +75,8 @@ pub fn cases(kernel: &'static Kernel, seed: u64) -> Vec<Case> {
     }
 }
 
-/// Returns a case for timing lowerings. It has a size that occurs in training, and `tokens` rows if the kernel has
-/// token rows. Returns `None` for a kernel for which the last of its [`cases`] serves as well.
+/// Returns a test case with which the lowerings (WGSL implementations) of a kernel are timed. It has a size that occurs
+/// in training, with `tokens` tokens. Returns `None` for a kernel that can be timed with the last of its [`cases`].
 pub fn representative(kernel: &'static Kernel, tokens: usize) -> Option<Case> {
     let source = &mut CaseSource::new(0);
     match kernel.name {
@@ -92,8 +93,8 @@ pub fn representative(kernel: &'static Kernel, tokens: usize) -> Option<Case> {
     }
 }
 
-/// Runs a case with the reference kernel. Returns all buffers after the dispatch, in the order of [`Case::inputs`], and
-/// whether it saturated.
+/// Runs a test case with the reference kernel. Returns the words of all buffers after the dispatch, in the order of
+/// [`Case::inputs`], and whether a value left its range.
 pub fn run_reference(case: &Case) -> (Vec<Vec<u32>>, Saturated) {
     let units = (case.kernel.units)(&case.params);
     let mut after = case.inputs.clone();
@@ -109,47 +110,47 @@ pub fn run_reference(case: &Case) -> (Vec<Vec<u32>>, Saturated) {
     (after, saturated)
 }
 
-/// The number of words by which a written buffer is longer than what the kernel may write.
+/// The number of extra words at the end of each buffer that the kernel writes. The kernel must leave them unchanged.
 const MARGIN: usize = 7;
 
-/// A source of random numbers that follow from a seed.
+/// A generator of pseudorandom values for test cases. The same seed always gives the same values.
 pub struct CaseSource {
     key: [u32; 2],
     count: u32,
 }
 
 impl CaseSource {
-    /// Returns the source with this seed.
+    /// Returns a generator that starts from this seed.
     pub fn new(seed: u64) -> Self {
         Self { key: [seed as u32, (seed >> 32) as u32], count: 0 }
     }
 
-    /// Returns a random word.
+    /// Returns the next pseudorandom word of 32 bits.
     pub fn word(&mut self) -> u32 {
         self.count += 1;
         threefry(self.key, [self.count, 0])[0]
     }
 
-    /// Returns `count` random words.
+    /// Returns the next `count` pseudorandom words of 32 bits.
     pub fn words(&mut self, count: usize) -> Vec<u32> {
         (0..count).map(|_| self.word()).collect()
     }
 
-    /// Returns a nearly uniform random number in `low..=high`.
+    /// Returns a pseudorandom number in `low..=high`. All of them are almost equally probable.
     pub fn within(&mut self, low: i32, high: i32) -> i32 {
         let span = u64::from(high.abs_diff(low)) + 1;
         low.wrapping_add(((u64::from(self.word()) * span) >> 32) as i32)
     }
 
-    /// Returns a dither buffer with the streams `0..=last`.
+    /// Returns a dither buffer with a random token position, and with random keys for the dither streams `0..=last`.
     pub fn dither(&mut self, last: u32) -> Vec<u32> {
         let mut words = self.words(4 + 2 * last as usize);
         words[..2].copy_from_slice(&[self.within(0, 1 << 20) as u32, 0]);
         words
     }
 
-    /// Returns random words that a buffer holds before the dispatch writes it: `owned` words, which work units own, and
-    /// a margin.
+    /// Returns random words for a buffer that the dispatch will write: the `owned` words that the kernel may write,
+    /// followed by a margin that it must leave unchanged.
     pub fn before_write(&mut self, owned: usize) -> Vec<u32> {
         self.words(owned + MARGIN)
     }

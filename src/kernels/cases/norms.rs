@@ -1,4 +1,4 @@
-//! Test cases for RMSNorm and its gradient.
+//! Test cases for the kernels of RMSNorm and of its gradient.
 
 use super::{
     Case, CaseSource, Draw,
@@ -15,7 +15,7 @@ use crate::{
 const GAINS: [Draw; 4] =
     [|s| s.within(0, 65_535), |s| sign(s) * 65_535, |s| s.within(-65_535, 65_535), |s| s.within(-1, 1)];
 const GAIN_EXPONENT: i32 = -15;
-/// Epsilon, about 1e-5.
+/// About 1e-5, which RMSNorm adds to the mean square.
 const EPSILON: Scale = Scale { mantissa: 0x53e2_d624, exponent: -47 };
 
 pub(super) fn quantize(source: &mut CaseSource) -> Vec<Case> {
@@ -39,7 +39,7 @@ pub(super) fn quantize(source: &mut CaseSource) -> Vec<Case> {
         let [q, q_info, norm_info] = owned.map(|owned| source.before_write(owned));
         cases.push(Case {
             kernel: &rms_norm_quantize::KERNEL,
-            label: format!("{tokens}x{width} {}", content.label),
+            label: format!("{tokens} tokens, {width} features, {}", content.label),
             params: params.words(),
             inputs: vec![x, gain, q, q_info, norm_info],
         });
@@ -68,7 +68,7 @@ pub(super) fn wide(source: &mut CaseSource) -> Vec<Case> {
         let [n, n_info, norm_info] = owned.map(|owned| source.before_write(owned));
         cases.push(Case {
             kernel: &rms_norm_wide::KERNEL,
-            label: format!("{tokens}x{width} {}", content.label),
+            label: format!("{tokens} tokens, {width} features, {}", content.label),
             params: params.words(),
             inputs: vec![x, gain, n, n_info, norm_info],
         });
@@ -100,14 +100,17 @@ pub(super) fn backward(source: &mut CaseSource) -> Vec<Case> {
         });
         let norm_info = norms.collect();
         let residual = if residual_stride == 0 {
-            [vec![0; width + INFO], source.words(2 * width)].concat() // words after the row belong to no unit
+            [vec![0; width + INFO], source.words(2 * width)].concat() // the words after the row must not be used
         } else {
             rows::i32_rows(source, shape, CONTENTS[count % CONTENTS.len() * 5 % 7])
         };
         let gain = gains(source, width, count);
         cases.push(Case {
             kernel: &rms_norm_backward::KERNEL,
-            label: format!("{tokens}x{width} {} slots {slots} residual {residual_stride}", content.label),
+            label: format!(
+                "{tokens} tokens, {width} features, {}, {slots} gradients, residual stride {residual_stride}",
+                content.label
+            ),
             params: params.words(),
             inputs: vec![dn, x, gain, norm_info, residual, source.before_write(tokens * (width + INFO))],
         });
@@ -115,7 +118,8 @@ pub(super) fn backward(source: &mut CaseSource) -> Vec<Case> {
     cases
 }
 
-/// Returns the gains, followed by words that belong to no gain.
+/// Returns `width` random gains, followed by three words that the kernel must not use. `count`, the number of earlier
+/// test cases, determines the range of the gains.
 fn gains(source: &mut CaseSource, width: usize, count: usize) -> Vec<u32> {
     (0..width + 3).map(|_| GAINS[count % GAINS.len()](source) as u32).collect()
 }

@@ -1,4 +1,4 @@
-//! Rows that serve as inputs of test cases, with contents from ordinary to extreme.
+//! Functions that return rows of input values for test cases. The values range from ordinary to extreme ones.
 
 use super::{CaseSource, Draw};
 use crate::{
@@ -6,11 +6,12 @@ use crate::{
     numbers::ternary::row_words,
 };
 
-/// The numbers of rows and columns. No width is a multiple of a padded row or of a workgroup, and three are not
-/// multiples of a word.
+/// The sizes of the test cases: the number of rows and the number of columns. No number of columns is a multiple of 32
+/// (to which rows are padded) or of the size of a workgroup, and three are not multiples of 4 (the bytes of a word).
 pub(super) const SHAPES: [[usize; 2]; 6] = [[1, 1], [5, 5], [3, 36], [4, 67], [2, 300], [2, 1100]];
 
-/// How i32 rows are filled: their integers, and the mantissa and exponent of each row's scale.
+/// How the rows of a test case are filled: a label, and functions that return an integer of a row, and the mantissa and
+/// the exponent of the row's scale.
 #[derive(Clone, Copy)]
 pub(super) struct RowContent {
     pub(super) label: &'static str,
@@ -43,14 +44,15 @@ fn mantissa(source: &mut CaseSource) -> i32 {
     source.within(1 << 30, i32::MAX)
 }
 
-/// Calls `case` with every pair of a shape and a content.
+/// Calls `case` with every combination of `SHAPES` and `CONTENTS`.
 pub(super) fn each(case: &mut dyn FnMut([usize; 2], RowContent)) {
     for shape in SHAPES {
         CONTENTS.iter().for_each(|content| case(shape, *content));
     }
 }
 
-/// Returns `[rows, width]` i32 rows with the given content. A row whose scale has mantissa 0 has zero integers.
+/// Returns `rows` i32 rows: `width` integers each, then the row's scale and two random words. `content` describes the
+/// values. All integers of a row are 0 if the mantissa of its scale is 0.
 pub(super) fn i32_rows(source: &mut CaseSource, [rows, width]: [usize; 2], content: RowContent) -> Vec<u32> {
     let mut words = Vec::with_capacity(rows * (width + INFO));
     for _ in 0..rows {
@@ -61,7 +63,8 @@ pub(super) fn i32_rows(source: &mut CaseSource, [rows, width]: [usize; 2], conte
     words
 }
 
-/// Returns the row infos of `rows` rows, without the rows.
+/// Returns `rows` row infos, which are the four words that follow an i32 row: the mantissa and the exponent of its
+/// scale, and two random words.
 pub(super) fn infos(source: &mut CaseSource, rows: usize, content: RowContent) -> Vec<u32> {
     let info = |source: &mut CaseSource| {
         let (mantissa, exponent) = scale(source, content);
@@ -75,7 +78,7 @@ fn scale(source: &mut CaseSource, content: RowContent) -> (u32, u32) {
     if mantissa == 0 { (0, 0) } else { (mantissa, exponent) }
 }
 
-/// Returns `[rows, width]` byte rows, whose bytes come from `value`.
+/// Returns `rows` rows of `width` int8 values, obtained from `value`. Each row is padded with zeros.
 pub(super) fn byte_rows(source: &mut CaseSource, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * row_words(width)];
     for row in words.chunks_exact_mut(row_words(width)) {
@@ -84,7 +87,7 @@ pub(super) fn byte_rows(source: &mut CaseSource, [rows, width]: [usize; 2], valu
     words
 }
 
-/// Returns `[rows, width]` wide rows, whose integers come from `value`.
+/// Returns `rows` wide rows (14-bit integers as two int8 planes) of `width` integers, obtained from `value`.
 pub(super) fn wide_rows(source: &mut CaseSource, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * wide::wide_words(width)];
     for row in words.chunks_exact_mut(wide::wide_words(width)) {
@@ -93,7 +96,8 @@ pub(super) fn wide_rows(source: &mut CaseSource, [rows, width]: [usize; 2], valu
     words
 }
 
-/// Contents of operands: a label, and functions that return a byte and a wide value.
+/// How the operands of a product are filled: a label, and functions that return an int8 value and a 14-bit integer (a
+/// wide value).
 pub(super) const OPERANDS: [(&str, Draw, Draw); 4] = [
     ("random", |s| s.within(-127, 127), |s| s.within(-(1 << 14), 1 << 14)),
     ("largest", |s| sign(s) * 127, |s| sign(s) << 14),

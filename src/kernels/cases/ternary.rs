@@ -1,4 +1,4 @@
-//! Test cases for the two ternary products.
+//! Test cases for `ternary_matmul` and `ternary_matmul_backward`, which multiply by a ternary weight matrix.
 
 use super::{Case, CaseSource, Draw};
 use crate::{
@@ -9,14 +9,16 @@ use crate::{
     },
 };
 
-/// The numbers of tokens, `in_features` and `out_features`. In the first shape all are 1; in the others they are no
-/// multiples of a tile, or a little more than one.
+/// The sizes of the test cases: the number of tokens, of input features, and of output features. Most of these numbers
+/// are not multiples of the tile size of a kernel.
 const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [5, 37, 70], [9, 130, 65], [3, 4096, 5], [67, 70, 133]];
 
-/// A number of summed places that exceeds 2^15, the number after which the f32 lowering adds its sums to the output.
+/// A number of terms that is larger than 2^15. After every 2^15 terms of a sum, the lowering `f32` adds the partial sum
+/// to the output, because a longer floating-point sum would not be exact.
 const LONG: usize = 33_000;
 
-/// A label, and functions that return a trit, a byte and a wide value. The extremes reach every bound of the kernels.
+/// How the operands are filled: a label, and functions that return a trit (a ternary weight), an int8 value and a
+/// 14-bit integer. The extreme values reach every bound of the kernels.
 const CONTENTS: [(&str, Draw, Draw, Draw); 5] = [
     ("random", |s| s.within(-1, 1), |s| s.within(-127, 127), |s| s.within(-(1 << 14), 1 << 14)),
     ("largest", |_| 1, |_| 127, |_| 1 << 14),
@@ -64,7 +66,7 @@ fn matmul_case(
     };
     Case {
         kernel: &ternary_matmul::KERNEL,
-        label: format!("{tokens}x{inputs}x{outputs} {label}"),
+        label: format!("{tokens} tokens, {inputs} inputs, {outputs} outputs, {label}"),
         params: params.words(),
         inputs: vec![x, x_info, weights(source, outputs, inputs, trit), source.before_write(tokens * (outputs + INFO))],
     }
@@ -89,19 +91,24 @@ fn matmul_backward_case(
     let owned = tokens * slots as usize * (inputs + INFO);
     Case {
         kernel: &ternary_matmul_backward::KERNEL,
-        label: format!("{tokens}x{inputs}x{outputs} planes {planes} slot {slot} of {slots} {label}"),
+        label: format!(
+            "{tokens} tokens, {inputs} inputs, {outputs} outputs, {planes} planes, slot {slot} of {slots}, {label}"
+        ),
         params: params.words(),
         inputs: vec![dy, dy_info, weights(source, outputs, inputs, trit), source.before_write(owned)],
     }
 }
 
-/// Returns the block words of a matrix `[rows, columns]`.
+/// Returns the words of a ternary matrix `[rows, columns]`, each of which packs 4×4 trits (ternary weights). The trits
+/// are obtained from `trit`.
 fn weights(source: &mut CaseSource, rows: usize, columns: usize, trit: Draw) -> Vec<u32> {
     let trits: Vec<i8> = (0..rows * columns).map(|_| trit(source) as i8).collect();
-    Ternary::pack(rows, columns, &trits, Scale::ONE).expect("trits, as many as the shape has").words.to_vec()
+    Ternary::pack(rows, columns, &trits, Scale::ONE).expect("one trit for each element").words.to_vec()
 }
 
-/// Returns int8 rows `[tokens, planes, width]` and their row info, in which only the sum is meaningful.
+/// Returns int8 rows `[tokens, planes, width]`, and a row info of four words for each token. Two planes hold the high
+/// and the low bytes of 14-bit integers. In a row info, the sum of the row's integers is valid, and the other words are
+/// random.
 fn rows(source: &mut CaseSource, tokens: usize, width: usize, planes: usize, value: Draw) -> (Vec<u32>, Vec<u32>) {
     let stride = 4 * row_words(width);
     let mut words = vec![0u32; tokens * planes * stride / 4];

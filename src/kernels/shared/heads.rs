@@ -1,24 +1,25 @@
-//! A head row holds the values of one token for one attention head. It is a wide row followed by four words: an
-//! exponent, which all values of the row share, and three zeros.
+//! A head row contains the values of one token for one attention head. It consists of a wide row of integers and four
+//! more words: an exponent that all values of the row share, and three zeros.
 
 use super::{blocks::ZERO_EXPONENT, wide};
 use crate::{kernels::INFO, numbers::rng::Dither};
 
-/// Returns the number of words of a head row.
+/// Returns the number of words of a head row with `head_dim` values.
 pub const fn head_words(head_dim: usize) -> usize {
     wide::wide_words(head_dim) + INFO
 }
 
-/// A head row: the bytes of the two planes, and the exponent.
+/// A head row in a buffer: the bytes of its two int8 planes, and its exponent.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
     planes: &'a [i8],
-    /// Exponent of the row: each integer stands for `integer · 2^exponent`.
+    /// The exponent that all values of the row share. An integer `i` of the row represents the real value
+    /// `i · 2^exponent`.
     pub exponent: i32,
 }
 
 impl<'a> Head<'a> {
-    /// Returns head row `index` of a buffer.
+    /// Returns the head row with the index `index` in a buffer of head rows.
     #[inline(always)]
     pub fn new(words: &'a [u32], head_dim: usize, index: usize) -> Self {
         let row = &words[index * head_words(head_dim)..][..head_words(head_dim)];
@@ -26,21 +27,23 @@ impl<'a> Head<'a> {
         Self { planes: bytemuck::cast_slice(planes), exponent: rest[0] as i32 }
     }
 
-    /// Returns the integer of feature `i`.
+    /// Returns the integer that the row contains for feature `i` of the head.
     #[inline(always)]
     pub fn get(&self, i: usize) -> i64 {
         wide::get(self.planes, i).into()
     }
 
-    /// Returns the exact inner product with another row. Its magnitude is ≤ 2^28 · `head_dim`.
+    /// Returns the exact inner product of the integers of this row and of the row `other`. Its magnitude is ≤ 2^28 ·
+    /// `head_dim`.
     #[inline(always)]
     pub fn dot(&self, other: Self, head_dim: usize) -> i64 {
         (0..head_dim).map(|i| self.get(i) * other.get(i)).sum()
     }
 }
 
-/// Writes `values · 2^exponent` as a head row. Values are rounded by `dither`, which is a stream and the row index of
-/// its elements, or to nearest even if that is `None`.
+/// Writes the real values `values · 2^exponent` as a head row. If `dither` is given, it consists of a dither stream and
+/// the row index of the values in the stream, and the values are rounded stochastically. Otherwise they are rounded to
+/// nearest, ties to even.
 #[inline(always)]
 pub fn put(out: &mut [u32], head_dim: usize, values: &[i64], exponent: i32, dither: Option<(Dither, u32)>) {
     let (planes, rest) = out.split_at_mut(wide::wide_words(head_dim));

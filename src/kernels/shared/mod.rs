@@ -1,4 +1,4 @@
-//! Functions that several kernels share; `shaders/shared` has the same functions in WGSL.
+//! Functions that several reference kernels share. `shaders/shared` contains the same functions in WGSL.
 
 pub mod blocks;
 pub mod dither;

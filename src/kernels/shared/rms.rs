@@ -1,22 +1,24 @@
-//! The reciprocal root mean square of a row, by which RMSNorm multiplies (Zhang, Sennrich 2019).
+//! The reciprocal of a row's root mean square (RMS), by which RMSNorm multiplies the row (Zhang, Sennrich 2019).
 
 use super::rows::max_magnitude;
 use crate::numbers::fixed::{Scale, shift_for};
 
-/// The mean square is computed from copies of the integers that are rounded to this many bits. The sum of their
-/// squares, ≤ 2^30 · width, fits in u64 for any width.
+/// The number of bits to which copies of a row's integers are rounded. The mean square of the row is computed from
+/// these copies. The sum of their squares is ≤ 2^30 · width, which fits in u64 for any width.
 pub const COPY_BITS: u32 = 15;
 
-/// The factors by which RMSNorm multiplies a row.
+/// The factor by which RMSNorm multiplies a row, in two forms: one for real values and one for the row's integers.
 pub struct Rms {
-    /// `1 / sqrt(mean(value²) + epsilon)`, where the values are the numbers that the row's integers stand for.
+    /// `1 / sqrt(mean(value²) + epsilon)`, where the mean is taken over the real values that the row's integers
+    /// represent.
     pub inverse_rms: Scale,
-    /// `inverse_rms` times the row's scale: the normalized value that the integer 1 stands for.
+    /// `inverse_rms` times the scale of the row: the normalized real value of the integer 1.
     pub inverse: Scale,
 }
 
 impl Rms {
-    /// Returns the factors of a row. `inverse_width` is 1 / width, and `epsilon` > 0.
+    /// Returns both factors of the row with the integers `values` and the scale `scale`. `inverse_width` is 1 / width,
+    /// and `epsilon` must be greater than 0.
     #[inline(always)]
     pub fn new(values: &[i32], scale: Scale, inverse_width: Scale, epsilon: Scale) -> Self {
         let shift = copy_shift(values);
@@ -24,8 +26,9 @@ impl Rms {
         Self::of_squares(squares, shift, scale, inverse_width, epsilon)
     }
 
-    /// Returns the factors of a row, given the sum of the squares of its 15-bit copies and the right shift that made
-    /// these copies.
+    /// Returns both factors of a row whose integers have been rounded to 15 bits by a right shift of `shift` bits.
+    /// `squares` is the sum of the squares of the rounded integers. The other parameters are those of
+    /// [`new`](Self::new).
     #[inline(always)]
     pub fn of_squares(squares: u64, shift: u32, scale: Scale, inverse_width: Scale, epsilon: Scale) -> Self {
         let mean = Scale::new(squares, 2 * shift as i32).multiply(scale).multiply(scale).multiply(inverse_width);
@@ -33,25 +36,27 @@ impl Rms {
         Self { inverse_rms, inverse: scale.multiply(inverse_rms) }
     }
 
-    /// Returns the factors as the four words of `norm_info`: `inverse_rms`, then `inverse`.
+    /// Returns both factors as the four words of `norm_info`: mantissa and exponent of `inverse_rms`, then of
+    /// `inverse`.
     pub fn words(&self) -> [u32; 4] {
         let ([a, b], [c, d]) = (self.inverse_rms.words(), self.inverse.words());
         [a, b, c, d]
     }
 
-    /// Reads the factors back from the words that [`words`](Self::words) returned.
+    /// Reads both factors from four words that [`words`](Self::words) has returned.
     pub fn from_words(words: &[u32]) -> Self {
         Self { inverse_rms: Scale::from_words(words), inverse: Scale::from_words(&words[2..]) }
     }
 }
 
-/// Returns the right shift that reduces the integers of a row to 15-bit copies.
+/// Returns the right shift that rounds the largest integer of a row to [`COPY_BITS`] bits.
 #[inline(always)]
 pub fn copy_shift(values: &[i32]) -> u32 {
     shift_for(max_magnitude(values).into(), COPY_BITS)
 }
 
-/// Returns `value / 2^shift`, rounded half up; the result is ≤ 2^15 in magnitude.
+/// Returns `value / 2^shift`, rounded to nearest, ties towards +∞. With the shift that [`copy_shift`] returns, the
+/// magnitude of the result is ≤ 2^15.
 #[inline(always)]
 pub fn copy(value: i32, shift: u32) -> i32 {
     ((i64::from(value) + ((1 << shift) >> 1)) >> shift) as i32

@@ -1,4 +1,5 @@
-//! Wide rows: integers of magnitude ≤ 2^14, stored as two int8 planes, `256 · high + low`.
+//! Wide rows: rows of integers of magnitude ≤ 2^14. Each integer is stored as two int8 values, `256 · high + low`. All
+//! high values of a row come first, then all low values.
 
 use crate::numbers::{
     fixed::{WIDE_BITS, round_dither, round_even, shift_for},
@@ -6,24 +7,25 @@ use crate::numbers::{
     ternary::row_words,
 };
 
-/// Returns the number of words of a wide row.
+/// Returns the number of words of a wide row with `width` integers.
 pub const fn wide_words(width: usize) -> usize {
     2 * row_words(width)
 }
 
-/// Returns element `i` of a wide row that is given as bytes.
+/// Returns the integer with the index `i` in a wide row. `row` contains the bytes of the wide row.
 #[inline(always)]
 pub fn get(row: &[i8], i: usize) -> i32 {
     256 * i32::from(row[i]) + i32::from(row[row.len() / 2 + i])
 }
 
-/// Returns wide row `row` of a buffer as bytes.
+/// Returns the bytes of the wide row with the index `row` in a buffer of wide rows. `width` is the number of integers
+/// in a row.
 #[inline(always)]
 pub fn row(words: &[u32], width: usize, row: usize) -> &[i8] {
     bytemuck::cast_slice(&words[row * wide_words(width)..][..wide_words(width)])
 }
 
-/// Sets element `i` of a wide row that is given as bytes.
+/// Sets the integer with the index `i` in a wide row to `value`. `row` contains the bytes of the wide row.
 #[inline(always)]
 pub fn set(row: &mut [i8], i: usize, value: i32) {
     let half = row.len() / 2;
@@ -31,26 +33,27 @@ pub fn set(row: &mut [i8], i: usize, value: i32) {
     row[half + i] = value as i8;
 }
 
-/// Writes `values / 2^shift`, rounded to nearest even, as a wide row. Returns the shift, the smallest that leaves 14
-/// bits, and the sum of the rounded integers.
+/// Writes the integers `values / 2^shift`, rounded to nearest, ties to even, as a wide row. `shift` is the smallest
+/// shift after which the largest magnitude has at most 14 bits. Returns `shift` and the sum of the rounded integers.
 #[inline(always)]
 pub fn write_even(out: &mut [u32], values: &[i64]) -> (u32, i32) {
     write(out, values, None)
 }
 
-/// Writes `values / 2^shift`, rounded by the dither of the elements (`index`, column), as a wide row. Returns the
-/// shift, the smallest that leaves 14 bits, and the sum of the rounded integers.
+/// Writes the integers `values / 2^shift`, rounded stochastically, as a wide row. `shift` is the smallest shift after
+/// which the largest magnitude has at most 14 bits. The dither of a value is the element (`index`, column of the value)
+/// of the stream `dither`. Returns `shift` and the sum of the rounded integers.
 #[inline(always)]
 pub fn write_dither(out: &mut [u32], values: &[i64], dither: Dither, index: u32) -> (u32, i32) {
     write(out, values, Some((dither, index)))
 }
 
-/// The number of columns whose dithers are computed together.
+/// The number of columns whose dithers are computed in one call.
 const GROUP: usize = 32;
 
 #[inline(always)]
 fn write(out: &mut [u32], values: &[i64], dither: Option<(Dither, u32)>) -> (u32, i32) {
-    // The bitwise or of the magnitudes has as many bits as the largest of them.
+    // The bitwise OR of all magnitudes has as many bits as the largest magnitude.
     let bits = values.iter().fold(0, |bits, value| bits | value.unsigned_abs());
     let shift = shift_for(bits, WIDE_BITS);
     let bytes: &mut [i8] = bytemuck::cast_slice_mut(out);

@@ -1,12 +1,13 @@
-//! Tests that nobody who is right loses anything: a dispute overrules verifiers that disagree, and an appeal overrules
-//! verifiers that agree on a wrong finding.
+//! Tests that those who are right lose nothing. If verifiers disagree, a dispute decides which of them are right. If
+//! they agree on a wrong finding, an appeal corrects it.
 
 use super::{
     dispute_network::{BOND, DisputeNetwork, REWARD, all},
     *,
 };
 
-/// Two of three verifiers attest a match for a forged gradient. The third disputes it and needs no majority.
+/// Two of three sampled verifiers attest a match for a forged gradient. The third one has no majority, but wins a
+/// dispute: the gradient is rejected, and the other two are slashed.
 #[test]
 fn a_minority_that_is_right_overrules_a_panel() {
     let mut network = DisputeNetwork::new(LedgerParams { move_blocks: 4, ..all() });
@@ -26,8 +27,8 @@ fn a_minority_that_is_right_overrules_a_panel() {
     network.world.check();
 }
 
-/// An accomplice of the forger opens a dispute and loses it on purpose. The verifier's own finding can still be
-/// disputed.
+/// An accomplice of the forger opens a dispute and loses it on purpose. The verifier that found the mismatch can still
+/// appeal, so the gradient is rejected.
 #[test]
 fn a_dispute_lost_on_purpose_does_not_save_a_forger() {
     let mut network = DisputeNetwork::new(LedgerParams { move_blocks: 4, ..all() });
@@ -48,7 +49,8 @@ fn a_dispute_lost_on_purpose_does_not_save_a_forger() {
     network.world.check();
 }
 
-/// All sampled verifiers attest that a right gradient is wrong: they are slashed, the miner is not.
+/// All sampled verifiers attest a mismatch for a right gradient, and somebody appeals. The gradient is accepted, the
+/// verifiers are slashed, and the miner loses nothing.
 #[test]
 fn an_honest_miner_is_not_slashed_if_all_verifiers_lie() {
     let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 100, move_blocks: 4, ..all() });
@@ -62,7 +64,7 @@ fn an_honest_miner_is_not_slashed_if_all_verifiers_lie() {
         "the round does not wait for an appeal"
     );
     assert_eq!(network.appeal(5, &right), (0, String::new()));
-    assert_eq!(network.appeal(5, &right).0, 1102, "only one appeal");
+    assert_eq!(network.appeal(5, &right).0, 1102, "a finding can be appealed against only once");
     let mut defender = network.prover(&right.1, false, None);
     (1..=3).for_each(|dispute| network.answer(5, dispute, &defender));
     network.run_games(&[1, 2, 3], &mut [(5, &mut defender)]);
@@ -74,7 +76,8 @@ fn an_honest_miner_is_not_slashed_if_all_verifiers_lie() {
     network.world.check();
 }
 
-/// Most validators vote that a right gradient is wrong: they are slashed, the miner is not.
+/// Most validators vote that a right gradient is wrong, and somebody appeals. The gradient is accepted, these
+/// validators are slashed, and the miner loses nothing.
 #[test]
 fn an_honest_miner_is_not_slashed_if_most_validators_lie() {
     let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 100, move_blocks: 4, ..all() });
@@ -90,12 +93,13 @@ fn an_honest_miner_is_not_slashed_if_most_validators_lie() {
     network.run_games(&[1, 2], &mut [(9, &mut defender)]);
     network.world.wait(100);
     assert_eq!((network.status(right.0), network.world.slashed(1)), (SubmissionStatus::Accepted, 0));
-    // verifiers 7 and 8 are slashed twice: for the attestation and for the vote
+    // verifiers 7 and 8 are slashed twice: for their attestations and for their votes
     assert_eq!([7, 8, 9].map(|number| network.world.slashed(number)), [7_500_000, 7_500_000, 0]);
     network.world.check();
 }
 
-/// A verifier that is right but offline during an appeal loses nothing if another verifier defends the finding.
+/// All verifiers rightly find a mismatch, and the forger appeals. One verifier wins its dispute, so the others lose
+/// nothing, although they are offline.
 #[test]
 fn one_honest_verifier_defends_the_finding_of_all() {
     let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 100, move_blocks: 8, ..all() });
@@ -104,12 +108,12 @@ fn one_honest_verifier_defends_the_finding_of_all() {
     assert_eq!(network.appeal(1, &forged), (0, String::new()));
     let mut liar = network.prover(&forged.1, true, None);
     (1..=3).for_each(|dispute| network.answer(1, dispute, &liar));
-    // two verifiers are offline: their games are lost before the third one's ends
+    // two verifiers are offline: they lose their games before the game of the third one ends
     let mut right = network.prover(&forged.1, false, None);
     network.run_games(&[1, 2, 3], &mut [(1, &mut liar), (9, &mut right)]);
-    let judged = |event: &Event| if let Event::Judged { stands, .. } = event { Some(*stands) } else { None };
+    let judged = |event: &Event| if let Event::Judged { upheld, .. } = event { Some(*upheld) } else { None };
     let judged: Vec<bool> = network.world.events.iter().filter_map(judged).collect();
-    assert_eq!(judged, [true, true, false]);
+    assert_eq!(judged, [false, false, true]);
     assert_eq!([7, 8, 9].map(|number| network.world.slashed(number)), [0; 3]);
     assert_eq!(network.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
     network.world.check();
@@ -125,7 +129,7 @@ fn a_unanimous_mismatch_is_rejected_if_nobody_appeals() {
     network.world.wait(9);
     assert!(matches!(network.status(forged.0), SubmissionStatus::Challenged(_)));
     let leave = crate::tx::MsgUnregisterNode { node_address: address(1) };
-    assert_eq!(network.world.send(1, Message::UnregisterNode(leave)).0, 1102, "its stake may still be slashed");
+    assert_eq!(network.world.send(1, Message::UnregisterNode(leave)).0, 1102, "the miner's stake may still be slashed");
     assert_eq!(
         (network.status(forged.0), network.world.slashed(1)),
         (SubmissionStatus::Rejected(Finding::Mismatch), 10_000_000)
@@ -134,7 +138,8 @@ fn a_unanimous_mismatch_is_rejected_if_nobody_appeals() {
     network.world.check();
 }
 
-/// All sampled verifiers attest a match for a forged gradient. A later dispute gets it rejected, and slashes them.
+/// All sampled verifiers attest a match for a forged gradient. When a later dispute proves it wrong, the gradient is
+/// rejected and the verifiers are slashed.
 #[test]
 fn verifiers_are_slashed_for_a_match_that_a_dispute_refutes() {
     let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 100, move_blocks: 4, ..all() });

@@ -1,7 +1,8 @@
-//! Tests of sampling, attestations, votes and slashing: wrong gradients are found, and nobody who is right is slashed.
+//! Tests of sampling, attestations, votes and slashing: wrong gradients must be rejected, and nobody who is right may
+//! be slashed.
 
 use super::*;
-use crate::tx::{MsgRegisterNode, MsgUnregisterNode};
+use crate::tx::{MsgCommitAttestation, MsgRegisterNode, MsgUnregisterNode};
 
 const NODES: [(u8, u64); 3] = [(7, 2_000_000), (8, 2_000_000), (9, 2_000_000)];
 
@@ -19,7 +20,7 @@ fn a_wrong_gradient_is_rejected_and_its_chunk_slot_is_free_again() {
     let mut world = network(LedgerParams { probation: 5, ..all() });
     world.mine(1, honest);
     world.serve(&[7, 8, 9], honest_finding);
-    assert_eq!(world.balance(1), COINS, "on probation");
+    assert_eq!(world.balance(1), COINS, "the reward of a miner on probation is held in escrow");
     assert_eq!(world.ledger.state().reputation(&address(1)).escrow, LedgerParams::NETWORK.reward);
     let position = world.free();
     world.mine(1, wrong);
@@ -44,7 +45,7 @@ fn a_wrong_gradient_costs_half_of_the_stake() {
     world.serve(&[7, 8, 9], honest_finding);
     assert_eq!(world.slashed(1), 2_500_000);
     world.done(1, Message::UnregisterNode(MsgUnregisterNode { node_address: address(1) }));
-    assert_eq!(world.balance(1), COINS - 5_000_000, "the stake is unbonding");
+    assert_eq!(world.balance(1), COINS - 5_000_000, "the stake is not returned before the unbonding time is over");
     let few = MsgRegisterNode { node_address: address(1), node_type: 1, stake: "10".to_owned(), ..Default::default() };
     assert_eq!(world.send(1, Message::RegisterNode(few)).0, 5);
     world.check();
@@ -64,7 +65,8 @@ fn stakes_are_returned_after_unbonding_blocks() {
     world.check();
 }
 
-/// If one of three verifiers lies, the vote of all validators decides, and the liar is slashed.
+/// One of three verifiers attests a wrong finding. The vote of all validators corrects it, and only the liar is
+/// slashed.
 #[test]
 fn a_lying_verifier_is_slashed_and_changes_nothing() {
     for (commitment, lie) in [(honest as fn(&Task) -> Commitment, Finding::Mismatch), (wrong, Finding::Match)] {
@@ -98,7 +100,7 @@ fn a_verifier_that_does_not_recompute_is_slashed_even_if_its_result_is_right() {
 
 #[test]
 fn verifiers_that_guess_the_same_leaf_lose_to_more_stake() {
-    // all three are sampled; two that belong to one owner reveal the same wrong leaf, and the third has more stake
+    // all three verifiers are sampled: two with the same owner reveal the same wrong leaf, and the third has more stake
     let nodes = [
         (7, 4 * LedgerParams::NETWORK.min_stake),
         (8, LedgerParams::NETWORK.min_stake),
@@ -125,15 +127,15 @@ fn a_miner_without_stake_always_has_rewards_in_escrow() {
         assert_eq!(world.balance(1), COINS + count.saturating_sub(3) * reward);
         assert_eq!(world.ledger.state().reputation(&address(1)).escrow, count.min(3) * reward);
     }
-    assert_eq!(world.head().challenges, 3, "all gradients of the probation are recomputed");
+    assert_eq!(world.head().challenges, 3, "all gradients during the probation are recomputed");
     let leave = || Message::UnregisterNode(MsgUnregisterNode { node_address: address(1) });
     world.done(1, world.claim(1, world.free()));
-    assert_eq!(world.send(1, leave()).0, 1102, "it holds a claim");
+    assert_eq!(world.send(1, leave()).0, 1102, "a miner that holds a claim cannot leave");
     world.time += 301;
     world.block(vec![]);
     world.done(1, leave());
     assert_eq!(world.ledger.state().reputation(&address(1)).escrow, 0);
-    assert_eq!(world.balance(1), COINS + 2 * reward, "the escrow is unbonding");
+    assert_eq!(world.balance(1), COINS + 2 * reward, "the escrow is not returned before the unbonding time is over");
     world.check();
 }
 
@@ -142,7 +144,7 @@ fn a_silent_verifier_is_slashed_and_the_others_decide() {
     let mut world = network(LedgerParams { silence_penalty: 100, ..all() });
     world.mine(1, honest);
     world.serve(&[7, 8], honest_finding);
-    assert_eq!(world.head().accepted_total, 0, "the third verifier may still commit");
+    assert_eq!(world.head().accepted_total, 0, "the third verifier still has time to commit");
     for _ in 0..LedgerParams::NETWORK.attestation_blocks {
         world.block(vec![]);
     }
@@ -196,7 +198,7 @@ fn a_copied_commitment_cannot_be_revealed() {
     let stranger = world.pending_messages(7, &honest_finding).remove(0);
     let Message::RevealAttestation(mut stranger) = stranger else { panic!() };
     stranger.verifier = address(2);
-    assert_eq!(world.send(2, Message::RevealAttestation(stranger)).0, 4, "not sampled");
+    assert_eq!(world.send(2, Message::RevealAttestation(stranger)).0, 4, "the sender is not a sampled verifier");
     world.check();
 }
 
@@ -209,7 +211,7 @@ fn the_sampling_rate_follows_the_parameters_and_rises_with_lost_trust() {
         world.serve(&[7, 8, 9], honest_finding);
     }
     let sampled = world.head().challenges;
-    // the expected value is 30 of 120, with a standard deviation of 4.7; the blocks' hashes are the same in every run
+    // the expected value is 30 of 120, the standard deviation 4.7; the hashes of the blocks are the same in every run
     assert!((16..=44).contains(&sampled), "{sampled}");
     let reputation = Reputation { trust: 0, ..Reputation::NEW };
     world.ledger.state.reputations.insert(address(2), reputation);

@@ -1,4 +1,5 @@
-//! Tests that transfers, fees, payouts and sessions move the right amounts, and that limits and expiries are enforced.
+//! Tests of transfers, fees, payouts and sessions: the right amounts must move, and limits and expiries must be
+//! enforced.
 
 use super::*;
 use crate::tx::{Grant, GrantPair, MsgSetPayout, Session, Transfer};
@@ -19,7 +20,7 @@ fn a_transfer_moves_coins_and_creates_none() {
     assert_eq!((world.balance(1), world.balance(2)), (COINS - 10, COINS + 10));
     let both = world.sign(1, &[transfer(1, 2, 5), transfer(1, 2, COINS)]);
     assert_eq!(world.block(vec![both])[0].code, 5);
-    assert_eq!(world.balance(2), COINS + 10, "all or nothing");
+    assert_eq!(world.balance(2), COINS + 10, "either all messages of a transaction take effect or none");
     assert_eq!(
         world.ledger.state().account_of(&address(1)).sequence,
         4,
@@ -72,7 +73,7 @@ fn the_fee_pool_pays_a_limited_amount_and_for_mining_only() {
     }
     let many = (31..34).map(|number| pay(&world, number, 7, payout(number))).collect();
     let codes: Vec<u32> = world.block(many).iter().map(|outcome| outcome.code).collect();
-    assert_eq!(codes, [0, 0, 20], "the limit of the block is reached");
+    assert_eq!(codes, [0, 0, 20], "the third fee exceeds the limit for one block");
     let next = pay(&world, 33, 7, payout(33));
     assert!(world.ledger.next().admit(&next).is_ok(), "the limit starts anew in the next block");
     assert_eq!(world.block(vec![next])[0].code, 0);
@@ -94,7 +95,7 @@ fn expired_grants_are_removed_after_a_day() {
     let again =
         Message::Grant(session.grants().next().map(|grant| Grant { expires: world.time + 100_000, ..grant }).unwrap());
     world.done(1, again);
-    assert_eq!(world.ledger.state().granted(&pair).len(), granted, "expired, but still reported");
+    assert_eq!(world.ledger.state().granted(&pair).len(), granted, "an expired grant is reported for another day");
     world.time += 86_400;
     world.block(vec![]);
     assert_eq!(world.ledger.state().granted(&pair).len(), 1, "the grant that was renewed has not expired");

@@ -1,4 +1,4 @@
-//! A test network with tasks of a model that is small enough for tests to compute and dispute gradients.
+//! A test network with a real model, so small that tests can compute its gradients and play whole disputes about them.
 
 use super::*;
 use crate::{
@@ -13,18 +13,19 @@ pub(super) const BOND: u64 = LedgerParams::NETWORK.dispute_bond;
 pub(super) const ANSWER: u64 = LedgerParams::NETWORK.answer_bond;
 pub(super) const REWARD: u64 = LedgerParams::NETWORK.reward;
 
-/// A network whose tasks can be computed and disputed.
+/// A test network whose gradients can be computed and disputed.
 pub(super) struct DisputeNetwork {
     pub(super) world: Network,
     pub(super) job: SmallJob,
 }
 
-/// Returns parameters with which every gradient is accepted without recomputation.
+/// Returns ledger parameters under which every gradient is accepted without recomputation, so that only a dispute can
+/// reject it.
 pub(super) fn trusting() -> LedgerParams {
     LedgerParams { sampling: 0, challenge_blocks: 200, move_blocks: 4, ..all() }
 }
 
-/// Returns parameters with which every gradient is recomputed.
+/// Returns ledger parameters under which three verifiers recompute every gradient.
 pub(super) fn all() -> LedgerParams {
     let verified = LedgerParams { sampling: ALL, verifiers: 3, trap_share: 0, draw_blocks: 1, ..LedgerParams::NETWORK };
     LedgerParams { min_stake: 1_000_000, probation: 0, claim_bond: 0, ..verified }
@@ -55,7 +56,7 @@ impl DisputeNetwork {
         (self.world.head().submissions, task, dag.get(&dag.root).unwrap())
     }
 
-    /// Submits a gradient, which must be accepted.
+    /// Does what [`Self::submit`] does, and checks that the next block accepts the gradient.
     pub(super) fn accepted(&mut self, number: u8, forged: bool) -> (u64, Task, Vec<u8>) {
         let submitted = self.submit(number, forged);
         self.world.block(vec![]);
@@ -91,7 +92,8 @@ impl DisputeNetwork {
         self.world.done(number, Message::AnswerDispute(MsgAnswerDispute { sender, dispute_id, answer }));
     }
 
-    /// Returns the next move in each game in which one of the parties has one to make.
+    /// Returns the moves that `parties` can make now in the games of a dispute, each with the account that must send
+    /// it. `parties` are given as (account, prover).
     pub(super) fn moves(&self, dispute_id: u64, parties: &mut [(u8, &mut Prover)]) -> Vec<(u8, Message)> {
         let mut moves = Vec::new();
         let Some(case) = self.world.ledger.state().disputes.get(&dispute_id) else { return moves };
@@ -109,10 +111,11 @@ impl DisputeNetwork {
         moves
     }
 
-    /// Makes the moves of the parties until the disputes end. A party that has no move lets the deadline pass.
+    /// Applies blocks with the moves of `parties` until the disputes end. If a party has no move to make, its deadline
+    /// passes.
     pub(super) fn run_games(&mut self, disputes: &[u64], parties: &mut [(u8, &mut Prover)]) {
         for count in 0.. {
-            assert!(count < 300, "no end");
+            assert!(count < 300, "the disputes do not end");
             if disputes.iter().all(|dispute| !self.world.ledger.state().disputes.contains_key(dispute)) {
                 return;
             }
@@ -130,7 +133,8 @@ impl DisputeNetwork {
         }
     }
 
-    /// Lets the sampled verifiers attest what `find` returns for their account. Nobody votes if they disagree.
+    /// Applies blocks in which the sampled verifiers commit to and reveal the finding that `find` returns for their
+    /// account. If the findings differ, nobody votes.
     pub(super) fn attest(&mut self, find: impl Fn(u8) -> Finding) {
         for _ in 0..3 {
             let txs = self.world.pending_txs(&NODES.map(|(number, _)| number), &|number, _, _| find(number));

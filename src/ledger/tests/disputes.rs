@@ -1,5 +1,5 @@
-//! Tests of disputes on the ledger, with complete games in which each move is a transaction: wrong gradients are
-//! rejected, right ones stay accepted, and bonds and bounties go to those who are right.
+//! Tests of whole disputes on the ledger, in which each move is a transaction. Wrong gradients must be rejected, right
+//! ones must stay accepted, and bonds and bounties must go to those who are right.
 
 use super::{
     dispute_network::{ANSWER, BOND, DisputeNetwork, REWARD, trusting},
@@ -31,13 +31,13 @@ fn an_accepted_forged_gradient_is_rejected_and_the_challenger_is_paid() {
         "the round does not wait for the game"
     );
     assert_eq!(network.world.head().accepted_in_round, 0);
-    // the miner defends it until the game ends
+    // the miner defends the forged gradient until the game ends
     let mut liar = network.prover(&forged.1, true, None);
     let mut right = network.prover(&forged.1, false, None);
     network.answer(1, dispute, &liar);
     network.run_games(&[dispute], &mut [(1, &mut liar), (2, &mut right)]);
     assert_eq!(network.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
-    // the miner loses half of its stake and the bond of its answer; the challenger gets a bounty of both
+    // the miner loses half of its stake and the bond of its answer; the challenger gets a bounty from each
     assert_eq!(network.world.slashed(1), 10_000_000);
     assert_eq!(network.world.balance(1), COINS - 20_000_000 + REWARD - ANSWER);
     assert_eq!(network.world.balance(2), COINS + BOND + ANSWER / 2);
@@ -76,7 +76,7 @@ fn a_griefer_pays_the_answerer_and_the_gradient_is_accepted_again() {
     assert_eq!(network.world.balance(1), COINS + REWARD, "the miner keeps its reward");
     assert_eq!(network.world.balance(2), COINS - BOND);
     assert_eq!(network.world.balance(5), COINS + BOND / 2);
-    assert_eq!(network.world.head().accepted_in_round, 1, "it is in its round again");
+    assert_eq!(network.world.head().accepted_in_round, 1, "the gradient counts in its round again");
     network.world.check();
     // a griefer opens another dispute and makes no move
     let dispute = network.open(2, &right);
@@ -86,7 +86,7 @@ fn a_griefer_pays_the_answerer_and_the_gradient_is_accepted_again() {
     // the round ends after challenge_blocks
     network.accepted(3, false);
     let full = network.world.head().full_since.unwrap();
-    assert!(network.world.aggregate(9, b"next").is_none(), "its gradients may still be disputed");
+    assert!(network.world.aggregate(9, b"next").is_none(), "the gradients of the round may still be disputed");
     network.world.wait(full + 200 - network.world.head().height);
     network.world.serve(&[7, 8, 9], honest_finding);
     assert_eq!(network.world.head().round, 1);
@@ -106,7 +106,7 @@ fn accomplices_that_take_all_dispute_places_only_delay_the_rejection() {
     }
     let opening = network.opening(2, &forged);
     assert!(network.world.send(2, opening).1.contains("8 about one gradient"));
-    // they make no move until challenge_blocks are over
+    // the accomplices make no move until challenge_blocks are over
     let full = network.world.head().height;
     network.run_games(&shams, &mut [(1, &mut liar)]);
     assert!(network.world.head().height > full + 40);
@@ -146,7 +146,7 @@ fn a_wrong_answer_costs_only_the_account_that_gave_it() {
     let mut defender = network.prover(&right.1, false, None);
     let entries = defender.replay().program().entries();
     let leaf = entries.into_iter().position(|entry| entry.kernel == "attention").unwrap();
-    // the changed word is padding, so the trace differs, but its outcome does not
+    // the changed word is padding, so the trace differs, but the outcome of the task does not
     let mut wrong =
         network.prover(&right.1, false, Some(Tampering { leaf, slot: 1, word: 7, xor: 4, saturates: false }));
     let mut challenger = network.prover(&right.1, false, None);
@@ -169,7 +169,7 @@ fn an_artifact_that_does_not_match_its_commitment_is_rejected_without_a_game() {
     let claim = network.world.claim(1, network.world.free());
     network.world.done(1, claim);
     let task = network.world.ledger.held(&address(1)).unwrap().unwrap().task;
-    let dag = network.job.artifact(&task, true).dag().unwrap();
+    let dag = pollster::block_on(network.job.artifact(&task, true)).dag().unwrap();
     let mut message = network.world.submission(1, honest);
     message.ipfs_hash = dag.root.to_string();
     network.world.done(1, Message::SubmitGradient(Box::new(message)));
@@ -228,7 +228,7 @@ fn invalid_disputes_answers_and_moves_are_refused_with_a_reason() {
     network.world.check();
 }
 
-/// No altered move makes the ledger panic, and a refused one changes nothing.
+/// Moves with a flipped bit must not make the ledger panic. Those that the ledger refuses must change nothing.
 #[test]
 fn altered_moves_are_refused_and_change_nothing() {
     let mut network = DisputeNetwork::new(LedgerParams { move_blocks: 10_000, ..trusting() });
@@ -274,7 +274,7 @@ fn the_last_answer_is_reserved_for_the_miner() {
     }
     let (sender, answer) = (address(5), prover.answer().unwrap().encode());
     let over = MsgAnswerDispute { sender, dispute_id: dispute, answer };
-    assert!(network.world.send(5, Message::AnswerDispute(over)).1.contains("as many answers"));
+    assert!(network.world.send(5, Message::AnswerDispute(over)).1.contains("no more answers"));
     network.answer(1, dispute, &prover);
     network.world.check();
 }

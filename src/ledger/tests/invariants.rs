@@ -1,11 +1,11 @@
-//! Tests that arbitrary transactions and rows violate no invariant of the ledger: no coins appear or vanish, equal
-//! states have equal roots, and invalid input changes nothing.
+//! Tests with random transactions and rows: the coins in the state must add up, equal states must have equal roots, and
+//! invalid input must change nothing.
 
 use super::*;
 use crate::tx::{MsgCompleteTask, MsgRegisterNode, MsgSetPayout, MsgUnregisterNode, MsgWithdraw, Transfer};
 use proptest::prelude::*;
 
-/// Returns a message of some account, which may be invalid.
+/// Returns a message of account `number`. `kind` selects its type, and the ledger may refuse it.
 fn message(world: &Network, number: u8, kind: u8, amount: u64) -> Message {
     let other = 1 + (amount % 9) as u8;
     match kind % 13 {

@@ -1,4 +1,4 @@
-//! Tests of the ledger from outside: its only input is blocks of signed transactions.
+//! Tests that use the ledger as a node does: they apply blocks of signed transactions and examine the results.
 
 mod appeals;
 mod attestations;

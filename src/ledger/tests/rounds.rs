@@ -1,7 +1,12 @@
-//! Tests that claims and submissions follow the rules, and that rounds close with the right aggregate and pay their
-//! miners.
+//! Tests of claims, submissions and rounds: the ledger must enforce the rules, close each round with the right
+//! aggregate, and pay the miners.
 
 use super::*;
+use crate::{
+    store::Codec,
+    tx::{MsgCommitAggregation, MsgSubmitGradient},
+};
+use data_encoding::HEXLOWER;
 
 #[test]
 fn rounds_close_and_pay() {
@@ -31,10 +36,10 @@ fn a_claim_belongs_to_one_miner_until_it_expires() {
     let other = world.claim(1, free + 1);
     assert_eq!(world.send(1, other).0, 1101, "a miner holds one claim at a time");
     let same = world.claim(2, free);
-    assert_eq!(world.send(2, same).0, 1101, "another chunk is free");
+    assert_eq!(world.send(2, same).0, 1101, "this chunk is claimed, and another one is free");
     world.done(2, world.claim(2, free + 1));
     let late = world.claim(3, free);
-    assert_eq!(world.send(3, late).0, 1101, "both were claimed recently");
+    assert_eq!(world.send(3, late).0, 1101, "both chunks were claimed recently");
     let far = world.claim(3, free + 2);
     assert_eq!(world.send(3, far).0, 1101, "this chunk belongs to the next round");
 
@@ -61,10 +66,10 @@ fn an_expired_claim_loses_its_bond_and_claims_without_bond_are_limited() {
     let poor = [20, 21];
     world.done(poor[0], world.claim(poor[0], 1));
     let second = world.claim(poor[1], 2);
-    assert_eq!(world.send(poor[1], second).0, crate::tx::code::TAKEN, "a quarter of four chunks is one");
+    assert_eq!(world.send(poor[1], second).0, crate::tx::code::TAKEN, "only one of four claims may lack a bond");
     let message = world.submission(1, honest);
     world.done(1, Message::SubmitGradient(Box::new(message)));
-    assert_eq!(world.balance(1), COINS, "the bond is returned");
+    assert_eq!(world.balance(1), COINS, "the submission returns the bond of the claim");
     world.done(2, world.claim(2, 2));
     world.time += 301;
     world.block(vec![]);
@@ -153,7 +158,7 @@ fn the_adapter_with_the_majority_of_stake_is_the_next() {
     let adapter = world.ledger.state().adapter();
     let forged = world.aggregate(7, b"forged").unwrap();
     world.done(7, forged);
-    assert_eq!(world.ledger.state().adapter(), adapter, "three of seven coins are no majority");
+    assert_eq!(world.ledger.state().adapter(), adapter, "three sevenths of the stake are not a majority");
     let other = world.aggregate(8, b"other").unwrap();
     let (_, log) = world.send(8, other);
     assert!(log.contains("not what the proposer committed to"), "{log}");
@@ -176,7 +181,7 @@ fn a_gradient_whose_bytes_most_proposers_cannot_fetch_is_rejected_and_costs_its_
         world.mine(miner, honest);
         world.block(vec![]);
     }
-    assert_eq!(world.balance(1), COINS + LedgerParams::EMBEDDED.reward, "it was accepted without recomputation");
+    assert_eq!(world.balance(1), COINS + LedgerParams::EMBEDDED.reward, "accepted without recomputation");
     let waiting = LedgerParams::EMBEDDED.decision_blocks / 4;
     assert!(!world.ledger.aggregation(&address(8)).unwrap().unwrap().waited);
     world.wait(waiting);
@@ -192,7 +197,7 @@ fn a_gradient_whose_bytes_most_proposers_cannot_fetch_is_rejected_and_costs_its_
     assert_eq!((status(1), status(2)), (SubmissionStatus::Rejected(Finding::Unavailable), SubmissionStatus::Accepted));
     let left = 5_000_000 - LedgerParams::EMBEDDED.reward;
     assert_eq!(world.ledger.state().node(&address(1)).unwrap().stake, left - left / 100);
-    assert_eq!((world.slashed(7), world.slashed(8)), (0, 0), "bytes that only one proposer has prove nothing");
+    assert_eq!((world.slashed(7), world.slashed(8)), (0, 0), "nobody is slashed for bytes that others lack");
     world.check();
 }
 
@@ -211,7 +216,7 @@ fn withheld_bytes_cost_a_miner_without_stake_part_of_its_escrow() {
         assert_eq!(world.head().round, round + 1);
     }
     let reward = LedgerParams::EMBEDDED.reward;
-    // two of five rewards were paid; of the three in escrow the miner lost the last one and as much again
+    // two of five rewards were paid; of the three in escrow, the miner lost the last one and the same amount again
     assert_eq!(world.balance(1), COINS + 2 * reward);
     assert_eq!(world.ledger.state().reputation(&address(1)).escrow, reward);
     world.check();

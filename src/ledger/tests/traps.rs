@@ -1,5 +1,5 @@
-//! Tests that a trap exposes verifiers that did not recompute, and that a withdrawal is free only before the sampling
-//! block.
+//! Tests that a trap exposes verifiers that attest a match without recomputing, and that a miner can withdraw without a
+//! penalty only before the sampling block.
 
 use super::{
     dispute_network::{NODES, all},
@@ -25,14 +25,14 @@ fn a_trap_exposes_verifiers_that_did_not_recompute() {
         let right = u64::from(commitment(&task) == honest(&task));
         assert_eq!((reputation.accepted, reputation.rejected), (right, 1 - right));
         let slashed = [7, 8, 9].map(|number| u64::from(world.slashed(number) > 0)).iter().sum::<u64>();
-        assert_eq!(slashed, 1 - right, "only the first verifier");
+        assert_eq!(slashed, 1 - right, "the first verifier is slashed if the gradient is wrong, and nobody else");
         let sampled = world.events.iter().filter(|event| matches!(event, Event::Sampled { .. })).count();
         assert_eq!(sampled, 2);
         world.check();
     }
     let mut world = small(2);
     let named = MsgSubmitTrapJobResult { miner: address(1), trap_job_id: "trap-7".to_owned(), ..Default::default() };
-    assert!(world.send(1, Message::AnswerTrap(named)).1.contains("sampled after the gradient was submitted"));
+    assert!(world.send(1, Message::AnswerTrap(named)).1.contains("any submitted gradient may become a trap"));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_miner_withdraws_without_penalty_only_before_the_sampling_block() {
     assert_eq!((known.status, world.free()), (SubmissionStatus::Withdrawn, position));
     assert_eq!((world.balance(1), world.slashed(1)), (owned, 0));
     let claim = world.claim(1, position);
-    assert!(world.send(1, claim).1.contains("claims nothing until block"));
+    assert!(world.send(1, claim).1.contains("cannot claim a chunk before block"));
     world.wait(20);
     // after the sampling block a withdrawal has no effect on the submission
     world.mine(1, wrong);

@@ -1,48 +1,51 @@
-//! `config.json`: the model's sizes, and how its weights and scales are stored.
+//! Reads and writes `config.json`, which states the sizes of a model, and how its weights and scales are stored.
 
 use crate::{error::Error, kernels::attention::MAX_CONTEXT, model::config::ModelConfig};
 use serde::{Deserialize, Serialize};
 
-/// Fraction bits of the residual stream if the file does not state them. They allow values within ±32,768.
+/// The number of fraction bits of the residual stream if `config.json` does not state one. It allows values within
+/// ±32,768.
 const RESIDUAL_FRACTION_BITS: u32 = 16;
 
 const MODEL_TYPE: &str = "bitnet";
 const ACTIVATION: &str = "relu2";
 
-/// The content of a `config.json`.
+/// What `config.json` states about a model.
 pub(super) struct ParsedConfig {
     pub(super) model: ModelConfig,
     pub(super) convention: ScaleConvention,
     pub(super) head: HeadWeights,
 }
 
-/// How real weights are computed from a linear's stored weights and its `weight_scale`.
+/// How the real weights of a linear layer are computed from its stored weights and its `weight_scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScaleConvention {
     /// A trit is multiplied by `weight_scale`. This applies if `linear_class` is `autobitlinear` and
-    /// `quantization_mode` is `offline`, and to files without a `quantization_config`. Full-precision weights without a
-    /// scale are quantized as for [`Online`](Self::Online).
+    /// `quantization_mode` is `offline`, and to files without a `quantization_config`. Weights in full precision
+    /// without a scale are quantized as for [`Online`](Self::Online).
     Multiplies,
-    /// A trit is divided by `weight_scale`. This applies if `linear_class` is `bitlinear`.
+    /// A trit is divided by `weight_scale`. This applies if `linear_class` is `bitlinear`, or if the
+    /// `quantization_config` does not state it.
     Divides,
-    /// The file has full-precision weights, which are quantized by their mean magnitude. This applies if `linear_class`
-    /// is `autobitlinear` and `quantization_mode` is `online`.
+    /// The file has weights in full precision, which are quantized relative to their mean magnitude. This applies if
+    /// `linear_class` is `autobitlinear` and `quantization_mode` is `online`.
     Online,
 }
 
-/// Where the weights of the output head are stored.
+/// Where a model file stores the weights of the output head, which computes the scores of the vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeadWeights {
-    /// The head has the embedding's weights (`tie_word_embeddings` is true), even if the file has other head weights.
+    /// The output head uses the weights of the embedding (`tie_word_embeddings` is true). Other head weights in the
+    /// file are ignored.
     Tied,
-    /// The config does not state `tie_word_embeddings`. The head has the embedding's weights unless the file has
-    /// others.
+    /// The config does not state `tie_word_embeddings`. The output head uses the weights of the embedding, unless the
+    /// file contains head weights.
     Unspecified,
-    /// The head has weights of its own (`tie_word_embeddings` is false).
+    /// The output head has weights of its own (`tie_word_embeddings` is false). Such a model is refused.
     Separate,
 }
 
-/// The keys of `config.json` that are read.
+/// The keys of `config.json` that this program reads and writes.
 #[derive(Serialize, Deserialize)]
 struct ConfigFile {
     model_type: String,
@@ -89,7 +92,7 @@ fn malformed(reason: String) -> Error {
     Error::Malformed { what: "config.json", reason }
 }
 
-/// Reads and checks a `config.json`.
+/// Reads a `config.json` and checks that this program supports the model.
 pub(super) fn read(bytes: &[u8]) -> Result<ParsedConfig, Error> {
     let file: ConfigFile = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
     for (what, found, expected) in
@@ -144,27 +147,29 @@ fn convention(file: Option<&QuantizationFile>) -> Result<ScaleConvention, Error>
     }
 }
 
-/// Returns `rope_theta`, which transformers 5 and later store as `rope_parameters.rope_theta`.
+/// Returns the value of `rope_theta`. Since version 5, the library transformers stores it as
+/// `rope_parameters.rope_theta`.
 fn theta(file: &ConfigFile) -> Result<f64, Error> {
     let mut theta = file.rope_theta;
     for rope in [&file.rope_parameters, &file.rope_scaling].into_iter().flatten() {
         match rope.rope_type.as_deref() {
             None | Some("default") => theta = rope.rope_theta.or(theta),
-            Some(other) => return Err(malformed(format!("rope_type {other:?} is not supported, only \"default\""))),
+            Some(other) => return Err(malformed(format!("rope_type is {other:?}; only \"default\" is supported"))),
         }
     }
     theta.ok_or_else(|| malformed("rope_theta is missing".into()))
 }
 
-/// Returns the base of the rotary frequencies as an integer, or an error if `theta` is not an integer in 1..=10^9.
+/// Returns `theta`, the base of the rotary frequencies, as an integer. Returns an error unless it is an integer in
+/// 1..=10^9.
 pub(super) fn whole_theta(theta: f64) -> Result<u32, Error> {
     match (1.0..=1e9).contains(&theta) && theta == f64::from(theta as u32) {
         true => Ok(theta as u32),
-        false => Err(malformed(format!("rope_theta {theta} is not an integer in 1..=10^9"))),
+        false => Err(malformed(format!("rope_theta is {theta}, which is not an integer from 1 to 10^9"))),
     }
 }
 
-/// Returns the `config.json` of a model that this program writes.
+/// Returns the bytes of the `config.json` that this program writes for a model.
 pub(super) fn write(config: &ModelConfig) -> Result<Vec<u8>, Error> {
     let file = ConfigFile {
         model_type: MODEL_TYPE.into(),

@@ -1,8 +1,9 @@
-//! Reads and writes model files. A model is either a `config.json` with one or more safetensors files, in the names and
-//! packings of Hugging Face's `BitNetForCausalLM`, or one GGUF file. [`write`] always writes the same format.
+//! Reads and writes model files. A model is stored either as a `config.json` with one or more safetensors files, or as
+//! one GGUF file. The safetensors files have the names and packings of Hugging Face's `BitNetForCausalLM`. [`write`]
+//! always writes `config.json` and one safetensors file.
 //!
-//! Files are passed as byte slices, memory-mapped or in memory. Tensors are read one after another, so reading needs
-//! memory for the model itself and a few rows.
+//! The files are given as byte slices, which may be memory-mapped. Tensors are read one after another, so reading takes
+//! only the memory for the model itself and for a few rows.
 
 mod config;
 mod gguf;
@@ -20,41 +21,42 @@ use super::{
 };
 use crate::{error::Error, numbers::ternary::Ternary};
 
-/// A callback for progress: it gets the number of layers read and the total number of layers.
+/// A callback that reports progress. Its arguments are the number of layers read so far and the number of all layers.
 pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
 
-/// A file format that tensors are read from, by their paths in `BitNetForCausalLM`, such as `layers.3.mlp.up_proj`.
+/// The files of a model, from which tensors are read by their paths in `BitNetForCausalLM`, such as
+/// `layers.3.mlp.up_proj`.
 trait TensorSource {
-    /// Returns the embedding `[vocab, width]`.
+    /// Reads the token embedding `[vocab, width]`.
     fn embedding(&mut self, vocab: usize, width: usize) -> Result<Embedding, Error>;
-    /// Returns the gains `[width]` of the norm at `path`.
+    /// Reads the gains `[width]` of the norm with the path `path`.
     fn gain(&mut self, path: &str, width: usize) -> Result<Gain, Error>;
-    /// Returns the linear `[rows, columns]` at `path`.
+    /// Reads the ternary weights `[rows, columns]` of the linear layer with the path `path`.
     fn linear(&mut self, path: &str, rows: usize, columns: usize) -> Result<Ternary, Error>;
-    /// Returns an error if the file has a tensor that was not read, because without this check the model would silently
-    /// lack it.
+    /// Returns an error if the files contain a tensor that has not been read. Ignoring the tensor could silently change
+    /// the model.
     fn finish(self) -> Result<(), Error>;
 }
 
-/// Reads a model from the bytes of its `config.json` and of one `model.safetensors`.
+/// Reads a model from the bytes of its `config.json` and of its only safetensors file.
 pub fn read(config: &[u8], tensors: &[u8]) -> Result<Model, Error> {
     read_pieces(config, &[tensors], &mut |_, _| ())
 }
 
-/// Reads a model from the bytes of its `config.json` and of its safetensors files, which may be in any order.
+/// Reads a model from the bytes of its `config.json` and of its safetensors files, which may be given in any order.
 pub fn read_pieces(config: &[u8], pieces: &[&[u8]], progress: Progress) -> Result<Model, Error> {
     let config = config::read(config)?;
     assemble(safetensors_source::SafetensorsSource::new(pieces, &config)?, config.model, progress)
 }
 
-/// Reads a GGUF file of bitnet.cpp or llama.cpp.
+/// Reads a model from the bytes of a GGUF file of bitnet.cpp or llama.cpp.
 pub fn read_gguf(bytes: &[u8], progress: Progress) -> Result<Model, Error> {
     let source = gguf::GgufSource::new(bytes)?;
     let config = source.config()?;
     assemble(source, config, progress)
 }
 
-/// Reads all tensors of a model. Every size is checked against the config before it is used.
+/// Reads all tensors of a model, and checks the shape of each tensor against `config`.
 fn assemble(mut source: impl TensorSource, config: ModelConfig, progress: Progress) -> Result<Model, Error> {
     let embedding = source.embedding(config.vocab, config.width)?;
     let mut layers = Vec::with_capacity(config.layers);

@@ -1,4 +1,4 @@
-//! Reads models from safetensors files.
+//! Reads the tensors of a model from safetensors files.
 
 use super::{
     TensorSource,
@@ -17,14 +17,15 @@ use std::collections::BTreeMap;
 const HEAD: &str = "lm_head.weight";
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// The tensors of a model's files that have not been read yet, by name.
+/// The safetensors files of a model: the tensors that have not been read yet, by name.
 pub(super) struct SafetensorsSource<'a> {
     remaining: BTreeMap<String, FileTensor<'a>>,
     convention: ScaleConvention,
 }
 
 impl<'a> SafetensorsSource<'a> {
-    /// Lists the tensors of all files.
+    /// Lists the tensors of all files. Returns an error if a name occurs twice, or if the output head does not use the
+    /// weights of the embedding.
     pub(super) fn new(pieces: &[&'a [u8]], config: &ParsedConfig) -> Result<Self, Error> {
         let malformed = |reason: String| Error::Malformed { what: "model.safetensors", reason };
         let mut remaining = BTreeMap::new();
@@ -42,7 +43,7 @@ impl<'a> SafetensorsSource<'a> {
                 Ok(Self { remaining, convention: config.convention })
             }
             _ => Err(malformed(format!(
-                "{HEAD}: only models whose head is the embedding (tie_word_embeddings) are supported"
+                "{HEAD}: only models whose output head uses the embedding (tie_word_embeddings) are supported"
             ))),
         }
     }

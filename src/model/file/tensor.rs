@@ -1,8 +1,8 @@
-//! A tensor in a file: element type, shape and bytes.
+//! A tensor of a model file: its name, element type, shape and bytes.
 
 use crate::error::Error;
 
-/// The type of a tensor's elements.
+/// The element type of a tensor in a model file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TensorKind {
     F32,
@@ -10,34 +10,34 @@ pub(super) enum TensorKind {
     BF16,
     U8,
     I8,
-    /// Another type, with its name for messages.
+    /// Any other type. The text is its name, for error messages.
     Other(&'static str),
 }
 
-/// A named tensor of a file.
+/// A tensor of a model file. Its elements are not decoded yet.
 #[derive(Clone, Debug)]
 pub(super) struct FileTensor<'a> {
     pub(super) name: String,
     pub(super) kind: TensorKind,
-    /// Length of each axis, the slowest first.
+    /// Lengths of the axes, beginning with the slowest axis.
     pub(super) shape: Vec<usize>,
     pub(super) bytes: &'a [u8],
 }
 
 impl<'a> FileTensor<'a> {
-    /// Returns an error that names this tensor.
+    /// Returns an error that states this tensor's name, type and shape, and the reason.
     pub(super) fn error(&self, reason: impl std::fmt::Display) -> Error {
         let Self { name, kind, shape, .. } = self;
         Error::Malformed { what: "tensor", reason: format!("{name} ({kind:?} {shape:?}): {reason}") }
     }
 
-    /// Returns an error unless the tensor has this shape.
+    /// Returns an error unless the tensor has the shape `shape`.
     pub(super) fn check_shape(&self, shape: &[usize]) -> Result<(), Error> {
         if self.shape == shape { Ok(()) } else { Err(self.error(format_args!("the expected shape is {shape:?}"))) }
     }
 
-    /// Returns a function that writes row `n`, `width` values as f32, to a slice. Returns `None` if the type is not a
-    /// floating-point one.
+    /// Returns a function that decodes one row: it takes the index of the row and writes `width` values as f32 to a
+    /// slice. Returns `None` unless the elements are of the type F32, F16 or BF16.
     pub(super) fn rows(&self, width: usize) -> Option<impl Fn(usize, &mut [f32]) + use<'a>> {
         let (kind, bytes) = (self.kind, self.bytes);
         let size = match kind {
@@ -59,7 +59,8 @@ impl<'a> FileTensor<'a> {
         })
     }
 
-    /// Returns all values as f32, or an error unless the tensor has this shape and a floating-point type.
+    /// Returns all values as f32. Returns an error unless the tensor has the shape `shape` and the type F32, F16 or
+    /// BF16.
     pub(super) fn to_f32(&self, shape: &[usize]) -> Result<Vec<f32>, Error> {
         self.check_shape(shape)?;
         let width = shape.iter().product();
@@ -69,7 +70,7 @@ impl<'a> FileTensor<'a> {
         Ok(out)
     }
 
-    /// Returns the value of a tensor of one element, which must be positive.
+    /// Returns the value of a tensor with a single element. Returns an error unless the value is finite and positive.
     pub(super) fn positive_scalar(&self) -> Result<f32, Error> {
         let shape: &[usize] = if self.shape.is_empty() { &[] } else { &[1] };
         match self.to_f32(shape)?[0] {
@@ -79,7 +80,8 @@ impl<'a> FileTensor<'a> {
     }
 }
 
-/// Converts an IEEE binary16 to f32, exactly. Infinities become NaN.
+/// Converts a little-endian IEEE binary16 (half precision) to f32. The conversion is exact, except that infinities
+/// become NaN.
 pub(super) fn binary16(bytes: [u8; 2]) -> f32 {
     let bits = u16::from_le_bytes(bytes);
     let (exponent, fraction) = (bits >> 10 & 31, bits & 1023);

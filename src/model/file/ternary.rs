@@ -1,9 +1,11 @@
-//! Reads the linears of `BitNetForCausalLM` as trits and one scale, the integer form of what `integrations/bitnet.py`
-//! in `transformers` computes.
+//! Reads the linear layers of a `BitNetForCausalLM` model. Each becomes a matrix of trits (−1, 0 or 1) and one scale:
+//! the integer form of what `integrations/bitnet.py` in `transformers` computes.
 //!
-//! Packed weights are U8 `[ceil(rows / 4), columns]`: row `r + i · ceil(rows / 4)` is in bits 2i and 2i + 1, and the
-//! code is trit + 1. The scale is rounded to binary32, the type that written files store it in, so that writing and
-//! reading a model does not change it.
+//! A packed weight tensor is U8 `[ceil(rows / 4), columns]`. Each of its bytes holds the two-bit codes (trit + 1) of up
+//! to four matrix rows: bits 2i and 2i + 1 of a byte in row `r` belong to matrix row `r + i · ceil(rows / 4)`.
+//!
+//! The scale is rounded to binary32. This is the type in which written files store it, so writing a model and reading
+//! it back does not change it.
 
 use super::{
     config::ScaleConvention,
@@ -14,10 +16,12 @@ use crate::{
     numbers::{fixed::Scale, ternary::Ternary},
 };
 
-/// The lower limit of the mean magnitude that full-precision weights are divided by, as in `WeightQuant`.
+/// The lower limit of the mean magnitude by which full-precision weights are divided. The class `WeightQuant` in
+/// `transformers` has the same limit.
 const MIN_MEAN: f32 = 1e-5;
 
-/// Reads a linear `[rows, columns]` from its weight tensor and its scale tensor, if there is one.
+/// Reads the weights `[rows, columns]` of a linear layer. `weight` is the tensor of the weights, packed or in floating
+/// point. `scale` is the tensor `weight_scale`, or `None` if the file has no such tensor.
 pub(super) fn linear(
     weight: &FileTensor,
     scale: Option<&FileTensor>,
@@ -45,7 +49,8 @@ pub(super) fn linear(
     }
 }
 
-/// Returns the scale by which trits are multiplied.
+/// Returns the factor by which trits are multiplied: the value of the tensor `scale`, or its reciprocal if `convention`
+/// is `Divides`.
 fn dequant_scale(weight: &FileTensor, scale: Option<&FileTensor>, convention: ScaleConvention) -> Result<Scale, Error> {
     let scale = scale.ok_or_else(|| Error::Missing { name: format!("{}_scale", weight.name) })?;
     let value = f64::from(scale.positive_scalar()?);
@@ -56,7 +61,7 @@ fn dequant_scale(weight: &FileTensor, scale: Option<&FileTensor>, convention: Sc
     }
 }
 
-/// Reads packed weights.
+/// Reads packed weights, of which each byte holds up to four two-bit codes.
 fn packed(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Result<Ternary, Error> {
     let quarter = rows.div_ceil(4);
     weight.check_shape(&[quarter, columns])?;
@@ -70,7 +75,7 @@ fn packed(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Res
     .map_err(|error| weight.error(error))
 }
 
-/// Reads floating-point weights that are −1, 0 or 1.
+/// Reads weights that are stored as floating-point numbers, each of which must be −1, 0 or 1.
 fn trits(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Result<Ternary, Error> {
     let (read, mut reals) = (row_reader(weight, columns)?, vec![0.0; columns]);
     Ternary::from_codes(rows, columns, scale, |row, codes| {
@@ -85,8 +90,8 @@ fn trits(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Resu
     })
 }
 
-/// Quantizes full-precision weights to `round(w / mean |w|)` within ±1, with the mean as scale. The mean is summed in
-/// f64, row by row.
+/// Quantizes full-precision weights. A weight `w` becomes the trit `round(w / mean |w|)`, clamped to ±1, and `mean |w|`
+/// is the scale of the trits. The mean is summed in f64, row by row, and is raised to [`MIN_MEAN`] if it is smaller.
 fn full_precision(weight: &FileTensor, rows: usize, columns: usize) -> Result<Ternary, Error> {
     let (read, mut reals) = (row_reader(weight, columns)?, vec![0.0; columns]);
     let mut sum = 0.0;
@@ -109,7 +114,8 @@ fn full_precision(weight: &FileTensor, rows: usize, columns: usize) -> Result<Te
     })
 }
 
-/// Returns a function that reads the rows of a floating-point tensor.
+/// Returns a function that converts one row of a floating-point tensor to f32 and writes it into a slice. The first
+/// argument of the function is the index of the row.
 fn row_reader<'a>(weight: &FileTensor<'a>, columns: usize) -> Result<impl Fn(usize, &mut [f32]) + use<'a>, Error> {
     weight.rows(columns).ok_or_else(|| weight.error("the type must be F32, F16 or BF16"))
 }

@@ -1,6 +1,7 @@
-//! Writes models in one format: the names of `BitNetForCausalLM`, packed weights that `weight_scale` multiplies
-//! (`autobitlinear`, `offline`), and an int8 embedding with a scale for each row. The format takes 2 bits for each
-//! weight and 8 bits for each embedding value.
+//! Writes a model to the files `config.json` and `model.safetensors`, always in the same format: the tensor names of
+//! `BitNetForCausalLM`, packed weights, and an int8 embedding with one scale for each row. A weight is a trit
+//! multiplied by `weight_scale`. The config states this by the `linear_class` `autobitlinear` and the
+//! `quantization_mode` `offline`. The format takes 2 bits for each weight and 8 bits for each embedding value.
 
 use super::config;
 use crate::{
@@ -18,14 +19,14 @@ use std::{
     io::{self, Write},
 };
 
-/// The content of a tensor to write.
+/// The values of one tensor, before they are encoded for the file.
 enum TensorData<'a> {
     Floats(Vec<f32>),
     Embedding(&'a Embedding),
     Packed(&'a Ternary),
 }
 
-/// A tensor's entry in the safetensors header.
+/// The entry that describes one tensor in the header of a safetensors file.
 #[derive(Serialize)]
 struct HeaderEntry {
     dtype: &'static str,
@@ -33,7 +34,8 @@ struct HeaderEntry {
     data_offsets: [usize; 2],
 }
 
-/// Returns the `config.json` and the `model.safetensors` of a model. Reading them gives the same model.
+/// Returns the bytes of `config.json` and of `model.safetensors`. Reading the two files gives the same model, provided
+/// that f32 holds the scales of its ternary weights exactly, as it does if the model was read from such files.
 pub fn write(model: &Model) -> Result<(Vec<u8>, Vec<u8>), Error> {
     let mut tensors = Vec::new();
     let unwritten = |error: io::Error| Error::Malformed { what: "model.safetensors", reason: error.to_string() };
@@ -41,12 +43,13 @@ pub fn write(model: &Model) -> Result<(Vec<u8>, Vec<u8>), Error> {
     Ok((config_json(&model.config)?, tensors))
 }
 
-/// Returns the `config.json` of a model.
+/// Returns the bytes of the `config.json` that describes a model of these sizes.
 pub fn config_json(config: &ModelConfig) -> Result<Vec<u8>, Error> {
     config::write(config)
 }
 
-/// Writes `model.safetensors`, row by row.
+/// Writes the bytes of `model.safetensors` to `out`. Weights and embeddings are encoded row by row, which needs little
+/// memory.
 pub fn write_tensors(model: &Model, out: &mut dyn Write) -> io::Result<()> {
     let tensors = tensors(model);
     let (mut header, mut end) = (BTreeMap::new(), 0);
@@ -82,7 +85,8 @@ pub fn write_tensors(model: &Model, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns names and tensors in the order of the file: tensors of 4-byte elements first, so that all are aligned.
+/// Returns the name and the values of every tensor, in the order of the file. Tensors with elements of 4 bytes come
+/// first, so that every tensor is aligned to the size of its elements.
 fn tensors(model: &Model) -> Vec<(String, TensorData<'_>)> {
     let mut reals = Vec::new();
     let mut gain = |name: String, gain: &Gain| {
@@ -118,7 +122,8 @@ fn little_endian(reals: &[f32]) -> Vec<[u8; 4]> {
     reals.iter().map(|real| real.to_le_bytes()).collect()
 }
 
-/// Writes packed weights: U8 `[ceil(rows / 4), columns]`, with row `r + i · ceil(rows / 4)` at bit 2i.
+/// Writes packed weights as U8 `[ceil(rows / 4), columns]`. Bits 2i and 2i + 1 of a byte in row `r` hold the code
+/// (trit + 1) of matrix row `r + i · ceil(rows / 4)`.
 fn pack(weights: &Ternary, out: &mut dyn Write) -> io::Result<()> {
     let quarter = weights.rows.div_ceil(4);
     let mut codes = vec![0u8; weights.columns];
@@ -153,7 +158,7 @@ mod tests {
         let mut model = seeded(config, [3; 32]).unwrap();
         for layer in &mut model.layers {
             for weights in &mut layer.linears {
-                // a scale that the f32 in the file holds exactly
+                // Round the scale to a value that the f32 in the file holds exactly.
                 weights.dequant_scale = Scale::from_f64((weights.dequant_scale.to_f64() as f32).into()).unwrap();
             }
         }
@@ -165,7 +170,7 @@ mod tests {
         let mut model = small();
         let (config, tensors) = write(&model).unwrap();
         assert_eq!(read(&config, &tensors).unwrap(), model);
-        // rows that are far below the largest one, and one of zeros
+        // Rows that are much smaller than the largest row, and rows of zeros, are also read back unchanged.
         let mut values = model.embedding.to_f32(36);
         for (row, values) in values.chunks_exact_mut(36).enumerate() {
             let factor = [1.0, 1e-3, 3e-5, 1.7e-5, 2.3e-5, 1e-7, 0.0][row % 7];

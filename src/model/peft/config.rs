@@ -1,17 +1,18 @@
-//! `adapter_config.json`: rank, alpha and the adapted linears. Configs that request other features are rejected.
+//! Reads and writes `adapter_config.json`, which states the rank, alpha and the adapted linear layers. A config that
+//! enables any other feature of PEFT is refused.
 
 use super::names::module_name;
 use crate::{error::Error, model::config::Linear, numbers::lora::RANKS};
 use serde_json::{Map, Value, json};
 
-/// The largest size of `adapter_config.json`, in bytes.
+/// The largest size of an `adapter_config.json` that is accepted, in bytes.
 pub const MAX_CONFIG_BYTES: usize = 1 << 20;
 
 const CONFIG: &str = "adapter_config.json";
 const MAX_ALPHA: u64 = 1 << 16;
 
-/// Keys that are read, and keys that do not change what a trained adapter computes. Any other key must have a value
-/// that disables its feature: `null`, `false`, or an empty list or map.
+/// The keys that are read, and the keys that do not affect what a trained adapter computes. Any other key must have a
+/// value that disables the feature of that key: `null`, `false`, or an empty list or map.
 const KNOWN: [&str; 18] = [
     "auto_mapping",
     "base_model_name_or_path",
@@ -33,10 +34,12 @@ const KNOWN: [&str; 18] = [
     "task_type",
 ];
 
-/// Values of `init_lora_weights` that do not change the frozen weights.
+/// The names that are accepted as `init_lora_weights`, because these initializations leave the frozen weights
+/// unchanged. The values `true`, `false` and `null` are accepted too.
 const INITIALIZATIONS: [&str; 3] = ["gaussian", "orthogonal", "eva"];
 
-/// Returns the bytes of an `adapter_config.json`.
+/// Returns the bytes of an `adapter_config.json` for an adapter of the given linear layers. `base_model` is the name or
+/// folder of the backbone.
 pub(super) fn write(rank: usize, alpha: u32, linears: &[Linear], base_model: &str) -> Vec<u8> {
     let config = json!({
         "peft_type": "LORA",
@@ -57,11 +60,11 @@ pub(super) fn write(rank: usize, alpha: u32, linears: &[Linear], base_model: &st
     format!("{config:#}\n").into_bytes()
 }
 
-/// Reads rank, alpha and the adapted linears in canonical order.
+/// Parses an `adapter_config.json`. Returns the rank, alpha, and the adapted linear layers in canonical order.
 pub(super) fn read(bytes: &[u8]) -> Result<(usize, u32, Vec<Linear>), Error> {
     let malformed = |reason: String| Error::Malformed { what: CONFIG, reason };
     if bytes.len() > MAX_CONFIG_BYTES {
-        return Err(malformed(format!("has more than {MAX_CONFIG_BYTES} bytes")));
+        return Err(malformed(format!("the file has more than {MAX_CONFIG_BYTES} bytes")));
     }
     let config: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
     let value = |key: &str| config.get(key).unwrap_or(&Value::Null);
@@ -82,7 +85,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<(usize, u32, Vec<Linear>), Error> {
     let plain = |name: &str| INITIALIZATIONS.contains(&name);
     let initialization = value("init_lora_weights");
     if !(initialization.is_null() || initialization.is_boolean() || initialization.as_str().is_some_and(plain)) {
-        return refuse("init_lora_weights", "this is not supported, because it may change the frozen weights");
+        return refuse(
+            "init_lora_weights",
+            "this initialization may change the frozen weights, so it is not supported",
+        );
     }
     let rank = value("r").as_u64().and_then(|rank| usize::try_from(rank).ok()).filter(|rank| RANKS.contains(rank));
     let Some(rank) = rank else { return refuse("r", "the rank must be in 4..=64") };
@@ -100,7 +106,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(usize, u32, Vec<Linear>), Error> {
             |linear: &Linear| name.as_str().is_some_and(|name| name == linear.path() || name == module_name(*linear));
         match Linear::ALL.into_iter().find(matches) {
             Some(linear) => targets.push(linear),
-            None => return refuse("target_modules", &format!("{name} is not one of a layer's seven linears")),
+            None => return refuse("target_modules", &format!("{name} is none of the seven linear layers")),
         }
     }
     targets.sort_unstable();
@@ -108,7 +114,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(usize, u32, Vec<Linear>), Error> {
     Ok((rank, alpha as u32, targets))
 }
 
-/// Returns whether a value disables a feature.
+/// Returns whether a value in the config disables a feature, because it is `null`, `false`, or an empty list or map.
 fn is_disabled(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,

@@ -1,11 +1,11 @@
-//! R3MES's `gradient.GradientPackage`: the gradient of an artifact in the message format of R3MES's miners and
-//! aggregators.
+//! R3MES's message `gradient.GradientPackage`: the gradient in an artifact, in the format that the miners and
+//! aggregators of R3MES exchange.
 //!
-//! The message has the fields of `miner-engine/proto/gradient.proto` in R3MES, so that R3MES's own reader accepts it.
-//! The values of the fields are defined here, so that one artifact has exactly one package, byte for byte. Tensors are
-//! in the order of their names, named and oriented as in PEFT. A value is `t · 2^(shift + exponent)` with the
-//! transported integer `t`, and f32 holds it exactly. The field `timestamp` is always 0, because the bytes are hashed
-//! and must not depend on the time.
+//! The message has the fields that `miner-engine/proto/gradient.proto` in R3MES defines, so R3MES's own reader accepts
+//! it. The values of the fields are defined in this module, such that one artifact has exactly one package, byte for
+//! byte. Tensors have the names and the layout of PEFT, and are sorted by name. An element is
+//! `t · 2^(shift + exponent)`, where `t` is an integer in the artifact; f32 holds the element exactly. The field
+//! `timestamp` is always 0, because the bytes are hashed and must not depend on the time.
 
 use crate::{
     model::peft,
@@ -16,54 +16,59 @@ use data_encoding::HEXLOWER;
 use prost::Message;
 use std::collections::BTreeMap;
 
-/// The gradient of one matrix.
+/// The gradient of one LoRA matrix, in the layout of PEFT.
 #[derive(Clone, PartialEq, Message)]
 pub struct GradientTensor {
-    /// Values, row-major.
+    /// The elements of the gradient, row by row.
     #[prost(float, repeated, tag = "1")]
     pub data: Vec<f32>,
-    /// Shape: `[rank, in_features]` for `lora_A`, `[out_features, rank]` for `lora_B`.
+    /// The shape of the gradient: `[rank, in_features]` for `lora_A`, and `[out_features, rank]` for `lora_B`.
     #[prost(int64, repeated, tag = "2")]
     pub shape: Vec<i64>,
-    /// Element type; always `float32`.
+    /// The type of the elements, which is always `float32`.
     #[prost(string, tag = "3")]
     pub dtype: String,
-    /// PEFT's name of the tensor.
+    /// PEFT's name of the tensor, such as `base_model.model.model.layers.0.mlp.down_proj.lora_A.weight`.
     #[prost(string, tag = "4")]
     pub name: String,
 }
 
-/// All tensors of a gradient, and the task and artifact that it belongs to.
+/// All tensors of a gradient, and the task and the artifact to which the gradient belongs.
 #[derive(Clone, PartialEq, Message)]
 pub struct GradientPackage {
-    /// The tensors, in the order of their names.
+    /// The gradient of each LoRA matrix, sorted by PEFT's name of the tensor.
     #[prost(message, repeated, tag = "1")]
     pub gradients: Vec<GradientTensor>,
-    /// CIDs and sizes as text; [`GradientPackage::new`] lists the keys.
+    /// Facts about the gradient, such as CIDs, as text. [`GradientPackage::new`] lists the keys.
     #[prost(btree_map = "string, string", tag = "2")]
     pub metadata: BTreeMap<String, String>,
-    /// ID of the round, or 0 if it is not known.
+    /// ID of the round for which the gradient was computed, or 0 if the round is not known.
     #[prost(uint64, tag = "3")]
     pub training_round_id: u64,
-    /// Address of the task's miner.
+    /// Address of the miner that the task names.
     #[prost(string, tag = "4")]
     pub miner_address: String,
-    /// The artifact's gradient root in lower-case hexadecimal digits.
+    /// The gradient root of the artifact, in lower-case hexadecimal digits.
     #[prost(string, tag = "5")]
     pub gradient_hash: String,
-    /// Always 0.
+    /// Always 0, so that the bytes of the package do not depend on the time.
     #[prost(int64, tag = "6")]
     pub timestamp: i64,
 }
 
 impl GradientPackage {
-    /// Builds the package of an artifact and its receipt. The gradient is that of the summed loss, not of the mean.
+    /// Builds the package of an artifact and its receipt. It contains the gradient of the summed loss, not of the mean
+    /// loss.
     ///
-    /// The keys of the metadata are the CIDs `adapter`, `artifact`, `model` and `task`, and `commitment`, `rank`,
-    /// `loss` in units of 2^-20 bits, and `tokens`, the number of supervised tokens.
+    /// The metadata has these keys:
+    /// - `adapter`, `artifact`, `model` and `task`: the CID of each;
+    /// - `commitment`: the commitment to the gradient, in hexadecimal digits;
+    /// - `rank`: the LoRA rank;
+    /// - `loss`: the summed loss, in units of 2^-20 bits;
+    /// - `tokens`: the number of supervised tokens.
     ///
-    /// Returns an error if the artifact is void, because it then has no gradient, if it belongs to another task, or if
-    /// an exponent is outside the range of f32.
+    /// Returns an error if the artifact is void (it then has no gradient) or belongs to another task, if a matrix has
+    /// no name in PEFT, or if the exponent of a matrix is so large or so small that f32 cannot hold every element.
     pub fn new(receipt: &Receipt, artifact: &Artifact, training_round_id: u64) -> Result<Self, ProtocolError> {
         let task = receipt.task();
         let expected = task.cid();
@@ -95,8 +100,8 @@ impl GradientPackage {
         })
     }
 
-    /// Returns the canonical bytes: fields in the order of their numbers, without fields that have their default value,
-    /// maps sorted by key.
+    /// Returns the canonical protobuf encoding: fields in the order of their field numbers, no fields with default
+    /// values, and maps sorted by key.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.encode_to_vec()
     }
@@ -107,7 +112,7 @@ fn tensor(matrix: &TransportMatrix) -> Result<GradientTensor, ProtocolError> {
     let unnamed = || ProtocolError::Name { what: "matrix", name: spec.name.clone(), problem: "has no name in PEFT" };
     let (_, _, factor) = peft::parse_matrix_name(&spec.name).ok_or_else(unnamed)?;
     let name = peft::tensor_name(&spec.name).ok_or_else(unnamed)?;
-    // values of 15 bits times a normal power of two are exact in f32
+    // An integer of 15 bits times a normal power of two is exact in f32.
     let exponent = spec.exponent + matrix.shift() as i32;
     in_range("exponent of a gradient in f32", exponent.into(), -126, 112)?;
     let unit = Scale::power_of_two(exponent).to_f64();

@@ -1,9 +1,10 @@
-//! Adapters in PEFT's file format: `adapter_config.json` and `adapter_model.safetensors`.
+//! Reads and writes adapters in PEFT's file format: `adapter_config.json` and `adapter_model.safetensors`.
 //!
-//! PEFT's `lora_A [rank, in_features]` is the factor a, and its `lora_B [out_features, rank]` is the factor b
-//! transposed. Values are F32 in the file and Q3.28 in memory. Writing rounds to 24 significant bits: a master
-//! parameter below 1/16 keeps every bit, a larger one loses up to 7 of its 31 bits. Reading rounds to 2^-28, which does
-//! not change an F32 of 1/16 or more. A value outside ±8 is an error.
+//! PEFT's `lora_A [rank, in_features]` is the factor a. Its `lora_B [out_features, rank]` is the transpose of the
+//! factor b. A parameter is an F32 in written files, and a Q3.28 integer in memory. Writing rounds to the 24
+//! significant bits of F32: a parameter of magnitude below 1/16 keeps every bit, and a larger one loses up to 7 of its
+//! 31 bits. Reading rounds to a multiple of 2^-28, which does not change an F32 of magnitude 1/16 or more. A value
+//! outside ±8 is refused.
 
 mod config;
 mod gradient_package;
@@ -22,17 +23,17 @@ use names::parse_tensor_name;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::{BTreeMap, HashMap};
 
-/// The largest size of `adapter_model.safetensors`, in bytes: three times an adapter of rank 64 on all linears of
-/// BitNet b1.58 2B4T.
+/// The largest size of an `adapter_model.safetensors` that is accepted, in bytes. It is about three times the size of
+/// an adapter of rank 64 for all linear layers of BitNet b1.58 2B4T.
 pub const MAX_TENSOR_BYTES: usize = 1 << 30;
 
 const TENSORS: &str = "adapter_model.safetensors";
-/// The value of a master parameter's lowest bit.
+/// The value of the lowest bit of a parameter in Q3.28.
 const UNIT: f64 = 1.0 / (1u64 << MASTER_FRACTION_BITS) as f64;
-/// The largest F32 below 8.
+/// The largest F32 below 8. When parameters are written, larger ones are clamped to this value.
 const MAX_VALUE: f32 = 8.0 - 1.0 / (1 << 21) as f32;
 
-/// Returns the shape and values of a factor `[rank, columns]` in PEFT's layout, which transposes b.
+/// Returns the shape and the values of a factor `[rank, columns]` in the layout of PEFT, in which b is transposed.
 pub fn to_peft_layout<T: Copy>(factor: Factor, rank: usize, columns: usize, values: &[T]) -> ([usize; 2], Vec<T>) {
     match factor {
         Factor::A => ([rank, columns], values.to_vec()),
@@ -40,16 +41,17 @@ pub fn to_peft_layout<T: Copy>(factor: Factor, rank: usize, columns: usize, valu
     }
 }
 
-/// Returns the transpose of a matrix whose rows have `columns` values.
+/// Returns the transpose of a row-major matrix that has `columns` columns.
 fn transposed<T: Copy>(values: &[T], columns: usize) -> Vec<T> {
     (0..columns).flat_map(|at| values.iter().skip(at).step_by(columns).copied()).collect()
 }
 
-/// Returns the bytes of the two files, config first. `base_model` is the name on the Hugging Face hub or the folder by
-/// which PEFT finds the backbone.
+/// Returns the bytes of `adapter_config.json` and of `adapter_model.safetensors`. `base_model` tells PEFT where to find
+/// the backbone: it is a name on the Hugging Face Hub, or a folder.
 ///
-/// Returns an error if a matrix is not named `layers.<i>.<linear>.<a or b>` or does not have `rank` rows, or unless
-/// every layer has both factors of the same linears, because PEFT would initialize the missing ones.
+/// Returns an error if a matrix is not named `layers.<i>.<linear>.<a or b>`, or does not have as many rows as the
+/// adapter's rank. Also returns an error unless every decoder layer has both factors of the same linear layers, because
+/// PEFT would initialize the missing factors.
 pub fn write(adapter: &LoraAdapter, base_model: &str) -> Result<(Vec<u8>, Vec<u8>), Error> {
     let mut tensors = BTreeMap::new();
     let (mut linears, mut layers) = (Vec::new(), 0);
@@ -84,26 +86,30 @@ pub fn write(adapter: &LoraAdapter, base_model: &str) -> Result<(Vec<u8>, Vec<u8
     Ok((config, tensors))
 }
 
-/// Reads an adapter from the two files. Values are F32, BF16 or F16 and are rounded to Q3.28.
+/// Reads an adapter from the bytes of `adapter_config.json` and of `adapter_model.safetensors`. Values are F32, BF16 or
+/// F16, and are rounded to Q3.28.
 ///
-/// Returns an error that names the key or tensor if the config requests more than LoRA of one rank on the seven
-/// linears, if a tensor is missing, unexpected or of the wrong shape, or if a value is outside ±8.
+/// Returns an error if the config enables anything other than LoRA of one rank on the seven linear layers, if a tensor
+/// is missing, unexpected or of the wrong shape, or if a value is outside ±8. The error names the key or the tensor.
 pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
     let (rank, alpha, targets) = config::read(config)?;
     if tensors.len() > MAX_TENSOR_BYTES {
-        return Err(Error::Malformed { what: TENSORS, reason: format!("has more than {MAX_TENSOR_BYTES} bytes") });
+        return Err(Error::Malformed {
+            what: TENSORS,
+            reason: format!("the file has more than {MAX_TENSOR_BYTES} bytes"),
+        });
     }
     let broken = |error: safetensors::SafeTensorError| Error::Malformed { what: TENSORS, reason: error.to_string() };
     let file = SafeTensors::deserialize(tensors).map_err(broken)?;
     let mut layers = 0;
     for name in file.names() {
         let (layer, linear, _) = parse_tensor_name(name)
-            .ok_or_else(|| malformed_entry(TENSORS, name, "is not a LoRA factor of one of the seven linears"))?;
+            .ok_or_else(|| malformed_entry(TENSORS, name, "is not a LoRA factor of one of the seven linear layers"))?;
         if !targets.contains(&linear) {
             return Err(malformed_entry(
                 TENSORS,
                 name,
-                "belongs to a linear that is not in the config's target_modules",
+                "belongs to a linear layer that is not in the config's target_modules",
             ));
         }
         layers = layers.max(layer + 1);
@@ -130,7 +136,7 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
                 return Err(malformed_entry(
                     TENSORS,
                     &tensor_name,
-                    &format!("has {columns} features, layer 0 has {first}"),
+                    &format!("has {columns} features, but must have {first} as in layer 0, and at most {MAX_FEATURES}"),
                 ));
             }
             let values = masters(&tensor_name, &tensor)?;
@@ -139,16 +145,17 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
         }
     }
     if matrices.is_empty() {
-        return Err(Error::Malformed { what: TENSORS, reason: "has no LoRA factors".into() });
+        return Err(Error::Malformed { what: TENSORS, reason: "the file has no LoRA factors".into() });
     }
     Ok(LoraAdapter { rank, alpha, matrices })
 }
 
-/// Returns the values of a tensor in Q3.28, rounded ties to even.
+/// Converts the values of a tensor to Q3.28, rounded to nearest, ties to even. Returns an error if the values have
+/// another type than F32, BF16 or F16, or if one of them is outside ±8.
 fn masters(name: &str, tensor: &TensorView<'_>) -> Result<Vec<i32>, Error> {
     let reals = float_conversion::tensor_to_f32(tensor)
         .ok_or_else(|| malformed_entry(TENSORS, name, &format!("is {:?}, not F32, BF16 or F16", tensor.dtype())))?;
-    // a value that rounds to 8 does not fit either
+    // A value that rounds to 8 is out of range too.
     let fits = |value: &f32| f64::from(value.abs()) / UNIT < f64::from(i32::MAX) + 0.5;
     match reals.iter().find(|value| !fits(value)) {
         Some(value) => Err(malformed_entry(TENSORS, name, &format!("has the value {value}, which is outside ±8"))),

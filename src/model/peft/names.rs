@@ -1,25 +1,27 @@
-//! PEFT's names of the factors, such as `base_model.model.model.layers.<i>.self_attn.q_proj.lora_A.weight`.
+//! PEFT's tensor names of the LoRA factors, such as `base_model.model.model.layers.<i>.self_attn.q_proj.lora_A.weight`,
+//! where `<i>` is the index of the decoder layer.
 
 use crate::model::config::Linear;
 
 const PREFIX: &str = "base_model.model.model.layers.";
 const MAX_LAYERS: usize = 512;
 
-/// Returns the name of a linear in `target_modules`.
+/// Returns the name of a linear layer in PEFT's `target_modules`, such as `q_proj`.
 pub fn module_name(linear: Linear) -> &'static str {
     linear.path().rsplit('.').next().unwrap_or_default()
 }
 
-/// One of the two factors of an adapted linear.
+/// One of the two LoRA factors of an adapted linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Factor {
-    /// `lora_A [rank, in_features]`.
+    /// The factor a, which PEFT stores as `lora_A [rank, in_features]`.
     A,
-    /// `lora_B [out_features, rank]`.
+    /// The factor b, which PEFT stores as `lora_B [out_features, rank]`.
     B,
 }
 
-/// Parses the name `layers.<i>.<linear>.<a or b>` of a matrix into layer, linear and factor.
+/// Parses the name `layers.<i>.<linear>.<a or b>` of a matrix into the index of the decoder layer, the linear layer and
+/// the factor. Returns `None` for any other name.
 pub fn parse_matrix_name(name: &str) -> Option<(usize, Linear, Factor)> {
     let (layer, rest) = name.strip_prefix("layers.")?.split_once('.')?;
     let (linear, factor) = rest.rsplit_once('.')?;
@@ -32,18 +34,20 @@ pub fn parse_matrix_name(name: &str) -> Option<(usize, Linear, Factor)> {
     Some((layer_number(layer)?, linear, factor))
 }
 
-/// Returns PEFT's name of a matrix `layers.<i>.<linear>.<a or b>`.
+/// Returns PEFT's tensor name of the matrix `layers.<i>.<linear>.<a or b>`, or `None` if `matrix` is not such a name.
 pub fn tensor_name(matrix: &str) -> Option<String> {
     let (layer, linear, factor) = parse_matrix_name(matrix)?;
     Some(format!("{PREFIX}{layer}.{}.lora_{factor:?}.weight", linear.path()))
 }
 
-/// Parses the index of a layer, which must have no sign and no leading zeros.
+/// Parses the index of a decoder layer. Returns `None` if the text has a sign or leading zeros, or if the index is too
+/// large.
 fn layer_number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|number: &usize| *number < MAX_LAYERS && number.to_string() == text)
 }
 
-/// Parses PEFT's name of a tensor into layer, linear and factor.
+/// Parses PEFT's name of a tensor into the index of the decoder layer, the linear layer and the factor. Returns `None`
+/// if the name is not that of a LoRA factor.
 pub(super) fn parse_tensor_name(name: &str) -> Option<(usize, Linear, Factor)> {
     let (layer, rest) = name.strip_prefix(PREFIX)?.split_once('.')?;
     let rest = rest.strip_suffix(".weight")?;

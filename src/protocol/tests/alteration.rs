@@ -1,5 +1,5 @@
-//! Tests that flipped bits, invalid fields and random bytes are refused with an error and never cause a panic or yield
-//! a different value unnoticed.
+//! Tests that flipped bits, invalid fields and random bytes never cause a panic, and that altered data is refused with
+//! an error or is reported as different.
 
 use super::samples::*;
 use crate::{
@@ -8,7 +8,8 @@ use crate::{
 };
 use proptest::prelude::*;
 
-/// Serves `dag`, with one bit of one block flipped and the CID of that block unchanged.
+/// Returns a function that serves the blocks of `dag`. In the block with index `block`, one bit is flipped, but the CID
+/// under which the block is served is unchanged.
 fn flipped(dag: &Dag, block: usize, bit: usize) -> impl Fn(&Cid) -> Result<Vec<u8>, StoreError> + '_ {
     move |cid| {
         let mut bytes = dag.get(cid)?;
@@ -49,8 +50,8 @@ fn a_flipped_bit_in_any_block_contradicts_its_cid() {
     }
 }
 
-/// Checks a manifest with one flipped bit under the CID of the altered bytes: it is malformed, belongs to another task,
-/// or differs from the recomputed artifact.
+/// Flips one bit of a manifest at a time, and serves the altered bytes under their own CID. Checks that the altered
+/// manifest is malformed, belongs to another task, or differs from the recomputed artifact.
 #[test]
 fn an_altered_manifest_under_its_new_cid_is_refused_or_differs() {
     let (receipt, artifact) = receipt(Transport::Int8, 5);
@@ -65,7 +66,7 @@ fn an_altered_manifest_under_its_new_cid_is_refused_or_differs() {
         match Artifact::fetch(receipt.task(), &forged.cid(), &fetch) {
             Err(error) => reasons.insert(format!("{error:?}").split([' ', '(', '{']).next().unwrap().to_owned()),
             Ok(read) => {
-                assert_eq!(read.dag().unwrap().root, forged.cid(), "one encoding only");
+                assert_eq!(read.dag().unwrap().root, forged.cid(), "the value has another encoding");
                 let different = compare(&read, &artifact).unwrap_err();
                 reasons.insert(format!("{different:?}").split([' ', '(', '{']).next().unwrap().to_owned())
             }
@@ -94,7 +95,7 @@ fn each_forged_value_is_reported_by_its_kind() {
     assert!(matches!(claim(&|g| g.tokens -= 1), Mismatch::Tokens { .. }));
     assert!(matches!(claim(&|g| g.matrices[3].values[0] = 1 << 40), Mismatch::Shift { .. }));
     let Mismatch::Element { name, row, column, .. } = claim(&|g| g.matrices[1].values[2 * 21 + 7] ^= 1 << 26) else {
-        panic!("an element differs")
+        panic!("the mismatch is not in an element")
     };
     assert_eq!((name.as_str(), row, column), ("layers.0.attention.q.b", 2, 7));
     let other = Receipt::new(task(job, "remes1other"), &artifact, vec![]).unwrap();
@@ -137,8 +138,8 @@ fn wrong_gradients_and_tasks_are_refused() {
         let mut terms = TaskTerms::from(task.clone());
         change(&mut terms);
         let bytes = dag_cbor::encode("r3mes/task/1", &terms);
-        assert!(Task::new(terms).is_err(), "change {at}");
-        assert!(Task::decode(&bytes).is_err(), "change {at} decoded");
+        assert!(Task::new(terms).is_err(), "change {at} was accepted");
+        assert!(Task::decode(&bytes).is_err(), "change {at} was decoded");
     }
 }
 
@@ -150,7 +151,7 @@ fn a_flipped_bit_in_a_receipt_is_refused_or_another_receipt() {
         let mut altered = bytes.clone();
         altered[bit / 8] ^= 1 << (bit % 8);
         let Ok(read) = Receipt::decode(&altered) else { continue };
-        assert_eq!(read.block().bytes(), altered, "one encoding only");
+        assert_eq!(read.block().bytes(), altered, "the value has another encoding");
         let only_hints = read.locations() != receipt.locations();
         assert_eq!(verify(&read, &|cid| dag.get(cid), &artifact).is_ok(), only_hints, "bit {bit}");
     }
@@ -160,7 +161,7 @@ fn a_flipped_bit_in_a_receipt_is_refused_or_another_receipt() {
 fn other_encodings_of_the_same_value_are_refused() {
     let (receipt, _) = receipt(Transport::Int8, 5);
     let bytes = receipt.block().into_bytes();
-    assert_eq!(bytes[..2], [0xa2, 0x64], "a map of two, a key of four letters first");
+    assert_eq!(bytes[..2], [0xa2, 0x64], "a map of two entries, the first key having four letters");
     let long_map = [&[0xb8, 2], &bytes[1..]].concat();
     let open_map = [&[0xbf], &bytes[1..], &[0xff]].concat();
     let tagged = [&[0xd9, 0xd9, 0xf7], &bytes[..]].concat();
@@ -168,7 +169,7 @@ fn other_encodings_of_the_same_value_are_refused() {
     for other in [long_map, open_map, tagged, trailing, bytes[..bytes.len() - 1].to_vec(), Vec::new()] {
         assert!(Receipt::decode(&other).is_err());
     }
-    assert!(Task::decode(&bytes).is_err(), "a receipt is not a task");
+    assert!(Task::decode(&bytes).is_err(), "a receipt was decoded as a task");
     let state = state(&job(Transport::Int8, 5)).dag().unwrap();
     let read = AdapterState::fetch(&receipt.artifact(), &|_| Ok(state.blocks.last().unwrap().bytes().to_vec()));
     assert!(read.is_err());
@@ -188,7 +189,8 @@ proptest! {
         prop_assert!(Artifact::fetch(receipt.task(), &cbor, &fetch).is_err());
     }
 
-    /// Overwrites or inserts several bytes, and checks that whatever can still be decoded has exactly one encoding.
+    /// Overwrites or inserts several bytes of an encoding. Checks that nothing panics, and that altered bytes that can
+    /// still be decoded are the canonical encoding of the decoded value.
     #[test]
     fn spliced_bytes_never_panic(cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), insert: bool) {
         let (receipt, artifact) = receipt(Transport::Int8, 5);

@@ -1,5 +1,5 @@
-//! Tests that every format is read back as written, and that an artifact depends only on the exact gradient and the
-//! task.
+//! Tests that every format is decoded to the value that was encoded, and that an artifact depends only on the exact
+//! gradient and the task.
 
 use super::samples::*;
 use crate::{
@@ -17,7 +17,7 @@ fn everything_is_read_back_as_written() {
             assert_eq!(dag.root, receipt.artifact());
             assert_eq!(verify(&receipt, &|cid| dag.get(cid), &artifact), Ok(()));
             assert_eq!(open_receipt(&receipt, &|cid| dag.get(cid)).as_ref(), Ok(&artifact));
-            assert_eq!(columns as usize * 4 > LEAF_BYTES, dag.blocks.len() > 9, "long matrices are split");
+            assert_eq!(columns as usize * 4 > LEAF_BYTES, dag.blocks.len() > 9, "only long matrices are split");
             let links = Artifact::links(dag.blocks.last().unwrap().bytes()).unwrap();
             assert!(links.iter().all(|cid| dag.get(cid).is_ok()) && links.len() + 1 >= dag.blocks.len());
             let block = receipt.block();
@@ -48,7 +48,8 @@ fn a_task_has_one_void_and_it_verifies() {
     assert_eq!(verify(&receipt, &|cid| dag.get(cid), &other), Err(Mismatch::Void { claimed_void: true }));
 }
 
-/// Compares with a naive implementation that tries every shift and computes the exact ceiling of the quotient.
+/// Checks, with an exact ceiling of the quotient, that the shift is the smallest one with which the largest magnitude
+/// fits the format. Also checks that each element is rounded to a neighbor, as the dither determines.
 #[test]
 fn transport_rounds_to_a_neighbor_with_the_smallest_shift() {
     for transport in [Transport::Int8, Transport::Int16] {
@@ -115,7 +116,8 @@ fn miners_and_seeds_round_differently_and_every_field_changes_the_commitment() {
     assert_eq!(all.len(), count);
 }
 
-/// Freezes the encoded bytes. Changing them requires a new format number.
+/// Compares the CIDs and the commitment of sample data with fixed values. If an encoding changes, its format needs a
+/// new version number.
 #[test]
 fn golden_wire_bytes() {
     let (receipt, artifact) = receipt(Transport::Int8, 6);
@@ -132,8 +134,8 @@ fn golden_wire_bytes() {
     assert_eq!(receipt.commitment().to_string(), "8bf115334e0e7c05034cb41325c2ba722b9ebc7533c4e0b50cda9c6cb4ad533d");
 }
 
-/// Checks that an upload is at least 99.6 % smaller than the 2B4T backbone in bf16 for int8 at rank 8, but for neither
-/// int8 nor int16 at rank 16.
+/// Checks by how much an upload is smaller than the 2B4T backbone in bf16: by at least 99.6 % for int8 at rank 8, but
+/// by less than that for int8 and int16 at rank 16.
 #[test]
 fn upload_sizes_compared_to_the_backbone() {
     const D: u64 = 2560;
@@ -149,7 +151,7 @@ fn upload_sizes_compared_to_the_backbone() {
     let dag: Dag = receipt(Transport::Int8, 500).1.dag().unwrap();
     let size = UploadSize::new(dag.bytes() as u64, 10_000_000);
     assert!(size.artifact_bytes > 16_000 && size.artifact_bytes < 20_000, "{size}");
-    assert!(size.to_string().contains("% less than 20000000 B of bf16 full weights"), "{size}");
+    assert!(size.to_string().contains("% less than the 20000000 B of full weights in bf16"), "{size}");
 }
 
 #[test]
@@ -181,7 +183,7 @@ fn sums_do_not_depend_on_order_and_stay_in_range() {
     let (largest, larger) = (of(126 << 44), of(1 << 51));
     let mut sum = Aggregate::new(&task.job);
     sum.add(&larger).unwrap();
-    assert_eq!((sum.artifacts, sum.tokens, sum.matrices[0].values[0]), (1, 0, 0), "an element of 2^51 is not added");
+    assert_eq!((sum.artifacts, sum.tokens, sum.matrices[0].values[0]), (1, 0, 0), "an element of 2^51 was added");
     for _ in 1..Aggregate::MAX_ARTIFACTS {
         sum.add(&largest).unwrap();
     }

@@ -1,4 +1,5 @@
-//! Tests that every format is read back as written, and that every altered encoding is refused with a reason.
+//! Tests that every format is decoded to the value that was encoded, and that altered encodings are refused with a
+//! reason.
 
 mod alteration;
 mod exactness;

@@ -1,5 +1,5 @@
-//! Sample data for tests: a small job of two layers and two targets, and tasks, gradients, adapter states and receipts
-//! for it.
+//! Sample data for tests: a small job with two decoder layers and two adapted linear layers in each, and tasks,
+//! gradients, adapter states and receipts of this job.
 
 use crate::{
     numbers::{
@@ -36,8 +36,8 @@ pub(crate) fn task(job: Job, miner: &str) -> Task {
     Task::new(TaskTerms { job, adapter, chunk, seed: [9; 32], miner: miner.to_owned() }).unwrap()
 }
 
-/// Returns a random gradient with elements of up to `bits` bits. The last matrix is all zero, as the gradient of a is
-/// while b is zero.
+/// Returns a random gradient whose elements are signed integers of `bits` bits. The last matrix is all zeros, as the
+/// gradient of the factor a is while b is zero.
 pub(crate) fn gradient(job: &Job, key: u32, bits: u32) -> Gradient {
     let matrix = |(at, spec): (usize, &MatrixSpec)| {
         let element =
@@ -63,7 +63,8 @@ pub(crate) fn state(job: &Job) -> AdapterState {
     }
 }
 
-/// Returns a receipt and the artifact of a random gradient.
+/// Returns a receipt and its artifact, which contains a random gradient. `columns` is the number of columns in the
+/// gradient's first matrix.
 pub(crate) fn receipt(transport: Transport, columns: u32) -> (Receipt, Artifact) {
     let task = task(job(transport, columns), "remes1miner");
     let artifact = Artifact::gradient(&task, &gradient(&task.job, 1, 30)).unwrap();

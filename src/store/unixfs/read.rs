@@ -1,4 +1,5 @@
-//! Reads files from blocks, in the order of the file's bytes. Each block is checked against its CID before it is used.
+//! Reads the bytes of a file, in order, from the blocks of its UnixFS tree. Each block is checked against its CID
+//! before its content is used.
 
 use super::{FILE, RAW, UnixFsData};
 use crate::store::dag_pb::{PbNode, malformed};
@@ -6,41 +7,45 @@ use crate::store::{Block, Cid, Codec, Fetch, StoreError};
 use prost::Message;
 use std::ops::Range;
 
-/// The largest number of nodes on the path from a file's root to a leaf. With 174 links for each node, no file needs
-/// more.
+/// The largest number of links on the path from the root of a file's tree to a leaf. Deeper trees are refused. A file
+/// of any size stays below the limit if its nodes have 174 links each, which is Kubo's default.
 pub const MAX_DEPTH: usize = 16;
 
-/// A subtree that has not been read yet.
+/// A subtree of the file whose root block has not been read yet.
 struct PendingNode {
     cid: Cid,
-    /// Offset of the subtree's first byte in the file.
+    /// The position of the subtree's first byte in the file, counted from 0.
     start: u64,
-    /// Number of the file's bytes in the subtree, as its parent states it; `None` for the root.
+    /// The number of bytes of the file in this subtree, as the parent node states it. `None` for the root, which has no
+    /// parent.
     bytes: Option<u64>,
     depth: usize,
 }
 
-/// A streaming reader of a file. It names the block that it needs next and, given that block, returns the file's bytes
-/// in it.
+/// A streaming reader of a file. [`next_block`](Self::next_block) names the block that the reader needs. The caller
+/// passes the bytes of this block to [`push_block`](Self::push_block), which returns the bytes of the file that the
+/// block contains.
 pub struct FileReader {
     range: Range<u64>,
-    /// Subtrees that have not been read yet, in reverse order: the next one is last.
+    /// The subtrees that have not been read yet, in reverse order: the next subtree to read is the last element.
     pending: Vec<PendingNode>,
 }
 
 impl FileReader {
-    /// Returns a reader of the bytes in `range` of the file `root`. It does not request blocks outside the range.
+    /// Returns a reader of the file whose root has the CID `root`. The reader returns only the bytes at the positions
+    /// in `range`, and does not request subtrees that lie outside this range.
     pub fn new(root: Cid, range: Range<u64>) -> Self {
         Self { range, pending: vec![PendingNode { cid: root, start: 0, bytes: None, depth: 0 }] }
     }
 
-    /// Returns the CID of the block that is needed next, or `None` at the end.
+    /// Returns the CID of the block that the reader needs next, or `None` if it has read the whole range.
     pub fn next_block(&self) -> Option<Cid> {
         self.pending.last().map(|next| next.cid)
     }
 
-    /// Takes the bytes of the block that [`next_block`](Self::next_block) named, checks them, and returns those of the
-    /// file's bytes that are in the block and in the range. A node with links contains none.
+    /// Takes the bytes of the block that [`next_block`](Self::next_block) named, and checks them against the CID.
+    /// Returns those bytes of the file that are in this block and in the range. The result is empty if the block is a
+    /// node with links.
     pub fn push_block(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
         let Some(at) = self.pending.pop() else { return Ok(Vec::new()) };
         let block = Block::check(at.cid, bytes)?;
@@ -49,10 +54,13 @@ impl FileReader {
             Codec::DagCbor => return Err(StoreError::Codec(at.cid)),
             Codec::DagPb => {
                 let node = PbNode::read(block.bytes())?;
-                let data = node.data.as_deref().ok_or_else(|| malformed(format!("{} has no data", at.cid)))?;
+                let data = node.data.as_deref().ok_or_else(|| malformed(format!("block {} has no data", at.cid)))?;
                 let data = UnixFsData::decode(data).map_err(malformed)?;
                 if ![FILE, RAW].contains(&data.kind) {
-                    return Err(malformed(format!("{} is a node of type {}, which is not a file", at.cid, data.kind)));
+                    return Err(malformed(format!(
+                        "block {} is a UnixFS node of type {}, which is not a file",
+                        at.cid, data.kind
+                    )));
                 }
                 if !node.links.is_empty() {
                     self.branch(&at, &node, &data)?;
@@ -63,14 +71,17 @@ impl FileReader {
         };
         let length = bytes.len() as u64;
         if let Some(claimed) = at.bytes.filter(|claimed| *claimed != length) {
-            return Err(malformed(format!("{} has {length} bytes, but its parent states {claimed}", at.cid)));
+            return Err(malformed(format!(
+                "block {} has {length} bytes of the file, but its parent states {claimed}",
+                at.cid
+            )));
         }
         // `branch` has checked that this sum does not overflow
         let within = |position: u64| (position.clamp(at.start, at.start + length) - at.start) as usize;
         Ok(bytes[within(self.range.start)..within(self.range.end)].to_vec())
     }
 
-    /// Reads the rest of the range, with blocks from `fetch`.
+    /// Reads the rest of the range. The function `fetch` supplies the blocks.
     pub fn read(mut self, fetch: Fetch) -> Result<Vec<u8>, StoreError> {
         let mut file = Vec::new();
         while let Some(cid) = self.next_block() {
@@ -79,10 +90,9 @@ impl FileReader {
         Ok(file)
     }
 
-    /// Checks the sizes that a node with links states, and adds those of its subtrees that overlap the range to the
-    /// pending ones.
+    /// Checks the sizes that a node with links states. Adds the linked subtrees that overlap the range to `pending`.
     fn branch(&mut self, at: &PendingNode, node: &PbNode, data: &UnixFsData) -> Result<(), StoreError> {
-        let wrong = |what: &str| Err(malformed(format!("{}: {what}", at.cid)));
+        let wrong = |what: &str| Err(malformed(format!("block {}: {what}", at.cid)));
         if at.depth == MAX_DEPTH {
             return wrong("the file's tree is too deep");
         }
@@ -128,7 +138,8 @@ mod tests {
         (0..bytes as u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).take(bytes).collect()
     }
 
-    /// Compares CIDs with those that Kubo prints for `add --cid-version=1` of an empty file, and of `hello world\n`.
+    /// Checks that the CIDs of two files, an empty one and one that contains `hello world\n`, are the CIDs that Kubo
+    /// prints for `ipfs add --cid-version=1`.
     #[test]
     fn cids_are_those_of_kubo() {
         let of = |bytes: &[u8]| Dag::file(FileLayout::default(), bytes).unwrap().root.to_string();
@@ -181,11 +192,15 @@ mod tests {
         for (parts, bytes) in
             [(vec![10, 10], 21), (vec![11], 11), (vec![9], 9), (vec![0, 10], 10), (vec![u64::MAX, 2], 1)]
         {
-            assert!(matches!(over(parts.clone(), bytes), Err(StoreError::Malformed { .. })), "{parts:?} {bytes}");
+            assert!(
+                matches!(over(parts.clone(), bytes), Err(StoreError::Malformed { .. })),
+                "parts of {parts:?} bytes, {bytes} bytes in all"
+            );
         }
     }
 
-    /// Checks that a chain of nodes with one link each is refused once it exceeds [`MAX_DEPTH`].
+    /// Checks that a chain of nodes with one link each is read if it has at most [`MAX_DEPTH`] nodes, and refused if it
+    /// has more.
     #[test]
     fn trees_that_are_too_deep_are_refused() {
         let mut blocks = vec![Block::new(Codec::Raw, vec![7]).unwrap()];
@@ -194,7 +209,7 @@ mod tests {
             let links = vec![PbLink::new(&blocks[depth - 1].cid(), 1)];
             let node = PbNode { data: Some(data.encode_to_vec()), links }.block().unwrap();
             let found = read(&Dag::new(node.clone(), blocks.clone()), 0..u64::MAX);
-            assert_eq!(found.is_ok(), depth <= MAX_DEPTH, "{depth}");
+            assert_eq!(found.is_ok(), depth <= MAX_DEPTH, "depth {depth}");
             blocks.push(node);
         }
     }

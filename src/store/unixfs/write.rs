@@ -1,15 +1,15 @@
-//! Writes files as blocks, in one pass over their bytes.
+//! Writes files as UnixFS trees of blocks, in a single pass over the bytes of the file.
 
 use super::{FILE, UnixFsData};
 use crate::store::dag_pb::{PbLink, PbNode};
 use crate::store::{Block, Cid, Codec, Dag, MAX_BLOCK_BYTES, StoreError};
 use prost::Message;
 
-/// The largest number of links in a node, so that the node fits a block.
+/// The largest number of links that a node may have. A node with so many links still fits in a block.
 const MAX_WIDTH: usize = 8192;
 
-/// The size of a file's leaves, and the number of links in its nodes. The same file has different CIDs in different
-/// layouts.
+/// The layout of a file's tree: the size of the leaves, and the largest number of links in a node. The CID of a file
+/// depends on its layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileLayout {
     chunk_bytes: usize,
@@ -17,52 +17,56 @@ pub struct FileLayout {
 }
 
 impl FileLayout {
-    /// Returns a layout with leaves of `chunk_bytes` bytes and up to `width` links in each node.
+    /// Returns a layout with leaves of `chunk_bytes` bytes and up to `width` links in each node. Fails if `chunk_bytes`
+    /// is not 1 to 2^20, or if `width` is not 2 to 8192.
     pub fn new(chunk_bytes: usize, width: usize) -> Result<Self, StoreError> {
         if (1..=MAX_BLOCK_BYTES).contains(&chunk_bytes) && (2..=MAX_WIDTH).contains(&width) {
             return Ok(Self { chunk_bytes, width });
         }
         let reason = format!(
-            "{chunk_bytes} bytes in each chunk and {width} links in each node; the limits are 1 to {MAX_BLOCK_BYTES} and 2 to {MAX_WIDTH}"
+            "the layout has leaves of {chunk_bytes} bytes and up to {width} links in each node, but must have 1 to \
+             {MAX_BLOCK_BYTES} bytes and 2 to {MAX_WIDTH} links"
         );
         Err(StoreError::Malformed { what: "file layout", reason })
     }
 }
 
 impl Default for FileLayout {
-    /// Kubo's default: leaves of 256 KiB and 174 links in each node.
+    /// Returns the layout that Kubo uses by default: leaves of 256 KiB and up to 174 links in each node.
     fn default() -> Self {
         Self { chunk_bytes: 262_144, width: 174 }
     }
 }
 
-/// A written file, or a written subtree of one.
+/// A file, or a subtree of a file, whose blocks have been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilePart {
-    /// CID of the root of the file or subtree.
+    /// The CID of the root block of the file or subtree.
     pub cid: Cid,
-    /// Total size of the blocks in bytes; a block that occurs several times is counted each time.
+    /// The total size of the blocks in the file or subtree, in bytes. A block that occurs several times is counted each
+    /// time.
     pub blocks: u64,
-    /// Number of the file's bytes in this part.
+    /// The length of the file in bytes or, for a subtree, the number of the file's bytes that it contains.
     pub bytes: u64,
 }
 
-/// A streaming writer of a file. It buffers one chunk, and the links of the unfinished node of each level.
+/// A streaming writer of a file. It buffers the bytes of one leaf and, for each level of the tree, the links of one
+/// incomplete node.
 #[derive(Default)]
 pub struct FileBuilder {
     layout: FileLayout,
     chunk: Vec<u8>,
-    /// For each level of the tree, the parts that no node links to yet. Level 0 has the leaves.
+    /// For each level of the tree, the parts to which no node links yet. Level 0 contains the leaves.
     levels: Vec<Vec<FilePart>>,
 }
 
 impl FileBuilder {
-    /// Returns a writer of a file that is empty so far.
+    /// Returns a writer of a new file, which has no bytes yet.
     pub fn new(layout: FileLayout) -> Self {
         Self { layout, ..Self::default() }
     }
 
-    /// Appends bytes to the file. The blocks that are complete with these bytes are added to `done`.
+    /// Appends bytes to the file. Each block that is complete with these bytes is appended to `done`.
     pub fn push(&mut self, mut bytes: &[u8], done: &mut Vec<Block>) -> Result<(), StoreError> {
         while !bytes.is_empty() {
             let room = self.layout.chunk_bytes - self.chunk.len();
@@ -76,8 +80,8 @@ impl FileBuilder {
         Ok(())
     }
 
-    /// Ends the file: adds the remaining blocks to `done`, with the root as the last one, and returns the root's CID
-    /// and the file's sizes.
+    /// Ends the file. Appends the remaining blocks to `done`, the root last. Returns the CID of the root, the length of
+    /// the file, and the total size of its blocks.
     pub fn finish(mut self, done: &mut Vec<Block>) -> Result<FilePart, StoreError> {
         if !self.chunk.is_empty() || self.levels.is_empty() {
             self.leaf(done)?;
@@ -94,7 +98,7 @@ impl FileBuilder {
         }
     }
 
-    /// Writes the buffered chunk as a leaf.
+    /// Writes the buffered bytes as a leaf, which becomes a part of level 0.
     fn leaf(&mut self, done: &mut Vec<Block>) -> Result<(), StoreError> {
         let block = Block::new(Codec::Raw, std::mem::take(&mut self.chunk))?;
         let bytes = block.bytes().len() as u64;
@@ -103,7 +107,8 @@ impl FileBuilder {
         self.add(0, part, done)
     }
 
-    /// Adds a part to a level. If the level is full, its node is written first.
+    /// Adds a part to a level of the tree. If the level already has as many parts as a node may have links, a node that
+    /// links to these parts is written first.
     fn add(&mut self, level: usize, part: FilePart, done: &mut Vec<Block>) -> Result<(), StoreError> {
         if level == self.levels.len() {
             self.levels.push(Vec::new());
@@ -115,7 +120,7 @@ impl FileBuilder {
         Ok(())
     }
 
-    /// Writes the node over all parts of a level, and adds it to the next level.
+    /// Writes a node that links to all parts of a level. The node becomes a part of the next level.
     fn node(&mut self, level: usize, done: &mut Vec<Block>) -> Result<(), StoreError> {
         let parts = std::mem::take(&mut self.levels[level]);
         let bytes = parts.iter().map(|part| part.bytes).sum();
@@ -131,7 +136,7 @@ impl FileBuilder {
 }
 
 impl Dag {
-    /// Returns the DAG of a file.
+    /// Returns the DAG of a file, where `bytes` is the content of the file.
     pub fn file(layout: FileLayout, bytes: &[u8]) -> Result<Self, StoreError> {
         let (mut builder, mut blocks) = (FileBuilder::new(layout), Vec::new());
         builder.push(bytes, &mut blocks)?;

@@ -1,25 +1,27 @@
-//! The settings of the optimizer, with the defaults for AdamW and Lion.
+//! The settings of the optimizer, with default values for its two methods, AdamW and Lion.
 
 use crate::error::Error;
 
-/// The algorithm that computes updates from gradients.
+/// The optimization method: the algorithm that computes the update of a parameter from its gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Method {
-    /// Adam with decoupled weight decay (Loshchilov and Hutter, 2019): `update = m̂ / (√v̂ + epsilon)` with `m̂ = m /
-    /// (1 − beta1^t)` and `v̂ = v / (1 − beta2^t)` at step t.
+    /// Adam with decoupled weight decay (Loshchilov and Hutter, 2019). At step `t`, `update = m̂ / (√v̂ + epsilon)`
+    /// with `m̂ = m / (1 − beta1^t)` and `v̂ = v / (1 − beta2^t)`, where `m` and `v` are the decaying means of the
+    /// gradient and of its square.
     AdamW {
-        /// Decay rate of the mean of the gradient.
+        /// The decay rate of `m`, the mean of the gradient: `0 ≤ beta1 < 1`.
         beta1: f64,
-        /// Decay rate of the mean of the squared gradient.
+        /// The decay rate of `v`, the mean of the squared gradient: `0 ≤ beta2 < 1`.
         beta2: f64,
-        /// Positive number that is added to √v̂.
+        /// A small positive number that is added to `√v̂`, so that the divisor is never 0.
         epsilon: f64,
     },
-    /// Lion (Chen et al., 2023): `update = sign(beta1·m + (1 − beta1)·g)`, then `m = beta2·m + (1 − beta2)·g`.
+    /// Lion (Chen et al., 2023). A step computes `update = sign(beta1·m + (1 − beta1)·g)` and then
+    /// `m = beta2·m + (1 − beta2)·g`, where `g` is the gradient and `m` the momentum.
     Lion {
-        /// Weight of the momentum in the update.
+        /// The weight of the momentum in the update. The gradient has the weight `1 − beta1`.
         beta1: f64,
-        /// Decay rate of the momentum.
+        /// The decay rate of the momentum: `0 ≤ beta2 < 1`.
         beta2: f64,
     },
 }
@@ -36,23 +38,25 @@ impl Method {
     }
 }
 
-/// The settings of an optimizer, which do not change between steps.
+/// The settings of an optimizer. They are the same for all of its steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
-    /// The algorithm and its constants.
+    /// The optimization method and its constants.
     pub method: Method,
-    /// Learning rate after the warm-up; constant from then on.
+    /// The learning rate after the warm-up. From then on, it is constant.
     pub learning_rate: f64,
-    /// Steps over which the learning rate rises linearly; 0 for no warm-up.
+    /// The number of steps of the warm-up, in which the learning rate rises linearly. 0 means no warm-up.
     pub warmup_steps: u64,
-    /// Decoupled weight decay: a step multiplies a parameter by `1 − learning_rate · weight_decay`.
+    /// The strength of the decoupled weight decay. Each step multiplies every parameter by
+    /// `1 − learning_rate · weight_decay`.
     pub weight_decay: f64,
-    /// The largest Euclidean norm of a gradient over all matrices. A gradient with a larger norm is scaled down to it.
+    /// The clipping norm. If the Euclidean norm of the mean gradient, over all matrices, exceeds this value, the
+    /// gradient is scaled down until its norm has this value.
     pub clip_norm: f64,
 }
 
 impl Settings {
-    /// AdamW with the settings of the R3MES miner.
+    /// The default settings for AdamW. They are those of the original R3MES miner.
     pub const ADAMW: Self = Self {
         method: Method::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
         learning_rate: 1e-4,
@@ -61,8 +65,8 @@ impl Settings {
         clip_norm: 1.0,
     };
 
-    /// Lion with its paper's betas, a third of AdamW's learning rate and three times its weight decay, as the paper
-    /// advises.
+    /// The default settings for Lion. The betas are those of the Lion paper. As the paper advises, the learning rate is
+    /// about a third of that for AdamW, and the weight decay is three times as high.
     pub const LION: Self = Self {
         method: Method::Lion { beta1: 0.9, beta2: 0.99 },
         learning_rate: 3e-5,
@@ -71,7 +75,7 @@ impl Settings {
         clip_norm: 1.0,
     };
 
-    /// Returns the learning rate of a step. Steps are counted from 1.
+    /// Returns the learning rate of the step with the number `step`. The first step has the number 1.
     pub fn learning_rate_at(&self, step: u64) -> f64 {
         if step >= self.warmup_steps {
             return self.learning_rate;
@@ -79,7 +83,8 @@ impl Settings {
         self.learning_rate * (step as f64 / self.warmup_steps as f64)
     }
 
-    /// Returns an error unless every number is in a range that excludes infinities and NaN in a step.
+    /// Checks that every setting is within its permitted range. Within these ranges, no step produces an infinity or
+    /// NaN.
     pub(super) fn check(&self) -> Result<(), Error> {
         let refuse = |what: &'static str, range: &str, value: f64| {
             Err(Error::Mismatch { what, expected: range.to_owned(), found: value.to_string() })

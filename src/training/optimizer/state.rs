@@ -1,10 +1,13 @@
-//! The encoding of an optimizer's state: everything that the optimizer's next step depends on, little-endian. Each
-//! state has exactly one encoding.
+//! The binary encoding of an optimizer. It contains the settings and the state, which determine the next step together
+//! with a gradient. All numbers are little-endian. Each state has exactly one encoding.
 //!
 //! ```text
-//! "R3OP"  version u32  method u32  beta1 beta2 epsilon learning_rate weight_decay clip_norm f64
-//! warmup_steps u64  step u64  beta_products f64 × 2  matrices u32
-//! each matrix: name length u32, rows u32, columns u32, name, first f32 × n, second f32 × n (AdamW only)
+//! "R3OP"  version u32  method u32 (0: AdamW, 1: Lion)
+//! beta1 f64  beta2 f64  epsilon f64  learning_rate f64  weight_decay f64  clip_norm f64
+//! warmup_steps u64  step u64  beta_products f64 × 2  number of matrices u32
+//! for each matrix:
+//!   length of the name u32  rows u32  columns u32  name
+//!   first moments f32 × rows × columns  second moments f32 × rows × columns (AdamW only)
 //! ```
 
 use super::{MAX_NAME_BYTES, Method, Moments, Optimizer, Settings};
@@ -14,7 +17,7 @@ const MAGIC: &[u8; 4] = b"R3OP";
 const VERSION: u32 = 1;
 
 impl Optimizer {
-    /// Returns the canonical encoding.
+    /// Encodes the settings and the state of this optimizer.
     pub fn to_bytes(&self) -> Vec<u8> {
         let Settings { method, learning_rate, warmup_steps, weight_decay, clip_norm } = self.settings;
         let [beta1, beta2] = method.betas();
@@ -42,7 +45,7 @@ impl Optimizer {
         bytes
     }
 
-    /// Decodes what [`to_bytes`](Self::to_bytes) returned, and rejects any other bytes.
+    /// Decodes an optimizer that [`to_bytes`](Self::to_bytes) encoded. Fails for any other bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let mut reader = StateReader(bytes);
         if reader.take(4)? != MAGIC {
@@ -78,11 +81,11 @@ fn malformed(reason: &'static str) -> Error {
     Error::Malformed { what: "optimizer state", reason: reason.into() }
 }
 
-/// A reader that holds the bytes that have not been decoded yet.
+/// A reader of an encoded optimizer. It holds the bytes that have not been decoded yet.
 struct StateReader<'a>(&'a [u8]);
 
 impl<'a> StateReader<'a> {
-    /// Returns the next `length` bytes. If there are fewer, returns an error before anything is allocated.
+    /// Returns the next `length` bytes. If fewer bytes remain, it fails before any memory is allocated.
     fn take(&mut self, length: usize) -> Result<&'a [u8], Error> {
         let (head, rest) = self.0.split_at_checked(length).ok_or(malformed("it is truncated"))?;
         self.0 = rest;

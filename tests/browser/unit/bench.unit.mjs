@@ -1,5 +1,5 @@
-// Tests of the tables that the benchmark page shows, in an emulated document. `tests/browser/bench.mjs` measures in a
-// real browser.
+// Tests that the tables of the benchmark page show the measured times and their ratios. The document and the engine are
+// emulated; `tests/browser/bench.mjs` measures in a real browser.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -22,7 +22,7 @@ const SUBJECTS = [
   { event: "subject", what: "forward, int8", backend: "cpu", by: "scalar", tokens: 64, operations: 2e6 },
   { event: "subject", what: "whole step", backend: "cpu", by: "simd128", tokens: 64, digest: "ab".repeat(32) },
 ];
-/** Milliseconds of each subject in each round. */
+/** For each round, the time of each subject in `SUBJECTS`, in milliseconds. */
 const ROUNDS = [
   [4, 2, 8, 80, 640],
   [8, 1, 9, 90, 160],

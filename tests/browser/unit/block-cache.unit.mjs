@@ -1,4 +1,5 @@
-// Tests of the block cache: which files are removed, and that it stays empty if the browser provides no storage.
+// Tests that the block cache removes its oldest files first, and that the cache stays empty if the browser provides no
+// storage.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,4 +1,5 @@
-// Tests of the requests that the page sends to a node: grants, transactions, and the description of the chain.
+// Tests that the page reads the grants of a session from a node, broadcasts each transaction once, and describes the
+// chain correctly to wallets. The node's answers are given by the tests.
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";

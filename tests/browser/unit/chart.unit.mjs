@@ -1,4 +1,4 @@
-// Tests of the points and the caption of the loss chart.
+// Tests that the line of the loss chart fills its canvas, and that the caption states the losses in words.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

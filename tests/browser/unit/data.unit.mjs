@@ -1,4 +1,5 @@
-// Tests that each script in tests/data, which runs another implementation, prints the file that is checked in.
+// Tests that each script in tests/data prints exactly the file of expected values that is checked in. The scripts
+// compute the values with other implementations, such as CosmJS.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";

@@ -1,5 +1,5 @@
-// Tests of what <r3mes-miner> shows for each event of the engine, in an emulated document. The browser tests run the
-// actual engine.
+// Tests that the element <r3mes-miner> shows the right texts and controls after each event of the engine. The document
+// and the engine are emulated; the browser tests run the real engine.
 
 import assert from "node:assert/strict";
 import { before, test } from "node:test";

@@ -1,4 +1,5 @@
-// Tests of the engine's worker: each answer and each event reaches its own call, and a crash rejects all calls.
+// Tests that each answer and each event of the engine's Web Worker reaches the call to which it belongs, and that a
+// crash of the Web Worker rejects all pending calls.
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
@@ -6,7 +7,8 @@ import { Engine } from "../../../www/engine.js";
 import { FakeWorker, ORIGIN, installWorkers, setGlobal } from "./environment.mjs";
 
 installWorkers();
-// the module is loaded from a file, whose origin is "null": the page has the same origin, unless a test changes it
+// the engine's module is loaded from a file, so its origin is "null"; the page gets the same origin, unless a test
+// changes it
 setGlobal("location", { origin: "null" });
 beforeEach(() => {
   FakeWorker.opened = [];

@@ -1,5 +1,5 @@
-// Replacements in Node for what the page's modules need of a browser: a document, storage, and workers whose answers
-// the test decides.
+// Emulates in Node what the page's modules need from a browser: a document, storage, and Web Workers. The tests
+// determine the answers of the Web Workers.
 
 /** @import { MinerEvent } from "../../../www/r3mes_www.js" */
 /** @import { Message, Request } from "../../../www/worker.js" */
@@ -10,12 +10,13 @@ const NodeEvent = globalThis.Event;
 /** The origin of the page. */
 export const ORIGIN = "http://127.0.0.1:7717";
 
-/** A worker of the page. It answers calls with the results in `answers`, and records the calls. */
+/** A Web Worker of the page. It records all calls, and answers them with the results of the functions in `answers`. */
 export class FakeWorker extends EventTarget {
-  /** @type {FakeWorker[]} every worker since the test began */
+  /** @type {FakeWorker[]} all Web Workers that the page has opened since the test began */
   static opened = [];
   /**
-   * Results of the worker's functions by name. A call of another function stays pending.
+   * For each function of the Web Worker, by its name, a function that returns the result. A call of a function that is
+   * missing here stays pending.
    * @type {Record<string, (worker: FakeWorker) => unknown>}
    */
   static answers = {};
@@ -29,7 +30,7 @@ export class FakeWorker extends EventTarget {
     FakeWorker.opened.push(this);
   }
 
-  /** The newest worker. */
+  /** The Web Worker that was opened last. */
   static get latest() {
     const worker = FakeWorker.opened.at(-1);
     if (!worker) throw new Error("no worker was opened");
@@ -58,7 +59,7 @@ export class FakeWorker extends EventTarget {
   }
 
   /**
-   * Reports an event of the miner.
+   * Sends an event of the miner to the page.
    * @param {MinerEvent} event
    */
   report(event) {
@@ -67,17 +68,17 @@ export class FakeWorker extends EventTarget {
 
   /**
    * Answers the latest call of a function with an error.
-   * @param {string} call
-   * @param {string} name
-   * @param {string} error
+   * @param {string} call the name of the function
+   * @param {string} name the name of the error
+   * @param {string} error the message of the error
    */
   fail(call, name, error) {
     this.send({ id: this.#idOf(call), error, name });
   }
 
   /**
-   * Answers the latest call of a function.
-   * @param {string} call
+   * Answers the latest call of a function with a result.
+   * @param {string} call the name of the function
    * @param {unknown} [result]
    */
   resolve(call, result) {
@@ -93,7 +94,7 @@ export class FakeWorker extends EventTarget {
 }
 
 /**
- * Defines a global, also one that Node defines itself.
+ * Defines a global variable, or replaces it if Node itself defines it.
  * @param {string} name
  * @param {unknown} value
  */
@@ -108,7 +109,7 @@ export function installWorkers() {
   setGlobal("navigator", { userAgent: "test" });
 }
 
-/** Defines `indexedDB`, empty. */
+/** Defines an empty `indexedDB`. */
 export async function installStorage() {
   const { IDBFactory, IDBKeyRange } = await import("fake-indexeddb");
   setGlobal("indexedDB", new IDBFactory());
@@ -116,7 +117,8 @@ export async function installStorage() {
 }
 
 /**
- * Defines a document with this body, its classes and functions, workers, and storage.
+ * Defines the globals of a page: a document with this body, the classes and functions of the DOM, Web Workers, and
+ * empty storage.
  * @param {string} body HTML
  */
 export async function installPage(body) {
@@ -131,7 +133,7 @@ export async function installPage(body) {
   setGlobal("window", window);
   setGlobal("parent", window);
   setGlobal("addEventListener", window.addEventListener.bind(window));
-  // the element's interval and its frame counter must not keep the process of a test alive
+  // the timer of the element and its counter of animation frames must not keep the process of a test alive
   const { setInterval } = globalThis;
   setGlobal("setInterval", (/** @type {() => void} */ work, /** @type {number} */ ms) => setInterval(work, ms).unref());
   setGlobal("requestAnimationFrame", () => 0);
@@ -140,7 +142,7 @@ export async function installPage(body) {
   await installStorage();
 }
 
-/** Lets everything run that waits for no timer: promises, answers of workers, and requests to the storage. */
+/** Waits until all work that needs no timer is done: promises, answers of Web Workers, and requests to storage. */
 export async function settle() {
   for (let turn = 0; turn < 500; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }

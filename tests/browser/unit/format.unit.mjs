@@ -1,4 +1,4 @@
-// Tests of how amounts, sizes, losses, CIDs and errors are formatted.
+// Tests that amounts, sizes, losses and CIDs are formatted for people, and that every thrown value yields a message.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

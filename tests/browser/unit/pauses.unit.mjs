@@ -1,4 +1,5 @@
-// Tests of the pause reasons: which one is shown, how they are overridden, and what clears them.
+// Tests that the first active reason for a pause is shown, that an overridden reason has no effect until it has ended,
+// and that clearing forgets the Pause button and all overrides.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,4 +1,5 @@
-// Tests of a mining session: its states, pauses and restarts after failures, and the lock that only one tab can hold.
+// Tests that a mining session reports the right states, pauses, and restarts after failures, and that only one tab can
+// hold the lock that mining requires.
 
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";

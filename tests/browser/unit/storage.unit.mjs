@@ -1,4 +1,5 @@
-// Tests of the stored settings, the session key's secret, and the submissions.
+// Tests that settings and submissions are stored and deleted, and that the secret of the session key is created only
+// once.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -17,7 +18,7 @@ await installStorage();
 
 /**
  * Stores an accepted submission.
- * @param {number} time the time of the submission, which its CID contains
+ * @param {number} time when it was accepted; its CID contains this number
  */
 const save = (time) => saveSubmission({ cid: `cid ${time}`, status: "accepted", time });
 

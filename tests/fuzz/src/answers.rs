@@ -1,5 +1,5 @@
-//! Fuzz targets for the responses of nodes: given arbitrary bytes, a client reads them or returns an error, but never
-//! panics.
+//! Fuzz targets for the responses of nodes. A client that receives arbitrary bytes as a response must read them or
+//! return an error, and must never panic.
 
 use crate::blocks::ARTIFACT;
 use pollster::block_on;
@@ -10,7 +10,7 @@ use r3mes_wgpu::{
 };
 use serde_json::json;
 
-/// A connection to a node that returns these bytes for every request. Waiting takes no time.
+/// A connection to a simulated node that answers every request with these bytes. Its timer does not wait.
 struct ConstantNode<'a>(&'a [u8]);
 
 impl Connection for ConstantNode<'_> {
@@ -31,7 +31,8 @@ impl BlockSource for ConstantNode<'_> {
 
 impl BlockCache for ConstantNode<'_> {}
 
-/// Sends every kind of request that a client has, and gets these bytes as the response.
+/// Makes a client send requests of every kind to a node that answers all of them with these bytes. The client must not
+/// panic.
 pub(crate) fn answer(bytes: &[u8]) {
     let key = SessionKey::new(&[1; 32]).expect("a small number is a key");
     let address = key.address().to_owned();
@@ -57,7 +58,7 @@ pub(crate) fn answer(bytes: &[u8]) {
     });
 }
 
-/// A source that has an artifact, and returns these bytes for a CAR of it.
+/// A simulated node that has the blocks of an artifact, but answers a request for the artifact's CAR with these bytes.
 struct WrongCar<'a>(&'a [u8]);
 
 impl BlockSource for WrongCar<'_> {
@@ -76,7 +77,8 @@ impl BlockSource for WrongCar<'_> {
 
 impl BlockCache for WrongCar<'_> {}
 
-/// Fetches an artifact, which succeeds whatever its CAR contains.
+/// Fetches an artifact from a node whose CAR of the artifact consists of these bytes. Whatever they are, the client
+/// must get all blocks of the artifact.
 pub(crate) fn incoming(bytes: &[u8]) {
     let blocks = block_on(Blocks::of_artifact(&WrongCar(bytes), &ARTIFACT.1.root)).expect("a node that has it");
     let mut expected = ARTIFACT.1.blocks.clone();
@@ -84,7 +86,7 @@ pub(crate) fn incoming(bytes: &[u8]) {
     assert_eq!(blocks.into_blocks(), Ok(expected), "exactly the artifact's blocks");
 }
 
-/// Returns one response that is valid for all requests, and two that are not.
+/// Returns the seeds of [`answer`]: a response that is valid for all requests, and two empty JSON values.
 pub(crate) fn answers() -> Vec<Vec<u8>> {
     let cid = Codec::DagCbor.cid(b"any").to_string();
     let digits = "ab".repeat(32);

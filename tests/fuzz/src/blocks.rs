@@ -1,12 +1,11 @@
-//! Fuzz targets for blocks and for the objects that they encode: manifests, CAR files, chunks, UnixFS nodes, moves of
-//! disputes.
+//! Fuzz targets for blocks, manifests, CAR files, chunks, UnixFS nodes, and the moves of a dispute.
 
-use crate::wire::job;
 use r3mes_wgpu::{
     dispute::judge::{Hash, LeafChallenge, Move},
     model::peft::GradientPackage,
     numbers::lora::{GradientMatrix, LoraAdapter},
     protocol::{AdapterState, Aggregate, Artifact, Chunk, Gradient, MatrixSpec, Receipt, Task, TaskTerms, parts},
+    simulation::job,
     store::{
         Block, CarReader, Cid, Codec, Dag, MAX_CAR_BYTES, StoreError, car_header, car_section, links,
         unixfs::{FileLayout, FileReader},
@@ -26,7 +25,7 @@ fn task() -> Task {
     Task::new(terms).expect("terms within their limits")
 }
 
-/// An artifact of the task, and its DAG.
+/// An artifact with a small gradient, and the DAG of its blocks.
 pub(crate) static ARTIFACT: LazyLock<(Artifact, Dag)> = LazyLock::new(|| {
     let matrix = |spec: &MatrixSpec| GradientMatrix {
         name: spec.name.clone(),
@@ -48,7 +47,8 @@ static ADAPTER: LazyLock<Dag> = LazyLock::new(|| {
     AdapterState { adapter, optimizer }.dag().expect("a small one")
 });
 
-/// Reads the bytes as a block of each codec, and as each kind of manifest.
+/// Decodes the bytes as a block of each codec, as a task, as a receipt, and as the state of an optimizer. A task or a
+/// receipt that can be decoded must be encoded as the same bytes.
 pub(crate) fn block(bytes: &[u8]) {
     for codec in Codec::ALL {
         let Ok(block) = Block::new(codec, bytes.to_vec()) else { return };
@@ -69,7 +69,8 @@ pub(crate) fn block(bytes: &[u8]) {
     let _ = Optimizer::from_bytes(bytes);
 }
 
-/// Returns every kind of manifest, and the optimizer's state.
+/// Returns the seeds of [`block`]: a task, a receipt, a gradient package, a list of blocks to pin, and all blocks of an
+/// artifact and of an adapter.
 pub(crate) fn manifests() -> Vec<Vec<u8>> {
     let (artifact, dag) = &*ARTIFACT;
     let receipt = Receipt::new(task(), artifact, vec!["http://127.0.0.1:7717".to_owned()]).expect("its own task");
@@ -81,7 +82,8 @@ pub(crate) fn manifests() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Reads a CAR file as a whole and in pieces.
+/// Reads the bytes as a CAR file, as a whole and in pieces of 7 bytes. Both ways must give the same result, and a DAG
+/// that was read must be the same after it is written and read again.
 pub(crate) fn car(bytes: &[u8]) {
     let read = |piece: usize| -> Result<(Vec<Cid>, Vec<Block>), StoreError> {
         let (mut reader, mut blocks) = (CarReader::new(MAX_CAR_BYTES), Vec::new());
@@ -99,8 +101,8 @@ pub(crate) fn car(bytes: &[u8]) {
     }
 }
 
-/// Returns two CARs of an artifact, one of which starts with the root, a CAR of an adapter, a CAR of a file, and an
-/// empty input.
+/// Returns the seeds of [`car`]: two CARs of an artifact (only the first one begins with the root block), a CAR of an
+/// adapter, a CAR of a file, and an empty input.
 pub(crate) fn cars() -> Vec<Vec<u8>> {
     let layout = FileLayout::new(16, 3).expect("a small layout");
     let file = Dag::file(layout, &[9; 200]).expect("a small file");
@@ -110,12 +112,14 @@ pub(crate) fn cars() -> Vec<Vec<u8>> {
     vec![in_order, dag.to_car(), ADAPTER.to_car(), file.to_car(), Vec::new()]
 }
 
-/// Returns a function that fetches blocks: `bytes` under the CID `root`, and all others from `dag`.
+/// Returns a function that fetches a block by its CID. For the CID `root`, it returns `bytes`; for every other CID, it
+/// returns the block in `dag`.
 fn among<'a>(root: Cid, bytes: &'a [u8], dag: &'a Dag) -> impl Fn(&Cid) -> Result<Vec<u8>, StoreError> + 'a {
     move |cid| if *cid == root { Ok(bytes.to_vec()) } else { dag.get(cid) }
 }
 
-/// Reads the bytes as the manifest of an artifact whose leaves are available.
+/// Decodes the bytes as the manifest of an artifact. The blocks to which the manifest refers are available. An artifact
+/// that can be fetched must be encoded as the same manifest.
 pub(crate) fn artifact(bytes: &[u8]) {
     let root = Codec::DagCbor.cid(bytes);
     let _ = Artifact::links(bytes);
@@ -125,13 +129,14 @@ pub(crate) fn artifact(bytes: &[u8]) {
     }
 }
 
-/// Returns the manifests of a gradient and of a void task.
+/// Returns the seeds of [`artifact`]: the manifest of an artifact with a gradient, and that of a void artifact.
 pub(crate) fn artifacts() -> Vec<Vec<u8>> {
     let manifest = |dag: &Dag| dag.get(&dag.root).expect("its root");
     vec![manifest(&ARTIFACT.1), manifest(&Artifact::void(&task()).dag().expect("a small one"))]
 }
 
-/// Reads the bytes as the manifest of an adapter whose leaves are available.
+/// Decodes the bytes as the manifest of an adapter. The blocks to which the manifest refers are available. An adapter
+/// that can be fetched must be encoded as the same manifest.
 pub(crate) fn adapter(bytes: &[u8]) {
     let root = Codec::DagCbor.cid(bytes);
     let _ = AdapterState::links(bytes);
@@ -141,12 +146,13 @@ pub(crate) fn adapter(bytes: &[u8]) {
     }
 }
 
-/// Returns the manifest of an adapter.
+/// Returns the only seed of [`adapter`]: the manifest of an adapter.
 pub(crate) fn adapters() -> Vec<Vec<u8>> {
     vec![ADAPTER.get(&ADAPTER.root).expect("its root")]
 }
 
-/// Reads the bytes as a chunk with a vocabulary of 256.
+/// Decodes the bytes as a chunk for a model with a vocabulary of 256 tokens. A chunk that can be decoded must be
+/// encoded as the same block.
 pub(crate) fn chunk(bytes: &[u8]) {
     let cid = Codec::Raw.cid(bytes);
     if let Ok(chunk) = Chunk::fetch(&cid, 256, &|_| Ok(bytes.to_vec())) {
@@ -154,12 +160,13 @@ pub(crate) fn chunk(bytes: &[u8]) {
     }
 }
 
-/// Returns a chunk.
+/// Returns the only seed of [`chunk`]: a chunk of 2048 tokens.
 pub(crate) fn chunks() -> Vec<Vec<u8>> {
     vec![(0..2048u32).flat_map(|at| (at % 256).to_le_bytes()).collect()]
 }
 
-/// Reads the bytes as a UnixFS node whose parts are available, as a whole and in part.
+/// Reads the file whose root is the UnixFS node in these bytes: first the whole file, then only a range of it. The
+/// child nodes are available. The range must equal the same range of the whole file.
 pub(crate) fn unixfs(bytes: &[u8]) {
     let root = Codec::DagPb.cid(bytes);
     let dag = file();
@@ -177,14 +184,14 @@ fn file() -> Dag {
     Dag::file(FileLayout::new(16, 3).expect("a small layout"), &bytes).expect("a small file")
 }
 
-/// Returns the nodes of a file, from its root to the parents of its leaves.
+/// Returns the seeds of [`unixfs`]: all nodes of a file except its leaves.
 pub(crate) fn unixfs_nodes() -> Vec<Vec<u8>> {
     let dag = file();
     let nodes = dag.blocks.iter().filter(|block| block.cid().codec() == Codec::DagPb.code());
     nodes.map(|block| block.bytes().to_vec()).collect()
 }
 
-/// Reads the bytes as a move of a dispute.
+/// Decodes the bytes as a move of a dispute. A move that can be decoded must be encoded as the same bytes.
 pub(crate) fn dispute_move(bytes: &[u8]) {
     if let Ok(found) = Move::decode(bytes) {
         assert_eq!(found.encode(), bytes, "a move has one encoding");
@@ -192,7 +199,7 @@ pub(crate) fn dispute_move(bytes: &[u8]) {
     }
 }
 
-/// Returns the kinds of moves that are short.
+/// Returns the seeds of [`dispute_move`]: moves of the kinds whose encodings are short.
 pub(crate) fn dispute_moves() -> Vec<Vec<u8>> {
     let moves = [
         Move::Open(vec![Hash([1; 32]), Hash([2; 32])]),

@@ -1,4 +1,4 @@
-//! Fuzz targets for the model files of other programs: safetensors and GGUF.
+//! Fuzz targets for the model files that other programs write, in the formats safetensors and GGUF.
 
 use r3mes_wgpu::model::{config::ModelConfig, file, generator};
 
@@ -6,7 +6,8 @@ fn small() -> ModelConfig {
     ModelConfig { width: 16, head_dim: 8, ffn_width: 16, vocab: 16, context: 8, ..ModelConfig::TINY }
 }
 
-/// Reads two bytes with the length of config.json, then config.json, then model.safetensors.
+/// Reads the bytes as the files of a model: two bytes with the length of config.json, then config.json, then
+/// model.safetensors. A model that was read must be the same after it is written and read again.
 pub(crate) fn safetensors(bytes: &[u8]) {
     let Some((length, rest)) = bytes.split_first_chunk() else { return };
     let Some((config, tensors)) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length))) else { return };
@@ -16,7 +17,7 @@ pub(crate) fn safetensors(bytes: &[u8]) {
     assert!(again == model, "it is the same model");
 }
 
-/// Returns the files of a small model in the format of [`safetensors`].
+/// Returns the only seed of [`safetensors`]: the files of a small model, in the form that this target reads.
 pub(crate) fn safetensors_files() -> Vec<Vec<u8>> {
     let model = generator::seeded(small(), [1; 32]).expect("sizes within their limits");
     let (config, tensors) = file::write(&model).expect("a small model");
@@ -24,12 +25,13 @@ pub(crate) fn safetensors_files() -> Vec<Vec<u8>> {
     vec![[&length.to_le_bytes()[..], &config, &tensors].concat()]
 }
 
-/// Reads a GGUF file.
+/// Reads the bytes as a GGUF file.
 pub(crate) fn gguf(bytes: &[u8]) {
     let _ = file::read_gguf(bytes, &mut |_, _| {});
 }
 
-/// Returns headers with every kind of value, but no complete model.
+/// Returns the seeds of [`gguf`]: a header with a text, numbers and an array, but without a complete model, and a
+/// header without entries.
 pub(crate) fn gguf_files() -> Vec<Vec<u8>> {
     let text = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
     let number =

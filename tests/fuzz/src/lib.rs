@@ -1,24 +1,26 @@
-//! Fuzz targets: functions of arbitrary bytes, one for each parser of bytes from outside. A target panics if the parser
-//! panics, if a value that was read is written differently, or if an invariant of the ledger is violated.
+//! Fuzz targets: functions that take arbitrary bytes. There is one target for each parser of bytes that come from
+//! outside the program. A target panics if the parser panics, if a value that was decoded is encoded as different
+//! bytes, or if an invariant of the ledger is violated.
 //!
-//! `cargo test` runs the targets on seeds and mutations of them; `scripts/fuzz TARGET` gives a target to libFuzzer.
+//! `cargo test` runs all targets on their seeds and on mutations of the seeds. `scripts/fuzz TARGET` runs one target
+//! with libFuzzer.
 
 mod answers;
 mod blocks;
 mod files;
 mod wire;
 
-/// A fuzz target and its seeds.
+/// A fuzz target: a function to be tested with arbitrary bytes, and the seeds from which a fuzzer starts.
 pub struct Target {
-    /// Name of the target.
+    /// Name of the target, as given to `scripts/fuzz`.
     pub name: &'static str,
-    /// Runs the target on bytes, and panics if it finds a fault.
+    /// Runs the target on one input. Panics if the input reveals a fault.
     pub run: fn(&[u8]),
-    /// Returns valid inputs, from which mutations start.
+    /// Returns the seeds: mostly valid inputs, which the fuzzer mutates.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// All fuzz targets, which `scripts/fuzz` and the tests run by name.
+/// All fuzz targets. The tests run all of them, and `scripts/fuzz` runs one by its name.
 pub const TARGETS: &[Target] = &[
     Target { name: "transaction", run: wire::transaction, seeds: wire::transactions },
     Target { name: "ledger", run: wire::ledger, seeds: wire::bodies },
@@ -37,7 +39,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "answer", run: answers::answer, seeds: answers::answers },
 ];
 
-/// Returns the target with this name.
+/// Returns the target with this name, or `None` if there is none.
 pub fn target(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }

@@ -4,22 +4,23 @@ use k256::ecdsa::{Signature, SigningKey, signature::Signer};
 use r3mes_wgpu::{
     dispute::judge::Move,
     ledger::{ChainBlock, Ledger, LedgerParams, Tx},
+    protocol::Commitment,
     simulation::{CHAIN, Network, address, genesis, honest, job, key},
-    store::Cid,
+    store::{Cid, Codec},
     tx::{
         Fee, GrantPair, MAX_MESSAGES, MAX_TX_BYTES, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation,
         MsgMoveDispute, MsgOpenDispute, MsgOpenSession, MsgRegisterNode, MsgRevealAggregation, MsgRevealAttestation,
-        MsgSetPayout, MsgSubmitCPUVerification, MsgSubmitGradient, MsgUnregisterNode, MsgWithdraw, Session, SessionKey,
-        Signed, Transfer, Unsigned, check_address, tx_hash,
+        MsgSetPayout, MsgSubmitCPUVerification, MsgSubmitGradient, MsgUnregisterNode, MsgWithdraw, Session, Signed,
+        Transfer, Unsigned, check_address, tx_hash,
     },
 };
 use std::sync::LazyLock;
 
-/// The number of accounts with coins. The last account is verifier and proposer.
+/// The number of accounts that act. The last of them is also a verifier and a proposer.
 const ACCOUNTS: u8 = 4;
 
-/// A ledger in which account 1 has submitted a gradient that the last account must recompute, and account 2 holds a
-/// claim.
+/// A ledger in which account 1 has submitted a gradient, the last account must recompute this gradient, and account 2
+/// has claimed a task.
 static LEDGER: LazyLock<Ledger> = LazyLock::new(|| {
     let params = LedgerParams::EMBEDDED;
     let nodes = [(ACCOUNTS, params.min_stake)];
@@ -37,7 +38,8 @@ fn sign(ledger: &Ledger, number: u8, messages: &[Message]) -> Vec<u8> {
     key(number).sign(CHAIN, sequence, &Fee::default(), messages).expect("protobuf")
 }
 
-/// Applies a block with one transaction, and checks the ledger's invariants.
+/// Applies a block with one transaction to a ledger. Checks the invariants of the ledger after the block, and returns
+/// it.
 fn deliver(ledger: &Ledger, tx: Vec<u8>) -> Ledger {
     let head = ledger.state().head();
     let hash = tx_hash(&tx);
@@ -50,7 +52,7 @@ fn deliver(ledger: &Ledger, tx: Vec<u8>) -> Ledger {
     after
 }
 
-/// Executes the bytes as a transaction.
+/// Executes the bytes as a transaction. If they are not a valid transaction, no account may change.
 pub(crate) fn transaction(bytes: &[u8]) {
     let opened = Signed::open(bytes, CHAIN);
     let after = deliver(&LEDGER, bytes.to_vec());
@@ -62,8 +64,8 @@ pub(crate) fn transaction(bytes: &[u8]) {
     }
 }
 
-/// Executes validly signed transactions. Each transaction is given as one byte with the account's index, two bytes with
-/// the length of a `TxBody`, and the `TxBody`.
+/// Executes up to 16 transactions, which this function signs correctly. The bytes are a sequence of records, one for
+/// each transaction: one byte with the index of the account, two bytes with the length of a `TxBody`, and the `TxBody`.
 pub(crate) fn ledger(bytes: &[u8]) {
     let (mut ledger, mut rest) = (LEDGER.clone(), bytes);
     for _ in 0..16 {
@@ -85,7 +87,7 @@ fn signed(ledger: &Ledger, number: u8, body: &[u8]) -> Vec<u8> {
     unsigned.assemble(signature.to_vec()).expect("protobuf")
 }
 
-/// Returns one of each message that an account may send.
+/// Returns messages of most types, all sent by account `number`.
 fn messages(number: u8) -> Vec<Message> {
     let (own, other) = (address(number), address(1 + number % ACCOUNTS));
     let pair = GrantPair { granter: own.clone(), grantee: other.clone() };
@@ -179,13 +181,15 @@ fn messages(number: u8) -> Vec<Message> {
     all
 }
 
-/// Returns signed transactions of each message, and one of many messages.
+/// Returns the seeds of [`transaction`]: for each message of account 1, a signed transaction with only this message,
+/// and one transaction with as many messages as a transaction may have.
 pub(crate) fn transactions() -> Vec<Vec<u8>> {
     let all = messages(1);
     all.chunks(1).chain([&all[..all.len().min(MAX_MESSAGES)]]).map(|messages| sign(&LEDGER, 1, messages)).collect()
 }
 
-/// Returns inputs of [`ledger`]: all messages of each account, and single messages.
+/// Returns the seeds of [`ledger`]: for each account, an input with all messages of the account, and for each message
+/// of account 1, an input with only this message.
 pub(crate) fn bodies() -> Vec<Vec<u8>> {
     let framed = |number: u8, messages: &[Message]| {
         let unsigned = Unsigned::new(&key(number).public_key(), 0, &Fee::default(), messages).expect("protobuf");
@@ -207,20 +211,20 @@ const QUERIES: [&str; 6] = [
     "/none",
 ];
 
-/// Answers a query. The first byte selects the path.
+/// Makes the ledger answer a query. The first byte selects the path of the query, and the remaining bytes are its data.
 pub(crate) fn query(bytes: &[u8]) {
     let Some((path, data)) = bytes.split_first() else { return };
     let _ = LEDGER.query(QUERIES[usize::from(*path) % QUERIES.len()], data);
 }
 
-/// Returns one query for each path.
+/// Returns the seeds of [`query`]: one query for each path.
 pub(crate) fn queries() -> Vec<Vec<u8>> {
     let field = |tag: u8, text: &str| [&[tag, text.len() as u8], text.as_bytes()].concat();
     let ask = |path: usize| [vec![path as u8], field(0x0a, &address(1)), field(0x12, "uremes")].concat();
     (0..QUERIES.len()).map(ask).collect()
 }
 
-/// Parses the bytes as an address, a CID and hexadecimal digits.
+/// Parses the bytes as an address, as a CID, and as a commitment in hexadecimal digits.
 pub(crate) fn text(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let _ = check_address(text);
@@ -235,7 +239,7 @@ pub(crate) fn text(bytes: &[u8]) {
     }
 }
 
-/// Returns an address, CIDs and hexadecimal digits.
+/// Returns the seeds of [`text`]: an address, two CIDs, and a commitment in hexadecimal digits.
 pub(crate) fn texts() -> Vec<Vec<u8>> {
     let cid = Codec::Raw.cid(b"x");
     [address(1), cid.to_string(), "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG".to_owned(), "ab".repeat(32)]

@@ -1,9 +1,9 @@
-//! Tests that no target panics on its seeds or on mutations of them.
+//! Tests that no fuzz target panics on its seeds, on mutations of its seeds, or on arbitrary bytes.
 
 use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
 use r3mes_fuzz::TARGETS;
 
-/// A change of some bytes.
+/// A mutation of an input. Each variant names a position in the input and how the bytes there change.
 #[derive(Clone, Debug)]
 enum Change {
     Set(Index, u8),
@@ -12,7 +12,7 @@ enum Change {
     Insert(Index, Vec<u8>),
     Remove(Index, usize),
     Repeat(Index, usize),
-    /// Overwrites eight bytes with a boundary value of an integer type.
+    /// Overwrites eight bytes, or fewer at the end of the input, with a boundary value of an integer type.
     Limit(Index, u64),
 }
 

@@ -1,8 +1,10 @@
-//! Causal attention over one sequence with grouped key/value heads, `out = softmax(q · kᵀ / √head_dim) · v`, and RoPE.
+//! Causal attention over one sequence, `out = softmax(q · kᵀ / √head_dim) · v`, in which several query heads share a
+//! key/value head, and rotary position embeddings (RoPE).
 
 use super::linear::{add, dot};
 
-/// The number of query heads, the number of key/value heads, and the number of features of a head.
+/// The sizes of the attention: the number of query heads (`heads`), the number of key/value heads that they share
+/// (`kv_heads`), and the number of features of each head (`head_dim`).
 #[derive(Clone, Copy)]
 pub struct Heads {
     pub heads: usize,
@@ -11,13 +13,13 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// Returns the range of elements in the queries that head `h` of token `t` occupies.
+    /// Returns the position of query head `h` of token `t` in the queries `[tokens, heads, head_dim]`.
     fn query(self, t: usize, h: usize) -> std::ops::Range<usize> {
         span((t * self.heads + h) * self.head_dim, self.head_dim)
     }
 
-    /// Returns the range of elements, in the keys and in the values, of the head of token `t` that query head `h`
-    /// reads.
+    /// Returns the position of a head of token `t` in the keys and in the values `[tokens, kv_heads, head_dim]`: the
+    /// key/value head that query head `h` reads.
     fn key(self, t: usize, h: usize) -> std::ops::Range<usize> {
         let group = self.heads / self.kv_heads;
         span((t * self.kv_heads + h / group) * self.head_dim, self.head_dim)
@@ -28,8 +30,8 @@ fn span(first: usize, len: usize) -> std::ops::Range<usize> {
     first..first + len
 }
 
-/// Rotates the pairs (i, i + head_dim/2) of every head by `position · theta^(−2i/head_dim)`. `direction` is 1 in the
-/// forward pass, and −1, the transposed rotation, in the backward pass.
+/// Rotates each pair of features `(i, i + head_dim/2)` of every head by the angle `position · theta^(−2i/head_dim)`.
+/// `direction` is 1 in the forward pass. In the backward pass it is −1, which transposes the rotation.
 pub fn rope(
     x: &mut [f64], // [tokens, heads, head_dim]
     heads: usize,
@@ -93,7 +95,7 @@ pub fn attention_backward(
     [dq, dk, dv]
 }
 
-/// Returns the attention weights of query head `h` of token `t` for tokens `0..=t`.
+/// Returns the attention weights that query head `h` of token `t` gives to the tokens `0..=t`.
 fn probabilities(q: &[f64], k: &[f64], heads: Heads, t: usize, h: usize) -> Vec<f64> {
     let scale = 1.0 / (heads.head_dim as f64).sqrt();
     softmax((0..=t).map(|s| scale * dot(&q[heads.query(t, h)], &k[heads.key(s, h)])).collect())

@@ -1,4 +1,4 @@
-//! The nonlinearity of BitNet b1.58's feed-forward block: `y = relu(gate)² · up`.
+//! The nonlinearity in the feed-forward block of BitNet b1.58: `y = relu(gate)² · up`.
 
 pub fn gated_relu_squared_forward(
     gate: &[f64], // [tokens, ffn_width]

@@ -1,11 +1,13 @@
-//! The tied head and its cross-entropy: `loss = Σ_t −ln softmax(n[t] · embeddingᵀ)[label[t]]`.
+//! The output head, which shares its matrix with the embedding, and its cross-entropy loss: `loss = Σ_t −ln
+//! softmax(n[t] · embeddingᵀ)[label[t]]`.
 
 use super::{
     attention::softmax,
     linear::{times, times_transposed},
 };
 
-/// Returns the loss in nats and the gradient of the logits.
+/// Returns the loss in nats, summed over the tokens that have a label, and the gradient of the loss with respect to the
+/// logits.
 pub fn head_forward(
     n: &[f64],              // [tokens, width]
     embedding: &[f64],      // [vocab, width]

@@ -1,5 +1,6 @@
-//! One decoder layer, with `n = norm(h)` before each block: `h += o(norm(attention(q n, k n, v n)))`, then `h +=
-//! down(norm(relu(gate n)² · up n))`.
+//! One decoder layer, which adds the outputs of two blocks to the residual `h`. First comes the attention block, `h +=
+//! o(norm(attention(q n, k n, v n)))`, then the feed-forward block, `h += down(norm(relu(gate n)² · up n))`. The input
+//! of each block is `n = norm(h)`.
 
 use super::{
     attention::{Heads, attention_backward, attention_forward, rope},
@@ -19,24 +20,27 @@ const GATE: usize = 4;
 const UP: usize = 5;
 const DOWN: usize = 6;
 
-/// Parameters that all layers share.
+/// The parameters that all layers share.
 #[derive(Clone, Copy)]
 pub struct LayerParams {
     pub heads: Heads,
     pub theta: f64,
     pub epsilon: f64,
-    /// Quantizer of a linear's input, applied to each token. The backward pass treats it as the identity.
+    /// The function that quantizes the inputs of linear layers, called for one token at a time. The backward pass
+    /// treats it as the identity.
     pub quantize: fn(&mut [f64]),
-    /// Rounding that is applied to the result of every operation.
+    /// The function that rounds the result of every operation.
     pub round: Round,
 }
 
-/// The LoRA factors of each linear, in canonical order; `None` for a linear that is not adapted.
+/// The LoRA factors of the seven linear layers of a decoder layer, in canonical order; `None` for a linear layer that
+/// is not adapted.
 pub type Loras<'a> = [Option<Lora<'a>>; 7];
-/// The gradients of the factors a and b of each linear, in canonical order.
+/// The gradients of the LoRA factors `a` and `b` of the seven linear layers of a decoder layer, in canonical order;
+/// `None` for a linear layer that is not adapted.
 pub type Gradients<'a> = [Option<[&'a mut [f64]; 2]>; 7];
 
-/// The weights of one layer.
+/// The weights of one decoder layer.
 pub struct Layer {
     linears: Vec<(Vec<f64>, usize)>, // [out_features, in_features], in_features
     attention_norm: Vec<f64>,
@@ -45,7 +49,7 @@ pub struct Layer {
     ffn_sub_norm: Vec<f64>,
 }
 
-/// Values of the forward pass that the backward pass reads.
+/// The values that the forward pass saves for the backward pass.
 pub struct SavedLayer {
     h: Vec<f64>,      // [tokens, width]
     n: Vec<f64>,      // [tokens, width]
@@ -73,7 +77,8 @@ impl Layer {
         }
     }
 
-    /// Applies the layer to the residual `h [tokens, width]` of one sequence.
+    /// Applies the layer to the residual `h [tokens, width]` of one sequence, in place. Returns the values that
+    /// [`Self::backward`] needs.
     pub fn forward(&self, h: &mut [f64], loras: &Loras<'_>, params: &LayerParams) -> SavedLayer {
         let LayerParams { heads, theta, epsilon, quantize, round } = *params;
         let rounded = |values| rounded(values, round);
@@ -107,8 +112,8 @@ impl Layer {
         SavedLayer { h: before, n, q, k, v, out, out_n, middle, m, gate, up, hidden, hidden_n }
     }
 
-    /// Replaces `dh [tokens, width]`, the gradient of the layer's result, by the gradient of the layer's input, and
-    /// adds the gradients of the LoRA factors to `grads`.
+    /// Computes the backward pass. At first, `dh [tokens, width]` holds the gradient of the layer's output; afterwards
+    /// it holds the gradient of the layer's input. The gradients of the LoRA factors are added to `grads`.
     pub fn backward(
         &self,
         dh: &mut [f64],

@@ -1,5 +1,6 @@
-//! The neural network of `r3mes_wgpu::model` in f64. The tests and the command `quality` compare the integer
-//! implementation with this one. The two share only the model's raw tensors.
+//! The neural network of `r3mes_wgpu::model`, computed in f64. The tests and the command `quality` compare the integer
+//! implementation with this reference. The two implementations share only the tensors of the model, in the form in
+//! which they are stored.
 
 #![allow(missing_docs, reason = "the first line of each file is the formula that its functions compute")]
 

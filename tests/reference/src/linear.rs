@@ -1,12 +1,12 @@
-//! A frozen linear and, if it is adapted, its LoRA factors: `y = x · wᵀ + scaling · x · aᵀ · b`.
+//! A linear layer with frozen weights and, if it is adapted, LoRA factors: `y = x · wᵀ + scaling · x · aᵀ · b`.
 
-/// The factors of one adapted linear.
+/// The LoRA factors of one adapted linear layer.
 #[derive(Clone, Copy)]
 pub struct Lora<'a> {
     pub a: &'a [f64], // [rank, in_features]
     pub b: &'a [f64], // [rank, out_features]
     pub rank: usize,
-    /// alpha / rank.
+    /// The factor by which the LoRA product is multiplied: alpha / rank.
     pub scaling: f64,
 }
 
@@ -70,7 +70,7 @@ fn transposed_times(x: &[f64], y: &[f64], m: usize, n: usize) -> Vec<f64> {
     out
 }
 
-/// Returns the dot product, computed in eight independent sums for speed.
+/// Returns the dot product of `x` and `y`. For speed, it is computed as eight independent sums.
 pub fn dot(x: &[f64], y: &[f64]) -> f64 {
     let ((xs, x_rest), (ys, y_rest)) = (x.as_chunks::<8>(), y.as_chunks::<8>());
     let mut sums = [0.0; 8];

@@ -1,4 +1,4 @@
-//! The whole neural network: `loss(chunk, adapter)` and its gradient.
+//! The whole neural network, which computes `loss(chunk, adapter)` and its gradient with respect to the adapter.
 
 use super::{
     attention::Heads,
@@ -14,7 +14,7 @@ use r3mes_wgpu::{
     numbers::lora::{LoraAdapter, MASTER_FRACTION_BITS},
 };
 
-/// A frozen neural network in f64.
+/// A neural network with frozen weights, in f64.
 pub struct Network {
     params: LayerParams,
     layers: Vec<Layer>,
@@ -24,17 +24,18 @@ pub struct Network {
     adapted: Vec<Linear>,
 }
 
-/// The trainable parameters in f64.
+/// The LoRA factors, which are the trainable parameters, in f64.
 #[derive(Clone)]
 pub struct Adapter {
     pub rank: usize,
-    /// alpha / rank.
+    /// The factor by which the LoRA products are multiplied: alpha / rank.
     pub scaling: f64,
-    /// Factors in canonical order: a `[rank, in_features]`, b `[rank, out_features]`.
+    /// The LoRA factors in canonical order. A factor `a` has the shape `[rank, in_features]`, and a factor `b` has the
+    /// shape `[rank, out_features]`.
     pub matrices: Vec<Vec<f64>>,
 }
 
-/// The results of a sequence's forward pass.
+/// The results of the forward pass of one sequence.
 struct Forward {
     h: Vec<f64>, // [tokens, width]
     saved: Vec<SavedLayer>,
@@ -55,8 +56,8 @@ impl Adapter {
 }
 
 impl Network {
-    /// Converts a model. `adapted` are the linears with an adapter, in canonical order. `quantize` is applied to the
-    /// input of every linear, and `round` to the result of every operation.
+    /// Converts a model to f64. `adapted` lists the linear layers that are adapted, in canonical order. `quantize` is
+    /// applied to the input of every linear layer, and `round` to the result of every operation.
     pub fn new(model: &Model, adapted: &[Linear], quantize: fn(&mut [f64]), round: Round) -> Self {
         let c = &model.config;
         let heads = Heads { heads: c.heads, kv_heads: c.kv_heads, head_dim: c.head_dim };
@@ -70,7 +71,8 @@ impl Network {
         }
     }
 
-    /// Returns the loss in nats, summed over tokens with a label, and the gradient of every matrix of the adapter.
+    /// Returns the loss of the chunk in nats, summed over the tokens that have a label, and the gradient of every
+    /// matrix of the adapter.
     pub fn gradient(&self, adapter: &Adapter, chunk: &[u32]) -> (f64, Vec<Vec<f64>>) {
         let mut grads: Vec<Vec<f64>> = adapter.matrices.iter().map(|matrix| vec![0.0; matrix.len()]).collect();
         let starts = (0..chunk.len()).step_by(self.context);
@@ -78,13 +80,14 @@ impl Network {
         (loss, grads)
     }
 
-    /// Returns the loss in nats, summed over tokens with a label.
+    /// Returns the loss of the chunk in nats, summed over the tokens that have a label.
     pub fn loss(&self, adapter: &Adapter, chunk: &[u32]) -> f64 {
         let starts = (0..chunk.len()).step_by(self.context);
         starts.map(|first| self.forward(adapter, chunk, first).loss).sum()
     }
 
-    /// Adds the gradients of the sequence that starts at token `first` to `grads`, and returns its loss.
+    /// Computes the sequence that starts at token `first` of the chunk. Returns the loss of the sequence, and adds its
+    /// gradients to `grads`.
     fn sequence(&self, adapter: &Adapter, chunk: &[u32], first: usize, grads: &mut [Vec<f64>]) -> f64 {
         let (width, params) = (self.final_norm.len(), &self.params);
         let Forward { h, saved, loss, mut dlogits } = self.forward(adapter, chunk, first);

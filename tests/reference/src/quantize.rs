@@ -1,9 +1,9 @@
-//! BitNet's quantization to int8 by each token's absmax, with the result in f64: `x_q = round(127 · x / max|x|) ·
-//! max|x| / 127`.
+//! BitNet's quantization of activations to int8. Each token is scaled by its largest absolute value, and the result is
+//! returned in f64: `x_q = round(127 · x / max|x|) · max|x| / 127`.
 //!
-//! The quantization's backward pass is the identity (straight-through estimator).
+//! The backward pass of the quantization is the identity (straight-through estimator).
 
-/// Quantizes `x [width]`, the features of one token.
+/// Quantizes `x [width]`, the features of one token, in place.
 pub fn absmax_int8(x: &mut [f64]) {
     let max = x.iter().fold(0f64, |max, x| max.max(x.abs()));
     if max > 0.0 {

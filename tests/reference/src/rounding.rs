@@ -1,15 +1,15 @@
-//! Functions that round the results of operations to a number format with less precision than f64.
+//! Functions that round the results of operations to a number format that is less precise than f64.
 
 /// A function that rounds the result of an operation in place.
 pub type Round = fn(&mut [f64]);
 
-/// Leaves the values as they are, in f64.
+/// Rounds nothing: the values keep the precision of f64.
 pub fn exactly(_: &mut [f64]) {}
 
-/// Rounds to binary32, and then moves each value up or down by one unit in the last place.
+/// Rounds each value to binary32, and then moves it up or down by one unit in the last place.
 ///
-/// This models the effect that a different order of summation, fused multiplications or another driver has on
-/// floating-point results. The direction is a function of the value's bits.
+/// This simulates how floating-point results change with the order of summation, with fused multiplications, or with
+/// another driver. The direction of the move is a function of the value's bits.
 pub fn binary32_off_by_one_ulp(values: &mut [f64]) {
     for value in values {
         let single = *value as f32;
@@ -18,7 +18,7 @@ pub fn binary32_off_by_one_ulp(values: &mut [f64]) {
     }
 }
 
-/// Rounds to bfloat16, to nearest, ties to even.
+/// Rounds each value to the nearest bfloat16; ties are rounded to even.
 pub fn bfloat16(values: &mut [f64]) {
     for value in values {
         let bits = (*value as f32).to_bits();

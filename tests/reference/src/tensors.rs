@@ -1,12 +1,13 @@
-//! Converts a model's raw words to f64: `value = integer · mantissa · 2^exponent`.
+//! Converts the stored tensors of a model to f64: `value = integer · mantissa · 2^exponent`.
 
 use r3mes_wgpu::{
     model::weights::{Embedding, Gain},
     numbers::{fixed::Scale, ternary::Ternary},
 };
 
-/// Returns the weights `[rows, columns]`. Codes (trit + 1) are stored in blocks of 4×4: row j and column b of a block
-/// are at bit 8b + 2j of its word.
+/// Returns the weights `[rows, columns]` of a ternary matrix. The matrix is stored in blocks of 4×4 weights, one word
+/// for each block. Each weight is stored as a two-bit code (trit + 1). The code in row j and column b of a block begins
+/// at bit 8b + 2j of the word.
 pub fn ternary(matrix: &Ternary) -> Vec<f64> {
     let Scale { mantissa, exponent } = matrix.dequant_scale;
     let unit = f64::from(mantissa) * 2f64.powi(exponent);
@@ -19,7 +20,7 @@ pub fn ternary(matrix: &Ternary) -> Vec<f64> {
     cells.map(|cell| unit * trit(cell)).collect()
 }
 
-/// Returns the embedding `[vocab, width]`. Stored rows are padded to a multiple of 32 bytes.
+/// Returns the embedding `[vocab, width]`. Each row is stored as bytes and padded to a multiple of 32 bytes.
 pub fn embedding(embedding: &Embedding, width: usize) -> Vec<f64> {
     let unit = 2f64.powi(embedding.exponent - 16);
     let rows = embedding.words.chunks_exact(width.div_ceil(32) * 8).zip(embedding.row_scales.iter());
@@ -30,7 +31,7 @@ pub fn embedding(embedding: &Embedding, width: usize) -> Vec<f64> {
     rows.flat_map(row).collect()
 }
 
-/// Returns the gains `[width]`.
+/// Returns the gains `[width]` of a norm.
 pub fn gain(gain: &Gain) -> Vec<f64> {
     gain.mantissas.iter().map(|&mantissa| f64::from(mantissa as i32) * 2f64.powi(gain.exponent)).collect()
 }

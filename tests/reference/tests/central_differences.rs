@@ -1,5 +1,6 @@
-//! Tests every backward function of the f64 reference, and its whole network, against central differences: `d⟨weight,
-//! f(x)⟩/dx_i ≈ (f(x + e_i·ε) − f(x − e_i·ε)) · weight / 2ε`.
+//! Tests the gradients of the f64 reference, those of every backward function and those of the whole network, against
+//! central differences of the forward function `f`: `d⟨weight, f(x)⟩/dx_i ≈ (f(x + e_i·ε) − f(x − e_i·ε)) · weight /
+//! 2ε`, where `weight` is a random vector and `e_i` is the i-th unit vector.
 
 use super::cases::{self, Random};
 use r3mes_reference::{
@@ -13,19 +14,21 @@ use r3mes_reference::{
     rounding::exactly,
 };
 
-/// The step ε of a difference. Both ε² and the rounding error of f64 divided by ε are far below the tolerance.
+/// The step ε of a central difference. Its square, to which the error of a central difference is proportional, and the
+/// rounding error of f64 divided by ε are both far below the tolerance.
 const STEP: f64 = 1e-5;
 
 fn randoms(random: &mut Random, len: usize) -> Vec<f64> {
     (0..len).map(|_| random.within(-1.0, 1.0)).collect()
 }
 
-/// Checks that `grad` is the gradient of the scalar function `f` at `x`.
+/// Checks that every element of `grad`, the gradient of the scalar function `f` at `x`, is close to a central
+/// difference.
 fn check_gradient(what: &str, x: &[f64], grad: &[f64], f: impl Fn(&[f64]) -> f64) {
     assert_eq!(x.len(), grad.len());
     let mut x = x.to_vec();
     let size = dot(grad, grad).sqrt() / (grad.len() as f64).sqrt();
-    assert!(size > 1e-6, "{what}: the gradient vanishes");
+    assert!(size > 1e-6, "{what}: all gradients are nearly 0");
     for i in 0..x.len() {
         let at = x[i];
         let mut value = |to: f64| {
@@ -125,7 +128,8 @@ fn quantizer() {
     assert_eq!(zero, [0.0; 3]);
 }
 
-/// Checks every LoRA gradient of the whole network, without the quantizer, which is not differentiable.
+/// Checks the gradient of every LoRA factor in the whole network. The network is computed without the quantizer, which
+/// is not differentiable.
 #[test]
 fn network() {
     let config = r3mes_wgpu::model::config::ModelConfig {

@@ -1,4 +1,5 @@
-//! Tests that each reference kernel is close to the corresponding function of the f64 reference on the same operands.
+//! Tests the reference kernels, which compute in integers, against the corresponding functions in f64: for the same
+//! operands, the results must agree within a tolerance.
 
 use super::cases::Random;
 use r3mes_reference::{
@@ -15,17 +16,18 @@ use r3mes_wgpu::{
 const TOKENS: usize = 40;
 const WIDTH: usize = 36;
 const HEADS: Heads = Heads { heads: 6, kv_heads: 2, head_dim: 6 };
-/// Number of words in a head row of six features: two planes of a padded row, and four words of info.
+/// The number of 32-bit words that store one attention head with six features: two int8 planes, each padded to eight
+/// words, and the row info of four words.
 const HEAD_WORDS: usize = 2 * 8 + INFO;
 
-/// An operand: the integers that a kernel reads, and the real values that they stand for.
+/// An input of a kernel: the 32-bit words that the kernel reads, and the real values that they represent.
 struct Operand {
     words: Vec<u32>,
     real: Vec<f64>,
 }
 
-/// Runs a reference kernel and returns its outputs. `before` has the initial words of the first outputs; the others
-/// start as zeros.
+/// Runs a reference kernel and returns its output buffers. The first buffers initially contain the words in `before`;
+/// the remaining ones contain zeros.
 fn run(kernel: &Kernel, params: &[u32], reads: &[&[u32]], before: &[&[u32]]) -> Vec<Vec<u32>> {
     let units = (kernel.units)(params);
     let owned = kernel.bindings.iter().filter_map(|binding| match binding.access {
@@ -45,7 +47,8 @@ fn scale_value(scale: &[u32]) -> f64 {
     f64::from(scale[0]) * 2f64.powi(scale[1] as i32)
 }
 
-/// Returns random i32 rows of up to `bits` bits, each with its own scale of about 2^-`bits`.
+/// Returns rows of random integers within ±2^`bits`. Each row has its own random scale, between 2^-`bits` and
+/// 2^(5 − `bits`).
 fn i32_rows(random: &mut Random, rows: usize, width: usize, bits: u32) -> Operand {
     let mut words = Vec::new();
     for _ in 0..rows {
@@ -67,7 +70,8 @@ fn from_i32_rows(words: &[u32], width: usize) -> Vec<f64> {
     rows.flat_map(row).collect()
 }
 
-/// Returns the values of a row that is stored as two planes of padded bytes.
+/// Decodes a row of `width` integers, `256 · high + low`. The first half of `words` contains the high parts as int8,
+/// the second half the low parts; both halves are padded.
 fn from_planes(words: &[u32], width: usize) -> Vec<f64> {
     let bytes: Vec<f64> = words.iter().flat_map(|word| word.to_le_bytes()).map(|byte| f64::from(byte as i8)).collect();
     (0..width).map(|i| 256.0 * bytes[i] + bytes[bytes.len() / 2 + i]).collect()
@@ -85,7 +89,8 @@ fn from_head_rows(words: &[u32]) -> Vec<f64> {
     words.chunks_exact(HEAD_WORDS).flat_map::<Vec<f64>, _>(row).collect()
 }
 
-/// Checks that errors are below `tolerance` times the largest expected magnitude in their row.
+/// Checks each row of `width` values: the difference between `got` and `want` must be below `tolerance` times the
+/// largest magnitude in that row of `want`. `what` identifies the values in messages.
 fn close(what: &str, got: &[f64], want: &[f64], width: usize, tolerance: f64) {
     assert_eq!(got.len(), want.len(), "{what}");
     let mut worst = 0f64;
@@ -95,7 +100,7 @@ fn close(what: &str, got: &[f64], want: &[f64], width: usize, tolerance: f64) {
         worst = worst.max(error / max);
     }
     println!("{what}: {worst:.2e}");
-    assert!(worst < tolerance, "{what}: {worst:.2e} of a row's maximum");
+    assert!(worst < tolerance, "{what}: the error is {worst:.2e} of a row's largest magnitude");
 }
 
 fn gains(random: &mut Random, exponent: i32) -> Operand {
@@ -104,7 +109,8 @@ fn gains(random: &mut Random, exponent: i32) -> Operand {
     Operand { words, real }
 }
 
-/// Tests norms of rows from 31 bits down to 2, including rows whose mean square is smaller than epsilon.
+/// Checks that the RMSNorm kernels are close to f64, forward and backward, for rows of integers with 31 down to 2 bits.
+/// In some of the rows, the mean square is smaller than epsilon.
 #[test]
 fn norms() {
     let mut random = Random(1);
@@ -183,7 +189,8 @@ fn feed_forward() {
     close("dup", &from_wide_rows(&got[2], &got[3], WIDTH), &dup, WIDTH, 4e-4);
 }
 
-/// Tests RoPE of `heads` heads, forward and backward, and returns the rotated heads.
+/// Checks that the kernels `rope` and `rope_backward` are close to f64, for random rows of `heads` attention heads.
+/// Returns the output of `rope`.
 fn rotate(random: &mut Random, heads: usize, positions: &[u32]) -> Operand {
     let (width, head_dim) = (heads * HEADS.head_dim, HEADS.head_dim);
     let table = tables::rope_table(TOKENS, head_dim, 10_000);
@@ -216,7 +223,8 @@ fn rotate(random: &mut Random, heads: usize, positions: &[u32]) -> Operand {
     Operand { real: from_head_rows(&got[0]), words: got.into_iter().next().unwrap() }
 }
 
-/// Tests attention over one sequence of 40 tokens, which has a whole block of 32 keys and a partial one.
+/// Checks that the attention kernels are close to f64, forward and backward, for a sequence of 40 tokens. Its keys form
+/// a whole block of 32 and a partial block of 8.
 #[test]
 fn attention_by_head_rows() {
     let mut random = Random(3);
@@ -259,7 +267,7 @@ fn attention_by_head_rows() {
     let reads: [&[u32]; 6] = [&q.words, &k.words, &v.words, &dout.words, &tables, &dither];
     let empty = vec![0; TOKENS * heads * (head_dim + INFO)];
     let by_query = run(&kernels::attention_backward_query::KERNEL, &params.words(), &reads, &[&out[1], &empty]);
-    // the first token's dq is zero, so errors are compared with the largest magnitude of all tokens
+    // the dq of the first token is zero, so all errors are compared with the largest magnitude of any token
     close("dq", &from_i32_rows(&by_query[1], head_dim), &dq, dq.len(), 3e-4);
 
     let params = kernels::attention_backward_key::Params {
@@ -287,7 +295,8 @@ fn attention_by_head_rows() {
     close("dv", &values, &dv, dv.len(), 3e-4);
 }
 
-/// Tests a tied head over two shards of the vocabulary. Every fifth token has no label.
+/// Checks that the loss and the gradient of the output head are close to f64. The head uses the embedding as its
+/// weights, the vocabulary is divided into two shards, and every fifth token has no label.
 #[test]
 fn head_and_cross_entropy() {
     const SHARDS: [(usize, usize); 2] = [(0, 40), (40, 30)];

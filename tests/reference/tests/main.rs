@@ -1,5 +1,6 @@
-//! Tests of the f64 reference against central differences, and of the integer implementation against the reference:
-//! they cover each kernel, the gradient of a step, and two hundred training steps.
+//! Tests the gradients of the f64 reference against central differences, and the integer implementation against the f64
+//! reference. The integer implementation is tested at three scales: single kernels, the gradient of one training step,
+//! and 200 training steps.
 
 #[path = "../../cases/mod.rs"]
 mod cases;

@@ -1,4 +1,5 @@
-//! Tests that acknowledged blocks survive `kill -9`: a child process fills a store and is killed repeatedly.
+//! Tests that acknowledged blocks survive `kill -9`: a child process fills a store and is killed repeatedly, and
+//! afterwards every acknowledged block must be in the store.
 
 use super::*;
 use std::{
@@ -16,9 +17,10 @@ fn numbered(number: u64) -> Vec<Block> {
     leaves.into_iter().chain([root]).collect()
 }
 
-/// The child process that [`acknowledged_blocks_survive_kill_nine`] starts. Does nothing if run directly.
+/// Fills a store until it is killed. [`acknowledged_blocks_survive_kill_nine`] starts it as a child process; without
+/// that test's environment variable it does nothing.
 #[test]
-#[ignore = "the child process of another test"]
+#[ignore = "runs only as the child process of another test"]
 fn filling_child() {
     let Some(path) = std::env::var_os(FILE) else { return };
     let store = BlockStore::open(path.as_ref(), AMPLE).unwrap();
@@ -56,14 +58,14 @@ fn acknowledged_blocks_survive_kill_nine() {
         acknowledged = told.max(acknowledged);
         let store = BlockStore::open(&path, AMPLE).unwrap();
         let kept = store.system_pins().unwrap().len() as u64;
-        assert!(kept >= acknowledged, "{kept} kept, {acknowledged} acknowledged");
+        assert!(kept >= acknowledged, "{kept} pins in the store, {acknowledged} pins acknowledged");
         store.collect(u64::MAX).unwrap();
         for block in (0..kept).flat_map(numbered) {
             assert_eq!(store.get(&block.cid()).as_deref(), Ok(block.bytes()));
         }
         let usage = store.usage().unwrap();
-        assert_eq!((usage.blocks, usage.loose_bytes), (4 * kept, 0), "no partial change");
+        assert_eq!((usage.blocks, usage.loose_bytes), (4 * kept, 0), "a partial change is in the store");
     }
-    assert!(acknowledged > 0, "no child stored anything");
+    assert!(acknowledged > 0, "no child process acknowledged a block");
     std::fs::remove_dir_all(&folder).unwrap();
 }

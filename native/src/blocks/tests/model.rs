@@ -1,10 +1,12 @@
-//! Compares the block store with a simple model, under random sequences of actions.
+//! Tests that the block store and a simple reference implementation contain the same blocks and pins after every step
+//! of a random sequence of actions.
 
 use super::*;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Returns the blocks that the actions use: leaves, manifests of leaves, and manifests of leaves and manifests.
+/// Returns the blocks that the actions store and pin: six leaves, and five manifests that link to leaves or to other
+/// manifests.
 fn universe() -> Vec<Block> {
     let mut blocks: Vec<Block> = (0..6).map(raw).collect();
     for parts in [vec![0, 1], vec![1, 2, 3], vec![6, 4], vec![6, 7], vec![9, 5]] {
@@ -20,7 +22,7 @@ enum StoreAction {
     Pin(usize),
     Unpin(usize),
     KeepOnly(Vec<usize>),
-    /// Collect the unpinned blocks that are at least this many marks old.
+    /// Delete the unpinned blocks whose marks are smaller than the last mark by at least this number.
     Collect(u64),
 }
 
@@ -35,13 +37,14 @@ fn step() -> impl Strategy<Value = StoreAction> {
     ]
 }
 
-/// A block store in memory, implemented as simply as possible.
+/// The reference implementation: a block store in memory that is as simple as possible. It identifies a block by the
+/// block's index in `blocks`.
 #[derive(Clone)]
 struct ReferenceStore {
     blocks: Vec<Block>,
     quota: Quota,
     mark: u64,
-    /// Index of each stored block → the mark of the block.
+    /// The mark of each stored block, by the block's index.
     there: BTreeMap<usize, u64>,
     user: BTreeSet<usize>,
     system: BTreeSet<usize>,
@@ -68,7 +71,8 @@ impl ReferenceStore {
         self.there.keys().copied().filter(|at| !held.contains(at)).collect()
     }
 
-    /// Deletes the oldest unpinned block with a mark below `mark`. Returns whether there was one.
+    /// Deletes the unpinned block with the smallest mark, if that mark is below `mark`. Returns whether a block was
+    /// deleted.
     fn drop_oldest(&mut self, mark: u64) -> bool {
         let key = |at: &usize| (self.there[at], digest(&self.blocks[*at].cid()).unwrap());
         let oldest = self.loose().into_iter().filter(|at| self.there[at] < mark).min_by_key(key);
@@ -86,7 +90,8 @@ impl ReferenceStore {
         true
     }
 
-    /// Replaces the pins, if all blocks that they keep are stored. Released blocks are the first to be deleted.
+    /// Replaces the pins of the user and of the system. Changes nothing and returns false if a block that the new pins
+    /// keep is not stored. Blocks that lose their last pin are the first to be deleted.
     fn pinned(&mut self, user: BTreeSet<usize>, system: BTreeSet<usize>) -> bool {
         let before = self.held();
         let next = Self { user, system, ..self.clone() };

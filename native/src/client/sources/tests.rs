@@ -1,4 +1,4 @@
-//! Tests the client against gateways and stores that misbehave, over real sockets.
+//! Tests, over real sockets, that blocks are fetched intact and secrets are kept even if gateways and stores misbehave.
 
 use super::*;
 use pollster::block_on;
@@ -20,7 +20,8 @@ use std::{
 
 const SHORT: Duration = Duration::from_millis(500);
 
-/// Starts a server that handles each connection with `respond` and counts the connections. It runs until the tests end.
+/// Starts a server that calls `respond` for each connection. Returns the server's URL and a counter of its connections.
+/// The server runs until the test process ends.
 fn serve(respond: impl Fn(&mut TcpStream, &str) + Send + 'static) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -57,12 +58,12 @@ fn honest() -> (String, Arc<AtomicUsize>) {
     serve(|stream, _| send(stream, "200 OK", 5000, block().bytes()))
 }
 
-/// Returns a connection to a node that lacks every block, with these gateways.
+/// Returns a connection to a node that lacks every block. The connection fetches blocks from `gateways` instead.
 fn host(gateways: &[&str]) -> Remote {
     host_with_timeout(gateways, SHORT)
 }
 
-/// Returns the same connection as [`host`], with another timeout for the gateways.
+/// Returns the same connection as [`host`], but with `timeout` as the timeout of a request to a gateway.
 fn host_with_timeout(gateways: &[&str], timeout: Duration) -> Remote {
     let gateways = gateways.iter().map(|url| Gateway::new(url, timeout).unwrap()).collect();
     let quota = Quota { loose_bytes: 1 << 20, total_bytes: 1 << 20 };
@@ -107,9 +108,9 @@ fn a_gateway_that_fails_is_skipped_for_one_that_works() {
         let (bad, good) = (serve(kind), honest());
         let host = host(&[&bad.0, &good.0]);
         let start = Instant::now();
-        assert_eq!(get(&host).unwrap(), block().bytes(), "kind {at}");
-        assert!(start.elapsed() < 20 * SHORT, "kind {at} times out");
-        assert_eq!((bad.1.load(Ordering::SeqCst), good.1.load(Ordering::SeqCst)), (1, 1), "kind {at}");
+        assert_eq!(get(&host).unwrap(), block().bytes(), "gateway {at}");
+        assert!(start.elapsed() < 20 * SHORT, "gateway {at} takes too long");
+        assert_eq!((bad.1.load(Ordering::SeqCst), good.1.load(Ordering::SeqCst)), (1, 1), "gateway {at}: requests");
     }
 }
 
@@ -166,7 +167,7 @@ fn redirects_of_a_gateway_are_followed_up_to_a_limit() {
     assert_eq!(circle.1.load(Ordering::SeqCst), 1 + REDIRECTS as usize);
 }
 
-/// Tests that neither blocks nor the token are sent to the target of a store's redirect.
+/// Tests that a redirect of a store is not followed, so that its target receives neither blocks nor the token.
 #[test]
 fn redirects_of_a_store_are_not_followed() {
     let elsewhere = honest();
@@ -191,14 +192,14 @@ fn dag() -> Dag {
     AdapterState { adapter, optimizer: vec![7; 5000] }.dag().unwrap()
 }
 
-/// Returns a CAR of the DAG that starts with the manifest.
+/// Returns a CAR (an archive) of the blocks of the DAG, starting with the manifest.
 fn car() -> Vec<u8> {
     let sections = dag().blocks.into_iter().rev().flat_map(|block| car_section(&block));
     car_header(dag().root).into_iter().chain(sections).collect()
 }
 
-/// Starts a gateway that sends these bytes of a CAR, waits for the time `then`, and breaks off. It also returns single
-/// blocks.
+/// Starts a gateway that responds to a request for a CAR with only the bytes `car`, waits for the time `then`, and
+/// closes the connection. It responds to requests for single blocks in full.
 fn breaking_off(car: Vec<u8>, then: Duration) -> (String, Arc<AtomicUsize>) {
     serve(move |stream, head| {
         let path = head.split(' ').nth(1).unwrap();
@@ -227,9 +228,9 @@ fn a_dag_is_fetched_by_one_request_without_waiting_for_the_end_of_the_body() {
     let host = host_with_timeout(&[&gateway.0], 80 * SHORT);
     let start = Instant::now();
     fetch_all(&host);
-    assert!(start.elapsed() < 40 * SHORT, "the rest of the body is not waited for");
+    assert!(start.elapsed() < 40 * SHORT, "the client does not wait for the rest of the body");
     fetch_all(&host);
-    assert_eq!(gateway.1.load(Ordering::SeqCst), 1, "the blocks are cached");
+    assert_eq!(gateway.1.load(Ordering::SeqCst), 1, "the second time, all blocks come from the cache");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! `adapter inspect`: reports an adapter's shape and size, and how much smaller it is than full weights.
+//! `adapter inspect`: reports the shape and size of an adapter, and how much smaller it is than the full weights of a
+//! model.
 
 use super::source;
 use crate::{
@@ -15,14 +16,14 @@ use r3mes_wgpu::{
 use serde_json::json;
 use std::path::PathBuf;
 
-/// The saving compared to full weights that R3MES promises, in hundredths of a percent.
+/// How much smaller than full weights R3MES promises an upload to be, in hundredths of a percent: 99.6 %.
 const PROMISED_BASIS_POINTS: u64 = 9960;
 
 #[derive(Args)]
 pub(super) struct InspectArgs {
-    /// The adapter: see `adapter --help`
+    /// The adapter to inspect, as `adapter --help` describes a SOURCE
     source: String,
-    /// Check that the adapter fits the model in this folder, and compare it with that model's full weights too
+    /// Check that the adapter fits the model in this folder, and also compare it with the full weights of that model
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Print one JSON object on stdout
@@ -30,11 +31,11 @@ pub(super) struct InspectArgs {
     json: bool,
 }
 
-/// Compares the size of full weights in bf16 with the size of what is sent instead.
+/// The size of an adapter or a gradient, compared with the size of a model's full weights in bf16.
 struct SizeComparison {
-    /// Name of the model with the full weights.
+    /// The report's name for the model with the full weights.
     baseline: String,
-    /// Name of what is sent instead.
+    /// What would be sent instead of the full weights: `the adapter in f32` or `a gradient in int8`.
     sent: &'static str,
     size: UploadSize,
 }
@@ -81,7 +82,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
     if let Some(steps) = source.steps {
         say!("{steps} optimizer steps");
     }
-    say!("largest parameter {largest:.6}, of ±8");
+    say!("largest absolute parameter: {largest:.6}; the range is ±8");
     say!("{} parameters, {:.3} MB in f32 (1 MB = 2^20 B)", bytes / 4, mb(bytes));
     for SizeComparison { baseline, sent, size } in &rows {
         let (saved, full) = (size.saved_basis_points(), size.full_weights_bytes);
@@ -98,13 +99,14 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
     Ok(())
 }
 
-/// Returns an error unless the adapter has the matrices of the same linear layers in every layer of the model.
+/// Returns an error unless the adapter fits the model. It fits if it adapts the same linear layers in every layer of
+/// the model, with matrices of matching shapes.
 pub(super) fn check_fits(adapter: &LoraAdapter, config: &ModelConfig) -> Result<()> {
     Ok(adapter.check_shapes(&Targets::from_adapter(adapter).shapes(config))?)
 }
 
-/// Compares two things with all parameters of a model in bf16: an adapter with the given targets in f32, and its
-/// gradient in int8 without the artifact's manifest.
+/// Compares the full weights of a model in bf16 with an adapter for `targets` in f32, and with a gradient of that
+/// adapter in int8. The gradient is counted without the artifact's manifest.
 fn compare(baseline: &str, config: &ModelConfig, targets: &Targets) -> [SizeComparison; 2] {
     let features: usize = targets.shapes(config).iter().map(|(_, inputs, outputs)| inputs + outputs).sum();
     let parameters = (targets.rank * features) as u64;
@@ -116,7 +118,7 @@ fn compare(baseline: &str, config: &ModelConfig, targets: &Targets) -> [SizeComp
     [row("the adapter in f32", 4 * parameters), row("a gradient in int8", parameters)]
 }
 
-/// Converts a number of bytes to megabytes of 2^20 bytes.
+/// Converts bytes to megabytes, each of 2^20 bytes.
 fn mb(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

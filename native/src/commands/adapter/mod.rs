@@ -26,8 +26,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// SOURCE is a checkpoint of `train` or its folder, a PEFT folder, a data folder (or the folder of a job in it) that no
-/// running miner uses, or the URL of a node.
+/// SOURCE names an adapter. It is a checkpoint of `train` or the checkpoint's folder, a PEFT folder, the URL of a node,
+/// or a data folder that no running miner uses. For a data folder with several jobs, pass the folder of one job in it.
 #[derive(Args)]
 pub(crate) struct AdapterArgs {
     #[command(subcommand)]
@@ -36,13 +36,13 @@ pub(crate) struct AdapterArgs {
 
 #[derive(Subcommand)]
 enum AdapterCommand {
-    /// Report the shape of an adapter, its size, and how much smaller it is than full weights
+    /// Report the shape and size of an adapter, and how much smaller it is than the full weights of a model
     Inspect(inspect::InspectArgs),
-    /// Merge adapters that were trained from the same initial adapter into their weighted mean
+    /// Merge adapters that were trained from the same initial adapter, by taking their weighted mean
     Merge(MergeArgs),
-    /// Export an adapter to PEFT, or an accepted gradient as R3MES's GradientPackage
+    /// Export an adapter to PEFT's format, or a miner's gradient as a GradientPackage of R3MES
     Export(ExportArgs),
-    /// Import a PEFT adapter as a checkpoint from which `train` continues
+    /// Convert a PEFT adapter to a checkpoint from which `train` can continue
     Import(AdapterImportArgs),
 }
 
@@ -50,37 +50,37 @@ enum AdapterCommand {
 struct MergeArgs {
     /// The checkpoint file to write
     out: PathBuf,
-    /// Adapters of the same rank, alpha and linear layers
+    /// The adapters to merge, which must have the same rank, alpha and linear layers
     #[arg(required = true)]
     sources: Vec<String>,
-    /// Weight the sources by these whole numbers, one per source [default: 1 each]
+    /// Weights of the adapters in the mean, whole numbers in the order of the adapters [default: 1 each]
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     weights: Vec<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ExportFormat {
-    /// adapter_config.json and adapter_model.safetensors; SOURCE is an adapter
+    /// Write adapter_config.json and adapter_model.safetensors; SOURCE must be an adapter
     Peft,
-    /// gradient_package.pb; SOURCE is a receipt or the CID of its artifact
+    /// Write gradient_package.pb; SOURCE must be a receipt file, or the CID of the receipt's artifact
     GradientPackage,
 }
 
 #[derive(Args)]
 struct ExportArgs {
-    /// An adapter; for gradient-package a receipt file, or the CID of an artifact for which the data folder has a
-    /// receipt
+    /// An adapter or, with --format gradient-package, a receipt file or the CID of an artifact whose receipt is in the
+    /// data folder
     source: String,
-    /// Write to this folder
+    /// Write the files to this folder
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Select what to write
+    /// Select the format to export to
     #[arg(long, value_enum, default_value_t = ExportFormat::Peft)]
     format: ExportFormat,
-    /// State this base model in the PEFT files: a folder, or a name on the Hugging Face hub
+    /// Name this base model in the PEFT files: a folder, or a name on the Hugging Face Hub
     #[arg(long, value_name = "NAME", default_value = "")]
     base_model: String,
-    /// Set the training_round_id of a gradient package, which no receipt contains
+    /// Write this round to the field training_round_id of the gradient package, because a receipt contains no round
     #[arg(long, value_name = "N", default_value_t = 0)]
     round: u64,
     /// Look for receipts in this folder [default: the user's data folder]
@@ -90,9 +90,9 @@ struct ExportArgs {
 
 #[derive(Args)]
 struct AdapterImportArgs {
-    /// Folder with adapter_config.json and adapter_model.safetensors
+    /// The PEFT folder, with adapter_config.json and adapter_model.safetensors
     dir: PathBuf,
-    /// Write this checkpoint file; `train --out DIR` continues from DIR/checkpoint.safetensors
+    /// Write the checkpoint to this file; `train --out DIR` continues from DIR/checkpoint.safetensors
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Check that the adapter fits the model in this folder
@@ -100,12 +100,12 @@ struct AdapterImportArgs {
     model: Option<PathBuf>,
 }
 
-/// Reads the adapter that a SOURCE names.
+/// Reads the adapter that `source` names: a file, a folder, or the URL of a node.
 pub(crate) fn read(source: &str) -> Result<LoraAdapter> {
     Ok(source::read(source)?.adapter)
 }
 
-/// Runs `adapter …`.
+/// Runs a subcommand of `adapter`.
 pub(crate) fn run(args: AdapterArgs) -> Result<Exit> {
     match args.action {
         AdapterCommand::Inspect(args) => inspect::run(&args)?,
@@ -138,7 +138,8 @@ fn import(args: &AdapterImportArgs) -> Result<()> {
     Ok(())
 }
 
-/// Writes a new checkpoint. Its optimizer has the default settings of `train` and has taken no step yet.
+/// Writes the adapter to a new checkpoint file. The optimizer in the checkpoint has the default settings of `train` and
+/// has taken no steps. Returns an error if the file already exists.
 fn save(adapter: &LoraAdapter, path: &Path) -> Result<()> {
     ensure!(!path.exists(), "{} already exists", path.display());
     let optimizer = Optimizer::new(train::settings(OptimizerKind::Adamw, None), adapter)?;
@@ -167,7 +168,7 @@ fn export_gradient(args: &ExportArgs) -> Result<()> {
     write(&args.out, "gradient_package.pb", &package.to_bytes())
 }
 
-/// Writes a new file to a folder, and creates the folder if it does not exist.
+/// Writes a new file to a folder, which is created if it does not exist. Returns an error if the file already exists.
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = folder.join(name);
     if path.exists() {

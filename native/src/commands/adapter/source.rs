@@ -1,4 +1,4 @@
-//! Reads an adapter from a SOURCE: a checkpoint, a PEFT folder, the ledger of a job, or a node.
+//! Reads an adapter from a SOURCE: a checkpoint, a PEFT folder, the folder of a job, or a node.
 
 use crate::node::StoppedNode;
 use anyhow::{Context, Result, bail, ensure};
@@ -21,22 +21,22 @@ pub(super) const PEFT_TENSORS: &str = "adapter_model.safetensors";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const LEDGER: &str = "ledger.redb";
 
-/// The largest checkpoint that is read, in bytes: enough for the largest PEFT adapter that is read, with both moments
-/// of its optimizer.
+/// The maximum size of a checkpoint file in bytes. It suffices for the largest PEFT adapter that the program reads,
+/// with both of the optimizer's moments.
 const MAX_CHECKPOINT_BYTES: u64 = 4 << 30;
 /// The timeout of one HTTP request to a node.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An adapter, and the kind of source that it came from.
+/// An adapter, with what is known about the source that it was read from.
 pub(super) struct LoadedAdapter {
     pub(super) adapter: LoraAdapter,
-    /// Description of the source for messages.
+    /// The kind of the source, for messages: `a checkpoint`, for example.
     pub(super) kind: &'static str,
-    /// Number of optimizer steps taken; `None` if the source has no optimizer state.
+    /// The number of optimizer steps that the adapter has taken; `None` if the source contains no optimizer state.
     pub(super) steps: Option<u64>,
 }
 
-/// Reads the adapter of a source.
+/// Reads the adapter that `source` names: an http(s) URL, a file or a folder.
 pub(super) fn read(source: &str) -> Result<LoadedAdapter> {
     if source.starts_with("http://") || source.starts_with("https://") {
         let state = fetch(source.trim_end_matches('/')).with_context(|| format!("fetching the adapter of {source}"))?;
@@ -80,7 +80,7 @@ fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     fs::read(path).with_context(context)
 }
 
-/// Returns the folder of the only job in a data folder.
+/// Returns the folder of the job in a data folder. Returns an error if there is no job, or more than one.
 fn only_job(data_dir: &Path) -> Result<PathBuf> {
     let entries = fs::read_dir(data_dir).with_context(|| format!("reading {}", data_dir.display()))?;
     let mut jobs = Vec::new();
@@ -92,12 +92,12 @@ fn only_job(data_dir: &Path) -> Result<PathBuf> {
         [] => bail!("{} has no {CHECKPOINT}, no {PEFT_CONFIG} and no job", data_dir.display()),
         several => {
             let names: Vec<_> = several.iter().filter_map(|job| job.to_str()).collect();
-            bail!("{} has several jobs; pass the folder of one: {}", data_dir.display(), names.join(", "))
+            bail!("{} has several jobs; pass the folder of one of them: {}", data_dir.display(), names.join(", "))
         }
     }
 }
 
-/// Fetches the current adapter of a node. Each block is checked against its CID.
+/// Fetches a node's current adapter, and checks each block against its CID.
 fn fetch(url: &str) -> Result<AdapterState> {
     let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).build().new_agent();
     let get = |path: &str| -> Result<Vec<u8>, ureq::Error> {
@@ -105,7 +105,7 @@ fn fetch(url: &str) -> Result<AdapterState> {
         response.body_mut().with_config().limit(MAX_BLOCK_BYTES as u64 + 1).read_to_vec()
     };
     let pools: Value = serde_json::from_slice(&get("/remes/remes/v1/task_pool/active")?)?;
-    let root = pools["pools"][0]["adapter"].as_str().context("the node states no adapter")?;
+    let root = pools["pools"][0]["adapter"].as_str().context("the node's response names no adapter")?;
     let block = |cid: &Cid| {
         let unavailable = |error: ureq::Error| StoreError::Unavailable { cid: *cid, reason: error.to_string().into() };
         get(&format!("/ipfs/{cid}?format=raw")).map_err(unavailable)

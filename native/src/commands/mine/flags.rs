@@ -15,14 +15,15 @@ pub(crate) struct MineArgs {
     pub(crate) job: JobArgs,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
-    /// Mine for the node at this URL instead of a node in this process; repeat it with nodes of the same chain, which
-    /// serve as failover
+    /// Mine for the node at this URL instead of a node in this process; may be repeated with nodes of the same chain,
+    /// to which the miner fails over
     #[arg(long, value_name = "URL", env = "R3MES_NODE", value_delimiter = ',')]
     pub(crate) node: Vec<String>,
-    /// Pay rewards to this address; `local` is this machine's session key
+    /// Pay rewards to this address; `local` means the address of this machine's session key
     #[arg(long, default_value = "local", env = "R3MES_ADDRESS")]
     pub(crate) address: String,
-    /// With --node: mine for this account, which has granted a session to this machine's key, and pay rewards to it
+    /// With --node: mine for this account, which must have granted a session to this machine's key, and pay the rewards
+    /// to the account
     #[arg(long, value_name = "ADDRESS", requires = "node", conflicts_with = "address", env = "R3MES_GRANTER")]
     pub(crate) granter: Option<String>,
     /// With --node: sign with the key of this wallet instead of this machine's session key
@@ -34,10 +35,10 @@ pub(crate) struct MineArgs {
     pub(crate) passphrase_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) sources: SourceArgs,
-    /// Report what would be mined, on which backend and for whom, and stop
+    /// Report what would be mined, on which backend and for which address, and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Stop after this many accepted tasks
+    /// Stop after this many tasks have been accepted
     #[arg(long, value_name = "N")]
     pub(crate) max_tasks: Option<u64>,
     /// Stop after this many seconds
@@ -58,7 +59,7 @@ pub(crate) struct Limits {
 }
 
 impl MineArgs {
-    /// Returns the limits of a run that starts now.
+    /// Returns the limits of a mining run that starts now.
     pub(crate) fn limits(&self) -> Limits {
         let end = self.time_limit.map(|seconds| Instant::now() + Duration::from_secs(seconds));
         Limits { tasks: self.max_tasks, end, counted: 0 }
@@ -66,12 +67,12 @@ impl MineArgs {
 }
 
 impl Limits {
-    /// Returns whether mining continues, because neither limit is reached.
+    /// Returns whether mining continues: neither the limit of tasks nor the time limit is reached.
     pub(crate) fn go_on(&self) -> bool {
         self.tasks.is_none_or(|tasks| self.counted < tasks) && self.end.is_none_or(|end| Instant::now() < end)
     }
 
-    /// Counts an accepted task.
+    /// Adds one to the number of accepted tasks.
     pub(crate) fn count(&mut self) {
         self.counted += 1;
     }

@@ -1,4 +1,4 @@
-//! `model import`: converts a model of another program into the layout that the other commands read.
+//! `model import`: converts a model from another program's format into a folder that the other commands can read.
 
 use crate::{
     model::{
@@ -19,15 +19,15 @@ use std::{
 
 #[derive(Args)]
 pub(crate) struct ModelImportArgs {
-    /// A folder with config.json and safetensors, or a .gguf file
+    /// A folder with config.json and safetensors files, or a .gguf file
     source: PathBuf,
-    /// Create this folder, which must not exist or be empty
+    /// Write the model to this folder, which must either not exist or be empty
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
 
-/// Converts a model: writes it to a temporary folder next to `--out`, reads it back to check it, and renames the folder
-/// to `--out`.
+/// Converts a model: writes it to a temporary folder next to `--out`, reads it back to check it, and then renames the
+/// temporary folder to `--out`.
 pub(crate) fn run(args: &ModelImportArgs) -> Result<Exit> {
     let out = &args.out;
     ensure!(is_free(out)?, "{} already exists and is not empty", out.display());
@@ -63,11 +63,15 @@ pub(crate) fn run(args: &ModelImportArgs) -> Result<Exit> {
         let _ = fs::remove_dir_all(&partial);
     })?;
     let tokenizer = if out.join(TOKENIZER).exists() { "" } else { "; the source has no tokenizer.json" };
-    eprintln!("Saved {} with {} ternary weights{tokenizer}.", out.display(), model.config.ternary_weights());
+    eprintln!(
+        "Saved a model with {1} ternary weights in {0}{tokenizer}.",
+        out.display(),
+        model.config.ternary_weights()
+    );
     Ok(Exit::Ok)
 }
 
-/// Returns whether the folder can be created: nothing with this name exists, or only an empty folder.
+/// Returns whether the folder `out` can be created: its path does not exist, or is an empty folder.
 fn is_free(out: &Path) -> Result<bool> {
     if !out.exists() {
         return Ok(true);
@@ -75,7 +79,7 @@ fn is_free(out: &Path) -> Result<bool> {
     Ok(out.is_dir() && fs::read_dir(out).with_context(|| format!("reading {}", out.display()))?.next().is_none())
 }
 
-/// Creates the temporary folder next to `out`, after deleting what an interrupted import has left there.
+/// Creates the temporary folder next to `out`. Before that, deletes the one that an interrupted import may have left.
 fn create_partial(out: &Path) -> Result<PathBuf> {
     let mut name = out.file_name().with_context(|| format!("{} has no name", out.display()))?.to_owned();
     name.push(".partial");
@@ -87,7 +91,7 @@ fn create_partial(out: &Path) -> Result<PathBuf> {
     Ok(partial)
 }
 
-/// Writes the model's files, and waits until they are on the disk.
+/// Writes the files of the model to the folder `dir`, and returns once they are on disk.
 fn write(model: &Model, dir: &Path) -> Result<()> {
     let create = |name: &str| File::create(dir.join(name)).with_context(|| format!("creating {name}"));
     let mut tensors = BufWriter::with_capacity(1 << 20, create("model.safetensors")?);

@@ -1,4 +1,4 @@
-//! `model info`: reports the sizes of a model, and the memory that a training step takes.
+//! `model info`: reports the sizes of a model, and how much memory a training step takes.
 
 use crate::{
     model::{files::ModelFiles, tokenizer::TOKENIZER},
@@ -17,17 +17,17 @@ use r3mes_wgpu::{
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// The largest buffer under WebGPU's default limits, in bytes.
+/// The size of the largest buffer that WebGPU's default limits allow, in bytes.
 const BUFFER_BYTES: usize = 256 << 20;
 
 #[derive(Args)]
 pub(crate) struct ModelInfoArgs {
     /// A folder with a model, or a .gguf file
     model: PathBuf,
-    /// Plan a step of this many tokens [default: the model's context]
+    /// Report the memory of a step of this many tokens [default: the model's context]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     tokens: Option<u32>,
-    /// Set the rank of the adapter, 4 to 64
+    /// Report the memory for an adapter of this rank, 4 to 64
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(4..=64))]
     rank: u32,
     /// Print one JSON object on stdout
@@ -35,7 +35,7 @@ pub(crate) struct ModelInfoArgs {
     json: bool,
 }
 
-/// Reads the model, records a training step, and prints the report.
+/// Reads the model, records a training step without running it, and prints the report.
 pub(crate) fn run(args: &ModelInfoArgs) -> Result<Exit> {
     let source = ModelFiles::open(&args.model)?;
     let model =
@@ -80,24 +80,25 @@ pub(crate) fn run(args: &ModelInfoArgs) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// The memory of a training step, in bytes.
+/// The memory that a training step takes. All sizes are in bytes.
 struct StepMemory {
     tokens: usize,
     sequences: usize,
     rank: usize,
-    /// Bytes of packed weights, embeddings and tables.
+    /// Total size of the constant buffers: packed weights, embeddings and tables.
     weights: usize,
-    /// Bytes of all other buffers.
+    /// Total size of all other buffers.
     other: usize,
-    /// Name and bytes of the largest buffer.
+    /// Name and size of the largest buffer.
     largest: (String, usize),
-    /// Each tensor that is split into shards: name, number of shards, bytes of the largest shard, bytes of all shards.
+    /// The tensors that are split into shards (several buffers). Each entry contains the tensor's name, the number of
+    /// its shards, the size of the largest shard, and the total size.
     sharded: Vec<(String, usize, usize, usize)>,
 }
 
 impl StepMemory {
-    /// Plans a step of one sequence of `tokens` tokens. If that exceeds the context, plans as many whole sequences as
-    /// hold that many tokens.
+    /// Computes the memory of a step of one sequence with `tokens` tokens. If that exceeds the model's context, the
+    /// step has as many full sequences as are needed to hold that many tokens.
     fn new(model: &Model, tokens: usize, rank: usize) -> Self {
         let mut model = model.clone();
         model.config.context = model.config.context.min(tokens);
@@ -125,7 +126,6 @@ impl StepMemory {
         self.largest.1 <= BINDING_BYTES.min(BUFFER_BYTES)
     }
 
-    /// Returns the plan as JSON.
     fn json(&self) -> Value {
         let shards = self.sharded.iter().map(|(name, pieces, largest, all)| {
             json!({ "buffer": name, "shards": pieces, "largest_bytes": largest, "bytes": all })
@@ -139,7 +139,6 @@ impl StepMemory {
         })
     }
 
-    /// Prints the plan as text.
     fn print(&self) {
         let Self { tokens, sequences, rank, weights, other, largest: (name, bytes), sharded } = self;
         say!("a training step of {tokens} tokens in {sequences} sequences, rank {rank} on all seven linear layers:");
@@ -153,8 +152,9 @@ impl StepMemory {
     }
 }
 
-/// Returns the tensors whose size grows with the vocabulary and that are split into several buffers: name, number of
-/// buffers, bytes of the largest buffer, bytes of all.
+/// Returns the tensors that are split into several buffers because their size grows with the vocabulary. Each entry
+/// contains the tensor's name, the number of its buffers, the size of the largest one in bytes, and the total size in
+/// bytes.
 fn sharded(recording: &Recording) -> Vec<(String, usize, usize, usize)> {
     let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let vocabulary = recording.buffers().iter().filter(|buffer| {
@@ -172,8 +172,8 @@ fn sharded(recording: &Recording) -> Vec<(String, usize, usize, usize)> {
         .collect()
 }
 
-/// Returns the memory of a recording's executor in bytes: that of constants (packed weights, embeddings, tables) and
-/// that of all other buffers.
+/// Returns how much memory it takes to run a recording, in bytes: first the memory of the constants (packed weights,
+/// embeddings, tables), then the memory of all other buffers.
 pub(in crate::commands) fn planned_bytes(recording: &Recording) -> (usize, usize) {
     let all: usize = recording.plan().slot_words.iter().sum();
     let constant = |content: &BufferContent| matches!(content, BufferContent::Constant(_));

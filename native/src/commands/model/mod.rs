@@ -9,13 +9,13 @@ use clap::Subcommand;
 
 #[derive(Subcommand)]
 pub(crate) enum ModelCommand {
-    /// Convert a Hugging Face folder (BitNetForCausalLM) or a GGUF file for use with the other commands
+    /// Convert a model for use with the other commands, from a Hugging Face folder (BitNetForCausalLM) or a GGUF file
     Import(import::ModelImportArgs),
-    /// Report the sizes of a model, its CID, and the memory that a training step takes
+    /// Report the sizes of a model, its CID, and how much memory a training step takes
     Info(info::ModelInfoArgs),
 }
 
-/// Runs `model …`.
+/// Runs a subcommand of `model`.
 pub(crate) fn run(command: &ModelCommand) -> Result<Exit> {
     match command {
         ModelCommand::Import(args) => import::run(args),

@@ -1,6 +1,6 @@
-//! `quality`: measures how much accuracy the integer arithmetic costs. Trains an adapter and computes gradients with
-//! four methods: f64, exact integers, f32 with each result one unit in the last place off, and bfloat16. The report
-//! compares the last three with f64.
+//! `quality`: measures how much accuracy the integer arithmetic costs. It trains an adapter and computes gradients with
+//! four methods: f64, exact integers, f32 with every result one unit in the last place (ulp) off, and bfloat16. The
+//! report compares the last three methods with f64.
 
 mod report;
 
@@ -35,9 +35,9 @@ use r3mes_wgpu::{
 use report::{Gradients, MethodResult, QualityReport};
 use std::{sync::Arc, thread};
 
-/// The number of held-out sequences whose mean loss is reported.
+/// The number of held-out sequences over which the reported loss is averaged.
 const HELD_OUT: usize = 4;
-/// The seed of the dither of the integer steps.
+/// The seed of the dither (the random bits for rounding) in integer training steps.
 const SEED: u64 = 1;
 
 #[derive(Args)]
@@ -46,10 +46,10 @@ pub(crate) struct QualityArgs {
     pub(crate) compute: ComputeArgs,
     #[command(flatten)]
     job: JobArgs,
-    /// Train this many steps of one sequence with each method before losses and gradients are compared
+    /// Train this many steps with each method, of one sequence each, before losses and gradients are compared
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     steps: u32,
-    /// Compare the gradients of this many sequences
+    /// Compare gradients that are summed over this many sequences
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
     sequences: u32,
     /// Print one JSON object on stdout
@@ -57,14 +57,15 @@ pub(crate) struct QualityArgs {
     json: bool,
 }
 
-/// A method of computing gradients.
+/// The arithmetic in which gradients are computed.
 #[derive(Clone, Copy)]
 enum GradientMethod {
     Integers,
     Reals { round: Round },
 }
 
-/// A function that computes the gradients for an adapter, a sequence, and the sequence's index, which keys the dither.
+/// A function that returns the gradients for an adapter, the tokens of a sequence, and the sequence's index. The dither
+/// depends on the index.
 type Differentiate<'a> = dyn FnMut(&LoraAdapter, &[u32], u64) -> Result<Gradients> + 'a;
 
 const METHODS: [(&str, GradientMethod); 4] = [
@@ -74,29 +75,29 @@ const METHODS: [(&str, GradientMethod); 4] = [
     ("bfloat16", GradientMethod::Reals { round: bfloat16 }),
 ];
 
-/// What all methods have in common: model, backend, initial adapter and text.
+/// What is the same for all methods: the model, the backend, the initial adapter and the text.
 struct QualityRun {
     model: Model,
     targets: Targets,
     compute: Compute,
     start: LoraAdapter,
-    /// Tokens of each training sequence.
+    /// The tokens of each training sequence.
     train: Vec<Vec<u32>>,
-    /// Tokens of each held-out sequence, which no method trains on.
+    /// The tokens of each held-out sequence, which no method trains on.
     held_out: Vec<Vec<u32>>,
 }
 
-/// Trains with all methods, compares them, and prints the report.
+/// Trains an adapter with each method, compares the methods, and prints the report.
 pub(crate) fn run(args: QualityArgs) -> Result<Exit> {
     let case = &QualityRun::new(&args.job, &args)?;
     let steps = args.steps as usize;
-    eprintln!("Training {steps} steps of one sequence with integers, f64, f32 and bfloat16. This takes minutes.");
+    eprintln!("Training {steps} steps with each of f64, integers, f32 and bfloat16. This takes minutes.");
     let ends: Vec<LoraAdapter> = thread::scope(|scope| {
         let runs = METHODS.map(|(_, method)| scope.spawn(move || case.train(method, steps)));
         runs.into_iter().map(|run| run.join().expect("a run does not panic")).collect::<Result<_>>()
     })?;
-    // in the initial adapter b is 0, and therefore the gradient of a is 0 too; so gradients are compared at the adapter
-    // that f64 has trained
+    // the LoRA factor b is 0 in the initial adapter, so the gradient of the factor a would be 0 too; gradients are
+    // therefore compared at the adapter that was trained in f64
     let (at, sequences) = (&ends[0], args.sequences as usize);
     let gradients: Vec<Gradients> = thread::scope(|scope| {
         let runs = METHODS.map(|(_, method)| scope.spawn(move || case.gradients(method, at, sequences)));
@@ -140,7 +141,7 @@ impl QualityRun {
         Ok(Trainer::new(step, executor))
     }
 
-    /// Trains with AdamW, one sequence per step. Only the computation of the gradients depends on the method.
+    /// Trains an adapter with AdamW, one sequence per step. The methods differ only in how the gradients are computed.
     fn train(&self, method: GradientMethod, steps: usize) -> Result<LoraAdapter> {
         let settings = Settings { learning_rate: 0.002, ..Settings::ADAMW };
         let (mut adapter, mut optimizer) = (self.start.clone(), Optimizer::new(settings, &self.start)?);
@@ -163,7 +164,8 @@ impl QualityRun {
         Ok(adapter)
     }
 
-    /// Returns a function that computes the gradients of the summed loss of a sequence, one per matrix.
+    /// Returns a function that computes the gradient of each matrix of the adapter for one sequence. The loss is summed
+    /// over the tokens of the sequence.
     fn gradient(&self, method: GradientMethod) -> Result<Box<Differentiate<'_>>> {
         Ok(match method {
             GradientMethod::Reals { round } => {
@@ -180,13 +182,15 @@ impl QualityRun {
                     let real = |matrix: &GradientMatrix| {
                         matrix.values.iter().map(|value| *value as f64 * 2f64.powi(matrix.exponent)).collect()
                     };
-                    (!found.saturated).then(|| found.matrices.iter().map(real).collect()).context("a value saturated")
+                    (!found.saturated)
+                        .then(|| found.matrices.iter().map(real).collect())
+                        .context("a value left its range")
                 })
             }
         })
     }
 
-    /// Returns the gradients at `adapter`, summed over the first `sequences` training sequences.
+    /// Returns the gradient of each matrix of `adapter`, summed over the first `sequences` training sequences.
     fn gradients(&self, method: GradientMethod, adapter: &LoraAdapter, sequences: usize) -> Result<Gradients> {
         let mut gradient = self.gradient(method)?;
         let mut sum: Gradients = adapter.matrices.iter().map(|matrix| vec![0.0; matrix.values.len()]).collect();
@@ -200,7 +204,7 @@ impl QualityRun {
         Ok(sum)
     }
 
-    /// Returns the held-out loss, computed in f64, in nats per token.
+    /// Returns the mean loss of the adapter on the held-out sequences, computed in f64, in nats per token.
     fn loss(&self, adapter: &LoraAdapter) -> f64 {
         let (network, adapter) = (self.network(exactly), Adapter::new(adapter));
         let loss: f64 = self.held_out.iter().map(|sequence| network.loss(&adapter, sequence)).sum();

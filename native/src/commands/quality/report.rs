@@ -1,24 +1,24 @@
-//! The report of `quality`, which compares each method with f64, the first one.
+//! The report of `quality`, which compares every other method with f64.
 
 use crate::output::{self, say};
 use serde_json::json;
 
-/// The gradient of each matrix, row-major.
+/// The gradient of each matrix of the adapter. Each inner list contains the values of one matrix in row-major order.
 pub(super) type Gradients = Vec<Vec<f64>>;
 
-/// The results of one method.
+/// The gradients that one method computes, and the loss of the adapter that it has trained.
 pub(super) struct MethodResult {
     pub(super) name: &'static str,
     pub(super) gradients: Gradients,
-    /// Held-out loss after the steps, in nats per token.
+    /// Mean loss on the held-out sequences after training, in nats per token.
     pub(super) loss: f64,
 }
 
-/// The results of all methods.
+/// The results of all methods. The first method is f64, with which the others are compared.
 pub(super) struct QualityReport {
-    /// Names of the matrices.
+    /// Names of the adapter's matrices, in the same order as the gradients.
     pub(super) names: Vec<String>,
-    /// Held-out loss before the steps, in nats per token.
+    /// Mean loss on the held-out sequences before training, in nats per token.
     pub(super) before: f64,
     pub(super) steps: usize,
     pub(super) sequences: usize,
@@ -33,7 +33,8 @@ fn norm(x: &[f64]) -> f64 {
     dot(x, x).sqrt()
 }
 
-/// Returns the cosine of the angle between two vectors, defined as 1 if both are zero, and as 0 if only one is.
+/// Returns the cosine of the angle between two vectors. It is defined as 1 if both vectors are zero, and as 0 if only
+/// one is.
 fn cosine(x: &[f64], y: &[f64]) -> f64 {
     let lengths = norm(x) * norm(y);
     if lengths == 0.0 { f64::from(u8::from(norm(x) == norm(y))) } else { dot(x, y) / lengths }
@@ -61,13 +62,17 @@ impl QualityReport {
             }));
             return;
         }
-        say!("gradients of {} sequences after {} steps, compared with f64", self.sequences, self.steps);
         say!(
-            "{:12} {:>10} {:>10} {:>10}  held-out loss, nats (before: {:.4})",
+            "gradients summed over {} sequences, after {} training steps, compared with f64",
+            self.sequences,
+            self.steps
+        );
+        say!(
+            "{:12} {:>10} {:>10} {:>10}  held-out loss, nats per token (before training: {:.4})",
             "",
             "cosine",
-            "worst",
-            "norm",
+            "min cosine",
+            "norm ratio",
             self.before
         );
         say!("{:12} {:>10} {:>10} {:>10}  {:.4}", first.name, "", "", "", first.loss);
@@ -78,7 +83,7 @@ impl QualityReport {
             say!("{:12} {cosine:10.6} {worst:10.6} {ratio:10.5}  {:.4} ({gap:+.4})", row.name, row.loss);
         }
         say!("");
-        say!("cosine of each matrix");
+        say!("cosine between the gradient of each matrix and its gradient in f64");
         let names = others.iter().map(|row| format!("{:>10}", row.name)).collect::<Vec<_>>().join(" ");
         say!("{:32} {names}", "");
         let columns: Vec<_> = others.iter().map(matrices).collect();

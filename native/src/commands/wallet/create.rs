@@ -1,4 +1,4 @@
-//! `wallet new`, `wallet import`, `wallet show` and `wallet operator`, which need no node.
+//! The commands `wallet new`, `wallet import`, `wallet show` and `wallet operator`, which need no connection to a node.
 
 use super::flags::WalletStoreArgs;
 use crate::{
@@ -21,26 +21,26 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// The number of attempts to repeat a word of a new mnemonic.
+/// The number of times that the user may try to repeat the requested word of a new mnemonic.
 const ATTEMPTS: usize = 3;
 
-/// Flags that set the derivation path of the key, m/44'/coin'/account'/0/index.
+/// Flags that set the variable parts of the key's derivation path, `m/44'/coin'/account'/0/index`.
 #[derive(Args, Clone, Copy)]
 struct KeyPathArgs {
-    /// Set the coin type in the key's derivation path
+    /// Set the coin type in the key's derivation path, m/44'/COIN_TYPE'/ACCOUNT'/0/INDEX
     #[arg(long, default_value_t = COIN_TYPE)]
     coin_type: u32,
-    /// Set the account in the key's derivation path
+    /// Set the account number in the key's derivation path
     #[arg(long, default_value_t = 0)]
     account: u32,
-    /// Set the index in the key's derivation path
+    /// Set the address index in the key's derivation path
     #[arg(long, default_value_t = 0)]
     index: u32,
 }
 
 #[derive(Args)]
 pub(crate) struct WalletNewArgs {
-    /// Name of the wallet
+    /// Name of the new wallet
     #[arg(default_value = "default")]
     name: String,
     /// Create a mnemonic of this many words: 12, 15, 18, 21 or 24
@@ -57,10 +57,10 @@ pub(crate) struct WalletNewArgs {
 
 #[derive(Args)]
 pub(crate) struct WalletImportArgs {
-    /// Name of the wallet
+    /// Name under which the wallet is saved
     #[arg(default_value = "default")]
     name: String,
-    /// Read the mnemonic from this file
+    /// Read the mnemonic from this file [default: the terminal, or stdin if it is not a terminal]
     #[arg(long, value_name = "FILE")]
     mnemonic_file: Option<PathBuf>,
     #[command(flatten)]
@@ -73,7 +73,7 @@ pub(crate) struct WalletImportArgs {
 pub(crate) struct WalletShowArgs {
     /// List only this wallet
     name: Option<String>,
-    /// Keep wallets in this folder [default: the user's data folder]
+    /// Look for wallets in this folder [default: the user's data folder]
     #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// Print one JSON object per line on stdout
@@ -83,7 +83,7 @@ pub(crate) struct WalletShowArgs {
 
 #[derive(Args)]
 pub(crate) struct WalletOperatorArgs {
-    /// Keep the key in this folder [default: the user's data folder]
+    /// Keep the operator key in this folder [default: the user's data folder]
     #[arg(long, value_name = "DIR", env = "R3MES_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// Print one JSON object on stdout
@@ -91,7 +91,7 @@ pub(crate) struct WalletOperatorArgs {
     json: bool,
 }
 
-/// Creates a mnemonic, shows it once, and saves it encrypted.
+/// Creates a wallet from a new random mnemonic. Shows the mnemonic once, and saves it encrypted with a passphrase.
 pub(super) fn new(args: &WalletNewArgs) -> Result<Exit> {
     let WalletNewArgs { name, words, print_mnemonic, path, kept } = args;
     let (wallets, path) = (wallets(kept)?, key_path(*path)?);
@@ -102,7 +102,7 @@ pub(super) fn new(args: &WalletNewArgs) -> Result<Exit> {
     );
     let passphrase = passphrase(kept.passphrase_file.as_deref(), Purpose::Seal)?;
     let mut entropy = Zeroizing::new(vec![0; words / 3 * 4]);
-    getrandom::fill(&mut entropy).context("asking the system for random bytes")?;
+    getrandom::fill(&mut entropy).context("getting random bytes from the operating system")?;
     let mnemonic = Mnemonic::from_entropy(&entropy)?;
     if !print_mnemonic {
         confirm(&mnemonic)?;
@@ -124,11 +124,11 @@ pub(super) fn new(args: &WalletNewArgs) -> Result<Exit> {
             say!("{}", *text);
         }
     }
-    eprintln!("Saved in {}. Only the passphrase or the mnemonic gives access to it.", file.display());
+    eprintln!("Saved the wallet in {}. Only its passphrase or its mnemonic gives access to its coins.", file.display());
     Ok(Exit::Ok)
 }
 
-/// Reads the mnemonic of an existing wallet, and saves it encrypted.
+/// Restores a wallet from its mnemonic, and saves the mnemonic encrypted with a passphrase.
 pub(super) fn import(args: &WalletImportArgs) -> Result<Exit> {
     let WalletImportArgs { name, mnemonic_file, path, kept } = args;
     let (wallets, path) = (wallets(kept)?, key_path(*path)?);
@@ -149,7 +149,7 @@ pub(super) fn import(args: &WalletImportArgs) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Lists the wallets. This needs no passphrase, because addresses are public.
+/// Lists the wallets with their addresses. No passphrase is needed, because addresses are not encrypted.
 pub(super) fn show(args: &WalletShowArgs) -> Result<Exit> {
     let data_dir = paths::data_dir(args.data_dir.clone())?;
     let wallets = WalletStore::of(&data_dir);
@@ -181,12 +181,13 @@ pub(super) fn show(args: &WalletShowArgs) -> Result<Exit> {
         }
     }
     if args.name.is_none() && names.is_empty() {
-        eprintln!("There are no wallets: `wallet new` creates one, `wallet import` restores one from a mnemonic.");
+        eprintln!("There are no wallets. `wallet new` creates one; `wallet import` restores one from its mnemonic.");
     }
     Ok(exit)
 }
 
-/// Prints the address of the operator's key. Creates the key if there is none.
+/// Prints the address of this machine's operator key, with which its node and its verifier sign. Creates the key if it
+/// does not exist.
 pub(super) fn operator(args: &WalletOperatorArgs) -> Result<Exit> {
     let secret = machine_keys::operator_secret(&paths::data_dir(args.data_dir.clone())?)?;
     let key = SessionKey::new(&secret)?;
@@ -197,7 +198,8 @@ pub(super) fn operator(args: &WalletOperatorArgs) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Shows the mnemonic on the terminal, and asks for one of its words to make sure that the user has written it down.
+/// Shows a new mnemonic on the terminal, and asks the user to repeat one of its words, to make sure that the user has
+/// written it down.
 fn confirm(mnemonic: &Mnemonic) -> Result<()> {
     eprintln!("Write these words down, in order. Whoever has them controls the coins. They are shown only once.\n");
     for (at, word) in mnemonic.words().enumerate() {
@@ -205,16 +207,16 @@ fn confirm(mnemonic: &Mnemonic) -> Result<()> {
     }
     eprintln!();
     let mut random = [0; 8];
-    getrandom::fill(&mut random).context("asking the system for random bytes")?;
+    getrandom::fill(&mut random).context("getting random bytes from the operating system")?;
     let at = (u64::from_le_bytes(random) % mnemonic.words().count() as u64) as usize;
     let word = mnemonic.words().nth(at).unwrap_or_default();
     for _ in 0..ATTEMPTS {
         if confirm_word(&format!("Repeat word {}: ", at + 1), word)? {
             return Ok(());
         }
-        eprintln!("That is a different word.");
+        eprintln!("That is not the word at this position.");
     }
-    bail!("the word was not repeated correctly, so the wallet was not saved")
+    bail!("the requested word was not repeated correctly, so the wallet was not saved")
 }
 
 fn wallets(args: &WalletStoreArgs) -> Result<WalletStore> {
@@ -225,17 +227,17 @@ fn key_path(KeyPathArgs { coin_type, account, index }: KeyPathArgs) -> Result<Ke
     Ok(KeyPath::new(coin_type, account, index)?)
 }
 
-/// Returns a random salt and nonce.
+/// Returns a random salt and a random nonce for encrypting a mnemonic.
 fn random() -> Result<SaltAndNonce> {
     let mut random = SaltAndNonce { salt: Default::default(), nonce: Default::default() };
     getrandom::fill(&mut random.salt)
         .and_then(|()| getrandom::fill(&mut random.nonce))
-        .context("asking the system for random bytes")?;
+        .context("getting random bytes from the operating system")?;
     Ok(random)
 }
 
-/// Parses the number of words of a mnemonic.
+/// Parses the value of `--words`, the length of a mnemonic. Accepts only 12, 15, 18, 21 and 24.
 fn words(text: &str) -> Result<usize, String> {
     let known = MNEMONIC_WORDS.into_iter().find(|words| words.to_string() == text);
-    known.ok_or_else(|| format!("expected a number of words among {MNEMONIC_WORDS:?}"))
+    known.ok_or_else(|| format!("expected one of the numbers {MNEMONIC_WORDS:?}"))
 }

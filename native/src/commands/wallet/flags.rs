@@ -3,7 +3,7 @@
 use clap::Args;
 use std::path::PathBuf;
 
-/// Flags that select the data folder, the source of the passphrase, and the output.
+/// Flags that select the data folder, the source of the passphrase and the output format.
 #[derive(Args, Clone)]
 pub(super) struct WalletStoreArgs {
     /// Read the passphrase from this file [default: the environment variable R3MES_PASSPHRASE,

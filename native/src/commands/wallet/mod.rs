@@ -1,5 +1,5 @@
-//! `wallet`: keeps wallets, sends coins, and manages sessions. No flag takes a secret, because every user of a machine
-//! can see arguments.
+//! The command `wallet`: creates and lists wallets, sends coins, and manages session keys. No flag takes a secret,
+//! because every user of a machine can see the arguments of its processes.
 
 mod create;
 mod flags;
@@ -11,7 +11,7 @@ use clap::Subcommand;
 use create::{WalletImportArgs, WalletNewArgs, WalletOperatorArgs, WalletShowArgs};
 use pay::{GrantArgs, RevokeArgs, SendArgs};
 
-/// Runs `wallet …`.
+/// Runs the selected subcommand of `wallet`.
 pub(crate) fn run(command: &WalletCommand) -> Result<Exit> {
     secrets::keep_out_of_dumps()?;
     interrupt::end_at_once()?;
@@ -28,19 +28,19 @@ pub(crate) fn run(command: &WalletCommand) -> Result<Exit> {
 
 #[derive(Subcommand)]
 pub(crate) enum WalletCommand {
-    /// Create a wallet: show its mnemonic once, and keep it encrypted with a passphrase
+    /// Create a wallet: show its mnemonic once, and save the mnemonic encrypted with a passphrase
     New(WalletNewArgs),
-    /// Restore a wallet from a mnemonic, read from the terminal or from stdin
+    /// Restore a wallet from its mnemonic, which is read from a file, the terminal or stdin
     Import(WalletImportArgs),
     /// List the wallets and this machine's session key
     Show(WalletShowArgs),
-    /// Print the address of this machine's operator key, which its node and verifier use; create the key if there is
-    /// none
+    /// Print the address of this machine's operator key, with which its node and its verifier sign; create the key if
+    /// it does not exist
     Operator(WalletOperatorArgs),
     /// Send coins
     Send(SendArgs),
-    /// Let a session key mine for this wallet, and pay fees from its balance up to a cap
+    /// Allow a session key to mine for this wallet until an expiry, and to spend the wallet's coins on fees up to a cap
     Grant(GrantArgs),
-    /// Revoke what a session key was granted
+    /// Revoke all permissions that this wallet has granted to a session key
     Revoke(RevokeArgs),
 }

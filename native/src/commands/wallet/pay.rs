@@ -1,4 +1,4 @@
-//! `wallet send`, `wallet grant` and `wallet revoke`, which send transactions to a node.
+//! The commands `wallet send`, `wallet grant` and `wallet revoke`, which send transactions to a node.
 
 use super::flags::WalletStoreArgs;
 use crate::{
@@ -18,7 +18,7 @@ use r3mes_wgpu::{
 };
 use serde_json::{Value, json};
 
-/// Flags of the commands that send a transaction. They select the node and the wallet.
+/// Flags of the commands that send a transaction: they select the node and the wallet.
 #[derive(Args, Clone)]
 struct OnChainArgs {
     /// Use the node at this URL
@@ -35,7 +35,7 @@ struct OnChainArgs {
 pub(crate) struct SendArgs {
     /// Address of the recipient
     to: String,
-    /// Amount in micro-units, like 1500000 or 1500000uremes
+    /// Amount in micro-units, such as 1500000 or 1500000uremes
     #[arg(value_parser = micro)]
     amount: u64,
     #[command(flatten)]
@@ -44,12 +44,12 @@ pub(crate) struct SendArgs {
 
 #[derive(Args)]
 pub(crate) struct GrantArgs {
-    /// Address of the session key [default: this machine's session key]
+    /// Address of the session key that gets the permissions [default: the session key in the data folder]
     session: Option<String>,
-    /// Let the session spend at most this many micro-units of the wallet's balance on fees
+    /// Let the session key spend at most this many micro-units of the wallet's balance on fees
     #[arg(long, value_name = "MICRO", value_parser = micro)]
     cap: u64,
-    /// End the session after this time, like 30d, 12h, 90m or 600s
+    /// Let the permissions expire after this time, such as 30d, 12h, 90m or 600s
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     expires: u64,
     #[command(flatten)]
@@ -58,13 +58,13 @@ pub(crate) struct GrantArgs {
 
 #[derive(Args)]
 pub(crate) struct RevokeArgs {
-    /// Address of the session key [default: this machine's session key]
+    /// Address of the session key that loses its permissions [default: the session key in the data folder]
     session: Option<String>,
     #[command(flatten)]
     on: OnChainArgs,
 }
 
-/// Sends coins, and waits until the transaction is in a block.
+/// Sends coins, and waits until a block contains the transaction.
 pub(super) fn send(args: &SendArgs) -> Result<Exit> {
     let SendArgs { to, amount, on } = args;
     check_address(to)?;
@@ -82,18 +82,19 @@ pub(super) fn send(args: &SendArgs) -> Result<Exit> {
             "event": "sent", "from": from, "to": to, "amount": amount, "fee": fee, "transaction": hash,
             "balance": balance,
         }),
-        &format!("sent {amount}{DENOM} to {to}; the balance is {balance}{DENOM}\ntransaction {hash}"),
+        &format!("sent {amount}{DENOM} to {to}; the new balance is {balance}{DENOM}\ntransaction {hash}"),
     );
     Ok(Exit::Ok)
 }
 
-/// Grants a session to a key. It replaces an existing session of the same key.
+/// Allows a session key to mine for the wallet until an expiry, and to pay fees from the wallet. Replaces the
+/// permissions that the key already has from this wallet.
 pub(super) fn grant(args: &GrantArgs) -> Result<Exit> {
     let GrantArgs { session, cap, expires, on } = args;
     let grantee = session_address(session.as_ref(), on)?;
     let client = client(on)?;
     let pair = GrantPair { granter: client.address().to_owned(), grantee };
-    ensure!(pair.granter != pair.grantee, "the wallet and the session are the same account");
+    ensure!(pair.granter != pair.grantee, "the wallet and the session key are the same account");
     let session = Session { pair, cap: *cap, expires: chain_time(&client)? + expires };
     let granted = exit_if_refused(block_on(client.granted(&session.pair)))?;
     let hash = exit_if_refused(block_on(client.send_all(granted.replace(&session))))?.hash;
@@ -106,7 +107,7 @@ pub(super) fn grant(args: &GrantArgs) -> Result<Exit> {
             "transaction": hash,
         }),
         &format!(
-            "{grantee} may mine for {granter} until {until}, and spend {cap}{DENOM} on fees\ntransaction {hash}\n\
+            "{grantee} can mine for {granter} until {until}, and spend up to {cap}{DENOM} on fees\ntransaction {hash}\n\
              on the mining machine, run: r3mes-wgpu mine --node {} --granter {granter}",
             on.node
         ),
@@ -114,7 +115,7 @@ pub(super) fn grant(args: &GrantArgs) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Revokes the session that the wallet has granted to a key.
+/// Revokes the permissions that the wallet has granted to a session key.
 pub(super) fn revoke(args: &RevokeArgs) -> Result<Exit> {
     let RevokeArgs { session, on } = args;
     let grantee = session_address(session.as_ref(), on)?;
@@ -140,20 +141,20 @@ fn client(on: &OnChainArgs) -> Result<Client<Remote>> {
     Ok(Client::new(remote, key))
 }
 
-/// Returns the chain's time in seconds since 1970. Sessions end by that time. Falls back to this machine's clock if the
-/// node does not report the chain's time.
+/// Returns the chain's time in seconds since 1970, which decides when a session expires. If the node does not report
+/// the chain's time, returns the time of this machine's clock.
 fn chain_time(client: &Client<Remote>) -> Result<u64> {
     match block_on(client.job()) {
         Ok(job) => Ok(job.time),
         Err(error @ ClientError::Unsupported(_)) => {
-            eprintln!("{error}. The end of the session is computed from this machine's clock.");
+            eprintln!("{error}. The expiry of the session is computed from this machine's clock.");
             Ok(unix_seconds())
         }
         Err(error) => exit_if_refused(Err(error)),
     }
 }
 
-/// Returns the given address, or the address of this machine's session key if none is given.
+/// Returns the address `named` on the command line, or the address of this machine's session key if none is named.
 fn session_address(named: Option<&String>, on: &OnChainArgs) -> Result<String> {
     let Some(address) = named else {
         return Ok(session_key(&paths::data_dir(on.kept.data_dir.clone())?)?.address().to_owned());
@@ -162,7 +163,7 @@ fn session_address(named: Option<&String>, on: &OnChainArgs) -> Result<String> {
     Ok(address.clone())
 }
 
-/// Prints a result as JSON or as text.
+/// Prints the result of a command: `object` if `--json` is given, otherwise `words`.
 fn print(on: &OnChainArgs, object: &Value, words: &str) {
     match on.kept.json {
         true => say!("{object}"),
@@ -170,13 +171,13 @@ fn print(on: &OnChainArgs, object: &Value, words: &str) {
     }
 }
 
-/// Parses a time with a unit and returns seconds.
+/// Parses a duration with a unit, such as `30d`, `12h`, `90m` or `600s`. Returns it in seconds.
 fn seconds(text: &str) -> Result<u64, String> {
     let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
     let found = units.into_iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
     let seconds =
         found.and_then(|(digits, seconds)| digits.parse::<u32>().ok().map(|count| u64::from(count) * seconds));
-    seconds.filter(|seconds| *seconds > 0).ok_or_else(|| "expected a time like 30d, 12h, 90m or 600s".to_owned())
+    seconds.filter(|seconds| *seconds > 0).ok_or_else(|| "expected a time such as 30d, 12h, 90m or 600s".to_owned())
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Tests that acknowledged blocks survive `kill -9`: a child process adds blocks to a file and is killed repeatedly.
+//! Tests that acknowledged blocks survive `kill -9`. A child process adds blocks to a ledger file, and is killed and
+//! started again until all blocks are added.
 
 use super::*;
 use std::io::{BufRead, BufReader};
@@ -6,7 +7,8 @@ use std::process::{Command, Stdio};
 
 const FOLDER: &str = "R3MES_TEST_LEDGER";
 
-/// The child process that [`acknowledged_blocks_survive_kill_nine`] starts. Does nothing if run directly.
+/// Adds blocks in the child process that [`acknowledged_blocks_survive_kill_nine`] starts. Does nothing unless that
+/// test starts it.
 #[test]
 #[ignore = "the child process of another test"]
 fn adding_child() {
@@ -53,11 +55,11 @@ fn acknowledged_blocks_survive_kill_nine() {
             }
             kills_while_adding += u64::from(acknowledged > 0);
             runs += 1;
-            assert!(runs < 200, "no progress");
+            assert!(runs < 200, "life {life}: not finished after {runs} kills");
         }
         let node = Node::open(&folder, setup(5), 0).unwrap();
-        assert_intact(&node, BLOCKS, &format!("life {life}, {runs} kills"));
+        assert_intact(&node, BLOCKS, &format!("life {life}, after {runs} kills"));
     }
     std::fs::remove_dir_all(&root).unwrap();
-    println!("{kills_while_adding} kills after the first block");
+    println!("{kills_while_adding} kills happened after the first block");
 }

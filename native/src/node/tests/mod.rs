@@ -1,7 +1,7 @@
-//! Tests that acknowledged blocks of a node survive a restart, a kill and a power cut.
+//! Tests that the acknowledged blocks of a node survive a restart, `kill -9` and a power cut.
 //!
-//! All tests use the same run: a list of transactions with one transaction per block. Its ledger roots never change, so
-//! an interrupted run can be compared with an uninterrupted one, block by block.
+//! All tests execute the same list of transactions, with one transaction per block. The ledger roots are therefore the
+//! same in every execution, so an interrupted execution can be compared with an uninterrupted one, block by block.
 
 mod kill;
 mod power_cut;
@@ -17,7 +17,7 @@ use r3mes_wgpu::{
 use redb::backends::InMemoryBackend;
 use std::sync::OnceLock;
 
-/// The number of blocks in a run.
+/// The number of blocks, and of transactions, in the list that all tests execute.
 const BLOCKS: u64 = 24;
 
 pub(crate) fn setup(chunks: usize) -> Setup {
@@ -46,7 +46,7 @@ pub(crate) fn node(database: Database) -> Result<Node> {
     Node::with(database, BlockStore::in_memory(QUOTA)?, &setup(5), 0)
 }
 
-/// Returns the transaction that the block after `height` contains.
+/// Returns the signed transaction in the block at `height + 1`.
 pub(crate) fn transaction(height: u64) -> Vec<u8> {
     let (from, to) = (address(1), address(2 + (height % 5) as u8));
     let message = match height {
@@ -56,7 +56,8 @@ pub(crate) fn transaction(height: u64) -> Vec<u8> {
     key(1).sign(CHAIN, height, &Fee { amount: 1, granter: None }, &[message]).unwrap()
 }
 
-/// Adds the remaining blocks of a run, and calls `on_block` with height and ledger root after each.
+/// Adds the blocks that are still missing up to the height [`BLOCKS`]. After each block, calls `on_block` with the
+/// height and the ledger root.
 fn run(node: &Node, mut on_block: impl FnMut(u64, [u8; 32])) -> Result<()> {
     loop {
         let height = node.ledger().state().head().height;
@@ -70,7 +71,7 @@ fn run(node: &Node, mut on_block: impl FnMut(u64, [u8; 32])) -> Result<()> {
     }
 }
 
-/// Returns the ledger roots of an uninterrupted run, from the genesis to the last block.
+/// Returns the ledger roots of an uninterrupted execution, from the genesis to the last block. The index is the height.
 fn roots() -> &'static [[u8; 32]] {
     static ROOTS: OnceLock<Vec<[u8; 32]>> = OnceLock::new();
     ROOTS.get_or_init(|| {
@@ -81,11 +82,11 @@ fn roots() -> &'static [[u8; 32]] {
     })
 }
 
-/// Asserts that a node, opened after an interruption, has a beginning of the uninterrupted run, with at least the
-/// acknowledged blocks.
+/// Asserts that a node, which was opened after an interruption, has the same blocks as an uninterrupted one up to its
+/// height, and at least the first `acknowledged` blocks.
 fn assert_intact(node: &Node, acknowledged: u64, context: &str) {
     let height = node.ledger().state().head().height;
-    assert!(height >= acknowledged, "{context}: {acknowledged} blocks were acknowledged, {height} are there");
+    assert!(height >= acknowledged, "{context}: {acknowledged} blocks were acknowledged, {height} were found");
     assert_eq!(node.ledger().root(), roots()[height as usize], "{context}");
     for height in 1..=height {
         let record = node.block(height).unwrap().expect("a block that is kept");
@@ -119,7 +120,10 @@ fn blocks_can_be_read_while_others_are_added() {
                 assert!(height == 0 || root == Some(roots()[height as usize]), "block {height}");
                 // if a block is visible, the ledger already includes it
                 let shown = node.block(height + 1).unwrap().is_some();
-                assert!(!shown || node.ledger().state().head().height > height, "block {height} was visible too early");
+                assert!(
+                    !shown || node.ledger().state().head().height > height,
+                    "the block after {height} was visible too early"
+                );
             }
         });
     }
@@ -145,11 +149,11 @@ fn a_folder_of_another_genesis_is_refused() {
         let node = Node::open(&folder, setup(5), 0).unwrap();
         run(&node, |_, _| {}).unwrap();
         let second = Node::open(&folder, setup(5), 0).err().unwrap();
-        assert!(format!("{second:#}").contains("another process uses it"), "{second:#}");
+        assert!(format!("{second:#}").contains("another process uses the ledger"), "{second:#}");
     }
     let error = Node::open(&folder, setup(6), 0).err().unwrap();
-    assert!(format!("{error:#}").contains("its text differs from the given one"), "{error:#}");
-    assert_intact(&Node::open(&folder, setup(5), 0).unwrap(), BLOCKS, "opened again");
+    assert!(format!("{error:#}").contains("(difference: text)"), "{error:#}");
+    assert_intact(&Node::open(&folder, setup(5), 0).unwrap(), BLOCKS, "opened again with the right genesis");
     let stopped = StoppedNode::open(&folder).unwrap();
     assert_eq!(stopped.ledger.root(), roots()[BLOCKS as usize]);
     assert!(AdapterState::fetch(&stopped.ledger.state().adapter(), &|cid| stopped.blocks.get(cid)).is_ok());

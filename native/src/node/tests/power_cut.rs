@@ -1,5 +1,5 @@
-//! Tests that acknowledged blocks survive power cuts, at many different storage operations. A power cut keeps all
-//! synced bytes. Each unsynced write survives completely, partly or not at all.
+//! Tests that acknowledged blocks survive power cuts, which are simulated at many different storage operations. A power
+//! cut keeps all synced bytes. Each unsynced write survives completely, partly or not at all.
 
 use super::*;
 use redb::StorageBackend;
@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex};
 
 #[derive(Debug, Default)]
 struct SimulatedDisk {
-    /// The bytes that reads return.
+    /// The bytes that a read returns: those of all writes, synced or not.
     seen: Vec<u8>,
-    /// The bytes that survive a power cut.
+    /// The bytes that are certain to survive a power cut.
     synced: Vec<u8>,
-    /// The writes since the last sync, in order: offset in the file and bytes.
+    /// The writes since the last sync, in order. Each is a pair: the offset in the file, and the bytes.
     unsynced: Vec<(usize, Vec<u8>)>,
-    /// The number of operations until the power cut.
+    /// The number of operations that will still succeed before the power cut.
     left: u64,
-    /// The number of operations so far.
+    /// The number of operations so far, including those that failed.
     used: u64,
 }
 
@@ -32,11 +32,11 @@ impl PowerCutBackend {
     fn operate<T>(&self, operation: impl FnOnce(&mut SimulatedDisk) -> T) -> IoResult<T> {
         let mut disk = self.0.lock().unwrap();
         disk.used += 1;
-        disk.left = disk.left.checked_sub(1).ok_or_else(|| Error::other("the power is out"))?;
+        disk.left = disk.left.checked_sub(1).ok_or_else(|| Error::other("simulated power cut"))?;
         Ok(operation(&mut disk))
     }
 
-    /// Returns the bytes on the disk after the power cut. `seed` decides which unsynced bytes survive.
+    /// Returns the contents of the disk after the power cut. `seed` decides which unsynced bytes survive.
     fn image(&self, seed: u64) -> Vec<u8> {
         let mut disk = self.0.lock().unwrap();
         let mut image = std::mem::take(&mut disk.synced);
@@ -106,8 +106,8 @@ fn operations_used(disk: &PowerCutBackend) -> u64 {
 
 #[test]
 fn acknowledged_blocks_survive_power_cuts_and_none_is_added_twice() {
-    // this test starts with an empty database, because a power cut during creation leaves no ledger: it is created
-    // under a temporary name
+    // this test starts with an empty database, because a power cut during creation leaves no ledger: a new file has
+    // a temporary name
     let fresh = PowerCutBackend::new(Vec::new(), u64::MAX);
     drop(Database::builder().create_with_backend(fresh.clone()).unwrap());
     let image = fresh.image(0);
@@ -121,7 +121,7 @@ fn acknowledged_blocks_survive_power_cuts_and_none_is_added_twice() {
     for first_cut in (1..total).step_by(step as usize) {
         let (mut disk, mut attempt, mut acknowledged) = (PowerCutBackend::new(image.clone(), first_cut), 0, 0);
         loop {
-            let context = format!("cut at {first_cut}, {attempt} cuts");
+            let context = format!("first cut at operation {first_cut}, cuts so far: {attempt}");
             let result = open(&disk).and_then(|node| {
                 assert_intact(&node, acknowledged, &context);
                 resumed += u64::from(acknowledged > 0 && attempt > 0);
@@ -137,10 +137,10 @@ fn acknowledged_blocks_survive_power_cuts_and_none_is_added_twice() {
             attempt += 1;
             cuts += 1;
             let left = if attempt == 1 { 40 + first_cut % 97 } else { u64::MAX };
-            assert!(attempt < 3, "cut at {first_cut}: {:#}", result.unwrap_err());
+            assert!(attempt < 3, "first cut at operation {first_cut}: {:#}", result.unwrap_err());
             disk = PowerCutBackend::new(disk.image(first_cut + attempt), left);
         }
         assert_eq!(acknowledged, BLOCKS);
     }
-    assert!(cuts > 150 && resumed > 60, "{cuts} cuts, {resumed} resumed");
+    assert!(cuts > 150 && resumed > 60, "{cuts} power cuts, {resumed} resumed executions");
 }

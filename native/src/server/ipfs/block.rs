@@ -1,4 +1,4 @@
-//! The commands `block/put`, `block/get` and `block/stat`.
+//! The commands `block/put`, `block/get` and `block/stat` of Kubo's RPC.
 
 use super::{
     error::IpfsError,
@@ -15,11 +15,11 @@ use axum::{
 use r3mes_wgpu::store::{Block, Codec, MAX_BLOCK_BYTES};
 use serde_json::{Value, json};
 
-/// The maximum total size in bytes of the blocks in one request, which are all held in memory.
+/// The maximum total size, in bytes, of the blocks in one request. All of them are held in memory.
 const MAX_PUT_BYTES: usize = 16 << 20;
 
-/// Stores each file of the form as a block: all files, or none after an error. The response has one line of JSON per
-/// file.
+/// Stores each file of the multipart form as one block. If an error occurs, stores none of them. The response has one
+/// line of JSON per file.
 pub(super) async fn put(State(ipfs): SharedIpfs, query: KuboQuery, mut form: Multipart) -> Result<Response, IpfsError> {
     let name = query.text("cid-codec").unwrap_or("raw");
     let codec = Codec::ALL.into_iter().find(|codec| codec.name() == name);
@@ -33,7 +33,7 @@ pub(super) async fn put(State(ipfs): SharedIpfs, query: KuboQuery, mut form: Mul
     while let Some(mut file) = form.next_field().await.map_err(IpfsError::bad)? {
         let mut bytes = Vec::new();
         while let Some(piece) = file.chunk().await.map_err(IpfsError::bad)? {
-            let too_much = || IpfsError::bad(format!("the blocks of one request exceed {MAX_PUT_BYTES} bytes"));
+            let too_much = || IpfsError::bad(format!("the blocks in the request exceed {MAX_PUT_BYTES} bytes"));
             left = left.checked_sub(piece.len()).ok_or_else(too_much)?;
             if bytes.len() + piece.len() > MAX_BLOCK_BYTES {
                 return Err(IpfsError::bad(format!("a block exceeds the limit of {MAX_BLOCK_BYTES} bytes")));
@@ -53,21 +53,21 @@ pub(super) async fn put(State(ipfs): SharedIpfs, query: KuboQuery, mut form: Mul
     Ok(lines)
 }
 
-/// Returns the bytes of a block.
+/// Returns the bytes of the block whose CID is the command's argument.
 pub(super) async fn get(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Response, IpfsError> {
     let cid = query.cid()?;
     let bytes = ipfs.with(move |store| Ok(store.get(&cid)?)).await?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
 }
 
-/// Returns the size of a block.
+/// Returns the size, in bytes, of the block whose CID is the command's argument.
 pub(super) async fn stat(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Json<Value>, IpfsError> {
     let cid = query.cid()?;
     let size = ipfs.with(move |store| Ok(store.size(&cid)?)).await?;
     Ok(Json(json!({ "Key": cid.to_string(), "Size": size })))
 }
 
-/// Returns a response with one JSON value per line, as Kubo streams them.
+/// Returns a response with one JSON value per line, which is Kubo's format for streamed results.
 pub(super) fn lines(values: impl Iterator<Item = Value>) -> Response {
     let lines: String = values.map(|value| format!("{value}\n")).collect();
     ([(header::CONTENT_TYPE, "application/json")], lines).into_response()

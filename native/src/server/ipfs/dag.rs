@@ -1,4 +1,4 @@
-//! The commands `dag/import` and `dag/export`: DAGs as CAR files.
+//! The commands `dag/import` and `dag/export` of Kubo's RPC, which transfer DAGs as CAR files.
 
 use super::{
     block::lines,
@@ -14,8 +14,8 @@ use axum::{
 use r3mes_wgpu::store::{Block, CarReader, MAX_CAR_BYTES};
 use serde_json::json;
 
-/// Stores the blocks of CAR files as they arrive, checking each against its CID. Pins the roots unless the option is
-/// `pin-roots=false`.
+/// Stores the blocks of uploaded CAR files as they arrive, and checks each block against its CID. Then pins the roots
+/// of the files, unless the request has the option `pin-roots=false`.
 pub(super) async fn import(
     State(ipfs): SharedIpfs,
     query: KuboQuery,
@@ -62,7 +62,7 @@ pub(super) async fn import(
     Ok(lines(results.into_iter()))
 }
 
-/// Returns a DAG as one CAR file.
+/// Returns the DAG under a root CID as one CAR file.
 pub(super) async fn export(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Response, IpfsError> {
     let root = query.cid()?;
     let order = ipfs.with(move |store| store.dag(&root)).await?;

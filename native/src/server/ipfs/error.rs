@@ -1,4 +1,4 @@
-//! Errors of the IPFS routes, as Kubo's JSON.
+//! Errors of the IPFS routes. Clients receive them in the JSON format of Kubo's errors.
 
 use crate::blocks::StoreFull;
 use axum::{
@@ -11,7 +11,7 @@ use serde_json::json;
 use std::fmt::Display;
 use tracing::error;
 
-/// Error returned by the IPFS routes.
+/// An error of an IPFS route: the HTTP status, and the message for the client.
 #[derive(Debug)]
 pub(super) struct IpfsError {
     pub(super) status: StatusCode,
@@ -23,7 +23,7 @@ impl IpfsError {
         Self { status, message: message.to_string() }
     }
 
-    /// Creates the error for an invalid request, with status 400.
+    /// Creates the error for an invalid request, which has the HTTP status 400.
     pub(super) fn bad(message: impl Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }

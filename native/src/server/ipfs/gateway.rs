@@ -1,4 +1,4 @@
-//! The trustless gateway. It serves blocks and DAGs, which clients check against their CIDs.
+//! The trustless IPFS gateway. It serves blocks and DAGs, which clients check against their CIDs.
 //!
 //! <https://specs.ipfs.tech/http-gateways/trustless-gateway/>
 
@@ -15,22 +15,23 @@ use axum::{
 };
 use r3mes_wgpu::store::{Cid, Codec};
 
-/// The CID of the empty identity block, which clients request to test whether a server is a gateway.
+/// The identity CID of the empty block (a CID that contains the data itself). Clients request it to test whether a
+/// server is a gateway.
 const PROBE: &str = "bafkqaaa";
 const RAW_KIND: &str = "application/vnd.ipld.raw";
 const FOREVER: &str = "public, max-age=29030400, immutable";
 
-/// The format of a response.
+/// The format of a gateway response: the raw bytes of one block, or a CAR file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum GatewayFormat {
     Raw,
     Car(DagScope),
 }
 
-/// The part of a DAG that a CAR contains.
+/// The part of a DAG that a CAR response contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DagScope {
-    /// The root block and all its parts.
+    /// The root block and all blocks under it.
     All,
     /// The root block alone.
     Block,
@@ -77,13 +78,13 @@ pub(super) async fn serve(
     Ok((content_headers(&root, form, etag), response).into_response())
 }
 
-/// Returns the error for paths below a CID, which this gateway does not resolve.
+/// Returns the error for a path below a CID, such as `/ipfs/CID/file`, because this gateway does not resolve paths.
 pub(super) async fn no_paths() -> IpfsError {
     IpfsError::bad("paths below a CID are not supported; request the CID alone")
 }
 
-/// Returns the format that the query requests, or else the one that the `Accept` header requests. If neither requests
-/// one, returns the raw format.
+/// Returns the format that the query requests, or otherwise the format that the `Accept` header requests. If the
+/// request has neither, returns the raw format. Returns an error if the requested format is not supported.
 fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayFormat, IpfsError> {
     let accepted = headers.get(header::ACCEPT).map_or(Ok("*/*"), HeaderValue::to_str).map_err(IpfsError::bad)?;
     let by_header = accepted.split(',').find_map(|kind| {
@@ -97,10 +98,10 @@ fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayF
         })
     });
     let nothing = || {
-        let kinds = "application/vnd.ipld.raw and application/vnd.ipld.car; version=1";
+        let kinds = "application/vnd.ipld.raw or application/vnd.ipld.car; version=1";
         IpfsError::new(
             StatusCode::NOT_ACCEPTABLE,
-            format!("expected {kinds} in the Accept header, or format=raw or format=car"),
+            format!("expected an Accept header with {kinds}, or a query with format=raw or format=car"),
         )
     };
     if query.text("entity-bytes").is_some() || !matches!(query.text("car-version"), None | Some("1")) {
@@ -120,7 +121,7 @@ fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayF
     }
 }
 
-/// Replaces the status "not found" by "precondition failed" if the client requested cached content only.
+/// Replaces the status 404 (not found) with 412 (precondition failed) if the client accepts only cached content.
 fn absent(error: IpfsError, headers: &HeaderMap) -> IpfsError {
     let only_cached = headers.get(header::CACHE_CONTROL).is_some_and(|wish| wish == "only-if-cached");
     match error.status {
@@ -129,7 +130,7 @@ fn absent(error: IpfsError, headers: &HeaderMap) -> IpfsError {
     }
 }
 
-/// Returns the headers that every successful response has.
+/// Returns the headers of a response that contains a block or a CAR file.
 fn content_headers(root: &Cid, form: GatewayFormat, etag: String) -> [(HeaderName, String); 6] {
     let extension = if form == GatewayFormat::Raw { "bin" } else { "car" };
     [

@@ -1,14 +1,15 @@
-//! The HTTP part of an IPFS peer: a trustless gateway, and those commands of Kubo's RPC that work on the node's own
-//! blocks.
+//! The HTTP interface of an IPFS peer: a trustless gateway, and those commands of Kubo's RPC that work on the node's
+//! own blocks. If the node listens on a loopback address, every client counts as its owner.
 //!
-//! | route | what it does |
+//! | Route | What it does |
 //! |---|---|
-//! | `GET /ipfs/{cid}` with `?format=raw` or `car`, or an `Accept` header | returns a block, or a DAG |
-//! | `POST /api/v0/block/put`, `block/get`, `block/stat` | stores and returns blocks |
-//! | `POST /api/v0/dag/import`, `dag/export` | stores and returns DAGs as CARs |
-//! | `POST /api/v0/add`, `cat` | stores and returns files as UnixFS, with CIDv1 |
-//! | `POST /api/v0/pin/add`, `pin/ls`, `pin/rm`, `repo/gc` | pins and deletes blocks, for the owner only |
-//! | `POST /api/v0/repo/stat`, `id`, `version` | describes the node |
+//! | `GET /ipfs/{cid}` with `format=raw`, `format=car` or an `Accept` header | returns a block, or a DAG as a CAR |
+//! | `POST /api/v0/block/put`, `block/get`, `block/stat` | stores blocks, returns a block, or returns its size |
+//! | `POST /api/v0/dag/import`, `dag/export` | stores the blocks of CAR files, or returns a DAG as a CAR file |
+//! | `POST /api/v0/add`, `cat` | stores files as UnixFS under CIDs of version 1, or returns a file |
+//! | `POST /api/v0/pin/ls` | lists the pins |
+//! | `POST /api/v0/pin/add`, `pin/rm`, `repo/gc` | pins or unpins DAGs, or deletes unpinned blocks; owner only |
+//! | `POST /api/v0/repo/stat`, `id`, `version` | describes the block store, the peer or the program |
 
 mod block;
 mod dag;
@@ -38,10 +39,11 @@ use error::IpfsError;
 use state::{IpfsState, SharedIpfs};
 use std::sync::Arc;
 
-/// The maximum size in bytes of a request that uploads files.
+/// The maximum size, in bytes, of a request that uploads files.
 const MAX_UPLOAD_BYTES: usize = 256 << 20;
 
-/// Returns the IPFS routes for a block store, as a router that can be merged into one with any state.
+/// Returns a router with the IPFS routes of a block store. The router contains its own state, so it can be merged into
+/// a router with any other state.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(
     store: Arc<BlockStore>,
     access: Access,
@@ -72,8 +74,8 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(
         .with_state(ipfs)
 }
 
-/// Refuses commands from the pages of unknown websites. Without this, a browser would send them and hide only the
-/// response from the page.
+/// Refuses commands from web pages of other origins, unless the node allows the origin. Otherwise a browser would send
+/// such commands to the node, and only hide the responses from the page.
 async fn only_known_sites(State(ipfs): SharedIpfs, request: Request, next: Next) -> Response {
     let headers = request.headers();
     if let Some(origin) = headers.get(header::ORIGIN) {
@@ -83,7 +85,7 @@ async fn only_known_sites(State(ipfs): SharedIpfs, request: Request, next: Next)
         if !own && !ipfs.origins.contains(origin) {
             return IpfsError::new(
                 StatusCode::FORBIDDEN,
-                "pages of other websites may not send commands; start the node with --allow-origin to allow one",
+                "commands from pages of other websites are refused; start the node with --allow-origin to allow one",
             )
             .into_response();
         }

@@ -1,11 +1,11 @@
-//! The commands `pin/add`, `pin/ls` and `pin/rm`. All pins are recursive.
+//! The commands `pin/add`, `pin/ls` and `pin/rm` of Kubo's RPC. All pins are recursive.
 
 use super::{error::IpfsError, query::KuboQuery, state::SharedIpfs};
 use axum::{Json, extract::State, http::StatusCode};
 use r3mes_wgpu::store::Cid;
 use serde_json::{Map, Value, json};
 
-/// Pins each CID given as an argument, together with all its parts.
+/// Pins the DAG under each CID that is given as an argument.
 pub(super) async fn add(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Json<Value>, IpfsError> {
     ipfs.only_owner()?;
     query.only("recursive", "true")?;
@@ -15,8 +15,8 @@ pub(super) async fn add(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Jso
     Ok(response)
 }
 
-/// Lists the pins of the owner and the pins that the node has set for its ledger. With arguments, lists only those
-/// CIDs, and returns an error if one of them is not pinned.
+/// Lists the pins of the node's owner, and the pins that the node itself has set for its ledger. If CIDs are given as
+/// arguments, lists only these, and returns an error if one of them is not pinned.
 pub(super) async fn list(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Json<Value>, IpfsError> {
     if !matches!(query.text("type"), None | Some("all" | "recursive")) {
         return Err(IpfsError::bad("type: expected all or recursive"));
@@ -39,7 +39,8 @@ pub(super) async fn list(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Js
     Ok(Json(json!({ "Keys": keys })))
 }
 
-/// Removes pins of the owner.
+/// Removes the owner's pins of the CIDs that are given as arguments. Returns an error if the owner has not pinned one
+/// of them.
 pub(super) async fn remove(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Json<Value>, IpfsError> {
     ipfs.only_owner()?;
     query.only("recursive", "true")?;
@@ -59,5 +60,5 @@ fn pins(roots: &[Cid]) -> Json<Value> {
 }
 
 fn not_pinned(cid: &Cid) -> IpfsError {
-    IpfsError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{cid} is not pinned, or only as a part of another pin"))
+    IpfsError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{cid} is not pinned, or only as a part of a pinned DAG"))
 }

@@ -1,4 +1,4 @@
-//! The query string of a command, which contains its options and arguments.
+//! The query string of a command of Kubo's RPC. It contains the command's options and arguments.
 
 use super::error::IpfsError;
 use axum::extract::{FromRequestParts, Query};
@@ -6,10 +6,10 @@ use axum::http::request::Parts;
 use r3mes_wgpu::store::{Cid, Codec, version_1};
 use std::str::FromStr;
 
-/// The maximum number of arguments that one command accepts.
+/// The maximum number of arguments of one command.
 const MAX_ARGUMENTS: usize = 1024;
 
-/// The names and values in a query string. The name `arg` may occur several times.
+/// The pairs of name and value in a query string. Each argument of the command has the name `arg`.
 pub(super) struct KuboQuery(Vec<(String, String)>);
 
 impl<S: Send + Sync> FromRequestParts<S> for KuboQuery {
@@ -22,12 +22,13 @@ impl<S: Send + Sync> FromRequestParts<S> for KuboQuery {
 }
 
 impl KuboQuery {
-    /// Returns the value of an option. If the option occurs several times, the last value counts.
+    /// Returns the value of an option, or `None` if it is missing. If the option occurs several times, the last value
+    /// counts.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().rev().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the value of a boolean option, or `default` if it is missing.
+    /// Returns the value of a boolean option, or `default` if the option is missing.
     pub(super) fn flag(&self, name: &str, default: Flag) -> Result<Flag, IpfsError> {
         match self.text(name) {
             None => Ok(default),
@@ -37,13 +38,13 @@ impl KuboQuery {
         }
     }
 
-    /// Returns the value of a numeric option, or `None` if it is missing.
+    /// Returns the value of a numeric option, or `None` if the option is missing.
     pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, IpfsError> {
         let wrong = |text: &str| IpfsError::bad(format!("{name}={text}: expected a number"));
         self.text(name).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
     }
 
-    /// Returns an error if an option is given with a value other than `value`, the only supported one.
+    /// Returns an error if an option has another value than `value`, which is the only supported one.
     pub(super) fn only(&self, name: &str, value: &str) -> Result<(), IpfsError> {
         match self.text(name) {
             Some(other) if other != value => Err(IpfsError::bad(format!("{name}={other}: only {value} is supported"))),
@@ -51,21 +52,21 @@ impl KuboQuery {
         }
     }
 
-    /// Returns the arguments as CIDs of version 1. Each argument is a CID, with or without the prefix `/ipfs/`.
+    /// Returns the arguments as CIDs of version 1. Each argument must be a CID, with or without the prefix `/ipfs/`.
     pub(super) fn cids(&self) -> Result<Vec<Cid>, IpfsError> {
         let arguments: Vec<&str> =
             self.0.iter().filter(|(name, _)| name == "arg").map(|(_, value)| value.as_str()).collect();
         if arguments.is_empty() || arguments.len() > MAX_ARGUMENTS {
-            return Err(IpfsError::bad(format!("{} arguments, expected 1 to {MAX_ARGUMENTS}", arguments.len())));
+            return Err(IpfsError::bad(format!("got {} arguments, expected 1 to {MAX_ARGUMENTS}", arguments.len())));
         }
         arguments.into_iter().map(cid).collect()
     }
 
-    /// Returns the argument of a command that takes exactly one.
+    /// Returns the CID that is the only argument of a command. Returns an error if there is not exactly one argument.
     pub(super) fn cid(&self) -> Result<Cid, IpfsError> {
         match self.cids()?[..] {
             [cid] => Ok(cid),
-            _ => Err(IpfsError::bad("several arguments, expected 1")),
+            _ => Err(IpfsError::bad("got several arguments, expected 1")),
         }
     }
 }
@@ -77,8 +78,8 @@ pub(super) enum Flag {
     Off,
 }
 
-/// Parses a CID, with or without the prefix `/ipfs/`, and returns it in version 1. Returns an error if this store does
-/// not support its codec or hash function.
+/// Parses a CID, with or without the prefix `/ipfs/`, and converts it to version 1. Returns an error if the CID has a
+/// codec or a hash function that this program does not support.
 pub(super) fn cid(text: &str) -> Result<Cid, IpfsError> {
     let plain = text.strip_prefix("/ipfs/").unwrap_or(text);
     let cid = Cid::try_from(plain).map(version_1).map_err(|error| IpfsError::bad(format!("{text:?}: {error}")))?;

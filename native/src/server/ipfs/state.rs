@@ -8,42 +8,44 @@ use axum::{
 };
 use std::sync::Arc;
 
-/// The total size in bytes at which the blocks of an upload, collected in memory, are stored together.
+/// The total size, in bytes, at which the blocks of an upload are written to the store. Smaller amounts are collected
+/// in memory.
 pub(super) const BATCH_BYTES: usize = 8 << 20;
 
-/// The commands that a client may use.
+/// Who can reach the node. This determines the commands that clients may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Commands that store and read blocks.
+    /// Any client can reach the node. Clients may store and read blocks, but not pin or delete them.
     Anyone,
-    /// Commands that store, read, pin and delete blocks.
+    /// Only the node's owner can reach the node. Clients may store, read, pin and delete blocks.
     Owner,
 }
 
-/// The state that all IPFS handlers share.
+/// The state that all handlers of IPFS routes share.
 pub(super) struct IpfsState {
     pub(super) store: Arc<BlockStore>,
     pub(super) access: Access,
-    /// Origins of other websites whose pages may use the commands.
+    /// The origins of other websites whose pages may send commands to the node.
     pub(super) origins: Vec<HeaderValue>,
 }
 
-/// The shared state, in the form in which handlers receive it.
+/// The shared state, as the router passes it to a handler.
 pub(super) type SharedIpfs = State<Arc<IpfsState>>;
 
 impl IpfsState {
-    /// Returns an error unless the client is the owner.
+    /// Returns an error with the HTTP status 403 unless only the node's owner can reach the node.
     pub(super) fn only_owner(&self) -> Result<(), IpfsError> {
         match self.access {
             Access::Owner => Ok(()),
             Access::Anyone => Err(IpfsError::new(
                 StatusCode::FORBIDDEN,
-                "only the owner of this node may pin and delete; pass pin=false",
+                "only the owner of this node may pin and delete blocks; to store blocks without pinning them, \
+                 pass pin=false (for dag/import: pin-roots=false)",
             )),
         }
     }
 
-    /// Runs `work` on a thread for blocking work.
+    /// Runs `work` on the block store, in a thread for blocking work.
     pub(super) async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&BlockStore) -> anyhow::Result<T> + Send + 'static,

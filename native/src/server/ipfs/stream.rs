@@ -1,4 +1,5 @@
-//! Streamed responses, for which blocks are read from disk a few at a time, as fast as the client reads.
+//! Streamed responses. The blocks of a response are read from disk a few at a time, as fast as the client receives
+//! them.
 
 use super::error::IpfsError;
 use crate::blocks::BlockStore;
@@ -15,14 +16,14 @@ use std::{io, mem::take, sync::Arc};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 
-/// The size in bytes at which collected blocks of a CAR are sent together. Sending each block separately would be slow,
-/// because an artifact has many small ones.
+/// The size, in bytes, at which the collected blocks of a CAR file are sent as one piece. Sending each block separately
+/// would be slow, because an artifact has many small blocks.
 const PIECE_BYTES: usize = 64 << 10;
-/// The number of pieces that are buffered if the client reads slowly.
+/// The number of pieces that wait in memory if the client reads slowly.
 const BUFFERED_PIECES: usize = 2;
 
-/// Streams the blocks whose CIDs are `order` as a CAR with the root `root`. If a block is deleted before it is sent,
-/// the response breaks off.
+/// Streams a CAR file with the root `root` and the blocks whose CIDs are in `order`. If a block is deleted before it is
+/// sent, the response ends early with an error.
 pub(super) fn car(store: Arc<BlockStore>, root: Cid, order: Vec<Cid>) -> Response {
     let body = body(async move |send| {
         let mut piece = car_header(root);
@@ -39,8 +40,8 @@ pub(super) fn car(store: Arc<BlockStore>, root: Cid, order: Vec<Cid>) -> Respons
     ([(header::CONTENT_TYPE, CAR_CONTENT_TYPE)], body).into_response()
 }
 
-/// Streams the bytes of a file. The first piece is read before the response starts, so that the response is an error if
-/// the CID does not belong to a file.
+/// Streams the contents of a file. The first piece is read before the response starts, so that the client receives an
+/// error response if the CID does not belong to a file.
 pub(super) async fn file(store: Arc<BlockStore>, mut reader: FileReader) -> Result<Response, IpfsError> {
     let first = next(&store, &mut reader).await?;
     let body = body(async move |send| {
@@ -73,7 +74,7 @@ async fn get(store: &Arc<BlockStore>, cid: Cid) -> Result<Vec<u8>, StoreError> {
     tokio::task::spawn_blocking(move || store.get(&cid)).await.map_err(failed)?
 }
 
-/// Returns a response body that a background task writes. If the task fails, the body breaks off.
+/// Returns a response body that a background task writes. If the task fails, the body ends early with an error.
 fn body<F>(write: impl FnOnce(Sender<io::Result<Bytes>>) -> F) -> Body
 where
     F: Future<Output = Result<(), StoreError>> + Send + 'static,

@@ -1,4 +1,5 @@
-//! Tests the IPFS routes over a real socket, with requests like those of clients of Kubo and of gateways.
+//! Tests that the IPFS routes answer requests like those from clients of Kubo and of gateways correctly, over a real
+//! socket.
 
 mod kubo;
 
@@ -18,7 +19,7 @@ use std::net::SocketAddr;
 
 const AMPLE: Quota = Quota { loose_bytes: 1 << 30, total_bytes: 1 << 30 };
 
-/// A node's IPFS routes, which are served until the tests end.
+/// A node that serves the IPFS routes at `url`, and an HTTP client for it. The node runs until the tests end.
 struct TestNode {
     url: String,
     agent: ureq::Agent,
@@ -93,7 +94,7 @@ fn numbered(bytes: usize) -> Vec<u8> {
     (0..bytes as u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).take(bytes).collect()
 }
 
-/// Returns a manifest with three leaves.
+/// Returns a DAG of four blocks: a DAG-CBOR root that links to three raw blocks.
 fn dag() -> Dag {
     let leaves: Vec<Block> = (1..4).map(|byte| Block::new(Codec::Raw, vec![byte; 1000]).unwrap()).collect();
     let links: Vec<Cid> = leaves.iter().map(Block::cid).collect();
@@ -180,7 +181,7 @@ fn files_are_added_and_read_back_whole_and_in_part() {
     assert_eq!(node.post(&format!("cat?arg={}", hashed["Hash"].as_str().unwrap())).status, 404);
     let cbor = dag();
     node.upload("dag/import", &[&cbor.to_car()]);
-    assert_eq!(node.post(&format!("cat?arg={}", cbor.root)).status, 400, "not a file");
+    assert_eq!(node.post(&format!("cat?arg={}", cbor.root)).status, 400, "this DAG is not a file");
 }
 
 #[test]
@@ -286,7 +287,7 @@ fn sizes_are_limited_and_errors_name_what_is_wrong() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
-    /// Tests that every request gets a response that is not an internal error.
+    /// Tests that no request causes an internal error, whatever its query, body and headers are.
     #[test]
     fn arbitrary_requests_never_cause_an_internal_error(
         command in prop::sample::select(vec!["block/put", "block/get", "dag/import", "dag/export", "add", "cat", "pin/add", "pin/ls"]),

@@ -1,4 +1,4 @@
-//! The commands `add` and `cat`: files as UnixFS.
+//! The commands `add` and `cat` of Kubo's RPC, which store and return UnixFS files.
 
 use super::{
     block::lines,
@@ -17,11 +17,11 @@ use r3mes_wgpu::store::{
 };
 use serde_json::json;
 
-/// The maximum number of characters of a file name in a response.
+/// The maximum length, in characters, of a file name in a response. Longer names are cut off.
 const MAX_NAME: usize = 255;
 
-/// Stores every file of the form, and pins it unless the option is `pin=false`. This is Kubo's `add` with the option
-/// `cid-version=1`, which the client must pass because this node creates no CIDs of version 0.
+/// Stores each file of the multipart form, and pins it unless the request has the option `pin=false`. The client must
+/// pass `cid-version=1`, because this node creates no CIDs of version 0.
 pub(super) async fn add(State(ipfs): SharedIpfs, query: KuboQuery, mut form: Multipart) -> Result<Response, IpfsError> {
     if query.text("cid-version") != Some("1") {
         return Err(IpfsError::bad("this node makes no CIDs of version 0; pass cid-version=1"));
@@ -47,7 +47,8 @@ pub(super) async fn add(State(ipfs): SharedIpfs, query: KuboQuery, mut form: Mul
     Ok(lines(results.into_iter()))
 }
 
-/// Stores a file as blocks and returns its root CID. If `hash_only` is on, only computes the CID.
+/// Stores a file as UnixFS blocks and returns its root. If `hash_only` is on, stores nothing and only computes the
+/// root.
 async fn write(
     ipfs: &IpfsState,
     layout: FileLayout,
@@ -76,11 +77,11 @@ async fn store(ipfs: &IpfsState, hash_only: Flag, blocks: Vec<Block>) -> Result<
 fn layout(query: &KuboQuery) -> Result<FileLayout, IpfsError> {
     let chunk = query.text("chunker").map_or(Some(262_144), |chunker| chunker.strip_prefix("size-")?.parse().ok());
     let chunk =
-        chunk.ok_or_else(|| IpfsError::bad("chunker: expected size- and a number of bytes, such as size-262144"))?;
+        chunk.ok_or_else(|| IpfsError::bad("chunker: expected size-N for chunks of N bytes, such as size-262144"))?;
     Ok(FileLayout::new(chunk, query.number("max-file-links")?.unwrap_or(174))?)
 }
 
-/// Returns at most `length` bytes of a file, starting at `offset`.
+/// Returns the contents of a file: at most `length` bytes, beginning at the byte `offset`.
 pub(super) async fn cat(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Response, IpfsError> {
     let (root, start) = (query.cid()?, query.number("offset")?.unwrap_or(0));
     let length = query.number::<u64>("length")?.unwrap_or(u64::MAX);

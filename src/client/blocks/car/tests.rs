@@ -1,4 +1,5 @@
-//! Tests that correct, incomplete and malicious CARs all lead to a correct DAG or an error, and with how many requests.
+//! Tests that a fetch yields the correct DAG or an error, whether the gateways return correct, incomplete or malicious
+//! CARs, and that it sends the expected number of requests.
 
 use super::*;
 use crate::{
@@ -10,12 +11,12 @@ use crate::{
 use pollster::block_on;
 use std::cell::{Cell, RefCell};
 
-/// How a gateway responds to a request for a CAR.
+/// How a gateway responds to a request for a CAR (an archive of blocks).
 #[derive(Clone)]
 enum Cars {
     /// The gateway responds with an error status.
     None,
-    /// The body consists of these bytes, repeated this many times.
+    /// The gateway responds with a body that consists of the given bytes, repeated the given number of times.
     Bytes(Vec<u8>, usize),
     /// The gateway does not respond.
     NoResponse,
@@ -27,16 +28,16 @@ impl Cars {
     }
 }
 
-/// Gateways that have the same blocks but return different CARs, together with a cache.
+/// Gateways that have the same blocks but return different CARs, and the cache of the client.
 #[derive(Default)]
 struct Gateways {
     cars: Vec<Cars>,
     blocks: BTreeMap<String, Vec<u8>>,
     cache: RefCell<BTreeMap<Cid, Vec<u8>>>,
-    /// Index of the gateway and path, for each request.
+    /// The requests in the order in which they were sent: index of the gateway, and path.
     requests: RefCell<Vec<(usize, String)>>,
     failures: RefCell<Vec<(usize, ClientError)>>,
-    /// The number of bytes of CARs that the client read before it stopped.
+    /// The number of bytes of CARs that the client received before it stopped reading.
     received: Cell<usize>,
 }
 
@@ -46,7 +47,7 @@ impl Gateways {
         Self { cars: cars.to_vec(), blocks, ..Self::default() }
     }
 
-    /// Returns how many CARs and how many single blocks were requested since the last call.
+    /// Returns the number of requests for CARs and the number of requests for single blocks since the last call.
     fn request_counts(&self) -> (usize, usize) {
         let requests = self.requests.take();
         let cars = requests.iter().filter(|(_, path)| path.ends_with("?format=car")).count();
@@ -57,7 +58,7 @@ impl Gateways {
         block_on(Blocks::of_adapter(self, &dag().root))
     }
 
-    /// Asserts that all blocks arrive, whichever CARs the gateways return.
+    /// Fetches the DAG and asserts that all its blocks arrive.
     fn deliver_all(&self) {
         let mut expected = dag().blocks;
         expected.sort_unstable_by_key(Block::cid);
@@ -105,11 +106,11 @@ impl BlockCache for Gateways {
 
     async fn cache_block(&self, cid: &Cid, bytes: &[u8]) {
         let before = self.cache.borrow_mut().insert(*cid, bytes.to_vec());
-        assert_ne!(before.as_deref(), Some(bytes), "a block is cached once");
+        assert_ne!(before.as_deref(), Some(bytes), "a block is not cached a second time");
     }
 }
 
-/// An adapter whose manifest has eight links, two of which lead to the same leaf.
+/// Returns the DAG of an adapter. Its manifest has eight links, two of which lead to the same leaf.
 fn dag() -> Dag {
     let shapes = [("layers.0.attention.q".to_owned(), 600, 500), ("layers.0.attention.v".to_owned(), 700, 500)];
     let adapter = LoraAdapter::seeded(4, 8, &shapes, [4; 32]).unwrap();
@@ -119,7 +120,7 @@ fn dag() -> Dag {
 
 const LINKS: usize = 8;
 
-/// The blocks in the order of a CAR, without duplicates: the manifest, then the leaves.
+/// Returns the blocks of the DAG in the order of a CAR, without duplicates: the manifest, then the leaves.
 fn in_order() -> Vec<Block> {
     let mut blocks = dag().blocks;
     blocks.rotate_right(1);
@@ -142,15 +143,15 @@ fn one_request_fetches_a_dag_and_cached_blocks_are_not_requested_again() {
     gateways.deliver_all();
     assert_eq!(gateways.request_counts(), (1, 0));
     gateways.deliver_all();
-    assert_eq!(gateways.request_counts(), (0, 0), "all are cached");
+    assert_eq!(gateways.request_counts(), (0, 0), "all blocks are cached");
     let blocks = in_order();
     gateways.cache.borrow_mut().remove(&blocks[3].cid());
     gateways.deliver_all();
-    assert_eq!(gateways.request_counts(), (0, 1), "one is missing");
+    assert_eq!(gateways.request_counts(), (0, 1), "one block is missing");
     blocks[1..6].iter().for_each(|block| drop(gateways.cache.borrow_mut().remove(&block.cid())));
     gateways.deliver_all();
-    assert_eq!(gateways.request_counts(), (1, 0), "most are missing");
-    // bytes from the cache are checked too
+    assert_eq!(gateways.request_counts(), (1, 0), "most blocks are missing");
+    // blocks from the cache are checked against their CIDs too
     gateways.cache.replace(BTreeMap::from([(dag().root, vec![1])]));
     gateways.deliver_all();
     assert_eq!(gateways.request_counts(), (1, 0));
@@ -176,8 +177,8 @@ fn after_a_car_that_breaks_off_only_the_rest_is_requested() {
         let gateways = Gateways::new(&[Cars::once(whole[..whole.len() - 1].to_vec()), Cars::None]);
         gateways.deliver_all();
         let cars = if come == 0 { 2 } else { 1 };
-        assert_eq!(gateways.request_counts(), (cars, blocks.len() - come), "{come} arrived");
-        assert!(gateways.failures.take().is_empty(), "it is no lie");
+        assert_eq!(gateways.request_counts(), (cars, blocks.len() - come), "the first {come} blocks arrived");
+        assert!(gateways.failures.take().is_empty(), "an incomplete CAR is not reported as a failure");
     }
 }
 
@@ -188,10 +189,10 @@ fn blocks_outside_the_dag_are_not_accepted() {
     for at in 1..blocks.len() {
         let gateways = Gateways::new(&[Cars::once(car(&with(at)))]);
         gateways.deliver_all();
-        assert_eq!(gateways.request_counts(), (1, blocks.len() - at), "{at} arrived before it");
+        assert_eq!(gateways.request_counts(), (1, blocks.len() - at), "{at} blocks come before the foreign one");
         assert!(!gateways.cache.borrow().contains_key(&foreign().cid()));
     }
-    // a CAR that starts with another block than the manifest is not accepted
+    // a CAR that does not start with the manifest is not accepted
     let gateways =
         Gateways::new(&[Cars::once(car(&dag().blocks)), Cars::once(car(&with(0))), Cars::once(car(&blocks))]);
     gateways.deliver_all();
@@ -206,7 +207,7 @@ fn a_gateway_that_returns_wrong_bytes_is_reported_and_the_next_one_is_used() {
     wrong[last] ^= 1;
     let gateways = Gateways::new(&[Cars::once(wrong.clone())]);
     gateways.deliver_all();
-    assert_eq!(gateways.request_counts(), (1, 1), "the blocks before it are accepted");
+    assert_eq!(gateways.request_counts(), (1, 1), "the blocks before the wrong one are accepted");
     let liars = |gateways: &Gateways| -> Vec<usize> {
         let failures = gateways.failures.take();
         let is_mismatch = |reason: &ClientError| matches!(reason, ClientError::Store(StoreError::Mismatch { .. }));
@@ -229,7 +230,8 @@ fn a_gateway_that_does_not_respond_is_skipped() {
     assert!(matches!(gateways.failures.take()[..], [(0, ClientError::NoResponse(_))]));
 }
 
-/// A CAR may repeat a block as often as the manifest links it. An endless CAR is abandoned.
+/// Tests that a CAR may repeat blocks, as long as no more blocks follow the manifest than it has links. The client
+/// stops reading an endless CAR.
 #[test]
 fn repeated_blocks_are_accepted_up_to_the_number_of_links() {
     let blocks = in_order();
@@ -242,7 +244,7 @@ fn repeated_blocks_are_accepted_up_to_the_number_of_links() {
         let some: Vec<u8> = blocks[..different].iter().flat_map(car_section).collect();
         let gateways = Gateways::new(&[Cars::once([car_header(dag().root), some.repeat(1000)].concat())]);
         gateways.deliver_all();
-        assert!(gateways.received.get() <= (1 + LINKS) * some.len() + 8000, "{} bytes", gateways.received.get());
+        assert!(gateways.received.get() <= (1 + LINKS) * some.len() + 8000, "{} bytes read", gateways.received.get());
         assert_eq!(gateways.request_counts(), (1, blocks.len() - different));
     }
 }
@@ -251,7 +253,7 @@ fn repeated_blocks_are_accepted_up_to_the_number_of_links() {
 fn a_dag_over_the_size_limit_is_an_error() {
     let blocks = in_order();
     let huge = |promise: &[u8]| [&car(&blocks[..2])[..], promise].concat();
-    // the CAR declares a block, then a header, over its size limit
+    // the CAR declares a size over the limit, first for a block, then for its header
     for (start, missing) in
         [(huge(&[0xff, 0xff, 0xff, 0x7f]), blocks.len() - 2), (vec![0xff, 0xff, 0x7f], blocks.len())]
     {
@@ -275,7 +277,7 @@ fn a_dag_over_the_size_limit_is_an_error() {
     }
 }
 
-/// A malformed manifest is not requested a second time.
+/// Tests that a malformed manifest is an error immediately: no other gateway is asked for it.
 #[test]
 fn a_malformed_manifest_is_an_error_at_once() {
     let block = Block::new(Codec::DagCbor, vec![0xa0]).unwrap();

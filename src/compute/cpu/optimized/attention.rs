@@ -1,4 +1,5 @@
-//! The attention kernel. The keys and values of a sequence are decoded once, and every exponential is computed once.
+//! Optimized implementation of the attention kernel. The keys and values of a sequence are decoded only once, and each
+//! exponential of the softmax is computed only once.
 
 use super::{
     heads::{Source, magnitude, planes, runs},

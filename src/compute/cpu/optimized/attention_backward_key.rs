@@ -1,5 +1,5 @@
-//! The gradient of attention with respect to keys and values, computed one block of queries after another. The queries
-//! of a sequence are decoded once.
+//! Optimized implementation of the gradient of attention with respect to keys and values. It processes the queries in
+//! blocks of 32, and decodes the queries of a sequence only once.
 
 use super::{
     heads::{Source, magnitude, planes, runs},
@@ -25,7 +25,7 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Statistics of the queries of a block, for one head.
+/// What is needed about the 32 queries of a block, for one attention head: each array has one element for each query.
 struct Queries {
     max: [i32; BLOCK],
     mantissa: [u32; BLOCK],
@@ -39,7 +39,8 @@ struct Queries {
     index: [u32; BLOCK],
 }
 
-/// The decoded queries of one head for a span of tokens, padded to whole blocks.
+/// The queries and the output gradients of one attention head for a span of tokens, decoded and padded to whole blocks
+/// of 32 tokens.
 struct QueryHead {
     queries: Vec<Queries>,
     query_features: Vec<i16>,
@@ -166,7 +167,8 @@ pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
     false
 }
 
-/// Returns the inner products of `weights` with every row of a block.
+/// Returns the inner product of one vector with each of the 32 rows of a block. `weights` is the vector, with each
+/// element split into `[high, low]` bytes; `features` holds the rows, ordered by feature.
 #[inline(always)]
 fn both(weights: &[[i32; 2]], features: &[i16], head_dim: usize) -> [i64; BLOCK] {
     let mut dots = [0; BLOCK];
@@ -176,7 +178,8 @@ fn both(weights: &[[i32; 2]], features: &[i16], head_dim: usize) -> [i64; BLOCK]
     dots
 }
 
-/// Rounds the weights of a block to 14 bits by dither. Returns their shift and their planes.
+/// Divides the 32 weights of a block by `2^shift`, the smallest power of two for which 14 bits hold each result, and
+/// rounds by dither. Returns `shift` and the rounded weights, each split into `[high, low]` bytes.
 #[inline(always)]
 fn weights(folded: &[i64; BLOCK], stream: Dither, rows: &[u32; BLOCK], column: u32) -> (u32, [[i32; 2]; BLOCK]) {
     let shift = shift_for(magnitude(folded), WIDE_BITS);
@@ -188,7 +191,8 @@ fn weights(folded: &[i64; BLOCK], stream: Dither, rows: &[u32; BLOCK], column: u
     (shift, planes(&weights))
 }
 
-/// Computes `sums += 2^shift · Σ_i weights[i] · rows[i]`.
+/// Adds `2^shift · Σ_i weights[i] · rows[i]` to `sums`. Each weight is split into `[high, low]` bytes, and each row has
+/// as many elements as `sums`.
 #[inline(always)]
 fn add(sums: &mut [i64], weights: &[[i32; 2]], rows: &[i16], shift: i32) {
     let stride = sums.len();

@@ -1,5 +1,6 @@
-//! The gradient of attention with respect to queries. The keys and values of a sequence are decoded once, and each
-//! element of `dP` is computed once.
+//! Optimized implementation of the gradient of attention with respect to queries. The keys and values of a sequence are
+//! decoded only once. Each element of `dP`, the gradient with respect to the attention probabilities, is computed only
+//! once.
 
 use super::{
     heads::{Source, magnitude, planes, runs},

@@ -1,4 +1,5 @@
-//! The logits of the head, computed for a few embeddings and all tokens of a call at a time.
+//! Optimized implementation of the kernel `head_logits`, which computes the logits of the output head. It processes a
+//! few embeddings at a time, together with all tokens of the call.
 
 use super::products::{dot, widen};
 use crate::{
@@ -14,7 +15,8 @@ use crate::{
 };
 use std::ops::Range;
 
-/// The number of embeddings that stay in the first-level cache for all tokens: 16 KiB at width 1024.
+/// The number of embeddings that are processed together. They stay in the first-level cache while all tokens are
+/// processed, and take 16 KiB if each has 1024 elements.
 const SHARED: usize = 8;
 
 #[inline(always)]

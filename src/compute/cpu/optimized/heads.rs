@@ -1,5 +1,5 @@
-//! Head rows of a span of tokens, decoded for the CPU kernels: ordered by token for sums over tokens, and by feature
-//! for sums over features.
+//! Decodes head rows (the values of one token for one attention head) for the optimized attention kernels. The decoded
+//! values are ordered by token if a kernel sums over tokens, and by feature if it sums over features.
 
 use super::products::{LANES, columns, join, split};
 use crate::kernels::shared::{
@@ -9,7 +9,7 @@ use crate::kernels::shared::{
 };
 use std::ops::Range;
 
-/// A buffer of head rows `[tokens, heads]`.
+/// A buffer that holds one head row for each pair of token and attention head, in the order `[tokens, heads]`.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) words: &'a [u32],
@@ -18,7 +18,7 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// Returns the planes of a row and its exponent.
+    /// Returns a head row as bytes, all high bytes before all low bytes, and the exponent that its values share.
     #[inline(always)]
     fn row(&self, token: usize, head: usize) -> (&'a [i8], i32) {
         let words = head_words(self.head_dim);
@@ -27,7 +27,8 @@ impl<'a> Source<'a> {
         (bytemuck::cast_slice(planes), rest[0] as i32)
     }
 
-    /// Writes the values of a row to `out`, each split into its two planes, and returns the row's exponent.
+    /// Writes the values of a head row to `out`, each split into `[high, low]` bytes. Returns the exponent that the
+    /// values share.
     #[inline(always)]
     pub(super) fn weights(&self, token: usize, head: usize, out: &mut Vec<[i32; 2]>) -> i32 {
         let (row, exponent) = self.row(token, head);
@@ -39,8 +40,8 @@ impl<'a> Source<'a> {
         exponent
     }
 
-    /// Returns the exponents of a head for a span of tokens, padded to whole blocks with the exponent of an all-zero
-    /// row.
+    /// Returns the exponents of the head rows of one attention head, for a span of tokens. They are padded to whole
+    /// blocks of 32 with the exponent of an all-zero row.
     #[inline(always)]
     pub(super) fn exponents(&self, span: Range<usize>, head: usize) -> Vec<i32> {
         let padded = span.len().next_multiple_of(BLOCK);
@@ -49,8 +50,8 @@ impl<'a> Source<'a> {
         exponents
     }
 
-    /// Returns the values by token: `[tokens padded to whole blocks, stride]`, where `stride` is `head_dim` padded to
-    /// whole [`LANES`].
+    /// Returns the values of one attention head for a span of tokens, ordered by token: `[tokens, stride]`. The number
+    /// of tokens is padded to a multiple of 32, and `stride` is `head_dim` padded to a multiple of [`LANES`].
     #[inline(always)]
     pub(super) fn by_token(&self, span: Range<usize>, head: usize) -> Vec<i16> {
         let stride = self.stride();
@@ -61,7 +62,8 @@ impl<'a> Source<'a> {
         rows
     }
 
-    /// Returns the values by feature: `[tokens padded to whole blocks / LANES, head_dim, LANES]`.
+    /// Returns the values of one attention head for a span of tokens, in groups of [`LANES`] tokens, each group ordered
+    /// by feature: `[groups, head_dim, LANES]`. The number of tokens is padded to a multiple of 32.
     #[inline(always)]
     pub(super) fn by_feature(&self, span: Range<usize>, head: usize) -> Vec<i16> {
         let padded = span.len().next_multiple_of(BLOCK);
@@ -70,20 +72,21 @@ impl<'a> Source<'a> {
         tiles
     }
 
-    /// Returns the number of values from a row of [`by_token`](Self::by_token) to the next.
+    /// Returns the padded length of a row of [`by_token`](Self::by_token): `head_dim` rounded up to a multiple of
+    /// [`LANES`].
     #[inline(always)]
     pub(super) fn stride(&self) -> usize {
         self.head_dim.next_multiple_of(LANES)
     }
 }
 
-/// Returns a number that has as many bits as the largest magnitude of a block.
+/// Returns the bitwise OR of the magnitudes of all values. It has as many bits as the largest magnitude.
 #[inline(always)]
 pub(super) fn magnitude(values: &[i64]) -> u64 {
     values.iter().fold(0, |bits, value| bits | value.unsigned_abs())
 }
 
-/// Returns the planes of the weights of a block, all ≤ 2^14 in magnitude.
+/// Splits each of the 32 weights of a block into `[high, low]` bytes. The weights must be ≤ 2^14 in magnitude.
 #[inline(always)]
 pub(super) fn planes(weights: &[i64; BLOCK]) -> [[i32; 2]; BLOCK] {
     let mut planes = [[0; 2]; BLOCK];
@@ -93,7 +96,8 @@ pub(super) fn planes(weights: &[i64; BLOCK]) -> [[i32; 2]; BLOCK] {
     planes
 }
 
-/// Returns the runs of tokens that belong to one sequence, each with the first token of its sequence.
+/// Divides the range of tokens `units` where a new sequence begins. Returns, for each part, the index of the first
+/// token of its sequence, and the range of the part. `first` maps a token to the first token of the same sequence.
 #[inline(always)]
 pub(super) fn runs(units: Range<usize>, first: impl Fn(usize) -> usize) -> Vec<(usize, Range<usize>)> {
     let mut runs: Vec<(usize, Range<usize>)> = Vec::new();

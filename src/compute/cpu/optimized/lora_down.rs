@@ -1,4 +1,5 @@
-//! The two kernels that project rows to the rank. The factor is decoded once.
+//! Optimized implementations of the kernels `lora_down` and `lora_down_backward`, which multiply rows by a LoRA factor
+//! and so reduce them to `rank` elements. The factor is decoded only once per call.
 
 use super::products::{dot, join, widen};
 use crate::{
@@ -22,7 +23,8 @@ pub(super) fn backward(params: &[u32], units: Range<usize>, reads: &[&[u32]], wr
     down::<2>(p.out_features as usize, p.rank as usize, units, reads, writes)
 }
 
-/// Projects rows of `PLANES` planes: 1 for byte rows, 2 for wide rows.
+/// Multiplies rows of `width` elements by a factor `[rank, width]`. `PLANES` is the number of int8 planes of a row: 1
+/// for byte rows, 2 for wide rows.
 #[inline(always)]
 fn down<const PLANES: usize>(
     width: usize,

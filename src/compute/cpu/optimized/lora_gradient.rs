@@ -1,5 +1,5 @@
-//! The gradients of both factors. Each block of tokens is decoded once for all ranks of a call, and gradients are kept
-//! as i64 between blocks.
+//! Optimized implementations of the kernels that compute the gradients of the LoRA factors `a` and `b`. Each block of
+//! tokens is decoded only once for all ranks of a call, and the gradients are kept as i64 from block to block.
 
 use super::products::{LANES, join, split, tile, widen};
 use crate::{
@@ -16,10 +16,11 @@ use crate::{
 };
 use std::ops::Range;
 
-/// An accumulated gradient that leaves `-LIMIT..LIMIT` counts as saturated.
+/// The limit of an accumulated gradient. A gradient outside `-LIMIT..LIMIT` counts as saturated.
 const LIMIT: i64 = lora_gradient_b::LIMIT;
 
-/// The sum that both gradients consist of: over tokens, of folded rows times rows of `width` elements.
+/// The sum over tokens that gives the gradient of a factor. For each token, it adds the products of the token's folded
+/// values (one for each rank, written by the kernel `lora_fold`) and the token's row of `width` elements.
 struct Contraction<'a> {
     blocks: usize,
     rank: usize,
@@ -29,7 +30,8 @@ struct Contraction<'a> {
     exponent: i32,
 }
 
-/// Computes the gradient of `a`. |Σ| ≤ 32 · 2^14 · 127 < 2^26, so i32 holds the sum of a block.
+/// Computes the gradient of the LoRA factor `a`. The sum over a block of 32 tokens is at most 32 · 2^14 · 127 < 2^26 in
+/// magnitude, so i32 holds it.
 #[inline(always)]
 pub(super) fn a(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = lora_gradient_a::Params::read(params);
@@ -62,7 +64,8 @@ pub(super) fn a(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &
     )
 }
 
-/// Computes the gradient of `b`. The values of `dy` are wide, so each weight is split into planes.
+/// Computes the gradient of the LoRA factor `b`. Both the values of `dy` and the folded values by which they
+/// are multiplied have 14 bits, so each folded value is split into two bytes. This way, i32 holds the sums.
 #[inline(always)]
 pub(super) fn b(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = lora_gradient_b::Params::read(params);
@@ -80,8 +83,9 @@ pub(super) fn b(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &
 }
 
 impl Contraction<'_> {
-    /// Adds the sums of all blocks to the gradients. `decode` writes the i16 row of a token; `weight` prepares a folded
-    /// value; `product` returns `Σ_i weights[i] · rows[i · stride + lane]` for each lane.
+    /// Adds the sums over all blocks of tokens to the gradients in `writes`. `decode` writes the row of a token as i16.
+    /// `weight` converts a folded value to the form in which `product` takes weights. `product` returns
+    /// `Σ_i weights[i] · rows[i · stride + lane]` for each lane.
     #[inline(always)]
     fn compute<W: Copy>(
         &self,

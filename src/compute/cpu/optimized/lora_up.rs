@@ -1,4 +1,5 @@
-//! The kernel that projects rows from the rank to the features. The factor is transposed once.
+//! Optimized implementation of the kernel `lora_up`, which multiplies rows of `rank` elements by a LoRA factor and adds
+//! the result to a ternary product. The factor is transposed only once per call.
 
 use super::products::{LANES, columns, split, tile};
 use crate::{

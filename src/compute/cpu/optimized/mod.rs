@@ -1,8 +1,8 @@
-//! Optimized implementations. They compute the same integers as the reference kernels, in an order that the compiler
-//! vectorizes.
+//! Optimized CPU implementations of kernels. They compute the same integers as the reference kernels, but in an order
+//! that lets the compiler vectorize the loops.
 //!
-//! They are plain Rust, compiled for [several instruction sets](compiled). Kernels whose reference kernel is already a
-//! loop over a row are only compiled again; the others have a file here.
+//! They are written in plain Rust and compiled for [several instruction sets](compiled). If the reference kernel is
+//! already a loop over a row, it is compiled again without changes; the other kernels have a file of their own here.
 
 #![allow(clippy::needless_range_loop, reason = "the compiler vectorizes plain loops over arrays of equal length")]
 
@@ -18,8 +18,9 @@ mod lora_gradient;
 mod lora_up;
 mod products;
 
-/// Returns an implementation whose body is the given `#[inline(always)]` function, compiled for the baseline, for AVX2
-/// and for AVX-512. Each call runs the best version that the processor supports.
+/// Expands to a kernel implementation whose body is the function `$body`, which must be `#[inline(always)]`. On x86-64,
+/// the body is compiled three times: for the baseline, for AVX2 and for AVX-512. Each call runs the best version that
+/// the processor supports.
 macro_rules! compiled {
     ($body:path) => {{
         fn implementation(
@@ -62,7 +63,7 @@ macro_rules! compiled {
     }};
 }
 
-/// Returns the optimized implementation of a kernel; `None` if it has none.
+/// Returns the optimized implementation of the kernel with this name; `None` if there is none.
 pub(super) fn implementation(kernel_name: &str) -> Option<CpuKernel> {
     use crate::kernels::Saturated;
     use std::ops::Range;

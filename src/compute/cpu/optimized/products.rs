@@ -1,23 +1,24 @@
-//! `Σ a · b` of int16 and int8 integers, exact, with partial sums in i32 and results in i64.
+//! Exact inner products `Σ a · b` of int16 and int8 integers. Partial sums are i32, and results are i64.
 //!
-//! A wide value (≤ 2^14) times a byte is ≤ 2^21, so a sum of [`CHUNK`] of them fits in i32. For a product of two wide
-//! values, one is split into its planes (`256 · high + low`, both bytes), and the two sums are joined in i64.
+//! A wide value (≤ 2^14 in magnitude) times a byte (int8) is ≤ 2^21 in magnitude, so i32 holds the sum of [`CHUNK`]
+//! such products. To multiply two wide values, one of them is split into two bytes, `256 · high + low`. The sums for
+//! `high` and for `low` are computed separately and then joined in i64.
 
 use crate::kernels::shared::wide;
 
-/// The number of sums that are kept in registers together.
+/// The number of neighboring sums that are computed together in vector registers.
 pub(super) const LANES: usize = 16;
-/// The number of products of a wide value and a byte that an i32 sum holds. It is less than 2^10, because
-/// `2^10 · 2^21 = 2^31`.
+/// The largest number of products of a wide value and a byte that are added in i32. It must be less than 2^10, because
+/// a product reaches 2^21, and i32 cannot hold `2^10 · 2^21 = 2^31`.
 const CHUNK: usize = 992;
 
-/// Splits a wide value into `[high, low]`, both within a byte: `256 · high + low`.
+/// Splits a wide value into two signed bytes `[high, low]`, so that the value is `256 · high + low`.
 #[inline(always)]
 pub(super) fn split(value: i32) -> [i32; 2] {
     [(value + 128) >> 8, i32::from(value as i8)]
 }
 
-/// Writes the first `out.len()` values of a wide row that is given as bytes.
+/// Decodes the first `out.len()` values of a wide row. `row` holds its bytes: all high bytes, then all low bytes.
 #[inline(always)]
 pub(super) fn join(row: &[i8], out: &mut [i16]) {
     let (high, low) = row.split_at(row.len() / 2);
@@ -26,13 +27,14 @@ pub(super) fn join(row: &[i8], out: &mut [i16]) {
     }
 }
 
-/// Writes bytes as int16.
+/// Converts int8 values to int16.
 #[inline(always)]
 pub(super) fn widen(bytes: &[i8], out: &mut [i16]) {
     out.iter_mut().zip(bytes).for_each(|(out, &byte)| *out = byte.into());
 }
 
-/// Returns `Σ_i bytes[i] · wide[i]`. The bytes are given as int16, because vector instructions multiply int16.
+/// Returns the inner product `Σ_i bytes[i] · wide[i]` of int8 values and wide values. The int8 values are passed as
+/// int16, because vector instructions multiply int16.
 #[inline(always)]
 pub(super) fn dot(bytes: &[i16], wide: &[i16]) -> i64 {
     let mut total = 0;
@@ -46,8 +48,8 @@ pub(super) fn dot(bytes: &[i16], wide: &[i16]) -> i64 {
     total
 }
 
-/// Returns `Σ_i (256 · weights[i][0] + weights[i][1]) · rows[i · stride + lane]` for each lane, for at most [`CHUNK`]
-/// weights.
+/// Returns `Σ_i (256 · weights[i][0] + weights[i][1]) · rows[i · stride + lane]` for each of the 16 lanes. There must
+/// be at most [`CHUNK`] weights.
 #[inline(always)]
 pub(super) fn tile(weights: &[[i32; 2]], rows: &[i16], stride: usize) -> [i64; LANES] {
     let (mut highs, mut lows) = ([0i32; LANES], [0i32; LANES]);
@@ -65,7 +67,8 @@ pub(super) fn tile(weights: &[[i32; 2]], rows: &[i16], stride: usize) -> [i64; L
     sums
 }
 
-/// Returns a matrix of wide rows, transposed into tiles: `[ceil(rows / LANES), columns, LANES]`, zero padded.
+/// Decodes a matrix of wide rows and transposes each group of [`LANES`] rows. The result has the shape
+/// `[groups, columns, LANES]`; the last group is padded with zeros.
 #[inline(always)]
 pub(super) fn columns<'a>(rows: impl ExactSizeIterator<Item = &'a [i8]>, columns: usize) -> Vec<i16> {
     let mut tiles = vec![0; rows.len().div_ceil(LANES) * LANES * columns];

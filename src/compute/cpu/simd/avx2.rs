@@ -1,7 +1,7 @@
-//! AVX2: `vpmaddubsw` adds up codes times bytes in pairs, in i16.
+//! The AVX2 level: the instruction `vpmaddubsw` multiplies codes by bytes and adds two neighboring products, in i16.
 //!
-//! A code is 0..=2 and a byte is −128..=127, so one `vpmaddubsw` adds −512..=508 to a lane. After [`FLUSH`] = 64 of
-//! them a lane is in −32,768..=32,512, which i16 just holds.
+//! A code is 0..=2 and a byte is −128..=127, so one `vpmaddubsw` adds −512..=508 to a 16-bit lane. After [`FLUSH`] = 64
+//! instructions, the lane is in −32,768..=32,512, which i16 just holds.
 
 use super::{
     panel::{MatrixBlocks, Panel},
@@ -9,11 +9,11 @@ use super::{
 };
 use std::arch::x86_64::*;
 
-/// The number of steps after which the i16 sums are added to the i32 sums.
+/// The number of steps, of four elements each, after which the i16 sums are added to the i32 sums.
 const FLUSH: usize = 64;
 
-/// A tile of 6 rows × 2 vectors of 8 columns. Its registers hold 12 sums, 2 vectors of codes, a word of a row and a
-/// product.
+/// The AVX2 tile: at most 6 rows × 16 columns of sums (2 vectors of 8 columns for each row). It uses all 16 vector
+/// registers: 12 for sums, 2 for codes, one for a word of a row, and one for a product.
 pub(super) struct Tile;
 
 impl RegisterTile for Tile {
@@ -50,7 +50,7 @@ fn multiply<const ROWS: usize>(rows: &[u32], stride: usize, panel: &[u32], sums:
             // SAFETY: both loads are inside the 16 words of `codes`.
             let codes = unsafe { [0, 8].map(|word| _mm256_loadu_si256(codes[word..].as_ptr().cast())) };
             for (row, lanes) in lanes.iter_mut().enumerate() {
-                // SAFETY: row < ROWS and at · FLUSH + step < panel steps; the assertion above bounds their word.
+                // SAFETY: row < ROWS and at · FLUSH + step < the panel's steps; the assertion above bounds the index.
                 let bytes = unsafe { *rows.get_unchecked(row * stride + at * FLUSH + step) };
                 let bytes = _mm256_set1_epi32(bytes as i32);
                 for (lanes, codes) in lanes.iter_mut().zip(codes) {
@@ -60,7 +60,7 @@ fn multiply<const ROWS: usize>(rows: &[u32], stride: usize, panel: &[u32], sums:
         }
         for (lanes, sums) in lanes.iter().flatten().zip(&mut *sums) {
             let wide = _mm256_madd_epi16(*lanes, _mm256_set1_epi16(1));
-            // SAFETY: `sums` is 8 words.
+            // SAFETY: `sums` has 8 elements.
             unsafe {
                 let sums = sums.as_mut_ptr().cast();
                 _mm256_storeu_si256(sums, _mm256_add_epi32(_mm256_loadu_si256(sums), wide));

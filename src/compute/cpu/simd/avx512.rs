@@ -1,4 +1,5 @@
-//! AVX-512 VNNI: `vpdpbusd` adds up codes times bytes in groups of four, in i32.
+//! The AVX-512 level with VNNI: the instruction `vpdpbusd` multiplies codes by bytes and adds four neighboring products
+//! to a sum, in i32.
 
 use super::{
     panel::{MatrixBlocks, Panel},
@@ -6,7 +7,8 @@ use super::{
 };
 use std::arch::x86_64::*;
 
-/// A tile of 12 rows × 2 vectors of 16 columns. Its registers hold 24 sums, 2 vectors of codes and a word of a row.
+/// The AVX-512 tile: at most 12 rows × 32 columns of sums (2 vectors of 16 columns for each row). It uses 27 vector
+/// registers: 24 for sums, 2 for codes, and one for a word of a row.
 pub(super) struct Tile;
 
 impl RegisterTile for Tile {
@@ -48,7 +50,7 @@ fn multiply<const ROWS: usize>(rows: &[u32], stride: usize, panel: &[u32], sums:
         // SAFETY: both loads are inside the 32 words of `codes`.
         let codes = unsafe { [0, 16].map(|word| _mm512_loadu_si512(codes[word..].as_ptr().cast())) };
         for (row, lanes) in lanes.iter_mut().enumerate() {
-            // SAFETY: row < ROWS and step < panel steps; the assertion above bounds their word.
+            // SAFETY: row < ROWS and step < panel.len(); the assertion above bounds the index.
             let bytes = unsafe { *rows.get_unchecked(row * stride + step) };
             let bytes = _mm512_set1_epi32(bytes as i32);
             for (lanes, codes) in lanes.iter_mut().zip(codes) {
@@ -57,7 +59,7 @@ fn multiply<const ROWS: usize>(rows: &[u32], stride: usize, panel: &[u32], sums:
         }
     }
     for (lanes, sums) in lanes.iter().flatten().zip(sums) {
-        // SAFETY: `sums` is 16 words.
+        // SAFETY: `sums` has 16 elements.
         unsafe {
             let sums = sums.as_mut_ptr().cast();
             _mm512_storeu_si512(sums, _mm512_add_epi32(_mm512_loadu_si512(sums), *lanes));

@@ -1,8 +1,11 @@
-//! SIMD implementations of the ternary products: `out[t, c] = Σ_s row[t, s] · code[s, c] − Σ_s row[t, s]`.
+//! SIMD implementations of the two ternary matrix products, forward and backward. A code is a trit (−1, 0 or 1) plus 1,
+//! so `out[t, c] = Σ_s row[t, s] · code[s, c] − Σ_s row[t, s]` for token `t`, column `c` and element `s` of the row.
 //!
-//! One [product] serves both kernels and every instruction set. Each level is a register tile in a file of its own; all
-//! these files use the same names. The `unsafe` code of the CPU backend is here and in `optimized`. It calls functions
-//! that are compiled for a level, and does so only if the processor has that level.
+//! The module [product] computes both products for every level (instruction set). Each level has a file of its own,
+//! with the part that is computed in registers; all these files use the same names.
+//!
+//! The `unsafe` code of the CPU backend is here and in `optimized`. It calls functions that are compiled for a level,
+//! and does so only if the processor supports that level.
 
 use crate::kernels::{CpuKernel, ternary_matmul as forward, ternary_matmul_backward as backward};
 
@@ -20,30 +23,31 @@ mod product;
 mod ternary_matmul;
 mod ternary_matmul_backward;
 
-/// An instruction set for which there are implementations.
+/// An instruction set for which there are implementations of the ternary matrix products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Level {
-    /// No SIMD: the reference kernels.
+    /// No SIMD instructions: the reference kernels are used.
     Scalar,
-    /// WebAssembly simd128, which is selected when the module is compiled.
+    /// The simd128 instructions of WebAssembly. They are used if the module was compiled for them.
     Simd128,
-    /// AArch64 NEON with the dot product of Armv8.2.
+    /// The NEON instructions of AArch64, with the dot product of Armv8.2.
     Neon,
-    /// x86-64 AVX2.
+    /// The AVX2 instructions of x86-64.
     Avx2,
-    /// x86-64 AVX-512 with VNNI.
+    /// The AVX-512 instructions of x86-64, with VNNI.
     Avx512,
 }
 
 impl Level {
     const ALL: [Self; 5] = [Self::Scalar, Self::Simd128, Self::Neon, Self::Avx2, Self::Avx512];
 
-    /// Returns the fastest level of this processor.
+    /// Returns the fastest level that this processor supports.
     pub fn detect() -> Self {
         Self::ALL.into_iter().rfind(|level| level.is_available()).unwrap_or(Self::Scalar)
     }
 
-    /// Returns the second fastest level of this processor; the fastest if only scalar would remain.
+    /// Returns the second fastest level that this processor supports. If that would be [`Scalar`](Self::Scalar),
+    /// returns the fastest level instead.
     pub fn second() -> Self {
         match Self::available()[..] {
             [Self::Scalar, .., second, _] => second,
@@ -51,12 +55,12 @@ impl Level {
         }
     }
 
-    /// Returns all levels of this processor, the slowest first.
+    /// Returns all levels that this processor supports, in order from the slowest to the fastest.
     pub fn available() -> Vec<Self> {
         Self::ALL.into_iter().filter(|level| level.is_available()).collect()
     }
 
-    /// Returns the name of the level, for messages and flags.
+    /// Returns the name of the level, as used in messages and command-line flags.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
@@ -83,8 +87,9 @@ impl Level {
     }
 }
 
-/// Returns the implementation of a kernel at a level; `None` if the kernel has none or the processor lacks the level.
-/// Rows share unpacked weights, so work should be divided into few, large ranges of units.
+/// Returns the implementation of the kernel with this name for a level. Returns `None` if the processor does not
+/// support the level, or if the kernel is not one of the two ternary matrix products. Each call unpacks the weights
+/// once for up to 256 rows, so callers should divide the work units into few, large ranges.
 pub fn implementation(level: Level, kernel_name: &str) -> Option<CpuKernel> {
     let [forward_kernel, backward_kernel]: [CpuKernel; 2] = match level {
         _ if !level.is_available() => return None,

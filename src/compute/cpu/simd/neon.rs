@@ -1,4 +1,5 @@
-//! NEON with the dot product of Armv8.2: `sdot` adds up codes times bytes in groups of four, in i32.
+//! The NEON level with the dot product of Armv8.2: the instruction `sdot` multiplies codes by bytes and adds four
+//! neighboring products to a sum, in i32.
 
 use super::{
     panel::{MatrixBlocks, Panel},
@@ -6,7 +7,8 @@ use super::{
 };
 use std::arch::{aarch64::*, asm};
 
-/// A tile of 6 rows × 4 vectors of 4 columns. Its registers hold 24 sums, 4 vectors of codes and a word of a row.
+/// The NEON tile: at most 6 rows × 16 columns of sums (4 vectors of 4 columns for each row). It uses 29 vector
+/// registers: 24 for sums, 4 for codes, and one for a word of a row.
 pub(super) struct Tile;
 
 impl RegisterTile for Tile {
@@ -42,7 +44,7 @@ fn multiply<const ROWS: usize>(rows: &[u32], stride: usize, panel: &[u32], sums:
         // SAFETY: the four loads are inside the 16 words of `codes`.
         let codes = unsafe { [0, 4, 8, 12].map(|word| vreinterpretq_s8_u32(vld1q_u32(codes[word..].as_ptr()))) };
         for (row, lanes) in lanes.iter_mut().enumerate() {
-            // SAFETY: row < ROWS and step < panel steps; the assertion above bounds their word.
+            // SAFETY: row < ROWS and step < panel.len(); the assertion above bounds the index.
             let bytes = unsafe { *rows.get_unchecked(row * stride + step) };
             let bytes = vreinterpretq_s8_u32(vdupq_n_u32(bytes));
             for (lanes, codes) in lanes.iter_mut().zip(codes) {
@@ -51,16 +53,17 @@ fn multiply<const ROWS: usize>(rows: &[u32], stride: usize, panel: &[u32], sums:
         }
     }
     for (lanes, sums) in lanes.iter().flatten().zip(sums) {
-        // SAFETY: `sums` is 4 words.
+        // SAFETY: `sums` has 4 elements.
         unsafe { vst1q_s32(sums.as_mut_ptr(), vaddq_s32(vld1q_s32(sums.as_ptr()), *lanes)) };
     }
 }
 
-/// The instruction `sdot`, which Rust offers as `vdotq_s32` from version 1.98 on.
+/// Runs the instruction `sdot`, which adds the products of four codes and four bytes to each of the four sums. It is
+/// written in assembly, because Rust offers the function `vdotq_s32` for it only from version 1.98 on.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn dot(mut sums: int32x4_t, codes: int8x16_t, bytes: int8x16_t) -> int32x4_t {
-    // SAFETY: this is one instruction of the enabled features, and it uses registers only.
+    // SAFETY: the code is one instruction, which the enabled features include and which accesses registers only.
     unsafe {
         asm!("sdot {0:v}.4s, {1:v}.16b, {2:v}.16b", inout(vreg) sums, in(vreg) codes, in(vreg) bytes,
             options(pure, nomem, nostack, preserves_flags));

@@ -1,46 +1,48 @@
-//! A panel holds the unpacked codes of a few columns of a product, `[steps, columns]` words of four codes.
+//! A panel holds the unpacked codes for a few columns of a product, as words of four codes: `[steps, columns]`.
 //!
-//! A *step* is four elements of the axis that is summed over: one word of a row of bytes is multiplied by one word of
-//! each column.
+//! A *step* is four neighboring elements of the axis over which the product sums. In one step, one word of a row (four
+//! bytes) is multiplied by one word of each column (four codes).
 
 use crate::numbers::ternary::transpose_block;
 
-/// Size of a panel in bytes: half of a first-level cache of 32 KiB, whose other half is for the rows.
+/// Size of a panel in bytes. It is half of a first-level cache of 32 KiB; the other half is left for the rows.
 const PANEL_BYTES: usize = 16384;
 
-/// The 16 words of a cache line, aligned so that no vector load extends over two lines.
+/// The 16 words of a cache line. They are aligned, so that no vector load reads from two cache lines.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct CacheLine([u32; 16]);
 
-/// Memory for a panel and for the blocks from which the panel is unpacked.
+/// The memory of a panel, and of the packed 4×4 blocks from which the panel is unpacked.
 pub(super) struct Panel {
     codes: [CacheLine; PANEL_BYTES / 64],
     blocks: [u32; PANEL_BYTES / 16],
 }
 
-/// The axis of a matrix in [block words](crate::numbers::ternary) that a product sums over.
+/// The axis of a ternary matrix over which a product sums. The matrix is stored in
+/// [4×4 blocks](crate::numbers::ternary), one word each.
 #[derive(Clone, Copy)]
 pub(super) enum Contracted {
-    /// The columns; the matrix's rows are the product's columns.
+    /// The product sums over the columns of the matrix. The rows of the matrix become the columns of the result.
     Columns,
-    /// The rows; the matrix's columns are the product's columns.
+    /// The product sums over the rows of the matrix. The columns of the matrix become the columns of the result.
     Rows,
 }
 
-/// The part of a matrix that starts at a given step and column of the product.
+/// A ternary matrix in 4×4 blocks, or the part of it that begins at a given step and column of the product.
 #[derive(Clone, Copy)]
 pub(super) struct MatrixBlocks<'a> {
-    /// Block words of the part.
+    /// The blocks, one word each, from the first block of the part to the end of the matrix.
     pub(super) words: &'a [u32],
-    /// The number of words from a block to the one below it.
+    /// The number of words from a block to the block below it, which is the number of blocks in a row of blocks.
     pub(super) stride: usize,
-    /// The axis that the product sums over.
+    /// The axis of the matrix over which the product sums.
     pub(super) contracted: Contracted,
 }
 
 impl MatrixBlocks<'_> {
-    /// Returns the part that starts at a step and a column, which is a multiple of 4.
+    /// Returns the part of the matrix that begins at this step and column of the product. `column` must be a multiple
+    /// of 4.
     pub(super) fn from(self, step: usize, column: usize) -> Self {
         let block = match self.contracted {
             Contracted::Columns => column / 4 * self.stride + step,
@@ -51,29 +53,30 @@ impl MatrixBlocks<'_> {
 }
 
 impl Panel {
-    /// Returns the number of steps that fit in a panel with this number of columns.
+    /// Returns the number of steps for which a panel of this many columns has room.
     pub(super) const fn steps(columns: usize) -> usize {
         PANEL_BYTES / 4 / columns
     }
 
-    /// Returns an empty panel.
+    /// Creates a panel whose memory is all zeros.
     pub(super) const fn new() -> Self {
         Self { codes: [CacheLine([0; 16]); PANEL_BYTES / 64], blocks: [0; PANEL_BYTES / 16] }
     }
 
-    /// Returns the codes `[steps, columns]`.
+    /// Returns the words of the panel, `[steps, columns]`, with four codes each.
     pub(super) fn codes(&self, steps: usize, columns: usize) -> &[u32] {
         &bytemuck::cast_slice(&self.codes)[..steps * columns]
     }
 
-    /// Returns the codes `[steps, columns]`, for a level that stores them in another form of the same length.
+    /// Returns the words of the panel, `[steps, columns]`, so that a level can convert the codes to another form of the
+    /// same length.
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     pub(super) fn codes_mut(&mut self, steps: usize, columns: usize) -> &mut [u32] {
         &mut bytemuck::cast_slice_mut(&mut self.codes)[..steps * columns]
     }
 
-    /// Unpacks `steps` steps of `4 · BLOCKS` columns. It is inlined into each level, so that the compiler uses that
-    /// level's vectors.
+    /// Unpacks the first `steps` steps of `4 · BLOCKS` columns of `from` into the panel. This function is inlined into
+    /// the code of each level, so that the compiler uses the vector instructions of that level.
     #[inline(always)]
     pub(super) fn unpack<const BLOCKS: usize>(&mut self, steps: usize, from: MatrixBlocks<'_>) {
         let (blocks, _) = self.blocks.as_chunks_mut::<BLOCKS>();
@@ -95,7 +98,7 @@ impl Panel {
     }
 }
 
-/// Returns the rows of a block, four codes each.
+/// Returns the four rows of a 4×4 block, each as a word of four codes.
 #[inline(always)]
 fn codes_of(block: u32) -> [u32; 4] {
     [0, 2, 4, 6].map(|bit| block >> bit & 0x0303_0303)

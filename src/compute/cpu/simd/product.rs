@@ -1,66 +1,70 @@
-//! `out[t, c] = join_p(Σ_s row[t, p, s] · code[s, c]) − Σ row[t]`: rows of bytes times codes. For a level whose panel
-//! holds trits, the last term is left out.
+//! The ternary matrix product, `out[t, c] = join_p(Σ_s row[t, p, s] · code[s, c]) − Σ row[t]`, for token `t`,
+//! plane `p`, element `s` of the row, and column `c`. `join` is `256 · plane 0 + plane 1`, or the plane itself if there
+//! is only one. A code is a trit plus 1, so the sum of the row is subtracted. A level whose panel holds the trits
+//! themselves leaves out this last term.
 //!
-//! The axis that is summed over is divided so that a panel of codes stays in the first-level cache. A panel is unpacked
-//! once for up to [`SHARED_ROWS`] rows, whose sums stay in the second-level cache until they are complete. `join` is
-//! `256 · plane 0 + plane 1`. Sums wrap modulo 2^32, and the result fits because of the kernels' bounds.
+//! The summed axis is divided into parts, so that a panel of codes stays in the first-level cache. A panel is unpacked
+//! once for up to [`SHARED_ROWS`] rows, whose sums stay in the second-level cache until they are complete. Sums wrap
+//! modulo 2^32, but the result is exact, because the limits of the kernels ensure that it fits in i32.
 
 use super::panel::{MatrixBlocks, Panel};
 use crate::{kernels::INFO, numbers::ternary::ROW_ALIGN};
 
-/// The number of rows that share an unpacked panel; a token has one row for each plane. So many rows make the cost of
-/// unpacking small (2 % of the time at 128 rows), and their bytes and sums still fit in the second-level cache.
+/// The number of rows for which a panel is unpacked once. A token has one row for each plane. With this many rows,
+/// unpacking takes a small part of the time (2 % at 128 rows), and the bytes and sums of the rows still fit in the
+/// second-level cache.
 const SHARED_ROWS: usize = 256;
 
-/// The part of a product that a level computes in registers.
+/// The part of a ternary matrix product that each level implements: unpacking codes, and computing sums in registers.
 pub(super) trait RegisterTile {
-    /// The largest number of rows that are computed together.
+    /// The largest number of rows of one tile of sums.
     const ROWS: usize;
-    /// The number of columns of a panel, a divisor of [`ROW_ALIGN`].
+    /// The number of columns of a panel and of a tile of sums. It must divide [`ROW_ALIGN`].
     const COLUMNS: usize;
-    /// The number that is added to each trit in the panel: 1 for codes, 0 for trits.
+    /// The difference between an element of the panel and its trit: 1 if the panel holds codes, 0 if it holds trits.
     const OFFSET: i32 = 1;
 
-    /// Unpacks [`COLUMNS`](Self::COLUMNS) columns into the panel with this level's instructions, as [`Panel::unpack`]
-    /// does.
+    /// Unpacks `steps` steps of [`COLUMNS`](Self::COLUMNS) columns into the panel by [`Panel::unpack`], compiled for
+    /// the instruction set of this level.
     ///
     /// # Safety
-    /// The processor must have the level.
+    /// The processor must support the instruction set of this level.
     unsafe fn unpack(panel: &mut Panel, steps: usize, from: MatrixBlocks<'_>);
 
-    /// Computes `sums[r, c] += Σ_s Σ_b rows[r, s].byte(b) · panel[s, c].byte(b)` for `[rows, COLUMNS]` sums of at most
-    /// [`ROWS`](Self::ROWS) rows, which are `stride` words apart.
+    /// Computes `sums[r, c] += Σ_s Σ_b rows[r, s].byte(b) · panel[s, c].byte(b)` for row `r`, column `c`, step `s` and
+    /// the four bytes `b` of a word. `sums` has [`COLUMNS`](Self::COLUMNS) columns and at most [`ROWS`](Self::ROWS)
+    /// rows. `stride` is the number of words from one row in `rows` to the next.
     ///
     /// # Safety
-    /// The processor must have the level.
+    /// The processor must support the instruction set of this level.
     unsafe fn multiply(rows: &[u32], stride: usize, panel: &[u32], sums: &mut [i32]);
 }
 
-/// A ternary product whose buffers start at the first token to compute.
+/// The operands of a ternary matrix product. The rows begin with the first token to compute.
 pub(super) struct Product<'a> {
     /// The number of rows of each token: 1 for byte rows; 2, one for each plane, for wide rows.
     pub(super) planes: usize,
-    /// The number of words of a row.
+    /// The length of a row in words, which is the number of steps of the product.
     pub(super) steps: usize,
-    /// Rows `[tokens, planes, steps]` of int8, four to a word.
+    /// The rows of int8 integers, four to a word: `[tokens, planes, steps]`.
     pub(super) rows: &'a [u32],
-    /// Row info `[tokens, INFO]`.
+    /// The row info of each token, `[tokens, INFO]`. Only the third word is used: the sum of the row's integers.
     pub(super) infos: &'a [u32],
-    /// Block words of the whole matrix.
+    /// The whole ternary matrix, in 4×4 blocks.
     pub(super) blocks: MatrixBlocks<'a>,
-    /// The number of columns of the result.
+    /// The number of columns of the result, without padding.
     pub(super) columns: usize,
-    /// The number of elements of `out` for each token, of which the first `columns` are the result.
+    /// The number of elements from one token to the next in `out`. Only the first `columns` of them are written.
     pub(super) out_stride: usize,
 }
 
 impl Product<'_> {
-    /// Computes `tokens` rows of `out`.
+    /// Computes the product for the first `tokens` tokens and writes it to `out`.
     ///
     /// # Safety
-    /// The processor must have the level `T`.
+    /// The processor must support the instruction set of `T`.
     pub(super) unsafe fn compute<T: RegisterTile>(&self, tokens: usize, out: &mut [i32]) {
-        const { assert!(ROW_ALIGN.is_multiple_of(T::COLUMNS), "a panel's columns are all in the padded matrix") };
+        const { assert!(ROW_ALIGN.is_multiple_of(T::COLUMNS), "all columns of a panel are in the padded matrix") };
         let mut panel = Panel::new();
         let mut sums = vec![0; SHARED_ROWS.min(tokens * self.planes) * T::COLUMNS];
         for first_token in (0..tokens).step_by(SHARED_ROWS / self.planes) {
@@ -72,7 +76,7 @@ impl Product<'_> {
                 for first_step in (0..self.steps).step_by(Panel::steps(T::COLUMNS)) {
                     let steps = Panel::steps(T::COLUMNS).min(self.steps - first_step);
                     let bytes = &self.rows[first_row * self.steps + first_step..];
-                    // SAFETY: the caller guarantees that the processor has the level.
+                    // SAFETY: the caller guarantees that the processor supports the instruction set of `T`.
                     unsafe {
                         T::unpack(&mut panel, steps, self.blocks.from(first_step, first_column));
                         self.multiply::<T>(bytes, panel.codes(steps, T::COLUMNS), sums);
@@ -83,24 +87,25 @@ impl Product<'_> {
         }
     }
 
-    /// Computes `sums [rows, T::COLUMNS] += bytes · codes` in the fewest possible register tiles, of nearly equal
-    /// heights.
+    /// Adds the product of the rows `bytes` and the columns `codes` to `sums`, `[rows, T::COLUMNS]`. The rows are
+    /// divided into as few register tiles as possible, with nearly the same number of rows in each.
     ///
     /// # Safety
-    /// The processor must have the level `T`.
+    /// The processor must support the instruction set of `T`.
     unsafe fn multiply<T: RegisterTile>(&self, mut bytes: &[u32], codes: &[u32], mut sums: &mut [i32]) {
         while !sums.is_empty() {
             let rows = sums.len() / T::COLUMNS;
             let height = rows.div_ceil(rows.div_ceil(T::ROWS));
             let (tile, below) = sums.split_at_mut(height * T::COLUMNS);
-            // SAFETY: the caller guarantees that the processor has the level.
+            // SAFETY: the caller guarantees that the processor supports the instruction set of `T`.
             unsafe { T::multiply(bytes, self.steps, codes, tile) };
             sums = below;
             bytes = bytes.get(height * self.steps..).unwrap_or_default();
         }
     }
 
-    /// Joins the planes of sums `[tokens, planes, T::COLUMNS]`, subtracts OFFSET · Σ row, and stores the results.
+    /// Joins the planes of the sums `[tokens, planes, T::COLUMNS]`, subtracts `OFFSET · Σ row`, and writes the results
+    /// to `out` from `first_token` and `first_column` on.
     fn join<T: RegisterTile>(&self, first_token: usize, first_column: usize, sums: &[i32], out: &mut [i32]) {
         let columns = T::COLUMNS.min(self.columns - first_column);
         for (token, sums) in (first_token..).zip(sums.chunks_exact(self.planes * T::COLUMNS)) {

@@ -1,5 +1,5 @@
-//! WebAssembly simd128: `i32x4.dot_i16x8` multiplies bytes by two columns at a time, which are held as
-//! `trit + 2^14 · trit′`.
+//! The simd128 level of WebAssembly. The trits of two columns are packed into one int16 as `trit + 2^14 · trit′`, so
+//! that one instruction `i32x4.dot_i16x8` multiplies bytes by both columns.
 
 use super::{
     panel::{MatrixBlocks, Panel},
@@ -7,12 +7,12 @@ use super::{
 };
 use std::arch::wasm32::*;
 
-/// A tile of 2 rows × 4 vectors of 2 pairs of columns, each pair in two lanes. Its registers hold 8 sums, a vector of
-/// trits and the bytes of 2 rows.
+/// The simd128 tile: at most 2 rows × 16 columns of sums (4 vectors of 2 column pairs for each row, each pair in two
+/// lanes). It needs 11 vector registers: 8 for sums, one for trits, and 2 for the bytes of the rows.
 pub(super) struct Tile;
 
-/// The number of steps after which pairs are split. |Σ byte · trit| ≤ 31 · 2 · 128 < 2^13 in a lane, so 14 bits hold
-/// the sum.
+/// The number of steps after which the sums of column pairs are split into sums of single columns. Until then,
+/// |Σ byte · trit| ≤ 31 · 2 · 128 < 2^13 for each column of a lane, so 14 bits hold the sum of the first column.
 const SPLIT: usize = 31;
 
 impl RegisterTile for Tile {
@@ -35,13 +35,14 @@ impl RegisterTile for Tile {
     }
 }
 
-/// Converts the codes of columns 0..8, four to a word, to 16-bit pairs of columns 0 and 4, 1 and 5, 2 and 6, 3 and 7.
+/// Converts the codes of 8 columns, four codes to a word, to pairs of trits, each packed into one int16. The paired
+/// columns are 0 and 4, 1 and 5, 2 and 6, and 3 and 7.
 fn pair(words: &mut [u32; 8]) {
     let words = words.as_mut_ptr().cast::<v128>();
-    // A pair of codes is a pair of trits plus `ones`.
+    // A packed pair of codes is the packed pair of trits plus `ones`.
     let ones = i16x8_splat(1 + (1 << 14));
     let join = |low, high| i16x8_sub(v128_or(low, i16x8_shl(high, 14)), ones);
-    // SAFETY: two vectors are the 8 words.
+    // SAFETY: the two vectors are exactly the 8 words.
     unsafe {
         let (low, high) = (v128_load(words), v128_load(words.add(1)));
         v128_store(words, join(i16x8_extend_low_i8x16(low), i16x8_extend_low_i8x16(high)));
@@ -59,7 +60,7 @@ fn multiply<const ROWS: usize>(rows: &[u32], stride: usize, panel: &[u32], sums:
             // SAFETY: the four loads are inside the 16 words of `pairs`.
             let pairs = unsafe { [0, 4, 8, 12].map(|word| v128_load(pairs[word..].as_ptr().cast())) };
             for (row, lanes) in lanes.iter_mut().enumerate() {
-                // SAFETY: row < ROWS and step < panel steps; the assertion above bounds their word.
+                // SAFETY: row < ROWS and step < the steps of the panel; the assertion above bounds the index.
                 let bytes = unsafe { v128_load32_splat(rows.get_unchecked(row * stride + step)) };
                 let bytes = i16x8_extend_low_i8x16(bytes);
                 for (lanes, pairs) in lanes.iter_mut().zip(pairs) {
@@ -72,7 +73,7 @@ fn multiply<const ROWS: usize>(rows: &[u32], stride: usize, panel: &[u32], sums:
     }
 }
 
-/// Splits pairs of columns and adds them to the sums of columns 0..4 and 4..8.
+/// Splits the sums of column pairs into the sums of their columns, and adds these to `sums`, the sums of 8 columns.
 fn split(lanes: &[v128; 2], sums: &mut [i32; 8]) {
     let low = lanes.map(|lanes| i32x4_shr(i32x4_shl(lanes, 18), 18));
     let high = lanes.map(|lanes| i32x4_shr(i32x4_add(lanes, i32x4_splat(1 << 13)), 14));
@@ -80,7 +81,7 @@ fn split(lanes: &[v128; 2], sums: &mut [i32; 8]) {
     for (part, at) in [low, high].into_iter().zip(0..) {
         let even = i32x4_shuffle::<0, 2, 4, 6>(part[0], part[1]);
         let odd = i32x4_shuffle::<1, 3, 5, 7>(part[0], part[1]);
-        // SAFETY: two vectors are the 8 sums.
+        // SAFETY: `sums` has 8 elements, and `at` is 0 or 1.
         unsafe {
             let sums = sums.add(at);
             v128_store(sums, i32x4_add(v128_load(sums), i32x4_add(even, odd)));

@@ -1,4 +1,5 @@
-//! `out[t, n] = Σ_k x[t, k] · w[n, k]`: the forward product.
+//! SIMD implementation of the forward product, `out[t, n] = Σ_k x[t, k] · w[n, k]`, of byte rows `x` and a ternary
+//! matrix `w`.
 
 use super::{
     panel::{Contracted, MatrixBlocks},
@@ -10,7 +11,8 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Implements the [kernel](crate::kernels::ternary_matmul) at the level of `T`, which the processor must have.
+/// Computes the kernel [`ternary_matmul`](crate::kernels::ternary_matmul) with the instruction set of the register tile
+/// `T`. The processor must support that instruction set.
 pub(super) fn implementation<T: RegisterTile>(
     params: &[u32],
     tokens: Range<usize>,

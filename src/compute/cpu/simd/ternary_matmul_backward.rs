@@ -1,4 +1,5 @@
-//! `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`: the product of the backward pass.
+//! SIMD implementation of the product of the backward pass, `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`, of gradient
+//! rows `dy` and a ternary matrix `w`.
 
 use super::{
     panel::{Contracted, MatrixBlocks},
@@ -10,7 +11,8 @@ use crate::{
 };
 use std::ops::Range;
 
-/// Implements the [kernel](crate::kernels::ternary_matmul_backward) at the level of `T`, which the processor must have.
+/// Computes the kernel [`ternary_matmul_backward`](crate::kernels::ternary_matmul_backward) with the instruction set of
+/// the register tile `T`. The processor must support that instruction set.
 pub(super) fn implementation<T: RegisterTile>(
     params: &[u32],
     tokens: Range<usize>,

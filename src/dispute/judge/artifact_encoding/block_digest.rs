@@ -1,4 +1,5 @@
-//! `digests[i] = SHA-256(block i)`: the digests that the CIDs of a matrix's blocks contain.
+//! `digests[i] = SHA-256(block i)`: the digests of the blocks of 1 MiB into which the bytes of a matrix are cut. The
+//! CID of a block contains its digest.
 
 use super::words::hash_words;
 use crate::{
@@ -9,11 +10,12 @@ use sha2::{Digest, Sha256};
 use std::ops::Range;
 
 params! {
-    /// Size of the matrix in bytes.
+    /// Size of the matrix in bytes, in the encoding of the artifact.
     bytes: u32,
 }
 
-/// Reads `data [bytes / 4]`; writes `digests [ceil(bytes / 2^20), 8]`.
+/// This kernel reads the bytes of a matrix as words `data [ceil(bytes / 4)]`. It writes
+/// `digests [ceil(bytes / 2^20), 8]`, eight words for each block.
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "block_digest",
     params: Params::NAMES,

@@ -1,5 +1,6 @@
-//! `max = max |g|`: the largest magnitude among the elements of a matrix's gradient, which determines the matrix's
-//! shift. If it is 2^54 or more, the task is void.
+//! `max = max |g|`: the largest magnitude among the elements of a matrix's gradient. The maximum determines the shift
+//! with which the gradient is rounded for the artifact. A maximum of 2^54 or more sets the saturation flag, and the
+//! task then has no gradient.
 
 use crate::{
     kernels::{Kernel, Saturated, params, read, write},
@@ -8,11 +9,11 @@ use crate::{
 use std::ops::Range;
 
 params! {
-    /// The number of elements in the matrix.
+    /// The number of elements in the matrix, each an i64 of two words.
     elements: u32,
 }
 
-/// Reads `gradient [elements]` i64; writes `max [1]` u64.
+/// This kernel reads `gradient [elements]` (i64) and writes `max [1]` (u64).
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "gradient_max",
     params: Params::NAMES,
@@ -22,7 +23,7 @@ pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     lowerings: &[],
 };
 
-/// Returns the i64 that two words contain, the lower half first.
+/// Returns the i64 in two words, of which the first is the lower half.
 pub(super) fn long(words: &[u32]) -> i64 {
     (u64::from(words[0]) | u64::from(words[1]) << 32) as i64
 }

@@ -1,5 +1,5 @@
-//! The leaf of a matrix in the tree of the gradient root: the hash of the matrix's name, shape, exponent, shift and
-//! block CIDs.
+//! The leaf of one matrix in the Merkle tree of the gradient root: the hash of the matrix's name, shape, exponent,
+//! shift and block CIDs.
 
 use super::{
     gradient_max::long,
@@ -16,22 +16,23 @@ use std::ops::Range;
 params! {
     /// Length of the matrix's name in bytes.
     name_bytes: u32,
-    /// The number of rows, which is the rank.
+    /// The number of rows of the matrix, which is the LoRA rank.
     rows: u32,
-    /// The number of columns, which is the number of features.
+    /// The number of columns of the matrix: the input features of the layer for LoRA factor a, the output features for
+    /// factor b.
     columns: u32,
-    /// Exponent of the matrix's gradient, which the job fixes.
+    /// Exponent of the matrix's gradient. The training job fixes it, so that it is the same for all miners.
     exponent: i32,
-    /// Size of an element in bytes: 1 or 2.
+    /// Size of a rounded element in the artifact, in bytes: 1 or 2.
     bytes: u32,
-    /// Index of the matrix in the job's order.
+    /// Index of the matrix among all matrices of the training job.
     matrix: u32,
-    /// The number of matrices in the job.
+    /// The number of matrices in the training job.
     matrices: u32,
 }
 
-/// Reads `max [1]` u64, `digests [blocks, 8]` and the bytes of `name`; writes the matrix's row of `leaves [matrices,
-/// 8]`.
+/// This kernel reads `max [1]` (u64), `digests [blocks, 8]` and the bytes of `name`. It writes row `matrix` of
+/// `leaves [matrices, 8]`, which has one hash of eight words for each matrix.
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "matrix_leaf",
     params: Params::NAMES,
@@ -42,12 +43,14 @@ pub(in crate::dispute) static KERNEL: Kernel = Kernel {
 };
 
 impl Params {
-    /// Returns the number of blocks into which the matrix's bytes are cut.
+    /// Returns the number of blocks, of at most 1 MiB each, into which the matrix's bytes are cut.
     pub(super) fn blocks(&self) -> usize {
         (self.rows as usize * self.columns as usize * self.bytes as usize).div_ceil(LEAF_BYTES)
     }
 
-    /// Returns the hash of the leaf as words; `None` if the name is not UTF-8.
+    /// Returns the hash of the matrix's leaf as eight words. `max` is the largest magnitude in the gradient, `digests`
+    /// are those of the matrix's blocks, and `name` holds the bytes of its name. Returns `None` if `name` is too short
+    /// or not UTF-8.
     pub(super) fn leaf(&self, max: u64, digests: &[u32], name: &[u32]) -> Option<[u32; 8]> {
         let bytes = bytemuck::cast_slice::<u32, u8>(name).get(..self.name_bytes as usize)?;
         let name = String::from_utf8(bytes.to_vec()).ok()?;

@@ -1,9 +1,9 @@
-//! The artifact encoding: dispatches that turn a chunk's exact gradient into its artifact, so that the last leaf of a
-//! trace states what the artifact claims.
+//! The artifact encoding: the last dispatches of a task, which turn the exact gradient of a chunk into its artifact.
+//! The last leaf of a trace therefore states the gradient root and the loss that the artifact claims.
 //!
-//! For each matrix they compute the largest magnitude, the bytes, the digests of the bytes' blocks, and the leaf of the
-//! gradient root. The last dispatch computes the gradient root itself. These kernels have reference implementations
-//! only, because they run only once per chunk.
+//! For each matrix, these dispatches compute the largest magnitude, the encoded bytes, the digests of the blocks of
+//! these bytes, and the matrix's leaf under the gradient root. The last dispatch computes the gradient root itself. The
+//! kernels have reference implementations only, because each task runs them only once.
 
 pub mod block_digest;
 pub mod gradient_max;
@@ -18,6 +18,6 @@ pub(in crate::dispute) use words::hash_words;
 
 use crate::kernels::Kernel;
 
-/// The kernels of the artifact encoding in the order of their use.
+/// The kernels of the artifact encoding, in the order in which a task runs them.
 pub static KERNELS: &[&Kernel] =
     &[&gradient_max::KERNEL, &transport::KERNEL, &block_digest::KERNEL, &matrix_leaf::KERNEL, &outcome::KERNEL];

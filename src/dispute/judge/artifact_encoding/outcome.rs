@@ -1,4 +1,4 @@
-//! The outcome of a chunk: the gradient root over the leaves of all matrices, and the loss.
+//! The outcome of a task: the gradient root, which is the Merkle root over the leaves of all matrices, and the loss.
 
 use super::words::{hash_words, words_hash};
 use crate::{
@@ -8,14 +8,15 @@ use crate::{
 use std::ops::Range;
 
 params! {
-    /// The number of matrices, each of which has one leaf.
+    /// The number of matrices in the training job. Each matrix has one leaf.
     matrices: u32,
 }
 
-/// The number of words in an outcome: eight for the gradient root, two for the loss.
+/// The number of words in an outcome: eight for the gradient root, then two for the loss (an i64).
 pub const OUTCOME_WORDS: usize = 10;
 
-/// Reads `leaves [matrices, 8]` and `loss [1]` i64; writes `outcome [10]`.
+/// This kernel reads `leaves [matrices, 8]` (one hash for each matrix) and `loss [1]` (i64). It writes `outcome [10]`,
+/// the gradient root and the loss.
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "outcome",
     params: Params::NAMES,

@@ -1,4 +1,5 @@
-//! `t = ⌊g / 2^shift + dither⌋`: the elements of a matrix as the bytes of its artifact, four bytes in a word.
+//! `t = ⌊g / 2^shift + dither⌋`: rounds the gradient of a matrix to the 8-bit or 16-bit integers of the artifact, and
+//! packs their bytes into words, four bytes to a word.
 
 use super::{gradient_max::long, words::transport_of};
 use crate::{
@@ -11,15 +12,16 @@ use std::ops::Range;
 params! {
     /// The number of elements in the matrix.
     elements: u32,
-    /// The number of elements in a row of the matrix.
+    /// The number of columns of the matrix.
     columns: u32,
-    /// Size of an element in bytes: 1 or 2.
+    /// Size of a rounded element in bytes: 1 or 2.
     bytes: u32,
-    /// Index of the matrix in the job's order.
+    /// Index of the matrix among all matrices of the training job.
     matrix: u32,
 }
 
-/// Reads `gradient [elements]` i64, `max [1]` u64 and `keys [matrices, 2]`; writes `data [elements · bytes / 4]`.
+/// This kernel reads `gradient [elements]` (i64), `max [1]` (u64) and `keys [matrices, 2]` (one dither key for each
+/// matrix). It writes `data [ceil(elements · bytes / 4)]`, the bytes of the rounded elements.
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "transport",
     params: Params::NAMES,
@@ -30,7 +32,9 @@ pub(in crate::dispute) static KERNEL: Kernel = Kernel {
 };
 
 impl Params {
-    /// Returns element `at`, whose exact value is `value`, rounded for transport; 0 if the task is void.
+    /// Returns the element with index `at`, rounded for the artifact. `value` is the exact element, `max` the largest
+    /// magnitude in the gradient, and `key` the dither key of the matrix. Returns 0 if `max` is 2^54 or more, which
+    /// makes the task void, or if `value` exceeds `max`.
     pub(super) fn rounded(&self, value: i64, at: usize, max: u64, key: Dither) -> i64 {
         if max >= 1 << MAX_GRADIENT_BITS || value.unsigned_abs() > max {
             return 0;
@@ -39,13 +43,13 @@ impl Params {
         round_dither(value, transport_of(self.bytes).shift(max), key.at(row, column))
     }
 
-    /// Returns the indexes of the elements that a word contains.
+    /// Returns the indexes of the elements that are packed into the word with index `word`.
     pub(super) fn in_word(&self, word: usize) -> Range<usize> {
         let each = 4 / self.bytes as usize;
         word * each..((word + 1) * each).min(self.elements as usize)
     }
 
-    /// Packs the elements of one word into 32 bits, the first element lowest.
+    /// Packs the elements of one word into 32 bits. The first element is in the lowest bits.
     pub(super) fn packed(&self, elements: impl Iterator<Item = i64>) -> u32 {
         let bits = 8 * self.bytes;
         elements.enumerate().fold(0, |word, (at, t)| word | (t as u32 & ((1 << bits) - 1)) << (bits * at as u32))

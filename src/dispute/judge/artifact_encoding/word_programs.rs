@@ -1,5 +1,6 @@
-//! The word programs of the artifact encoding. SHA-256 processes 64 bytes at a time, so a step can hash a part of the
-//! bytes and store the state of SHA-256 for the next step.
+//! The word programs of the artifact encoding. A word program computes one output word of a dispatch in small steps.
+//! SHA-256 processes 64 bytes at a time, so a step can hash some of the bytes and store the state of SHA-256 for the
+//! next step.
 
 use super::{
     block_digest, gradient_max, matrix_leaf, outcome, transport,
@@ -44,13 +45,14 @@ pub(in crate::dispute) const OUTCOME: WordProgram = WordProgram {
     step: outcome,
 };
 
-/// The number of elements whose magnitudes one step compares.
+/// The largest number of gradient elements that one step of [`GRADIENT_MAX`] reads.
 const ELEMENTS: usize = 2048;
-/// The number of bytes that one step hashes.
+/// The largest number of bytes that one step of [`BLOCK_DIGEST`] hashes.
 const HASHED: usize = 1 << 15;
-/// The number of leaves that one step adds to the tree.
+/// The largest number of leaves that one step of [`OUTCOME`] appends to the Merkle tree.
 const LEAVES: usize = 256;
-/// The number of levels for which subtree roots are stored. It suffices for 4096 matrices, the most that a job has.
+/// The number of tree levels for which subtree roots can be stored. It suffices for 4096 matrices, the most that a
+/// training job may have.
 const LEVELS: usize = 14;
 
 fn gradient_max(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
@@ -75,12 +77,12 @@ fn transport(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
     ctx.set_result(p.packed(elements.into_iter()))
 }
 
-/// Returns the byte range of the block whose digest contains the word.
+/// Returns the byte range of the block whose digest contains the word at `place`.
 fn block(p: &block_digest::Params, place: WordPlace) -> Range<usize> {
     part(p.bytes as usize, LEAF_BYTES, place.word as usize / 8)
 }
 
-/// The state of SHA-256 before the first 64 bytes (FIPS 180-4, 5.3.3).
+/// The initial state of SHA-256 (FIPS 180-4, 5.3.3).
 const INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
@@ -125,8 +127,8 @@ fn matrix_leaf(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
     ctx.set_result(leaf[word])
 }
 
-/// Appends leaves to the tree like a binary counter: the root of a subtree of 2^level leaves is stored while bit
-/// `level` of the number of appended leaves is set.
+/// Appends some leaves to the Merkle tree, in the manner of a binary counter: the root of a subtree of 2^level leaves
+/// is stored while bit `level` of the number of appended leaves is set. The last step sets the result.
 fn outcome(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let count = outcome::Params::read(ctx.params).matrices as usize;
     for leaf in part(count, LEAVES, at) {
@@ -152,7 +154,7 @@ fn outcome(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
         let left = read_hash(|word| ctx.load(RESULT + 8 * level + word))?;
         root = Some(root.map_or(left, |right| Hash::node(left, right)));
     }
-    let root = root.ok_or(WordFault::Format("a job without matrices"))?;
+    let root = root.ok_or(WordFault::Format("the number of matrices"))?;
     ctx.set_result(hash_words(&root.0)[ctx.place.word as usize])
 }
 

@@ -1,18 +1,19 @@
-//! Conversions between hashes or transports and the words that the kernels of the artifact encoding read and write.
+//! Conversions between the words that the kernels of the artifact encoding read and write, and what these words stand
+//! for: hashes and transport formats.
 
 use crate::protocol::Transport;
 
-/// Returns the transport whose elements have `bytes` bytes, 1 or 2.
+/// Returns the transport format whose elements have the size `bytes`, 1 or 2.
 pub(super) fn transport_of(bytes: u32) -> Transport {
     if bytes == 1 { Transport::Int8 } else { Transport::Int16 }
 }
 
-/// Returns a hash as words, little-endian.
+/// Returns the bytes of a hash as eight little-endian words.
 pub(in crate::dispute) fn hash_words(hash: &[u8; 32]) -> [u32; 8] {
     std::array::from_fn(|at| u32::from_le_bytes([hash[4 * at], hash[4 * at + 1], hash[4 * at + 2], hash[4 * at + 3]]))
 }
 
-/// Returns the hash that eight little-endian words contain.
+/// Returns the hash whose bytes are these eight words, little-endian.
 pub(super) fn words_hash(words: &[u32]) -> [u8; 32] {
     std::array::from_fn(|at| words[at / 4].to_le_bytes()[at % 4])
 }

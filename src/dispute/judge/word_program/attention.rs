@@ -1,5 +1,6 @@
-//! The word program of attention, for one query and one head. The first steps score a few keys each, the next step
-//! computes the normalizer of the softmax, and the others add the weighted values in blocks of 32.
+//! The word program of attention, which computes an output word of one query and one head. The first steps score a few
+//! keys each. The next step computes the normalizer of the softmax. The remaining steps add the weighted values in
+//! blocks of 32.
 
 use super::{
     RESULT, StepContext, WordFault, WordPlace, WordProgram, bounded, single::info_word, step_context::part,
@@ -31,9 +32,9 @@ pub(super) const ATTENTION: WordProgram = WordProgram {
     step,
 };
 
-/// The number of keys that one step scores.
+/// The number of keys that one step scores against the query.
 const SCORED: usize = 8;
-/// The number of values that one step weights and adds: half a block.
+/// The number of value rows that one step weights and adds: half a block of 32.
 const WEIGHTED: usize = BLOCK / 2;
 
 const TOP: usize = RESULT;
@@ -41,11 +42,11 @@ const MAX: usize = RESULT + 1;
 const NORMALIZER: usize = RESULT + 2;
 const SUM: usize = RESULT + 4;
 const PARTIAL: usize = RESULT + 6;
-/// Scratch address of two words for every visible key: the key's score, and the exponent of the value that belongs to
-/// the key.
+/// Scratch address of the visible keys. Each key has two words: its score, and the exponent of its value row.
 const KEYS: usize = 16;
 
-/// Returns the word's column in `out`; `None` if the word is part of a row info or of another buffer.
+/// Returns the column of `out` in which the word lies; `None` if the word is in another buffer or in a row info (the
+/// four words after a row that contain its scale).
 fn column(p: &Params, place: WordPlace) -> Option<usize> {
     let width = (p.heads * p.head_dim) as usize;
     let column = place.word as usize % (width + INFO);
@@ -78,7 +79,8 @@ fn step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     }
 }
 
-/// Stores the score of key `i` and the exponent of the value that belongs to it.
+/// Stores the score of the visible key with index `i` and the exponent of its value row. Also updates the stored
+/// largest exponent.
 fn store_key(
     ctx: &mut StepContext,
     p: &Params,
@@ -105,19 +107,20 @@ fn store_key(
     ctx.store(KEYS + 2 * i + 1, own as u32)
 }
 
-/// Returns the score of a query and a key, and whether it was clamped.
+/// Returns the score of a query and a key, and whether the score was clamped to its range. Query and key are each given
+/// as integers and their common exponent.
 pub(super) fn scored(p: &Params, query: &(Vec<i64>, i32), key: &(Vec<i64>, i32)) -> Result<(i32, bool), WordFault> {
     let product = bounded(i128::from(dot(&query.0, &key.0)) * i128::from(p.score_mantissa))?;
     Ok(score(product, p.score_shift - query.1 - key.1))
 }
 
-/// Returns the inner product of two rows of wide values.
+/// Returns the exact inner product of two rows of integers, whose magnitudes are at most 2^14.
 pub(super) fn dot(a: &[i64], b: &[i64]) -> i64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Stores the maximum of the scores and the normalizer of the softmax. Sets the result if the word depends on nothing
-/// else.
+/// Stores the largest score, and the normalizer of the softmax. Sets the result if the word depends on no weighted
+/// value.
 fn normalize(ctx: &mut StepContext, keys: usize, (first, word): (usize, usize)) -> Result<(), WordFault> {
     let mut max = i32::MIN;
     for i in 0..keys {
@@ -144,7 +147,8 @@ fn normalize(ctx: &mut StepContext, keys: usize, (first, word): (usize, usize)) 
     }
 }
 
-/// Adds the weighted values of half a block to the stored sum.
+/// Adds the weighted values of half a block of 32 keys to a partial sum. After the second half, adds the partial sum to
+/// the stored sum. Sets the result to the stored sum, rounded.
 fn add_values(ctx: &mut StepContext, p: &Params, (first, keys): (usize, usize), at: usize) -> Result<(), WordFault> {
     let (kv_heads, head_dim) = (p.kv_heads as usize, p.head_dim as usize);
     let Some(column) = column(p, ctx.place) else { return Ok(()) };
@@ -175,7 +179,7 @@ fn add_values(ctx: &mut StepContext, p: &Params, (first, keys): (usize, usize), 
     ctx.set_result(round_even(sum, 16) as u32)
 }
 
-/// Returns the normalizer that two words encode. Fails if they are out of range.
+/// Returns the normalizer of a softmax, given its mantissa and its shift. Fails if either is out of range.
 pub(super) fn normalizer([mantissa, shift]: [u32; 2]) -> Result<Normalizer, WordFault> {
     let fits = (1 << 30..1 << 31).contains(&mantissa) && (30..=62).contains(&shift);
     if fits { Ok(Normalizer { mantissa, shift }) } else { Err(WordFault::Format("a normalizer")) }

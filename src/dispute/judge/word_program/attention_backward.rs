@@ -1,6 +1,8 @@
-//! The word programs of attention's gradients, one by query and one by key. The first steps store the probabilities and
-//! dP or dS of a few query–key pairs each. The others add the pairs, in blocks of 32, to the row that contains the
-//! word.
+//! The word programs of attention's gradients: one program computes words of the gradient by query, the other words of
+//! the gradient by key and value. The first steps process a few query–key pairs each. They store the softmax
+//! probability of each pair, and dP (by query) or dS (by key), the gradients of the probability and of the score. The
+//! program by query then computes the mean of dP in one step. The last steps add the contributions of the pairs, in
+//! blocks of 32, to the row that contains the word.
 
 use super::{
     RESULT, StepContext, WordFault, WordPlace, WordProgram,
@@ -47,21 +49,21 @@ pub(super) const BY_KEY: WordProgram = WordProgram {
     step: key_step,
 };
 
-/// The number of keys that one step scores for a query.
+/// The number of keys that one step of [`BY_QUERY`] scores against the query.
 const QUERY_KEYS: usize = 4;
-/// The number of rows that one step adds, out of a block of 32.
+/// The number of rows that one step adds: a quarter of a block of 32.
 const SUMMED: usize = 8;
 const SUBSTEPS: usize = BLOCK / SUMMED;
-/// The number of words that the program by query stores for a pair: the probability (one word), the folded dP (two
-/// words) and the key's exponent (one word).
+/// The number of scratch words that [`BY_QUERY`] stores for a query–key pair: the softmax probability (one word), dP
+/// with the exponent of the value row folded in (two words), and the exponent of the key row (one word).
 const QUERY_PAIR: usize = 4;
-/// The number of words that the program by key stores for a pair: the probability (one word), dS (two words), the
-/// exponents of dS · q and of `dout` (one word each), and padding to a power of two.
+/// The number of scratch words that [`BY_KEY`] stores for a query–key pair: the softmax probability (one word), dS (two
+/// words), the exponents of dS · q and of `dout` (one word each), and three words of padding.
 const KEY_PAIR: usize = 8;
 
-/// Scratch address of the largest exponent, of the keys in the program by query, and of dS · q in the program by key.
+/// Scratch address of the largest exponent: of the key rows in [`BY_QUERY`], and of the products dS · q in [`BY_KEY`].
 const TOP: usize = RESULT;
-/// Scratch address of the largest exponent of `dout`.
+/// Scratch address of the largest exponent of the `dout` rows, which [`BY_KEY`] uses.
 const VALUE_TOP: usize = RESULT + 1;
 const MAX: usize = RESULT + 2;
 const MEAN: usize = RESULT + 4;
@@ -76,15 +78,15 @@ fn pairs_at(head_dim: usize) -> usize {
     SUMS + 4 * head_dim
 }
 
-/// Returns the number of queries of a sequence, rounded up to whole blocks.
+/// Returns the number of tokens in a sequence, rounded up to a multiple of 32.
 fn padded(p: &by_key::Params) -> usize {
     (p.context as usize).next_multiple_of(BLOCK)
 }
 
-/// The values and the exponent of a head row.
+/// A head row, the values of one token for one attention head: its integers, and the exponent that they share.
 type HeadRow = (Vec<i64>, i32);
 
-/// Returns the softmax statistics of a query. Fails if they are out of range.
+/// Returns the softmax statistics in row `row` of the buffer with index `binding`. Fails if a value is out of range.
 fn stats(ctx: &mut StepContext, binding: usize, row: usize) -> Result<Stats, WordFault> {
     let mut words = [0; STATS];
     for (at, word) in words.iter_mut().enumerate() {
@@ -94,27 +96,31 @@ fn stats(ctx: &mut StepContext, binding: usize, row: usize) -> Result<Stats, Wor
     normalizer([words[1], words[2]])?;
     let stats = Stats::new(&words);
     let fits = stats.max.unsigned_abs() <= 1 << 30 && stats.shift <= 34;
-    if fits { Ok(stats) } else { Err(WordFault::Format("statistics of a query")) }
+    if fits { Ok(stats) } else { Err(WordFault::Format("a row of softmax statistics")) }
 }
 
-/// Returns the softmax probability of a score, given the statistics of its query.
+/// Returns the softmax probability of a key in Q30, given the key's score and the statistics of the query. `tables` is
+/// the index of the buffer with the exp2 table.
 fn probability(ctx: &mut StepContext, tables: usize, stats: &Stats, score: i32) -> Result<u32, WordFault> {
     let exponential = exp2(ctx, tables, stats.max.max(score).abs_diff(score))?;
     Ok(stats.normalizer.probability(exponential))
 }
 
-/// Returns dP for a value, in units of `2^(dout.exponent + top − 25)`.
+/// Returns dP, the inner product of `dout` and `value`, with the exponent of `value` folded in. Its unit is
+/// `2^(dout exponent + top − 25)`, where `top` is the largest exponent of the visible value rows.
 fn folded(stats: &Stats, dout: &HeadRow, value: &HeadRow) -> i64 {
     align(dot(&dout.0, &value.0) << RAISE, -(distance(stats.top, value.1) as i32))
 }
 
-/// Returns dS, computed from a probability, the folded dP, and the shift and mean of the query's dP.
+/// Returns dS, the gradient of a score. It is computed from the key's probability in Q30, its `folded` dP, and the
+/// shift and the mean of the query's dP.
 fn gradient(probability: u32, folded: i64, shift: u32, mean: i32) -> Result<i64, WordFault> {
     let difference = i128::from(round_even(folded, shift)) - i128::from(mean);
     Ok(round_even(bounded(i128::from(probability) * difference)?, 30))
 }
 
-/// Adds weighted rows to a block's partial sums. After the last rows of the block, adds the partial sums to the sums.
+/// Adds weighted rows to the partial sums of a block of 32. After the last rows of the block, adds the partial sums,
+/// shifted left by `shift`, to the stored sums.
 fn add(
     ctx: &mut StepContext,
     rows: &[(i64, HeadRow)],
@@ -135,7 +141,8 @@ fn add(
     Ok(())
 }
 
-/// Sets the result to word `word` of the output row, computed from the sums.
+/// Sets the result to word `word` of the output row, which is computed from the stored sums. The sums are in units of
+/// `factor · 2^(a + b)`.
 fn put(ctx: &mut StepContext, head_dim: usize, word: usize, factor: Scale, a: i32, b: i32) -> Result<(), WordFault> {
     let sums = (0..head_dim).map(|c| ctx.load_i64(SUMS + 2 * c)).collect::<Result<Vec<_>, _>>()?;
     let mut row = vec![0; head_dim + INFO];
@@ -143,7 +150,7 @@ fn put(ctx: &mut StepContext, head_dim: usize, word: usize, factor: Scale, a: i3
     ctx.set_result(row[word])
 }
 
-/// Returns the shift that reduces the values of a block to 14-bit weights.
+/// Returns the right shift that brings the values of a block within ±2^14, the range of weights.
 fn block_shift(values: &[i64]) -> u32 {
     shift_for(values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0), WIDE_BITS)
 }
@@ -223,8 +230,8 @@ fn query_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     put(ctx, head_dim, word, factor, stats.exponent(dout.1), top - 4)
 }
 
-/// Locates a word in the gradient by key. Returns the token, whether the row is the value's (true) or the key's
-/// (false), the key–value head, and the index of the word in its row.
+/// Finds the row of the gradient by key that contains a word. Returns the token, whether the row is the gradient of a
+/// value (true) or of a key (false), the key/value head, and the index of the word in the row.
 fn key_place(p: &by_key::Params, place: WordPlace) -> (usize, bool, usize, usize) {
     let (kv_heads, stride) = (p.kv_heads as usize, p.head_dim as usize + INFO);
     let row = place.word as usize / stride;
@@ -284,7 +291,8 @@ fn key_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     put(ctx, head_dim, word, factor, top, b)
 }
 
-/// Stores what a pair of a query and the key needs: the probability, dS, and the exponents of dS · q and of `dout`.
+/// Computes and stores what the later steps need of a pair of a query and the key: the probability, dS, and the
+/// exponents of dS · q and of `dout`. Also updates the stored largest exponents.
 fn store_pair(
     ctx: &mut StepContext,
     p: &by_key::Params,

@@ -1,5 +1,6 @@
-//! The word programs of inner products along a row. A step adds as many terms as fit into a proof. Every sum is exact,
-//! so it may be cut into parts anywhere.
+//! The word programs of matrix products: `lora_down`, `ternary_matmul`, their backward kernels, and `head_logits`. A
+//! word program computes one output word of a kernel in steps; here each step adds as many terms of an inner product as
+//! fit in a proof. The sums are exact integers, so a sum may be divided among the steps at any term.
 
 use super::{RESULT, StepContext, WordFault, WordPlace, WordProgram, bounded, single::info_word, step_context::part};
 use crate::{
@@ -27,7 +28,7 @@ pub(super) const LORA_DOWN: WordProgram = WordProgram {
     step: |ctx, at| down(ctx, at, false),
 };
 
-/// The word program of `lora_down_backward`, whose params are those of `lora_down`.
+/// The word program of the kernel `lora_down_backward`, whose parameters have the same layout as those of `lora_down`.
 pub(super) const LORA_DOWN_BACKWARD: WordProgram =
     WordProgram { kernel: &lora_down_backward::KERNEL, step: |ctx, at| down(ctx, at, true), ..LORA_DOWN };
 
@@ -61,15 +62,17 @@ pub(super) const HEAD_LOGITS: WordProgram = WordProgram {
     step: head_logits,
 };
 
-/// The number of terms in a step if both factors are stored contiguously along the contraction.
+/// The number of terms of an inner product that one step adds, if both factors store the terms in consecutive words.
 const TERMS: usize = 4096;
-/// The number of terms in a step if every four terms of one factor lie in a tile of their own.
+/// The number of terms of an inner product that one step of `ternary_matmul_backward` adds. It is small because every
+/// four weights may lie in another tile (256 words), which the proof must then contain.
 const BLOCK_TERMS: usize = 64;
 
 const SUM: usize = RESULT;
 const SCRATCH_WORDS: usize = RESULT + 2;
 
-/// Adds `sum` to the sum that is stored at `at`, and returns the new sum.
+/// Adds `sum` to the partial sum in scratch words `at` and `at + 1`, and returns the new partial sum. Fails if its
+/// magnitude is 2^62 or more.
 fn add(ctx: &mut StepContext, at: usize, sum: i128) -> Result<i64, WordFault> {
     let sum = bounded(i128::from(ctx.load_sum(at)?) + sum)?;
     ctx.store_i64(at, sum)?;
@@ -118,7 +121,8 @@ fn ternary(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     ctx.set_result(sum as u32)
 }
 
-/// Returns the trit in row `row` and column `column`, given the block that contains it.
+/// Returns the weight (−1, 0 or 1) in row `row` and column `column` of a ternary matrix. `block` is the word that packs
+/// the 4×4 weights around it. Fails if the weight's two-bit code is 3, which is invalid.
 fn trit(block: u32, row: usize, column: usize) -> Result<i64, WordFault> {
     match block >> (8 * (column % 4) + 2 * (row % 4)) & 3 {
         3 => Err(WordFault::Format("a trit")),
@@ -126,7 +130,9 @@ fn trit(block: u32, row: usize, column: usize) -> Result<i64, WordFault> {
     }
 }
 
-/// Returns the word's column; `None` if the word is part of a row info, or of a slot that this dispatch does not write.
+/// Returns the column of the output row in which the word lies. Returns `None` if the dispatch leaves the word
+/// unchanged, because the word is in a row that another dispatch writes, or in a row info (the four words after a row
+/// that contain its scale).
 fn column(p: &ternary_matmul_backward::Params, place: WordPlace) -> Option<usize> {
     let stride = p.in_features as usize + INFO;
     let at = place.word as usize % (p.slots as usize * stride);

@@ -1,23 +1,27 @@
-//! The definition of a word program.
+//! The definition of a word program, which describes the steps in which one output word of a kernel is computed.
 
 use super::{StepContext, WordFault, WordPlace};
 use crate::kernels::Kernel;
 
-/// The word program of a kernel: how each word that the kernel writes is computed in steps.
+/// How any single output word of a kernel is computed in steps. Each step reads so few words that a proof of the step
+/// can contain them.
 pub struct WordProgram {
-    /// The kernel whose output words the program computes.
+    /// The kernel whose output words are computed.
     pub kernel: &'static Kernel,
-    /// Returns the number of words of the scratch tensor, which is zero before the first step.
+    /// Returns the number of words in the scratch tensor, which holds intermediate values, for the given kernel
+    /// parameters. All of its words are 0 before the first step.
     pub scratch: fn(&[u32]) -> usize,
-    /// Returns the number of steps for a word, at least one.
+    /// Returns the number of steps (at least 1) that compute the word at the given place, for the given kernel
+    /// parameters.
     pub steps: fn(&[u32], WordPlace) -> usize,
-    /// Executes the step with this index.
+    /// Executes the step with the given index. The context holds the kernel's parameters, the place of the output word,
+    /// and the memory.
     pub step: fn(&mut StepContext, usize) -> Result<(), WordFault>,
 }
 
-/// The number of words at the start of every word program's scratch tensor that have a fixed meaning: the result and
-/// the flag.
+/// The number of reserved words at the start of every scratch tensor. Word 0 is the computed output word (the result),
+/// and word 1 is its saturation flag.
 pub(in crate::dispute::judge) const RESULT: usize = 2;
 
-/// The number of columns that one step reads of a row, if it reads the row in parts.
+/// The number of columns that one step processes, in word programs whose rows are too long for a single step.
 pub(in crate::dispute::judge) const CHUNK: usize = 1024;

@@ -1,5 +1,6 @@
-//! The word programs of the gated nonlinearity. The first steps find the maxima of `gate` and `up`, the others compute
-//! the products.
+//! The word programs of BitNet b1.58's feed-forward nonlinearity `relu(gate)² · up` and of its gradient. A word program
+//! computes one output word of a kernel in steps. Here the first steps find the largest values in a row of `gate` and
+//! of `up`, and the remaining steps compute the products.
 
 use super::{CHUNK, RESULT, StepContext, WordFault, WordProgram, single::info_word, step_context::part};
 use crate::{
@@ -27,7 +28,8 @@ const MAX_VALUE: usize = RESULT + 4;
 const SUM: usize = RESULT + 6;
 const SCRATCH_WORDS: usize = RESULT + 8;
 
-/// Updates the stored maxima by some columns of the rows in buffers `gate` and `gate + 1`.
+/// Raises the stored maxima of `relu(gate)` and |`up`| where a value in `columns` of a row is larger. The row of `gate`
+/// starts at word `row` of the buffer with index `gate`, and the row of `up` at the same word of the next buffer.
 fn maxima(ctx: &mut StepContext, gate: usize, row: usize, columns: std::ops::Range<usize>) -> Result<(), WordFault> {
     for i in columns {
         let (gate, up) = (ctx.int(gate, row + i)?.max(0), ctx.int(gate + 1, row + i)?);
@@ -37,12 +39,15 @@ fn maxima(ctx: &mut StepContext, gate: usize, row: usize, columns: std::ops::Ran
     Ok(())
 }
 
-/// Returns the shifts that round `gate` and `up` to 14 bits.
+/// Returns the right shifts that round a row of `relu(gate)` and a row of `up` to 14 bits. The shifts follow from the
+/// stored maxima of the two rows.
 fn shifts(ctx: &mut StepContext) -> Result<[u32; 2], WordFault> {
     Ok([ctx.load_i64(MAX_GATE)?, ctx.load_i64(MAX_UP)?].map(|max| shift_for(max as u64, WIDE_BITS)))
 }
 
-/// Returns the values of `gate` and `up` in a column, each rounded to 14 bits.
+/// Returns `relu(gate)` and `up` at word `at` of their buffers, each rounded to 14 bits. The buffer of `gate` has the
+/// index `gate`, and that of `up` the next index. Fails if a rounded value exceeds 2^14, which shows that a stored
+/// maximum is wrong.
 fn rounded(ctx: &mut StepContext, gate: usize, at: usize) -> Result<[i64; 2], WordFault> {
     let [gate_shift, up_shift] = shifts(ctx)?;
     let (gate, up) = (ctx.int(gate, at)?.max(0), ctx.int(gate + 1, at)?);

@@ -1,5 +1,6 @@
-//! The word programs of an adapter's gradients: of the folded rows, and of the sums over blocks of 32 tokens, of which
-//! a step adds half a block.
+//! The word programs of the kernels that compute an adapter's gradient. A word program computes one output word of a
+//! kernel in steps. `lora_fold`, which multiplies rows by their scales, needs one step. `lora_gradient_a` and
+//! `lora_gradient_b` sum over blocks of 32 tokens, and each step adds half a block.
 
 use super::{RESULT, StepContext, WordFault, WordProgram, single::single};
 use crate::{
@@ -27,7 +28,8 @@ pub(super) const LORA_GRADIENT_A: WordProgram = WordProgram {
     step: |ctx, at| gradient(ctx, at, false),
 };
 
-/// The word program of `lora_gradient_b`, whose params are those of `lora_gradient_a`.
+/// The word program of the kernel `lora_gradient_b`, whose parameters have the same layout as those of
+/// `lora_gradient_a`.
 pub(super) const LORA_GRADIENT_B: WordProgram =
     WordProgram { kernel: &lora_gradient_b::KERNEL, step: |ctx, at| gradient(ctx, at, true), ..LORA_GRADIENT_A };
 
@@ -35,7 +37,8 @@ const TOTAL: usize = RESULT;
 const PARTIAL: usize = RESULT + 2;
 const SCRATCH_WORDS: usize = RESULT + 4;
 
-/// Returns the first token and the number of tokens of a block.
+/// Returns the index of the first token in a block, and the number of tokens in the block. Reads both from the buffer
+/// with index `spans`. Fails unless the index is below 2^24 and the number is at most 32.
 fn span(ctx: &mut StepContext, spans: usize, block: usize) -> Result<[usize; 2], WordFault> {
     let first = ctx.index(spans, 2 * block, 1 << 24)?;
     Ok([first, ctx.index(spans, 2 * block + 1, BLOCK + 1)?])

@@ -1,4 +1,5 @@
-//! The word programs of kernels that write head rows. One head is small enough for one step.
+//! The word programs of `rope` and `head_gradient_quantize`. Both kernels write head rows, which hold the values of one
+//! token for one attention head. A head row is so short that a single step computes it.
 
 use super::{
     StepContext, WordFault, WordProgram, bounded,
@@ -52,7 +53,9 @@ fn head_gradient_quantize(ctx: &mut StepContext, _: usize) -> Result<(), WordFau
     set_head_result(ctx, head_dim, at, &values, scale.exponent, Some((stream, index)))
 }
 
-/// Sets the result to word `at` of the head rows.
+/// Rounds `values · 2^exponent` to a head row (the values of one token for one attention head), and stores one word of
+/// the row as the result. `at` is the index of this word among the head rows of the token. `dither` is a dither stream
+/// and the row index of its elements; without it, values are rounded to nearest, ties to even.
 fn set_head_result(
     ctx: &mut StepContext,
     head_dim: usize,

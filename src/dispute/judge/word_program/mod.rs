@@ -1,10 +1,10 @@
-//! Word programs. A word program is the computation of one output word of a dispatch, cut into steps that are small
-//! enough for a proof.
+//! Word programs. A word program computes one output word of a dispatch (one launch of a kernel). It is divided into
+//! steps so small that a proof can contain everything that a step reads.
 //!
-//! A step reads a few tiles of the dispatch's buffers and of a scratch tensor, and writes to the scratch tensor only.
-//! Every kernel has a word program, which computes the same word and the same flag as the kernel's reference
-//! implementation. The words that a word program reads are first checked against the formats of docs/ARITHMETIC.md, so
-//! that no word makes the program overflow or read out of bounds.
+//! A step reads a few tiles (256 words each) of the dispatch's buffers and of a scratch tensor, which holds
+//! intermediate values. It writes only to the scratch tensor. Every kernel has a word program, which computes the same
+//! word and the same saturation flag as the kernel's reference implementation. Every word that is read is first checked
+//! against the formats of docs/ARITHMETIC.md. Therefore no input makes a word program overflow or read out of bounds.
 
 mod attention;
 mod attention_backward;
@@ -27,7 +27,7 @@ pub(super) use definition::{CHUNK, RESULT};
 pub use step_context::{StepContext, WordFault, WordMemory, WordPlace};
 pub(super) use step_context::{bounded, part};
 
-/// The word programs of all kernels in a trace.
+/// The word programs of all kernels that a task launches, in the order of [`kernels()`].
 pub static WORD_PROGRAMS: &[WordProgram] = &[
     single::EMBED,
     norms::QUANTIZE,
@@ -65,12 +65,12 @@ pub static WORD_PROGRAMS: &[WordProgram] = &[
     artifact_encoding::word_programs::OUTCOME,
 ];
 
-/// Returns the word program of the kernel with this name.
+/// Returns the word program of the kernel with the name `kernel`; `None` if there is no such kernel.
 pub fn word_program(kernel: &str) -> Option<&'static WordProgram> {
     WORD_PROGRAMS.iter().find(|word_program| word_program.kernel.name == kernel)
 }
 
-/// Returns every kernel of a trace: those of a training step, and those of the artifact encoding.
+/// Returns all kernels that have a word program: first those of a training step, then those that encode the artifact.
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
     kernels::ALL.iter().copied().chain(artifact_encoding::KERNELS.iter().copied())
 }

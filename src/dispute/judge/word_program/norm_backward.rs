@@ -1,5 +1,6 @@
-//! The word program of RMSNorm's backward pass: four passes over a row, between which the row's values are stored, and
-//! then the step that computes the word.
+//! The word program of the kernel `rms_norm_backward`, the gradient of RMSNorm. A word program computes one output word
+//! of a kernel in steps. Here the steps make four passes over a row, and store the values of the row after each pass.
+//! The last step computes the word from the stored values.
 
 use super::{CHUNK, RESULT, StepContext, WordFault, WordProgram, bounded, single::info_word, step_context::part};
 use crate::{
@@ -22,22 +23,24 @@ pub(super) const NORM_BACKWARD: WordProgram = WordProgram {
 
 const MAX_X: usize = RESULT;
 const DOT: usize = RESULT + 2;
-/// Scratch addresses of the largest magnitude after each pass.
+/// Scratch addresses of four maxima: after each of the four passes, the largest magnitude among the values of the row.
 const MAX: [usize; 4] = [RESULT + 4, RESULT + 6, RESULT + 8, RESULT + 10];
 const VALUES: usize = 16;
 
-/// The values of a row that every pass needs.
+/// What the four passes need to know about a row. The data is read from the buffers and from the results of earlier
+/// passes.
 struct NormRow {
     width: usize,
     dn: usize,
     x: usize,
     residual: usize,
     rms: Rms,
-    /// The largest exponent among the slots of `dn`.
+    /// The largest exponent among the gradients `dn` of this row, up to three, which are aligned to it and added.
     top: i32,
-    /// The shifts after the first, the third and the fourth pass.
+    /// The right shifts that round the values of the row to 30 bits after the first, the third and the fourth pass.
     shifts: [u32; 3],
-    /// The exponent of the branch's values; `ZERO_EXPONENT` if all of them are 0.
+    /// Exponent of the gradient that flows through the norm, without that of the residual connection; `ZERO_EXPONENT`
+    /// if all of its values are 0.
     unit: i32,
     residual_scale: Scale,
 }
@@ -102,7 +105,8 @@ fn step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     Ok(())
 }
 
-/// First pass: the sum of `dn` over the slots.
+/// Computes column `i` in the first pass: the sum of the row's gradients `dn`, one in each of the `slots`. The sum is
+/// in units of `2^(row.top + 2)`. Also raises the stored maximum of |`x`| if the value of `x` in this column is larger.
 fn summed(ctx: &mut StepContext, row: &NormRow, slots: usize, i: usize) -> Result<i64, WordFault> {
     let x = ctx.int(1, row.x + i)?;
     ctx.store_max(MAX_X, x.unsigned_abs())?;
@@ -116,7 +120,8 @@ fn summed(ctx: &mut StepContext, row: &NormRow, slots: usize, i: usize) -> Resul
     Ok(sum)
 }
 
-/// Second pass: the product with the gain. Adds the result, multiplied by x, to the stored dot product.
+/// Computes column `i` in the second pass: the sum from the first pass, rounded and multiplied by the gain. Also adds
+/// the product of the result and `x`, both rounded, to the stored dot product.
 fn gained(ctx: &mut StepContext, row: &NormRow, i: usize) -> Result<i64, WordFault> {
     let gain = i64::from(ctx.word(2, i)? as i32).clamp(-65_535, 65_535);
     let value = round_even(ctx.load_i64(VALUES + 2 * i)?, row.shifts[0]);
@@ -128,7 +133,7 @@ fn gained(ctx: &mut StepContext, row: &NormRow, i: usize) -> Result<i64, WordFau
     Ok(value)
 }
 
-/// Third pass: the value minus its part along x.
+/// Computes column `i` in the third pass: the value from the second pass, minus its component parallel to the row `x`.
 fn orthogonal(ctx: &mut StepContext, p: &rms_norm_backward::Params, row: &NormRow, i: usize) -> Result<i64, WordFault> {
     let dot = ctx.load_i64(DOT)?;
     let x_shift = shift_for(ctx.load_i64(MAX_X)? as u64, COPY_BITS);
@@ -141,7 +146,8 @@ fn orthogonal(ctx: &mut StepContext, p: &rms_norm_backward::Params, row: &NormRo
     bounded(i128::from(ctx.load_i64(VALUES + 2 * i)?) - along)
 }
 
-/// Fourth pass: the value divided by the RMS, plus the residual's gradient.
+/// Computes column `i` in the fourth pass: the value from the third pass, divided by the root mean square of `x`, plus
+/// the gradient that bypasses the norm through the residual connection.
 fn joined(ctx: &mut StepContext, row: &NormRow, i: usize) -> Result<i64, WordFault> {
     let straight_exponent = exponent(row.residual_scale);
     let top = row.unit.max(straight_exponent);

@@ -1,5 +1,6 @@
-//! The word programs of RMSNorm's forward pass: three passes over a row, which compute the maxima, the sum of squares
-//! and the rounded values.
+//! The word programs of RMSNorm's forward pass. A word program computes one output word of a kernel in steps. Here the
+//! steps make three passes over a row: the first finds the maxima, the second computes the sum of squares, and the
+//! third rounds the values.
 
 use super::{CHUNK, RESULT, StepContext, WordFault, WordProgram, single::info_word, step_context::part};
 use crate::{
@@ -23,7 +24,8 @@ pub(super) const QUANTIZE: WordProgram = WordProgram {
     step: |ctx, at| step(ctx, at, true),
 };
 
-/// The word program of `rms_norm_wide`, whose params are those of `rms_norm_quantize`.
+/// The word program of the kernel `rms_norm_wide`, whose parameters have the same layout as those of
+/// `rms_norm_quantize`.
 pub(super) const WIDE: WordProgram =
     WordProgram { kernel: &rms_norm_wide::KERNEL, step: |ctx, at| step(ctx, at, false), ..QUANTIZE };
 
@@ -93,7 +95,8 @@ fn step(ctx: &mut StepContext, at: usize, quantize: bool) -> Result<(), WordFaul
     ctx.set_result(info_word(scale, sum, word))
 }
 
-/// Returns a magnitude, scaled so that the row's largest magnitude `max` has 31 bits.
+/// Returns `magnitude`, shifted left or right by the number of bits that gives `max` exactly 31 bits. `max` is the
+/// largest magnitude in the row.
 fn normalize(magnitude: u64, max: u64) -> u64 {
     let bits = bits(max);
     if bits > 31 { magnitude >> (bits - 31) } else { magnitude << (31 - bits) }

@@ -1,5 +1,6 @@
-//! The word programs that round gradient rows with dither to wide rows. The first steps find the row's maximum, the
-//! others round the values.
+//! The word programs of `gradient_quantize` and `rope_backward`, which round gradients stochastically to wide rows
+//! (rows of 14-bit integers). A word program computes one output word of a kernel in steps. Here the first steps find
+//! the maxima of the row, and the remaining steps round its values.
 
 use super::{CHUNK, RESULT, StepContext, WordFault, WordProgram, bounded, single::info_word, step_context::part};
 use crate::{
@@ -24,15 +25,17 @@ pub(super) const ROPE_BACKWARD: WordProgram = WordProgram {
     step: rope_backward,
 };
 
-/// Exclusive upper bound of token positions. No table of angles is that long.
+/// Exclusive upper bound of the token positions that a word program accepts. The table of rotary angles always has
+/// fewer positions.
 pub(super) const POSITIONS: usize = 1 << 24;
 
-/// The number of heads that one step rotates.
+/// The number of attention heads that one step of `rope_backward` processes.
 const HEADS: usize = 8;
 
 const MAX: usize = RESULT;
 const SUM: usize = RESULT + 2;
-/// Scratch address of the largest exponent plus 2^30, so that 0 means that no exponent is stored yet.
+/// Scratch address of the largest exponent found so far, plus 2^30. A scratch word is initially 0, so 0 means that no
+/// exponent has been found yet.
 const TOP: usize = RESULT + 4;
 const SCRATCH_WORDS: usize = RESULT + 6;
 const NONE: i32 = 1 << 30;
@@ -61,7 +64,9 @@ fn gradient_quantize(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> 
     ctx.set_result(info_word(scale, sum, word))
 }
 
-/// Adds a rounded value to the stored sum, and puts the value into the result if the word contains it.
+/// Adds `value`, the rounded value of a column, to the stored sum of the row. Also stores it in the result if the
+/// output word is in the buffer with index `data` and holds a byte of this column. `word` is the index of the output
+/// word in its wide row, which has `width` columns.
 fn put(
     ctx: &mut StepContext,
     data: usize,
@@ -124,7 +129,8 @@ fn rope_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     ctx.set_result(info_word(scale, sum, word))
 }
 
-/// Returns the cosine or sine at index `at` of the table of angles, in Q30.
+/// Returns the cosine or sine in word `at` of the table of rotary angles, with 30 fraction bits. Fails if its magnitude
+/// exceeds 1.
 fn angle(ctx: &mut StepContext, at: usize) -> Result<i64, WordFault> {
     match i64::from(ctx.word(2, at)? as i32) {
         value if value.abs() <= 1 << 30 => Ok(value),
@@ -132,7 +138,8 @@ fn angle(ctx: &mut StepContext, at: usize) -> Result<i64, WordFault> {
     }
 }
 
-/// Returns a pair of features, rotated by the angle whose cosine and sine are at index `angles` of the table.
+/// Returns the features `[a, b]`, rotated by an angle, divided by 2 and rounded. Words `angles` and `angles + 1` of the
+/// table of rotary angles hold the cosine and the sine of the angle.
 pub(super) fn turn(ctx: &mut StepContext, angles: usize, [a, b]: [i64; 2]) -> Result<[i64; 2], WordFault> {
     let (cos, sin) = (angle(ctx, angles)?, angle(ctx, angles + 1)?);
     Ok([round_even(a * cos - b * sin, 31), round_even(a * sin + b * cos, 31)])

@@ -1,4 +1,4 @@
-//! The word programs that need only one step.
+//! The word programs of kernels whose output words depend on so little data that one step (and one proof) is enough.
 
 use super::{RESULT, StepContext, WordFault, WordProgram, bounded};
 use crate::{
@@ -20,7 +20,8 @@ pub(super) const LORA_UP: WordProgram = single(&lora_up::KERNEL, lora_up);
 pub(super) const RESIDUAL_ADD: WordProgram = single(&residual_add::KERNEL, residual_add);
 pub(super) const DIGEST: WordProgram = single(&digest::KERNEL, digest);
 
-/// Returns a word program of one step that stores nothing.
+/// Returns a word program with the single step `step`. Its scratch tensor has no room for intermediate values, but only
+/// for the result and the saturation flag.
 pub(super) const fn single(
     kernel: &'static Kernel,
     step: fn(&mut StepContext, usize) -> Result<(), WordFault>,
@@ -28,7 +29,8 @@ pub(super) const fn single(
     WordProgram { kernel, scratch: |_| RESULT, steps: |_, _| 1, step }
 }
 
-/// Returns word `at` of a row info.
+/// Returns word `at` (0 to 3) of a row info: the mantissa and the exponent of the row's scale, the sum of the row's
+/// integers, and 0.
 pub(super) fn info_word(scale: Scale, sum: i32, at: usize) -> u32 {
     [scale.mantissa, scale.exponent as u32, sum as u32, 0][at]
 }

@@ -1,5 +1,6 @@
-//! The word programs of kernels that read rows as long as the vocabulary: the passes of the softmax, the loss, and the
-//! gradient of the head's input.
+//! The word programs of kernels whose rows are as long as the vocabulary: the maximum and the sum for the softmax, the
+//! cross-entropy, the sum of the losses, and the gradient of the output head's input. A word program computes one
+//! output word of a kernel in steps.
 
 use super::{
     RESULT, StepContext, WordFault, WordPlace, WordProgram,
@@ -56,11 +57,12 @@ pub(super) const HEAD_BACKWARD: WordProgram = WordProgram {
     step: head_backward,
 };
 
-/// The number of scores of a row that one step reads.
+/// The number of logits of one token that a step of `logits_max` or `logits_sum` reads.
 const SCORES: usize = 4096;
-/// The number of tokens whose losses one step adds.
+/// The number of tokens whose losses a step of `loss_sum` adds.
 const LOSSES: usize = 16;
-/// The number of embeddings whose values in one column a step adds.
+/// The number of terms that a step of `head_backward` adds. Each term is the gradient of a logit, multiplied by one
+/// element of an embedding.
 const EMBEDDINGS: usize = 32;
 
 fn logits_max(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
@@ -97,8 +99,8 @@ fn logits_sum(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     ctx.set_result((sum >> (32 * word)) as u32)
 }
 
-/// Returns 2^(−below / 2^20) in Q30, computed as the kernels do from the table in buffer `tables`. Fails if the entries
-/// of the table are invalid.
+/// Returns `2^(−below / 2^20)` with 30 fraction bits. The value is interpolated in the exp2 table, exactly as the
+/// kernels do; `tables` is the index of the buffer that contains the table. Fails if an entry of the table is invalid.
 pub(super) fn exp2(ctx: &mut StepContext, tables: usize, below: u32) -> Result<u32, WordFault> {
     let (whole, index) = (below >> 20, (below >> 12 & 255) as usize);
     if whole > 31 {

@@ -1,15 +1,17 @@
-//! Reads the header of a GGUF file, version 2 or 3 in little-endian order, as `ggml/docs/gguf.md` specifies it: magic,
-//! version, counts, key-value pairs, tensor infos. The tensors start at the next multiple of the alignment after the
-//! header, at the offsets in their infos.
+//! Reads the header of a GGUF file of version 2 or 3, in little-endian order, as `ggml/docs/gguf.md` specifies it. The
+//! header consists of the magic bytes, the version, two counts, the key-value pairs, and one entry for each tensor. The
+//! data of the tensors starts after the header, at the next multiple of the alignment. The entry of a tensor states the
+//! offset of its data from there.
 //!
-//! Counts and lengths in a file are not trusted: nothing is allocated from them, and the bytes that they describe must
-//! be present.
+//! Counts and lengths in a file are not trusted: they never determine how much memory is allocated, and the bytes that
+//! they describe must be present.
 
 use super::stored_tensor::{StoredTensor, malformed};
 use crate::error::Error;
 use std::collections::BTreeMap;
 
-/// A metadata value. Values of types that no model size is read from become `Other`.
+/// A metadata value of a GGUF file. `Other` stands for a value of a type that this program never needs, such as an
+/// array.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum MetadataValue<'a> {
     Integer(i128),
@@ -18,13 +20,13 @@ pub(super) enum MetadataValue<'a> {
     Other,
 }
 
-/// The metadata and the tensors that a header lists.
+/// The metadata and the tensors that the header of a GGUF file lists, each by name.
 pub(super) struct GgufHeader<'a> {
     pub(super) values: BTreeMap<&'a str, MetadataValue<'a>>,
     pub(super) tensors: BTreeMap<&'a str, StoredTensor<'a>>,
 }
 
-/// A reader that holds the bytes of the file that have not been read yet.
+/// A reader for the header. Its slice contains the bytes of the file that have not been read yet.
 struct HeaderReader<'a>(&'a [u8]);
 
 impl<'a> HeaderReader<'a> {
@@ -56,7 +58,7 @@ impl<'a> HeaderReader<'a> {
 
     fn size(&mut self) -> Result<usize, Error> {
         let size = self.u64()?;
-        usize::try_from(size).map_err(|_| malformed(format!("a length of {size} is too large")))
+        usize::try_from(size).map_err(|_| malformed(format!("the length or count {size} in the header is too large")))
     }
 
     fn value(&mut self, kind: u32) -> Result<MetadataValue<'a>, Error> {
@@ -78,7 +80,7 @@ impl<'a> HeaderReader<'a> {
         })
     }
 
-    /// Skips an array: returns `Other` and checks only that the array's bytes are present.
+    /// Skips an array and returns `Other`. Checks only that the bytes of the array are present.
     fn skip_array(&mut self) -> Result<MetadataValue<'a>, Error> {
         let (kind, count) = (self.u32()?, self.size()?);
         let each = match kind {
@@ -93,16 +95,18 @@ impl<'a> HeaderReader<'a> {
                 }
                 return Ok(MetadataValue::Other);
             }
-            _ => return Err(malformed(format!("an array of values of the unsupported type {kind}"))),
+            _ => return Err(malformed(format!("a metadata array has values of the unsupported type {kind}"))),
         };
         self.take(
-            count.checked_mul(each).ok_or_else(|| malformed(format!("an array of {count} values is too large")))?,
+            count
+                .checked_mul(each)
+                .ok_or_else(|| malformed(format!("a metadata array of {count} values is too large")))?,
         )?;
         Ok(MetadataValue::Other)
     }
 }
 
-/// Reads the header of a file, given all bytes of the file.
+/// Reads the header of a GGUF file. `bytes` is the whole file.
 pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
     let mut rest = HeaderReader(bytes);
     if rest.take(4)? != b"GGUF" {
@@ -110,7 +114,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
     }
     let version = rest.u32()?;
     if !(2..=3).contains(&version) {
-        return Err(malformed(format!("version {version} is not supported, only 2 and 3 in little-endian order")));
+        return Err(malformed(format!("version {version} is not supported, only versions 2 and 3 (little-endian)")));
     }
     let (tensor_count, value_count) = (rest.size()?, rest.size()?);
     let mut values = BTreeMap::new();
@@ -131,7 +135,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
             shape.push(rest.size()?);
         }
         shape.reverse();
-        // a bound that keeps sums of sizes from overflowing, at four bytes for each element
+        // with four bytes for each element, sums of sizes within this bound do not overflow
         let elements = shape.iter().try_fold(1usize, |product, axis| product.checked_mul(*axis));
         if !elements.is_some_and(|elements| (1..=usize::MAX / 8).contains(&elements)) {
             return Err(malformed(format!("{name} has the shape {shape:?}, which is empty or too large")));
@@ -149,7 +153,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
     let data = bytes.get(data..).unwrap_or_default();
     let mut tensors = BTreeMap::new();
     for (name, shape, number, offset) in infos {
-        let bytes = data.get(offset..).ok_or_else(|| malformed(format!("the file ends before {name}")))?;
+        let bytes = data.get(offset..).ok_or_else(|| malformed(format!("the file ends before the tensor {name}")))?;
         if tensors.insert(name, StoredTensor { name, number, shape, bytes }).is_some() {
             return Err(malformed(format!("the tensor {name} occurs twice")));
         }

@@ -1,9 +1,10 @@
-//! Reads GGUF files whose models have the architecture of BitNet b1.58 2B4T. The files name it `bitnet-b1.58`, or
-//! `bitnet-25` in bitnet.cpp's first release.
+//! Reads GGUF files of models that have the architecture of BitNet b1.58 2B4T. The files call this architecture
+//! `bitnet-b1.58`, or `bitnet-25` if the first release of bitnet.cpp made them.
 //!
-//! The reader assumes what a file does not state: the activation is relu², the head is the embedding, and rows of q and
-//! k are in Hugging Face's order. A file with a separate head, `output.weight`, is refused. The order of rows is known
-//! from bitnet.cpp, which rotates as NeoX does and whose converter does not permute rows.
+//! The reader makes assumptions where a file states nothing: the activation is relu², the output head uses the weights
+//! of the embedding, and the rows of the query and key weights are in Hugging Face's order. (bitnet.cpp rotates heads
+//! as GPT-NeoX does, and its converter does not permute rows, which implies this order.) A file with separate head
+//! weights, `output.weight`, is refused.
 
 mod blocks;
 mod header;
@@ -26,7 +27,7 @@ use std::collections::BTreeMap;
 const ARCHITECTURES: [&str; 2] = ["bitnet-b1.58", "bitnet-25"];
 const EMBEDDING: &str = "token_embd.weight";
 
-/// The paths of `BitNetForCausalLM` and the corresponding names in GGUF.
+/// Pairs of names for the same module: its path in `BitNetForCausalLM`, and its name in GGUF files.
 const NAMES: [(&str, &str); 12] = [
     ("norm", "output_norm"),
     ("input_layernorm", "attn_norm"),
@@ -42,25 +43,25 @@ const NAMES: [(&str, &str); 12] = [
     ("mlp.down_proj", "ffn_down"),
 ];
 
-/// A file's metadata, and the tensors that have not been read yet.
+/// A GGUF file that is being read: its metadata, and the tensors that have not been read yet.
 pub(super) struct GgufSource<'a> {
     values: BTreeMap<&'a str, MetadataValue<'a>>,
     remaining: BTreeMap<&'a str, StoredTensor<'a>>,
 }
 
 impl<'a> GgufSource<'a> {
-    /// Reads the header.
+    /// Reads the header of the file. `bytes` is the whole file.
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Error> {
         let GgufHeader { values, tensors } = header::read(bytes)?;
         Ok(Self { values, remaining: tensors })
     }
 
-    /// Returns the model's sizes.
+    /// Returns the model's sizes, which follow from the metadata of the file.
     pub(super) fn config(&self) -> Result<ModelConfig, Error> {
         let architecture = match self.values.get("general.architecture") {
             Some(MetadataValue::String(name)) if ARCHITECTURES.contains(name) => name,
             Some(MetadataValue::String(name)) => {
-                return Err(malformed(format!("architecture {name:?} is not supported, only {ARCHITECTURES:?}")));
+                return Err(malformed(format!("architecture {name:?} is not supported; only {ARCHITECTURES:?} are")));
             }
             _ => return Err(malformed("general.architecture is missing")),
         };
@@ -126,8 +127,8 @@ impl<'a> GgufSource<'a> {
     }
 }
 
-/// Returns the f64 with the shortest decimal form of an f32: `config.json` states 1e-5 as an f64, GGUF as an f32, and
-/// both must give the same model.
+/// Returns the f64 that has the same shortest decimal form as the f32 `value`. The same number, such as 1e-5, is an f64
+/// in `config.json` and an f32 in GGUF, and both must give the same model.
 fn decimal(value: f64) -> f64 {
     (value as f32).to_string().parse().unwrap_or(value)
 }
@@ -158,7 +159,7 @@ impl TensorSource for GgufSource<'_> {
         match self.remaining.into_values().next() {
             None => Ok(()),
             Some(other) if other.name == "output.weight" => {
-                Err(other.error("only models whose head is the embedding are supported"))
+                Err(other.error("only models whose output head uses the embedding are supported"))
             }
             Some(other) => Err(other.error("a BitNet model has no such tensor")),
         }

@@ -1,4 +1,4 @@
-//! A tensor as a GGUF file stores it.
+//! A tensor in the form in which a GGUF file stores it.
 
 use super::types;
 use crate::{
@@ -6,8 +6,8 @@ use crate::{
     model::file::tensor::{FileTensor, TensorKind},
 };
 
-/// A tensor that the header lists: its name, GGUF's number for its element type, and its shape with the slowest axis
-/// first.
+/// A tensor that the header of a GGUF file lists: its name, the number by which GGUF identifies its element type, and
+/// its shape, beginning with the slowest axis.
 #[derive(Clone, Debug)]
 pub(super) struct StoredTensor<'a> {
     pub(super) name: &'a str,
@@ -19,17 +19,17 @@ pub(super) struct StoredTensor<'a> {
 
 impl<'a> StoredTensor<'a> {
     pub(super) fn error(&self, reason: impl std::fmt::Display) -> Error {
-        malformed(format!("{} (type {}, {:?}): {reason}", self.name, types::type_name(self.number), self.shape))
+        malformed(format!("{} (type {}, shape {:?}): {reason}", self.name, types::type_name(self.number), self.shape))
     }
 
-    /// Returns the first `count` bytes.
+    /// Returns the first `count` bytes of the tensor, or an error if the file has fewer.
     pub(super) fn bytes(&self, count: usize) -> Result<&'a [u8], Error> {
         self.bytes
             .get(..count)
-            .ok_or_else(|| self.error(format_args!("the file ends before the end of its {count} bytes")))
+            .ok_or_else(|| self.error(format_args!("the file ends before the last of its {count} bytes")))
     }
 
-    /// Returns the tensor if its type is a floating-point one, and an error otherwise.
+    /// Returns the tensor with its elements, or an error unless they are of the type F32, F16 or BF16.
     pub(super) fn float_tensor(&self) -> Result<FileTensor<'a>, Error> {
         let (kind, size) = match self.number {
             types::F32 => (TensorKind::F32, 4),
@@ -41,7 +41,7 @@ impl<'a> StoredTensor<'a> {
         Ok(FileTensor { name: self.name.into(), kind, shape: self.shape.clone(), bytes })
     }
 
-    /// Returns the number of elements. The header reader has checked that it fits usize.
+    /// Returns the number of elements, which the header reader has checked to fit a usize.
     pub(super) fn elements(&self) -> usize {
         self.shape.iter().product()
     }

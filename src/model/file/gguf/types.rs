@@ -1,14 +1,14 @@
-//! The tensor types of GGUF, by their numbers.
+//! The numbers by which GGUF files identify the element types of tensors.
 
 pub(super) const F32: u32 = 0;
 pub(super) const F16: u32 = 1;
 pub(super) const BF16: u32 = 30;
 pub(super) const TQ1_0: u32 = 34;
 pub(super) const TQ2_0: u32 = 35;
-/// A type that only bitnet.cpp defines. ggml once had another type with this number and has removed it.
+/// The type i2_s, which only bitnet.cpp defines. In ggml, the number belonged to another type, which has been removed.
 pub(super) const I2_S: u32 = 36;
 
-/// The names of tensor types, for messages.
+/// The names of the element types, for error messages.
 const TYPES: [(u32, &str); 20] = [
     (F32, "F32"),
     (F16, "F16"),
@@ -32,7 +32,7 @@ const TYPES: [(u32, &str); 20] = [
     (39, "TL2"),
 ];
 
-/// Returns the name of a type, or its number if the type is unknown.
+/// Returns the name of the element type with this number, or the number itself if the type is unknown.
 pub(super) fn type_name(number: u32) -> String {
     TYPES.iter().find(|(known, _)| *known == number).map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }

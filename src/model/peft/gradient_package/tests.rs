@@ -1,11 +1,12 @@
-//! Tests that an artifact has exactly one package, with the right tensors.
+//! Tests that an artifact has exactly one package, whose tensors have the right names, shapes and values, and that a
+//! void artifact, an artifact of another task, and an artifact with unknown matrix names have none.
 
 use super::*;
 use crate::protocol::{tests::samples, *};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-/// Returns a receipt and its artifact, whose linears all have names in PEFT.
+/// Returns a receipt and its artifact. Every matrix of the artifact has a name in PEFT.
 fn receipt() -> (Receipt, Artifact) {
     let mut job = samples::job(Transport::Int8, 6);
     job.targets = ["attention.q", "feed_forward.down"].map(str::to_owned).to_vec();

@@ -1,5 +1,5 @@
-//! Runs libFuzzer on the target that the environment variable `R3MES_FUZZ` names. If the folder of the first argument
-//! is empty, the target's seeds are written there.
+//! Runs libFuzzer on the fuzz target that the environment variable `R3MES_FUZZ` names. The first argument that is not
+//! an option is the folder of the corpus. If this folder is empty, the seeds of the target are first written into it.
 
 #![no_main]
 

@@ -1,11 +1,11 @@
-//! Compares the node's responses with those of a real Kubo daemon, which `scripts/interop` starts.
+//! Tests that the node and a real Kubo daemon return the same responses and import each other's CAR files.
+//! `scripts/interop` starts the daemon.
 
 use super::*;
 
-/// Returns the RPC of the Kubo daemon.
+/// Returns the Kubo daemon whose RPC URL is in the environment variable `R3MES_KUBO`.
 fn kubo() -> TestNode {
-    let url =
-        std::env::var("R3MES_KUBO").expect("R3MES_KUBO holds the RPC URL of a Kubo daemon; scripts/interop sets it");
+    let url = std::env::var("R3MES_KUBO").expect("R3MES_KUBO is the RPC URL of a Kubo daemon; scripts/interop sets it");
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
     TestNode { url, agent }
 }
