@@ -75,7 +75,7 @@ impl Proposer {
             match fetch(client.host(), &task, artifact).await {
                 Ok(artifact) => total.get_or_insert_with(|| Aggregate::new(&task.job)).add(&artifact)?,
                 Err(error) if error.class() == ErrorClass::Retryable && !is_missing_block(&error) => return Err(error),
-                Err(_) if job.waited && job.commitment_id.is_none() => continue,
+                Err(_) if job.may_leave_out && job.commitment_id.is_none() => continue,
                 Err(error) => return Err(error),
             }
             gradients.push((*id, gradient_hash.clone()));
@@ -134,7 +134,7 @@ impl ComputedAggregate {
     fn is_of(&self, job: &AggregationJob) -> bool {
         let known = |(id, _): &(u64, String)| job.gradients.iter().any(|input| input.id == *id && job.includes(input));
         let all = job.gradients.iter().filter(|input| job.includes(input)).count();
-        let may_leave_out = job.waited && job.commitment_id.is_none();
+        let may_leave_out = job.may_leave_out && job.commitment_id.is_none();
         self.round == job.round && self.gradients.iter().all(known) && (may_leave_out || self.gradients.len() == all)
     }
 }

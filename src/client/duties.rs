@@ -46,7 +46,7 @@ pub struct AggregationJob {
     pub gradients: Vec<AggregationInput>,
     /// Whether the waiting time for missing artifacts is over. If it is, the proposer leaves out gradients whose
     /// artifacts it cannot fetch.
-    pub waited: bool,
+    pub may_leave_out: bool,
     /// ID of the proposer's commitment to its aggregate, or `None` if it has not committed yet.
     pub commitment_id: Option<u64>,
     /// IDs of the gradients that the committed aggregate adds up; empty before the commitment.

@@ -125,7 +125,7 @@ fn close(state: &mut State, next: RevealedAggregate, events: &mut Vec<Event>) {
     let (round, hash) = (head.round, head.hash);
     state.rounds.insert(round, Round { adapter, layout_root, hash });
     state.chunk_slots.clear();
-    state.held.clear();
+    state.claimed_positions.clear();
     state.proposals.clear();
     prune(state, round.saturating_sub(state.genesis.params.retention_rounds));
 }
@@ -145,7 +145,7 @@ fn prune(state: &mut State, end: u64) {
     let old: Vec<_> = old.map(|(id, submission)| (*id, submission.commitment, submission.miner.clone())).collect();
     for (id, commitment, miner) in old {
         state.submissions.remove(&id);
-        state.submitted.remove(&(miner, id));
+        state.submissions_by_miner.remove(&(miner, id));
         state.commitments.remove(&commitment);
     }
 }
@@ -174,7 +174,7 @@ impl State {
 
     /// Returns whether a quarter of `decision_blocks` has passed since the round was settled. After that time,
     /// proposers leave out gradients whose bytes they cannot fetch.
-    pub(super) fn waited(&self) -> bool {
+    pub(super) fn may_leave_out(&self) -> bool {
         let blocks = self.genesis.params.decision_blocks / 4;
         self.settled_since().is_some_and(|since| self.head().height >= since.saturating_add(blocks))
     }

@@ -24,7 +24,7 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
         return taken(&format!("pool {pool_id} does not exist; the only pool is {POOL}"));
     }
     let answer = MsgClaimTaskResponse { success: true, tx_hash: context.hash.to_owned() }.encode_to_vec();
-    match state.held.get(miner) {
+    match state.claimed_positions.get(miner) {
         Some(held) if held == chunk_id => return Ok(answer),
         Some(held) => {
             return taken(&format!(
@@ -34,8 +34,9 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
         None => {}
     }
     let reputation = state.reputation(miner);
-    if reputation.quarantined >= state.head().height && reputation.quarantined > 0 {
-        let log = format!("a miner that withdrew cannot claim a chunk before block {}", reputation.quarantined + 1);
+    if reputation.quarantined_until >= state.head().height && reputation.quarantined_until > 0 {
+        let log =
+            format!("a miner that withdrew cannot claim a chunk before block {}", reputation.quarantined_until + 1);
         return Err(Refusal::new(code::REJECTED, log));
     }
     if state.submissions_of(miner).any(|(_, own)| own.position == *chunk_id && state.is_unsettled(own)) {
@@ -54,7 +55,7 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
             return taken("a gradient of this chunk has already been submitted");
         }
     }
-    state.held.insert(miner.clone(), *chunk_id);
+    state.claimed_positions.insert(miner.clone(), *chunk_id);
     let round = state.head().round;
     context.events.push(Event::Claimed { miner: miner.clone(), round, position: *chunk_id });
     Ok(answer)
@@ -96,7 +97,7 @@ pub(super) fn expire(state: &mut State) {
         let Some(ChunkSlot::Claimed(claims)) = state.chunk_slots.remove(&position) else { continue };
         let (over, live): (Vec<_>, Vec<_>) = claims.into_iter().partition(expired);
         for claim in over {
-            state.held.remove(&claim.miner);
+            state.claimed_positions.remove(&claim.miner);
             state.head_mut().burned += claim.bond;
         }
         if !live.is_empty() {
@@ -110,7 +111,7 @@ pub(super) fn expire(state: &mut State) {
 pub(super) fn release(state: &mut State, position: u64, submission: u64) {
     if let Some(ChunkSlot::Claimed(claims)) = state.chunk_slots.insert(position, ChunkSlot::Submitted(submission)) {
         for claim in claims {
-            state.held.remove(&claim.miner);
+            state.claimed_positions.remove(&claim.miner);
             coins::give_back(state, &claim.miner, claim.bond);
         }
     }
@@ -118,7 +119,7 @@ pub(super) fn release(state: &mut State, position: u64, submission: u64) {
 
 /// Removes the claim that a miner holds, if there is one, and returns its bond.
 pub(super) fn cancel(state: &mut State, miner: &str) {
-    let Some(position) = state.held.remove(miner) else { return };
+    let Some(position) = state.claimed_positions.remove(miner) else { return };
     let Some(ChunkSlot::Claimed(mut claims)) = state.chunk_slots.remove(&position) else { return };
     if let Some(at) = claims.iter().position(|claim| claim.miner == miner) {
         coins::give_back(state, miner, claims.remove(at).bond);

@@ -215,7 +215,7 @@ impl State {
             }
             SubmissionStatus::Challenged(challenge) => self.challenges.get(&challenge).is_some_and(|challenge| {
                 matches!(challenge.stage, ChallengeStage::Panel | ChallengeStage::Contested)
-                    && self.head().height <= challenge.until
+                    && self.head().height <= challenge.stage_ends
             }),
             _ => false,
         }
@@ -234,7 +234,7 @@ impl State {
         let has_finding =
             matches!(challenge.stage, ChallengeStage::Appeal | ChallengeStage::Panel | ChallengeStage::Contested);
         let is_appealed = self.disputes_about(id).any(|case| case.bond.is_none());
-        let open = has_finding && self.head().height <= challenge.until && !is_appealed;
+        let open = has_finding && self.head().height <= challenge.stage_ends && !is_appealed;
         (open && !challenge.accusers().is_empty()).then_some(number)
     }
 

@@ -53,18 +53,18 @@ fn charge_pool(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     if state.account(signer).balance >= fee {
         return refused(format!("the fee pool does not pay for {signer}, which can pay {fee}{DENOM} itself"));
     }
-    let paid = state.pooled.get(signer).copied().unwrap_or_default();
+    let paid = state.paid_by_pool.get(signer).copied().unwrap_or_default();
     let Some(paid) = paid.checked_add(fee).filter(|paid| *paid <= pool_allowance) else {
         return refused(format!(
             "the fee pool pays at most {pool_allowance}{DENOM} for an account, and it paid {paid}{DENOM} for {signer}"
         ));
     };
-    let Some(in_block) = state.head().pooled.checked_add(fee).filter(|all| *all <= pool_per_block) else {
+    let Some(in_block) = state.head().paid_by_pool.checked_add(fee).filter(|all| *all <= pool_per_block) else {
         let log = format!("the fee pool pays at most {pool_per_block}{DENOM} per block: try again in the next block");
         return Err(Refusal::new(code::MEMPOOL_FULL, log));
     };
-    state.head_mut().pooled = in_block;
-    state.pooled.insert(signer.clone(), paid);
+    state.head_mut().paid_by_pool = in_block;
+    state.paid_by_pool.insert(signer.clone(), paid);
     Ok(())
 }
 
@@ -89,18 +89,18 @@ fn charge_allowance(state: &mut State, signed: &Signed, granter: &str) -> Result
         return Err(Refusal::new(code::UNAUTHORIZED, log));
     }
     let key = (granter.to_owned(), signed.signer.clone());
-    let Some(FeeAllowance { left, expires }) = opened.or_else(|| state.allowances.get(&key).copied()) else {
+    let Some(FeeAllowance { remaining, expires }) = opened.or_else(|| state.allowances.get(&key).copied()) else {
         return refused(format!("{granter} has not granted a fee allowance to {}", signed.signer));
     };
     if expires <= now {
         return refused(format!("the fee allowance of {granter} has expired"));
     }
-    let Some(left) = left.checked_sub(fee) else {
-        return refused(format!("the fee is {fee}{DENOM}, but the allowance of {granter} has {left}{DENOM} left"));
+    let Some(remaining) = remaining.checked_sub(fee) else {
+        return refused(format!("the fee is {fee}{DENOM}, but the allowance of {granter} has {remaining}{DENOM} left"));
     };
     // an allowance that the transaction itself opens is not in the state yet
     if opened.is_none() {
-        state.allowances.insert(key, FeeAllowance { left, expires });
+        state.allowances.insert(key, FeeAllowance { remaining, expires });
     }
     Ok(())
 }
@@ -110,7 +110,7 @@ fn charge_allowance(state: &mut State, signed: &Signed, granter: &str) -> Result
 fn opened(signed: &Signed, granter: &str) -> Option<FeeAllowance> {
     let [Message::OpenSession(opening)] = &signed.messages[..] else { return None };
     let session = opening.session().ok()?;
-    (session.pair.granter == granter).then_some(FeeAllowance { left: session.cap, expires: session.expires })
+    (session.pair.granter == granter).then_some(FeeAllowance { remaining: session.cap, expires: session.expires })
 }
 
 /// Returns whether a fee allowance of `granter` pays for a message. It pays for each `MsgExec`, and for each

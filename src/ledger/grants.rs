@@ -81,7 +81,7 @@ pub(super) fn apply(state: &mut State, message: &Message, signed: &Signed) -> Re
 fn open(state: &mut State, session: &Session, signed: &Signed) -> Result<(), Refusal> {
     session.grants().try_for_each(|grant| add_grant(state, &grant))?;
     let paid = if signed.fee.granter.as_ref() == Some(&session.pair.granter) { signed.fee.amount } else { 0 };
-    let allowance = FeeAllowance { left: session.cap.saturating_sub(paid), expires: session.expires };
+    let allowance = FeeAllowance { remaining: session.cap.saturating_sub(paid), expires: session.expires };
     set_allowance(state, &session.pair, allowance);
     void_statements(state, &session.pair);
     Ok(())
@@ -107,7 +107,7 @@ fn add_allowance(state: &mut State, allowance: &Allowance) -> Result<(), Refusal
     if state.allowance(&allowance.pair).is_some_and(|present| present.expires > now) {
         return refused("the fee allowance already exists");
     }
-    set_allowance(state, &allowance.pair, FeeAllowance { left: allowance.cap, expires: allowance.expires });
+    set_allowance(state, &allowance.pair, FeeAllowance { remaining: allowance.cap, expires: allowance.expires });
     Ok(())
 }
 
@@ -120,15 +120,15 @@ fn set_allowance(state: &mut State, pair: &GrantPair, allowance: FeeAllowance) {
 /// The removal is due [`KEPT_SECONDS`] after the expiry.
 fn schedule_removal(state: &mut State, pair: &GrantPair, message: String, expires: u64) {
     let (granter, grantee) = key(pair);
-    state.ends.insert((expires.saturating_add(KEPT_SECONDS), granter, grantee, message), ());
+    state.removals.insert((expires.saturating_add(KEPT_SECONDS), granter, grantee, message), ());
 }
 
 /// Removes the grants and fee allowances that expired at least [`KEPT_SECONDS`] ago, except those that have been
 /// granted again since.
 pub(super) fn remove_expired(state: &mut State) {
     let now = state.head().time;
-    while let Some((key, ())) = state.ends.get_min().filter(|((due, ..), ())| *due <= now).cloned() {
-        state.ends.remove(&key);
+    while let Some((key, ())) = state.removals.get_min().filter(|((due, ..), ())| *due <= now).cloned() {
+        state.removals.remove(&key);
         let (_, granter, grantee, message) = key;
         let both = (granter, grantee);
         if message.is_empty() && state.allowances.get(&both).is_some_and(|allowed| allowed.expires <= now) {
@@ -164,7 +164,7 @@ fn revoke_allowance(state: &mut State, pair: &GrantPair) -> Result<(), Refusal> 
 /// Increments the number that the next session statement (a signed text that opens or closes a session) between two
 /// accounts must carry. Earlier statements that have not been used become invalid.
 fn void_statements(state: &mut State, pair: &GrantPair) {
-    *state.sessions.entry(key(pair)).or_insert(0) += 1;
+    *state.statement_numbers.entry(key(pair)).or_insert(0) += 1;
 }
 
 fn key(pair: &GrantPair) -> (String, String) {
@@ -191,6 +191,6 @@ impl State {
     /// accounts must carry. It starts at 0, and grows by 1 when a session between them is opened or closed, and when a
     /// grant or a fee allowance is revoked.
     pub fn session_number(&self, pair: &GrantPair) -> u64 {
-        self.sessions.get(&key(pair)).copied().unwrap_or_default()
+        self.statement_numbers.get(&key(pair)).copied().unwrap_or_default()
     }
 }

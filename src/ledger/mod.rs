@@ -97,7 +97,7 @@ impl Ledger {
             minted,
             burned: 0,
             fees: 0,
-            pooled: 0,
+            paid_by_pool: 0,
         };
         state.head.insert((), head);
         state
@@ -166,7 +166,7 @@ impl Ledger {
         head.height += 1;
         head.time = head.time.max(block.time);
         head.hash = block.hash;
-        head.pooled = 0;
+        head.paid_by_pool = 0;
         coins::unbond(&mut state);
         grants::remove_expired(&mut state);
         claims::expire(&mut state);
@@ -202,7 +202,7 @@ impl Ledger {
     /// the last block does not count in the copy.
     pub fn next(&self) -> Self {
         let mut next = self.clone();
-        next.state.head_mut().pooled = 0;
+        next.state.head_mut().paid_by_pool = 0;
         next
     }
 

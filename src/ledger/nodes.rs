@@ -62,14 +62,15 @@ pub(super) fn add(state: &mut State, node: &str, stake: u64, roles: &[u32]) -> u
 pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Result<(), Refusal> {
     let node = &message.node_address;
     let is_sampled = |challenge: &Challenge| {
-        challenge.sampled.iter().chain(&challenge.first).any(|sampled| sampled.verifier == *node)
+        challenge.sampled.iter().chain(&challenge.first_recomputation).any(|sampled| sampled.verifier == *node)
     };
     if state.challenges.values().any(is_sampled) {
         return Err(Refusal::rejected(
             "the node has been sampled to recompute a gradient, and must attest its finding first",
         ));
     }
-    if state.held.contains_key(node) || state.submissions_of(node).any(|(_, own)| state.is_unsettled(own)) {
+    if state.claimed_positions.contains_key(node) || state.submissions_of(node).any(|(_, own)| state.is_unsettled(own))
+    {
         return Err(Refusal::rejected("a claim or a submission of the miner is not settled yet"));
     }
     let stake = state.nodes.remove(node).map_or(0, |node| node.stake);

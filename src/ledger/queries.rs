@@ -76,7 +76,7 @@ pub struct Aggregation {
     /// The accepted gradients of the round, each as the ID of its submission, its task, and its submission.
     pub gradients: Vec<(u64, Task, Submission)>,
     /// Whether proposers should leave out gradients whose bytes they cannot fetch. Before that, they should try again.
-    pub waited: bool,
+    pub may_leave_out: bool,
     /// The commitment that this proposer has made in the round: its ID and the proposal; `None` if it has made none.
     pub own: Option<(u64, Proposal)>,
 }
@@ -151,7 +151,7 @@ impl Ledger {
     /// Returns the claim that a miner holds, or `None` if it holds no claim.
     pub fn held(&self, miner: &str) -> Result<Option<HeldClaim>, ProtocolError> {
         let state = self.state();
-        let Some(position) = state.held.get(miner).copied() else { return Ok(None) };
+        let Some(position) = state.claimed_positions.get(miner).copied() else { return Ok(None) };
         let (round, began) = (state.head().round, &state.round().hash);
         let (shard, global_seed) = (shard(miner, began, round), global_seed(began, round));
         Ok(Some(HeldClaim { task: state.task(position, miner)?, round, position, shard, global_seed }))
@@ -200,7 +200,7 @@ impl Ledger {
             let (stage, selector) = (challenge.stage, challenge.selector);
             let committed =
                 sampled(challenge).and_then(|sampled| sampled.committed).map(|committed| committed.into_vec());
-            let blocks_left = challenge.until.saturating_sub(state.head().height);
+            let blocks_left = challenge.stage_ends.saturating_sub(state.head().height);
             let task = state.task_of(submission)?;
             let (challenge, id, submission) = (*id, challenge.submission, submission.clone());
             all.push(Assignment { challenge, stage, done, committed, blocks_left, selector, task, id, submission });
@@ -250,7 +250,7 @@ impl Ledger {
         }
         let own = state.proposals.iter().find(|(_, proposal)| proposal.proposer == proposer);
         let own = own.map(|(id, proposal)| (*id, proposal.clone()));
-        let (round, adapter, waited) = (state.head().round, state.round().adapter, state.waited());
-        Ok(Some(Aggregation { round, adapter, gradients, waited, own }))
+        let (round, adapter, may_leave_out) = (state.head().round, state.round().adapter, state.may_leave_out());
+        Ok(Some(Aggregation { round, adapter, gradients, may_leave_out, own }))
     }
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub(super) fn open_to_appeal(state: &mut State, id: u64, mut challenge: Challenge) {
     submissions::leave_round(state, challenge.submission);
     challenge.stage = ChallengeStage::Appeal;
-    challenge.until = state.head().height.saturating_add(state.genesis.params.challenge_blocks);
+    challenge.stage_ends = state.head().height.saturating_add(state.genesis.params.challenge_blocks);
     state.challenges.insert(id, challenge);
 }
 
@@ -28,7 +28,7 @@ pub(super) fn settle(
     events: &mut Vec<Event>,
 ) -> u64 {
     state.challenges.remove(&id);
-    pay(state, challenge, &challenge.first, &[], finding, events);
+    pay(state, challenge, &challenge.first_recomputation, &[], finding, events);
     let panel = if challenge.stage == ChallengeStage::Contested { &[] } else { &challenge.votes[..] };
     pay(state, challenge, &challenge.sampled, panel, finding, events);
     for vote in challenge.votes.iter().filter(|vote| vote.valid != (finding == Finding::Match)) {
@@ -60,7 +60,7 @@ pub(super) fn record_defense(state: &mut State, submission: u64, verifier: &str,
         return;
     };
     if let Some(challenge) = state.challenges.get_mut(&id) {
-        challenge.defended.push((verifier.to_owned(), answerer.to_owned()));
+        challenge.lost_disputes.push((verifier.to_owned(), answerer.to_owned()));
     }
 }
 
@@ -68,7 +68,7 @@ pub(super) fn record_defense(state: &mut State, submission: u64, verifier: &str,
 /// this account gets a bounty.
 fn slash_wrong(state: &mut State, challenge: &Challenge, verifier: &str, events: &mut Vec<Event>) {
     let lost = nodes::slash(state, verifier, state.genesis.params.fraud_penalty, events);
-    if let Some((_, answerer)) = challenge.defended.iter().find(|(accuser, _)| accuser == verifier) {
+    if let Some((_, answerer)) = challenge.lost_disputes.iter().find(|(accuser, _)| accuser == verifier) {
         coins::pay_bounty(state, answerer, lost);
     }
 }

@@ -70,12 +70,12 @@ tables! {
     allowances: (String, String) => FeeAllowance,
     /// Grants and allowances that are due for removal, as (time in seconds since 1970, granter, grantee, type URL of
     /// the permitted message). The type URL is empty for an allowance.
-    ends: (u64, String, String, String) => (),
+    removals: (u64, String, String, String) => (),
     /// Fees that the fee pool has paid for each account so far, in micro-units, by the account's address.
-    pooled: String => u64,
+    paid_by_pool: String => u64,
     /// The number that the next signed opening or closing of a session must carry, by (granter, grantee). It counts the
     /// openings and revocations between the two accounts so far.
-    sessions: (String, String) => u64,
+    statement_numbers: (String, String) => u64,
     /// Registered nodes, with their roles and stakes, by address.
     nodes: String => Registration,
     /// Locked coins that a later block returns, in micro-units, by (height of that block, address of the owner).
@@ -85,11 +85,11 @@ tables! {
     /// Chunk slots of the current round, by position. A free slot has no row.
     chunk_slots: u64 => ChunkSlot,
     /// Positions of the chunk slots that miners have claimed, by the address of the miner.
-    held: String => u64,
+    claimed_positions: String => u64,
     submissions: u64 => Submission,
     /// Index for finding a miner's submissions: the keys (address of the miner, ID of the submission) of all stored
     /// submissions.
-    submitted: (String, u64) => (),
+    submissions_by_miner: (String, u64) => (),
     /// IDs of submissions, by the commitment that the submission states.
     commitments: Commitment => u64,
     /// Open challenges, by ID.
@@ -143,7 +143,7 @@ pub struct ChainHead {
     /// The part of the burned micro-units that was paid as transaction fees.
     pub fees: u64,
     /// Fees that the fee pool has paid in the current block, in micro-units.
-    pub pooled: u64,
+    pub paid_by_pool: u64,
 }
 
 /// An account. An address that has no row in the table of accounts has an account with the default values.
@@ -164,7 +164,7 @@ pub struct Account {
 #[serde(deny_unknown_fields)]
 pub struct FeeAllowance {
     /// The amount that the grantee may still spend, in micro-units.
-    pub left: u64,
+    pub remaining: u64,
     /// Time at which the allowance expires, in seconds since 1970.
     pub expires: u64,
 }
@@ -196,10 +196,10 @@ pub struct Reputation {
     pub escrow: u64,
     /// Heights of the blocks with the miner's latest submissions, in ascending order. They serve to limit how many
     /// gradients a miner may submit in ten blocks.
-    pub recent: Vec<u64>,
+    pub recent_heights: Vec<u64>,
     /// Height of the last block of the miner's quarantine, a period after a withdrawal in which the miner can claim
     /// nothing; 0 if the miner never withdrew anything.
-    pub quarantined: u64,
+    pub quarantined_until: u64,
 }
 
 /// The state of a chunk slot that is not free. A chunk slot is the ledger's entry for one chunk in the current round.
@@ -296,7 +296,7 @@ pub struct Challenge {
     pub stage: ChallengeStage,
     /// Height of the block at which the stage ends even if verifiers or voters have not acted. Only open disputes
     /// extend the stage beyond this block.
-    pub until: u64,
+    pub stage_ends: u64,
     /// Hash of the block that sampled the verifiers. It determines which leaf of the computation's trace they must
     /// reveal.
     #[serde(with = "serde_bytes")]
@@ -306,10 +306,10 @@ pub struct Challenge {
     pub sampled: Vec<SampledVerifier>,
     /// The verifiers of the first recomputation, if the challenge became a trap (a second recomputation by other
     /// verifiers); otherwise empty.
-    pub first: Vec<SampledVerifier>,
+    pub first_recomputation: Vec<SampledVerifier>,
     /// The disputes that verifiers lost over their finding of a mismatch, each as (address of the verifier, address of
     /// the account that defended the gradient).
-    pub defended: Vec<(String, String)>,
+    pub lost_disputes: Vec<(String, String)>,
     /// Votes of the validators about the gradient. They vote only if the sampled verifiers disagree.
     pub votes: Vec<Vote>,
 }
@@ -411,7 +411,7 @@ pub struct Round {
 
 impl Reputation {
     pub(super) const NEW: Self =
-        Self { trust: 5_000, accepted: 0, rejected: 0, escrow: 0, recent: Vec::new(), quarantined: 0 };
+        Self { trust: 5_000, accepted: 0, rejected: 0, escrow: 0, recent_heights: Vec::new(), quarantined_until: 0 };
 }
 
 impl State {
@@ -434,7 +434,7 @@ impl State {
 
     /// Returns the stored submissions of a miner, each with its ID, in ascending order of the IDs.
     pub(super) fn submissions_of(&self, miner: &str) -> impl Iterator<Item = (u64, &Submission)> {
-        let all = self.submitted.range((miner.to_owned(), 0)..=(miner.to_owned(), u64::MAX));
+        let all = self.submissions_by_miner.range((miner.to_owned(), 0)..=(miner.to_owned(), u64::MAX));
         all.filter_map(|((_, id), ())| Some((*id, self.submissions.get(id)?)))
     }
 

@@ -78,7 +78,7 @@ pub(super) fn submit(
         return Ok(answer(*id).encode_to_vec());
     }
     check_terms(state, message)?;
-    let Some(position) = state.held.get(miner).copied() else {
+    let Some(position) = state.claimed_positions.get(miner).copied() else {
         return rejected("the miner holds no claim: the round ended, or the claim expired");
     };
     count_submission(state, miner)?;
@@ -98,7 +98,7 @@ pub(super) fn submit(
         status: SubmissionStatus::Pending,
     };
     state.submissions.insert(id, submission);
-    state.submitted.insert((miner.clone(), id), ());
+    state.submissions_by_miner.insert((miner.clone(), id), ());
     state.commitments.insert(commitment, id);
     let answer = answer(id).encode_to_vec();
     claims::release(state, position, id);
@@ -140,7 +140,7 @@ fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal
 fn count_submission(state: &mut State, miner: &str) -> Result<(), Refusal> {
     let LedgerParams { submissions_per_block, submissions_per_ten_blocks, .. } = state.genesis.params;
     let height = state.head().height;
-    let recent = &mut state.reputation_mut(miner).recent;
+    let recent = &mut state.reputation_mut(miner).recent_heights;
     recent.retain(|at| at + RATE_BLOCKS > height);
     let now = recent.iter().filter(|at| **at == height).count();
     if now >= submissions_per_block as usize || recent.len() >= submissions_per_ten_blocks as usize {
@@ -186,7 +186,7 @@ pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut C
     }
     claims::cancel(state, miner);
     let until = state.head().height.saturating_add(state.genesis.params.quarantine_blocks);
-    state.reputation_mut(miner).quarantined = until;
+    state.reputation_mut(miner).quarantined_until = until;
     Ok(())
 }
 

@@ -94,7 +94,7 @@ pub(super) fn verifiers(state: &State, id: u64, excluded: &[&str]) -> Vec<String
 }
 
 fn open(state: &mut State, submission: u64, verifiers: Vec<String>, events: &mut Vec<Event>) {
-    let until = state.head().height.saturating_add(state.genesis.params.attestation_blocks);
+    let stage_ends = state.head().height.saturating_add(state.genesis.params.attestation_blocks);
     let head = state.head_mut();
     head.challenges += 1;
     let (id, selector) = (head.challenges, head.hash);
@@ -102,11 +102,11 @@ fn open(state: &mut State, submission: u64, verifiers: Vec<String>, events: &mut
     let challenge = Challenge {
         submission,
         stage: ChallengeStage::Commit,
-        until,
+        stage_ends,
         selector,
         sampled,
-        first: Vec::new(),
-        defended: Vec::new(),
+        first_recomputation: Vec::new(),
+        lost_disputes: Vec::new(),
         votes: Vec::new(),
     };
     state.challenges.insert(id, challenge);
@@ -195,7 +195,7 @@ pub(super) fn vote(state: &mut State, message: &MsgSubmitCPUVerification) -> Res
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let open: Vec<(u64, Challenge)> = state.challenges.iter().map(|(id, open)| (*id, open.clone())).collect();
     for (id, challenge) in open {
-        let late = state.head().height >= challenge.until;
+        let late = state.head().height >= challenge.stage_ends;
         match challenge.stage {
             ChallengeStage::Commit => {
                 if late || challenge.sampled.iter().all(|sampled| sampled.committed.is_some()) {
@@ -225,7 +225,7 @@ fn end_commit(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
         return end_without_attestations(state, id, &challenge, events);
     }
     challenge.stage = ChallengeStage::Reveal;
-    challenge.until = state.head().height.saturating_add(state.genesis.params.attestation_blocks);
+    challenge.stage_ends = state.head().height.saturating_add(state.genesis.params.attestation_blocks);
     state.challenges.insert(id, challenge);
 }
 
@@ -239,8 +239,8 @@ fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
     let LedgerParams { attestation_blocks, decision_blocks, challenge_blocks, .. } = state.genesis.params;
     // verifiers that computed the same gradient have the same leaf of the trace
     let same = |sampled: &SampledVerifier| sampled.finding == Some(found) && sampled.leaf == challenge.sampled[0].leaf;
-    let agreed =
-        challenge.sampled.iter().all(same) && challenge.first.iter().all(|sampled| sampled.finding == Some(found));
+    let agreed = challenge.sampled.iter().all(same)
+        && challenge.first_recomputation.iter().all(|sampled| sampled.finding == Some(found));
     let blocks = match (agreed, found) {
         (false, _) => {
             challenge.stage = ChallengeStage::Panel;
@@ -254,14 +254,14 @@ fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
                 return;
             }
             let second = others.iter().map(|verifier| SampledVerifier::new(verifier)).collect();
-            challenge.first = std::mem::replace(&mut challenge.sampled, second);
+            challenge.first_recomputation = std::mem::replace(&mut challenge.sampled, second);
             challenge.stage = ChallengeStage::Commit;
             challenge.selector = state.head().hash;
             events.push(Event::Sampled { challenge: id, verifiers: others });
             attestation_blocks
         }
     };
-    challenge.until = state.head().height.saturating_add(blocks);
+    challenge.stage_ends = state.head().height.saturating_add(blocks);
     state.challenges.insert(id, challenge);
 }
 
@@ -270,7 +270,7 @@ fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
 fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<String> {
     let chance = random(&state.head().hash, "r3mes/trap/1", [id, 0]) % u64::from(ALL);
     let Some(submission) = state.submissions.get(&challenge.submission) else { return Vec::new() };
-    if !challenge.first.is_empty() || chance >= u64::from(state.genesis.params.trap_share) {
+    if !challenge.first_recomputation.is_empty() || chance >= u64::from(state.genesis.params.trap_share) {
         return Vec::new();
     }
     let attested = challenge.sampled.iter().map(|sampled| sampled.verifier.as_str());
@@ -280,7 +280,7 @@ fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<String> {
 /// Ends a stage in which no verifier committed or revealed anything. In a trap, the finding of the first verifiers
 /// counts. Otherwise, sampling is repeated.
 fn end_without_attestations(state: &mut State, id: u64, challenge: &Challenge, events: &mut Vec<Event>) {
-    match challenge.first.is_empty() {
+    match challenge.first_recomputation.is_empty() {
         true => sample_again(state, id, challenge),
         false => drop(settle(state, id, challenge, Finding::Match, events)),
     }
@@ -343,16 +343,23 @@ impl SampledVerifier {
 impl Challenge {
     /// Returns the verifiers and voters that found a mismatch, except those that have lost a dispute about it.
     pub(super) fn accusers(&self) -> BTreeSet<&String> {
-        let sampled =
-            self.first.iter().chain(&self.sampled).filter(|sampled| sampled.finding == Some(Finding::Mismatch));
+        let sampled = self
+            .first_recomputation
+            .iter()
+            .chain(&self.sampled)
+            .filter(|sampled| sampled.finding == Some(Finding::Mismatch));
         let votes = self.votes.iter().filter(|vote| !vote.valid).map(|vote| &vote.validator);
-        let lost = |accuser: &&String| self.defended.iter().any(|(loser, _)| loser == *accuser);
+        let lost = |accuser: &&String| self.lost_disputes.iter().any(|(loser, _)| loser == *accuser);
         sampled.map(|sampled| &sampled.verifier).chain(votes).filter(|accuser| !lost(accuser)).collect()
     }
 
     /// Returns the verifiers and voters that found a match, without duplicates.
     pub(super) fn attested_match(&self) -> Vec<String> {
-        let sampled = self.first.iter().chain(&self.sampled).filter(|sampled| sampled.finding == Some(Finding::Match));
+        let sampled = self
+            .first_recomputation
+            .iter()
+            .chain(&self.sampled)
+            .filter(|sampled| sampled.finding == Some(Finding::Match));
         let votes = self.votes.iter().filter(|vote| vote.valid).map(|vote| &vote.validator);
         let all: BTreeSet<&String> = sampled.map(|sampled| &sampled.verifier).chain(votes).collect();
         all.into_iter().cloned().collect()

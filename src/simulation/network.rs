@@ -86,7 +86,8 @@ pub fn wrong(task: &Task) -> Commitment {
     Commitment::new(task, &[8; 32])
 }
 
-/// Returns the finding of a verifier that recomputes the gradient, if [`honest`] is the right commitment.
+/// Returns what an honest verifier finds: a match if `claimed` is the commitment that [`honest`] returns for the task,
+/// and a mismatch otherwise.
 pub fn honest_finding(_verifier: u8, task: &Task, claimed: Commitment) -> Finding {
     if claimed == honest(task) { Finding::Match } else { Finding::Mismatch }
 }

@@ -386,7 +386,7 @@ protobuf! { "r3mes.wgpu.v1":
 impl Message {
     /// Returns the mining messages in this message. A `MsgExec` contains only mining messages, and all of them are
     /// returned. Any other message is returned itself if a `MsgExec` may contain it; otherwise the result is empty.
-    pub fn work(&self) -> &[Self] {
+    pub fn mining_messages(&self) -> &[Self] {
         match self {
             Self::Exec(_, messages) => messages,
             message if Self::is_allowed_in_exec(message.type_url()) => std::slice::from_ref(message),

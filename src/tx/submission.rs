@@ -42,7 +42,7 @@ pub(super) fn sign(message: &Message, chain_id: &str, signer: Signer) -> Result<
 /// Checks that the inner signature of every submission in a message was made with `key`, the key that signed the
 /// transaction.
 pub(super) fn verify(message: &Message, chain_id: &str, key: &VerifyingKey) -> Result<(), TxError> {
-    for message in message.work() {
+    for message in message.mining_messages() {
         let Message::SubmitGradient(message) = message else { continue };
         let wrong = || TxError::Submission(message.miner.clone());
         let signature = Signature::from_slice(&message.signature).map_err(|_| wrong())?;

@@ -151,7 +151,7 @@ fn an_exec_carries_messages_of_mining_only() {
     let exec = |messages: Vec<Message>| Message::Exec(key.address().to_owned(), messages);
     let mine = claim(other.address());
     let held = opened(&key, &[exec(vec![mine.clone(), mine.clone()])]).unwrap();
-    assert_eq!(held.messages[0].work().len(), 2);
+    assert_eq!(held.messages[0].mining_messages().len(), 2);
     let payout = MsgSetPayout { miner: other.address().to_owned(), payout: key.address().to_owned() };
     for nested in
         [exec(vec![mine.clone()]), Message::SetPayout(payout), Message::Grant(session().grants().next().unwrap())]
@@ -389,7 +389,7 @@ fn a_submission_is_signed_by_its_sender() {
         Message::Exec(session.address().to_owned(), vec![Message::SubmitGradient(Box::new(message.clone()))])
     };
     let messages = opened(&session, &[exec(&message)]).unwrap().messages;
-    let [Message::SubmitGradient(signed)] = messages[0].work() else { panic!("{messages:?}") };
+    let [Message::SubmitGradient(signed)] = messages[0].mining_messages() else { panic!("{messages:?}") };
     assert_eq!(
         HEXLOWER.encode(&signed.signature),
         include_str!("../../tests/data/cosmjs_submission_signature.txt").trim()

@@ -28,7 +28,7 @@ use anyhow::{Context, Result};
 use r3mes_wgpu::store::{Block, Cid, Codec, StoreError};
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTableMetadata, WriteTransaction};
 use std::{fmt::Display, path::Path};
-use tables::{BYTES, LOOSE_BYTES, NUMBERS, TOTAL_BYTES, digest};
+use tables::{BYTES, NUMBERS, TOTAL_BYTES, UNPINNED_BYTES, digest};
 
 /// A block store, in a file or in memory.
 pub(crate) struct BlockStore {
@@ -44,7 +44,7 @@ pub(crate) struct Usage {
     /// Total size of all blocks in bytes, including 128 bytes of bookkeeping for each block.
     pub(crate) bytes: u64,
     /// Total size of the unpinned blocks in bytes, including 128 bytes of bookkeeping for each block.
-    pub(crate) loose_bytes: u64,
+    pub(crate) unpinned_bytes: u64,
 }
 
 impl BlockStore {
@@ -76,8 +76,8 @@ impl BlockStore {
             if is_new {
                 quota::add(&write, TOTAL_BYTES, quota::cost(block.bytes()))?;
             }
-            if is_new || quota::is_loose(&write, &digest)? {
-                quota::mark_loose(&write, &digest, mark)?;
+            if is_new || quota::is_unpinned(&write, &digest)? {
+                quota::mark_unpinned(&write, &digest, mark)?;
             }
         }
         quota::make_space(&write, &self.quota, mark)?;
@@ -109,7 +109,7 @@ impl BlockStore {
         let numbers = read.open_table(NUMBERS)?;
         let number = |name| -> Result<u64> { Ok(numbers.get(name)?.map_or(0, |number| number.value())) };
         let blocks = read.open_table(BYTES)?.len()?;
-        Ok(Usage { blocks, bytes: number(TOTAL_BYTES)?, loose_bytes: number(LOOSE_BYTES)? })
+        Ok(Usage { blocks, bytes: number(TOTAL_BYTES)?, unpinned_bytes: number(UNPINNED_BYTES)? })
     }
 
     /// Returns the size limits of the store.

@@ -97,7 +97,7 @@ fn hold(write: &WriteTransaction, owner: PinOwner, root: &Cid) -> Result<()> {
         let count = count(write, &digest)?;
         write.open_table(HELD)?.insert(digest, count + 1)?;
         if count == 0 {
-            quota::unmark_loose(write, &digest)?;
+            quota::unmark_unpinned(write, &digest)?;
         }
     }
     Ok(())
@@ -112,7 +112,7 @@ fn release(write: &WriteTransaction, owner: PinOwner, root: &Cid) -> Result<bool
         match count(write, &digest)? {
             0 | 1 => {
                 write.open_table(HELD)?.remove(digest)?;
-                quota::mark_loose(write, &digest, quota::RELEASED)?;
+                quota::mark_unpinned(write, &digest, quota::RELEASED)?;
             }
             count => {
                 write.open_table(HELD)?.insert(digest, count - 1)?;

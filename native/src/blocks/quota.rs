@@ -1,7 +1,7 @@
 //! The size limits of a block store: how many bytes are counted for each block, and which unpinned blocks are deleted
 //! to make space.
 
-use super::tables::{BYTES, Digest, LOOSE, LOOSE_BYTES, MARK, NUMBERS, QUEUE, TOTAL_BYTES};
+use super::tables::{BYTES, Digest, MARK, NUMBERS, QUEUE, TOTAL_BYTES, UNPINNED, UNPINNED_BYTES};
 use anyhow::{Context, Result};
 use redb::{ReadableTable, WriteTransaction};
 
@@ -15,7 +15,7 @@ pub(super) const RELEASED: u64 = 0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Quota {
     /// Maximum total size of the unpinned blocks, in bytes.
-    pub(crate) loose_bytes: u64,
+    pub(crate) unpinned_bytes: u64,
     /// Maximum total size of all blocks, in bytes.
     pub(crate) total_bytes: u64,
 }
@@ -47,7 +47,7 @@ pub(super) fn next_mark(write: &WriteTransaction) -> Result<u64> {
 /// [`StoreFull`] if deleting all these blocks is not enough.
 pub(super) fn make_space(write: &WriteTransaction, quota: &Quota, mark: u64) -> Result<()> {
     for (name, what, limit) in
-        [(LOOSE_BYTES, "unpinned blocks", quota.loose_bytes), (TOTAL_BYTES, "all blocks", quota.total_bytes)]
+        [(UNPINNED_BYTES, "unpinned blocks", quota.unpinned_bytes), (TOTAL_BYTES, "all blocks", quota.total_bytes)]
     {
         loop {
             let bytes = number(write, name)?;
@@ -65,13 +65,13 @@ pub(super) fn shrink(write: &WriteTransaction, quota: &Quota) -> Result<()> {
     make_space(write, &Quota { total_bytes: u64::MAX, ..*quota }, u64::MAX)
 }
 
-pub(super) fn is_loose(write: &WriteTransaction, digest: &Digest) -> Result<bool> {
-    Ok(write.open_table(LOOSE)?.get(digest)?.is_some())
+pub(super) fn is_unpinned(write: &WriteTransaction, digest: &Digest) -> Result<bool> {
+    Ok(write.open_table(UNPINNED)?.get(digest)?.is_some())
 }
 
 /// Makes a block unpinned and gives it the mark `mark`. If the block is already unpinned, only its mark changes.
-pub(super) fn mark_loose(write: &WriteTransaction, digest: &Digest, mark: u64) -> Result<()> {
-    let before = write.open_table(LOOSE)?.insert(digest, mark)?.map(|mark| mark.value());
+pub(super) fn mark_unpinned(write: &WriteTransaction, digest: &Digest, mark: u64) -> Result<()> {
+    let before = write.open_table(UNPINNED)?.insert(digest, mark)?.map(|mark| mark.value());
     let mut queue = write.open_table(QUEUE)?;
     queue.insert((mark, *digest), ())?;
     match before {
@@ -79,17 +79,17 @@ pub(super) fn mark_loose(write: &WriteTransaction, digest: &Digest, mark: u64) -
             queue.remove((before, *digest))?;
         }
         Some(_) => {}
-        None => add(write, LOOSE_BYTES, stored_cost(write, digest)?)?,
+        None => add(write, UNPINNED_BYTES, stored_cost(write, digest)?)?,
     }
     Ok(())
 }
 
 /// Records that a block is no longer unpinned. Does nothing if the block is already pinned.
-pub(super) fn unmark_loose(write: &WriteTransaction, digest: &Digest) -> Result<()> {
-    let before = write.open_table(LOOSE)?.remove(digest)?.map(|mark| mark.value());
+pub(super) fn unmark_unpinned(write: &WriteTransaction, digest: &Digest) -> Result<()> {
+    let before = write.open_table(UNPINNED)?.remove(digest)?.map(|mark| mark.value());
     if let Some(mark) = before {
         write.open_table(QUEUE)?.remove((mark, *digest))?;
-        subtract(write, LOOSE_BYTES, stored_cost(write, digest)?)?;
+        subtract(write, UNPINNED_BYTES, stored_cost(write, digest)?)?;
     }
     Ok(())
 }
@@ -100,7 +100,7 @@ pub(super) fn delete_oldest(write: &WriteTransaction, mark: u64) -> Result<Optio
     let oldest = write.open_table(QUEUE)?.first()?.map(|(key, _)| key.value());
     let Some((_, digest)) = oldest.filter(|(stored, _)| *stored < mark) else { return Ok(None) };
     let cost = stored_cost(write, &digest)?;
-    unmark_loose(write, &digest)?;
+    unmark_unpinned(write, &digest)?;
     write.open_table(BYTES)?.remove(digest)?;
     subtract(write, TOTAL_BYTES, cost)?;
     Ok(Some(digest))

@@ -1,7 +1,7 @@
 //! Creates and opens the file of a block store. The file gets its name only once it is complete, because redb refuses a
 //! file whose creation was interrupted.
 
-use super::tables::{BYTES, FORMAT, HELD, LOOSE, NUMBERS, QUEUE, ROOTS};
+use super::tables::{BYTES, FORMAT, HELD, NUMBERS, QUEUE, ROOTS, UNPINNED};
 use crate::paths;
 use anyhow::{Context, Result, ensure};
 use redb::{Database, ReadableTable};
@@ -33,7 +33,7 @@ pub(super) fn prepare(database: &Database) -> Result<()> {
     let write = database.begin_write()?;
     write.open_table(BYTES)?;
     write.open_table(HELD)?;
-    write.open_table(LOOSE)?;
+    write.open_table(UNPINNED)?;
     write.open_table(QUEUE)?;
     write.open_table(ROOTS)?;
     let mut numbers = write.open_table(NUMBERS)?;

@@ -11,7 +11,7 @@ pub(super) const BYTES: TableDefinition<Digest, &[u8]> = TableDefinition::new("b
 /// The number of pins that keep a block, by the block's digest. An unpinned block has no entry.
 pub(super) const HELD: TableDefinition<Digest, u64> = TableDefinition::new("held");
 /// The mark of each unpinned block, by the block's digest. Blocks with smaller marks are deleted first.
-pub(super) const LOOSE: TableDefinition<Digest, u64> = TableDefinition::new("loose");
+pub(super) const UNPINNED: TableDefinition<Digest, u64> = TableDefinition::new("loose");
 /// The order in which unpinned blocks are deleted. The keys are `(mark, digest)`, one for each block, in ascending
 /// order; there are no values.
 pub(super) const QUEUE: TableDefinition<(u64, Digest), ()> = TableDefinition::new("queue");
@@ -30,7 +30,7 @@ pub(super) const MARK: &str = "mark";
 pub(super) const TOTAL_BYTES: &str = "total bytes";
 /// The key in [`NUMBERS`] under which the total size of the unpinned blocks is stored: the sum of their
 /// [`quota::cost`](super::quota::cost), in bytes.
-pub(super) const LOOSE_BYTES: &str = "loose bytes";
+pub(super) const UNPINNED_BYTES: &str = "loose bytes";
 
 /// Returns the SHA-256 digest that a CID contains. Returns an error if the store does not support the CID's codec or
 /// hash function.

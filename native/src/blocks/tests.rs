@@ -8,7 +8,7 @@ use super::*;
 use r3mes_wgpu::store::{Dag, dag_cbor, unixfs::FileLayout};
 
 /// Size limits for tests that must not reach a limit.
-pub(crate) const AMPLE: Quota = Quota { loose_bytes: 1 << 30, total_bytes: 1 << 30 };
+pub(crate) const AMPLE: Quota = Quota { unpinned_bytes: 1 << 30, total_bytes: 1 << 30 };
 
 fn store() -> BlockStore {
     BlockStore::in_memory(AMPLE).unwrap()
@@ -33,7 +33,7 @@ fn a_stored_block_is_found_under_every_codec() {
     store.put(std::slice::from_ref(&block)).unwrap();
     assert_eq!(store.get(&block.cid()).as_deref(), Ok(block.bytes()));
     assert_eq!(store.size(&Codec::DagPb.cid(block.bytes())), Ok(100));
-    assert_eq!(store.usage().unwrap(), Usage { blocks: 1, bytes: 228, loose_bytes: 228 });
+    assert_eq!(store.usage().unwrap(), Usage { blocks: 1, bytes: 228, unpinned_bytes: 228 });
 }
 
 #[test]
@@ -83,8 +83,8 @@ fn only_blocks_before_the_mark_are_collected() {
 }
 
 #[test]
-fn a_full_store_deletes_the_oldest_loose_blocks_and_rejects_what_does_not_fit() {
-    let store = BlockStore::in_memory(Quota { loose_bytes: 3 * 228, total_bytes: 4 * 228 }).unwrap();
+fn a_full_store_deletes_the_oldest_unpinned_blocks_and_rejects_what_does_not_fit() {
+    let store = BlockStore::in_memory(Quota { unpinned_bytes: 3 * 228, total_bytes: 4 * 228 }).unwrap();
     for byte in 1..=5 {
         store.put(&[raw(byte)]).unwrap();
     }

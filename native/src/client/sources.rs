@@ -166,7 +166,7 @@ impl BlockSources {
     /// opened, prints the reason and does without a cache.
     pub(crate) fn open(gateways: &[String], data_dir: &Path) -> Result<Self> {
         let cache = data_dir.join("cache.redb");
-        let quota = Quota { loose_bytes: CACHE_BYTES, total_bytes: CACHE_BYTES };
+        let quota = Quota { unpinned_bytes: CACHE_BYTES, total_bytes: CACHE_BYTES };
         let cache = BlockStore::open(&cache, quota).inspect_err(|error| {
             eprintln!("{error:#}. Continuing without a block cache.");
         });

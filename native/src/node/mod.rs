@@ -40,7 +40,7 @@ use tokio::sync::broadcast;
 use tracing::{debug, warn};
 
 /// The size limits of a node's block store: 1 GiB of unpinned blocks, 64 GiB in total.
-const QUOTA: Quota = Quota { loose_bytes: 1 << 30, total_bytes: 64 << 30 };
+const QUOTA: Quota = Quota { unpinned_bytes: 1 << 30, total_bytes: 64 << 30 };
 /// The time in seconds between blocks without transactions. They are produced while the ledger has work that only
 /// further blocks can settle.
 const IDLE_BLOCK: u64 = 1;

@@ -77,7 +77,7 @@ async fn challenges(State(app): SharedApp, Path(address): Path<String>) -> Resul
 async fn aggregation(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     check_address(&address).map_err(invalid_address)?;
     let job = app.ledger().aggregation(&address).map_err(inconsistent)?.map(|aggregation| {
-        let Aggregation { round, adapter, gradients, waited, own } = aggregation;
+        let Aggregation { round, adapter, gradients, may_leave_out, own } = aggregation;
         let input = |(id, task, submission): (u64, Task, Submission)| AggregationInput {
             id,
             task: task.cid(),
@@ -88,7 +88,7 @@ async fn aggregation(State(app): SharedApp, Path(address): Path<String>) -> Resu
             round,
             adapter,
             gradients: gradients.into_iter().map(input).collect(),
-            waited,
+            may_leave_out,
             commitment_id: own.as_ref().map(|(id, _)| *id),
             committed: own.as_ref().map_or(Vec::new(), |(_, proposal)| proposal.ids.clone()),
             revealed: own.is_some_and(|(_, proposal)| proposal.adapter.is_some()),

@@ -56,12 +56,12 @@ async fn allowance(
 ) -> Result<Json<Value>, Response> {
     let pair = pair(granter, grantee).map_err(invalid_address)?;
     let allowed = app.ledger().state().allowance(&pair).filter(|allowed| allowed.expires > unix_seconds());
-    let Some(FeeAllowance { left, expires }) = allowed else {
+    let Some(FeeAllowance { remaining, expires }) = allowed else {
         return Err(failure(StatusCode::NOT_FOUND, 5, "fee-grant not found"));
     };
     let basic = json!({
         "@type": "/cosmos.feegrant.v1beta1.BasicAllowance",
-        "spend_limit": [{ "denom": DENOM, "amount": left.to_string() }], "expiration": rfc3339(expires),
+        "spend_limit": [{ "denom": DENOM, "amount": remaining.to_string() }], "expiration": rfc3339(expires),
     });
     let allowed = json!({
         "@type": "/cosmos.feegrant.v1beta1.AllowedMsgAllowance", "allowance": basic,

@@ -102,7 +102,7 @@ fn expired_grants_are_removed_after_a_day() {
     assert_eq!(world.ledger.state().allowance(&pair), None);
     world.time += 200_000;
     world.block(vec![]);
-    assert!(world.ledger.state().granted(&pair).is_empty() && world.ledger.state().ends.is_empty());
+    assert!(world.ledger.state().granted(&pair).is_empty() && world.ledger.state().removals.is_empty());
     world.check();
 }
 
@@ -149,7 +149,7 @@ fn a_session_mines_for_its_granter_until_its_expiry_or_cap() {
     let outcome = world.block(vec![tx]).remove(0);
     assert_eq!(outcome.log, "");
     assert_eq!(outcome.answers[0].0, "/cosmos.authz.v1beta1.MsgExecResponse");
-    assert_eq!((world.balance(1), world.ledger.state().allowance(&pair).unwrap().left), (COINS - 6, 4));
+    assert_eq!((world.balance(1), world.ledger.state().allowance(&pair).unwrap().remaining), (COINS - 6, 4));
     assert!(world.ledger.held(&address(1)).unwrap().is_some(), "the granter holds the claim");
     let steal = Message::Exec(address(30), vec![transfer(1, 30, 5)]);
     let tx = key(30).sign(CHAIN, 1, &Fee::default(), &[steal]);

@@ -183,9 +183,9 @@ fn a_gradient_whose_bytes_most_proposers_cannot_fetch_is_rejected_and_costs_its_
     }
     assert_eq!(world.balance(1), COINS + LedgerParams::EMBEDDED.reward, "accepted without recomputation");
     let waiting = LedgerParams::EMBEDDED.decision_blocks / 4;
-    assert!(!world.ledger.aggregation(&address(8)).unwrap().unwrap().waited);
+    assert!(!world.ledger.aggregation(&address(8)).unwrap().unwrap().may_leave_out);
     world.wait(waiting);
-    assert!(world.ledger.aggregation(&address(8)).unwrap().unwrap().waited);
+    assert!(world.ledger.aggregation(&address(8)).unwrap().unwrap().may_leave_out);
     for _ in ["commit", "reveal"] {
         let messages: Vec<_> = [(7, 0), (8, 1), (9, 1)]
             .map(|(number, missing)| world.sign(number, &[world.aggregate_without(number, b"next", missing).unwrap()]))

@@ -64,7 +64,7 @@ fn acknowledged_blocks_survive_kill_nine() {
             assert_eq!(store.get(&block.cid()).as_deref(), Ok(block.bytes()));
         }
         let usage = store.usage().unwrap();
-        assert_eq!((usage.blocks, usage.loose_bytes), (4 * kept, 0), "a partial change is in the store");
+        assert_eq!((usage.blocks, usage.unpinned_bytes), (4 * kept, 0), "a partial change is in the store");
     }
     assert!(acknowledged > 0, "no child process acknowledged a block");
     std::fs::remove_dir_all(&folder).unwrap();

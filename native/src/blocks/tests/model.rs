@@ -66,7 +66,7 @@ impl ReferenceStore {
         of.map(|at| quota::cost(self.blocks[at].bytes())).sum()
     }
 
-    fn loose(&self) -> Vec<usize> {
+    fn unpinned(&self) -> Vec<usize> {
         let held = self.held();
         self.there.keys().copied().filter(|at| !held.contains(at)).collect()
     }
@@ -75,12 +75,12 @@ impl ReferenceStore {
     /// deleted.
     fn drop_oldest(&mut self, mark: u64) -> bool {
         let key = |at: &usize| (self.there[at], digest(&self.blocks[*at].cid()).unwrap());
-        let oldest = self.loose().into_iter().filter(|at| self.there[at] < mark).min_by_key(key);
+        let oldest = self.unpinned().into_iter().filter(|at| self.there[at] < mark).min_by_key(key);
         oldest.is_some_and(|at| self.there.remove(&at).is_some())
     }
 
     fn fits(&mut self, mark: u64, total: bool) -> bool {
-        while self.bytes(self.loose().into_iter()) > self.quota.loose_bytes
+        while self.bytes(self.unpinned().into_iter()) > self.quota.unpinned_bytes
             || total && self.bytes(self.there.keys().copied()) > self.quota.total_bytes
         {
             if !self.drop_oldest(mark) {
@@ -151,10 +151,10 @@ proptest! {
     #[test]
     fn any_history_of_the_store_ends_as_the_model_predicts(
         steps in prop::collection::vec(step(), 1..40),
-        loose in 0..2500u64,
+        unpinned in 0..2500u64,
         pinned in 0..2500u64,
     ) {
-        let quota = Quota { loose_bytes: loose, total_bytes: loose + pinned };
+        let quota = Quota { unpinned_bytes: unpinned, total_bytes: unpinned + pinned };
         let (store, blocks) = (BlockStore::in_memory(quota).unwrap(), universe());
         let (there, user, system) = Default::default();
         let mut model = ReferenceStore { blocks: blocks.clone(), quota, mark: 0, there, user, system };
@@ -168,7 +168,7 @@ proptest! {
             let expected = Usage {
                 blocks: there.len() as u64,
                 bytes: model.bytes(there.iter().copied()),
-                loose_bytes: model.bytes(model.loose().into_iter()),
+                unpinned_bytes: model.bytes(model.unpinned().into_iter()),
             };
             prop_assert_eq!(store.usage().unwrap(), expected, "{:?}", step);
         }

@@ -66,7 +66,7 @@ fn host(gateways: &[&str]) -> Remote {
 /// Returns the same connection as [`host`], but with `timeout` as the timeout of a request to a gateway.
 fn host_with_timeout(gateways: &[&str], timeout: Duration) -> Remote {
     let gateways = gateways.iter().map(|url| Gateway::new(url, timeout).unwrap()).collect();
-    let quota = Quota { loose_bytes: 1 << 20, total_bytes: 1 << 20 };
+    let quota = Quota { unpinned_bytes: 1 << 20, total_bytes: 1 << 20 };
     let cache = Some(BlockStore::in_memory(quota).unwrap());
     let sources = BlockSources { gateways, ignores_absence: false, cache, unwritten: RefCell::default() };
     Remote::store("--node", &missing().0, None).unwrap().with_sources(sources)

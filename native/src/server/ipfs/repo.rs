@@ -9,7 +9,7 @@ pub(super) async fn stat(State(ipfs): SharedIpfs) -> Result<Json<Value>, IpfsErr
     let (usage, quota) = ipfs.with(|store| Ok((store.usage()?, store.quota()))).await?;
     Ok(Json(json!({
         "NumObjects": usage.blocks, "RepoSize": usage.bytes, "StorageMax": quota.total_bytes,
-        "LooseSize": usage.loose_bytes, "LooseMax": quota.loose_bytes, "RepoPath": "blocks.redb", "Version": "r3mes-blocks@1",
+        "UnpinnedSize": usage.unpinned_bytes, "UnpinnedMax": quota.unpinned_bytes, "RepoPath": "blocks.redb", "Version": "r3mes-blocks@1",
     })))
 }
 

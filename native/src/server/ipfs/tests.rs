@@ -17,7 +17,7 @@ use r3mes_wgpu::{
 use serde_json::Value;
 use std::net::SocketAddr;
 
-const AMPLE: Quota = Quota { loose_bytes: 1 << 30, total_bytes: 1 << 30 };
+const AMPLE: Quota = Quota { unpinned_bytes: 1 << 30, total_bytes: 1 << 30 };
 
 /// A node that serves the IPFS routes at `url`, and an HTTP client for it. The node runs until the tests end.
 struct TestNode {
@@ -260,7 +260,7 @@ fn pages_of_other_websites_may_not_send_commands() {
 
 #[test]
 fn sizes_are_limited_and_errors_name_what_is_wrong() {
-    let node = node(Quota { loose_bytes: 3000, total_bytes: 3000 }, Access::Owner);
+    let node = node(Quota { unpinned_bytes: 3000, total_bytes: 3000 }, Access::Owner);
     let big = vec![0; (1 << 20) + 1];
     let assert_error = |response: TestResponse, status: u16, text: &str| {
         assert_eq!(response.status, status, "{}", response.text());
