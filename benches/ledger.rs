@@ -2,7 +2,8 @@
 //! 16, 256, 1024 and 4096 tasks.
 //!
 //! `cargo bench --bench ledger` executes signed transactions in blocks, as a node does, but without disk or network.
-//! The sampling rate is 0, so no gradient is recomputed.
+//! The sampling rate is 0, so no gradient is recomputed. The column `admission` gives the time that it takes to admit a
+//! submission, as a mempool does.
 
 use r3mes_wgpu::{
     ledger::{ChainBlock, Genesis, Ledger, LedgerParams, Tx},
@@ -45,11 +46,11 @@ struct World {
     time: u64,
 }
 
-/// The time spent on one transaction of every miner.
+/// The time spent on a set of transactions, one from each miner.
 struct Timing {
     /// Total time to admit the transactions, as a mempool does. Most of it goes into checking signatures.
     admitted: Duration,
-    /// Total time to execute the transactions in blocks, which checks the signatures a second time.
+    /// Total time to execute the transactions in blocks, including a second check of their signatures.
     applied: Duration,
 }
 

@@ -20,8 +20,8 @@ const TOKENS: usize = 128;
 const FEATURES: usize = 2048;
 const OPERATIONS: f64 = 2.0 * (TOKENS * FEATURES * FEATURES) as f64;
 
-/// Returns random words. Where they serve as packed ternary weights, a mask of `0x5555_5555` leaves only the two-bit
-/// codes 0 and 1. All codes take the same time.
+/// Returns random 32-bit words. To serve as packed ternary weights, they are masked with `0x5555_5555`, so that only
+/// the two-bit codes 0 and 1 remain. The kernels take the same time whatever the codes are.
 fn random_words(count: usize, stream: u32) -> Vec<u32> {
     (0..count as u32).map(|at| threefry([2026, stream], [at, 0])[0]).collect()
 }
@@ -117,8 +117,8 @@ impl Float {
     }
 }
 
-/// Executes `vpmaddubsw` until it has done `1 / share` of the multiplications of one product. All operands stay in
-/// registers, and twelve independent chains hide the latency of the instruction.
+/// Executes `vpmaddubsw` as often as is needed for `1 / share` of the multiplications of one matrix product. All
+/// operands stay in registers, and twelve independent chains hide the latency of the instruction.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn multiply_in_registers(share: usize) {

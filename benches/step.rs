@@ -34,7 +34,7 @@ use std::{
 
 const RUNS: usize = 5;
 
-/// A model with few weights whose six layers nevertheless suffice to learn from text.
+/// A model with few weights, but with six layers, which are enough to learn from text.
 const DEEP: ModelConfig = ModelConfig {
     layers: 6,
     width: 256,

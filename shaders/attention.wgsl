@@ -1,8 +1,8 @@
 // Causal attention with grouped key/value heads: out = softmax(q · kᵀ / √head_dim) · v. One workgroup computes one
 // query head of one token. Each invocation computes the weights of one key at a time, and then the sum of one output
 // feature at a time.
-// The array `keys` holds one word for each key: first its score, then the exponential of the score, and finally the
-// weight of the key's value row in the sum.
+// The array `keys` holds one word for each key. During the computation, this word is first the key's score, then the
+// exponential of the score, and finally the weight of the key's value row in the sum.
 
 struct Params {
     first_group: u32,
@@ -40,7 +40,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let count = positions[token] + 1u;
     let row = head_vectors(params.head_dim);
     let exponent_at = row - 1u;
-    // `start` is where the rows of the first visible key begin in k and v, for this head. `stride` is the distance from
+    // `start` is where the first visible key's row for this head begins, in k and in v. `stride` is the distance from
     // one key's row to the next. Both are counted in vectors of four words.
     let start = (first * params.kv_heads + ((head * params.group_inverse) >> 16u)) * row;
     let stride = params.kv_heads * row;

@@ -29,12 +29,13 @@ struct Params {
 @group(0) @binding(7) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(8) var<storage, read_write> out: array<i32>; // [tokens, 2, kv_heads, head_dim + 4] i32 rows: dk, dv
 
-// For 128 queries: the weights of their q rows in dk (from dS), and the weights of their dout rows in dv (from P). The
-// last array holds the two shifts of these weights, for dk and dv, for each block of 32 queries.
+// The weights of 128 queries: `key_weights` holds the weight of each query's q row in dk (from dS), and `value_weights`
+// the weight of its dout row in dv (from P). For each block of 32 queries, `block_shifts` holds the two shifts of these
+// weights, for dk and for dv.
 var<workgroup> key_weights: array<i32, 128>;
 var<workgroup> value_weights: array<i32, 128>;
 var<workgroup> block_shifts: array<vec2<u32>, 4>;
-// The 64-bit sums of dk and of dv that are not rounded yet, one for each feature of the head.
+// The 64-bit sums of dk (`key_sums`) and of dv (`value_sums`) before rounding, one for each feature of the head.
 var<workgroup> key_sums: array<vec2<u32>, 256>;
 var<workgroup> value_sums: array<vec2<u32>, 256>;
 
@@ -65,14 +66,13 @@ fn gradient_of(pair: u32, key: u32) -> Gradient {
     let probability = probability_of(Normalizer(stats[at + 1u], stats[at + 2u]), exponential_of(below));
 
     let dp = round_even_64(folded_gradient(query, key, bitcast<i32>(stats[at + 4u])), stats[at + 6u]);
-    // The difference dP − mean of two 32-bit integers may need 33 bits.
+    // dP and the mean are 32-bit integers, so their difference may need 33 bits.
     let difference = subtract_64(dp, extend_64(bitcast<i32>(stats[at + 5u])));
     return Gradient(probability, round_even_64(multiply_64(difference, probability), 30u));
 }
 
-// Writes the row info (the scale, then two zeros) at word `end` of `out`. Before they were rounded, the sums of this
-// row were in units of mantissa · 2^exponent, and the largest magnitude had `bits` bits. If `bits` is 0, the scale is
-// 0.
+// Writes the row info (the scale, then two zeros) at word `end` of `out`. Before rounding, the sums of this row were in
+// units of mantissa · 2^exponent, and the largest magnitude had `bits` bits. If `bits` is 0, the scale is 0.
 fn put_info(end: u32, bits: u32, mantissa: u32, exponent: i32) {
     out[end] = select(bitcast<i32>(mantissa), 0i, bits == 0u);
     out[end + 1u] = select(exponent + bitcast<i32>(shift_of(bits, ROW_BITS)), 0i, bits == 0u);

@@ -1,8 +1,8 @@
 // The gradient of attention with respect to queries: dq = dS · k / √head_dim, where dS = P ∘ (dP − Σ P ∘ dP), dP = dout
 // · vᵀ, and P are the attention probabilities. One workgroup computes one query head of one token. Each invocation
 // computes the weights of one key at a time, and then the sum of one feature at a time.
-// The array `keys` holds one word for each key: first its probability P, and finally the weight of its k row in dq
-// (from dS).
+// The array `keys` holds one word for each key. During the computation, this word is first the key's probability P, and
+// later the weight of the key's k row in dq (from dS).
 
 struct Params {
     first_group: u32,
@@ -28,7 +28,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> stats: array<u32>; // [tokens, heads, 8], see src/kernels/attention.rs
 @group(0) @binding(8) var<storage, read_write> dq: array<i32>; // [tokens, heads, head_dim + 4] i32 rows
 
-// The 64-bit sums of dq that are not rounded yet, one for each feature of the head.
+// The 64-bit sums of dq before rounding, one for each feature of the head.
 var<workgroup> sums: array<vec2<u32>, 256>;
 var<workgroup> first_key: u32;
 
@@ -53,7 +53,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     let first = workgroupUniformLoad(&first_key);
     let count = token - first + 1u;
-    // `start` is where the rows of the first visible key begin in k and v, for this head. `stride` is the distance from
+    // `start` is where the first visible key's row for this head begins, in k and in v. `stride` is the distance from
     // one key's row to the next. Both are counted in vectors of four words.
     let start = (first * params.kv_heads + ((head * params.group_inverse) >> 16u)) * row;
     let stride = params.kv_heads * row;
@@ -90,7 +90,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         if i < count {
             let key = start + i * stride;
             let dp = round_even_64(folded_gradient(query, key, top), gradient_shift);
-            // The difference dP − mean of two 32-bit integers may need 33 bits.
+            // dP and the mean are 32-bit integers, so their difference may need 33 bits.
             let difference = subtract_64(dp, extend_64(bitcast<i32>(mean)));
             let gradient = round_even_64(multiply_64(difference, keys[i]), 30u);
             let key_exponent = bitcast<i32>(k[key + exponent_at].x);

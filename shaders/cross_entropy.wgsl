@@ -1,7 +1,7 @@
-// The cross-entropy loss of each token and its gradient: loss[t] = log2 Σ_v 2^z[t, v] − z[t, label] and dlogits[t, v] =
-// softmax(z[t])[v] − (v = label), where v is an entry of the vocabulary, and (v = label) is 1 or 0. Each dispatch
-// computes one shard of the vocabulary. One workgroup computes 4,096 elements of dlogits for one token; each invocation
-// computes four at a time.
+// The cross-entropy loss of each token and its gradient: loss[t] = log2(Σ_v 2^z[t, v]) − z[t, label] and
+// dlogits[t, v] = softmax(z[t])[v] − (v = label), where v is an entry of the vocabulary, and (v = label) is 1 or 0.
+// Each dispatch computes one shard of the vocabulary. One workgroup computes 4,096 elements of dlogits for one token;
+// each invocation computes four at a time.
 
 struct Params {
     first_group: u32,

@@ -1,5 +1,5 @@
-// Rounds the gradient of attention's output with dither: out = dither_round(gradient). The values of one attention head
-// of one token form a head row, in which they share an exponent.
+// Rounds, with dither, the gradient of attention's output: out = dither_round(gradient). The values of one attention
+// head of one token form a head row, in which they share an exponent.
 // This file computes the rounded values; fragments/head_rows.wgsl writes them as head rows.
 
 struct Params {
@@ -31,7 +31,7 @@ fn head_of(token: u32, index: u32) -> Head {
     return Head(row + index * params.head_dim, dither_row, bitcast<u32>(gradient[end]), gradient[end + 1u]);
 }
 
-// Returns feature c of a head in units of 2^exponent. Its magnitude is < 2^62.
+// Returns feature c of a head as an integer in units of 2^head.exponent. Its magnitude is < 2^62.
 fn value_of(head: Head, c: u32) -> vec2<u32> {
     return multiply_64(extend_64(gradient[head.start + c]), head.mantissa);
 }

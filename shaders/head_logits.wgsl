@@ -43,7 +43,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     let vectors = row_words(params.width) >> 2u;
     let t = (group.y + params.first_group) << 2u;
-    // In place of a token past the last one, the last one is computed again; `put` drops the results.
+    // In place of a token past the last one, the last one is computed again; `put` drops the extra results.
     let last = params.tokens - 1u;
     let rows = min(vec4(t, t + 1u, t + 2u, t + 3u), vec4(last)) * (vectors << 1u);
     var high = vec4(0i);

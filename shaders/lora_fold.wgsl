@@ -21,7 +21,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(8) var<storage, read_write> out: array<u32>; // [blocks, rank, 20]: planes of 32 tokens, exponent
 
-// The product of the scales of each token of the block: its mantissa here, its exponent in `exponents`.
+// For each token of the block, the product of its scales: the mantissa here, the exponent in `exponents`.
 var<workgroup> mantissas: array<u32, 32>;
 var<workgroup> exponents: array<i32, 32>;
 // The largest magnitude that each invocation has found; 8 invocations for each of 8 ranks.
@@ -55,7 +55,8 @@ fn element(token: u32, r: u32) -> i32 {
 }
 
 // Returns the value of u for token i of the block and rank r, multiplied by the token's scales, in units of
-// 2^(top − 16). The magnitude is ≤ 2^61. Returns 0 past the end of the block and past the last rank.
+// 2^(top − 16), where `top` is the largest of the block's `exponents`. The magnitude is ≤ 2^61. Returns 0 past the end
+// of the block and past the last rank.
 fn folded(span: vec2<u32>, i: u32, r: u32, top: i32) -> vec2<u32> {
     if i >= span.y || r >= params.rank {
         return vec2(0u);

@@ -25,13 +25,13 @@ const RANKS = 4u;
 // The sums of 16 blocks, before they are added up: [16 blocks, 4 ranks, 32 columns].
 var<workgroup> staged: array<i32, 2048>;
 
-// Sums for one rank and four columns, separately for the high and the low int8 plane of the folded rows f.
+// Sums of products for one rank and four columns, separately for the high and the low int8 plane of the folded rows f.
 struct PlaneSums {
     high: vec4<i32>,
     low: vec4<i32>,
 }
 
-// Sums for four ranks (one field for each) and four columns.
+// Sums of products for four ranks (one field for each) and four columns.
 struct Sums {
     first: PlaneSums,
     second: PlaneSums,
@@ -44,8 +44,8 @@ fn width() -> u32 {
     return params.in_features;
 }
 
-// Returns `sums` plus the products of tokens i to i + 3 of a block with their weights. For each of four ranks, `at`
-// has the index in `folded` of the weights' high plane.
+// Returns `sums` plus the products of tokens i to i + 3 of a block with their weights. For each of the four ranks, the
+// high plane of these weights is in `folded`, at the index that `at` contains.
 fn with_tokens(sums: Sums, span: vec2<u32>, i: u32, word: u32, at: vec4<u32>) -> Sums {
     let columns = transpose_bytes(vec4(
         bytes(span, i, word),

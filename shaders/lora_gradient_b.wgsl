@@ -25,15 +25,15 @@ const RANKS = 2u;
 // The sums of 16 blocks, before they are added up: [16 blocks, 2 ranks, 32 columns].
 var<workgroup> staged: array<vec2<u32>, 1024>;
 
-// Sums for one rank and four columns: high × high planes, both mixed products, and low × low. Each is ≤ 2^15 · 32 in
-// magnitude.
+// Sums of products for one rank and four columns: high plane × high plane, high × low (both ways), and low × low. Each
+// sum is ≤ 2^15 · 32 in magnitude.
 struct PlaneSums {
     high: vec4<i32>,
     middle: vec4<i32>,
     low: vec4<i32>,
 }
 
-// Sums for two ranks (one field for each) and four columns.
+// Sums of products for two ranks (one field for each) and four columns.
 struct Sums {
     first: PlaneSums,
     second: PlaneSums,
@@ -44,8 +44,8 @@ fn width() -> u32 {
     return params.out_features;
 }
 
-// Returns `sums` plus the products of tokens i to i + 3 of a block with their weights. at.x and at.y are the indices in
-// `folded` of the weights' high plane for the two ranks.
+// Returns `sums` plus the products of tokens i to i + 3 of a block with their weights. For the two ranks, the high
+// plane of these weights is in `folded`, at index at.x and at index at.y.
 fn with_tokens(sums: Sums, span: vec2<u32>, i: u32, word: u32, at: vec4<u32>) -> Sums {
     let high = columns(span, i, 0u, word);
     let low = columns(span, i, 1u, word);

@@ -35,8 +35,8 @@ fn top_exponent(token: u32) -> i32 {
     return top;
 }
 
-// Returns the sum of a token's values of `dn` in one column, in units of 2^(top + 2). With at most three slots, its
-// magnitude is ≤ 3 · 2^60.
+// Returns the sum of a token's values of `dn` in one column, in units of 2^(top + 2), where `top` is the token's
+// `top_exponent`. With at most three slots, its magnitude is ≤ 3 · 2^60.
 fn slot_sum(token: u32, column: u32, top: i32) -> vec2<u32> {
     var sum = vec2(0u);
     for (var slot = 0u; slot < params.slots; slot++) {
@@ -105,7 +105,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let sum_shift = shift_for(best.xy, ROW_BITS);
     let x_shift = copy_shift(best.zw);
 
-    // Compute c from g, rounded to 30 bits, and x, rounded to 15 bits, so that |Σ g·x| ≤ 2^45 · width.
+    // Compute c from g (rounded to 30 bits) and x (rounded to 15 bits), so that |Σ g·x| ≤ 2^45 · width.
     var sums = vec4(0u);
     for (var column = lane; column < width; column += LANES) {
         let value = bitcast<i32>(round_even_64(slot_sum(token, column, top), sum_shift).x);

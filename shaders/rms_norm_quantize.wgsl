@@ -36,8 +36,8 @@ fn rounding_of(largest: vec2<u32>) -> Rounding {
     return Rounding(bits, top, steps);
 }
 
-// Returns a magnitude ≤ 2^47 from a row, shifted so that the row's largest magnitude, which has `bits` bits, would get
-// 31 bits.
+// Shifts the magnitude of a product gain · x, which is ≤ 2^47. The shift is the one that brings the row's largest
+// magnitude from `bits` bits to 31 bits.
 fn normalized(magnitude: vec2<u32>, bits: u32) -> u32 {
     if bits > 31u {
         return shift_right_64(magnitude, bits - 31u).x;
@@ -57,7 +57,8 @@ fn put_word(token: u32, words: u32, word: u32, values: vec4<i32>) {
     q[token * words + word] = pack4xI8(values);
 }
 
-// Writes the row info of a token: scale and sum of its integers. `inverse` is the scale of x divided by rms(x).
+// Writes the row info of a token: the row's scale, and the sum of its integers. `inverse` is the scale of x divided by
+// rms(x).
 fn put_info(token: u32, inverse: Scale, rounding: Rounding, sum: u32) {
     var unit = Scale(0u, 0i);
     if rounding.largest != 0u {

@@ -39,7 +39,8 @@ fn put_word(token: u32, words: u32, word: u32, values: vec4<i32>) {
     n[(token * 2u + 1u) * words + word] = wide_low(values);
 }
 
-// Writes the row info of a token: scale and sum of its integers. `inverse` is the scale of x divided by rms(x).
+// Writes the row info of a token: the row's scale, and the sum of its integers. `inverse` is the scale of x divided by
+// rms(x).
 fn put_info(token: u32, inverse: Scale, rounding: Rounding, sum: u32) {
     let unit = scale_shift(inverse, params.gain_exponent + bitcast<i32>(rounding.shift));
     let info = token * 4u;

@@ -16,7 +16,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> table: array<i32>; // [positions, head_dim / 2, 2] cosine and sine, Q30
 @group(0) @binding(4) var<storage, read_write> out: array<u32>; // [tokens, heads] head rows
 
-// Where one attention head of a token is found, and the scale and the angles that all its features share.
+// Where to find one attention head of a token and the angles of the token's position, and the head's scale.
 struct Head {
     start: u32, // index in y of the head's first value
     angles: u32, // index in the table of the first angle of the token's position
@@ -31,7 +31,7 @@ fn head_of(token: u32, index: u32) -> Head {
     return Head(row + index * params.head_dim, angles, bitcast<u32>(y[row + width]), y[row + width + 1u] + 1i);
 }
 
-// Returns feature c of a rotated head in units of 2^exponent. Its magnitude is < 2^62.
+// Returns feature c of a rotated head as an integer in units of 2^head.exponent. Its magnitude is < 2^62.
 fn value_of(head: Head, c: u32) -> vec2<u32> {
     let half = params.head_dim >> 1u;
     let second = c >= half;

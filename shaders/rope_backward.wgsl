@@ -21,7 +21,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> dy: array<u32>; // [tokens, heads · head_dim] wide rows
 @group(0) @binding(6) var<storage, read_write> dy_info: array<u32>; // [tokens, 4] row info
 
-// Where the heads of one token are found, and what all its features share: the angles and the largest exponent.
+// Where to find the heads of one token and the angles of the token's position, and the largest exponent of the heads.
 struct Token {
     start: u32, // index in dheads of the first value of the token's first head
     angles: u32, // index in the table of the first angle of the token's position
@@ -29,8 +29,8 @@ struct Token {
     inverse: u32, // floor(2^32 / head_dim) + 1, which maps a column to its head without a division
 }
 
-// Returns column c after rotation, in units of 2^(largest + 1); a head with a smaller exponent is rounded to this unit.
-// The magnitude is < 2^62.
+// Returns column c after rotation, in units of 2^(token.largest + 1). The values of a head with a smaller exponent are
+// rounded to this unit. The magnitude is < 2^62.
 fn turned(token: Token, c: u32) -> vec2<u32> {
     let head = multiply_u32(c, token.inverse).y;
     let row = token.start + head * (params.head_dim + 4u);
@@ -66,7 +66,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         let end = start + head * (params.head_dim + 4u) + params.head_dim;
         largest = max(largest, select(ZERO_EXPONENT, dheads[end + 1u], dheads[end] != 0i));
     }
-    // `row_max` compares unsigned integers, so the exponent is passed as its distance from ZERO_EXPONENT, the smallest.
+    // `row_max` compares unsigned integers, so it gets the distance from ZERO_EXPONENT, which is the smallest exponent.
     let above = vec4(bitcast<u32>(largest - ZERO_EXPONENT), vec3(0u));
     largest = bitcast<i32>(row_max(local.x, above).x) + ZERO_EXPONENT;
     largest = select(largest, 0i, largest == ZERO_EXPONENT);

@@ -1,5 +1,5 @@
 // The product of byte rows (int8) with a ternary matrix: out[t, n] = Σ_k x[t, k] · w[n, k], exact in i32.
-// fragments/ternary_product.*.wgsl computes it. There, a feature is a row n of w, and a place is a column k.
+// fragments/ternary_product.*.wgsl computes it. In those files, a feature is a row n of w, and a place is a column k.
 
 struct Params {
     first_group: u32,
@@ -27,7 +27,7 @@ fn planes() -> u32 {
     return 1u;
 }
 
-// Returns the sum of a token's input row, which is in the row info.
+// Returns the sum of the values in a token's input row, read from the row's info (its scale and its sum).
 fn input_sum(token: u32) -> i32 {
     return bitcast<i32>(x_info[token * 4u + 2u]);
 }
@@ -37,29 +37,30 @@ fn result_at(token: u32) -> u32 {
     return token * (params.out_features + 4u);
 }
 
-// Returns how many words apart a block of four features and the next such block are in `weights`.
+// Returns the distance in `weights`, in words, from one block of four features to the next.
 fn block_stride() -> u32 {
     return row_words(params.in_features);
 }
 
-// Returns how many words apart a block of four places and the next such block are in `weights`.
+// Returns the distance in `weights`, in words, from one block of four places to the next.
 fn place_stride() -> u32 {
     return 1u;
 }
 
-// Returns a stored block word with place i in byte i, and feature j at bits 2j and 2j + 1 of each byte. Words of this
-// matrix are stored in this layout.
+// Returns a stored block word in the layout that has place i in byte i, and feature j at bits 2j and 2j + 1 of each
+// byte. The words of this matrix are stored in this layout.
 fn by_places(block: u32) -> u32 {
     return block;
 }
 
-// Returns a stored block word with feature j in byte j, and place i at bits 2i and 2i + 1 of each byte.
+// Returns a stored block word in the layout that has feature j in byte j, and place i at bits 2i and 2i + 1 of each
+// byte.
 fn by_features(block: u32) -> u32 {
     return transpose_block(block);
 }
 
-// Chooses the (block, word) pair that an invocation stages. This returns `by_word`, with which neighboring invocations
-// read neighboring words of a block row: those are adjacent in `weights`.
+// Returns the (block, word) pair that an invocation stages: `by_word` rather than `by_block`. This way, neighboring
+// invocations read neighboring words of a block row, which are adjacent in `weights`.
 fn staged(by_word: vec2<u32>, by_block: vec2<u32>) -> vec2<u32> {
     return by_word;
 }

@@ -1,10 +1,10 @@
 //! Tests that GPUs are recognized from the names and IDs that real drivers and browsers report for them
 //! (`tests/data/gpu_adapters.tsv`).
 //!
-//! The expected architectures were assigned by hand, from the public code names of the chips. The column `kind` tells
-//! where a row comes from: an `observed` row from a log or from the output of vulkaninfo, a `renderer` row from a WebGL
-//! or OpenGL renderer string, and a `table` row from public tables of device IDs and of the names that browsers report.
-//! `-` means that a field was not recorded.
+//! The expected architectures were assigned by hand, from the public code names of the chips. The column `kind` states
+//! the source of each row: `observed` means a log or the output of vulkaninfo, `renderer` means a WebGL or OpenGL
+//! renderer string, and `table` means public tables of device IDs and of the names that browsers report. `-` means that
+//! a field was not recorded.
 
 use r3mes_wgpu::compute::gpu::architecture::{Architecture, Description, GpuKind, UNKNOWN, classify};
 use std::collections::BTreeMap;

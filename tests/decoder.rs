@@ -1,5 +1,5 @@
-//! Tests that the decoder gives the same scores whether it reads tokens one by one, in parts or all together, that
-//! these scores are also those of the training step, and that a seed determines the generated text.
+//! Tests that the decoder gives the same scores whether it reads tokens one by one, in parts or all at once. The
+//! training step must also give these scores, and a seed must determine the generated text.
 
 use pollster::block_on;
 use r3mes_wgpu::{

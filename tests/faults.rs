@@ -1,6 +1,6 @@
 //! Tests that a faulty backend is detected and that its faulty dispatch is named, in three ways: by comparing traces,
-//! by a bisection over the number of dispatches, and by an audit. The fault is planted: one kernel computes one word of
-//! its output wrongly.
+//! by a bisection over the number of dispatches that the faulty backend runs, and by an audit. The fault is planted:
+//! one kernel computes one word of its output wrongly.
 
 use pollster::block_on;
 use r3mes_wgpu::{

@@ -1,6 +1,6 @@
-//! Tests that models which other programs wrote give logits close to those of `transformers`, and that they are written
-//! and read back unchanged. An unsupported or damaged model must be refused with an error that names the cause.
-//! `tests/data/bitnet/make.py` describes and generates the models.
+//! Tests that models which other programs wrote give logits close to those of `transformers`, and that such a model is
+//! unchanged after it is written and read back. An unsupported or damaged model must be refused with an error that
+//! names the cause. `tests/data/bitnet/make.py` describes and generates the models.
 
 use pollster::block_on;
 use proptest::prelude::*;
@@ -117,7 +117,8 @@ fn imported_models_are_written_and_read_back_unchanged() {
     assert!(file::read(&config, &tensors).unwrap() == model);
 }
 
-/// Replaces the text `from` in the config of a folder by `to`, and returns the error with which the model is refused.
+/// Replaces the text `from` by `to` in the `config.json` of a folder, and returns the error with which the model is
+/// refused.
 fn refused(name: &str, from: &str, to: &str) -> String {
     let (config, pieces) = folder(name);
     let text = String::from_utf8(config).unwrap();

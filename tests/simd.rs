@@ -54,8 +54,8 @@ struct Size {
 }
 
 impl Case {
-    /// Creates a test case. `trit()` returns the next weight, and `value(i)` the element at position `i` of each input
-    /// row. A value must fit in an i8, or be within ±2^14 if `size.planes` is 2.
+    /// Creates a test case. `trit()` returns the next weight. `value(i)` returns the element at position `i` of an
+    /// input row; it must fit in an i8, or be within ±2^14 if `size.planes` is 2.
     fn new(size: Size, mut trit: impl FnMut() -> i8, mut value: impl FnMut(usize) -> i32) -> Self {
         let Size { planes, tokens, in_features, out_features, slots } = size;
         let trits: Vec<i8> = (0..in_features * out_features).map(|_| trit()).collect();

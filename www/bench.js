@@ -57,7 +57,7 @@ export async function prepare(options) {
 
 /**
  * Times every matrix product and training step once more.
- * @returns {Promise<Results>} all results so far, with one more time for each product and step
+ * @returns {Promise<Results>} all results so far, which now include the new time of each product and step
  */
 export async function round() {
   if (!results) throw new Error("call prepare() before round()");
@@ -67,7 +67,7 @@ export async function round() {
 }
 
 /**
- * Adds to `results` what an event of the engine reports, or shows the event's message.
+ * Adds to `results` what an event of the engine reports. For the event `preparing`, shows what is being prepared.
  * @param {Results} results
  * @param {BenchEvent} event
  */

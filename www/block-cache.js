@@ -1,5 +1,5 @@
-// The block cache: stores the model's files, IPFS blocks, and a computed gradient until it is accepted. Each is a file
-// in the browser's origin private file system.
+// The block cache, a folder in the browser's origin private file system. It contains IPFS blocks (one file for each),
+// the files of the model, and a file that keeps a computed gradient until the gradient is accepted.
 //
 // The engine checks the hash of everything that it reads from the cache.
 
@@ -78,7 +78,7 @@ async function openFolder() {
 }
 
 /**
- * Returns the files in a folder, with their sizes and times; skips subfolders.
+ * Returns the files in a folder, with their sizes and modification times; skips subfolders.
  * @param {FileSystemDirectoryHandle} folder
  */
 async function listFiles(folder) {

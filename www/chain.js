@@ -3,7 +3,7 @@
 /** The SLIP-44 coin type of Cosmos accounts. Keplr and Leap derive the key of an account at m/44'/118'/0'/0/0. */
 const COIN_TYPE = 118;
 const DECIMALS = 6;
-/** The gas limit of a transaction. The gas price that wallets are told is the smallest fee divided by this limit. */
+/** The gas limit of a transaction. The page tells wallets a gas price: the smallest fee divided by this limit. */
 const GAS = 200_000;
 /** The time between two requests for the result of a transaction, in milliseconds. */
 const POLL_MS = 250;
@@ -20,7 +20,7 @@ const MAX_POLLS = 240;
  * @property {string[]} messages the type URLs of the messages that the key may send in the name of the account
  * @property {number | undefined} capLeft the amount in micro-units that the key may still spend on fees, or `undefined`
  *   if the account has granted no fee allowance
- * @property {number} expires the time at which the first of the grants expires, in seconds since 1970
+ * @property {number} expires the earliest expiration time of the grants, in seconds since 1970
  */
 
 /** A client for the Cosmos API of one node. */
@@ -52,8 +52,8 @@ export class Chain {
   }
 
   /**
-   * Returns the number that the granter's next signed statement about the grantee must contain: how many times the
-   * granter has opened or revoked a session of the grantee so far.
+   * Returns the number that the granter's next signed statement about the grantee must contain: how many times so
+   * far the granter has opened a session for the grantee or revoked one.
    * @param {string} granter
    * @param {string} grantee
    */

@@ -49,8 +49,8 @@ export class Chart {
 }
 
 /**
- * Returns the points [x, y] of the line. They keep a margin to the edges, so that the whole thickness of the line is
- * visible. The smallest value is at the bottom.
+ * Returns the points [x, y] of the line. They are at least 2 CSS pixels from the edges, so that the whole thickness
+ * of the line is visible. The smallest value is at the bottom.
  * @param {number[]} values at least two values
  * @param {number} width the width of the canvas in CSS pixels
  * @param {number} height the height of the canvas in CSS pixels

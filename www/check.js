@@ -19,11 +19,11 @@ import { errorMessage } from "./format.js";
  * @property {"cpu" | "gpu"} backend
  * @property {DeviceCard | null} device the GPU; null for the CPU
  * @property {Record<string, { lowering: string, lowerings: string[], error?: string }>} kernels for each kernel,
- *   by name: the chosen lowering, the results of all lowerings, and the error if a known answer is wrong
+ *   by name: the chosen lowering, the results of all lowerings, and the error if the kernel is not correct
  * @property {string | null} stepDigest the computed digest of one training step, in hexadecimal
  * @property {string | null} runDigest the computed digest of the longer training run, in hexadecimal
  * @property {boolean} ok whether all results equal the published ones
- * @property {string | null} error why the check could not be completed, or null
+ * @property {string | null} error why the check could not be completed; null if it was completed
  */
 
 const startButton = find(document, "#start", HTMLButtonElement);
@@ -102,7 +102,7 @@ async function runCheck(execution, section) {
 }
 
 /**
- * Records whether a kernel has computed its known answers, and adds a table row that shows it.
+ * Records whether a kernel reproduces its known answers, and adds a table row that shows the result.
  * @param {Execution} execution
  * @param {HTMLElement} table the body of the table
  * @param {Extract<CheckEvent, { event: "kernel" }>} event

@@ -1,5 +1,5 @@
-// The page that other sites embed in a frame. It contains the miner element, <r3mes-miner>, and the parent page
-// controls it by messages. docs/EMBEDDING.md documents the protocol.
+// The page that other sites embed in a frame. It contains the miner element, <r3mes-miner>, which the parent page
+// controls by messages. docs/EMBEDDING.md documents the protocol.
 //
 // The node decides which sites may embed this page, with the directive `frame-ancestors` in its Content-Security-Policy
 // header.
@@ -16,8 +16,8 @@ const EVENTS = ["state", "step", "submit", "reward", "error", "consent"];
 
 const miner = find(document, "r3mes-miner", R3mesMiner);
 /**
- * The origin of the parent page, which its first message reveals. Before that message, the frame sends only `ready`,
- * which can go to any origin.
+ * The origin of the parent page, or `undefined` until the parent page has sent its first message. Until then, this
+ * frame sends only the message `ready`, which a parent page of any origin can receive.
  * @type {string | undefined}
  */
 let parentOrigin;

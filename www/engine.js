@@ -19,7 +19,7 @@ export class Engine {
   /** @type {Map<number, { resolve: (result: unknown) => void, reject: (error: Error) => void }>} */
   #pending = new Map();
   /**
-   * The event listeners: for the ID of each call, the listener that the call has passed. A listener is kept after its
+   * The event listeners: for the ID of each call, the listener that its caller has passed. A listener is kept after its
    * call has returned, because a miner reports events until it stops.
    * @type {Map<number, (event: unknown) => void>}
    */
@@ -42,7 +42,7 @@ export class Engine {
   }
 
   /**
-   * Tests the known answers and the golden digests on a backend. Resolves to whether all results are correct.
+   * Tests a backend against the known answers and the golden digests. Resolves to whether all results are correct.
    * @param {"cpu" | "gpu"} backend
    * @param {(event: CheckEvent) => void} onEvent called with each result
    */
@@ -71,7 +71,7 @@ export class Engine {
   }
 
   /**
-   * Times each matrix product and training step that `bench` has prepared, once.
+   * Measures one time for each matrix product and each training step that `bench` has prepared.
    * @param {(event: BenchEvent) => void} onEvent
    */
   round(onEvent) {

@@ -1,5 +1,5 @@
-// Mining rates (tokens per second and tasks per minute), averaged over the last minute, the last 15 minutes, and the
-// session.
+// Mining rates (tokens per second and tasks per minute), averaged over the last minute, over the last 15 minutes, and
+// over the whole session.
 
 /**
  * The periods over which rates are averaged: for each label on the page, the length of the period in milliseconds.
@@ -37,8 +37,8 @@ export class Rates {
   }
 
   /**
-   * Returns the average rates over the last `window` milliseconds, or since the start of the session if that is less.
-   * The time of pauses is included. Returns `undefined` before the first session.
+   * Returns the average rates over the last `window` milliseconds, or over the whole session if it is shorter. The time
+   * of pauses is included. Returns `undefined` before the first session.
    * @param {number} window
    */
   average(window, now = performance.now()) {

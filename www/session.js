@@ -25,8 +25,8 @@ const MAX_BACKOFF_SECS = 60;
 const ACTIVE = new Set(["opening", "mining", "paused", "waiting", "offline", "finishing"]);
 
 /**
- * Returns the delay before the engine is restarted, in seconds: 1, 2, 4, and so on, up to 60. (The delays that the
- * engine itself makes between requests end with its worker, so they do not apply to restarts.)
+ * Returns the delay before the engine is restarted, in seconds: 1, 2, 4, and so on, up to 60. (The engine has its own
+ * delays between requests, but each restart creates a new engine, which does not continue the delays of the old one.)
  * @param {number} failures the number of consecutive failures, at least 1
  */
 export const backoffSecs = (failures) => Math.min(2 ** (failures - 1), MAX_BACKOFF_SECS);
@@ -163,11 +163,11 @@ export class Session {
   }
 
   /**
-   * Handles a failure of the engine, by the name of the error. After "Offline" (the node cannot be reached), the engine
-   * is restarted without limit. "Refused" (the node refused a request) and "Error" (an option is wrong) end the
-   * session, because a restart cannot help. After any other error, the engine is restarted, unless it has already
-   * failed three times in a row. Each restart follows after a delay.
-   * @param {number} run the index of the start of the engine that failed
+   * Handles a failure of the engine. What happens depends on the name of the error. After "Offline" (the node cannot be
+   * reached), the engine is always restarted. "Refused" (the node refused a request) and "Error" (an option is wrong)
+   * end the session, because a restart cannot help. After any other error, the engine is restarted, unless it has
+   * already failed three times in a row. There is a delay before each restart.
+   * @param {number} run the value that `#run` had when the failed engine was started
    * @param {Error} error
    */
   #fail(run, error) {

@@ -12,7 +12,7 @@ export const MIN_INTENSITY = 0.05;
 /** The largest intensity: the miner computes all the time. */
 export const MAX_INTENSITY = 1;
 
-/** The default settings. Attributes of the element can replace the default intensity and backend. */
+/** The default settings. Attributes of <r3mes-miner> can replace the default intensity and backend. */
 const DEFAULTS = {
   intensity: 0.6,
   /** @type {MinerOptions["backend"]} */
@@ -56,8 +56,8 @@ export class Settings {
   }
 
   /**
-   * Fills each input field: with the stored setting if there is one, otherwise with the attribute of the element if it
-   * is present, otherwise with the default.
+   * Fills each input field: with the stored setting if there is one, otherwise with the attribute of <r3mes-miner> if
+   * it is present, otherwise with the default.
    * @param {{ intensity: string | null, backend: string | null }} attributes
    */
   async restore(attributes) {
@@ -93,7 +93,8 @@ export class Settings {
 
   /**
    * Sets and stores the intensity.
-   * @param {number} share the share of the time to compute; a value outside of 0.05 to 1 is moved to the nearest limit
+   * @param {number} share the share of the time during which to compute; a value outside of 0.05 to 1 is moved to the
+   *   nearest limit
    */
   setIntensity(share) {
     const intensity = clampIntensity(share);

@@ -12,7 +12,7 @@ const MAX_SUBMISSIONS = 1000;
  * @property {Uint8Array<ArrayBuffer>} secret the 32-byte secret of this browser's session key
  * @property {string} payout the payout address that the visitor has entered
  * @property {string} granter the address of the account that has granted a session to this browser's session key
- * @property {number} intensity the share of the time to compute, from 0.05 to 1
+ * @property {number} intensity the share of the time during which to compute, from 0.05 to 1
  * @property {string} backend "auto", "gpu" or "cpu"
  * @property {boolean} battery whether to pause on battery power
  * @property {boolean} hidden whether to pause while the tab is hidden
@@ -57,8 +57,8 @@ function openDatabase() {
 }
 
 /**
- * Runs a request on an object store of the database, in a transaction. Resolves to the result of the request after the
- * transaction has been committed.
+ * Runs a request on an object store of the database, in a transaction. As soon as the transaction has been committed,
+ * resolves to the result of the request.
  * @template Result
  * @param {"settings" | "submissions"} store
  * @param {"readonly" | "readwrite"} mode

@@ -29,8 +29,8 @@ export class SubmissionTable {
   }
 
   /**
-   * Adds a pending submission for a gradient that was computed just now, or that was found in the cache after an
-   * earlier visit.
+   * Adds a pending submission for a gradient that was computed just now, or that was computed earlier and found in the
+   * cache.
    * @param {Extract<MinerEvent, { event: "computed" | "found" }>} event
    */
   async addComputed({ cid, task, receipt }) {

@@ -8,8 +8,8 @@ import { errorMessage } from "./format.js";
 /** @import { VerifyOptions } from "./r3mes_www.js" */
 
 /**
- * Tests the known answers and the golden digests on the GPU, or on the CPU if there is no hardware GPU. Resolves to a
- * sentence that states the result.
+ * Tests the GPU, or the CPU if there is no hardware GPU, against the known answers and the golden digests. Resolves to
+ * a sentence that states the result.
  * @param {(text: string) => void} onProgress called with a sentence that says what is being checked
  */
 export async function checkDevice(onProgress) {

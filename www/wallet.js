@@ -144,7 +144,7 @@ export class Account {
   }
 
   /**
-   * Has the wallet sign a transaction of the account, and broadcasts the transaction.
+   * Asks the wallet to sign a transaction of the account, and broadcasts the signed transaction.
    * @param {(payer: Payer) => Promise<Unsigned>} encode returns the unsigned transaction
    */
   async #sendTransaction(encode) {
@@ -160,7 +160,7 @@ export class Account {
   }
 
   /**
-   * Has the wallet sign a statement, and broadcasts the signed statement in a transaction of the session key.
+   * Asks the wallet to sign a statement, and broadcasts the signed statement in a transaction of the session key.
    * @param {string} text the statement
    * @param {(carried: Carried) => Promise<Uint8Array>} encode returns the transaction that contains the statement
    */
@@ -172,7 +172,7 @@ export class Account {
     return chain.broadcast(await encode({ secret, signature, ...(await this.#sequenceAndFee(this.#grantee)) }));
   }
 
-  /** Returns the fields that a statement that opens a session and one that closes it have in common. */
+  /** Returns the fields that all statements have in common, both those that open and those that close a session. */
   async #statement() {
     const number = await this.#connection.chain.statementNumber(this.address, this.#grantee);
     return { chainId: this.#chainId, pubKey: this.#publicKey, grantee: this.#grantee, number };

@@ -108,9 +108,10 @@ impl Shape {
         }
     }
 
-    /// Returns the contents of a ternary product's four buffers: the rows; their row info, in which only the sum of
-    /// each row is set; the packed ternary matrix; and zeros for the result. With one plane, the rows are int8. With
-    /// two, they are int16 within ±2^14, split into two int8 planes (`256 · plane 0 + plane 1`).
+    /// Returns the contents of a ternary product's four buffers: the rows; their row infos (the scale and the sum of
+    /// each row), in which only the sum is set; the packed ternary matrix; and zeros for the result. If `planes` is 1,
+    /// the rows are int8. If it is 2, they are int16 within ±2^14, split into two int8 planes: each value is
+    /// `256 · plane 0 + plane 1`.
     fn inputs(self, source: &mut CaseSource, planes: usize) -> Vec<Vec<u32>> {
         let Self { tokens, features } = self;
         let stride = 4 * row_words(features);

@@ -12,7 +12,7 @@ use r3mes_wgpu::{
 };
 use std::collections::BTreeMap;
 
-/// The number of tasks that each strategy with disputes gets.
+/// The number of tasks in the simulation of each strategy with disputes.
 const TASKS: u32 = 40;
 /// The account index of the miner.
 const MINER: u8 = 1;
@@ -22,9 +22,9 @@ const GRIEFER: u8 = 2;
 /// ones.
 const WATCHER: u8 = 3;
 
-/// Makes the miner claim a task and submit its gradient, which is wrong if `forged` is true, and waits until the
-/// gradient is accepted or rejected. Returns the submission's ID, the task and the artifact, or `None` if no task can
-/// be claimed.
+/// Makes the miner claim a task and submit a gradient for it: a wrong one if `forged` is true, otherwise the correct
+/// one. Then applies blocks until the gradient is accepted or rejected. Returns the submission's ID, the task and the
+/// artifact, or `None` if no task can be claimed.
 fn mine(world: &mut World, job: &SmallJob, forged: bool) -> Option<(u64, Task, Artifact)> {
     let network = &mut world.network;
     let claim = network.claim(MINER, network.next_free()?);
@@ -41,8 +41,8 @@ fn mine(world: &mut World, job: &SmallJob, forged: bool) -> Option<(u64, Task, A
     Some((id, task, artifact))
 }
 
-/// Plays a whole dispute about an accepted gradient: `challenger` opens it, `answerer` answers if `provers` has a
-/// prover for that account, both sides make all their moves, and blocks are applied until the dispute has ended.
+/// Plays a dispute about an accepted gradient to its end. `challenger` opens the dispute, `answerer` answers it, and
+/// both sides make their moves. An account without a prover in `provers` lets the time for its answer or move run out.
 fn dispute(
     world: &mut World,
     job: &SmallJob,
@@ -116,8 +116,8 @@ pub(super) fn forges_and_defends() {
     println!("| watcher: disputes the forged gradients | | | {} |", row(earned));
 }
 
-/// Simulates an honest miner, a griefer that disputes all its gradients, and a watcher that defends them. Prints what
-/// each of them earns per task.
+/// Simulates an honest miner, a griefer that disputes all gradients of the miner, and a watcher that defends these
+/// gradients. Prints what each of the three earns per task.
 pub(super) fn griefs() {
     let job = SmallJob::new(7);
     let mut world = World::new(job.genesis(network_genesis()));

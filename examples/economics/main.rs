@@ -15,7 +15,7 @@ use r3mes_wgpu::{
 };
 use std::collections::BTreeMap;
 
-/// The number of tasks that each strategy without disputes gets.
+/// The number of tasks in the simulation of each strategy without disputes.
 const TASKS: u32 = 300;
 /// Cost of computing one gradient, in micro-units: 60 % of the reward.
 const COST: i64 = 600_000;
@@ -25,8 +25,8 @@ const VERIFIERS: [u8; 5] = [201, 202, 203, 204, 205];
 /// A simulated network, and what its verifiers know.
 struct World {
     network: Network,
-    /// The number of gradients that the first verifier has attested. Unless it guesses, it has recomputed each of them
-    /// once.
+    /// The number of gradients that the first verifier has attested. It has recomputed each of them once, except in the
+    /// simulation in which it attests without recomputing.
     recomputed: i64,
     /// For each gradient that was really computed: its commitment, and whether the gradient is correct.
     rights: BTreeMap<Commitment, bool>,
@@ -61,7 +61,7 @@ impl World {
         self.until(|network| matches!(network.status(id), SubmissionStatus::Accepted | SubmissionStatus::Rejected(_)));
     }
 
-    /// Applies blocks until `done` returns true, at most 10,000.
+    /// Applies blocks until `done` returns true. Panics after 10,000 blocks.
     fn until(&mut self, done: impl Fn(&Network) -> bool) {
         for _ in 0..10_000 {
             if done(&self.network) {

@@ -41,8 +41,7 @@ use work_dir::WorkDir;
 
 /// Balance of each miner in micro-units: enough for the bonds of all its claims.
 const COINS: u64 = 1_000_000_000;
-/// The first and the longest pause between two requests for a submission's status, both the same as in the program
-/// `mine`.
+/// The first and the longest pause between two requests for a submission's status, as in the program `mine`.
 const POLL: [Duration; 2] = [Duration::from_millis(31), Duration::from_millis(500)];
 /// The pause between two requests that ask whether the next round has begun, the same as in the program `mine`.
 const IDLE: Duration = Duration::from_secs(2);
@@ -67,7 +66,7 @@ struct Settled {
     latency: f64,
 }
 
-/// The resources that a node takes: its CPU time since the start, and its present memory and disk space.
+/// The resources that a node takes: its CPU time since its start, and its present memory and disk space.
 struct Costs {
     cpu_seconds: f64,
     resident_bytes: u64,
@@ -131,8 +130,8 @@ fn key(number: usize) -> SessionKey {
     SessionKey::new(&secret).expect("a small number is a key")
 }
 
-/// Computes the gradients of all rounds, and returns those of each miner. The chunk at position `p` of a round belongs
-/// to the miner with index `p` modulo the number of miners.
+/// Computes the gradients of all rounds, and returns them in one list per miner. The chunk at position `p` of a round
+/// belongs to the miner with index `p` modulo the number of miners.
 fn prepare(network: &TestNetwork, genesis: &Genesis, keys: &[SessionKey], rounds: u64) -> Vec<Vec<PreparedSubmission>> {
     let mut worker = scripted_miner::worker(&network.work_dir, 0, SEQUENCES);
     let client = Client::new(HttpHost::new(&network.node.url), key(0));
@@ -231,8 +230,8 @@ fn bytes_under(folder: &Path) -> u64 {
         .sum()
 }
 
-/// Prints throughput and latency for each quarter of the submissions, which shows whether they change over time, and
-/// for all submissions together. Then prints the node's CPU time, disk space and memory.
+/// Prints throughput and latency: first for each quarter of the submissions, to show any change over time, then for all
+/// submissions together. Then prints the node's CPU time, disk space and memory.
 fn report(mut settled: Vec<Settled>, before: &Costs, after: &Costs) {
     settled.sort_by(|one, other| one.at.total_cmp(&other.at));
     let quarter = settled.len().div_ceil(4);

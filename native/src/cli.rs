@@ -24,7 +24,7 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Claim tasks, compute gradients, submit them and get paid, for a node in this process or for another node
+    /// Claim tasks from a node in this process or from another node, compute gradients, submit them and get paid
     Mine(Box<mine::MineArgs>),
     /// Run a node that other miners use, and serve the mining page
     Node(node::NodeArgs),

@@ -5,7 +5,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// Returns the seconds since 1970 by this machine's clock, or 0 if the clock is set to an earlier time.
+/// Returns the seconds since 1970 by this machine's clock, or 0 if the clock is set to a time before 1970.
 pub(crate) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
 }

@@ -58,15 +58,15 @@ fn cpu(threads: usize) -> Compute {
     Compute { backend: Backend::Cpu { threads, kernels: cpu::fastest }, name, real_gpu: false }
 }
 
-/// Returns a CPU backend that uses other SIMD instructions than [`cpu`]. If this processor supports only one kind of
-/// SIMD instructions, returns the same backend as [`cpu`].
+/// Returns a CPU backend that does not use the same kind of SIMD instructions as [`cpu`]. If this processor supports
+/// only one kind, returns the same backend as [`cpu`].
 pub(crate) fn second_cpu(threads: usize) -> Compute {
     let name = format!("CPU ({})", Level::second().name());
     Compute { backend: Backend::Cpu { threads, kernels: cpu::second }, name, real_gpu: false }
 }
 
-/// Opens a GPU, tests every kernel on it against known answers, and selects the fastest implementation of each kernel.
-/// Returns an error if no implementation of a kernel passes.
+/// Opens a GPU and tests all implementations of every kernel against known answers. Selects, for each kernel, the
+/// fastest implementation that passes. Returns an error if a kernel has no implementation that passes.
 pub(crate) fn open(device: &Device) -> Result<(Gpu, Tuning)> {
     let gpu = block_on(Gpu::open(device, Options::new(elapsed_ms)))?;
     let tuning = block_on(gpu::tune(&gpu, kernels::ALL, SEED))?;
@@ -76,9 +76,9 @@ pub(crate) fn open(device: &Device) -> Result<(Gpu, Tuning)> {
 /// Selects the backend that the flags ask for.
 ///
 /// `--backend cpu` selects the CPU. Otherwise a GPU must pass the known-answer tests to be selected. If GPUs are named
-/// with `--device`, the fastest of them that passes is selected. If none are named, the fastest hardware GPU that
+/// with `--device`, the fastest of those that pass is selected. If none are named, the fastest hardware GPU that
 /// passes is selected; if there is none, `auto` selects the CPU, and `gpu` selects the first software GPU that passes.
-/// If no backend is left, returns an error with [`Exit::NoGpu`].
+/// If none of these rules selects a backend, returns an error with [`Exit::NoGpu`].
 pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
     if args.backend == BackendKind::Cpu {
         return Ok(cpu(args.threads));
@@ -110,9 +110,9 @@ pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
         .context(Exit::NoGpu))
 }
 
-/// Opens the first GPU named with `--device`, or GPU 0, with the implementation of each kernel (its lowering) that
-/// `choice` names. Does not run the known-answer tests. Only benchmarks use this function; they print a digest of the
-/// computed step, which reveals a wrong result.
+/// Opens the first GPU named with `--device`, or GPU 0 if none is named. `choice` names the implementation (lowering)
+/// to use for each kernel. Does not run the known-answer tests. Only benchmarks use this function; they print a digest
+/// of the computed gradient, which reveals a wrong result.
 pub(crate) fn with_lowerings(args: &ComputeArgs, choice: LoweringChoice) -> Result<Compute> {
     let devices = block_on(gpu::devices());
     let wanted = args.device.first().map_or("0", String::as_str);
@@ -139,9 +139,9 @@ fn lists_real_gpu() -> bool {
     std::env::current_exe().and_then(probe).map_or(true, |status| status.success())
 }
 
-/// Returns the fastest of the GPUs that pass the known-answer tests. GPUs are compared by the time of those kernels for
-/// which several implementations pass, such as the ternary matrix products. Prints why a GPU is not used, and, if
-/// several GPUs pass, the time of each.
+/// Returns the fastest of the GPUs that pass the known-answer tests, or `None` if none passes. For each GPU, adds up
+/// the times of those kernels for which several implementations pass, such as the ternary matrix products; the GPU with
+/// the smallest sum is the fastest. Prints why a GPU failed. If several GPUs pass, prints the sum of each.
 fn fastest(devices: &[&Device]) -> Result<Option<Compute>> {
     let mut passing = Vec::new();
     for device in devices {

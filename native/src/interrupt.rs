@@ -1,5 +1,5 @@
 //! Handles Ctrl-C. The first Ctrl-C requests a stop after the current task, and the second one ends the process
-//! immediately. In both cases nothing is lost that was accepted or saved.
+//! immediately. In both cases, nothing that was accepted or saved is lost.
 
 use anyhow::{Context, Result};
 use std::{

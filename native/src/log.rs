@@ -6,14 +6,14 @@ use clap::{Args, ValueEnum};
 use std::io::stderr;
 use tracing_subscriber::EnvFilter;
 
-/// Logging flags of the commands that run a node or act for one: `node`, `mine` and `verifier`.
+/// Logging flags of the commands `node`, `mine` and `verifier`.
 #[derive(Args, Clone)]
 pub(crate) struct LogArgs {
     /// Log events of this level (off, error, warn, info, debug or trace) and more severe ones; a module can have a
     /// level of its own, as in info,r3mes_wgpu::consensus=debug
     #[arg(long, value_name = "FILTER", default_value = "info", env = "R3MES_LOG")]
     pub(crate) log: String,
-    /// Format of the log on stderr: text, or json with one object per line, which includes a timestamp
+    /// Format of the log on stderr: text, or json (one object per line, with a timestamp)
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
 }

@@ -65,7 +65,7 @@ pub(crate) fn sync_folder(path: &Path) -> Result<()> {
     Ok(fs::File::open(folder)?.sync_all()?)
 }
 
-/// Does nothing. Windows cannot sync a folder, and journals file names itself.
+/// Does nothing. Windows cannot sync a folder, but its file system keeps a journal of changes to file names.
 #[cfg(not(unix))]
 pub(crate) fn sync_folder(_path: &Path) -> Result<()> {
     Ok(())

@@ -1,5 +1,6 @@
 //! Tests of the commands `adapter` and `generate`. They check that `adapter` inspects, merges, exports and imports
-//! adapters, which it reads from checkpoints, PEFT folders, ledgers and nodes, and that `generate` applies an adapter.
+//! adapters, and reads them from checkpoints, PEFT folders, ledgers and nodes. They also check that `generate` applies
+//! an adapter.
 
 use crate::work_dir::{SMALL_MODEL, WorkDir};
 use prost::Message;
@@ -13,7 +14,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// A folder that contains a model, and an adapter of this model in PEFT's format.
+/// A folder with the subfolders `model` and `adapter`: a model, and an adapter of this model in PEFT's format.
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/peft");
 
 /// Runs the program. Returns its stdout if it exits with code 0, otherwise an error with its exit code and stderr.

@@ -1,6 +1,6 @@
-//! Tests of attacks on a node in a process of its own, one attack per test. The attackers try to be paid for nothing,
-//! or to keep others from being paid. The tests check that honest miners are still paid, and that neither honest miners
-//! nor honest verifiers lose anything.
+//! Tests of attacks on a node, one attack per test. The node runs in a process of its own. The attackers try to be paid
+//! for nothing, or to keep others from being paid. The tests check that honest miners are still paid, and that neither
+//! honest miners nor honest verifiers lose anything.
 
 use crate::scripted_miner::{ScriptedMiner, TestNetwork};
 use pollster::block_on;
@@ -365,7 +365,7 @@ fn a_verifier_that_does_not_recompute_is_slashed() {
     let dag = artifact.dag().unwrap();
     block_on(honest.client.put_dag(&dag)).unwrap();
     let id = honest.say(&held, dag.root, Commitment::new(&task, &artifact.gradient_root())).unwrap();
-    assert_eq!(settled_by(&honest, id, &rogues).status, "accepted", "the blind finding is right, its leaf is wrong");
+    assert_eq!(settled_by(&honest, id, &rogues).status, "accepted", "the blind finding is right, but not its leaf");
     assert_eq!(network.stake(rogues[0].address()), 1_000_000);
     assert_eq!(network.stake(&network.operator.0), network.operator.1, "the verifier that recomputed keeps its stake");
 }

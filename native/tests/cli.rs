@@ -1,5 +1,5 @@
-//! Tests of the commands `mine`, `verify`, `train`, `quality` and `devices`. They check output, exit codes and errors
-//! for invalid input, and that a run that was interrupted or killed can be resumed.
+//! Tests of the commands `mine`, `verify`, `train`, `quality` and `devices`. They check the output, the exit codes,
+//! and the errors for invalid input. They also check that a run that was interrupted or killed can be resumed.
 
 use crate::work_dir::{SMALL_MODEL, WorkDir, accepted};
 use r3mes_wgpu::{

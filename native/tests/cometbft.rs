@@ -22,8 +22,9 @@ const COINS: u64 = 1_000_000_000;
 /// The forger's stake, in micro-units.
 const STAKE: u64 = 100_000_000;
 
-/// Edits the rules in the genesis: shortens the waits for sampling, for disputes and for a sampled verifier that was
-/// killed, and sets the bond of a claim to 0, because the miners have no coins.
+/// Edits the rules in the genesis. Shortens how long the ledger waits for sampling, for disputes, for votes, and for
+/// the findings of verifiers, one of which may have been killed. Sets the bond of a claim to 0, because the miners have
+/// no coins.
 fn shorten_waits(genesis: &mut Value) {
     genesis["params"]["claim_bond"] = json!(0);
     genesis["params"]["draw_blocks"] = json!(1);
@@ -32,7 +33,7 @@ fn shorten_waits(genesis: &mut Value) {
     genesis["params"]["decision_blocks"] = json!(40);
 }
 
-/// Checks that each replica has the ledger root that the first replica's block headers state for the same height.
+/// Checks that the ledger root of each replica, at its current height, is the one in the first replica's block headers.
 fn assert_agree(replicas: &[&Replica]) {
     let first = replicas[0];
     let least = first.height();
@@ -47,8 +48,8 @@ fn assert_agree(replicas: &[&Replica]) {
     }
 }
 
-/// Waits until a replica that was restarted executes a block after the present last block of `first`, and panics if it
-/// does not.
+/// Waits until `replica`, which was restarted, executes a block that is later than the current last block of `first`.
+/// Panics if it does not.
 fn assert_makes_progress(replica: &Replica, first: &Replica) {
     let height = first.height();
     replica.wait_for("new block", |replica| (replica.height() > height).then_some(()));

@@ -1,5 +1,5 @@
-//! Tests of disputes about gradients that no verifier was sampled to recompute, on a node in a process of its own. The
-//! node's operator must challenge forged gradients and defend correct ones. A miner whose backend computes wrong
+//! Tests of disputes about gradients that no verifier was sampled to recompute. The node runs in a process of its own,
+//! and its operator must challenge forged gradients and defend correct ones. A miner whose backend computes wrong
 //! results must withdraw its submission in time.
 
 use crate::forger::Forger;
@@ -83,7 +83,7 @@ fn a_forger_whose_accomplices_fill_all_dispute_slots_is_slashed_after_they_lose(
         (dag.get(&dag.root).unwrap(), block_on(rogue.client.block(Codec::Raw, &task.chunk)).unwrap());
     let id = forger.submit(&rogue);
     rogue.wait(|| (status(&rogue, id) == "accepted").then_some(()));
-    // the accomplices are faster than the operator, which recomputes first; they never make a move
+    // the accomplices open disputes before the operator, which must first recompute the gradient; they make no moves
     let full = friends.iter().all(|friend| {
         let (challenger, chunk, manifest) = (friend.address().to_owned(), chunk.clone(), manifest.clone());
         let opening = MsgOpenDispute { challenger, stored_gradient_id: id, chunk, manifest };
@@ -118,8 +118,8 @@ fn the_operator_defends_a_correct_gradient_of_an_absent_miner_and_the_challenger
     assert_eq!(network.node.balance(miner.address()), COINS + 1_000_000);
 }
 
-/// Returns the fastest CPU implementation of a kernel. For the first of all kernels, returns an implementation whose
-/// last output word is wrong.
+/// Returns the fastest CPU implementation of a kernel. If the kernel is the first one in [`ALL`], returns an
+/// implementation whose last output word is wrong instead.
 fn faulty(kernel: &Kernel) -> Option<CpuKernel> {
     fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
         let saturated = (ALL[0].reference)(params, units, reads, writes);

@@ -28,7 +28,7 @@ pub struct Forger {
 }
 
 impl Forger {
-    /// Computes a forged gradient for `task`, and the trace of its computation, with which it is defended.
+    /// Computes a forged gradient for `task`, and the trace of this computation, which is needed to defend the forgery.
     pub fn new(work_dir: &WorkDir, miner: &ScriptedMiner, task: &Task) -> Self {
         let (model, targets) = model(work_dir);
         let backend = Backend::Cpu { threads: 1, kernels: cpu::fastest };

@@ -33,7 +33,7 @@ fn import(source: &Path, out: &Path) -> Output {
     run(&["model", "import"], &[("", source), ("--out", out)])
 }
 
-/// Returns the report of `model info --json` about a model. Sizes in the report are those of training steps of 40
+/// Returns the report of `model info --json` about a model. The memory in the report is that of a training step of 40
 /// tokens.
 fn info(model: &Path) -> Value {
     let output = run(&["model", "info", "--json", "--tokens", "40"], &[("", model)]);

@@ -68,7 +68,7 @@ impl Connection for Peer {
     }
 }
 
-/// Returns `bytes` bytes from a sequence without repetitions, so that all blocks of a file made of them differ.
+/// Returns `bytes` bytes that do not repeat, so that all blocks of a file with this content differ.
 fn numbered(bytes: usize) -> Vec<u8> {
     (0..bytes as u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).take(bytes).collect()
 }
@@ -128,8 +128,8 @@ fn kubo_computes_the_same_cids_for_deep_files() {
     }
 }
 
-/// Returns a manifest and the three leaves to which it links. It also links to a task, whose block is not stored
-/// anywhere.
+/// Returns the block of a manifest, and the three leaves (blocks without links) to which it links. The manifest also
+/// links to a task, whose block is not stored anywhere.
 fn dag(seed: u8) -> Dag {
     let leaves: Vec<Block> =
         [1, 1000, 1 << 20].iter().map(|bytes| Block::new(Codec::Raw, vec![seed; *bytes]).unwrap()).collect();

@@ -1,7 +1,7 @@
 //! Integration tests of the program `r3mes-wgpu`. Each test starts the program in separate processes. All tests are in
 //! one test binary, so that only one binary must be linked.
 
-#![allow(unreachable_pub, reason = "a test binary, whose items nothing outside it can reach")]
+#![allow(unreachable_pub, reason = "nothing outside this test binary can reach its items")]
 
 // shared by the tests
 mod faulty_proxy;

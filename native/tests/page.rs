@@ -22,8 +22,8 @@ struct PageServer {
 }
 
 impl PageServer {
-    /// Starts a node that serves `files`, each of which is a name and a content. Websites with one of the `origins` may
-    /// use these files.
+    /// Starts a node that serves `files`. Each file is given as a pair of its name and its content. Websites with one
+    /// of the `origins` may use these files.
     fn start(name: &str, files: &[(&str, &[u8])], origins: &[&str]) -> Self {
         let work_dir = WorkDir::new(name);
         let mut command = work_dir.node("0");
@@ -43,8 +43,8 @@ impl PageServer {
         Self { work_dir, process, url, agent }
     }
 
-    /// Sends a GET request with additional headers. Returns the status code, the response with its headers, and the
-    /// body, which is not decompressed.
+    /// Sends a GET request with additional headers. Returns the status code, the response's headers (as a response
+    /// without a body), and the body, which is not decompressed.
     fn get(&self, path: &str, headers: &[(&str, &str)]) -> (u16, Response<()>, Vec<u8>) {
         let mut request = self.agent.get(format!("{}{path}", self.url));
         for (name, value) in headers {

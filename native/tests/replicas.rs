@@ -231,7 +231,7 @@ impl Replica {
         self.get("/stats").map_or(0, |stats| stats["round"].as_u64().unwrap())
     }
 
-    /// Returns the height and the root of the ledger, as ABCI's `Info` reports them: the root is in base64. Returns
+    /// Returns the height and the root of the ledger, as ABCI's `Info` reports them (the root in base64). Returns
     /// `None` if the call fails.
     pub fn root(&self) -> Option<(u64, String)> {
         let response = self.call("abci_info", &json!({}))?["response"].clone();

@@ -17,7 +17,7 @@ use std::{
 
 /// The number of mutated requests that the test sends. The environment variable `R3MES_REQUESTS` overrides this number.
 const REQUESTS: u32 = 1500;
-/// How long the test waits until the node answers or closes the connection.
+/// How long, at most, the test waits for the node to answer or to close the connection.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An HTTP request. The string is the request line and the headers, without `Host`, `Connection` and `Content-Length`.
@@ -130,8 +130,8 @@ fn seed_requests(key: &SessionKey) -> Vec<RawRequest> {
     seeds
 }
 
-/// Sends a request. Returns the first bytes of the answer (at most 64), or none if the node closes the connection
-/// without an answer.
+/// Sends a request. Returns the first bytes of the answer (at most 64), or an empty vector if the node closes the
+/// connection without an answer.
 fn send(node: &NodeProcess, (head, body): &RawRequest) -> Vec<u8> {
     let host = node.url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(host).unwrap();

@@ -19,8 +19,8 @@ use r3mes_wgpu::{
 use serde_json::Value;
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
-/// The host of a client, which does the client's input and output. This one sends HTTP requests to one node, and stores
-/// nothing.
+/// The host of a client: the part that does the client's input and output. This one sends HTTP requests to one node,
+/// and stores nothing.
 pub struct HttpHost {
     /// The base URL of the node's HTTP interface.
     pub url: String,

@@ -154,8 +154,8 @@ fn an_expired_revoked_or_foreign_grant_is_refused() {
     assert_eq!(granted(&node).len(), 2);
     let all = [&revoke[..], &[Message::RevokeAllowance(pair())]].concat();
     assert_eq!(node.pay(&account, &free, &all), (0, String::new()));
-    refused(node.pay(&key, &free, &[exec(&account)]), 4, "or revoked it");
-    assert_refused(&mine("session-revoked", &node.url, "1"), "or revoked it");
+    refused(node.pay(&key, &free, &[exec(&account)]), 4, "or has revoked it");
+    assert_refused(&mine("session-revoked", &node.url, "1"), "or has revoked it");
     let GrantPair { granter, grantee } = pair();
     assert_eq!(node.bytes(&format!("/cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}")).0, 404);
 }
@@ -196,7 +196,7 @@ fn a_signed_statement_opens_a_session_once_and_not_after_it_was_closed() {
     for older in [first, unused] {
         refused(node.pay(&key, &free, &[older]), 4, "it was used or revoked");
     }
-    assert_refused(&mine("session-closed", &node.url, "1"), "or revoked it");
+    assert_refused(&mine("session-closed", &node.url, "1"), "or has revoked it");
     drop(node);
 
     // the fee of opening a session counts against its cap

@@ -92,7 +92,7 @@ fn send(work_dir: &WorkDir, node: &NodeProcess, to: &str, amount: u64) {
     let secret = fs::read(work_dir.data().join("operator.key")).unwrap();
     let operator = SessionKey::new(&secret.try_into().unwrap()).unwrap();
     let transfer = Transfer { from: operator.address().to_owned(), to: to.to_owned(), amount };
-    // a transaction of the operator's roles can take the sequence number first (code 32)
+    // the node may use this sequence number first, for another transaction of its operator (code 32)
     let sent = (0..20).map(|_| node.signed(&operator, Message::Send(transfer.clone()))).find(|(code, _)| *code != 32);
     assert_eq!(sent, Some((0, String::new())));
 }

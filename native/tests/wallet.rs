@@ -1,5 +1,5 @@
-//! Tests that the command `wallet` stores and opens wallets, and that it sends coins and grants and revokes sessions
-//! over HTTP.
+//! Tests that the command `wallet` stores and opens wallets, and that, over HTTP, it sends coins, grants sessions and
+//! revokes them.
 
 use crate::node_process::NodeProcess;
 use crate::work_dir::{WorkDir, accepted};

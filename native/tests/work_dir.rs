@@ -93,8 +93,8 @@ impl Drop for WorkDir {
     }
 }
 
-/// Returns the events in the output of `mine --json` that report an accepted gradient. A line that is incomplete
-/// because the process was killed is skipped.
+/// Returns the events in the output of `mine --json` that report an accepted gradient. Skips a line that is
+/// incomplete because the process was killed.
 pub fn accepted(stdout: &[u8]) -> Vec<Value> {
     let lines = stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
     lines.filter(|event: &Value| event["event"] == "accepted").collect()

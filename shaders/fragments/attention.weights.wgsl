@@ -9,8 +9,9 @@ var<workgroup> keys: array<u32, keys_held>;
 var<workgroup> shifts: array<u32, 64>;
 
 // Returns feature c of the weighted sum over the first `count` keys. The sum over a block is exact, with a magnitude ≤
-// 2^14 · 2^14 · 32. It is multiplied by 2^(shift of the block − left) and then added. The row of the first key starts
-// at vector `start`, and the next key's row starts `stride` vectors later.
+// 2^14 · 2^14 · 32. It is multiplied by 2^(shift of the block − left), and the result is added to the total. `left` is
+// the same for all blocks. The row of the first key starts at vector `start`, and the next key's row starts `stride`
+// vectors later.
 fn weighted_sum(start: u32, stride: u32, count: u32, c: u32, left: i32) -> vec2<u32> {
     let vectors = plane_vectors(params.head_dim);
     var total = vec2(0u, 0u);

@@ -1,8 +1,8 @@
 // The gradient with respect to attention probabilities: dP = dout · v. Each product is shifted by the exponent of its v
 // row, so that all products of a query have the same unit.
 
-// Returns dP of a query and a key in units of 2^(dout exponent + top − 25); |dP| ≤ 2^61. The query's dout row starts at
-// vector `query`, and the key's v row at vector `key`.
+// Returns dP of a query and a key in units of 2^(dout exponent + top − 25); |dP| ≤ 2^61. `top` is the largest exponent
+// of the v rows that the query sees. The query's dout row starts at vector `query`, the key's v row at vector `key`.
 fn folded_gradient(query: u32, key: u32, top: i32) -> vec2<u32> {
     let exponent = bitcast<i32>(v[key + (plane_vectors(params.head_dim) << 1u)].x);
     return shift_right_signed_64(shift_left_64(dot_value(query, key), 25u), distance_to(top, exponent));

@@ -8,7 +8,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     if column >= width() {
         return;
     }
-    // In place of a rank past the last one, the last one is computed again; `add_columns` drops the result.
+    // In place of a rank past the last one, the last one is computed again; `add_columns` drops the extra result.
     let r = vec4((group.y + params.first_group) * RANKS) + vec4(0u, 1u, 2u, 3u);
     let ranks = min(r, vec4(params.rank - 1u));
     for (var block = 0u; block < params.blocks; block++) {

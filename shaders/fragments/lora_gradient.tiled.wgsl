@@ -9,7 +9,7 @@ fn main(
     @builtin(local_invocation_index) index: u32,
 ) {
     let word = group.x * 8u + local.x;
-    // In place of a rank past the last one, the last one is computed again; its results are dropped (see
+    // In place of a rank past the last one, the last one is computed again; the extra results are dropped (see
     // `accumulates`).
     let first_rank = (group.y + params.first_group) * RANKS;
     let ranks = min(vec4(first_rank) + vec4(0u, 1u, 2u, 3u), vec4(params.rank - 1u));

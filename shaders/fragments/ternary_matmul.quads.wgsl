@@ -9,8 +9,8 @@ fn input(at: u32) -> vec4<u32> {
     return x[at];
 }
 
-// Returns where the weights of features f to f + 15 start: the index of the first vector of each of their four blocks,
-// which have four features each. A block past the last one gets the start of the last one.
+// The weights of features f to f + 15 are in four blocks, each of four features. Returns the index of the first vector
+// of each block. A block past the last one gets the index of the last one.
 fn block_starts(f: u32) -> vec4<u32> {
     let blocks = min(vec4<u32>(f >> 2u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(row_words(features()) - 1u));
     return blocks * (row_words(places()) >> 2u);

@@ -9,8 +9,8 @@ fn input(at: u32) -> vec4<u32> {
     return dy[at];
 }
 
-// Returns where the weights of features f to f + 15 start: the vector index of each of their four blocks. All four
-// blocks are in the same vector, so the four indices are equal.
+// The weights of features f to f + 15 are in four blocks, each of four features. Returns the index of the first vector
+// of each block. A vector has a word of each of the four blocks, so the four indices are equal.
 fn block_starts(f: u32) -> vec4<u32> {
     return vec4<u32>(f >> 4u);
 }

@@ -8,7 +8,7 @@
 var<workgroup> bytes: array<vec4<f32>, 256>; // [16 places, 16 × 4 tokens]
 var<workgroup> codes: array<vec4<f32>, 256>; // [16 places, 16 × 4 features]
 
-// Sums for eight tokens (one field for each) and four features.
+// Sums of products for eight tokens (one field for each) and four features.
 struct Sums {
     t0: vec4<f32>,
     t1: vec4<f32>,
@@ -37,7 +37,7 @@ fn main(
     let tile_t = (group.y + params.first_group) * 64u;
     let tile_f = group.x * 64u;
     // Each invocation stages one input word of each of four tokens, and one block of codes. In place of a token or
-    // block past the last one, the last one is read again; its results are not stored.
+    // block past the last one, the last one is read again; the extra results are not stored.
     let word = index & 3u;
     let quad = index >> 2u;
     let rows = input_rows(tile_t + quad * 4u) + vec4<u32>(word);

@@ -8,8 +8,8 @@ fn input_rows(t: u32) -> vec4<u32> {
 }
 
 // Writes the results of token t for features f to f + 15. The sums were formed with codes (trit + 1), so the sum
-// of the token's inputs is subtracted from each. Component i of `sums.a`, `sums.b`, `sums.c` and `sums.d` belongs to
-// features f + 4i, f + 4i + 1, f + 4i + 2 and f + 4i + 3.
+// of the token's inputs is subtracted from each. Component i of `sums.a` belongs to feature f + 4i, that of `sums.b` to
+// f + 4i + 1, that of `sums.c` to f + 4i + 2, and that of `sums.d` to f + 4i + 3.
 fn store(t: u32, f: u32, sums: BlockSums) {
     if t < params.tokens {
         let row = result_at(t);

@@ -5,8 +5,8 @@
 // stay in registers while the products with all codes are added to them. Every 128 places, before a half of a pair can
 // overflow, the pairs are split and added to i32 sums.
 
-// The codes of 16 features at 16 places (positions in the input row). Each vector contains four places: one block word
-// for each group of four features, laid out as `by_features` returns it.
+// The codes of 16 features at 16 places (positions in the input row). Each vector covers four places. It has one block
+// word for each group of four features, laid out as `by_features` returns it.
 struct QuadBlocks {
     p0: vec4<u32>,
     p1: vec4<u32>,
@@ -22,7 +22,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         return;
     }
     let quads = row_words(places()) >> 2u; // the number of vectors of four words in a row
-    // In place of a block or token past the last one, the last one is read again; `store` drops the results.
+    // In place of a block or token past the last one, the last one is read again; `store` drops the extra results.
     let starts = block_starts(f);
     let rows = input_rows(t) >> vec4<u32>(2u);
     let next_rows = input_rows(t + 4u) >> vec4<u32>(2u);

@@ -1,5 +1,5 @@
 // A ternary product: out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, t is a token,
-// f an output feature, and p a place (a position in the input row). It takes packed dot products of tiles.
+// f an output feature, and p a place (a position in the input row). It is computed in tiles, with packed dot products.
 // One workgroup computes 64 tokens × 64 features. For 32 places at a time, it stages the inputs and the unpacked codes
 // in 4 KiB of workgroup memory.
 // One invocation computes 8 tokens × 4 features. Between staging steps, it only loads words and takes dot products.
@@ -18,7 +18,7 @@ fn main(
     let tile_t = (group.y + params.first_group) * 64u;
     let tile_f = group.x * 64u;
     // Each invocation stages one input word of each of four tokens, and one block of codes. In place of a token or
-    // block past the last one, the last one is read again; `store_tile` drops the results.
+    // block past the last one, the last one is read again; `store_tile` drops the extra results.
     let word = index & 7u;
     let quad = index >> 3u;
     let rows = input_rows(tile_t + quad * 4u) + vec4<u32>(word);

@@ -228,7 +228,7 @@ fn scale_reciprocal(a: Scale) -> Scale {
     return scale_new(vec2(divide(0x20000000u, a.mantissa, 32u), 0u), -61i - a.exponent);
 }
 
-// Returns 1 / sqrt(a), the reciprocal of a 31-bit integer square root of the mantissa, or 0 if `a` is 0.
+// Returns 1 / sqrt(a), computed as the reciprocal of a 31-bit integer square root, or 0 if `a` is 0.
 fn scale_inverse_sqrt(a: Scale) -> Scale {
     if a.mantissa == 0u {
         return Scale(0u, 0i);

@@ -26,7 +26,7 @@ fn add_pair(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
     return vec4(add_64(a.xy, b.xy), add_64(a.zw, b.zw));
 }
 
-// Returns the element-wise maximum of the pairs of unsigned 64-bit integers that the lanes of a row pass.
+// Each lane of a row passes a pair of unsigned 64-bit integers. Returns the element-wise maximum of all pairs.
 // The next reduction can follow without a barrier, because no lane reads `lanes` after the last barrier.
 fn row_max(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     if lane >= HEAD_LANES {
@@ -52,7 +52,7 @@ fn row_max(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     return best;
 }
 
-// Returns the element-wise sum, mod 2^64, of the pairs of 64-bit integers that the lanes of a row pass. The next
+// Each lane of a row passes a pair of 64-bit integers. Returns the element-wise sum, mod 2^64, of all pairs. The next
 // reduction can follow without a barrier.
 fn row_sum(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     if lane >= HEAD_LANES {
@@ -78,7 +78,7 @@ fn row_sum(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     return sum;
 }
 
-// Returns the largest of the signed values that the lanes of an attention head pass. The lanes compare unsigned
+// Each lane of an attention head passes a signed value. Returns the largest of these values. The lanes compare unsigned
 // integers; flipping the sign bit keeps the order.
 fn head_max(lane: u32, value: i32) -> i32 {
     let biased = bitcast<u32>(value) ^ 0x80000000u;
@@ -99,7 +99,7 @@ fn head_max(lane: u32, value: i32) -> i32 {
     return bitcast<i32>(best ^ 0x80000000u);
 }
 
-// Returns the sum, mod 2^64, of the 64-bit integers that the lanes of an attention head pass.
+// Each lane of an attention head passes a 64-bit integer. Returns the sum, mod 2^64, of these integers.
 fn head_sum(lane: u32, value: vec2<u32>) -> vec2<u32> {
     head_lanes[lane] = value;
     workgroupBarrier();
@@ -118,8 +118,8 @@ fn head_sum(lane: u32, value: vec2<u32>) -> vec2<u32> {
     return sum;
 }
 
-// Returns the component-wise maximum of the values that the lanes of one block pass. A block is 32 consecutive lanes,
-// and `lane` is one of them.
+// Each lane passes a value. Returns the component-wise maximum of the values of one block: the 32 consecutive lanes to
+// which `lane` belongs.
 fn block_max(lane: u32, value: vec2<u32>) -> vec2<u32> {
     head_lanes[lane] = value;
     workgroupBarrier();

@@ -8,13 +8,13 @@ fn magnitude_i32(value: i32) -> vec2<u32> {
     return vec2(bitcast<u32>(abs(value)), 0u);
 }
 
-// Returns the word of the high int8 plane of a wide row that holds four values ≤ 2^14 in magnitude. The unit of this
-// plane is 256.
+// Splits four values of a wide row, each ≤ 2^14 in magnitude, into two int8 planes. Returns the word of the high plane,
+// whose unit is 256.
 fn wide_high(values: vec4<i32>) -> u32 {
     return pack4xI8((values + 128i) >> vec4(8u));
 }
 
-// Returns the word of the low int8 plane of a wide row that holds four values. The unit of this plane is 1.
+// Splits four values of a wide row into two int8 planes. Returns the word of the low plane, whose unit is 1.
 fn wide_low(values: vec4<i32>) -> u32 {
     return pack4xI8(values);
 }

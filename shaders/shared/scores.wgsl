@@ -31,8 +31,8 @@ fn logarithm_index(fraction: u32) -> u32 {
     return 257u + (fraction >> 23u);
 }
 
-// Returns log2(sum / 2^30) in Q20, by linear interpolation between the table entries `low` and `high`, which are Q24.
-// The magnitude is < 2^26.
+// Returns log2(sum / 2^30) in Q20, by linear interpolation between the table entries `low` and `high`, which are in
+// Q24. The magnitude is < 2^26.
 fn logarithm_between(low: u32, high: u32, sum: vec2<u32>) -> i32 {
     let between = ((high - low) * ((logarithm_fraction(sum) >> 9u) & 0x3fffu)) >> 14u;
     let whole = (bits_64(sum) - 31u) << 20u;

@@ -1,7 +1,7 @@
 // Ternary weights in block words (4×4 trits in one word; see src/numbers/ternary.rs), and their products with int8
-// values. A trit is stored as its code, trit + 1.
+// values. A trit (−1, 0 or 1) is stored as its code, trit + 1.
 
-// Returns the number of words of a byte row: `width` int8 values, padded to a multiple of 32.
+// Returns the number of words of a byte row, which holds `width` int8 values and is padded to a multiple of 32 bytes.
 fn row_words(width: u32) -> u32 {
     return ((width + 31u) >> 5u) << 3u;
 }
@@ -20,7 +20,8 @@ fn transpose_blocks(words: vec4<u32>) -> vec4<u32> {
     );
 }
 
-// Returns the inner products of four int8 values with the codes of four features at the same four places.
+// Returns, for each of four features, the inner product of its codes at four places (positions in the input row) with
+// the int8 values at these places.
 fn code_dots(codes: vec4<u32>, bytes: u32) -> vec4<i32> {
     return vec4<i32>(
         dot4I8Packed(codes.x, bytes), dot4I8Packed(codes.y, bytes),
@@ -28,8 +29,8 @@ fn code_dots(codes: vec4<u32>, bytes: u32) -> vec4<i32> {
     );
 }
 
-// The sums of one token for 16 features. Component i of `a`, `b`, `c` and `d` belongs to features 4i, 4i + 1, 4i + 2
-// and 4i + 3.
+// The sums of one token for 16 features. Component i of `a`, `b`, `c` and `d` belongs to feature 4i, 4i + 1, 4i + 2
+// and 4i + 3, respectively.
 struct BlockSums {
     a: vec4<i32>,
     b: vec4<i32>,
@@ -38,7 +39,7 @@ struct BlockSums {
 }
 
 // The codes of 16 features at four places (positions in the input row). A word has the four codes of one feature, one
-// in each byte. Component i of `a`, `b`, `c` and `d` belongs to features 4i, 4i + 1, 4i + 2 and 4i + 3.
+// in each byte. Component i of `a`, `b`, `c` and `d` belongs to feature 4i, 4i + 1, 4i + 2 and 4i + 3, respectively.
 struct BlockCodes {
     a: vec4<u32>,
     b: vec4<u32>,
@@ -46,7 +47,7 @@ struct BlockCodes {
     d: vec4<u32>,
 }
 
-// Unpacks the codes of four block words, laid out as `by_places` returns them: place i is in byte i.
+// Unpacks the codes of four block words. In each word, place i must be in byte i, as `by_places` returns it.
 fn blocks_codes(words: vec4<u32>) -> BlockCodes {
     let mask = vec4<u32>(0x03030303u);
     return BlockCodes(
@@ -54,7 +55,8 @@ fn blocks_codes(words: vec4<u32>) -> BlockCodes {
     );
 }
 
-// Adds the products of four int8 values of a token with the codes of 16 features to `sums`.
+// Adds to `sums`, for each of 16 features, the inner product of its codes at four places with a token's int8 values at
+// these places.
 fn add_dots(sums: ptr<function, BlockSums>, codes: BlockCodes, bytes: u32) {
     (*sums).a += code_dots(codes.a, bytes);
     (*sums).b += code_dots(codes.b, bytes);
@@ -62,8 +64,8 @@ fn add_dots(sums: ptr<function, BlockSums>, codes: BlockCodes, bytes: u32) {
     (*sums).d += code_dots(codes.d, bytes);
 }
 
-// Multiplies the sums of the previous, higher plane of the input by 256 before those of the next plane are added. Sums
-// of codes may wrap, but the final sums of trits fit in i32.
+// Multiplies the sums by 256 before the products of the next, lower int8 plane of the input are added to them. Sums
+// that are formed with codes may wrap, but the final sums, formed with trits, fit in i32.
 fn next_plane(sums: ptr<function, BlockSums>) {
     *sums = BlockSums((*sums).a * 256, (*sums).b * 256, (*sums).c * 256, (*sums).d * 256);
 }

@@ -11,14 +11,15 @@ struct TileSums {
     t7: vec4<i32>,
 }
 
-// Unpacks a block word, laid out as `by_places` returns it. Each word of the result has the codes of one feature at
-// four places, one in each byte.
+// Unpacks a block word, in which place i must be in byte i, as `by_places` returns it. Each word of the result has the
+// codes of one feature at four places, one in each byte.
 fn tile_codes(word: u32) -> vec4<u32> {
     return vec4<u32>(word, word >> 2u, word >> 4u, word >> 6u) & vec4<u32>(0x03030303u);
 }
 
-// Adds the products of input values with the codes of four features to `sums`. `low` has four int8 values for each of
-// tokens 0 to 3, and `high` for each of tokens 4 to 7.
+// Adds to `sums`, for each of eight tokens and four features, the inner product of the feature's codes at four places
+// with the token's int8 values at these places. Each word of `low` has the values of one of tokens 0 to 3, and each
+// word of `high` those of one of tokens 4 to 7.
 fn add_tile(sums: ptr<function, TileSums>, codes: vec4<u32>, low: vec4<u32>, high: vec4<u32>) {
     (*sums).t0 += code_dots(codes, low.x);
     (*sums).t1 += code_dots(codes, low.y);

@@ -28,10 +28,10 @@ pub struct Challenger {
     backend: Backend,
     /// Whether each recomputed gradient is correct, by the ID of the gradient.
     verdicts: BTreeMap<u64, bool>,
-    /// Provers, which produce the moves in a dispute, by the ID of the disputed gradient. A gradient is absent until
-    /// its task has been run again.
+    /// The prover of each disputed gradient, by the ID of the gradient. Provers produce the moves in a dispute. A
+    /// gradient is absent until its task has been run again.
     provers: BTreeMap<u64, Prover>,
-    /// IDs of the gradients that are ignored because an action about them failed with an error that is not retryable.
+    /// IDs of the gradients that are ignored because work on them failed with an error that is not retryable.
     skipped: BTreeSet<u64>,
     /// IDs of the gradients that were in dispute at the last step. A gradient appears once for each of its disputes.
     disputed: Vec<u64>,
@@ -46,7 +46,7 @@ pub enum Action {
     Recomputed(u64, bool),
     /// The challenger opened a dispute about the gradient with this ID.
     Disputed(u64),
-    /// The challenger appealed against the finding of verifiers that the gradient with this ID is wrong.
+    /// The challenger appealed against the verifiers' finding that the gradient with this ID is wrong.
     Appealed(u64),
     /// The challenger defended a gradient with an answer in the dispute with this ID.
     Answered(u64),
@@ -55,7 +55,7 @@ pub enum Action {
 }
 
 impl Challenger {
-    /// Creates a challenger that runs the tasks of disputed gradients on `backend`. `targets` is the rank and the
+    /// Creates a challenger that runs the tasks of disputed gradients on `backend`. `targets` holds the rank and the
     /// adapted layers of the job.
     pub fn new(model: Model, targets: Targets, backend: Backend) -> Self {
         let (verdicts, provers) = (BTreeMap::new(), BTreeMap::new());
@@ -63,8 +63,8 @@ impl Challenger {
         Self { model, targets, backend, verdicts, provers, skipped, disputed, refused }
     }
 
-    /// Takes the next action, if one is due, and returns it. `worker`, which recomputes gradients, must use the same
-    /// model. If an action about a gradient fails with an error that is not retryable, the challenger ignores that
+    /// Takes the next action, if one is due, and returns it. `worker`, which recomputes gradients, must use the
+    /// challenger's model. If work on a gradient fails with an error that is not retryable, the challenger ignores that
     /// gradient from then on.
     pub async fn work<H: Host>(
         &mut self,
@@ -111,7 +111,7 @@ impl Challenger {
     }
 
     /// Recomputes a gradient if this challenger has not done so yet. Otherwise, opens a dispute if the gradient is
-    /// wrong, or appeals if it is correct although verifiers attested a mismatch.
+    /// wrong, or appeals if it is correct but verifiers found it wrong.
     async fn examine<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -141,7 +141,8 @@ impl Challenger {
         }
     }
 
-    /// Returns `done`. If it is an error that is not retryable, the gradient with this ID is ignored from now on.
+    /// Returns the result `done` unchanged. If the result is an error that is not retryable, the gradient with this ID
+    /// is ignored from now on.
     fn skip_on_error(&mut self, id: u64, done: Result<Option<Action>, RoleError>) -> Result<Option<Action>, RoleError> {
         if done.as_ref().is_err_and(|error| error.class() != ErrorClass::Retryable) {
             self.skipped.insert(id);
@@ -187,7 +188,8 @@ impl Challenger {
         }))
     }
 
-    /// Recomputes a gradient. Records whether it has the commitment and the artifact that the miner submitted.
+    /// Recomputes a gradient and records whether the submission is correct: whether the miner submitted the commitment
+    /// and the artifact of the recomputed gradient.
     async fn recompute<H: Host>(
         &mut self,
         client: &Client<H>,
@@ -217,7 +219,7 @@ impl Challenger {
             let replay = Replay::new(&self.model, &self.targets, &inputs, &self.backend).await?;
             self.provers.insert(id, Prover::new(replay).await?);
         }
-        Ok(self.provers.entry(id).or_insert_with(|| unreachable!("it was inserted above")))
+        Ok(self.provers.entry(id).or_insert_with(|| unreachable!("the prover was inserted above")))
     }
 
     /// Sends a message, unless the ledger has refused the same message before.

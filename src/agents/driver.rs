@@ -9,15 +9,15 @@ use crate::client::{Backoff, Classify, Connection, ErrorClass, Retry, RetryPolic
 /// What the loop that runs an agent needs from the program around it.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait Runtime {
-    /// Returns whether the program wants the loop to end. Asked before each step of the agent.
+    /// Returns whether the program wants the loop to end. The loop asks before each step of the agent.
     fn should_stop(&self) -> bool;
-    /// Waits this many milliseconds, but not longer than until [`should_stop`](Self::should_stop) returns true.
+    /// Waits this many milliseconds, or until [`should_stop`](Self::should_stop) returns true if that happens first.
     async fn wait(&self, milliseconds: u32);
     /// Returns as soon as work is not paused, for example by the user. By default, work is never paused.
     async fn wait_while_paused(&self) {}
     /// Returns a uniformly random `u32`, which varies the waiting times.
     fn random(&self) -> u32;
-    /// Returns the time in milliseconds since an arbitrary moment, which stays the same while the program runs.
+    /// Returns the time in milliseconds since an arbitrary moment that stays the same while the program runs.
     fn now_ms(&self) -> f64;
 }
 
@@ -62,7 +62,7 @@ pub struct Waits {
 pub trait Agent {
     /// An error that ends a step. Its class decides whether the driver retries the step.
     type Error: Classify;
-    /// Does the next piece of work, if there is any, and returns whether there was.
+    /// Does the next piece of work, if there is any, and returns the outcome.
     async fn step(&mut self) -> Result<StepOutcome, Self::Error>;
     /// Returns the connection to the agent's nodes. Before a retry, the driver makes it switch to the next node.
     fn connection(&self) -> &impl Connection;
@@ -74,8 +74,8 @@ pub trait Agent {
     fn on_state(&mut self, _state: DriverState<'_, Self::Error>) {}
 }
 
-/// Runs an agent step by step until it is finished or the runtime requests a stop. Returns an error if one occurs that
-/// no retry can resolve.
+/// Runs an agent step by step until it is finished or the runtime requests a stop. An error that no retry can resolve
+/// ends the run and is returned.
 pub async fn run<A: Agent>(agent: &mut A, runtime: &impl Runtime, waits: Waits) -> Result<(), A::Error> {
     let mut policy = RetryPolicy::new(agent.connection().node_count(), waits.backoff);
     agent.on_state(DriverState::Working);
@@ -108,9 +108,9 @@ pub async fn run<A: Agent>(agent: &mut A, runtime: &impl Runtime, waits: Waits) 
     Ok(())
 }
 
-/// Repeats a request, `attempt`, until it succeeds, with the same waits and changes of node as [`run`]. Returns `None`
-/// if the runtime requests a stop before that, and the request's error if no retry can resolve it. `on_retry` is
-/// called before each retry.
+/// Calls `attempt`, which sends a request, until the request succeeds. Waits and switches nodes between the calls as
+/// [`run`] does. Returns `None` if the runtime requests a stop first. An error that no retry can resolve is returned.
+/// `on_retry` is called before each retry.
 pub async fn retry<T, E: Classify>(
     connection: &impl Connection,
     runtime: &impl Runtime,

@@ -11,8 +11,8 @@ use crate::{
     training::worker::Worker,
 };
 
-/// Purpose for which a secret salt is derived from the operator's key. The salt hides the operator's commitments until
-/// they are revealed.
+/// Purpose for which a secret salt is derived from the operator's key. Because of the salt, nobody can guess what the
+/// operator has committed to before the operator reveals it.
 const SALT_PURPOSE: &str = "sealing salt";
 
 /// An operator, which is always a verifier, and can also be a proposer and a challenger.

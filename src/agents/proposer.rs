@@ -34,8 +34,8 @@ struct ComputedAggregate {
 }
 
 impl Proposer {
-    /// Creates a proposer. `layout` describes how the job's adapter is packed into buffers. `salt` hides the proposer's
-    /// commitments until they are revealed, so it must be secret and random.
+    /// Creates a proposer. `layout` describes how the job's adapter is packed into buffers. `salt` prevents others
+    /// from guessing what the proposer has committed to, so it must be secret and random.
     pub fn new(layout: AdapterLayout, salt: [u8; 32]) -> Self {
         Self { layout, salt, computed: None }
     }

@@ -6,8 +6,8 @@ use crate::{
 };
 
 /// Registers the client's address for `roles`, in addition to the roles that it already has. Raises its stake to
-/// `stake` micro-units; `None` stands for the network's minimum. A larger stake is left as it is. Returns the
-/// registration.
+/// `stake` micro-units, or to the network's minimum if `stake` is `None`. If its stake is already larger, the stake
+/// stays as it is. Returns the registration.
 pub async fn register<H: Connection + Timer>(
     client: &Client<H>,
     roles: &[u32],

@@ -34,8 +34,8 @@ struct MissingArtifact {
     result: Recomputation,
     /// Times of the first and the last attempt to fetch the artifact, in seconds of the chain's time.
     attempts: [u64; 2],
-    /// The verifier stops waiting when the challenge's stage has at most this many blocks left, which is about half of
-    /// the blocks left at the first attempt.
+    /// The verifier stops waiting when the challenge's stage has at most this many blocks left. The number is about
+    /// half of the number of blocks that were left at the first attempt.
     min_blocks_left: u64,
 }
 
@@ -56,8 +56,8 @@ pub struct Recomputation {
 }
 
 impl Verifier {
-    /// Creates a verifier that recomputes gradients with `worker`. `salt` hides the verifier's commitments until they
-    /// are revealed, so it must be secret and random.
+    /// Creates a verifier that recomputes gradients with `worker`. `salt` prevents others from guessing what the
+    /// verifier has committed to, so it must be secret and random.
     pub fn new(worker: Worker, salt: [u8; 32]) -> Self {
         Self { worker, salt, results: BTreeMap::new(), missing: BTreeMap::new() }
     }
@@ -170,7 +170,7 @@ impl Verifier {
         let leaf = leaf.map_or(String::new(), |leaf| hex(&leaf));
         let result = |result, reason| Recomputation { id: duty.stored_gradient_id, result, reason, commitment, leaf };
         if commitment.to_string() != duty.gradient_hash {
-            return Ok(result("mismatch", Some(format!("the recomputed gradient has the commitment {commitment}"))));
+            return Ok(result("mismatch", Some(format!("the gradient's correct commitment is {commitment}"))));
         }
         // a gradient has exactly one artifact, so an artifact with another CID is not that of this gradient
         if mine.dag()?.root != duty.ipfs_hash {
@@ -224,7 +224,8 @@ impl Verifier {
         Message::CommitAttestation(MsgCommitAttestation { verifier, challenge_id, commitment })
     }
 
-    /// Returns the message that reveals the attestation. Before the reveal, the verifier commits to the message's hash.
+    /// Returns the message that reveals the attestation. The verifier's commitment, which it sends earlier, is the hash
+    /// of this message.
     fn reveal(&self, verifier: &str, challenge_id: u64, result: &Recomputation) -> MsgRevealAttestation {
         let gradient_hash = match result.result {
             "unavailable" => String::new(),

@@ -82,8 +82,8 @@ impl RetryPolicy {
     }
 
     /// Counts a failure and returns how to retry. Returns `None` if a retry cannot help: the error is fatal, or it
-    /// needs another node and every node has failed since the last success. `random` is a uniformly random `u32`, by
-    /// which the waiting time is shortened.
+    /// needs another node and every node has failed since the last success. `random`, a uniformly random `u32`, decides
+    /// by how much the waiting time is shortened.
     pub fn after(&mut self, class: ErrorClass, random: u32) -> Option<Retry> {
         let gives_up = match class {
             ErrorClass::Retryable => false,

@@ -36,13 +36,13 @@ pub trait Timer {
 /// The default methods save nothing.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait WorkFile {
-    /// Returns the bytes of the last call of [`save_work`](Self::save_work), or `None` if they no longer exist. The
-    /// caller must check them.
+    /// Returns the bytes that the last call of [`save_work`](Self::save_work) saved, or `None` if they no longer exist.
+    /// The caller must check them.
     async fn load_work(&self) -> Option<Vec<u8>> {
         None
     }
-    /// Saves an artifact, encoded as a CAR file, in place of the artifact saved before. Errors are ignored: if saving
-    /// fails, the artifact is only computed again after a restart.
+    /// Saves an artifact, encoded as a CAR file, in place of the artifact saved before. Errors are ignored, because
+    /// their only effect is that the artifact is computed again after a restart.
     async fn save_work(&self, _bytes: &[u8]) {}
 }
 

@@ -44,7 +44,7 @@ pub struct OpenDispute {
     pub gradient: ClaimedGradient,
     /// Address of the account that opened the dispute.
     pub challenger: String,
-    /// Whether there is still time to defend the gradient: the deadline for answers is not before the next block.
+    /// Whether there is still time to defend the gradient: an answer in the next block would meet the deadline.
     pub answerable: bool,
     /// All answers that defend the gradient, in the order in which they were given. A move refers to an answer by its
     /// index in this list.

@@ -1,5 +1,5 @@
-//! Requests for verifiers and proposers (what they must do next, their roles and stake), and for a miner's escrow and
-//! the status of its submissions.
+//! Requests that ask a node for the duties, the roles and the stake of a verifier or a proposer, and for the escrow of
+//! a miner and the status of its submissions.
 
 use super::{Client, ClientError, Connection, invalid_response, text};
 use crate::store::Cid;
@@ -20,7 +20,7 @@ pub struct VerificationDuty {
     /// Hash that selects a tile (a part of the gradient). The verifier must attest the digest of this tile.
     #[serde(with = "digits")]
     pub selector: [u8; 32],
-    /// CID of the task to recompute.
+    /// CID of the task whose gradient the verifier must recompute.
     #[serde(with = "text")]
     pub task: Cid,
     /// ID that the ledger gave to the submission of the gradient.

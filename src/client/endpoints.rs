@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The largest number of blocks by which a node may be behind the highest known block. A node that is further behind is
-/// used only if all nodes are.
+/// used only if all nodes are that far behind.
 const MAX_LAG_BLOCKS: u64 = 5;
 
 /// A list of nodes of the same chain, and the choice of the node that receives the requests.
@@ -113,8 +113,9 @@ impl Endpoints {
         errors
     }
 
-    /// Checks the nodes, starting with the current one, and makes the first node the current one that belongs to the
-    /// chain and is at most [`MAX_LAG_BLOCKS`] behind. If all are further behind, takes the one with the most blocks.
+    /// Checks the nodes, starting with the current one, and makes one of them the new current node: the first that
+    /// belongs to the chain and is at most [`MAX_LAG_BLOCKS`] behind. If all are further behind, takes the one with the
+    /// most blocks.
     async fn choose(
         &self,
         send: &impl AsyncFn(usize, Request<'_>) -> Result<Response, NoResponse>,

@@ -66,7 +66,7 @@ mod tests {
     use serde_json::{Value, json};
     use std::cell::{Cell, RefCell};
 
-    /// A simulated node with a simulated clock. It accepts every transaction, and has executed it once the block height
+    /// A simulated node with a simulated clock. It accepts every transaction, and executes it when the block height
     /// reaches `runs_at`.
     struct Chain {
         now_ms: Cell<u32>,

@@ -50,8 +50,8 @@ impl ExecutedTx {
 impl<H: Connection + Timer> Client<H> {
     /// Sends a message of the miner in a signed transaction, and waits until the transaction is executed.
     ///
-    /// The granter pays the fee if the client acts for one; otherwise the account of the client's key does. If the
-    /// miner's balance is less than the fee and the chain has a fee pool, the pool pays instead.
+    /// If the client acts for a granter, the granter pays the fee; otherwise, the account of the client's key pays it.
+    /// If the balance of that account is less than the fee and the chain has a fee pool, the pool pays instead.
     pub async fn send(&self, message: Message) -> Result<ExecutedTx, ClientError> {
         self.send_all(vec![message]).await
     }
@@ -122,7 +122,7 @@ impl<H: Connection + Timer> Client<H> {
                     self.host().observe_height(tx_response.height);
                     return outcome(tx_response);
                 }
-                // the transaction was refused when sent again and no block contains it, so it will never be executed
+                // the node refused the transaction and no block contains it, so it will never be executed
                 (Err(ClientError::Refused { status: 404, .. }), Some(refused)) => return outcome(refused),
                 (Err(ClientError::Refused { status: 404, .. }), None) => progress.wait(self, pause_ms).await?,
                 (Err(error), _) => return Err(error),

@@ -47,8 +47,8 @@ pub async fn passes(backend: &Backend, case: &Case) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the name, for error messages, of the implementation that computes a kernel: on a GPU, the lowering; on other
-/// backends, `cpu` or `split`.
+/// Returns the name that error messages give to the implementation of a kernel: on a GPU, the name of the lowering; on
+/// other backends, `cpu` or `split`.
 #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU has lowerings"))]
 fn lowering(backend: &Backend, kernel: &'static Kernel) -> &'static str {
     match backend {

@@ -210,9 +210,9 @@ impl Executor {
         }
     }
 
-    /// Sets the indexes of the dispatches to audit. On the CPU, each of these dispatches from now on also runs with its
-    /// reference kernel, and the run fails with [`Error::WrongAnswer`] if a word differs. On other backends this has no
-    /// effect.
+    /// Sets which dispatches are audited. `dispatches` holds their indexes, and replaces any earlier list. On the CPU,
+    /// each audited dispatch also runs with its reference kernel, and the run fails with [`Error::WrongAnswer`] if a
+    /// word differs. On other backends this has no effect.
     pub fn audit(&mut self, dispatches: Vec<usize>) {
         if let Self::Cpu(executor) = self {
             executor.audit(dispatches);

@@ -49,9 +49,9 @@ pub const MAX_HEAD_DIM: usize = 256;
 pub const STATS: usize = 8;
 
 /// The kernel `attention`. It reads `q [tokens, heads]`, `k [tokens, kv_heads]` and `v [tokens, kv_heads]` as head rows
-/// (14-bit integers with one exponent for each token and head), `positions [tokens]`, and the exp2 and log2 tables. It
-/// writes `out [tokens, heads · head_dim]` as i32 rows (integers, then the scale of the row), and the softmax
-/// statistics `stats [tokens, heads, 8]`.
+/// (integers between −2^14 and 2^14, with one exponent for each token and head), `positions [tokens]`, and the exp2 and
+/// log2 tables. It writes `out [tokens, heads · head_dim]` as i32 rows (integers, then the scale of the row), and the
+/// softmax statistics `stats [tokens, heads, 8]`.
 pub static KERNEL: Kernel = Kernel {
     name: "attention",
     params: Params::NAMES,
@@ -94,8 +94,8 @@ impl Params {
         (head * self.group_inverse as usize) >> 16
     }
 
-    /// Returns the attention score of a query and a key, with 20 fraction bits, and whether it was clamped to the
-    /// largest score.
+    /// Returns the attention score of a query and a key, with 20 fraction bits, and whether the score was clamped to
+    /// ±1024.
     #[inline(always)]
     pub fn score(&self, q: Head<'_>, k: Head<'_>) -> (i32, bool) {
         let dot = q.dot(k, self.head_dim as usize);

@@ -52,10 +52,10 @@ params! {
     value_stream: u32,
 }
 
-/// The kernel `attention_backward_key`. It reads `q`, `k`, `v` and `dout` as head rows (14-bit integers with one
-/// exponent for each token and head), the softmax statistics `stats [tokens, heads, 8]`, the exp2 and log2 tables, and
-/// the dither buffer. It writes `out [tokens, 2, kv_heads, head_dim]` as i32 rows (integers, then the scale of the
-/// row): for each token, first `dk` and then `dv`.
+/// The kernel `attention_backward_key`. It reads `q`, `k`, `v` and `dout` as head rows (integers between −2^14 and
+/// 2^14, with one exponent for each token and head), the softmax statistics `stats [tokens, heads, 8]`, the exp2 and
+/// log2 tables, and the dither buffer. It writes `out [tokens, 2, kv_heads, head_dim]` as i32 rows (integers, then the
+/// scale of the row): for each token, first `dk` and then `dv`.
 pub static KERNEL: Kernel = Kernel {
     name: "attention_backward_key",
     params: Params::NAMES,

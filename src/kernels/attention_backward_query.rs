@@ -1,10 +1,10 @@
 //! The gradient of attention with respect to queries: `dq = dS · k / √head_dim`, where `dS = P ∘ (dP − Σ P ∘ dP)` and
-//! `dP = dout · vᵀ`. `P` are the probabilities that [`attention`] computes, `dout` is the gradient of attention's
+//! `dP = dout · vᵀ`. `P` contains the probabilities that [`attention`] computes, `dout` is the gradient of attention's
 //! output, ∘ multiplies element by element, and Σ is over the keys.
 //!
-//! `dS · k` is a sum over keys, whose rows have different exponents. To align the terms, each element of `dS` is first
-//! shifted by the exponent of its key row. The elements are then rounded to 14 bits, in blocks of 32 keys that share a
-//! shift.
+//! `dS · k` is a sum over keys, and the rows of `k` have different exponents. To align the terms, each element of `dS`
+//! is first shifted as the exponent of its key's row requires. The elements for each block of 32 keys are then rounded,
+//! with one shift, to integers of magnitude ≤ 2^14.
 
 use super::{
     INFO, Kernel, Saturated,
@@ -36,23 +36,24 @@ params! {
     group_inverse: u32,
     /// Mantissa of the factor that converts the inner product of a query and a key into a score, as in [`attention`].
     score_mantissa: u32,
-    /// The right shift after the multiplication by `score_mantissa`. The exponents of the query row and the key row are
-    /// subtracted from it.
+    /// An inner product times `score_mantissa` is shifted right by `score_shift` − (exponent of the query row) −
+    /// (exponent of the key row).
     score_shift: i32,
     /// Mantissa of the scale `1 / √head_dim`, by which `dq` is multiplied.
     inverse_root: u32,
     /// Exponent of the scale `1 / √head_dim`, by which `dq` is multiplied.
     inverse_root_exponent: i32,
-    /// Index of the dither stream with which `dS` is rounded. The row of an element in the stream is
-    /// `query · heads + head`, where `query` is the index of the token in the chunk. The column is the position of the
-    /// key.
+    /// Index of the dither stream with which `dS` is rounded. In this stream, the row of an element's dither is
+    /// `query · heads + head`, where `query` is the position of the query's token in the chunk. The column is the
+    /// position of the key's token in its sequence.
     stream: u32,
 }
 
-/// The kernel `attention_backward_query`. It reads `q`, `k`, `v` and `dout` as head rows (14-bit integers with one
-/// exponent for each token and head), the exp2 and log2 tables, and the dither buffer. It completes the softmax
-/// statistics `stats [tokens, heads, 8]`, of which [`attention`] has written the first words, and writes
-/// `dq [tokens, heads, head_dim]` as i32 rows (integers, then the scale of the row).
+/// The kernel `attention_backward_query`. It reads `q`, `k`, `v` and `dout` as head rows (integers of magnitude ≤ 2^14,
+/// with one exponent for each token and head), the exp2 and log2 tables, and the dither buffer. Of the softmax
+/// statistics `stats [tokens, heads, 8]`, it reads the first five words of each token and head, which [`attention`] has
+/// written, and writes the next two. It also writes `dq [tokens, heads, head_dim]` as i32 rows (integers, then the
+/// scale of the row).
 pub static KERNEL: Kernel = Kernel {
     name: "attention_backward_query",
     params: Params::NAMES,
@@ -83,8 +84,8 @@ pub static KERNEL: Kernel = Kernel {
     .keys_held(|p| super::attention::keys_held(Params::read(p).tokens))],
 };
 
-/// The softmax statistics of one token and head. The forward pass computes the first of them, and the backward pass
-/// adds `mean` and `shift`.
+/// The softmax statistics of one token and head. The backward pass computes `mean` and `shift`, and the forward pass
+/// computes the others.
 #[derive(Clone, Copy)]
 pub(crate) struct Stats {
     pub(crate) max: i32,
@@ -96,7 +97,8 @@ pub(crate) struct Stats {
     pub(crate) shift: u32,
 }
 
-/// The left shift of `dP` that precedes the right shift by the exponent of the value row, so that fewer bits are lost.
+/// The number of bits by which `dP` is shifted left before it is shifted right as the exponent of the value row
+/// requires. The left shift reduces the number of bits that are lost.
 pub(crate) const RAISE: u32 = 25;
 
 impl Stats {
@@ -220,8 +222,8 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
     false
 }
 
-/// Rounds i64 sums to 30 bits, and writes them as an i32 row (integers, then the scale of the row). The sums are in
-/// units of `factor · 2^(a + b)`.
+/// Rounds i64 sums to integers of magnitude ≤ 2^30, and writes them as an i32 row (integers, then the scale of the
+/// row). The sums are in units of `factor · 2^(a + b)`.
 pub(crate) fn put_row(out: &mut [u32], head_dim: usize, sums: &[i64], factor: Scale, a: i32, b: i32) {
     let shift = shift_for(sums.iter().map(|sum| sum.unsigned_abs()).max().unwrap_or(0), ROW_BITS);
     let (out, info) = rows::split(out, head_dim);

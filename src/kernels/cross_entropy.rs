@@ -1,9 +1,9 @@
 //! The cross-entropy loss and the gradient of the logits `z`, for one shard of the vocabulary:
 //! `loss[t] = log2 Σ 2^z − z[label]` and `dlogits = softmax − onehot`.
 //!
-//! `dlogits` is multiplied by the row scale (u16, ≤ 1) of each embedding. Therefore the kernel `head_backward` needs no
-//! scales when it multiplies `dlogits` by the embeddings. Its sums are bounded by 2 · 2^22 · 127 + rounding < 2^31,
-//! because `dlogits` has 22 fraction bits and `Σ_v |dlogits|` ≤ 2.
+//! The `dlogits` of each vocabulary entry are multiplied by the row scale (u16, ≤ 1) of the entry's embedding.
+//! Therefore the kernel `head_backward` needs no scales when it multiplies `dlogits` by the embeddings. Its sums are
+//! bounded by 2 · 2^22 · 127 + rounding < 2^31, because `dlogits` has 22 fraction bits and `Σ_v |dlogits|` ≤ 2.
 
 use super::{
     Kernel, Saturated, as_bytes_mut, as_i32, lowering, params, read,
@@ -23,21 +23,22 @@ params! {
     vocab: u32,
     /// The number of vocabulary entries in the shards before this one, a multiple of 4.
     vocab_offset: u32,
-    /// Index of the dither stream with which `dlogits` is rounded. The row of an element in the stream is the index of
-    /// the token in the chunk, and the column is the ID of the vocabulary entry.
+    /// Index of the dither stream with which `dlogits` is rounded. In this stream, the row of an element's dither is
+    /// the position of the token in the chunk, and the column is the ID of the vocabulary entry.
     stream: u32,
 }
 
-/// The label of a token that adds nothing to the loss and the gradient.
+/// The label of a token that adds nothing to the loss or the gradient.
 pub const IGNORE: u32 = u32::MAX;
 /// The number of fraction bits that rounding removes from the product of a probability (30 fraction bits) and a row
 /// scale (16 fraction bits). The result has 22 fraction bits.
 const DROPPED: u32 = 24;
 
 /// The kernel `cross_entropy`. It reads the logits `z [tokens, vocab]` (i32), `maximum [tokens]` (i32) and
-/// `sum [tokens]` (u64) of the softmax, `labels [tokens]`, `row_scales [vocab]` (u16 in units of 2^-16), the exp2 and
-/// log2 tables, and the dither buffer. It writes `out [tokens, 3 · row_words(vocab) + 2]`. For each token, this is
-/// `dlogits` as three int8 planes, `(256 · p0 + p1) · 256 + p2`, and then the loss, an i64 in units of 2^-20 bits.
+/// `sum [tokens]` (u64) from the two passes of the softmax, `labels [tokens]`, `row_scales [vocab]` (u16 in units of
+/// 2^-16), the exp2 and log2 tables, and the dither buffer. It writes `out [tokens, 3 · row_words(vocab) + 2]`. For
+/// each token, this contains `dlogits` as three int8 planes `p0`, `p1` and `p2` (an element is
+/// `(256 · p0 + p1) · 256 + p2`), and then the loss, an i64 in units of 2^-20 bits.
 pub static KERNEL: Kernel = Kernel {
     name: "cross_entropy",
     params: Params::NAMES,

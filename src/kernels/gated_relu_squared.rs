@@ -1,7 +1,7 @@
 //! The feed-forward nonlinearity of BitNet b1.58: `out = relu(gate)² · up`.
 //!
-//! Each row of `gate` and of `up` is rounded to 14 bits, so the product has at most 42 bits. The upper 30 bits are
-//! kept.
+//! Each row of `relu(gate)` and of `up` is rounded to integers of magnitude ≤ 2^14, so the magnitude of the product is
+//! ≤ 2^42. Rounding removes the 12 low bits of the product, so the magnitude of the result is ≤ 2^30.
 
 use super::{INFO, Kernel, Saturated, lowering, params, read, shared::rows, texts, write};
 use crate::numbers::fixed::{WIDE_BITS, round_even, shift_for};
@@ -14,7 +14,7 @@ params! {
     width: u32,
 }
 
-/// The number of low bits that rounding removes from the product `gate² · up`, which has up to 42 bits.
+/// The number of low bits that rounding removes from the product `gate² · up`, whose magnitude is ≤ 2^42.
 const DROPPED: u32 = 12;
 
 /// The kernel `gated_relu_squared`. It reads `gate` and `up`, and writes `out`. All three have the shape
@@ -28,7 +28,7 @@ pub static KERNEL: Kernel = Kernel {
     lowerings: &[lowering("plain", texts!("gated_relu_squared.wgsl"), |_| 1, 1)],
 };
 
-/// Returns the right shifts that round one row of `relu(gate)` and one row of `up` to 14 bits.
+/// Returns the right shifts that round one row of `relu(gate)` and one row of `up` to integers of magnitude ≤ 2^14.
 #[inline(always)]
 pub(super) fn shifts(gate: &[i32], up: &[i32]) -> (u32, u32) {
     let max_gate = gate.iter().copied().max().unwrap_or(0).max(0);

@@ -1,8 +1,8 @@
 //! The gradient of the feed-forward nonlinearity `relu(gate)² · up`: `dgate = 2 · relu(gate) · up · dout` and
 //! `dup = relu(gate)² · dout`.
 //!
-//! The factors have 14, 14 and 30 bits, so every product is exact in an i64. It is rounded only once, when it is
-//! written.
+//! The magnitudes of the three factors are ≤ 2^14, 2^14 and 2^31, so every product is exact in an i64. Each product is
+//! rounded only once, when it is written.
 
 use super::{
     INFO, Kernel, Saturated,
@@ -26,8 +26,8 @@ params! {
 }
 
 /// The kernel `gated_relu_squared_backward`. It reads `dout`, `gate` and `up [tokens, width]` as i32 rows (integers,
-/// then the scale of the row), and the dither buffer. It writes `dgate` and `dup [tokens, width]` as wide rows (14-bit
-/// integers as two int8 planes), with the scale and the sum of each row.
+/// then the scale of the row), and the dither buffer. It writes `dgate` and `dup [tokens, width]` as wide rows
+/// (integers of magnitude ≤ 2^14, as two int8 planes), with the scale and the sum of each row.
 pub static KERNEL: Kernel = Kernel {
     name: "gated_relu_squared_backward",
     params: Params::NAMES,

@@ -1,5 +1,6 @@
-//! Rounds a gradient of the residual stream stochastically to 14 bits: `dy = dither_round(gradient)`. The result is the
-//! input of a linear layer's backward pass. It belongs to a layer whose output was added to the residual stream.
+//! Rounds a gradient of the residual stream stochastically to integers of magnitude ≤ 2^14:
+//! `dy = dither_round(gradient)`. The result is the input of the backward pass of a linear layer whose output was added
+//! to the residual stream.
 
 use super::{
     INFO, Kernel, Saturated, lowering, params, read,
@@ -18,8 +19,8 @@ params! {
 }
 
 /// The kernel `gradient_quantize`. It reads `gradient [tokens, width]` as i32 rows (integers, then the scale of the
-/// row), and the dither buffer. It writes `dy [tokens, width]` as wide rows (14-bit integers as two int8 planes), with
-/// the scale and the sum of each row.
+/// row), and the dither buffer. It writes `dy [tokens, width]` as wide rows (integers of magnitude ≤ 2^14, as two int8
+/// planes), with the scale and the sum of each row.
 pub static KERNEL: Kernel = Kernel {
     name: "gradient_quantize",
     params: Params::NAMES,

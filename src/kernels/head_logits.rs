@@ -28,9 +28,9 @@ params! {
     score_scale_exponent: i32,
 }
 
-/// The kernel `head_logits`. It reads `n [tokens, width]` as wide rows (14-bit integers as two int8 planes) with the
-/// scale of each row, `embedding [vocab, width]` (int8) and `row_scales [vocab]` (u16 in units of 2^-16). It writes
-/// `z [tokens, vocab]` (i32, 20 fraction bits).
+/// The kernel `head_logits`. It reads `n [tokens, width]` as wide rows (integers of magnitude ≤ 2^14, as two int8
+/// planes) with the scale of each row, `embedding [vocab, width]` (int8) and `row_scales [vocab]` (u16 in units of
+/// 2^-16). It writes `z [tokens, vocab]` (i32, 20 fraction bits).
 pub static KERNEL: Kernel = Kernel {
     name: "head_logits",
     params: Params::NAMES,

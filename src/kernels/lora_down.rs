@@ -1,6 +1,6 @@
-//! Computes `out[t] = x[t] · aᵀ` for each token `t`: multiplies the input `x` of a linear layer by the LoRA factor `a`,
-//! which reduces a row to as many features as the adapter's rank. `x` consists of byte rows. `out` consists of wide
-//! rows (integers of up to 14 bits) whose scales are powers of two.
+//! Computes `out[t] = x[t] · aᵀ` for each token `t`: multiplies the input `x` of a linear layer by the LoRA factor `a`.
+//! This reduces each row to `rank` features, where `rank` is the adapter's rank. `x` consists of byte rows. `out`
+//! consists of wide rows (integers of magnitude ≤ 2^14) whose scales are powers of two.
 //!
 //! The sums of products are exact. Their magnitude is ≤ 127 · 2^14 · `in_features` < 2^42.
 
@@ -22,9 +22,9 @@ params! {
 }
 
 /// The kernel `lora_down`. It reads `x [tokens, in_features]` as byte rows (int8) and `a [rank, in_features]` as wide
-/// rows (14-bit integers as two int8 planes). It writes `out [tokens, rank]` as wide rows, with a scale for each row.
-/// This scale is the power of two by which the sums of the row were divided. It does not include the scales of `x` and
-/// `a`.
+/// rows (integers of magnitude ≤ 2^14, as two int8 planes). It writes `out [tokens, rank]` as wide rows, with a scale
+/// for each row. This scale is the power of two by which the sums of the row were divided. It does not include the
+/// scales of `x` and `a`.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_down",
     params: Params::NAMES,

@@ -1,6 +1,7 @@
 //! Computes `out[t] = dy[t] · bᵀ` for each token `t`, where `b` is stored as `[rank, out_features]`: multiplies the
-//! gradient `dy` of a linear layer's output by the LoRA factor `b`, which reduces a row to as many features as the
-//! adapter's rank. `out` consists of wide rows (integers of up to 14 bits) whose scales are powers of two.
+//! gradient `dy` of a linear layer's output by the LoRA factor `b`. This reduces each row to `rank` features, where
+//! `rank` is the adapter's rank. `out` consists of wide rows (integers of magnitude ≤ 2^14) whose scales are powers of
+//! two.
 //!
 //! The sums of products are exact. Their magnitude is ≤ 2^28 · `out_features` < 2^49.
 
@@ -22,9 +23,9 @@ params! {
 }
 
 /// The kernel `lora_down_backward`. It reads `dy [tokens, out_features]` and `b [rank, out_features]`, both as wide
-/// rows (14-bit integers as two int8 planes). It writes `out [tokens, rank]` as wide rows, with a scale for each row.
-/// This scale is the power of two by which the sums of the row were divided. It does not include the scales of `dy` and
-/// `b`.
+/// rows (integers of magnitude ≤ 2^14, as two int8 planes). It writes `out [tokens, rank]` as wide rows, with a scale
+/// for each row. This scale is the power of two by which the sums of the row were divided. It does not include the
+/// scales of `dy` and `b`.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_down_backward",
     params: Params::NAMES,

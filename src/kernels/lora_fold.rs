@@ -1,6 +1,7 @@
-//! Multiplies values of tokens by their scales, as a preparation for the gradients of a LoRA adapter, which are sums
-//! over tokens: `f[t, r] = u[t, r] · s[t]`, where `t` is a token and `r` is an index from 0 to rank − 1. The factor
-//! `s[t]` is the product of the scales of the token's rows in `u`, `x` and `dy`, and a scale of the adapter.
+//! Multiplies the integers of each token by the token's scale: `f[t, r] = u[t, r] · s[t]`, where `t` is a token and `r`
+//! is an index from 0 to rank − 1. This prepares the computation of the gradients of a LoRA adapter, which are sums
+//! over tokens. `s[t]` is the product of four scales: those of the token's rows in `u`, `x` and `dy`, and one of the
+//! adapter. `x` is the input of a linear layer, and `dy` is the gradient of its output.
 //!
 //! The tokens are divided into blocks of up to 32. In each block, the values with the same `r` share an exponent, so
 //! their sums are exact sums of integers.
@@ -31,15 +32,15 @@ params! {
     stream: u32,
 }
 
-/// The number of words of a folded row. It consists of 16 words for the values of 32 tokens (a wide row), one word for
-/// their exponent, and three words of padding.
+/// The number of words of a folded row: 16 words for the values of 32 tokens (a wide row), one word for their exponent,
+/// and three words of padding.
 pub const FOLD: usize = 20;
 
-/// The kernel `lora_fold`. It reads `u [tokens, rank]` as wide rows (14-bit integers as two int8 planes); `u_info`,
-/// `x_info` and `dy_info`, which contain the scales of the tokens' rows in `u`, `x` and `dy`; `spans [blocks, 2]`,
-/// which contains the index of the first token and the number of tokens (at most 32) of each block; `lora_info`, the
-/// scales and exponents of the adapter; and the dither buffer. It writes `out [blocks, rank, 20]`: for each block,
-/// `rank` folded rows of [`FOLD`] words.
+/// The kernel `lora_fold`. It reads `u [tokens, rank]` as wide rows (integers of magnitude ≤ 2^14, as two int8 planes);
+/// `u_info`, `x_info` and `dy_info`, which contain the scales of the tokens' rows in `u`, `x` and `dy`;
+/// `spans [blocks, 2]`, which contains the index of the first token and the number of tokens (at most 32) of each
+/// block; `lora_info`, the scales and exponents of the adapter; and the dither buffer. It writes
+/// `out [blocks, rank, 20]`: for each block, `rank` folded rows of [`FOLD`] words.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_fold",
     params: Params::NAMES,

@@ -34,9 +34,9 @@ params! {
 /// result of the training step.
 pub(crate) const LIMIT: i64 = 1 << 62;
 
-/// The kernel `lora_gradient_b`. It reads `dy [tokens, out_features]` as wide rows (14-bit integers as two int8
-/// planes); `folded`, the rows that `lora_fold` writes; `spans`, which contains the index of the first token and the
-/// number of tokens of each block; and `lora_info`, the scales and exponents of the adapter. It adds to
+/// The kernel `lora_gradient_b`. It reads `dy [tokens, out_features]` as wide rows (integers of magnitude ≤ 2^14, as
+/// two int8 planes); `folded`, the rows that `lora_fold` writes; `spans`, which contains the index of the first token
+/// and the number of tokens of each block; and `lora_info`, the scales and exponents of the adapter. It adds to
 /// `gradient [rank, out_features]` (i64).
 pub static KERNEL: Kernel = Kernel {
     name: "lora_gradient_b",

@@ -41,10 +41,11 @@ params! {
 }
 
 /// The kernel `lora_up`. It reads `x_info [tokens, 4]`, which contains the scales of the rows that were multiplied by
-/// the ternary matrix; `u [tokens, rank]` as wide rows (14-bit integers as two int8 planes) and their scales `u_info`;
-/// `factor [width, rank]` as wide rows; and `lora_info`, the scales and exponents of the adapter. It updates
-/// `y [tokens, slots, width]`, which consists of i32 rows (integers, then the scale of the row): it replaces the
-/// integers, which are those of the product, and writes the scales.
+/// the ternary matrix; `u [tokens, rank]` as wide rows (integers of magnitude ≤ 2^14, as two int8 planes) and their
+/// scales `u_info`; `factor [width, rank]` as wide rows; and `lora_info`, the scales and exponents of the adapter. It
+/// updates `y [tokens, slots, width]`, which consists of i32 rows (integers, then the scale of the row). Before the
+/// dispatch, the integers in `y` are those of the product. The kernel replaces them with those of the result, and
+/// writes the scales.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_up",
     params: Params::NAMES,

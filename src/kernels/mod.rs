@@ -85,8 +85,9 @@ pub enum Access {
     /// The kernel writes the buffer. Each work unit owns as many words as the function returns for the given
     /// parameters. Only this work unit writes these words; it may also read them.
     Write(fn(&[u32]) -> usize),
-    /// The buffer is the saturation flag of the recording. WGSL code sets it to 1 with `atomicMax` and never reads it.
-    /// CPU kernels do not get this buffer; they return [`Saturated`] instead.
+    /// The buffer is the saturation flag, which all dispatches of a recording (a training step as data) share. WGSL
+    /// code sets it to 1 with `atomicMax` and never reads it. CPU kernels do not get this buffer; they return
+    /// [`Saturated`] instead.
     Flag,
 }
 

@@ -87,7 +87,7 @@ pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], w
             *value = round_even(*value, shift) * i64::from(gain); // g ≤ 2^46
         }
 
-        // c is computed from copies of g and x of 30 and 15 bits, so Σ ≤ 2^45 · width.
+        // c is computed from rounded copies of g (≤ 2^30) and x (≤ 2^15), so Σ ≤ 2^45 · width.
         let x_shift = copy_shift(x);
         let dot: i64 = values.iter().zip(x).map(|(&g, &x)| round_even(g, 16) * i64::from(copy(x, x_shift))).sum();
         let c = Scale::new(dot.unsigned_abs(), 16 + x_shift as i32);

@@ -1,4 +1,4 @@
-//! Computes RMSNorm, `n = gain · x / rms(x)`, as wide rows (integers of up to 14 bits). It is used for the model's
+//! Computes RMSNorm, `n = gain · x / rms(x)`, as wide rows (integers of magnitude ≤ 2^14). It is used for the model's
 //! final norm, whose output BitNet does not quantize to int8.
 
 use super::{
@@ -27,9 +27,9 @@ params! {
 }
 
 /// The kernel `rms_norm_wide`. It reads `x [tokens, width]` as i32 rows (integers, then the scale of the row) and
-/// `gain [width]` (i32 from −65,535 to 65,535). It writes `n [tokens, width]` as wide rows (14-bit integers as two int8
-/// planes); `n_info`, the scale and the sum of each row; and `norm_info [tokens, 4]`, two factors of each row that the
-/// backward pass needs.
+/// `gain [width]` (i32 from −65,535 to 65,535). It writes `n [tokens, width]` as wide rows (integers of magnitude ≤
+/// 2^14, as two int8 planes); `n_info`, the scale and the sum of each row; and `norm_info [tokens, 4]`, two factors of
+/// each row that the backward pass needs.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_wide",
     params: Params::NAMES,

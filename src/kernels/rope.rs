@@ -1,8 +1,8 @@
 //! Computes `out = rotate(y)`: applies the rotary position embedding to the heads of each token, and writes them as
 //! head rows, which the attention kernels read.
 //!
-//! Features `i` and `i + head_dim / 2` of a head are rotated as a pair. The table contains the angle of each pair for
-//! each position of a token in its sequence.
+//! Features `i` and `i + head_dim / 2` of a head are rotated as a pair. The table contains the cosine and the sine of
+//! each pair's angle, for each position of a token in its sequence.
 
 use super::{
     Kernel, Saturated, as_i32, lowering, params, read,
@@ -26,8 +26,8 @@ params! {
 
 /// The kernel `rope`. It reads `y [tokens, heads · head_dim]` as i32 rows (integers, then the scale of the row);
 /// `positions [tokens]`, the position of each token in its sequence; and `table [positions, head_dim/2, 2]`, which
-/// contains a cosine and a sine in Q30 for each pair of features. It writes `out [tokens, heads]` as head rows (14-bit
-/// integers with one exponent for each token and head).
+/// contains a cosine and a sine in Q30 for each pair of features. It writes `out [tokens, heads]` as head rows
+/// (integers of magnitude ≤ 2^14, with one exponent for each token and head).
 pub static KERNEL: Kernel = Kernel {
     name: "rope",
     params: Params::NAMES,

@@ -30,8 +30,8 @@ params! {
 /// The kernel `rope_backward`. It reads `dheads [tokens, head_stride, head_dim]` as i32 rows (integers, then the scale
 /// of the row); `positions [tokens]`, the position of each token in its sequence; `table [positions, head_dim/2, 2]`,
 /// which contains a cosine and a sine in Q30 for each pair of features; and the dither buffer. It writes
-/// `dy [tokens, heads · head_dim]` as wide rows (14-bit integers as two int8 planes), with the scale and the sum of
-/// each row.
+/// `dy [tokens, heads · head_dim]` as wide rows (integers of magnitude ≤ 2^14, as two int8 planes), with the scale and
+/// the sum of each row.
 pub static KERNEL: Kernel = Kernel {
     name: "rope_backward",
     params: Params::NAMES,

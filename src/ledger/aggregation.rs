@@ -27,7 +27,7 @@ fn refused<T>(log: impl Into<String>) -> Result<T, Refusal> {
 pub(super) fn commit(state: &mut State, message: &MsgCommitAggregation) -> Result<Vec<u8>, Refusal> {
     let MsgCommitAggregation { proposer, commitment_hash, training_round_id, gradient_ids } = message;
     if state.settled_since().is_none() || state.head().round != *training_round_id {
-        return refused(format!("round {training_round_id} is not the current round or cannot be aggregated yet"));
+        return refused(format!("round {training_round_id} is not the current round, or it cannot be aggregated yet"));
     }
     if !state.nodes_of(PROPOSER).any(|(address, _)| address == proposer) {
         return Err(Refusal::new(code::UNAUTHORIZED, format!("{proposer} is not a proposer with a stake")));
@@ -37,7 +37,7 @@ pub(super) fn commit(state: &mut State, message: &MsgCommitAggregation) -> Resul
     }
     let accepted = state.accepted_ids();
     if !gradient_ids.is_sorted_by(|one, next| one < next) || !gradient_ids.iter().all(|id| accepted.contains(id)) {
-        return refused("gradient_ids are not IDs of accepted gradients of the round in ascending order");
+        return refused("gradient_ids must be IDs of the round's accepted gradients, in ascending order");
     }
     if Commitment::from_hex(commitment_hash).is_none() {
         return refused("commitment_hash is not 64 hexadecimal digits");
@@ -130,9 +130,9 @@ fn close(state: &mut State, next: RevealedAggregate, events: &mut Vec<Event>) {
     prune(state, round.saturating_sub(state.genesis.params.retention_rounds));
 }
 
-/// Removes the rounds before `end`, with their submissions and commitments. If a challenge or a dispute about one of
-/// these rounds is open, that round and all later rounds are kept. Nobody can submit a removed commitment again,
-/// because it depends on the seed of its task, and the seed depends on the round.
+/// Removes the rounds before `end`, with their submissions and commitments. If a challenge or a dispute about a
+/// gradient of one of these rounds is open, that round and all later rounds are kept. Nobody can submit a removed
+/// commitment again, because it depends on the seed of its task, and the seed depends on the round.
 fn prune(state: &mut State, end: u64) {
     let challenged = state.challenges.values().map(|challenge| challenge.submission);
     let open = challenged.chain(state.disputes.values().map(|case| case.submission));
@@ -157,7 +157,7 @@ impl Proposal {
 }
 
 impl State {
-    /// Returns the height since which the current round has been settled: the round is full, and none of its gradients
+    /// Returns the block height at which the current round became settled: the round is full, and none of its gradients
     /// can be disputed any longer. Returns `None` if the round is not settled yet.
     pub(super) fn settled_since(&self) -> Option<u64> {
         let since = self.head().full_since?.saturating_add(self.genesis.params.challenge_blocks);
@@ -172,8 +172,8 @@ impl State {
         ids
     }
 
-    /// Returns whether a quarter of `decision_blocks` has passed since the round was settled. After that time,
-    /// proposers leave out gradients whose bytes they cannot fetch.
+    /// Returns whether proposers may leave out gradients whose bytes they cannot fetch. They may do so after the round
+    /// has been settled for `decision_blocks / 4` blocks.
     pub(super) fn may_leave_out(&self) -> bool {
         let blocks = self.genesis.params.decision_blocks / 4;
         self.settled_since().is_some_and(|since| self.head().height >= since.saturating_add(blocks))

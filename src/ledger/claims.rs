@@ -36,7 +36,7 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     let reputation = state.reputation(miner);
     if reputation.quarantined_until >= state.head().height && reputation.quarantined_until > 0 {
         let log =
-            format!("a miner that withdrew cannot claim a chunk before block {}", reputation.quarantined_until + 1);
+            format!("after a withdrawal, no chunk can be claimed before block {}", reputation.quarantined_until + 1);
         return Err(Refusal::new(code::REJECTED, log));
     }
     if state.submissions_of(miner).any(|(_, own)| own.position == *chunk_id && state.is_unsettled(own)) {
@@ -61,9 +61,9 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     Ok(answer)
 }
 
-/// Locks the bond of a claim, and returns the bond in micro-units. If the miner has too few coins, locks nothing and
-/// returns 0. In this case it fails if the share `unbonded_share` of the round's chunk slots is already claimed without
-/// a bond.
+/// Locks the bond of a claim, and returns the bond in micro-units. If the miner has too few coins, no bond is locked.
+/// The result is then 0 if claims without a bond hold less than the share `unbonded_share` of the round's chunk slots,
+/// and otherwise an error.
 fn bond(state: &mut State, miner: &str) -> Result<u64, Refusal> {
     let LedgerParams { claim_bond, unbonded_share, .. } = state.genesis.params;
     if claim_bond == 0 || coins::take(state, miner, claim_bond, "the bond of a claim").is_ok() {
@@ -106,8 +106,8 @@ pub(super) fn expire(state: &mut State) {
     }
 }
 
-/// Stores in a chunk slot that a gradient has been submitted for it. Removes all claims to the slot, and returns their
-/// bonds.
+/// Marks a chunk slot as submitted, with the ID of the gradient that was submitted for it. Removes all claims to the
+/// slot, and returns their bonds.
 pub(super) fn release(state: &mut State, position: u64, submission: u64) {
     if let Some(ChunkSlot::Claimed(claims)) = state.chunk_slots.insert(position, ChunkSlot::Submitted(submission)) {
         for claim in claims {
@@ -136,8 +136,8 @@ impl State {
     }
 
     /// Returns whether the chunk slot at a position of the current round can be claimed now. A free slot can be
-    /// claimed. If no slot of the round is free, a claimed slot can be claimed again if it has fewer than
-    /// `claims_per_chunk` claims and each of them is at least `claim_grace` seconds old.
+    /// claimed. A claimed slot can be claimed again if no slot of the round is free, the slot has fewer than
+    /// `claims_per_chunk` claims, and each of these claims is at least `claim_grace` seconds old.
     fn is_available(&self, position: u64) -> bool {
         let LedgerParams { claim_grace, claims_per_chunk, .. } = self.genesis.params;
         let now = self.head().time;

@@ -38,8 +38,9 @@ pub(super) fn give_back(state: &mut State, to: &str, amount: u64) {
     }
 }
 
-/// Mints `amount` micro-units, and returns how many were minted. These are fewer if the total of all coins ever minted
-/// would exceed 2^64 − 1 micro-units. The caller must add them to a balance or to an escrow.
+/// Mints up to `amount` micro-units, and returns how many were minted: fewer than `amount` only if the total of all
+/// coins ever minted would otherwise exceed 2^64 − 1 micro-units. The caller must add the new coins to a balance or to
+/// an escrow.
 pub(super) fn mint(state: &mut State, amount: u64) -> u64 {
     let head = state.head_mut();
     let amount = amount.min(u64::MAX - head.minted);
@@ -47,9 +48,9 @@ pub(super) fn mint(state: &mut State, amount: u64) -> u64 {
     amount
 }
 
-/// Mints and pays the reward for a gradient. If the miner has no stake, its latest rewards stay in escrow, as many as
-/// the parameter `probation` states, and only older ones are paid. Returns the address of the account that is paid, and
-/// the new balance of that account.
+/// Mints the reward for a gradient, and adds it to the miner's escrow. Then pays what the escrow holds beyond
+/// `probation` rewards, or all of it if the miner has a stake. Returns the address of the account that is paid, and the
+/// new balance of that account.
 pub(super) fn reward(state: &mut State, miner: &str) -> (String, u64) {
     let LedgerParams { reward, probation, .. } = state.genesis.params;
     let minted = mint(state, reward);
@@ -72,7 +73,7 @@ pub(super) fn pay_bounty(state: &mut State, winner: &str, lost: u64) {
     give_back(state, winner, bounty);
 }
 
-/// Returns each stake whose unbonding time is over to its owner.
+/// Pays back to its owner every stake whose unbonding time has ended.
 pub(super) fn unbond(state: &mut State) {
     let height = state.head().height;
     while let Some(((due, _), _)) = state.unbonding.get_min() {

@@ -131,16 +131,16 @@ fn submission(state: &State, id: u64) -> Result<Submission, Refusal> {
     state.submissions.get(&id).cloned().ok_or_else(|| Refusal::not_found(format!("gradient {id} does not exist")))
 }
 
-/// Returns whether the challenger locked a bond. This is not the case if an appeal opened the dispute.
+/// Returns whether the challenger of a dispute locked a bond. The result is false if an appeal opened the dispute.
 fn is_bonded(case: &&DisputeCase) -> bool {
     case.bond.is_some()
 }
 
-/// Returns the subject of a dispute about a submission: the facts on which both parties agree. Fails if the bytes
-/// `chunk` do not match the CID of the chunk of the submission's task.
+/// Returns the subject of a dispute about a submission: the facts on which both parties agree. Fails if `chunk` does
+/// not contain the bytes of the submission's chunk.
 fn subject(state: &State, submission: &Submission, chunk: &[u8]) -> Result<Subject, Refusal> {
     if Codec::Raw.cid(chunk) != state.genesis.chunk(submission.position) || chunk.len() != 4 * CHUNK_TOKENS {
-        return refused("chunk does not contain the chunk of the gradient's task");
+        return refused("the field chunk does not contain the bytes of the gradient's chunk");
     }
     let Some(round) = state.rounds.get(&submission.round) else {
         return refused(format!("round {} is no longer stored", submission.round));
@@ -156,7 +156,7 @@ fn subject(state: &State, submission: &Submission, chunk: &[u8]) -> Result<Subje
 /// the artifact's CID.
 fn claimed(state: &State, submission: &Submission, manifest: &[u8]) -> Result<Option<TaskOutcome>, Refusal> {
     if Codec::DagCbor.cid(manifest) != submission.artifact {
-        return refused("manifest does not contain the manifest of the gradient's artifact");
+        return refused("the field manifest does not contain the manifest of the gradient's artifact");
     }
     let Ok(claim) = Artifact::claim(manifest) else { return Ok(None) };
     let task = task(state, submission)?;
@@ -205,8 +205,8 @@ fn suspend(state: &mut State, id: u64) {
 }
 
 impl State {
-    /// Returns whether a submission can be disputed now. This is the case during the `challenge_blocks` after it was
-    /// accepted. If its sampled verifiers disagree, it is also the case until the validators' vote ends.
+    /// Returns whether a submission can be disputed now. This is the case during the `challenge_blocks` blocks after it
+    /// was accepted. If its sampled verifiers disagree, it is also the case until the validators' vote ends.
     pub(super) fn is_disputable(&self, submission: &Submission) -> bool {
         match submission.status {
             SubmissionStatus::Accepted | SubmissionStatus::Disputed => {
@@ -221,7 +221,8 @@ impl State {
         }
     }
 
-    /// Returns whether the number of open disputes about the submission with this ID is below its limit.
+    /// Returns whether fewer than `MAX_DISPUTES` disputes about the submission with this ID are open, not counting
+    /// those that an appeal opened.
     pub(super) fn has_room_for_dispute(&self, id: u64) -> bool {
         self.disputes_about(id).filter(is_bonded).count() < MAX_DISPUTES
     }

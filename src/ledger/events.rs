@@ -1,10 +1,11 @@
-//! Events: changes to the ledger that are reported to users and nodes, which may wait for them.
+//! Events: changes to the ledger that are reported to users and nodes. A user or a node may be waiting for such a
+//! change.
 
 use super::Finding;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A change to the ledger that is reported to users and nodes, which may wait for it.
+/// A change to the ledger that is reported to users and nodes. A user or a node may be waiting for such a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 #[non_exhaustive]
@@ -80,8 +81,8 @@ pub enum Event {
         dispute: u64,
         /// ID of the gradient.
         id: u64,
-        /// True if the dispute was upheld, so that the gradient is rejected; false if it was dismissed, because an
-        /// answer won.
+        /// True if the dispute was upheld, which means that the gradient is rejected; false if it was dismissed because
+        /// an answer won.
         upheld: bool,
     },
     /// A node lost a part of its stake as a penalty.

@@ -17,8 +17,8 @@ pub fn fee_pool() -> String {
     AccountId::new(ADDRESS_PREFIX, &name[..20]).expect("20 bytes under a prefix of letters").to_string()
 }
 
-/// Takes the fee of a transaction from the account that pays for the transaction, and burns it. Fails if that account
-/// cannot pay the fee or does not pay for this transaction.
+/// Burns the fee of a transaction. The payer is the signer, or the account that the transaction names as the granter of
+/// the fee. Fails if the payer has too few coins, or if a granter does not cover this fee.
 pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let fee = signed.fee.amount;
     let payer = match &signed.fee.granter {
@@ -41,8 +41,8 @@ pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Counts the fee of a transaction against the limits of the fee pool. Fails if the pool does not pay for this
-/// transaction.
+/// Counts the fee of a transaction against the limits of the fee pool. Fails if the fee exceeds a limit, if the signer
+/// can pay the fee itself, or if the transaction contains a message for which the fee pool does not pay.
 fn charge_pool(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let LedgerParams { pool_allowance, pool_per_block, .. } = state.genesis.params;
     let (fee, signer) = (signed.fee.amount, &signed.signer);
@@ -56,7 +56,7 @@ fn charge_pool(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let paid = state.paid_by_pool.get(signer).copied().unwrap_or_default();
     let Some(paid) = paid.checked_add(fee).filter(|paid| *paid <= pool_allowance) else {
         return refused(format!(
-            "the fee pool pays at most {pool_allowance}{DENOM} for an account, and it paid {paid}{DENOM} for {signer}"
+            "the fee pool pays at most {pool_allowance}{DENOM} for an account, and has paid {paid}{DENOM} for {signer}"
         ));
     };
     let Some(in_block) = state.head().paid_by_pool.checked_add(fee).filter(|all| *all <= pool_per_block) else {
@@ -68,7 +68,8 @@ fn charge_pool(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Returns whether the fee pool pays for a message: whether newcomers send it to earn their first coins.
+/// Returns whether the fee pool pays for a message. It pays for the messages that newcomers send to earn their first
+/// coins.
 fn is_mining(message: &Message) -> bool {
     match message {
         Message::ClaimTask(_) | Message::SubmitGradient(_) | Message::CompleteTask(_) => true,
@@ -98,15 +99,16 @@ fn charge_allowance(state: &mut State, signed: &Signed, granter: &str) -> Result
     let Some(remaining) = remaining.checked_sub(fee) else {
         return refused(format!("the fee is {fee}{DENOM}, but the allowance of {granter} has {remaining}{DENOM} left"));
     };
-    // an allowance that the transaction itself opens is not in the state yet
+    // an allowance that the transaction itself grants is not in the state yet
     if opened.is_none() {
         state.allowances.insert(key, FeeAllowance { remaining, expires });
     }
     Ok(())
 }
 
-/// Returns the fee allowance that a transaction itself opens. Such a transaction consists of one `MsgOpenSession`,
-/// whose session statement was signed by `granter`. Returns `None` for all other transactions.
+/// Returns the fee allowance that a transaction itself grants by opening a session. Such a transaction consists of one
+/// `MsgOpenSession`, whose session statement (a text that opens a session) was signed by `granter`. Returns `None` for
+/// all other transactions.
 fn opened(signed: &Signed, granter: &str) -> Option<FeeAllowance> {
     let [Message::OpenSession(opening)] = &signed.messages[..] else { return None };
     let session = opening.session().ok()?;
@@ -114,7 +116,7 @@ fn opened(signed: &Signed, granter: &str) -> Option<FeeAllowance> {
 }
 
 /// Returns whether a fee allowance of `granter` pays for a message. It pays for each `MsgExec`, and for each
-/// `MsgCloseSession` whose session statement was signed by `granter`.
+/// `MsgCloseSession` whose session statement (a text that closes a session) was signed by `granter`.
 fn is_covered(message: &Message, granter: &str) -> bool {
     match message {
         Message::Exec(..) => true,

@@ -18,7 +18,7 @@ const MAX_JSON_BYTES: usize = 96 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Genesis {
-    /// The name of the chain. Every signature covers it, so that it is valid on this chain only.
+    /// The name of the chain. Every signature covers this name, so a signature is valid on one chain only.
     pub chain_id: String,
     /// The parameters of the ledger's rules, such as rewards and time limits.
     pub params: LedgerParams,
@@ -31,10 +31,10 @@ pub struct Genesis {
     pub quota: u32,
     /// CID of the adapter from which the first round starts.
     pub adapter: Cid,
-    /// Layout root of the adapter from which the first round starts; see
-    /// [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
+    /// Layout root of the adapter from which the first round starts: the Merkle root over the buffers into which the
+    /// adapter's factors are packed; see [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
     pub layout_root: Hash,
-    /// The data that the disputes about all tasks of the job have in common.
+    /// The data that is the same in all disputes of the network, whatever task a dispute is about.
     pub dispute_context: DisputeContext,
     /// The CIDs of the chunks into which the training text is divided. Each chunk has 2048 tokens.
     pub chunks: Vec<Cid>,
@@ -119,7 +119,10 @@ impl Genesis {
     /// order of the keys may differ.
     pub fn from_json(json: &[u8]) -> Result<Self, GenesisError> {
         if json.len() > MAX_JSON_BYTES {
-            return Err(GenesisError::Malformed(format!("it has {} bytes, more than {MAX_JSON_BYTES}", json.len())));
+            return Err(GenesisError::Malformed(format!(
+                "the file has {} bytes, more than {MAX_JSON_BYTES}",
+                json.len()
+            )));
         }
         let genesis: Self =
             serde_ipld_dagjson::from_slice(json).map_err(|error| GenesisError::Malformed(error.to_string()))?;
@@ -127,19 +130,21 @@ impl Genesis {
         Ok(genesis)
     }
 
-    /// Returns the CID of the chunk for a position. Positions are numbered consecutively over all rounds.
+    /// Returns the CID of the chunk for the chunk slot at `position`. A position is the number of a chunk slot, counted
+    /// over all rounds.
     pub fn chunk(&self, position: u64) -> Cid {
         self.chunks[chunk_number(position, self.chunks.len() as u64) as usize]
     }
 
-    /// Returns the positions that a round covers. Each of them is the position of one chunk slot.
+    /// Returns the positions of a round's chunk slots.
     pub fn positions(&self, round: u64) -> std::ops::Range<u64> {
         let quota = u64::from(self.quota);
         let start = round.saturating_mul(quota);
         start..start.saturating_add(quota)
     }
 
-    /// Returns the task of a miner at a position of a round. `adapter` is the adapter from which the round starts.
+    /// Returns the task of a miner for the chunk slot at `position` of a round. `adapter` is the adapter from which the
+    /// round starts.
     pub fn task(&self, round: u64, adapter: Cid, position: u64, miner: &str) -> Result<Task, ProtocolError> {
         let seed = Sha256::new().chain_update("r3mes/job-seed/1").chain_update(self.seed);
         let seed = seed.chain_update(round.to_le_bytes()).chain_update(position.to_le_bytes()).finalize().into();
@@ -148,11 +153,12 @@ impl Genesis {
     }
 }
 
-/// Returns the index of the chunk for a position. Any `chunks` consecutive positions have different chunks. The chunks
-/// for neighboring positions are far apart in the text.
+/// Returns the index of the chunk for the chunk slot at `position`, where `chunks` is the number of chunks in the text.
+/// The chunks for neighboring positions are far apart in the text, and no chunk occurs again before all others have
+/// occurred.
 ///
-/// From one position to the next, the index grows by a fixed step, modulo `chunks`. The step is the smallest number
-/// that is at least `0.618 · chunks` and has no common factor with `chunks`.
+/// From one position to the next, the index grows by a fixed step, modulo `chunks`. The step is the smallest positive
+/// number that is at least `⌊0.618 · chunks⌋` and has no common factor with `chunks`.
 fn chunk_number(position: u64, chunks: u64) -> u64 {
     let coprime = |step: &u64| {
         let (mut a, mut b) = (chunks, *step);

@@ -1,5 +1,5 @@
 //! Grants and fee allowances. A grant permits an account to mine for another account, until the grant expires. A fee
-//! allowance permits it to pay fees from the other account's balance, up to an amount.
+//! allowance permits an account to pay fees from another account's balance, up to an amount.
 
 use super::{FeeAllowance, State, context::Refusal};
 use crate::tx::{Allowance, Grant, GrantPair, Message, MsgSubmitGradient, Session, Signed, code};
@@ -9,9 +9,9 @@ use prost::Name as _;
 /// messages can say that it has expired.
 const KEPT_SECONDS: u64 = 86_400;
 
-/// Checks that the signer has a grant for every message that it sends in the name of another account, and that every
-/// session statement (a signed text that opens or closes a session) in the transaction carries the number that is next
-/// for its two accounts.
+/// Checks that the signer has a grant for every message that it sends in the name of another account. Also checks every
+/// session statement (a signed text that opens or closes a session) in the transaction: its number must be the next
+/// one for its two accounts.
 pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
     let now = state.head().time;
     let refused = |log: String| Err(Refusal::new(code::UNAUTHORIZED, log));
@@ -30,7 +30,9 @@ pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
                         Some(_) => {
                             return refused(format!("the grant of {url} by {granter} to {grantee} has expired"));
                         }
-                        None => return refused(format!("{granter} has not granted {url} to {grantee}, or revoked it")),
+                        None => {
+                            return refused(format!("{granter} has not granted {url} to {grantee}, or has revoked it"));
+                        }
                     }
                 }
                 continue;
@@ -76,8 +78,8 @@ pub(super) fn apply(state: &mut State, message: &Message, signed: &Signed) -> Re
     }
 }
 
-/// Replaces the grants and the fee allowance between two accounts by those of a session. If the allowance pays the fee
-/// of the transaction that opens the session, the fee is deducted from it.
+/// Opens a session: replaces the grants and the fee allowance that one account has given another with those of the
+/// session. If the allowance pays the fee of the transaction that opens the session, the fee is deducted from it.
 fn open(state: &mut State, session: &Session, signed: &Signed) -> Result<(), Refusal> {
     session.grants().try_for_each(|grant| add_grant(state, &grant))?;
     let paid = if signed.fee.granter.as_ref() == Some(&session.pair.granter) { signed.fee.amount } else { 0 };

@@ -136,7 +136,7 @@ impl Ledger {
         self.state.changes(&State::empty(self.state.genesis.clone()))
     }
 
-    /// Returns the changes of rows that turn the state of the ledger `before` into the state of this ledger.
+    /// Returns the row changes that turn the state of the ledger `before` into the state of this ledger.
     pub fn changes(&self, before: &Self) -> Vec<StateRow> {
         self.state.changes(&before.state)
     }
@@ -156,7 +156,7 @@ impl Ledger {
         &self.state.genesis
     }
 
-    /// Applies a block, and returns the ledger after the block and the results of the block. The caller must apply
+    /// Applies a block. Returns a pair: the ledger after the block, and the results of the block. The caller must apply
     /// blocks in order, because every block is treated as the next one. If the time of the block is earlier than that
     /// of the previous block, the previous time is used instead.
     pub fn apply(&self, block: &ChainBlock) -> (Self, Applied) {
@@ -181,13 +181,13 @@ impl Ledger {
         (Self { state, tree }, applied)
     }
 
-    /// Checks that a transaction may be in the next block, after the transactions that this copy of the ledger has
-    /// admitted before. Takes the fee of the transaction and increments the signer's sequence, in this copy only.
+    /// Checks that the next block can contain a transaction, after the ones that this copy of the ledger has already
+    /// admitted. Takes the fee of the transaction and increments the signer's sequence, in this copy only.
     pub fn admit(&mut self, tx: &[u8]) -> Result<Signed, Refusal> {
         transactions::admit(&mut self.state, tx)
     }
 
-    /// Returns the ledger as it would be at a later time without any further block: claims that expire by then are
+    /// Returns the ledger as it would be at a later time if no block came before then: claims that expire by then are
     /// removed.
     pub fn at(&self, time: u64) -> Self {
         let mut later = self.clone();
@@ -199,15 +199,15 @@ impl Ledger {
     }
 
     /// Returns a copy of the ledger that is used to admit transactions to the next block. What the fee pool has paid in
-    /// the last block does not count in the copy.
+    /// the last block does not count toward the pool's limit for the next block.
     pub fn next(&self) -> Self {
         let mut next = self.clone();
         next.state.head_mut().paid_by_pool = 0;
         next
     }
 
-    /// Returns whether the next block should be made immediately, even if it contains no transactions, because its hash
-    /// decides which submissions are recomputed.
+    /// Returns whether the next block should be made immediately, even if it contains no transactions. This is the case
+    /// if the hash of that block decides whether a submitted gradient is recomputed.
     pub fn wants_block(&self) -> bool {
         let next = self.state.head().height + 1;
         let due = |slot: &ChunkSlot| match slot {
@@ -219,8 +219,8 @@ impl Ledger {
         self.state.chunk_slots.values().any(due)
     }
 
-    /// Returns whether the ledger needs further blocks, even without transactions, because something is not settled: a
-    /// submission, a challenge, a dispute, a full round, or a stake that will be returned.
+    /// Returns whether the ledger needs further blocks, even without transactions. This is the case while something is
+    /// not settled: a submission, a challenge, a dispute, a full round, or a stake that will be returned.
     pub fn has_pending(&self) -> bool {
         let state = &self.state;
         let pending = |slot: &ChunkSlot| matches!(slot, ChunkSlot::Submitted(_));
@@ -229,13 +229,13 @@ impl Ledger {
         full || games || state.chunk_slots.values().any(pending) || !state.unbonding.is_empty()
     }
 
-    /// Returns the task of a miner at a position of the current round.
+    /// Returns the task of a miner for the chunk slot at `position` of the current round.
     pub fn task(&self, position: u64, miner: &str) -> Result<Task, ProtocolError> {
         self.state.task(position, miner)
     }
 }
 
-/// Returns the Merkle trie `tree` after the changes of rows that turn the state `before` into `state`.
+/// Returns the Merkle trie `tree` after the row changes that turn the state `before` into `state`.
 fn updated(mut tree: Tree, state: &State, before: &State) -> Tree {
     for row in state.changes(before) {
         tree.set(&row.key, row.value.as_deref());

@@ -16,7 +16,10 @@ pub(super) fn register(state: &mut State, message: &MsgRegisterNode) -> Result<V
     let malformed = |log: String| Err(Refusal::new(code::MALFORMED, log));
     let digits = message.stake.strip_suffix(DENOM).unwrap_or(&message.stake);
     let Ok(stake) = digits.parse::<u64>() else {
-        return malformed(format!("stake {:?} is not an amount such as 1000{DENOM}", message.stake));
+        return malformed(format!(
+            "stake {:?} is not a valid amount; expected something like 1000{DENOM}",
+            message.stake
+        ));
     };
     let mut roles = Vec::new();
     for role in std::iter::once(message.node_type).chain(message.roles.iter().copied()) {
@@ -57,8 +60,8 @@ pub(super) fn add(state: &mut State, node: &str, stake: u64, roles: &[u32]) -> u
     id
 }
 
-/// Ends the roles of an account as a node, and its probation as a miner. Its stake and its escrow are returned after
-/// `unbonding_blocks`. Until then, they can still be slashed.
+/// Removes the registration of a node. Its stake, and any rewards that it has in escrow as a miner, are returned after
+/// `unbonding_blocks` blocks. Until then, they can still be slashed.
 pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Result<(), Refusal> {
     let node = &message.node_address;
     let is_sampled = |challenge: &Challenge| {

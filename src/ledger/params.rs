@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The value of [`LedgerParams::sampling`] and [`LedgerParams::trap_share`] that means "all". The unit of both
+/// The value of [`LedgerParams::sampling`] and [`LedgerParams::trap_share`] that stands for 100 %. The unit of both
 /// parameters is 2^-16.
 pub const ALL: u32 = 1 << 16;
 /// The number of ten-thousandths in the whole. Parameters that are shares of an amount are stated in ten-thousandths.
@@ -16,18 +16,18 @@ pub struct LedgerParams {
     pub reward: u64,
     /// Reward that a sampled verifier gets for a right attestation, in micro-units.
     pub verifier_reward: u64,
-    /// The time until a claim expires, in seconds.
+    /// The time from a claim to its expiry, in seconds.
     pub claim_lifetime: u64,
-    /// The time after which a claimed chunk may be claimed by other miners too, in seconds. It applies only while no
-    /// chunk of the round is free. The miner that submits first gets the chunk.
+    /// The number of seconds after which a claimed chunk can be claimed by another miner too. This is possible only
+    /// while no chunk of the round is free. The miner that submits first gets the chunk.
     pub claim_grace: u64,
     /// The maximum number of claims to one chunk that may be open at a time.
     pub claims_per_chunk: u32,
     /// Bond of a claim in micro-units. It is returned when the miner submits the gradient, and burned if the claim
     /// expires.
     pub claim_bond: u64,
-    /// The share of a round's chunks that may be claimed without a bond at a time, by miners that have too few coins.
-    /// It is in ten-thousandths.
+    /// Miners that have too few coins for a bond can claim chunks without one. This is the share of a round's chunks
+    /// that may be claimed in this way at a time, in ten-thousandths.
     pub unbonded_share: u64,
     /// The number of closed rounds that are kept, with their submissions and adapters. Older rounds are deleted.
     pub retention_rounds: u64,
@@ -51,21 +51,22 @@ pub struct LedgerParams {
     /// the aggregate of a round.
     pub decision_blocks: u64,
     /// The share of traps: how many of [`ALL`] (65,536) recomputations that found a match are repeated by other
-    /// verifiers. These are sampled after the first verifiers have revealed their findings.
+    /// verifiers. The other verifiers are sampled after the first ones have revealed their findings.
     pub trap_share: u32,
     /// The number of blocks in which an accepted gradient can be disputed, and in which a finding of verifiers can be
-    /// appealed. A full round waits for this number of blocks before its aggregation. If it is 0, neither disputes nor
-    /// appeals are possible.
+    /// appealed. A full round waits for this number of blocks before its aggregation. If it is 0, disputes and appeals
+    /// are possible only while validators vote.
     pub challenge_blocks: u64,
     /// Bond of a dispute in micro-units. It should exceed the cost of computing a task.
     pub dispute_bond: u64,
-    /// Bond of an answer, which defends a gradient in a dispute, in micro-units.
+    /// Bond, in micro-units, of an answer (a statement that defends a gradient in a dispute).
     pub answer_bond: u64,
-    /// The number of blocks that each turn of a game may last, and in which a dispute accepts answers.
+    /// The maximum length, in blocks, of each turn in the games of a dispute. A new dispute accepts answers for the
+    /// same number of blocks.
     pub move_blocks: u64,
     /// The maximum number of disputes by one challenger that may be open at a time.
     pub disputes_per_challenger: u32,
-    /// The number of blocks after a withdrawal in which the miner cannot claim any chunk.
+    /// The number of blocks for which a miner that has withdrawn a claim or a submission cannot claim any chunk.
     pub quarantine_blocks: u64,
     /// Minimum stake of a node in micro-units.
     pub min_stake: u64,
@@ -81,8 +82,8 @@ pub struct LedgerParams {
     /// The maximum amount that the fee pool pays for all accounts together in one block, in micro-units.
     pub pool_per_block: u64,
     /// The number of accepted gradients after which the probation of a miner without a stake ends. Until then, all of
-    /// its gradients are recomputed. Before and after that, this number of its latest rewards is held in escrow, and
-    /// the miner loses them if a gradient is wrong.
+    /// its gradients are recomputed. During and after the probation, this number of its latest rewards is held in
+    /// escrow, and the miner loses them if a gradient is wrong.
     pub probation: u64,
 }
 

@@ -18,7 +18,7 @@ pub struct HeldClaim {
     pub task: Task,
     /// Index of the current round, in which the miner holds the claim.
     pub round: u64,
-    /// Position of the claimed chunk slot. Positions are numbered consecutively over all rounds.
+    /// Position of the claimed chunk slot: its number, counted over all rounds.
     pub position: u64,
     /// The shard to which the miner is assigned in this round: a number from 0 to 99.
     pub shard: u64,
@@ -39,8 +39,8 @@ pub struct Assignment {
     pub committed: Option<Vec<u8>>,
     /// The number of blocks until the stage of the challenge ends.
     pub blocks_left: u64,
-    /// Hash of the block that sampled the verifiers. It selects the part of the gradient whose digest each verifier
-    /// must state.
+    /// Hash of the block that sampled the verifiers. It selects the tile (a part of the gradient) whose digest each
+    /// verifier must state.
     pub selector: [u8; 32],
     /// The task that the verifier must recompute.
     pub task: Task,
@@ -50,7 +50,7 @@ pub struct Assignment {
     pub submission: Submission,
 }
 
-/// A gradient that can be disputed, or about which a finding of verifiers can be appealed.
+/// A gradient that can be contested now: by a dispute, or by an appeal against the finding that it is wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContestableGradient {
     /// ID of the submission with which the gradient was submitted.
@@ -75,9 +75,10 @@ pub struct Aggregation {
     pub adapter: Cid,
     /// The accepted gradients of the round, each as the ID of its submission, its task, and its submission.
     pub gradients: Vec<(u64, Task, Submission)>,
-    /// Whether proposers should leave out gradients whose bytes they cannot fetch. Before that, they should try again.
+    /// Whether the time for fetching the gradients is over. If so, proposers should leave out the gradients whose bytes
+    /// they cannot fetch; if not, they should try again.
     pub may_leave_out: bool,
-    /// The commitment that this proposer has made in the round: its ID and the proposal; `None` if it has made none.
+    /// The commitment that the querying proposer has made in the round, as (ID, proposal); `None` if it has made none.
     pub own: Option<(u64, Proposal)>,
 }
 
@@ -208,8 +209,8 @@ impl Ledger {
         Ok(all)
     }
 
-    /// Returns the gradients that can be disputed and those about which a finding of verifiers can be appealed, ordered
-    /// by ID.
+    /// Returns the gradients that can be contested now, by a dispute or by an appeal, ordered by the ID of their
+    /// submission.
     pub fn contestable(&self) -> Result<Vec<ContestableGradient>, ProtocolError> {
         let state = self.state();
         let mut contestable = Vec::new();

@@ -18,8 +18,8 @@ pub(super) fn open_to_appeal(state: &mut State, id: u64, mut challenge: Challeng
     state.challenges.insert(id, challenge);
 }
 
-/// Settles a challenge by `finding`: pays or slashes the verifiers, and accepts or rejects the gradient. Returns how
-/// many micro-units the gradient's miner lost.
+/// Settles a challenge in favor of `finding`: pays or slashes the verifiers, and accepts or rejects the gradient.
+/// Returns how many micro-units the gradient's miner lost.
 pub(super) fn settle(
     state: &mut State,
     id: u64,
@@ -46,8 +46,8 @@ pub(super) fn settle(
     }
 }
 
-/// Settles the open challenge `id` by the outcome of a dispute instead of the verifiers' own finding. Returns how many
-/// micro-units the gradient's miner lost.
+/// Settles the open challenge `id` in favor of `finding`, the outcome of a dispute, whatever the verifiers found.
+/// Returns how many micro-units the gradient's miner lost.
 pub(super) fn overrule(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
     let challenge = state.challenges.get(&id).cloned();
     challenge.map_or(0, |challenge| settle(state, id, &challenge, finding, events))
@@ -97,9 +97,9 @@ fn pay(
     }
 }
 
-/// Returns the leaf that counts as right: of the leaves that were attested together with `finding`, the one with the
-/// most stake behind it. If a panel of validators voted, their votes count, otherwise the attestations of the sampled
-/// verifiers.
+/// Returns the attestation leaf (the digest of one tile of the gradient) that counts as right. The candidates are the
+/// leaves of the validators that voted for `finding`; if nobody voted, those of the sampled verifiers that attested it.
+/// The candidate with the most stake behind it counts as right.
 fn right_leaf(state: &State, together: &[SampledVerifier], panel: &[Vote], finding: Finding) -> String {
     let sampled = together.iter().filter(|sampled| sampled.finding == Some(finding));
     let sampled = sampled.map(|sampled| (&sampled.verifier, &sampled.leaf));

@@ -47,8 +47,7 @@ macro_rules! tables {
                 rows
             }
 
-            /// Applies one of the changes that [`Self::changes`] returns, by which a row is inserted, replaced or
-            /// removed.
+            /// Inserts, replaces or removes one row, as stated by a row change that [`Self::changes`] returned.
             pub(super) fn insert(&mut self, row: &StateRow) -> Result<(), InvalidRow> {
                 let table = table(&row.key)?;
                 match table.as_str() {
@@ -64,41 +63,42 @@ tables! {
     /// The table with a single row, which contains the last block, the counters and the totals.
     head: () => ChainHead,
     accounts: String => Account,
-    /// Grants by (granter, grantee, type URL of the permitted message). The value is the expiry in seconds since 1970.
+    /// Expiries of grants in seconds since 1970, keyed by (granter, grantee, type URL of the permitted message).
     grants: (String, String, String) => u64,
-    /// Fee allowances by (granter, grantee).
+    /// Fee allowances, keyed by (granter, grantee).
     allowances: (String, String) => FeeAllowance,
-    /// Grants and allowances that are due for removal, as (time in seconds since 1970, granter, grantee, type URL of
-    /// the permitted message). The type URL is empty for an allowance.
+    /// Scheduled removals of grants and fee allowances, keyed by (time in seconds since 1970, granter, grantee, type
+    /// URL of the permitted message). The type URL is empty for a fee allowance.
     removals: (u64, String, String, String) => (),
-    /// Fees that the fee pool has paid for each account so far, in micro-units, by the account's address.
+    /// Fees that the fee pool has paid so far for an account, in micro-units, keyed by the account's address.
     paid_by_pool: String => u64,
-    /// The number that the next signed opening or closing of a session must carry, by (granter, grantee). It counts the
-    /// openings and revocations between the two accounts so far.
+    /// The number that the next session statement (a signed text that opens or closes a session) must carry, keyed by
+    /// (granter, grantee). It counts how often a session between the two accounts was opened or closed, and how often a
+    /// grant or a fee allowance was revoked.
     statement_numbers: (String, String) => u64,
-    /// Registered nodes, with their roles and stakes, by address.
+    /// Registered nodes with their roles and stakes, keyed by address.
     nodes: String => Registration,
-    /// Locked coins that a later block returns, in micro-units, by (height of that block, address of the owner).
+    /// Locked coins that a later block returns, in micro-units, keyed by (height of that block, address of the owner).
     unbonding: (u64, String) => u64,
-    /// Reputations of miners, by address.
+    /// Reputations of miners, keyed by address.
     reputations: String => Reputation,
-    /// Chunk slots of the current round, by position. A free slot has no row.
+    /// Chunk slots of the current round, keyed by position. A free slot has no row.
     chunk_slots: u64 => ChunkSlot,
-    /// Positions of the chunk slots that miners have claimed, by the address of the miner.
+    /// Positions of the chunk slots that miners have claimed, keyed by the address of the miner.
     claimed_positions: String => u64,
     submissions: u64 => Submission,
     /// Index for finding a miner's submissions: the keys (address of the miner, ID of the submission) of all stored
     /// submissions.
     submissions_by_miner: (String, u64) => (),
-    /// IDs of submissions, by the commitment that the submission states.
+    /// IDs of submissions, keyed by the commitment that the submission states.
     commitments: Commitment => u64,
-    /// Open challenges, by ID.
+    /// Open challenges, keyed by ID.
     challenges: u64 => Challenge,
-    /// Open disputes, by ID.
+    /// Open disputes, keyed by ID.
     disputes: u64 => DisputeCase,
-    /// Aggregates of the current round to which proposers have committed, by the ID of the commitment.
+    /// Aggregates of the current round to which proposers have committed, keyed by the ID of the commitment.
     proposals: u64 => Proposal,
-    /// The current round, and the closed rounds that are still stored, by index.
+    /// The current round and the closed rounds that are still stored, keyed by index.
     rounds: u64 => Round,
 }
 
@@ -197,8 +197,8 @@ pub struct Reputation {
     /// Heights of the blocks with the miner's latest submissions, in ascending order. They serve to limit how many
     /// gradients a miner may submit in ten blocks.
     pub recent_heights: Vec<u64>,
-    /// Height of the last block of the miner's quarantine, a period after a withdrawal in which the miner can claim
-    /// nothing; 0 if the miner never withdrew anything.
+    /// Height of the last block in which the miner cannot claim a chunk because it has withdrawn a claim or a
+    /// submission; 0 if it never withdrew anything.
     pub quarantined_until: u64,
 }
 
@@ -247,7 +247,7 @@ pub struct Submission {
     /// Height of the block that contains the submission.
     pub height: u64,
     /// Height of the block in which the gradient was accepted, or in which the last of its disputes was dismissed;
-    /// `None` before the acceptance. The time for disputes counts from this block.
+    /// `None` before the acceptance. The period in which it can be disputed begins at this block.
     pub accepted: Option<u64>,
     /// Addresses of the verifiers and voters that found a match. They are slashed if a dispute proves the accepted
     /// gradient wrong.
@@ -278,9 +278,9 @@ pub enum SubmissionStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finding {
-    /// The recomputed gradient has the commitment that the submission states.
+    /// The commitment of the recomputed gradient is the one in the submission: the submitted gradient is right.
     Match,
-    /// The recomputed gradient has another commitment than the submission states, so the submitted gradient is wrong.
+    /// The commitment of the recomputed gradient differs from that in the submission: the submitted gradient is wrong.
     Mismatch,
     /// The gradient cannot be checked, because the blocks of its artifact cannot be fetched.
     Unavailable,
@@ -297,8 +297,8 @@ pub struct Challenge {
     /// Height of the block at which the stage ends even if verifiers or voters have not acted. Only open disputes
     /// extend the stage beyond this block.
     pub stage_ends: u64,
-    /// Hash of the block that sampled the verifiers. It determines which leaf of the computation's trace they must
-    /// reveal.
+    /// Hash of the block that sampled the verifiers. It selects the tile (a part of the gradient) whose digest they
+    /// must reveal.
     #[serde(with = "serde_bytes")]
     pub selector: [u8; 32],
     /// The verifiers that were sampled for the current recomputation, without those that were removed because they
@@ -326,7 +326,7 @@ pub enum ChallengeStage {
     Panel,
     /// A mismatch was found. The gradient is rejected at the end of this stage unless somebody appeals.
     Appeal,
-    /// There are disputes about the gradient, and their outcome decides.
+    /// The gradient has been disputed, and the disputes decide whether it is accepted or rejected.
     Contested,
 }
 
@@ -344,7 +344,7 @@ pub struct DisputeCase {
     /// The answers that defend the gradient, each as (address of the account that gave the answer, its bond in
     /// micro-units).
     pub answers: Vec<(String, u64)>,
-    /// The disputed outcome of the task, and one game for each answer.
+    /// The disputed outcome of the task, and for each answer the game that the challenger plays against it.
     pub dispute: Dispute,
 }
 
@@ -358,7 +358,8 @@ pub struct SampledVerifier {
     pub committed: Option<serde_bytes::ByteBuf>,
     /// The finding that the verifier revealed; `None` before that.
     pub finding: Option<Finding>,
-    /// The leaf of the computation's trace that the verifier revealed, in hexadecimal; empty before that.
+    /// The attestation leaf (a digest of one tile of the gradient) that the verifier revealed, in hexadecimal; empty
+    /// before that.
     pub leaf: String,
 }
 
@@ -370,7 +371,7 @@ pub struct Vote {
     pub validator: String,
     /// True if the validator found that the gradient is right.
     pub valid: bool,
-    /// The leaf of the computation's trace that the validator computed, in hexadecimal.
+    /// The attestation leaf (a digest of one tile of the gradient) that the validator computed, in hexadecimal.
     pub leaf: String,
 }
 
@@ -389,8 +390,8 @@ pub struct Proposal {
     pub ids: Vec<u64>,
     /// CID of the adapter that results from the aggregate; `None` until the proposer reveals it.
     pub adapter: Option<Cid>,
-    /// Layout root of the resulting adapter: the Merkle root over the buffers into which its factors are packed; `None`
-    /// until the proposer reveals it.
+    /// Layout root of the resulting adapter: the Merkle root over the buffers into which the adapter's factors are
+    /// packed; `None` until the proposer reveals it.
     pub layout_root: Option<Hash>,
 }
 
@@ -400,8 +401,8 @@ pub struct Proposal {
 pub struct Round {
     /// CID of the adapter for which the round collects gradients.
     pub adapter: Cid,
-    /// Layout root of that adapter: the Merkle root over the buffers into which its factors are packed; see
-    /// [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
+    /// Layout root of the round's adapter: the Merkle root over the buffers into which the adapter's factors are
+    /// packed; see [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
     pub layout_root: Hash,
     /// Hash of the block with which the round began; in round 0, the hash of the genesis. The seed of the round and the
     /// miners' shards are derived from it.

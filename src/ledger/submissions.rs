@@ -18,7 +18,7 @@ use data_encoding::HEXLOWER;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-/// The number of shards. In each round a miner belongs to one shard, which its submissions must state.
+/// The number of shards into which the miners are divided in each round. A submission must state its miner's shard.
 const SHARDS: u64 = 100;
 /// The number of consecutive blocks over which a miner's submissions are counted, to limit their rate.
 const RATE_BLOCKS: u64 = 10;
@@ -114,7 +114,10 @@ fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal
         return rejected("token_count or model_version differs from that of the job");
     }
     if message.training_round_id != head.round {
-        return rejected(format!("round {} is not the current round {}", message.training_round_id, head.round));
+        return rejected(format!(
+            "the submission is for round {}, but the current round is {}",
+            message.training_round_id, head.round
+        ));
     }
     let began = &state.round().hash;
     if message.shard_id != shard(&message.miner, began, head.round) {
@@ -168,8 +171,8 @@ pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Conte
     }
 }
 
-/// Withdraws a miner's claim, and those of the miner's submissions whose sampling block has not come yet. The hash of
-/// the sampling block decides whether verifiers recompute the gradient. A miner that knows this decision would withdraw
+/// Withdraws the claim of a miner, and each of its submissions whose sampling block has not come yet. The hash of the
+/// sampling block decides whether verifiers recompute the gradient. A miner that knows this decision would withdraw
 /// exactly the gradients that it is about to lose, so a later withdrawal is impossible.
 pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut Context) -> Result<(), Refusal> {
     let miner = &message.miner;
@@ -190,8 +193,8 @@ pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut C
     Ok(())
 }
 
-/// Refuses every result of a trap job, a kind of job of the R3MES chain. A trap job has a name, so its miner knows that
-/// it is being tested. In this ledger, any submitted gradient may be used as a trap instead.
+/// Refuses every result of a trap job (a test of miners on the R3MES chain). A trap job has a name, which tells the
+/// miner that this is a test. In this ledger, any submitted gradient may be used as a trap instead.
 pub(super) fn answer_trap(message: &MsgSubmitTrapJobResult) -> Result<(), Refusal> {
     let name: String = message.trap_job_id.chars().take(64).collect();
     rejected(format!("trap job {name:?} does not exist: any submitted gradient may become a trap"))
@@ -213,7 +216,7 @@ pub(super) fn leave_round(state: &mut State, id: u64) {
     state.chunk_slots.remove(&position);
 }
 
-/// Adds an accepted gradient to its round, unless the round has ended or the chunk slot has been taken in the meantime.
+/// Adds an accepted gradient to its round, unless the round has ended or its chunk slot has been taken in the meantime.
 fn join_round(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let Some(&Submission { round, position, .. }) = state.submissions.get(&id) else { return };
     let taken = state.chunk_slots.get(&position).is_some_and(|slot| *slot != ChunkSlot::Submitted(id));
@@ -272,7 +275,7 @@ pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut 
     escrow + nodes::slash(state, &miner, penalty, events)
 }
 
-/// Takes back the reward for a gradient whose bytes cannot be fetched, together with a penalty. A miner with a stake
+/// Takes back the reward for a gradient whose bytes cannot be fetched, and burns a penalty too. A miner with a stake
 /// loses the reward and a share of the stake (`silence_penalty`). A miner without a stake loses twice the reward from
 /// its escrow, or the whole escrow if it contains less. Returns the burned micro-units.
 fn take_back(state: &mut State, miner: &str, paid: u64, events: &mut Vec<Event>) -> u64 {

@@ -75,7 +75,7 @@ fn dismiss(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<Even
     }
 }
 
-/// Returns the bonds of the answers to the accounts that gave them. If the challenger won the game over an answer, the
+/// Returns the bonds of the answers to the accounts that gave them. If the challenger won the game about an answer, the
 /// bond of this answer is burned instead, except for a bounty that the challenger gets.
 fn release_answers(state: &mut State, case: &DisputeCase) {
     for (answer, (answerer, bond)) in case.answers.iter().enumerate() {
@@ -94,7 +94,7 @@ impl DisputeCase {
         self.answers.iter().map(|(_, bond)| u128::from(*bond)).sum::<u128>() + u128::from(self.bond.unwrap_or_default())
     }
 
-    /// Returns the side that won the game over the answer with the index `answer`; `None` if the game is not over.
+    /// Returns the side that won the game about the answer with the index `answer`; `None` if the game is not over.
     fn winner(&self, answer: usize) -> Option<Side> {
         self.dispute.game(answer)?.winner()
     }

@@ -52,9 +52,9 @@ fn random(hash: &[u8; 32], purpose: &str, numbers: [u64; 2]) -> u64 {
     u64::from_be_bytes(digest[..8].try_into().expect("8 of 32 bytes"))
 }
 
-/// Returns the sampling rate of a miner, in units of 2^-16: of [`ALL`] submissions, this many are recomputed on
-/// average. The rate rises when the miner's trust falls below the initial trust. It is [`ALL`] for a miner on
-/// probation, so every submission is recomputed.
+/// Returns the sampling rate of a miner: how many of 65,536 submissions are recomputed on average. The rate rises when
+/// the miner's trust falls below the initial trust. For a miner on probation it is [`ALL`] (65,536), so every
+/// submission is recomputed.
 fn rate(state: &State, miner: &str) -> u64 {
     let LedgerParams { sampling, probation, .. } = state.genesis.params;
     let accepted = state.reputations.get(miner).map_or(0, |reputation| reputation.accepted);
@@ -67,8 +67,8 @@ fn rate(state: &State, miner: &str) -> u64 {
     sampling + (u64::from(ALL) - sampling) * missing / (PER_MYRIAD / 2)
 }
 
-/// Samples different validators that are not in `excluded`. The probability of each validator is proportional to its
-/// stake. `id`, the ID of the submission or of the challenge, varies the sample.
+/// Samples validators, each at most once, and none that is in `excluded`. The probability of each validator is
+/// proportional to its stake. `id`, the ID of the submission or of the challenge, varies the sample.
 pub(super) fn verifiers(state: &State, id: u64, excluded: &[&str]) -> Vec<String> {
     let nodes = state.nodes_of(VALIDATOR).filter(|(address, _)| !excluded.contains(&address.as_str()));
     let mut nodes: Vec<(&String, u64)> = nodes.map(|(address, node)| (address, node.stake.max(1))).collect();
@@ -167,7 +167,7 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAttestation) -> Resul
     }
 }
 
-/// Returns the leaf, cut off after 64 characters. A valid leaf consists of 64 hexadecimal digits.
+/// Returns the first 64 characters of an attestation leaf. A valid leaf consists of 64 hexadecimal digits.
 fn truncated(leaf: &str) -> String {
     leaf.chars().take(64).collect()
 }
@@ -237,7 +237,7 @@ fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
         return end_without_attestations(state, id, &challenge, events);
     };
     let LedgerParams { attestation_blocks, decision_blocks, challenge_blocks, .. } = state.genesis.params;
-    // verifiers that computed the same gradient have the same leaf of the trace
+    // verifiers that computed the same gradient have the same attestation leaf
     let same = |sampled: &SampledVerifier| sampled.finding == Some(found) && sampled.leaf == challenge.sampled[0].leaf;
     let agreed = challenge.sampled.iter().all(same)
         && challenge.first_recomputation.iter().all(|sampled| sampled.finding == Some(found));
@@ -286,7 +286,7 @@ fn end_without_attestations(state: &mut State, id: u64, challenge: &Challenge, e
     }
 }
 
-/// Slashes the sampled verifiers for which `is_done` is false, because they did not commit or reveal in time, and
+/// Slashes the sampled verifiers that did not commit or reveal in time (those for which `is_done` is false), and
 /// removes them from the challenge.
 fn remove_silent(
     state: &mut State,

@@ -2,7 +2,7 @@
 //! where the sums are over the adapters.
 //!
 //! The factors `a` and `b` are averaged separately, as in federated averaging. This suits adapters that were trained
-//! from the same seed. The result is not the mean of the products `b·a`, and therefore a poor average of adapters with
+//! from the same seed. The result is not the mean of the products `b·a`, so it is a poor average of adapters with
 //! different initial values.
 
 use crate::{
@@ -14,7 +14,8 @@ use crate::{
 pub const MAX_ADAPTERS: usize = 256;
 
 impl LoraAdapter {
-    /// Returns the weighted mean of `adapters`, which are given as (adapter, weight), rounded to nearest, ties to even.
+    /// Returns the weighted mean of `adapters`, each of which is given as (adapter, weight). The parameters of the mean
+    /// are rounded to nearest, ties to even.
     ///
     /// Returns an error if the adapters differ in rank, alpha or shape, if the list is empty or longer than
     /// [`MAX_ADAPTERS`], or if all weights are 0.

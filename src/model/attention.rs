@@ -220,8 +220,8 @@ impl Attention {
     }
 
     /// Records the backward pass of [`rotate`](Self::rotate), and returns the buffers with the gradient of the
-    /// projection's output, in wide rows. `dheads` is the gradient of the head rows. It has `head_stride` heads for
-    /// each token, of which the pass reads `heads`, beginning with `head_offset`.
+    /// projection's output, in wide rows (integers of 14 bits and a sign). `dheads` is the gradient of the head rows.
+    /// It has `head_stride` heads for each token; the pass reads the `heads` heads from index `head_offset` on.
     #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     fn rotate_backward(
         &self,
@@ -255,8 +255,8 @@ impl Attention {
     }
 
     /// Records the backward pass of attention without the projections, given `dout`, the gradient of its output.
-    /// Returns the buffers with the gradients of q and of k and v, as i32 rows of `head_dim` values. There are
-    /// `[tokens, heads]` rows for q, and `[tokens, 2, kv_heads]` rows for k and v.
+    /// Returns two buffers: the gradient of q in `[tokens, heads]` rows, and the gradients of k and v together in
+    /// `[tokens, 2, kv_heads]` rows. Each row has `head_dim` i32 values.
     fn core_backward(
         &self,
         recording: &mut Recording,

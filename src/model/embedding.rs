@@ -27,8 +27,8 @@ impl Embedding {
         Self::quantize_rows(values.len() / width, width, row)
     }
 
-    /// Quantizes `vocab` rows as [`Self::quantize`] does. `read` writes the row with the given index, `width` values,
-    /// to a slice; it is called twice for each row.
+    /// Quantizes `vocab` rows as [`Self::quantize`] does. `read` takes the index of a row and writes the `width`
+    /// values of that row to a slice. It is called twice for each row.
     pub fn quantize_rows(vocab: usize, width: usize, read: impl Fn(usize, &mut [f32])) -> Result<Self, Error> {
         let (mut row, mut maxima) = (vec![0f32; width], Vec::with_capacity(vocab));
         for at in 0..vocab {
@@ -94,7 +94,7 @@ impl Embedding {
     }
 }
 
-/// Returns the exponent of the smallest power of two that is greater than `top`, the largest scale of a row.
+/// Returns the exponent of the smallest power of two that is greater than `top`, the largest of all row scales.
 fn exponent_of(top: f64) -> i32 {
     Scale::from_f64(top).map_or(0, |scale| scale.exponent + 31)
 }

@@ -42,8 +42,8 @@ impl FeedForward {
         Self { name, width: config.width, ffn_width: config.ffn_width, norm, sub_norm, gate, up, down }
     }
 
-    /// Records the forward pass for the residual `x`. Returns the buffer of the block's output, which the caller adds
-    /// to `x`, and the buffers that the backward pass needs.
+    /// Records the forward pass for the residual stream `x`. Returns the buffer of the block's output, which the caller
+    /// adds to `x`, and the buffers that the backward pass needs.
     pub fn forward(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (BufferId, SavedFeedForward) {
         let (normed, norm) = self.norm.quantize(recording, batch, x);
         let (gate, saved_gate) = self.gate.forward(recording, batch, normed);
@@ -62,7 +62,8 @@ impl FeedForward {
     }
 
     /// Records the backward pass, which computes the gradients of the adapters. `dh` is the gradient of the residual
-    /// after the feed-forward block. Returns the buffer with the gradient of the residual before the block.
+    /// stream after the feed-forward block. Returns the buffer with the gradient of the residual stream before the
+    /// block.
     pub fn backward(
         &self,
         recording: &mut Recording,

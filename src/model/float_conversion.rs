@@ -1,4 +1,5 @@
-//! Converts f32 values to the integer rows that kernels read, and integer rows that kernels write to f32 values.
+//! Converts f32 values to integer rows (the inputs of kernels), and integer rows (the outputs of kernels) to f32
+//! values.
 
 use crate::{
     error::Error,
@@ -58,8 +59,8 @@ pub(super) fn byte_rows(x: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
     (data, info)
 }
 
-/// Quantizes the row `dy [width]` of each token to integers of magnitude ≤ 2^14, with a power of two as scale. Returns
-/// the wide rows, and the row info (scale and sum) of each row.
+/// Quantizes the row `dy [width]` of each token to integers of magnitude ≤ 2^14 in units of a power of two. Returns the
+/// wide rows, and the row info (scale and sum) of each row.
 pub(super) fn wide_rows(dy: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
     let tokens = dy.len() / width;
     let (mut data, mut info) = (vec![0; tokens * wide_words(width)], vec![0; tokens * INFO]);

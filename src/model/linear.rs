@@ -26,13 +26,13 @@ pub struct RowBuffers {
     pub info: BufferId,
 }
 
-/// The tokens that one run of a recording computes together, and the buffers that describe these tokens.
+/// The tokens that one run of a recording processes together, and the buffers that describe these tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch {
     /// The number of tokens. A buffer of activations has one row for each token.
     pub tokens: usize,
-    /// The number of blocks. A block consists of up to 32 consecutive tokens of a sequence, whose gradients are summed
-    /// together.
+    /// The number of blocks. A block consists of up to 32 consecutive tokens of a sequence. The gradients of these
+    /// tokens are summed together.
     pub blocks: usize,
     /// Buffer `[blocks, 2]` that contains, for each block, the index of its first token in the batch and its number of
     /// tokens.
@@ -42,7 +42,7 @@ pub struct Batch {
     pub dither: BufferId,
 }
 
-/// A frozen linear layer whose buffers belong to a recording, with or without an adapter.
+/// A frozen linear layer, with or without an adapter, whose buffers belong to a recording.
 pub struct RecordedLinear {
     name: String,
     in_features: usize,
@@ -72,8 +72,8 @@ pub struct LoraBuffers {
     pub grad_b: BufferId,
 }
 
-/// The index of the first word of each entry in the `info` buffer of an adapter. Kernels bind this buffer as
-/// `lora_info`.
+/// The layout of the `info` buffer of an adapter, which kernels bind as `lora_info`. `WORDS` is the number of words in
+/// the buffer. Every other constant is the index of the first word of the value that it names.
 mod info_word {
     pub(super) const FORWARD_RATIO: u32 = 0;
     pub(super) const BACKWARD_RATIO: u32 = 2;
@@ -98,8 +98,8 @@ fn fraction_bits(max: u64, terms: usize) -> u32 {
 }
 
 impl RecordedLinear {
-    /// Adds the weights of a linear layer to a recording and, if `rank` > 0, the buffers of an adapter of this rank.
-    /// The names of the buffers and dispatches begin with `name`.
+    /// Adds the weights of a linear layer to a recording. If `rank` > 0, also adds the buffers of an adapter of this
+    /// rank. The names of the buffers and dispatches begin with `name`.
     pub fn new(recording: &mut Recording, name: String, weights: &Ternary, rank: usize) -> Self {
         let (in_features, out_features) = (weights.columns, weights.rows);
         let mut persistent =
@@ -220,9 +220,12 @@ impl RecordedLinear {
         }
     }
 
-    /// Records the dispatch that adds the adapter's contribution to the product with the frozen weights, and that
-    /// writes the row info of the sum. The contribution is `u` times the factor b in the forward pass, and times the
-    /// factor a in the backward pass. The passes differ in `ratio_at`, the index of the pass's ratio in `lora_info`.
+    /// Records the dispatch that adds two terms: the product with the frozen weights, which `out` holds, and the
+    /// contribution of the adapter. The dispatch also writes the row info of the sum.
+    ///
+    /// The contribution is `u` times the factor b in the forward pass, and `u` times the factor a in the backward pass.
+    /// `ratio_at` differs between the passes: it is the index in `lora_info` of the ratio by which the contribution is
+    /// multiplied to convert it to the unit of the product.
     fn up(
         &self,
         recording: &mut Recording,
@@ -342,10 +345,10 @@ impl LoraBuffers {
 
     /// Returns the words of every buffer of the adapter that the forward and backward passes read.
     ///
-    /// These buffers hold the factors a and b, and the scales that relate the factors to the frozen weights. Each
-    /// factor is rounded to integers of magnitude ≤ 2^14 with a common power of two as scale, and is stored twice: as
-    /// wide rows, and as the wide rows of its transpose. `exponents` are the exponents of the gradients of a and b,
-    /// which the job fixes.
+    /// These buffers hold the factors a and b, and the ratios, scales and exponents that kernels need to convert
+    /// between units. Each factor is rounded to integers of magnitude ≤ 2^14 in units of a power of two, and is stored
+    /// twice: as wide rows, and as the wide rows of its transpose. The job fixes `exponents`, the exponents of the
+    /// gradients of a and b.
     pub fn pack(&self, alpha: u32, a: &LoraMatrix, b: &LoraMatrix, exponents: (i32, i32)) -> Vec<(BufferId, Vec<u32>)> {
         let (a_rows, a_columns, a_exponent) = pack_factor(&a.values, self.rank, self.in_features);
         let (b_rows, b_columns, b_exponent) = pack_factor(&b.values, self.rank, self.out_features);

@@ -41,8 +41,8 @@ impl Norm {
         Scale::new(self.width as u64, 0).reciprocal()
     }
 
-    /// Records the norm of the i32 rows `x`, rounded to byte rows (int8). Returns the byte rows, and the buffers that
-    /// the backward pass needs.
+    /// Records the RMSNorm of the i32 rows `x`, rounded to byte rows (int8). Returns the byte rows, and the buffers
+    /// that the backward pass needs.
     pub fn quantize(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (RowBuffers, SavedNorm) {
         let q = rows(recording, format!("{}.q", self.name), batch.tokens, row_words(self.width));
         let info = recording.scratch(format!("{}.norm_info", self.name), batch.tokens * INFO);
@@ -61,7 +61,7 @@ impl Norm {
         (q, SavedNorm { x, info })
     }
 
-    /// Records the norm of the i32 rows `x`, rounded to wide rows (integers of magnitude ≤ 2^14). Returns the wide
+    /// Records the RMSNorm of the i32 rows `x`, rounded to wide rows (integers of magnitude ≤ 2^14). Returns the wide
     /// rows, and the buffers that the backward pass needs.
     pub fn wide(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (RowBuffers, SavedNorm) {
         let n = rows(recording, format!("{}.n", self.name), batch.tokens, wide_words(self.width));

@@ -1,5 +1,5 @@
-//! Records a training step. The forward pass consists of the embedding, the decoder layers, the output head (whose
-//! weights are the embedding table) and the cross-entropy loss. The backward pass follows it.
+//! Records a training step: a forward pass, and then a backward pass. The forward pass consists of the embedding, the
+//! decoder layers, the output head (whose weights are the embedding table) and the cross-entropy loss.
 
 use super::{
     attention::{Attention, Tables},
@@ -26,7 +26,7 @@ pub struct RecordedStep {
     pub recording: Recording,
     /// The number of dispatches in the forward pass, which includes the loss.
     pub forward: usize,
-    /// The number of sequences that one run of the recording computes together.
+    /// The number of sequences that one run of the recording processes together.
     pub sequences: usize,
     /// The number of tokens in a sequence.
     pub context: usize,
@@ -50,7 +50,7 @@ pub struct RecordedStep {
     pub streams: DitherStreams,
 }
 
-/// What is trained in a model: the rank of the adapter, and the linear layers to which it belongs.
+/// A description of the adapter that is trained: its rank, and the linear layers that it adapts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Targets {
     /// The LoRA rank, which is in 4..=64.
@@ -83,7 +83,7 @@ impl Targets {
 }
 
 impl RecordedStep {
-    /// Records a training step that computes `sequences` sequences together, for an adapter of `targets`.
+    /// Records a training step that processes `sequences` sequences together. `targets` describes the adapter.
     pub fn new(model: &Model, targets: &Targets, sequences: usize) -> Self {
         Self::sharded(model, targets, sequences, BINDING_BYTES)
     }
@@ -149,8 +149,8 @@ impl RecordedStep {
     }
 }
 
-/// Returns the adapted linear layers in canonical order: the name of each in adapters, such as `layers.0.attention.q`,
-/// and the buffers of its adapter.
+/// Returns the name of each adapted linear layer, such as `layers.0.attention.q`, and the buffers of its adapter. The
+/// layers are in canonical order.
 pub(super) fn adapted_linears(layers: &[(Attention, FeedForward)]) -> Vec<(String, LoraBuffers)> {
     let of_layer = |(i, (attention, feed_forward)): (usize, &(Attention, FeedForward))| {
         let linears = attention.linears().into_iter().chain(feed_forward.linears());
@@ -162,8 +162,8 @@ pub(super) fn adapted_linears(layers: &[(Attention, FeedForward)]) -> Vec<(Strin
     layers.iter().enumerate().flat_map(of_layer).collect()
 }
 
-/// Adds the buffers that both passes read: positions of tokens, spans of blocks, dither keys, and the constant tables
-/// of attention.
+/// Adds the buffers that both the forward pass and the backward pass read: positions of tokens, spans of blocks, dither
+/// keys, and the constant tables of attention.
 pub(super) fn record_inputs(recording: &mut Recording, config: &ModelConfig, sequences: usize) -> (Batch, Tables) {
     let (context, tokens) = (config.context, sequences * config.context);
     let positions: Vec<u32> = (0..sequences).flat_map(|_| 0..context as u32).collect();

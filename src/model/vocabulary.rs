@@ -36,7 +36,7 @@ struct Shard {
 
 impl Vocabulary {
     /// Adds the embedding table to a recording, split into shards. For batches of `tokens` tokens, no buffer of a shard
-    /// exceeds `binding_bytes` bytes, unless even a shard of four tokens does.
+    /// exceeds `binding_bytes` bytes, unless the shards have the minimum of four tokens.
     pub fn new(recording: &mut Recording, model: &Model, tokens: usize, binding_bytes: usize) -> Self {
         let (vocab, width, table) = (model.config.vocab, model.config.width, &model.embedding);
         let rows = shard_rows(width, tokens, binding_bytes);

@@ -17,7 +17,7 @@ const MAX_GAIN: u32 = 65_535;
 /// The gains of an RMSNorm, one for each feature. A gain is `mantissa · 2^exponent`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gain {
-    /// The mantissas `[width]`, which are i32 within ±65,535.
+    /// The mantissas `[width]`. Each word contains the bits of an i32 within ±65,535.
     pub mantissas: Arc<[u32]>,
     /// The exponent, which all gains of the norm share.
     pub exponent: i32,
@@ -72,7 +72,7 @@ fn check_finite(what: &'static str, values: &[f32]) -> Result<(), Error> {
 }
 
 impl Model {
-    /// Returns the model unchanged, or an error unless the config is valid and every tensor has the shape that the
+    /// Returns the model unchanged. Returns an error unless the config is valid and every tensor has the shape that the
     /// config requires and values that kernels accept.
     pub fn check(self) -> Result<Self, Error> {
         let config = &self.config.clone().check()?;

@@ -159,8 +159,8 @@ pub fn round_even(value: i64, shift: u32) -> i64 {
 }
 
 /// Returns `floor(value / 2^shift + dither / 2^16)`. If `dither` is uniform in 0..2^16, the value is rounded up with a
-/// probability equal to the fraction that is dropped, to a precision of 16 bits. `shift` must be ≤ 62, `|value|` must
-/// be < 2^62, and `dither` must be < 2^16.
+/// probability equal to the fractional part of `value / 2^shift`. The probability has a precision of 16 bits. `shift`
+/// must be ≤ 62, `|value|` must be < 2^62, and `dither` must be < 2^16.
 #[inline(always)]
 pub fn round_dither(value: i64, shift: u32, dither: u32) -> i64 {
     (value + ((i64::from(dither) << shift.saturating_sub(16)) >> 16u32.saturating_sub(shift))) >> shift

@@ -45,8 +45,8 @@ impl Dither {
         (words[(column >> 1 & 1) as usize] >> (16 * (column & 1))) & 0xffff
     }
 
-    /// Returns the dither values of 32 columns in a row. `first` is the first of these columns, and must be a multiple
-    /// of 4.
+    /// Returns the dither values of 32 consecutive columns of the row `row`. `first` is the first of these columns, and
+    /// must be a multiple of 4.
     #[inline(always)]
     pub fn columns(self, row: u32, first: u32) -> [u32; 32] {
         let (mut low, mut high) = ([0; 8], [0; 8]);
@@ -63,7 +63,7 @@ impl Dither {
         dithers
     }
 
-    /// Returns the dither values of a column in each of the 32 given rows.
+    /// Returns the dither values of the column `column` in the 32 given rows.
     #[inline(always)]
     pub fn rows(self, rows: &[u32; 32], column: u32) -> [u32; 32] {
         let mut dithers = [0; 32];

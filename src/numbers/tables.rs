@@ -41,7 +41,7 @@ pub fn rope_table(positions: usize, head_dim: usize, theta: u32) -> Vec<u32> {
     table
 }
 
-/// Returns a rotary table of one position, with all angles 0. Applying it leaves values unchanged.
+/// Returns a rotary table of one position in which all angles are 0. Applying it leaves values unchanged.
 pub fn identity_rope(head_dim: usize) -> Vec<u32> {
     [1 << 30, 0].repeat(head_dim / 2)
 }

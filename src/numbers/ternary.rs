@@ -10,8 +10,8 @@
 use crate::{error::Error, numbers::fixed::Scale};
 use std::sync::Arc;
 
-/// The alignment of rows over which a product sums. They are padded with zeros to a multiple of this number of
-/// elements.
+/// The alignment of rows, in elements. A row over which a product sums is padded with zeros to a multiple of this
+/// length.
 pub const ROW_ALIGN: usize = 32;
 
 /// The word of a 4×4 block whose trits are all 0.
@@ -92,7 +92,7 @@ impl Ternary {
 }
 
 /// Returns the trit at (`row`, `column`) of a matrix of 4×4 blocks. `words` contains one word for each block, and
-/// `column_blocks` is the number of blocks side by side.
+/// `column_blocks` is the number of blocks in one row of blocks.
 #[inline(always)]
 pub fn trit(words: &[u32], column_blocks: usize, row: usize, column: usize) -> i32 {
     (words[row / 4 * column_blocks + column / 4] >> (8 * (column % 4) + 2 * (row % 4)) & 3) as i32 - 1

@@ -70,8 +70,8 @@ impl AdapterState {
         Ok(Self { adapter, optimizer })
     }
 
-    /// Returns the CIDs of the leaves to which an encoded manifest links. Stores use them to keep or delete an adapter
-    /// state as a whole.
+    /// Returns the CIDs of the leaves to which an encoded manifest links. Using these CIDs, a store can keep or delete
+    /// an adapter state as a whole.
     pub fn links(manifest: &[u8]) -> Result<Vec<Cid>, ProtocolError> {
         let manifest: AdapterManifest = dag_cbor::decode(FORMAT, manifest)?;
         let leaves = manifest.matrices.into_iter().flat_map(|entry| entry.leaves);

@@ -45,7 +45,7 @@ impl Aggregate {
     }
 
     /// Adds an artifact. An artifact that is void, or that has an element of magnitude 2^51 or more, is only counted.
-    /// Returns an error if the aggregate is full or the artifact has other matrices.
+    /// Returns an error if the aggregate is full, or if the artifact's matrices differ from those of the aggregate.
     pub fn add(&mut self, artifact: &Artifact) -> Result<(), ProtocolError> {
         let max = i64::from(Self::MAX_ARTIFACTS);
         in_range("number of artifacts in an aggregate", i64::from(self.artifacts) + 1, 1, max)?;

@@ -2,8 +2,9 @@
 //! blocks (leaves) to which the manifest links.
 //!
 //! An artifact contains no time, no unordered map, and nothing that the miner can choose, so its CID is a function of
-//! the task. If a value saturated during the training step, the artifact is *void*: it contains no gradient. A void
-//! artifact is verified and paid like any other artifact, but contributes nothing to the aggregate.
+//! the task. If a value saturated during the training step, or if an element of the gradient has more than 54 bits, the
+//! artifact is *void*: it contains no gradient. A void artifact is verified and paid like any other artifact, but
+//! contributes nothing to the aggregate.
 
 use super::{
     error::{ProtocolError, in_range},
@@ -33,7 +34,7 @@ pub struct Gradient {
     pub matrices: Vec<GradientMatrix>,
 }
 
-/// A [`Gradient`] whose matrices are rounded to the integers that are sent.
+/// A [`Gradient`] whose matrices are rounded to the int8 or int16 integers that an artifact contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransportGradient {
     /// The summed loss, which is the same as in the [`Gradient`].
@@ -47,13 +48,14 @@ pub struct TransportGradient {
 /// The result of a training step on the chunk of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ArtifactBody {
-    /// There is no gradient, because a value saturated during the training step.
+    /// There is no gradient, because a value saturated during the training step, or because an element of the gradient
+    /// has more than [`MAX_GRADIENT_BITS`](super::MAX_GRADIENT_BITS) bits.
     Void,
-    /// The gradient, rounded to the integers that are sent.
+    /// The gradient, rounded to the int8 or int16 integers that an artifact contains.
     Gradient(TransportGradient),
 }
 
-/// The result of one task: a gradient, or void if a value saturated.
+/// The result of one task: a gradient, or void if a value saturated or the gradient is too large for its encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
     task: Cid,
@@ -99,7 +101,8 @@ impl Artifact {
         Ok(Self { task: task.cid(), transport: task.job.transport, body })
     }
 
-    /// Returns the void artifact of `task`, which is the result if a value saturates during the training step.
+    /// Returns the void artifact of `task`. It is the result if the training step yields no gradient, for example
+    /// because a value saturated.
     pub fn void(task: &Task) -> Self {
         Self { task: task.cid(), transport: task.job.transport, body: ArtifactBody::Void }
     }
@@ -178,8 +181,8 @@ impl Artifact {
         Ok(ArtifactClaim { task, gradient_root, loss_and_tokens })
     }
 
-    /// Returns the CIDs of the leaves to which an encoded manifest links. Stores use them to keep or delete an artifact
-    /// as a whole.
+    /// Returns the CIDs of the leaves to which an encoded manifest links. Using these CIDs, a store can keep or delete
+    /// an artifact as a whole.
     pub fn links(manifest: &[u8]) -> Result<Vec<Cid>, ProtocolError> {
         let manifest: ArtifactManifest = dag_cbor::decode(FORMAT, manifest)?;
         let ManifestBody::Gradient { matrices, .. } = manifest.body else { return Ok(Vec::new()) };

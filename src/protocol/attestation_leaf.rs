@@ -31,8 +31,9 @@ pub fn attestation_leaf(matrices: &[GradientMatrix], selector: &[u8; 32]) -> Opt
     Some(tile_digest(selector, tile))
 }
 
-/// Derives two numbers from a selector. The first number, modulo the number of factors b in the lowest adapted layer,
-/// selects a factor. The second number, modulo the number of tiles of that factor, selects a tile.
+/// Derives two numbers from a selector. They determine the tile that is hashed. The first number, modulo the count of
+/// factors b in the lowest adapted layer, is the index of a factor. The second number, modulo the count of tiles in the
+/// gradient of that factor, is the index of a tile.
 pub(crate) fn choose_tile(selector: &[u8; 32]) -> [u64; 2] {
     let hash = Sha256::new().chain_update("r3mes/attestation-tile/1").chain_update(selector).finalize();
     let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| hash[at + i]));

@@ -7,7 +7,7 @@ use crate::store::StoreError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A block of the object is missing or invalid.
+    /// A block of the refused object is missing or invalid.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A number is outside its range.

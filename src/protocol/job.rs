@@ -20,7 +20,7 @@ pub const MAX_MATRICES: usize = 4096;
 const MAX_COLUMNS: usize = 1 << 24;
 const MAX_NAME_BYTES: usize = 64;
 
-/// The kind of computation that a task requires. Gradients are the only kind.
+/// The kind of computation that a task requires. There is only one kind: to compute a gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {
@@ -173,7 +173,7 @@ impl MatrixSpec {
     }
 }
 
-/// Returns an error unless an adapter matrix has a valid name, `rank` rows, and a number of columns within the limit.
+/// Returns an error unless an adapter matrix has a valid name, `rank` rows, and 1 to 2^24 columns.
 pub(crate) fn validate_shape(name: &str, rows: usize, columns: usize, rank: usize) -> Result<(), ProtocolError> {
     plain_name("matrix", name, MAX_NAME_BYTES)?;
     in_range("number of rows in a matrix", rows as i64, rank as i64, rank as i64)?;

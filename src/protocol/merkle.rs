@@ -1,12 +1,12 @@
 //! Merkle roots, computed with H = SHA-256: `leaf = H(0 ‖ bytes)`, `node = H(1 ‖ left ‖ right)`, and `H(2)` for a tree
 //! without leaves.
 //!
-//! The tree has the shape of RFC 6962: the left subtree of a tree with n leaves has as many leaves as the largest power
-//! of two below n. Leaves are never duplicated, so two different lists have different roots.
+//! The tree has the shape that RFC 6962 prescribes: if the tree has n leaves, its left subtree has 2^k leaves, where
+//! 2^k is the largest power of two below n. Leaves are never duplicated, so two different lists have different roots.
 
 use sha2::{Digest, Sha256};
 
-/// Returns the Merkle root over a list of leaves, which can be empty.
+/// Returns the Merkle root of a list of leaves. The list can be empty.
 pub fn merkle_root<L: AsRef<[u8]>>(leaves: &[L]) -> [u8; 32] {
     match leaves {
         [] => Sha256::digest([2]).into(),
@@ -24,8 +24,8 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// Compares the roots of trees with 1, 2, 3 and 8 leaves with the published roots of RFC 6962 trees, which have the
-    /// same shape and the same hash prefixes.
+    /// Checks that the roots of trees with 1, 2, 3 and 8 leaves equal the published roots of RFC 6962 trees, which have
+    /// the same shape and the same hash prefixes.
     #[test]
     fn roots_are_those_of_rfc_6962() {
         let leaves: [&[u8]; 8] = [

@@ -21,7 +21,7 @@ struct ReceiptFields {
     locations: Vec<String>,
 }
 
-/// A record of a computed task. The miner that the task names keeps it.
+/// A record of a computed task. It is kept by the miner that the task names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ReceiptFields", into = "ReceiptFields")]
 pub struct Receipt(ReceiptFields);

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 pub(super) const FORMAT: &str = "r3mes/task/1";
 
-/// The fields of a [`Task`], which are not checked yet.
+/// The fields of a [`Task`], before they have been checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskTerms {
@@ -46,7 +46,7 @@ impl Task {
         Ok(dag_cbor::decode(FORMAT, bytes)?)
     }
 
-    /// Fetches the task with the CID `cid`, checks the block against this CID, and decodes the task.
+    /// Fetches the block with the CID `cid`, checks its bytes against the CID, and decodes the task that it contains.
     pub fn fetch(cid: &Cid, fetch: Fetch) -> Result<Self, ProtocolError> {
         Ok(dag_cbor::fetch(FORMAT, cid, fetch)?)
     }

@@ -42,8 +42,9 @@ impl TransportMatrix {
         Some(Self { spec: spec.clone(), shift, values })
     }
 
-    /// Decodes a matrix from the joined bytes of its leaves. Returns an error if [`round`](Self::round) cannot produce
-    /// the values with this shift.
+    /// Decodes a matrix from `bytes`, the joined contents of the leaves (data blocks) that store it. Returns an error
+    /// if the number of bytes is wrong, if a value is outside the range of the format `transport`, or if
+    /// [`round`](Self::round) would have used a smaller shift than `shift`.
     pub(super) fn from_bytes(
         transport: Transport,
         spec: &MatrixSpec,
@@ -66,7 +67,7 @@ impl TransportMatrix {
         Ok(Self { spec: spec.clone(), shift, values })
     }
 
-    /// Returns the values row by row, as the bytes that are split into leaves.
+    /// Returns the rounded integers as bytes, row by row. For storage, these bytes are split into leaves (data blocks).
     pub(super) fn to_bytes(&self, transport: Transport) -> Vec<u8> {
         match transport {
             Transport::Int8 => self.values.iter().map(|value| *value as u8).collect(),
@@ -89,8 +90,8 @@ impl TransportMatrix {
         &self.values
     }
 
-    /// Returns the matrix that is added to an aggregate. Its elements are `t · 2^shift`, where `t` is a rounded
-    /// integer, in units of the `2^exponent` that the job states.
+    /// Returns the matrix that is added to an aggregate. Each element is `t · 2^shift`, where `t` is the rounded
+    /// integer. The unit of the elements is `2^exponent`, with the exponent that the job states for the matrix.
     pub fn dequantized(&self) -> GradientMatrix {
         GradientMatrix {
             name: self.spec.name.clone(),

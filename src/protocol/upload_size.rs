@@ -1,5 +1,5 @@
-//! Compares the size of an artifact that is uploaded with a baseline: the size of all backbone weights in bf16, which
-//! has two bytes for each weight.
+//! Compares the size of an uploaded artifact with a baseline: the size of all backbone weights in bf16, which has two
+//! bytes for each weight.
 
 use std::fmt;
 
@@ -18,8 +18,8 @@ impl UploadSize {
         Self { artifact_bytes, full_weights_bytes: 2 * backbone_weights }
     }
 
-    /// Returns by how much the artifact is smaller than the full weights, in hundredths of a percent of the full
-    /// weights, rounded down.
+    /// Returns the saving: the size of the full weights minus the size of the artifact. Its unit is a hundredth of a
+    /// percent of the size of the full weights, and it is rounded down. It is 0 if the artifact is larger.
     pub fn saved_basis_points(self) -> u64 {
         let saved = self.full_weights_bytes.saturating_sub(self.artifact_bytes);
         (u128::from(saved) * 10_000 / u128::from(self.full_weights_bytes.max(1))) as u64

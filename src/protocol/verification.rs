@@ -51,7 +51,7 @@ pub enum Mismatch {
         /// The number of supervised tokens in the recomputed artifact.
         recomputed: u32,
     },
-    /// A matrix differs in name, shape or exponent, or only one of the artifacts has it.
+    /// A matrix of the two artifacts differs in name, shape or exponent, or only one of the two artifacts has it.
     #[error("the matrix at index {at} is {recomputed}, but {claimed} was claimed")]
     Matrix {
         /// Index of the matrix in canonical order.
@@ -80,9 +80,9 @@ pub enum Mismatch {
         row: usize,
         /// Index of the element's column.
         column: usize,
-        /// The rounded integer in the claimed artifact.
+        /// Value of the element in the claimed artifact, a rounded integer.
         claimed: i16,
-        /// The rounded integer in the recomputed artifact.
+        /// Value of the element in the recomputed artifact, a rounded integer.
         recomputed: i16,
     },
 }

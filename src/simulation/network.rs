@@ -21,13 +21,14 @@ pub const CHAIN: &str = "simulation-1";
 /// Initial balance of each account in micro-units.
 pub const COINS: u64 = 1_000_000_000;
 
-/// Returns the key of account `number`, 1 to 254. Each key is derived once, because that takes longer than a block.
+/// Returns the key of account `number`, which must be 1 to 254. Deriving a key takes longer than applying a block, so
+/// each key is derived only once.
 pub fn key(number: u8) -> &'static SessionKey {
     static KEYS: [OnceLock<SessionKey>; 256] = [const { OnceLock::new() }; 256];
     KEYS[usize::from(number)].get_or_init(|| SessionKey::new(&[number; 32]).expect("a number from 1 to 254"))
 }
 
-/// Returns the address of account `number`, 1 to 254.
+/// Returns the address of account `number`, which must be 1 to 254.
 pub fn address(number: u8) -> String {
     key(number).address().to_owned()
 }
@@ -76,12 +77,12 @@ pub fn genesis(quota: u32, params: LedgerParams, nodes: &[(u8, u64)]) -> Genesis
     }
 }
 
-/// Returns the commitment that simulations treat as that of the right gradient of a task.
+/// Returns a commitment that stands for the right gradient of a task, because simulations compute no gradients.
 pub fn honest(task: &Task) -> Commitment {
     Commitment::new(task, &[7; 32])
 }
 
-/// Returns the commitment that simulations treat as that of a wrong gradient of a task.
+/// Returns a commitment that stands for a wrong gradient of a task, because simulations compute no gradients.
 pub fn wrong(task: &Task) -> Commitment {
     Commitment::new(task, &[8; 32])
 }
@@ -92,8 +93,8 @@ pub fn honest_finding(_verifier: u8, task: &Task, claimed: Commitment) -> Findin
     if claimed == honest(task) { Finding::Match } else { Finding::Mismatch }
 }
 
-/// A ledger, with all blocks that it has applied and the events that they caused. Methods that take `number` act for the
-/// account with that number.
+/// A ledger, with all blocks that it has applied and the events that they caused. Methods that take `number` act for
+/// the account with that number.
 #[derive(Clone)]
 pub struct Network {
     /// The ledger after the last block.
@@ -104,7 +105,8 @@ pub struct Network {
     pub time: u64,
     /// Events of all blocks, in order.
     pub events: Vec<Event>,
-    /// Accounts that attest without recomputing the gradient, so they have to guess the leaf that they must reveal.
+    /// The numbers of the accounts that attest without recomputing the gradient. Each of them has to guess the
+    /// attestation leaf (the hash of one tile of the gradient) that it must reveal.
     pub guessing: Vec<u8>,
 }
 
@@ -119,7 +121,7 @@ impl Network {
         Self { ledger, blocks: Vec::new(), time: 1_000, events: Vec::new(), guessing: Vec::new() }
     }
 
-    /// Signs a transaction of account `number` with the account's next sequence number and no fee.
+    /// Returns a signed transaction of account `number`. It states the account's next sequence number and a fee of 0.
     pub fn sign(&self, number: u8, messages: &[Message]) -> Vec<u8> {
         let sequence = self.ledger.state().account_of(&address(number)).sequence;
         key(number).sign(CHAIN, sequence, &Fee::default(), messages).expect("messages that can be signed")
@@ -162,23 +164,26 @@ impl Network {
         self.done(number, Message::RegisterNode(register));
     }
 
-    /// Returns the message with which account `number` claims the chunk slot at position `chunk_id`.
+    /// Returns the message with which account `number` claims the chunk slot (the entry for one chunk in the current
+    /// round) at position `chunk_id`.
     pub fn claim(&self, number: u8, chunk_id: u64) -> Message {
         Message::ClaimTask(MsgClaimTask { miner: address(number), pool_id: 0, chunk_id })
     }
 
-    /// Returns the lowest position at which a chunk slot can be claimed, or `None` if there is none.
+    /// Returns the position of the first chunk slot (the entry for one chunk in the current round) that can be claimed,
+    /// or `None` if no chunk slot can be claimed.
     pub fn next_free(&self) -> Option<u64> {
         self.ledger.at(self.time + 1).state().available().next()
     }
 
-    /// Returns the lowest position at which a chunk slot can be claimed. Panics if there is none.
+    /// Returns the position of the first chunk slot (the entry for one chunk in the current round) that can be claimed.
+    /// Panics if no chunk slot can be claimed.
     pub fn free(&self) -> u64 {
         self.next_free().expect("a free position")
     }
 
-    /// Returns a submission for the task that account `number` has claimed. `commitment` computes what it commits to.
-    /// Panics if the account has claimed no task.
+    /// Returns a submission for the task that account `number` has claimed. It states the commitment that the function
+    /// `commitment` returns for this task. Panics if the account has claimed no task.
     pub fn submission(&self, number: u8, commitment: impl Fn(&Task) -> Commitment) -> MsgSubmitGradient {
         let held = self.ledger.held(&address(number)).expect("a task").expect("a claim");
         let commitment = commitment(&held.task);
@@ -196,15 +201,15 @@ impl Network {
         }
     }
 
-    /// Lets account `number` claim the next chunk slot and submit a gradient for it, with the commitment that
-    /// `commitment` returns. Panics if either transaction fails.
+    /// Lets account `number` claim the next chunk slot and submit a gradient for it. The submission states the
+    /// commitment that the function `commitment` returns. Panics if either transaction fails.
     pub fn mine(&mut self, number: u8, commitment: impl Fn(&Task) -> Commitment) {
         self.done(number, self.claim(number, self.free()));
         self.done(number, Message::SubmitGradient(Box::new(self.submission(number, commitment))));
     }
 
-    /// Applies blocks in which `nodes` act as verifiers and proposers, until they have nothing left to do. `find`
-    /// returns the finding of a verifier. Panics if a transaction fails.
+    /// Applies blocks in which `nodes` act as verifiers and proposers, until they have nothing left to do, but at most
+    /// 12 blocks. The function `find` returns the finding of a verifier. Panics if a transaction fails.
     pub fn serve(&mut self, nodes: &[u8], find: impl Fn(u8, &Task, Commitment) -> Finding) {
         for _ in 0..12 {
             let txs = self.pending_txs(nodes, &find);
@@ -223,8 +228,8 @@ impl Network {
         pending.filter(|(_, sent)| !sent.is_empty()).map(|(number, sent)| self.sign(number, &sent)).collect()
     }
 
-    /// Returns the messages that account `number` has to send now as a verifier and a proposer. `find` returns the
-    /// finding of a verifier.
+    /// Returns the messages that account `number` has to send now as a verifier and a proposer. The function `find`
+    /// returns the finding of a verifier.
     pub fn pending_messages(&self, number: u8, find: &impl Fn(u8, &Task, Commitment) -> Finding) -> Vec<Message> {
         let verifier = address(number);
         let leaf = if self.guessing.contains(&number) { "guess" } else { "leaf" }.to_owned();
@@ -266,14 +271,14 @@ impl Network {
         messages
     }
 
-    /// Returns the message that a proposer has to send next about the aggregate of the round. The CID of the next
-    /// adapter depends on the round and on `salt`. No adapter is computed, so every adapter gets the layout root of the
-    /// first one.
+    /// Returns the message that account `number` has to send next as a proposer: it commits to the aggregate of the
+    /// round, or reveals the aggregate. Returns `None` if the account has nothing to send. The CID of the next adapter
+    /// depends on the round and on `salt`. No adapter is computed, so the layout root is always that of the first one.
     pub fn aggregate(&self, number: u8, salt: &[u8]) -> Option<Message> {
         self.aggregate_without(number, salt, 0)
     }
 
-    /// Returns the same message as [`Self::aggregate`], but for an aggregate without the gradient with the ID
+    /// Returns the same message as [`Self::aggregate`], but for an aggregate that lacks the gradient with the ID
     /// `missing`.
     pub fn aggregate_without(&self, number: u8, salt: &[u8], missing: u64) -> Option<Message> {
         let proposer = address(number);
@@ -305,12 +310,12 @@ impl Network {
         }
     }
 
-    /// Returns the last block, the counters and the totals.
+    /// Returns data about the last block and the current round, and totals such as the number of all submissions.
     pub fn head(&self) -> &ChainHead {
         self.ledger.state().head()
     }
 
-    /// Returns the status of a submission. One that is no longer stored counts as accepted.
+    /// Returns the status of a submission. A submission that is no longer stored counts as accepted.
     pub fn status(&self, id: u64) -> SubmissionStatus {
         self.ledger.state().submission(id).map_or(SubmissionStatus::Accepted, |submission| submission.status)
     }
@@ -320,12 +325,12 @@ impl Network {
         self.ledger.state().account_of(&address(number)).balance
     }
 
-    /// Returns the escrow of an account in micro-units.
+    /// Returns the amount that the ledger holds in escrow for an account, in micro-units.
     pub fn escrow(&self, number: u8) -> u64 {
         self.ledger.state().reputation(&address(number)).escrow
     }
 
-    /// Returns the micro-units that an account has lost by slashing.
+    /// Returns the amount that an account has lost by slashing, in micro-units.
     pub fn slashed(&self, number: u8) -> u64 {
         let amount = |event: &Event| match event {
             Event::Slashed { node, amount } if *node == address(number) => *amount,
@@ -334,8 +339,9 @@ impl Network {
         self.events.iter().map(amount).sum()
     }
 
-    /// Checks that the state contains exactly the coins that were minted and not burned, and that restoring the ledger
-    /// from its rows or replaying its blocks gives the same root. Panics if not.
+    /// Checks that the state contains exactly the coins that were minted and not burned. Also checks that two other
+    /// ledgers have the same state root as this one: a ledger that is restored from the rows of this ledger's tables,
+    /// and a ledger that replays all blocks. Panics if a check fails.
     pub fn check(&self) {
         let (state, head, genesis) = (self.ledger.state(), self.head(), self.ledger.genesis());
         assert_eq!(state.coins(), u128::from(head.minted - head.burned), "minted minus burned coins");

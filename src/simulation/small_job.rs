@@ -22,7 +22,8 @@ use std::sync::Arc;
 /// The exponent of every matrix of the gradient.
 const EXPONENT: i32 = -40;
 
-/// The model, the adapter and the text of a job. Its tasks are those of a genesis from [`SmallJob::genesis`].
+/// The model, the adapter and the text of a small job. The tasks of the job are those of a ledger that starts with a
+/// genesis from [`SmallJob::genesis`].
 pub struct SmallJob {
     model: Model,
     targets: Targets,
@@ -32,7 +33,8 @@ pub struct SmallJob {
 }
 
 impl SmallJob {
-    /// The sizes of the model: one layer, and no size that fills a block of 32.
+    /// The sizes of the model. It has one layer. Its width, its feed-forward width and its vocabulary are not multiples
+    /// of 32.
     pub const CONFIG: ModelConfig = ModelConfig {
         width: 48,
         heads: 4,
@@ -45,7 +47,7 @@ impl SmallJob {
         ..ModelConfig::TINY
     };
 
-    /// Makes a job with this number of chunks. Neither factor of its adapter is zero.
+    /// Makes a job with `chunks` chunks. Neither factor of its adapter is zero.
     pub fn new(chunks: u32) -> Self {
         let config = Self::CONFIG;
         let targets = Targets { rank: 4, linears: vec![Linear::Query, Linear::Down] };
@@ -62,7 +64,8 @@ impl SmallJob {
         Self { model, targets, adapter, chunks, backend: Backend::Cpu { threads: 1, kernels: cpu::fastest } }
     }
 
-    /// Replaces the job, the adapter and the chunks of a genesis by those of this job.
+    /// Returns `genesis` with five parts replaced by those of this job: the targets, the matrices, the dispute context,
+    /// the layout root of the adapter, and the chunks.
     pub fn genesis(&self, mut genesis: Genesis) -> Genesis {
         let job = &mut genesis.job;
         job.targets = self.targets.linears.iter().map(|linear| linear.name().to_owned()).collect();
@@ -79,7 +82,7 @@ impl SmallJob {
         self.chunks.iter().find(|chunk| chunk.block().cid() == task.chunk).expect("a chunk of this job")
     }
 
-    /// Returns the inputs of a task. If the gradient is to be forged, one token is changed.
+    /// Returns the inputs of a task. If `forged` is true, one token is changed, so that the gradient is wrong.
     pub fn inputs(&self, task: &Task, forged: bool) -> TaskInputs {
         let mut tokens = self.chunk(task).tokens().to_vec();
         tokens[1900] = (tokens[1900] + u32::from(forged)) % self.model.config.vocab as u32;
@@ -87,18 +90,20 @@ impl SmallJob {
         TaskInputs { adapter: self.adapter.clone(), tokens, task_key: task.key(), matrices, transport }
     }
 
-    /// Runs a task, right or forged, for disputes about it.
+    /// Prepares a task so that it can be run again in disputes. If `forged` is true, the task has one changed token, so
+    /// that its gradient is wrong.
     pub async fn replay(&self, task: &Task, forged: bool) -> Replay {
         let inputs = self.inputs(task, forged);
         Replay::new(&self.model, &self.targets, &inputs, &self.backend).await.expect("a task of this job")
     }
 
-    /// Returns a party to disputes about a task. It proves the right gradient, or the forged one.
+    /// Returns a prover, which computes the moves of one party in disputes about a task. If `forged` is true, it
+    /// defends a wrong gradient; otherwise, it defends the right one.
     pub async fn prover(&self, task: &Task, forged: bool) -> Prover {
         Prover::new(self.replay(task, forged).await).await.expect("a task that can be run")
     }
 
-    /// Computes the artifact of a task, right or forged.
+    /// Computes the artifact of a task. If `forged` is true, one token is changed, so that the artifact is wrong.
     pub async fn artifact(&self, task: &Task, forged: bool) -> Artifact {
         let inputs = self.inputs(task, forged);
         let step = RecordedStep::new(&self.model, &self.targets, 2);

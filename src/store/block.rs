@@ -104,14 +104,18 @@ pub enum StoreError {
         /// What is wrong with the bytes or parameters.
         reason: String,
     },
-    /// The leaves into which a value was split do not have the sizes that follow from the length of the value.
-    #[error("{leaves} leaves do not form a value of {expected} bytes: the error was found after {found} bytes")]
+    /// The number of the leaves into which a value was split, or the size of one of them, does not match the length of
+    /// the value.
+    #[error(
+        "{leaves} leaves do not form a value of {expected} bytes: their number or one of their sizes is wrong (noticed \
+         after {found} bytes)"
+    )]
     Length {
         /// The length of the whole value, in bytes.
         expected: u64,
         /// The number of leaves that were given for the value.
         leaves: usize,
-        /// The number of bytes that were read from the leaves before the error was found.
+        /// The number of bytes that had been read from the leaves when the wrong number or size was found.
         found: u64,
     },
 }

@@ -13,11 +13,11 @@ use unsigned_varint::{decode, encode};
 pub const MAX_CAR_BYTES: usize = 256 << 20;
 /// The largest size of a CAR header, in bytes. A header of this size has room for the CIDs of a few hundred roots.
 const MAX_HEADER_BYTES: usize = 16 << 10;
-/// The largest size of a section, in bytes. A section contains the largest possible block, and at most 128 bytes more
-/// for its CID.
+/// The largest size of a section, in bytes. It leaves room for a block of the largest size and for a CID of at most 128
+/// bytes.
 const MAX_SECTION_BYTES: usize = MAX_BLOCK_BYTES + 128;
-/// The largest number of bytes that the reader adds to its buffer at a time. It then parses the sections that are
-/// complete, and removes them from the buffer.
+/// The largest number of bytes that the reader adds to its buffer at a time. After it has added them, it parses the
+/// sections that are complete, and removes these sections from the buffer.
 const PIECE_BYTES: usize = 1 << 20;
 
 #[derive(Serialize, Deserialize)]

@@ -36,7 +36,7 @@ pub fn decode<T: Serialize + DeserializeOwned>(format: &'static str, bytes: &[u8
         return Err(malformed(format!("its format is {:?}", envelope.format)));
     }
     if encode(format, &envelope.body) != bytes {
-        return Err(malformed("this is not the canonical encoding of its value".to_owned()));
+        return Err(malformed("the bytes are not the canonical encoding of their value".to_owned()));
     }
     Ok(envelope.body)
 }
@@ -48,7 +48,8 @@ pub fn format_of(bytes: &[u8]) -> Option<String> {
     Some(envelope.format)
 }
 
-/// Encodes `value` as an object of the format `format`, and returns it as a block. Fails if it has more than 1 MiB.
+/// Encodes `value` as an object of the format `format`, and returns the encoding as a block. Fails if the encoding has
+/// more than 1 MiB.
 pub fn block<T: Serialize>(format: &'static str, value: &T) -> Result<Block, StoreError> {
     Block::new(Codec::DagCbor, encode(format, value))
 }

@@ -19,8 +19,8 @@ pub(super) struct PbLink {
 }
 
 impl PbLink {
-    /// Returns a link with an empty name, as in the nodes of files. `size` is the total size of the linked block and
-    /// all blocks below it, in bytes.
+    /// Returns a link with an empty name, like all links in the tree of a UnixFS file. `size` is the total size of the
+    /// linked block and all blocks below it, in bytes.
     pub(super) fn new(cid: &Cid, size: u64) -> Self {
         Self { hash: Some(cid.to_bytes()), name: Some(String::new()), size: Some(size) }
     }

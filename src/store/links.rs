@@ -1,4 +1,4 @@
-//! Finds the links of a block: the CIDs of other blocks that the block contains.
+//! Finds the links of a block. Every CID that a block contains is a link to another block.
 
 use super::{Block, Cid, Codec, StoreError, dag_pb::PbNode, version_1};
 use ipld_core::serde::ExtractLinks;

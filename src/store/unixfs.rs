@@ -23,10 +23,10 @@ struct UnixFsData {
     kind: i32,
     #[prost(bytes = "vec", optional, tag = "2")]
     data: Option<Vec<u8>>,
-    /// The number of bytes of the file in the subtree whose root is this node.
+    /// How many bytes of the file are in the subtree whose root is this node.
     #[prost(uint64, optional, tag = "3")]
     file_bytes: Option<u64>,
-    /// For each link of the node, in order: the number of bytes of the file in the linked subtree.
+    /// For each link of the node, in order: how many bytes of the file are in the linked subtree.
     #[prost(uint64, repeated, packed = "false", tag = "4")]
     part_bytes: Vec<u64>,
 }

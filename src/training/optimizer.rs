@@ -94,10 +94,11 @@ impl Optimizer {
         &self.settings
     }
 
-    /// Updates `adapter` by one step along the mean gradient, which is `values · 2^exponent / supervised_tokens`.
+    /// Updates `adapter` by one step along the mean gradient.
     ///
-    /// `gradients` contains one gradient for each matrix of the adapter, in the adapter's order. If an error is
-    /// returned, neither the adapter nor the optimizer has changed.
+    /// `gradients` contains one gradient for each matrix of the adapter, in the adapter's order. The mean gradient of a
+    /// matrix is `values · 2^exponent / supervised_tokens`, with the values and the exponent of its gradient. If an
+    /// error is returned, neither the adapter nor the optimizer has changed.
     pub fn step(
         &mut self,
         adapter: &mut LoraAdapter,
@@ -226,8 +227,8 @@ fn from_master(master: i32) -> f64 {
 /// Converts a parameter to Q3.28: clamps it to ±(8 − 2^-28), and rounds it to nearest, ties to even. Also returns
 /// whether clamping changed the value.
 fn to_master(value: f64) -> (i32, bool) {
-    /// A constant that rounds numbers of magnitude up to 2^51 to integers, ties to even: it is added to a number and
-    /// then subtracted again.
+    /// A constant that rounds a number to an integer, ties to even, when it is added to the number and then subtracted
+    /// again. The magnitude of the number can be up to 2^51.
     const WHOLE: f64 = (3u64 << 51) as f64;
     let limit = f64::from(i32::MAX);
     let scaled = value * power_of_two_f64(MASTER_FRACTION_BITS as i32);

@@ -53,7 +53,7 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Builds a trainer from a recorded training step and from an executor of the step's recording.
+    /// Builds a trainer from a recorded training step and an executor that runs the step's recording.
     pub fn new(step: RecordedStep, executor: Executor) -> Self {
         Self { step, executor, exponents: Vec::new(), shapes: Vec::new(), trace: None }
     }
@@ -145,9 +145,9 @@ impl Trainer {
         Ok((i64_from_words(&self.executor.read(self.step.loss).await?), saturated))
     }
 
-    /// Runs the first `dispatches` dispatches of the recording on all sequences of a chunk. Each run computes the
-    /// number of sequences for which the step was recorded. The label of each token is the next token of the chunk.
-    /// Returns whether a value saturated.
+    /// Runs the first `dispatches` dispatches of the recording on all sequences of a chunk, in as many runs as are
+    /// needed. The step was recorded for a fixed number of sequences, and each run computes this number of them. The
+    /// label of each token is the next token of the chunk. Returns whether a value saturated.
     async fn run_chunk(&mut self, chunk: &[u32], keys: &[u32], dispatches: usize) -> Result<bool, Error> {
         if let Some(&id) = chunk.iter().find(|id| **id as usize >= self.step.vocab) {
             return Err(Error::Value { what: "token (beyond the vocabulary)", value: id.into() });
@@ -157,8 +157,8 @@ impl Trainer {
         let mut saturated = false;
         for first in (0..chunk.len()).step_by(tokens) {
             let at = |i: usize| chunk.get(i).copied();
-            // the last run may have more sequences than the chunk; these repeat the first sequence of the chunk, so
-            // that they saturate only if the first sequence does
+            // the last run may compute more sequences than the chunk has left; the surplus ones repeat the first
+            // sequence of the chunk, so that they saturate only if the first sequence does
             let source = |i: usize| if i < filled { i } else { i % self.step.context };
             let ids: Vec<_> = (first..first + tokens).map(|i| at(source(i)).unwrap_or(0)).collect();
             let labels: Vec<_> = (first..first + tokens).map(|i| at(i + 1).unwrap_or(IGNORE)).collect();

@@ -1,5 +1,5 @@
-//! The training steps whose duration benchmarks measure. By default, their model is generated from a fixed seed, so
-//! that every machine computes the same steps.
+//! Training steps for benchmarks, which measure how long a step takes. By default, the model of these steps is
+//! generated from a fixed seed, so that every machine computes the same steps.
 
 use super::{
     optimizer::{Optimizer, Settings},

@@ -1,5 +1,5 @@
-//! ADR-36 signatures, which sign texts instead of transactions. They serve wallets that let a web page sign only texts.
-//! The signed document is encoded in amino JSON.
+//! ADR-36 signatures, which sign texts instead of transactions. They serve wallets that sign texts for a web page, but
+//! no transactions. The signed document is encoded in amino JSON.
 //!
 //! <https://docs.cosmos.network/main/build/architecture/adr-036-arbitrary-signature>
 //!
@@ -11,8 +11,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cosmrs::crypto::PublicKey;
 use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 
-/// Returns the bytes that the account with the address `signer` signs to sign `text`. They are a `StdSignDoc` in JSON
-/// with sorted keys. All of its fields are empty or 0, except for the text and the signer's address.
+/// Returns the bytes over which the account with the address `signer` makes its ADR-36 signature of `text`. They are a
+/// `StdSignDoc` in JSON with sorted keys. All of its fields are empty or 0, except for the text and the signer's
+/// address.
 pub fn sign_bytes(signer: &str, text: &str) -> Vec<u8> {
     let data = BASE64.encode(text);
     // neither base64 nor an address contains a character that JSON would escape

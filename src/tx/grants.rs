@@ -149,7 +149,7 @@ pub(super) fn revoke_allowance_to_any(pair: &GrantPair) -> Any {
 }
 
 /// Returns the amount that a list of coins states, in micro-units, or `None` if the list is empty. Fails if the list
-/// has several entries or another denomination than [`DENOM`].
+/// has several entries or a denomination other than [`DENOM`].
 pub(super) fn amount(coins: &[Coin]) -> Result<Option<u64>, TxError> {
     match coins {
         [] => Ok(None),

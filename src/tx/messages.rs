@@ -66,8 +66,8 @@ messages! {
             /// The number of tokens in the chunk, which must be 2048.
             token_count: u64 = uint64 "17",
         }
-        /// States that the miner has submitted the gradient of a chunk. The ledger only checks that it stores this
-        /// submission.
+        /// States that the miner has submitted the gradient of a chunk. The ledger only checks that it has stored such
+        /// a submission.
         CompleteTask(MsgCompleteTask) signed by miner, allowed in MsgExec {
             /// The address of the miner that submitted the gradient.
             miner: String = string "1",
@@ -106,8 +106,8 @@ messages! {
             challenge_id: u64 = uint64 "2",
             /// The vote: `true` if the validator has found that the gradient is correct.
             is_valid: bool = bool "3",
-            /// The commitment that the validator computed, in hexadecimal. Empty if it equals the miner's commitment
-            /// but the validator could not fetch the artifact.
+            /// The commitment that the validator computed, in hexadecimal. If it equals the miner's commitment, but the
+            /// validator could not fetch the miner's artifact, the vote is `false` and this field is empty.
             computed_hash: String = string "4",
             /// The commitment that the miner submitted, in hexadecimal.
             expected_hash: String = string "5",
@@ -127,9 +127,9 @@ messages! {
             /// The IDs of the gradients that are added up in the aggregate, in ascending order.
             gradient_ids: Vec<u64> = uint64, repeated "4",
         }
-        /// Submits the result of a trap job (a test of the miner) that has a name. The ledger always refuses this
-        /// message, because it has no trap jobs with names. Instead, it selects some submissions as traps after they
-        /// were made.
+        /// Submits the result of a named trap job, which tests the miner. The ledger always refuses this message,
+        /// because it has no named trap jobs. Instead, it selects some submissions as traps after the miners have sent
+        /// them.
         AnswerTrap(MsgSubmitTrapJobResult) signed by miner {
             /// The address of the miner that computed the trap job.
             miner: String = string "1",
@@ -206,10 +206,10 @@ messages! {
             /// The address of the account to which the node and its stake belong.
             node_address: String = string "1",
         }
-        /// Withdraws a miner's claim, and those of its submissions for which no block has yet decided whether they are
-        /// recomputed. For example, a miner sends this message after it has found that its GPU computes wrong results.
-        /// For a number of blocks, which the network's parameter `quarantine_blocks` states, the miner cannot claim any
-        /// chunk.
+        /// Withdraws a miner's claim, and all of its submissions whose sampling block has not come yet. The hash of the
+        /// sampling block decides whether verifiers recompute the gradient. For example, a miner sends this message
+        /// after it has found that its GPU computes wrong results. For a number of blocks, which the network's
+        /// parameter `quarantine_blocks` states, the miner cannot claim any chunk.
         Withdraw(MsgWithdraw) signed by miner, allowed in MsgExec {
             /// The address of the miner that withdraws.
             miner: String = string "1",
@@ -226,8 +226,8 @@ messages! {
             /// The manifest of the gradient's artifact. It is sent as the bytes of its data block.
             manifest: Vec<u8> = bytes "4",
         }
-        /// Appeals against the finding that a gradient is wrong. Each verifier that has found this becomes the
-        /// challenger in a dispute about the gradient.
+        /// Appeals against the finding that a gradient is wrong. For each verifier that has found this, a separate
+        /// dispute about the gradient is opened, in which the verifier is the challenger.
         Appeal(MsgAppeal in Box) signed by sender {
             /// The address of the account that sends the message, which may be any account.
             sender: String = string "1",
@@ -247,20 +247,20 @@ messages! {
             /// The answer, encoded by [`Answer::encode`](crate::dispute::judge::Answer::encode).
             answer: Vec<u8> = bytes "3",
         }
-        /// Makes a move in a dispute. Each answer of a dispute has its own game between the challenger and the side
-        /// that defends the answer.
+        /// Makes a move in a dispute. For each answer that was given in the dispute, there is a separate game between
+        /// the challenger and the side that defends the answer.
         MoveDispute(MsgMoveDispute) signed by sender {
             /// The address of the account that makes the move.
             sender: String = string "1",
             /// The ID of the dispute in which the move is made.
             dispute_id: u64 = uint64 "2",
-            /// The index of the answer in whose game the move is made. The answers of a dispute are counted from 0.
+            /// The index of the answer that the move attacks or defends. The answers of a dispute are counted from 0.
             answer: u64 = uint64 "3",
             /// The move, encoded by [`Move::encode`](crate::dispute::judge::Move::encode).
             step: Vec<u8> = bytes "4",
         }
-        /// Opens a session, in which another key mines for an account. The account permits this by signing a text, for
-        /// wallets that cannot sign transactions.
+        /// Opens a session, in which another key mines for an account. The account permits this by signing a text
+        /// instead of a transaction, because some wallets cannot sign transactions.
         OpenSession(MsgOpenSession in Box) signed by grantee, checked by verify {
             /// The address of the session's key, which mines for the account.
             grantee: String = string "1",
@@ -270,8 +270,9 @@ messages! {
             expiration: u64 = uint64 "3",
             /// The largest total amount that the session may spend on fees from the account's balance, in micro-units.
             cap: u64 = uint64 "4",
-            /// The number of the statement. It must equal the number of openings and revocations that the ledger has
-            /// counted between the two accounts so far; otherwise the ledger refuses the statement.
+            /// The number that the signed text states. It must equal the number of session openings plus the number of
+            /// revocations that the ledger has counted between the two accounts so far; otherwise the ledger refuses
+            /// the message.
             number: u64 = uint64 "5",
             /// The ADR-36 signature of the text that [`MsgOpenSession::statement`] returns, made with the account's
             /// key.
@@ -286,8 +287,9 @@ messages! {
             grantee: String = string "2",
             /// The compressed secp256k1 public key of the account, 33 bytes.
             pub_key: Vec<u8> = bytes "3",
-            /// The number of the statement. It must equal the number of openings and revocations that the ledger has
-            /// counted between the two accounts so far; otherwise the ledger refuses the statement.
+            /// The number that the signed text states. It must equal the number of session openings plus the number of
+            /// revocations that the ledger has counted between the two accounts so far; otherwise the ledger refuses
+            /// the message.
             number: u64 = uint64 "4",
             /// The ADR-36 signature of the text that [`MsgCloseSession::statement`] returns, made with the account's
             /// key.
@@ -372,8 +374,9 @@ protobuf! { "remes.remes.v1":
 protobuf! { "r3mes.wgpu.v1":
     /// The response to [`MsgOpenDispute`] and [`MsgAppeal`].
     MsgOpenDisputeResponse {
-        /// The IDs of the disputes that were opened. The list is empty if the artifact is not the one to which the
-        /// submission committed: then the ledger immediately decides in the challenger's favor.
+        /// The IDs of the disputes that were opened. After a [`MsgOpenDispute`], the list is empty if the artifact is
+        /// not the one to which the submission committed. In this case, the ledger immediately decides in the
+        /// challenger's favor.
         dispute_ids: Vec<u64> = uint64, repeated "1",
     }
     /// The response to [`MsgAnswerDispute`].

@@ -1,5 +1,5 @@
-//! Transactions in the format of the Cosmos SDK, with signatures in the mode `SIGN_MODE_DIRECT`: their messages, the
-//! keys that sign them, and the addresses of these keys.
+//! Transactions in the format of the Cosmos SDK (with signatures in the mode `SIGN_MODE_DIRECT`), the messages in them,
+//! the keys that sign transactions, and the addresses of these keys.
 //!
 //! This module encodes and decodes transactions. It performs no input or output; the module [`client`](crate::client)
 //! sends transactions.
@@ -52,11 +52,11 @@ pub mod code {
     pub const INSUFFICIENT_FUNDS: u32 = 5;
     /// The fee is lower than the minimum that the node requires.
     pub const INSUFFICIENT_FEE: u32 = 13;
-    /// The mempool is full, or the fee pool pays no more fees in this block. Sending the transaction again later may
-    /// succeed.
+    /// The mempool is full, or the fee pool has reached its limit for the fees that it pays in this block. Sending the
+    /// transaction again later may succeed.
     pub const MEMPOOL_FULL: u32 = 20;
-    /// The sequence of the transaction is not the next one of the account. Each transaction of an account increases its
-    /// sequence by 1.
+    /// The transaction does not state the current sequence of the account. Each transaction of an account increases the
+    /// account's sequence by 1.
     pub const WRONG_SEQUENCE: u32 = 32;
     /// The object to which the message refers, such as a challenge or a submission, does not exist.
     pub const NOT_FOUND: u32 = 38;
@@ -70,7 +70,8 @@ pub mod code {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TxError {
-    /// The bytes or values do not form a transaction, a message or a key path. The field states the reason.
+    /// The bytes or values do not form a transaction, a message or the derivation path of a key. The field states the
+    /// reason.
     #[error("malformed transaction: {0}")]
     Malformed(String),
     /// The transaction contains a message that the ledger does not execute. The field is the type URL of the message.

@@ -43,7 +43,7 @@ impl Session {
 }
 
 impl MsgOpenSession {
-    /// Returns the terms of the session that the statement opens. Returns an error if the account's key, the session
+    /// Returns the terms of the session that this statement opens. Returns an error if the account's key, the session
     /// key's address or the expiry is invalid.
     pub fn session(&self) -> Result<Session, TxError> {
         let pair = GrantPair { granter: adr36::signer(&self.pub_key)?, grantee: self.grantee.clone() };

@@ -27,8 +27,8 @@ pub struct Unsigned {
 }
 
 impl Unsigned {
-    /// Makes a transaction for the owner of `public_key`, a compressed secp256k1 key, to sign. `sequence` is the number
-    /// of transactions that the owner's account has sent so far.
+    /// Makes a transaction that the owner of `public_key`, a compressed secp256k1 key, is to sign. `sequence` is the
+    /// number of transactions that the owner's account has sent so far.
     pub fn new(public_key: &[u8], sequence: u64, fee: &Fee, messages: &[Message]) -> Result<Self, TxError> {
         let key = VerifyingKey::from_sec1_bytes(public_key).map_err(|_| TxError::Key)?;
         Self::with_key(PublicKey::from(key), sequence, fee, messages)

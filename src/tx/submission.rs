@@ -8,7 +8,7 @@ use super::{Message, MsgSubmitGradient, TxError};
 use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 
 impl MsgSubmitGradient {
-    /// Returns the text that the inner signature signs by its SHA-256 hash.
+    /// Returns the text whose SHA-256 hash the inner signature signs.
     pub fn signed_text(&self, chain_id: &str) -> String {
         let Self { miner, ipfs_hash, model_version, training_round_id, shard_id, gradient_hash, .. } = self;
         let Self { gpu_architecture, nonce, .. } = self;

@@ -33,14 +33,14 @@ macro_rules! payload {
 
 /// Declares the enum [`Message`](super::Message) from a table with one entry for each message.
 ///
-/// An entry under `package` also declares the struct of the message. It has the form `Variant(Struct) signed by FIELD {
-/// fields }`, or `Variant(Struct in Box)` if the struct is large. Two clauses are optional: `checked by METHOD` names
-/// the method that checks a decoded message, given the chain ID, and `allowed in MsgExec` permits a `MsgExec` to carry
-/// the message.
+/// An entry under `package` also declares the struct of the message. Such an entry has the form `Variant(Struct) signed
+/// by FIELD { fields }`, or begins with `Variant(Struct in Box)` if the struct is large. Two clauses are optional:
+/// `checked by METHOD` names the method that checks a decoded message, given the chain ID, and `allowed in MsgExec`
+/// permits a `MsgExec` to carry the message.
 ///
-/// An entry under `foreign` is a message of the Cosmos SDK. `read by` names the function that decodes the variant's
-/// values from the message's bytes, given the chain ID. `written by` names the function that encodes these values as an
-/// `Any`.
+/// An entry under `foreign` describes a message of the Cosmos SDK. `read by` names the function that decodes the
+/// variant's values from the message's bytes, given the chain ID. `written by` names the function that encodes these
+/// values as an `Any`.
 macro_rules! messages {
     (
         $(package $package:literal {$(
@@ -67,8 +67,8 @@ macro_rules! messages {
         }
 
         impl Message {
-            /// Decodes a message of a transaction. If the message contains a session statement, its signature is
-            /// verified.
+            /// Decodes a message of a transaction. If the message contains a session statement, also verifies the
+            /// signature of the statement.
             pub(super) fn read(any: &Any, chain_id: &str) -> Result<Self, TxError> {
                 let (url, value) = (any.type_url.as_str(), &*any.value);
                 $($(
@@ -108,8 +108,8 @@ macro_rules! messages {
             }
 
             /// Returns the address of the account in whose name the message is sent. This account must sign the
-            /// transaction. If the message is inside a `MsgExec`, this account must have granted it to the sender of
-            /// the `MsgExec`.
+            /// transaction. If the message is inside a `MsgExec`, the sender of the `MsgExec` signs instead, and must
+            /// have this account's permission (a grant) to send such messages.
             #[expect(unused_variables, reason = "an arm's values that do not name the signer")]
             pub fn signer(&self) -> &str {
                 match self {

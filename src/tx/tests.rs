@@ -236,8 +236,8 @@ fn transactions_have_the_same_bytes_as_from_cosmjs() {
     assert_eq!(tx_hash(&tx), include_str!("../../tests/data/cosmjs_tx_hash.txt").trim());
 }
 
-/// Checks that a transaction with each message has the hash that CosmJS and protobufjs computed. The expected hashes
-/// were made by `tests/data/cosmjs_messages.mjs`.
+/// Checks, for a message of each type, that a transaction with this message has the hash that CosmJS and protobufjs
+/// computed. The expected hashes were made by `tests/data/cosmjs_messages.mjs`.
 #[test]
 fn every_message_has_the_same_bytes_as_from_cosmjs() {
     let (key, hash) = (key(), "ab".repeat(32));

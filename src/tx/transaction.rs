@@ -75,14 +75,14 @@ impl Signed {
     pub fn open(tx: &[u8], chain_id: &str) -> Result<Self, TxError> {
         let malformed = |what: &str| TxError::Malformed(what.to_owned());
         if tx.len() > MAX_TX_BYTES {
-            return Err(malformed(&format!("it has {} bytes, more than the limit of {MAX_TX_BYTES}", tx.len())));
+            return Err(malformed(&format!("a transaction of {} bytes exceeds the limit of {MAX_TX_BYTES}", tx.len())));
         }
         let raw = TxRaw::decode(tx).map_err(|_| malformed("not a TxRaw"))?;
         let body = TxBody::decode(&*raw.body_bytes).map_err(|_| malformed("not a TxBody"))?;
         let info = AuthInfo::decode(&*raw.auth_info_bytes).map_err(|_| malformed("not an AuthInfo"))?;
         let fee = info.fee;
         let ([info], [signature]) = (&info.signer_infos[..], &raw.signatures[..]) else {
-            return Err(malformed("it must have one signer and one signature"));
+            return Err(malformed("a transaction must have exactly one signer and one signature"));
         };
         match info.mode_info.as_ref().and_then(|mode| mode.sum.as_ref()) {
             Some(Sum::Single(single)) if single.mode == SIGN_MODE_DIRECT => {}
@@ -97,13 +97,13 @@ impl Signed {
             chain_id: chain_id.to_owned(),
             account_number: ACCOUNT_NUMBER,
         };
-        let signed = signed.to_bytes().map_err(|_| malformed("it has no sign bytes"))?;
+        let signed = signed.to_bytes().map_err(|_| malformed("the bytes to be signed cannot be encoded"))?;
         let verifier = VerifyingKey::from_sec1_bytes(&key.to_bytes()).map_err(|_| TxError::Key)?;
         let parsed = Signature::from_slice(signature).map_err(|_| TxError::Signature(signer.clone()))?;
         verifier.verify(&signed, &parsed).map_err(|_| TxError::Signature(signer.clone()))?;
 
         if body.messages.is_empty() || body.messages.len() > MAX_MESSAGES {
-            return Err(malformed(&format!("it has {} messages instead of 1 to {MAX_MESSAGES}", body.messages.len())));
+            return Err(malformed(&format!("found {} messages instead of 1 to {MAX_MESSAGES}", body.messages.len())));
         }
         let mut messages = Vec::new();
         for any in &body.messages {

@@ -56,8 +56,8 @@ const CHROMIUM = firstExisting(process.env.CHROMIUM, "/usr/bin/chromium", "/usr/
 const FIREFOX = firstExisting(process.env.FIREFOX, "/usr/bin/firefox-esr", "/usr/bin/firefox");
 
 /**
- * Returns the reason to skip the tests that need a browser: that the browser is not installed. Returns `false` if it is
- * installed. Also returns `false` in CI, where a missing browser is an error.
+ * Returns the reason to skip the tests in a browser, such as "Firefox is not installed". Returns `false` if the browser
+ * is installed. Also returns `false` in CI, where a missing browser is an error.
  * @param {"Chromium" | "Firefox"} name
  */
 export function skipReason(name) {

@@ -120,8 +120,8 @@ async function errorOf(page, receipt, options) {
 }
 
 /**
- * Verifies a receipt that must be rejected. Returns the reason or the error message, or `undefined` if the receipt is
- * valid.
+ * Verifies a receipt that must be rejected. Returns the reason for the rejection or the error message. Returns
+ * `undefined` if the receipt was wrongly accepted.
  * @param {Page} page
  * @param {unknown} receipt
  */

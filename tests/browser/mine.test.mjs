@@ -21,7 +21,7 @@ before(async () => {
   if (!skip) browser = await launchChromium();
 });
 after(() => browser?.close());
-// each test has its own node, because tasks that the visitor of an earlier test claimed would delay the round
+// each test has its own node, so that no test waits for tasks that the visitor of an earlier test left incomplete
 beforeEach(async () => {
   if (!skip) node = await startNode({ page: DIST });
 });
@@ -57,8 +57,8 @@ test(
     assert.equal(Number(await textOf(page, "accepted")), total);
     assert.equal(await textOf(page, "share"), "100 %");
 
-    // for each row of the table, the node has the block with the row's CID, and the chain includes the row's
-    // transaction
+    // for each row of the table of submissions, the node has the block with the row's CID, and the chain includes the
+    // row's transaction
     const rows = await page.evaluate(() => {
       const table = document.querySelector("r3mes-miner")?.shadowRoot?.querySelectorAll("#submissions tr") ?? [];
       return Array.from(table, (row) => Array.from(row.children, (cell) => cell.textContent));
@@ -91,7 +91,7 @@ test(
     assert.equal(sent, 0);
     assert.equal((await node.get("/health")).height, height);
 
-    // after a reload, the page shows the same count as before and completes the claimed task
+    // after a reload, the page shows the same number of accepted tasks as before and completes the claimed one
     await page.reload();
     await waitForState(page, "ready");
     assert.equal(Number(await textOf(page, "accepted")), total);
@@ -198,7 +198,7 @@ test(
   },
   async () => {
     const { page, visitor } = await visit(browser, node);
-    // this node holds nothing in escrow, so the test replaces its answer with one that states an amount
+    // this node holds nothing in escrow, so the test replaces the node's answer with one that states an amount
     await page.route("**/miner_score/*", (route) => route.fulfill({ json: { miner_score: { escrow: "2500000" } } }));
     await button(page, "Start").click();
     await waitForAccepted(page, 1);
@@ -222,7 +222,8 @@ test(
     const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
     const { page, visitor } = await visit(browser, node, { consent: false, colorScheme: "dark" });
     const seriousViolations = async () => {
-      // the browser driver evaluates axe-core, because the page's policy forbids scripts from other origins
+      // the browser driver evaluates axe-core (an accessibility checker), because the page's Content Security Policy
+      // forbids scripts from other origins
       await page.evaluate(axe);
       const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
       const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");

@@ -38,7 +38,7 @@ export async function prepare({ tokens, features }) {
   timed = [];
   /** @type {[what: string, backend: "gpu" | "cpu", make: () => Promise<Product>][]} */
   const products = [
-    // the variant with 2 bits and no int8 inside is left out, because a product takes a minute on a software GPU
+    // weights of 2 bits without int8 arithmetic are left out, because one such product takes a minute on a software GPU
     ...[
       { bits: 4, accuracy: 0 },
       { bits: 4, accuracy: 4 },
@@ -129,11 +129,11 @@ function checkRow(found, expected, tolerance) {
 }
 
 /**
- * Prepares a chain of products by the operator `MatMulNBits`, whose weights are quantized to a few bits.
+ * Prepares a chain of matrix products that the operator `MatMulNBits` computes with weights of a few bits.
  * @param {number} tokens
  * @param {number} features
  * @param {number} bits the number of bits of a weight
- * @param {number} accuracyLevel the operator's attribute: 4 allows int8 products inside, 0 sets no level
+ * @param {number} accuracyLevel the operator's attribute: 4 permits int8 arithmetic, 0 sets no level
  * @returns {Promise<Product>}
  */
 async function matMulNBits(tokens, features, bits, accuracyLevel) {
@@ -187,7 +187,7 @@ function transpose(matrix, features) {
 }
 
 /**
- * Prepares a product of a uint8 input and int8 weights by the operator `MatMulInteger`.
+ * Prepares the product of a uint8 input and int8 weights, which the operator `MatMulInteger` computes.
  * @param {number} tokens
  * @param {number} features
  */
@@ -206,7 +206,8 @@ async function matMulInteger(tokens, features) {
 }
 
 /**
- * Prepares a product by the operator `DynamicQuantizeMatMul`, which quantizes its f32 input to 8 bits itself.
+ * Prepares a matrix product that the operator `DynamicQuantizeMatMul` computes. The operator itself quantizes its f32
+ * input to 8 bits.
  * @param {number} tokens
  * @param {number} features
  */

@@ -11,7 +11,7 @@ import { SigningStargateClient, StargateClient, coins } from "@cosmjs/stargate";
 const walletOf = (byte) => DirectSecp256k1Wallet.fromKey(new Uint8Array(32).fill(byte), "remes");
 
 /**
- * Returns the address of the account whose secret key consists of 32 copies of the same byte.
+ * Returns the address of the account whose secret key consists of 32 copies of `byte`.
  * @param {number} byte
  */
 export const addressOf = async (byte) => (await (await walletOf(byte)).getAccounts())[0].address;
@@ -20,8 +20,8 @@ export const addressOf = async (byte) => (await (await walletOf(byte)).getAccoun
  * Checks what CosmJS reads about two accounts, and that it can send coins from the first one to the second.
  * @param {string} url the URL of the node
  * @param {string} chain the expected chain ID
- * @param {[number, number]} keys for each account, the byte of which its secret key consists; the first account has
- *   sent no transaction yet, and the second account does not exist yet
+ * @param {[number, number]} keys for each account, the byte that its secret key repeats 32 times; the first account
+ *   has sent no transaction yet, and the second account does not exist yet
  * @param {number} amount the expected balance of the first account in micro-units
  */
 export async function checkReadsAndSends(url, chain, [rich, fresh], amount) {

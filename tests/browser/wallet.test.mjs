@@ -18,7 +18,7 @@ import { DIST, launchChromium, skipReason } from "./browsers.mjs";
 const MINUTE = 60_000;
 /** The reward that the node pays for each task, in micro-units. */
 const REWARD = 1_000_000;
-/** The fee for each transaction on the node with fees, in micro-units. */
+/** The fee for each transaction on a node that requires fees, in micro-units. */
 const FEE = 1000;
 const SECRET = new Uint8Array(32).fill(21);
 const skip = skipReason("Chromium");
@@ -102,7 +102,7 @@ const SCRIPT = `
     node: location.origin,
     onChange: () => payees.push(card.payee()),
   });
-  // "finish" takes effect after the current task, so one more task may be accepted
+  // "finish" takes effect after the current task, so one task more than requested may be accepted
   globalThis.mine = async (tasks, payee = card.payee()) => {
     const accepted = [];
     const onEvent = (event) => {
@@ -216,7 +216,7 @@ for (const method of /** @type {const} */ (["signDirect", "signArbitrary"])) {
         assert.equal(await node.balance(address), earned, "the account is paid");
         assert.equal(free.accepted.at(-1)?.balance, earned);
 
-        // on a node with fees, the fees of a task's two transactions are paid from the account, within the fee limit
+        // on a node that requires fees, the account pays the fees of a task's two transactions, within the fee limit
         await node.kill();
         node = await node.restart(["--min-fee", String(FEE)]);
         const paid = await mine(page, 1);
@@ -245,7 +245,7 @@ for (const method of /** @type {const} */ (["signDirect", "signArbitrary"])) {
         assert.deepEqual(await payee(page), {});
         assert.equal(await node.balance(address), balance - FEE, "the account pays the fee of the revocation");
         const { reason } = await page.evaluate((granter) => globalThis.mine(1, { granter }), address);
-        assert.match(reason, /code 4: .* has not granted .*, or revoked it/);
+        assert.match(reason, /code 4: .* has not granted .*, or has revoked it/);
         assert.equal(await node.balance(address), balance - FEE, "a refused transaction costs nothing");
         assert.deepEqual(
           seen.errors.filter((error) => !/404/.test(error)),

@@ -143,7 +143,7 @@ pub fn trainer(
 }
 
 impl CpuTrainer {
-    /// Loads an adapter. All gradient matrices get the same exponent.
+    /// Loads an adapter. Every gradient matrix gets the exponent `exponent`.
     pub fn load(&mut self, adapter: &LoraAdapter, exponent: i32) {
         self.try_load(adapter, exponent).unwrap();
     }

@@ -1,5 +1,5 @@
-//! Tests that training on a GPU gives the golden digests of one step and of a hundred steps with every lowering, and
-//! that a decoder on the GPU gives the same scores as the reference kernels.
+//! Tests that training on a GPU gives the golden digests of one step and of a hundred steps with every lowering (WGSL
+//! implementation of a kernel), and that a decoder on the GPU gives the same scores as the reference kernels.
 
 use super::devices::Opened;
 use libtest_mimic::{Failed, Trial};
@@ -15,8 +15,8 @@ use r3mes_wgpu::{
 };
 use std::collections::BTreeSet;
 
-/// The number of sequences that one run computes. It is the number of sequences in the chunk, because a single run
-/// saves time on software GPUs. The tests on the CPU cover other numbers.
+/// The number of sequences that one run computes. It equals the number of sequences in the chunk: a single run then
+/// computes the whole chunk, which saves time on software GPUs. The tests on the CPU cover other numbers.
 const SEQUENCES: usize = 3;
 
 /// Returns the tests on one GPU: the golden digests with each name of a lowering (a WGSL implementation of a kernel),
@@ -47,8 +47,9 @@ pub(crate) fn trials(gpu: &'static Opened, gpus: &'static [Opened]) -> impl Iter
     })])
 }
 
-/// Checks that a decoder on the GPU gives the scores of the reference kernels. The decoder reads single tokens and
-/// longer parts, until the text has more than 64 tokens, because one workgroup computes 64 work units.
+/// Checks that a decoder on the GPU gives the scores of the reference kernels. The decoder reads the text in parts of
+/// one or more tokens. One part ends at token 64, and others end just before or after it, because a workgroup computes
+/// up to 64 consecutive tokens.
 fn decoder(gpu: &Opened) -> Result<(), Failed> {
     let config = ModelConfig { layers: 1, width: 64, heads: 2, head_dim: 32, ffn_width: 96, context: 80, ..SMALL };
     let model = seeded(ModelConfig { kv_heads: 1, ..config }, [5; 32])?;

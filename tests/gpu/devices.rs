@@ -13,7 +13,7 @@ use std::{
 
 /// The names of Vulkan's software drivers. The name of a driver's device contains the name of the driver.
 const SOFTWARE: [&str; 2] = ["llvmpipe", "SwiftShader"];
-/// The folders in which Vulkan drivers are installed, each described by a JSON file (its manifest).
+/// The folders that contain the manifests of Vulkan drivers. A manifest is a JSON file that describes one driver.
 const FOLDERS: [&str; 5] = [
     "/usr/share/vulkan/icd.d",
     "/etc/vulkan/icd.d",
@@ -90,7 +90,7 @@ impl Opened {
     }
 }
 
-/// Returns the default options. The clock counts milliseconds since its first use.
+/// Returns the default options, with a clock that counts the milliseconds since its first use.
 fn options() -> Options {
     let options = Options::new(|| {
         static START: OnceLock<Instant> = OnceLock::new();

@@ -1,5 +1,6 @@
-//! Tests that the GPU executor gives the same bits in slices of any size, with and without runtime checks, and in
-//! chains of dispatches. Wrong lowerings, oversized buffers and closed GPUs must be reported as errors.
+//! Tests that the GPU executor gives the right bits when each slice (GPU submission) is a single row of workgroups,
+//! when runtime checks are on, and when dispatches form a chain. Wrong lowerings, oversized buffers and closed GPUs
+//! must be reported as errors.
 
 use super::{devices::Opened, seed};
 use libtest_mimic::{Failed, Trial};

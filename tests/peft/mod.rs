@@ -1,6 +1,6 @@
-//! Tests that adapters in the file format of PEFT give results close to those of `transformers` and PEFT, and that they
-//! are written and read back unchanged. An invalid adapter must be refused with an error that names the invalid key or
-//! tensor. `tests/data/peft/make.py` generates the data and states the versions of both libraries.
+//! Tests that adapters in the file format of PEFT give results close to those of `transformers` and PEFT, and that an
+//! adapter is unchanged after it is written and read back. An invalid adapter must be refused with an error that names
+//! the invalid key or tensor. `tests/data/peft/make.py` generates the data and states the versions of both libraries.
 
 mod parity;
 
@@ -78,7 +78,7 @@ fn files_saved_by_peft_are_read() {
     assert_eq!(peft::read(&fixture("saved_config.json"), &tensors).unwrap(), adapter());
 }
 
-/// Replaces the text `from` in the config of the exported adapter by `to`, and returns the error with which the adapter
+/// Replaces the text `from` by `to` in the config of the exported adapter, and returns the error with which the adapter
 /// is refused.
 fn error_with_config(from: &str, to: &str) -> String {
     let [config, tensors] = exported();
@@ -98,7 +98,7 @@ fn errors_name_the_unsupported_key_of_a_config() {
         ("\"modules_to_save\": null", "\"modules_to_save\": [\"lm_head\"]", "modules_to_save"),
         ("\"init_lora_weights\": true", "\"init_lora_weights\": \"pissa\"", "init_lora_weights"),
         ("\"r\": 4", "\"r\": 3", "r is 3"),
-        ("\"r\": 4", "\"r\": 8", "lora_A.weight has shape [4, 64], which does not match rank 8"),
+        ("\"r\": 4", "\"r\": 8", "lora_A.weight: the shape [4, 64] does not match the rank 8"),
         ("\"r\": 4", "\"r\": 4, \"rank_pattern\": {\"q_proj\": 8}", "rank_pattern"),
         ("\"r\": 4", "\"r\": 4, \"use_what_is_not_invented\": true", "use_what_is_not_invented"),
         ("\"lora_alpha\": 8", "\"lora_alpha\": 0.5", "lora_alpha"),

@@ -63,11 +63,12 @@ fn logits(model: &Model, adapter: &LoraAdapter, ids: &[u32]) -> Vec<f64> {
     block_on(executor.read(scores)).unwrap().into_iter().map(|score| f64::from(score as i32) * unit).collect()
 }
 
-/// Checks that the logits are close to two results of PEFT. PEFT applies LoRA to the input `x` of a linear layer,
-/// whereas this implementation applies LoRA to `x` rounded to int8. The first comparison includes this difference.
+/// Checks that the logits are close to those of PEFT, in two comparisons. PEFT applies LoRA to the input `x` of a
+/// linear layer, whereas this implementation applies LoRA to `x` rounded to int8. The first comparison includes this
+/// difference.
 ///
-/// For the second comparison, PEFT applied LoRA to `x` rounded to int8 too. The two implementations then differ only
-/// where they round a value to different int8 values, so this distance must be smaller.
+/// For the second comparison, PEFT too applied LoRA to `x` rounded to int8. The two implementations then differ only
+/// where they round a value to different int8 values, so their logits must be closer than in the first comparison.
 #[test]
 fn logits_are_close_to_those_of_peft() {
     let reference = Reference(fixture("reference.safetensors"));

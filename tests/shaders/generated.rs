@@ -63,7 +63,7 @@ fn glsl(Parsed { module, info, .. }: &Parsed) -> Result<String, String> {
     Ok(text)
 }
 
-/// Returns policies without bounds checks, with which the library compiles its shaders, too.
+/// Returns the policies that add no bounds checks. The library, too, compiles its shaders without bounds checks.
 fn unchecked() -> BoundsCheckPolicies {
     let policy = naga::proc::BoundsCheckPolicy::Unchecked;
     BoundsCheckPolicies { index: policy, buffer: policy, image_load: policy, binding_array: policy }

@@ -38,8 +38,8 @@ pub(crate) fn faults(kernel: &Kernel, Parsed { module, overrides, .. }: &Parsed)
     faults
 }
 
-/// Returns a text that lists the fields of the uniform buffer at binding 0: only the name of a field that is a 32-bit
-/// integer, the name and the type of any other field.
+/// Returns a text that lists the fields of the uniform buffer at binding 0. A 32-bit integer is listed by its name, a
+/// field of any other type by its name and type.
 fn params(module: &naga::Module) -> String {
     let uniforms: Vec<_> = module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::Uniform).collect();
     let [(_, variable)] = uniforms[..] else { return format!("{} uniforms", uniforms.len()) };
@@ -57,8 +57,8 @@ fn params(module: &naga::Module) -> String {
     format!("{:?}", names.collect::<Vec<_>>())
 }
 
-/// Returns one text for each storage buffer, sorted by binding: the binding, the name, and the access (`read` or
-/// `read_write`) or `atomic<u32>`.
+/// Returns one text for each storage buffer, sorted by binding: the binding, the name, and the kind (`read` or
+/// `read_write` for an array, `atomic<u32>` for an atomic).
 fn bindings(module: &naga::Module) -> Vec<String> {
     let mut found = Vec::new();
     for (_, variable) in module.global_variables.iter() {

@@ -53,7 +53,7 @@ fn the_wgsl_of_every_lowering_keeps_the_rules() {
 }
 
 /// Checks that the WGSL of each lowering consists of its kernel's file followed by files in `shaders/fragments/`, and
-/// that every file in `shaders/` is used, either by a lowering or in `SHARED`.
+/// that every file in `shaders/` is part of a lowering or of `SHARED`, the functions that every kernel may call.
 #[test]
 fn shader_files_are_exactly_the_texts_of_the_lowerings() {
     let shaders = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");

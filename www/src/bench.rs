@@ -205,8 +205,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Prepares a training step on the GPU, with the lowering of each kernel that is fastest on this GPU. The step is
-    /// submitted to the GPU in slices that take about one frame each.
+    /// Prepares a training step on the GPU, with the fastest lowering of each kernel on this GPU. The step is submitted
+    /// to the GPU in slices that each take about as long as one frame of the display.
     async fn gpu_step(&mut self, device: &Device, config: &ModelConfig) -> Result<(), Error> {
         self.events.send(&BenchEvent::Preparing { what: "gpu: timing of all lowerings".to_owned() });
         let gpu = Gpu::open(device, Options::new(now)).await?;

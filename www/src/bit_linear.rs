@@ -79,7 +79,7 @@ pub struct BitLinear {
 /// The state of the executor that computes a layer's passes. It serves one call at a time.
 enum ExecutorState {
     Absent,
-    /// The executor is ready. It computes batches with exactly this number of rows.
+    /// The executor is ready. It computes only batches with the given number of rows.
     Ready(usize, Box<BitLinearExecutor>),
     Busy,
 }
@@ -125,7 +125,7 @@ impl BitLinear {
         let layer = self.layer.borrow().clone();
         let in_features = layer.backbone().columns;
         if x.is_empty() || !x.len().is_multiple_of(in_features) {
-            return Err(JsError::new(&format!("x: {} values do not form rows of {in_features} values", x.len())));
+            return Err(JsError::new(&format!("x: {} values, not a positive multiple of {in_features}", x.len())));
         }
         let rows = x.len() / in_features;
         let mut executor = match self.take()? {
@@ -171,8 +171,8 @@ impl BitLinear {
         Ok(self.layer.borrow_mut().set_lora_parameters(a, b)?)
     }
 
-    /// Returns the size of the adapter in units of 2^20 bytes, with 4 bytes (an f32) for each parameter. The weights do
-    /// not count, because only the adapter is transferred.
+    /// Returns the size of the adapter in units of 2^20 bytes, with 4 bytes (an f32) for each parameter. The frozen
+    /// weights are not included, because only the adapter is transferred.
     #[wasm_bindgen(js_name = estimateSizeMb)]
     pub fn estimate_size_mb(&self) -> f64 {
         self.layer.borrow().size_mb()

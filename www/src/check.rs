@@ -24,8 +24,8 @@ export type CheckEvent =
   | { event: "kernel"; kernel: string; lowering: string; lowerings: string[]; error?: string }
   | { event: "digest"; digest: "step" | "run"; steps: number; expected: string; found?: string; error?: string };
 /**
- * Tests the known answers of every kernel on a backend and then, if all were right, the digests of the golden step and
- * the golden run. Resolves to whether all results were right. Rejects if the browser does not offer the backend.
+ * Tests whether every kernel reproduces its known answers on a backend. If all do, tests the digests of the golden step
+ * and the golden run. Resolves to whether all results were right. Rejects if the browser does not offer the backend.
  */
 export function check(backend: "cpu" | "gpu", onEvent: (event: CheckEvent) => void): Promise<boolean>;
 "#;
@@ -44,7 +44,7 @@ const SEED: u64 = 1;
 /// The number of sequences that are computed together in one run. The digests do not depend on it.
 const SEQUENCES: usize = 3;
 
-/// Tests the known answers of every kernel on a backend (`cpu` or `gpu`) and then, if all were right, the golden
+/// Tests whether every kernel reproduces its known answers on a backend (`cpu` or `gpu`). If all do, tests the golden
 /// digests. Calls `on_event` with each result as a `CheckEvent`. Resolves to whether all results were right.
 #[wasm_bindgen(skip_typescript)]
 pub async fn check(backend: &str, on_event: Function) -> Result<bool, JsError> {

@@ -22,8 +22,8 @@ const MAX_PACING_MS: f64 = 10_000.0;
 /// The minimum time between two progress events, in milliseconds.
 const PROGRESS_MS: f64 = 250.0;
 
-/// The state by which the page controls a miner. It is shared between the miner and the yield hook, the function that
-/// runs after each slice of work.
+/// The state through which the page controls a miner. It is shared between the miner and the yield hook, the function
+/// that runs after each slice of work.
 #[derive(Clone)]
 pub(crate) struct Control(Rc<State>);
 

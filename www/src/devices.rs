@@ -78,7 +78,7 @@ impl DeviceCard {
     }
 }
 
-/// The fields of the browser's `GPUAdapterInfo`. If the browser does not disclose a text, the field is empty.
+/// The fields of the browser's `GPUAdapterInfo`. A text field that the browser does not disclose is empty.
 #[derive(Default)]
 struct AdapterInfo {
     vendor: String,
@@ -89,7 +89,7 @@ struct AdapterInfo {
 }
 
 impl AdapterInfo {
-    /// Requests a GPU adapter from the browser and returns its `GPUAdapterInfo`, or `None` if there is no WebGPU.
+    /// Requests a GPU adapter from the browser. Returns its `GPUAdapterInfo`, or `None` if the browser provides none.
     async fn request() -> Option<Self> {
         let gpu = get(&get(&global(), "navigator")?, "gpu")?;
         let request: Function = get(&gpu, "requestAdapter")?.dyn_into().ok()?;

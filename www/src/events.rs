@@ -100,9 +100,9 @@ impl EventSink {
         });
     }
 
-    /// Sends an `accepted` event. `seconds` is the computing time of the task, or `None` if its gradient was found in
-    /// the work file. `reward` is the reward for the task, and `escrow` the total of the miner's rewards in escrow,
-    /// both in micro-units.
+    /// Sends an `accepted` event. `seconds` is the computing time of the task, or `None` if its gradient was computed
+    /// earlier and then found in the page's cache. `reward` is the reward for the task, and `escrow` is the
+    /// total of the miner's rewards in escrow, both in micro-units.
     pub(crate) fn accepted(&self, task: &AcceptedTask, seconds: Option<f64>, reward: u64, escrow: u64) {
         self.send(&MinerEvent::Accepted {
             cid: task.receipt.artifact().to_string(),

@@ -1,4 +1,4 @@
-//! Provides what the library's clients need from the browser: HTTP requests by `fetch`, timers, and the page's cache.
+//! Provides what the library needs from the browser: HTTP requests by `fetch`, timers, and the page's cache.
 
 use js_sys::{Function, Promise, Reflect, Uint8Array, global};
 use r3mes_wgpu::{
@@ -15,7 +15,7 @@ use wasm_bindgen::prelude::{JsCast, JsError, JsValue, wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Headers, ReadableStreamDefaultReader, RequestInit};
 
-/// The name in the page's cache of the work file, which stores a computed gradient until it is accepted.
+/// The name of the work file in the page's cache. The work file stores a computed gradient until it is accepted.
 const WORK_FILE: &str = "work.car";
 /// The computing time after which the worker handles messages, in milliseconds.
 pub(crate) const YIELD_MS: f64 = 50.0;

@@ -7,7 +7,7 @@
 //! | Function, class or module | Purpose |
 //! |---|---|
 //! | [`devices`](devices::devices) | lists the GPUs that the browser offers |
-//! | [`check`](check::check) | tests the known answers and the golden digests of a backend |
+//! | [`check`](check::check) | tests a backend against the known answers and the golden digests |
 //! | [`Bench`](bench::Bench) | measures the speed of matrix products and training steps |
 //! | [`Miner`](miner::Miner) | mines for a node |
 //! | [`verify`](verify::verify) | verifies a receipt by recomputing its gradient |

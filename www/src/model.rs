@@ -11,11 +11,11 @@ use wasm_bindgen::prelude::{JsError, JsValue};
 /// Returns the model whose manifest has the CID `cid`. Fetches it from the node if the cache does not contain it.
 pub(crate) async fn download(browser: &BrowserHost, cid: &str) -> Result<Model, JsValue> {
     let names = ["config.json", "model.safetensors"];
-    let refused = |reason: String| exception("Refused", &format!("the node's model: {reason}"));
+    let refused = |reason: String| exception("Refused", &format!("the node's model cannot be used: {reason}"));
     let checked = |files: &[Vec<u8>]| {
         let model = file::read(&files[0], &files[1]).map_err(|error| refused(error.to_string()))?;
         let found = model_manifest(&model).map_err(|error| refused(error.to_string()))?.cid().to_string();
-        if found == cid { Ok(model) } else { Err(refused(format!("its manifest has the CID {found}, not {cid}"))) }
+        if found == cid { Ok(model) } else { Err(refused(format!("the manifest has the CID {found}, not {cid}"))) }
     };
     let mut files = Vec::new();
     for name in names {

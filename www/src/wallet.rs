@@ -186,8 +186,8 @@ pub fn opening_statement(opening: JsValue) -> Result<String, JsError> {
     Ok(opening.statement(&chain_id))
 }
 
-/// Returns a transaction that opens a session, signed with the session key. It contains the statement `opening`, and
-/// the wallet's signature of the statement from `carried`, a `Carried` object.
+/// Returns a transaction that opens a session, signed with the session key. It contains the statement `opening` and
+/// the wallet's signature of this statement. The signature is a field of `carried`, a `Carried` object.
 #[wasm_bindgen(js_name = openSession)]
 pub fn open_session(opening: JsValue, carried: JsValue) -> Result<Vec<u8>, JsError> {
     let opening: OpeningSession = serde_wasm_bindgen::from_value(opening)?;
@@ -206,8 +206,8 @@ pub fn closing_statement(closing: JsValue) -> Result<String, JsError> {
     Ok(closed(closing, String::new(), Vec::new()).statement(&chain_id))
 }
 
-/// Returns a transaction that closes a session, signed with the session key. It contains the statement `closing`, and
-/// the wallet's signature of the statement from `carried`, a `Carried` object.
+/// Returns a transaction that closes a session, signed with the session key. It contains the statement `closing` and
+/// the wallet's signature of this statement. The signature is a field of `carried`, a `Carried` object.
 #[wasm_bindgen(js_name = closeSession)]
 pub fn close_session(closing: JsValue, carried: JsValue) -> Result<Vec<u8>, JsError> {
     let closing: ClosingSession = serde_wasm_bindgen::from_value(closing)?;

@@ -2,9 +2,9 @@
 //!
 //! A *pin* keeps a block and all its parts ([`parts`](r3mes_wgpu::protocol::parts)). There are two sets of pins: the
 //! user's pins, which are set over the Kubo-compatible HTTP API, and the system's pins, which
-//! [`BlockStore::replace_system_pins`] sets to what the ledger needs. A block that no pin keeps is *unpinned* (`loose`
-//! in the code). Pinned blocks are never deleted. Unpinned blocks are deleted by garbage collection, or to make space
-//! for newer blocks: first those that were pinned before, then those that were stored longest ago.
+//! [`BlockStore::replace_system_pins`] sets to what the ledger needs. A block that no pin keeps is *unpinned* (the
+//! file calls it `loose`). Pinned blocks are never deleted. Unpinned blocks are deleted by garbage collection, or to
+//! make space for newer blocks: first those that were pinned before, then those that were stored longest ago.
 //!
 //! This order follows from a *mark*, which each unpinned block has: the sequence number of the `put` that stored the
 //! block, or 0 if the block has lost its last pin since. Blocks with smaller marks are deleted first.
@@ -66,7 +66,7 @@ impl BlockStore {
 
     /// Stores blocks and returns once they are on disk. Stores all of them, or none if it returns an error. An unpinned
     /// block that is already stored counts as newly stored, so that older blocks are deleted before it. Returns
-    /// [`StoreFull`] if there is not enough space even without the older unpinned blocks.
+    /// [`StoreFull`] if there would not be enough space even after all older unpinned blocks were deleted.
     pub(crate) fn put(&self, blocks: &[Block]) -> Result<()> {
         let write = self.write()?;
         let mark = quota::next_mark(&write)?;

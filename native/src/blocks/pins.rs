@@ -1,4 +1,4 @@
-//! Pins: the blocks that the user and the system have pinned, and the parts that each of these pins keeps too.
+//! Pins: the blocks that the user and the system have pinned, and the parts of these blocks, which the pins keep too.
 
 use super::{
     BlockStore, quota,

@@ -117,14 +117,14 @@ fn number(write: &WriteTransaction, name: &str) -> Result<u64> {
 }
 
 pub(super) fn add(write: &WriteTransaction, name: &str, more: u64) -> Result<()> {
-    let sum = number(write, name)?.checked_add(more).context("the block store is damaged: a total exceeds 64 bits")?;
+    let sum = number(write, name)?.checked_add(more).context("the block store is damaged: a counter exceeds 64 bits")?;
     write.open_table(NUMBERS)?.insert(name, sum)?;
     Ok(())
 }
 
 fn subtract(write: &WriteTransaction, name: &str, less: u64) -> Result<()> {
     let rest =
-        number(write, name)?.checked_sub(less).context("the block store is damaged: a total would be negative")?;
+        number(write, name)?.checked_sub(less).context("the block store is damaged: a total size would be negative")?;
     write.open_table(NUMBERS)?.insert(name, rest)?;
     Ok(())
 }

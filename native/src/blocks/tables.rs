@@ -23,7 +23,7 @@ pub(super) const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("num
 
 /// The key in [`NUMBERS`] under which the version of the file format is stored.
 pub(super) const FORMAT: &str = "format";
-/// The key in [`NUMBERS`] under which the mark is stored that the last `put` gave to its blocks.
+/// The key in [`NUMBERS`] under which the last mark is stored: the one that the last `put` gave to its blocks.
 pub(super) const MARK: &str = "mark";
 /// The key in [`NUMBERS`] under which the total size of all blocks is stored: the sum of their
 /// [`quota::cost`](super::quota::cost), in bytes.

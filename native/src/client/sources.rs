@@ -1,5 +1,5 @@
-//! The places besides the node that blocks are fetched from and stored in: gateways, Kubo daemons, a pinning service,
-//! and a cache on disk.
+//! The places, besides the node, from which blocks are fetched and in which they are stored: gateways, Kubo daemons, a
+//! pinning service, and a cache on disk.
 
 #[cfg(test)]
 mod tests;
@@ -47,7 +47,7 @@ pub(crate) struct SourceArgs {
     /// http://127.0.0.1:5001; may be repeated
     #[arg(long, value_name = "URL", requires = "node", env = "R3MES_IPFS", value_delimiter = ',')]
     pub(crate) ipfs: Vec<String>,
-    /// With --node: fetch blocks that the node lacks from this trustless IPFS gateway; may be repeated
+    /// With --node: fetch a block from this trustless IPFS gateway if the node lacks it; may be repeated
     #[arg(long, value_name = "URL", requires = "node", env = "R3MES_GATEWAY", value_delimiter = ',')]
     pub(crate) gateway: Vec<String>,
     /// With --ipfs: before submitting an artifact, also pin it with the service at this URL (IPFS Pinning Service API)
@@ -77,7 +77,7 @@ pub(crate) fn base_url(flag: &str, url: &str) -> Result<String> {
     Ok(url.trim_end_matches('/').to_owned())
 }
 
-/// The gateways from which a connection fetches blocks, in order, and a cache of blocks.
+/// The gateways from which a connection fetches blocks, in the order in which it tries them, and a cache of blocks.
 #[derive(Default)]
 pub(crate) struct BlockSources {
     gateways: Vec<Gateway>,
@@ -115,8 +115,8 @@ impl Gateway {
     }
 
     /// Requests a CAR (an archive of blocks), and stops reading when `sink` returns `Break`. Reading on could take
-    /// long, because the gateway may still search for blocks to which the manifest links but which do not belong to the
-    /// DAG.
+    /// long, because the gateway may go on to search for blocks that are not needed: an artifact, for example, links to
+    /// its task, which is not a part of it.
     fn car(&self, path: &str, sink: ChunkSink<'_>) -> Result<u16, NoResponse> {
         let mut response = self.get(path, CAR_CONTENT_TYPE)?;
         if response.status().is_success() {
@@ -127,7 +127,7 @@ impl Gateway {
 
     fn get(&self, path: &str, accept: &str) -> Result<ureq::http::Response<ureq::Body>, NoResponse> {
         if self.is_wrong.get() {
-            return Err(NoResponse(format!("{}, which is no longer used because it returned wrong bytes", self.url)));
+            return Err(NoResponse(format!("{}: no longer used, because it has returned wrong bytes", self.url)));
         }
         let request = self.agent.get(format!("{}{path}", self.url)).header("accept", accept);
         request.call().map_err(|error| self.no_response(&error))

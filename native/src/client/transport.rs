@@ -238,7 +238,7 @@ pub(crate) fn model(
     let checked = |dir: &Path| -> Result<Option<Model>> {
         let model = model::read(dir)?;
         let found = model_manifest(&model)?.cid().to_string();
-        ensure!(found == cid, "the model in {} is {found}, not {cid}", dir.display());
+        ensure!(found == cid, "the model in {} has the CID {found}, not {cid}", dir.display());
         Ok(Some(model))
     };
     if files.iter().all(|name| dir.join(name).exists()) {

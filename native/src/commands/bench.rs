@@ -32,8 +32,8 @@ enum TrialShape {
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
-    /// Time a random model: small has 3 million ternary weights and computes 64 tokens per step, wide has 51 million
-    /// and computes 128
+    /// Time a model with random weights: `small` (3 million ternary weights, 64 tokens per step) or `wide` (51 million
+    /// ternary weights, 128 tokens per step)
     #[arg(long, value_enum, default_value_t = TrialShape::Wide)]
     shape: TrialShape,
     /// Time the model in this folder instead of a random one
@@ -43,13 +43,13 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", requires = "model")]
     tokens: Option<usize>,
     /// On the GPU given by --device, run this kernel with this lowering (WGSL implementation); may be repeated. All
-    /// other kernels run with the lowering `plain`, and no known answers are tested
+    /// other kernels run with the lowering `plain`. The kernels are not tested before the run
     #[arg(long, value_name = "KERNEL=LOWERING")]
     lowering: Vec<String>,
     /// Time this many steps, after one step to warm up
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
-    /// Exit with code 4 unless the gradient of the step has this digest
+    /// Exit with code 4 unless the gradient of the first step, the warm-up, has this digest
     #[arg(long, value_name = "HEX")]
     expect: Option<String>,
     /// Print one JSON object on stdout
@@ -141,7 +141,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
         say!("step digest {digest}");
         let all = constants + planned;
         let resident = match resident {
-            Some(bytes) => format!("{:.1} MB resident ({:.2} × the buffers)", mega(bytes), bytes as f64 / all as f64),
+            Some(bytes) => format!("{:.1} MB resident ({:.2} × buffer size)", mega(bytes), bytes as f64 / all as f64),
             None => "resident size unknown".to_owned(),
         };
         say!(
@@ -170,8 +170,8 @@ fn lowerings(forced: &[String]) -> Result<LoweringChoice> {
     })
 }
 
-/// Returns the lowering of each kernel that has more than one, as `KERNEL=LOWERING`. Returns an empty list for the CPU,
-/// which has no lowerings.
+/// Returns the chosen lowering of each kernel that has several, as `KERNEL=LOWERING`. Returns an empty list for the
+/// CPU, which has no lowerings.
 fn chosen(backend: &Backend) -> Vec<String> {
     let Backend::Gpu { choice, .. } = backend else { return Vec::new() };
     let several = kernels::ALL.iter().filter(|kernel| kernel.lowerings.len() > 1);

@@ -45,8 +45,8 @@ struct CheckResult {
     /// lowering follow each name.
     kernels: Vec<String>,
     digests: Digests,
-    /// Label and kernel of the first dispatch whose output differs from the output of the reference kernels. `None` if
-    /// the step's digest is right.
+    /// Label and kernel of the first dispatch of the golden step whose output differs from the output of the reference
+    /// kernels. `None` if the digest of the golden step is right.
     first_difference: Option<String>,
 }
 

@@ -99,8 +99,8 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
     Ok(if interrupt.is_requested() { Exit::Interrupted } else { Exit::Ok })
 }
 
-/// Makes room when the context is full. Empties the context, then reads the later half of its tokens and the new token
-/// into it. Returns the logits for the token that follows.
+/// Makes room in a full context: drops the earlier half of its tokens, appends the new token, and computes the context
+/// anew from these tokens. Returns the logits for the token that follows.
 async fn shift_window(decoder: &mut Decoder, token: u32) -> Result<Vec<i32>> {
     let mut tokens = decoder.tokens().to_vec();
     tokens.drain(..tokens.len().div_ceil(2));

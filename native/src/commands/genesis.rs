@@ -31,7 +31,7 @@ enum Rules {
 pub(crate) struct GenesisArgs {
     #[command(flatten)]
     job: JobArgs,
-    /// Use this set of ledger parameters; the printed file contains all of them, so each can be changed there
+    /// Use this set of ledger parameters; the printed file lists every parameter, so each can be changed there
     #[arg(long, value_enum, default_value_t = Rules::Network)]
     rules: Rules,
     /// Use this chain id, which every signature covers

@@ -43,11 +43,11 @@ use std::{
 /// The number of sequences that the CPU or a software GPU computes together. A hardware GPU computes all sequences of a
 /// chunk together: see [`sequences_per_run`](r3mes_wgpu::compute::Backend::sequences_per_run).
 const SEQUENCES: usize = 4;
-/// The time in milliseconds after which the miner again asks the node in this process for a chunk, if the round had
-/// none left.
+/// If the round has no chunk left, the miner waits this many milliseconds, and then asks the node in this process for a
+/// chunk again.
 const IDLE_EMBEDDED_MS: u32 = 50;
-/// The time in milliseconds after which the miner again asks a node given with `--node` for a chunk, if the round had
-/// none left.
+/// If the round has no chunk left, the miner waits this many milliseconds, and then asks the node given with `--node`
+/// for a chunk again.
 const IDLE_MS: u32 = 2000;
 
 /// A miner, with everything that the command needs to print and save what the miner does.
@@ -56,7 +56,8 @@ struct Mining<'a> {
     /// The node in this process; `None` with `--node`.
     node: Option<Arc<Node>>,
     receipts: Receipts,
-    /// The number of ternary weights in the backbone, with which the size of an artifact is compared.
+    /// The number of ternary weights in the backbone. The size of an artifact is compared with that of these
+    /// weights in bf16.
     weights: u64,
     args: &'a MineArgs,
 }

@@ -53,8 +53,8 @@ pub(crate) struct TrainArgs {
     /// Select the optimizer
     #[arg(long, value_enum, default_value_t = OptimizerKind::Adamw)]
     optimizer: OptimizerKind,
-    /// Report the loss on this whole text, also in bits per byte [default: the loss on the last tenth of the chunks, at
-    /// most four, which are held out of training]
+    /// Report the loss on the whole text of this file, also in bits per byte [default: the loss on the chunks that are
+    /// held out of training (the last tenth, but at most four)]
     #[arg(long, value_name = "FILE")]
     eval: Option<PathBuf>,
     /// Evaluate the loss and write the checkpoint every N steps
@@ -125,7 +125,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
         let at = |i: u64| train[((number * u64::from(args.chunks) + i) % train.len() as u64) as usize].tokens();
         let batch: Vec<_> = (0..u64::from(args.chunks)).map(at).collect();
         let done = block_on(session.step(&batch))?;
-        let report = done.report.context("a value left its range; use a lower --learning-rate for this model")?;
+        let report = done.report.context("a value in the training step left its range; use a lower --learning-rate")?;
         bar.inc(1);
         bar.set_message(format!("loss {:.4}", done.loss));
         if args.json {
@@ -164,7 +164,7 @@ fn split(chunks: &[Chunk]) -> (&[Chunk], HeldOutText) {
 
 /// The text on which the loss is evaluated.
 struct HeldOutText {
-    /// The tokens of each part of the text, which is either a whole file or several chunks.
+    /// The tokens of the text: one list for a whole file, or one list for each chunk that is held out.
     texts: Vec<Vec<u32>>,
     /// Size of the text in bytes if it is a whole file; `None` if it consists of chunks.
     bytes: Option<usize>,

@@ -1,5 +1,5 @@
-//! `verifier`: recomputes the gradients for which this machine's key is sampled, attests the results, and takes part in
-//! disputes, until Ctrl-C is pressed.
+//! `verifier`: recomputes the gradients for which the ledger has drawn this machine's key, attests the results, and
+//! takes part in disputes, until Ctrl-C is pressed.
 
 mod flags;
 

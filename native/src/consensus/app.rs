@@ -35,10 +35,10 @@ const FIRST_HEIGHT: i64 = 1;
 /// The ABCI application. All connections from CometBFT share it.
 pub(super) struct AbciApp {
     node: Arc<Node>,
-    /// A copy of the ledger on which all transactions in CometBFT's mempool have paid their fees. New transactions are
-    /// checked on this copy.
+    /// A copy of the ledger in which all transactions in CometBFT's mempool have already paid their fees. New
+    /// transactions are checked against this copy.
     admission: Mutex<Admission>,
-    /// The last executed block and the ledger after it, until the block is committed.
+    /// The last executed block and the ledger after it, or `None` if every executed block is committed.
     executed: Mutex<Option<(Ledger, AddedBlock)>>,
     snapshots: Snapshots,
     restoring: Mutex<Option<SnapshotRestore>>,
@@ -180,7 +180,7 @@ impl AbciApp {
 
     /// Writes the executed block to disk and makes the ledger after it the current one.
     fn commit(&self) -> Result<ResponseCommit> {
-        let (after, added) = lock(&self.executed).take().context("no executed block to commit")?;
+        let (after, added) = lock(&self.executed).take().context("commit requested, but no block was executed")?;
         // an error here, such as a full block store, must not stop consensus
         if let Err(error) = self.node.store_tasks(&after, &added.applied) {
             warn!(error = %format_args!("{error:#}"), "cannot store the tasks claimed in a block");
@@ -200,7 +200,7 @@ impl AbciApp {
 
     fn apply(&self, request: RequestApplySnapshotChunk) -> Result<ResponseApplySnapshotChunk> {
         let mut restoring = lock(&self.restoring);
-        let restore = restoring.as_mut().context("received a chunk, but no snapshot was accepted")?;
+        let restore = restoring.as_mut().context("received a snapshot chunk, but no snapshot was accepted")?;
         let response = |result: Applied| ResponseApplySnapshotChunk { result: result.into(), ..Default::default() };
         Ok(match restore.add(request.index, &request.chunk, || self.node.genesis()) {
             Ok(ChunkOutcome::More) => response(Applied::Accept),
@@ -225,8 +225,8 @@ impl AbciApp {
     }
 }
 
-/// Returns those of `txs` that a block at `time` can contain, in the same order: each is valid after the ones before
-/// it, and together they take at most `max_bytes`.
+/// Returns those of `txs` that a block at the time `time` can contain, in the same order. Each of them is valid after
+/// the ones before it, and their total size is at most `max_bytes`.
 fn fitting(ledger: &Ledger, time: u64, txs: Vec<Bytes>, max_bytes: usize) -> Vec<Bytes> {
     let (mut admission, mut left) = (Admission::new(ledger), max_bytes.min(MAX_BLOCK_BYTES));
     let mut fits = |tx: &Bytes| {

@@ -41,15 +41,15 @@ pub(crate) struct ReplicaArgs {
     /// blocks
     #[arg(long, value_name = "ADDRESS:PORT", requires = "consensus", env = "R3MES_ABCI")]
     pub(crate) abci: Option<SocketAddr>,
-    /// With --abci: forward transactions to the RPC of the connected CometBFT at this URL, such as
+    /// With --abci: forward transactions to the RPC that the connected CometBFT serves at this URL, such as
     /// http://127.0.0.1:26657
     #[arg(long, value_name = "URL", requires = "abci", env = "R3MES_CONSENSUS")]
     pub(crate) consensus: Option<String>,
-    /// With --abci: take a snapshot of the ledger every N blocks, from which new replicas can start
+    /// With --abci: every N blocks, take a snapshot of the ledger, from which new replicas can start
     #[arg(long, value_name = "N", requires = "abci", default_value_t = 1000)]
     pub(crate) snapshot_blocks: u64,
-    /// Use this trustless gateway to fetch data blocks that this node lacks; it can be the URL of another replica or
-    /// the gateway of a Kubo daemon; may be repeated
+    /// Fetch missing data blocks from the trustless gateway at this URL, such as another replica or the gateway of a
+    /// Kubo daemon; may be repeated
     #[arg(long, value_name = "URL", env = "R3MES_GATEWAY", value_delimiter = ',')]
     pub(crate) gateway: Vec<String>,
 }

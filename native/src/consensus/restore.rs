@@ -32,8 +32,9 @@ pub(super) enum ChunkOutcome {
 }
 
 impl SnapshotRestore {
-    /// Starts to restore the offered snapshot. Returns `None` if its format is unknown, or if its chunk hashes do not
-    /// fit the number of chunks or the hash of the snapshot.
+    /// Starts to restore the offered snapshot. Returns `None` if its format is unknown, if the number of chunks is 0 or
+    /// more than [`MAX_CHUNKS`], if there is not one hash per chunk, or if the snapshot's hash is not the hash of these
+    /// hashes.
     pub(super) fn begin(offer: RequestOfferSnapshot) -> Option<Self> {
         let Snapshot { height, format, chunks, hash, metadata } = offer.snapshot?;
         let (hashes, rest) = metadata.as_chunks::<32>();
@@ -43,8 +44,8 @@ impl SnapshotRestore {
         valid.then(|| Self { height, app_hash, hashes: hashes.to_vec(), rows: Vec::new(), received: 0 })
     }
 
-    /// Adds the chunk with the index `index`. Returns an error if another chunk comes next, if the chunk is malformed,
-    /// or if the complete snapshot is invalid.
+    /// Adds the chunk with the index `index`. Returns an error if the chunk is not the next one in order, if it is
+    /// malformed, or if the complete snapshot is invalid.
     pub(super) fn add(&mut self, index: u32, chunk: &[u8], genesis: impl FnOnce() -> Genesis) -> Result<ChunkOutcome> {
         ensure!(index as usize == self.received, "received chunk {index}, expected chunk {}", self.received);
         let expected = self.hashes.get(self.received).context("received more chunks than were offered")?;

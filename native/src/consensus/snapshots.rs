@@ -13,8 +13,8 @@ use tendermint_proto::v0_38::abci::Snapshot;
 
 /// The version number of the encoding of snapshot chunks.
 pub(super) const FORMAT: u32 = 1;
-/// The minimum size of the rows in a chunk, in bytes; only the last chunk can be smaller. CometBFT transfers at most 16
-/// MB per chunk.
+/// The minimum total size, in bytes, of the rows in a chunk; only the last chunk can be smaller. CometBFT transfers at
+/// most 16 MB per chunk.
 const CHUNK_BYTES: usize = 4 << 20;
 /// The number of snapshots that the node keeps. Older snapshots are dropped.
 const KEPT: usize = 4;
@@ -40,8 +40,8 @@ struct KeptSnapshot {
 }
 
 impl Snapshots {
-    /// Creates the list of snapshots for an interval of `every` blocks. The list begins with a snapshot of `ledger`,
-    /// unless this ledger has height 0.
+    /// Creates the list of snapshots. `every` is the number of blocks from one snapshot to the next. The list begins
+    /// with a snapshot of `ledger`, unless this ledger has height 0.
     pub(super) fn new(every: u64, ledger: Ledger) -> Self {
         let snapshots = Self { every: every.max(1), taken: Mutex::default() };
         if ledger.state().head().height > 0 {

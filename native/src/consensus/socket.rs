@@ -18,7 +18,7 @@ use tracing::{error, warn};
 const MAX_REQUEST_BYTES: u64 = 128 << 20;
 /// The maximum size, in bytes, of the varint that precedes a request and states its length.
 const MAX_LENGTH_BYTES: usize = 10;
-/// The time to wait after a connection could not be accepted, before the next one is accepted.
+/// The time to wait before the next attempt if a connection could not be accepted.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Accepts connections from CometBFT and answers the requests of each connection in a separate thread.

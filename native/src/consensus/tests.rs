@@ -74,7 +74,7 @@ fn replicas_agree_and_a_block_is_stored_only_on_commit() {
     let chain = RequestInitChain { chain_id: CHAIN.to_owned(), initial_height: 1, ..Default::default() };
     let begun = ask!(one.1, InitChain, chain.clone()).unwrap();
     assert_eq!(begun.app_hash, one.0.ledger().root().to_vec());
-    assert!(ask!(one.1, Commit, RequestCommit {}).unwrap_err().contains("no executed block to commit"));
+    assert!(ask!(one.1, Commit, RequestCommit {}).unwrap_err().contains("but no block was executed"));
     for height in 1..=5 {
         let before = one.0.ledger().root();
         let ran = ask!(one.1, FinalizeBlock, block(height, vec![transaction(height - 1)])).unwrap();

@@ -26,7 +26,7 @@ pub(crate) enum ModelFiles {
 }
 
 impl ModelFiles {
-    /// Opens the model at `path`: a file as GGUF, a folder as `config.json` and safetensors files.
+    /// Opens the model at `path`, which is a GGUF file, or a folder with `config.json` and safetensors files.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let metadata = fs::metadata(path).with_context(|| format!("opening {}", path.display()))?;
         if metadata.is_file() {
@@ -68,7 +68,7 @@ fn pieces(dir: &Path) -> Result<Vec<PathBuf>> {
     }
     let named = || -> Result<BTreeSet<String>> {
         let json: serde_json::Value = serde_json::from_slice(&limited(&index, INDEX_BYTES)?)?;
-        let map = json["weight_map"].as_object().context("it has no weight_map")?;
+        let map = json["weight_map"].as_object().context("the file has no weight_map")?;
         let name = |name: &serde_json::Value| {
             Ok(name.as_str().context("a file name in weight_map is not a string")?.to_owned())
         };

@@ -1,4 +1,4 @@
-//! Loads the model that a job trains on, and splits the training text into chunks of tokens.
+//! Loads the model for which a job trains an adapter, and splits the training text into chunks of tokens.
 
 pub(crate) mod files;
 mod shipped;
@@ -24,8 +24,8 @@ pub(crate) struct JobArgs {
     /// Use the model in this folder, which `model import` has written [default: the bundled model]
     #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
-    /// Train on these text files; the model's tokenizer.json converts them to tokens, or every byte is a token if the
-    /// model has no such file and a vocabulary of 256 [default: the bundled text]
+    /// Train on these text files; the model's tokenizer.json converts them to tokens; if the model has a vocabulary of
+    /// 256 and no tokenizer.json, every byte is a token [default: the bundled text]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) text: Vec<PathBuf>,
     /// Set the rank of the adapter, from 4 to 64
@@ -62,7 +62,7 @@ pub(crate) fn targets(rank: usize) -> Targets {
 }
 
 /// Returns the training text in chunks of 2048 tokens. The `tokenizer.json` in the model's folder `dir` converts the
-/// text to tokens. If there is no such file and the vocabulary is 256, every byte is a token.
+/// text to tokens. If the model has a vocabulary of 256 and no such file, every byte is a token.
 pub(crate) fn chunks(args: &JobArgs, dir: &Path, model: &Model) -> Result<Vec<Chunk>> {
     let mut texts = Vec::new();
     for path in &args.text {

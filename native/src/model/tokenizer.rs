@@ -1,5 +1,5 @@
-//! Converts between text and tokens. Every byte is a token, or the model's `tokenizer.json` defines the tokens. Hugging
-//! Face's crate `tokenizers` reads this file.
+//! Converts between text and tokens. Either every byte is a token, or the model's `tokenizer.json` defines the tokens.
+//! Hugging Face's crate `tokenizers` reads this file.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use r3mes_wgpu::protocol::{CHUNK_TOKENS, Chunk};

@@ -8,8 +8,8 @@ use r3mes_wgpu::{
 /// The maximum total size, in bytes, of the transactions in a block.
 pub(crate) const MAX_BLOCK_BYTES: usize = 1 << 20;
 
-/// A copy of the ledger for checking new transactions. On this copy, the transactions admitted so far have paid their
-/// fees and used their sequence numbers.
+/// A copy of the ledger for checking new transactions. In this copy, the transactions admitted so far have already paid
+/// their fees and used their sequence numbers.
 pub(crate) struct Admission(Ledger);
 
 impl Admission {

@@ -31,7 +31,7 @@ pub(crate) fn start(node: Arc<Node>, gateways: &[String]) -> Result<()> {
         let (mut attempts, mut seen) = (Attempts::new(), None);
         loop {
             let head = node.ledger().state().head().clone();
-            // the ledger can name other blocks only if the round or the number of submissions has changed
+            // the data that the ledger names changes only if the round or the number of submissions changes
             let names = Some((head.round, head.submissions));
             let now = Instant::now();
             if seen != names || attempts.values().any(|(due, _)| *due <= now) {
@@ -46,8 +46,8 @@ pub(crate) fn start(node: Arc<Node>, gateways: &[String]) -> Result<()> {
     threads::start("block sync", sync)
 }
 
-/// The missing data whose last request failed, by the CID of its root block. Each entry has the time of the next
-/// request, and the backoff that determines the delays between requests.
+/// The missing data whose last request failed. Each key is the CID of the data's root block. Each value is the time of
+/// the next request, and the backoff that determines the delays between requests.
 type Attempts = BTreeMap<Cid, (Instant, Backoff)>;
 
 /// Requests the missing data blocks whose next request is due, and pins those that arrive.

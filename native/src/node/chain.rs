@@ -88,7 +88,7 @@ impl Chain {
             }
             let (mut blocks, mut transactions) = (write.open_table(BLOCKS)?, write.open_table(TRANSACTIONS)?);
             for (at, outcome) in applied.outcomes.iter().enumerate() {
-                // a transaction that failed in an earlier block is found in the latest block that contains it
+                // replaces the entry of a transaction that failed in an earlier block and is now executed again
                 transactions.insert(outcome.hash.as_str(), (block.height, at as u32))?;
             }
             let record = BlockRecord { block: block.clone(), root: after.root(), outcomes: applied.outcomes.clone() };
@@ -124,7 +124,7 @@ impl Chain {
     pub(super) fn block(&self, height: u64) -> Result<Option<BlockRecord>> {
         let blocks = self.table(BLOCKS)?;
         // uses the trait's `get`, because the result of `ReadOnlyTable::get` may outlive the table, and a commit would
-        // then free its pages
+        // then free the pages that contain the result
         let record = ReadableTable::get(&blocks, height)?;
         record.map(|record| decode(record.value())).transpose()
     }
@@ -135,9 +135,9 @@ impl Chain {
         let transactions = self.table(TRANSACTIONS)?;
         let place = ReadableTable::get(&transactions, hash)?.map(|place| place.value());
         let Some((height, index)) = place else { return Ok(None) };
-        let record = self.block(height)?.context("the block of a transaction is missing")?;
+        let record = self.block(height)?.context("the block that contains the transaction is missing")?;
         let outcome =
-            record.outcomes.into_iter().nth(index as usize).context("the outcome of a transaction is missing")?;
+            record.outcomes.into_iter().nth(index as usize).context("the block lacks the transaction's outcome")?;
         Ok(Some((height, index, outcome)))
     }
 }

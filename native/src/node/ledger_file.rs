@@ -10,8 +10,8 @@ use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
 
-/// The number of attempts to lock the file. More than one may be needed, because a child process that was forked while
-/// the file was locked can hold the lock for a moment after its release.
+/// The number of attempts to lock the file. More than one may be needed: a child process that was forked while its
+/// parent held the lock can keep the lock for a moment after the parent has released it.
 const LOCK_ATTEMPTS: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 

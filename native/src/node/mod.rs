@@ -145,7 +145,7 @@ impl Node {
         Ok(self.chain.outcome(hash)?.filter(|(height, ..)| !self.is_future(*height)))
     }
 
-    /// Admits a transaction, which arrives at the time `now` in seconds since 1970, to the mempool.
+    /// Admits a transaction to the mempool. `now` is the time at which it arrives, in seconds since 1970.
     pub(crate) fn admit(&self, tx: Vec<u8>, now: u64) -> Result<(), Refusal> {
         let added = self.mempool().add(tx, self.min_fee, now);
         self.arrived.notify_all();
@@ -217,7 +217,8 @@ impl Node {
         *self.ledger.write().unwrap_or_else(PoisonError::into_inner) = ledger;
     }
 
-    /// Stores the tasks that were claimed in a block as data blocks, so that miners and verifiers can fetch them.
+    /// Stores every task that a transaction of the newly executed block has claimed. Each task is stored as one data
+    /// block, which miners and verifiers can fetch.
     pub(crate) fn store_tasks(&self, ledger: &Ledger, applied: &Applied) -> Result<()> {
         let mut tasks = Vec::new();
         for event in applied.outcomes.iter().flat_map(|outcome| &outcome.events) {
@@ -231,8 +232,8 @@ impl Node {
         }
     }
 
-    /// Pins the artifacts of the gradients that were accepted in a block. If the block ended a round, also removes the
-    /// pins of data that the ledger no longer names.
+    /// Pins the artifacts of those gradients that the newly executed block has accepted. If the block ended a round,
+    /// also removes the pins of data that the ledger no longer names.
     fn pin_results(&self, applied: &Applied) -> Result<()> {
         if applied.events.iter().any(|event| matches!(event, Event::RoundClosed { .. })) {
             return self.pin_ledger().map(drop);

@@ -22,8 +22,8 @@ pub(crate) struct GenesisTerms {
     /// The LoRA rank of the adapter.
     pub(crate) rank: u32,
     pub(crate) seed: [u8; 32],
-    /// The number of accepted tasks that completes a round. If it exceeds the number of chunks in the text, the number
-    /// of chunks is used instead.
+    /// The number of tasks that must be accepted to complete a round. If it exceeds the number of chunks in the text,
+    /// the number of chunks is used instead.
     pub(crate) quota: u32,
     /// The initial accounts, as pairs of an address and a balance in micro-units.
     pub(crate) accounts: Vec<(String, u64)>,

@@ -48,8 +48,8 @@ async fn grants(State(app): SharedApp, Query(query): Query<GrantQuery>) -> Resul
     Ok(Json(json!({ "grants": grants, "pagination": { "next_key": null, "total": total } })))
 }
 
-/// Returns the fee allowance that a granter has given to a grantee. An exhausted allowance is returned with 0
-/// micro-units left until it expires.
+/// Returns the fee allowance that a granter has given to a grantee. Until an exhausted allowance expires, it is
+/// returned with a remaining amount of 0 micro-units.
 async fn allowance(
     State(app): SharedApp,
     Path((granter, grantee)): Path<(String, String)>,
@@ -71,8 +71,8 @@ async fn allowance(
     Ok(Json(json!({ "allowance": { "granter": granter, "grantee": grantee, "allowance": allowed } })))
 }
 
-/// Returns the sequence number that the next statement between the two accounts must contain. A statement is a signed
-/// text that opens or closes a session.
+/// Returns the sequence number that the next statement between this granter and this grantee must contain. A statement
+/// is a signed text that opens or closes a session.
 async fn session(
     State(app): SharedApp,
     Path((granter, grantee)): Path<(String, String)>,

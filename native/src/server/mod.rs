@@ -2,7 +2,7 @@
 //! and the mining page.
 //!
 //! Queries are answered from the ledger after the last block. Transactions go to the node's mempool, from which a
-//! thread produces blocks. On a replica, they go to CometBFT instead.
+//! thread produces blocks. On a replica, transactions go to CometBFT instead.
 
 mod cosmos;
 mod duties;
@@ -44,7 +44,7 @@ use tracing::error;
 
 /// The maximum time between two checks of whether the ledger needs a block without transactions.
 const TICK: Duration = Duration::from_millis(100);
-/// The time to wait after a block could not be produced, before the next attempt.
+/// The time to wait before the next attempt if a block could not be produced.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The maximum size of a request body in bytes. The IPFS routes that upload files have a higher limit.
 const MAX_BODY_BYTES: usize = 16 << 20;
@@ -55,7 +55,7 @@ pub(crate) struct ServeArgs {
     /// Listen on this address [default: 127.0.0.1:7717, or another port if that one is taken]
     #[arg(long, value_name = "ADDRESS:PORT", env = "R3MES_LISTEN")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Serve the mining page that was built into this folder [default: dist]
+    /// Serve the mining page from this folder, which the page's build has written [default: dist]
     #[arg(long, value_name = "DIR", env = "R3MES_PAGE")]
     pub(crate) page: Option<PathBuf>,
     /// Allow pages of another website, such as https://example.org, to send requests to this node; may be repeated

@@ -54,7 +54,7 @@ pub(super) fn routes(app: &AppState) -> Router<Arc<AppState>> {
         framed_policy: policy(if origins.is_empty() { none } else { &origins }),
     };
     let files = Router::new().fallback(get(file)).with_state(Arc::new(page));
-    // only GET of `/` is handled here, because POST is the JSON-RPC
+    // only GET requests for `/` are handled here, because POST requests are calls of the JSON-RPC
     let root = get_service(files.clone());
     Router::new().route("/r3mes/wgpu/v1/model/{file}", get(model_file)).route("/", root).fallback_service(files)
 }

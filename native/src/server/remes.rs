@@ -103,8 +103,8 @@ fn share(myriad: u64) -> String {
     format!("{}.{:04}", myriad / 10_000, myriad % 10_000)
 }
 
-/// Returns the CID of the current round's adapter (`model_ipfs_hash`) and the CID of the backbone (`model_version`).
-/// Every submission must state the latter.
+/// Returns the CID of the current round's adapter (`model_ipfs_hash`) and the CID of the frozen model
+/// (`model_version`). Every submission must state the model's CID.
 async fn model_params(State(app): SharedApp) -> Json<Value> {
     let ledger = app.ledger();
     let (adapter, round) = (ledger.state().adapter().to_string(), ledger.state().head().round.to_string());
@@ -112,8 +112,8 @@ async fn model_params(State(app): SharedApp) -> Json<Value> {
     Json(json!({ "model_ipfs_hash": adapter, "model_version": model, "training_round_id": round }))
 }
 
-/// Returns a miner's rejected submissions as a share of all its accepted and rejected ones, with six decimals. A
-/// submission is rejected if its gradient is wrong or unavailable.
+/// Returns a miner's fraud score: the number of its rejected submissions divided by the number of its accepted and
+/// rejected submissions, with six decimals. A submission is rejected if its gradient is wrong or unavailable.
 async fn fraud_score(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     check_address(&address).map_err(invalid_address)?;
     let reputation = app.ledger().state().reputation(&address);

@@ -1,8 +1,9 @@
 //! The part of CometBFT 0.38's JSON-RPC that wallets and CosmJS use. Calls are sent with `POST /`. Wallets also send
 //! `GET /status`, to test whether a node responds.
 //!
-//! See <https://docs.cometbft.com/v0.38/rpc/>. A replica forwards the calls to its CometBFT. A single sequencer answers
-//! them itself: its chain has no votes and therefore no commits, and it computes block hashes in its own way.
+//! See <https://docs.cometbft.com/v0.38/rpc/>. A replica forwards the calls to its CometBFT. A single sequencer (a node
+//! that produces blocks without CometBFT) answers them itself. Its chain has no votes and therefore no commits, and its
+//! block hashes are not computed in CometBFT's way.
 
 use super::{
     events::event_json,
@@ -27,7 +28,8 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tracing::error;
 
-/// The CometBFT version that a single sequencer reports in its status, from which clients conclude how to call it.
+/// The CometBFT version that a node without CometBFT reports in its status. Clients conclude from this version how to
+/// call the node.
 const VERSION: &str = "0.38.17";
 /// The methods that a replica forwards to CometBFT. Methods that wait for an event, such as `broadcast_tx_commit`, and
 /// methods that administer CometBFT are not forwarded.
@@ -179,7 +181,7 @@ fn abci_query(app: &AppState, params: &Value) -> Result<Value, RpcError> {
         Ok(value) => (0, String::new(), value),
         Err(refusal) => (refusal.code, refusal.log, Vec::new()),
     };
-    // height 0 would look like a missing response to clients
+    // clients would treat a response with height 0 as a missing response
     let height = ledger.state().head().height.max(1);
     Ok(json!({ "response": {
         "code": code, "log": log, "info": "", "index": "0", "key": null, "value": BASE64.encode(value),

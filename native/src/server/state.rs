@@ -68,8 +68,8 @@ pub(super) fn internal_error(error: anyhow::Error) -> Response {
     failure(StatusCode::INTERNAL_SERVER_ERROR, 13, "the ledger could not be read; the node's log has the reason")
 }
 
-/// Runs `work` on a separate thread. Handlers use this for work that waits for the disk or keeps a core busy, because
-/// it would delay other requests.
+/// Runs `work` on a separate thread. Handlers use this for work that waits for the disk or keeps a core busy, so that
+/// other requests are not delayed.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T, Response> {

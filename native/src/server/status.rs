@@ -56,7 +56,8 @@ async fn metrics(State(app): SharedApp) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
-/// Streams the transactions and ledger events of every block that is added after the request, as server-sent events.
+/// Streams, as server-sent events, the transactions and the ledger events of every block that is added after the
+/// request.
 async fn events(State(app): SharedApp) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let blocks = BroadcastStream::new(app.node.listen()).filter_map(|added| async { added.ok() });
     let events = blocks.flat_map(|added| stream::iter(block_events(&added).into_iter().map(Ok)));

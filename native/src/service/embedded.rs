@@ -32,10 +32,11 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// The default number of accepted gradients that complete a round. The round's optimizer step uses their average.
+/// The default number of gradients that must be accepted to complete a round. The round's optimizer step uses their
+/// average.
 pub(crate) const QUOTA: u32 = 4;
-/// The initial balances of the operator and of the fee pool, in micro-units. These coins have no value outside this
-/// process.
+/// The initial balance, in micro-units, of each of two accounts: the operator's and the fee pool's. These coins have no
+/// value outside this process.
 pub(crate) const OPERATOR_COINS: u64 = 1_000_000_000_000;
 pub(crate) const OPERATOR_STAKE: u64 = 1_000_000;
 pub(crate) const OPERATOR_ROLES: [u32; 2] = [VALIDATOR, PROPOSER];
@@ -83,7 +84,7 @@ impl Embedded {
             let given = Genesis::from_json(&std::fs::read(path)?)?;
             let embedded = Self::of(args, GenesisTerms::of(&given))?;
             if let Some(what) = node::difference(&given, embedded.setup.genesis()) {
-                bail!("it does not belong to the given model and text; the difference is in the {what}");
+                bail!("the genesis does not belong to the given model and text; the difference is in the {what}");
             }
             Ok(embedded)
         };
@@ -155,8 +156,8 @@ impl Embedded {
     }
 }
 
-/// Returns the URL at which this process reaches its own node. `address` is the address on which the node listens. It
-/// may stand for all interfaces, like 0.0.0.0.
+/// Returns the URL at which this process reaches its own node. `address` is the address on which the node listens. If
+/// this address stands for all interfaces, as 0.0.0.0 does, the URL contains the loopback address.
 pub(crate) fn url(address: SocketAddr) -> String {
     let host = match address.ip() {
         ip if ip.is_unspecified() && address.is_ipv4() => "127.0.0.1".to_owned(),

@@ -18,7 +18,7 @@ pub enum MiningEvent<'a> {
         /// The completed task, with its receipt, loss and transaction.
         task: &'a AcceptedTask,
         /// Time from the claim until the gradient was computed, in seconds. `None` if the gradient had been computed
-        /// before this step.
+        /// in an earlier attempt at the task.
         seconds: Option<f64>,
         /// Rewards of the miner that are held back in escrow, in micro-units; 0 if the node did not return the amount.
         escrow: u64,
@@ -27,8 +27,8 @@ pub enum MiningEvent<'a> {
     ClaimLost(&'a MiningError),
 }
 
-/// Mines until the runtime requests a stop. Returns an error if one occurs that no retry can resolve. If the round has
-/// no chunk left to claim, waits `idle_ms` milliseconds before asking again.
+/// Mines until the runtime requests a stop. An error that no retry can resolve ends the run and is returned. If the
+/// round has no chunk left to claim, waits `idle_ms` milliseconds before asking again.
 pub async fn mine<H: Host + WorkFile>(
     miner: &mut Miner<H>,
     runtime: &impl Runtime,

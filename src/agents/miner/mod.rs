@@ -55,17 +55,17 @@ pub enum MiningError {
     #[error("the claim was lost before the gradient was accepted: {0}")]
     ClaimLost(String),
     /// A store did not keep the artifact, so nothing was submitted.
-    #[error("the gradient was not submitted because the store {0}")]
+    #[error("the gradient was not submitted: {0}")]
     Storage(#[from] StorageError),
-    /// The backend failed its known-answer tests, so the miner withdrew its pending submissions. A submission for which
-    /// a block has already sampled verifiers cannot be withdrawn.
+    /// The backend failed its known-answer tests, so the miner withdrew its pending submissions. A submission can no
+    /// longer be withdrawn once a block has decided whether verifiers recompute the gradient.
     #[error("the backend computes wrong results, so the miner withdrew its pending submissions: {0}")]
     BackendFault(#[source] Error),
 }
 
 impl Classify for MiningError {
-    /// Returns the class of the error. A failed store is retryable, and so is a missing block, which may still be on
-    /// its way from one node to another.
+    /// Returns the class of the error. The failure of a store is retryable, and so is a missing block, which may still
+    /// be on its way from one node to another.
     fn class(&self) -> ErrorClass {
         match self {
             Self::Client(ClientError::Store(StoreError::Missing(_))) | Self::Storage(_) | Self::ClaimLost(_) => {
@@ -90,7 +90,7 @@ pub enum TaskStage {
     },
     /// The miner has computed the gradient. Its receipt should be kept: with it, anybody can recompute the gradient.
     Computed(Box<Receipt>),
-    /// The miner has found the gradient, which it had computed earlier, in the work file. This is its receipt.
+    /// The miner has found in the work file the gradient that it computed earlier. The value is the gradient's receipt.
     Restored(Box<Receipt>),
     /// The node and all other stores have stored the gradient's artifact.
     Stored,
@@ -114,7 +114,7 @@ pub struct AcceptedTask {
     pub loss: Option<f64>,
     /// Balance of the payout address after the gradient was accepted, in micro-units.
     pub balance: u64,
-    /// Total size of the artifact's blocks, which contain the gradient, in bytes.
+    /// Total size, in bytes, of the artifact's blocks, which contain the gradient.
     pub bytes: u64,
 }
 
@@ -140,13 +140,14 @@ struct PendingResult {
     submitted: OnceCell<(String, u64)>,
 }
 
-/// The largest number of available chunks that a miner requests. It chooses one of them by its address, so miners that
-/// claim at the same time seldom choose the same chunk.
+/// The largest number of available chunks that a miner requests. The miner's address decides which of them the miner
+/// claims, so miners that claim at the same time seldom choose the same chunk.
 const CHUNK_CHOICES: u32 = 64;
 /// The longest wait between two requests for the status of a submission, in milliseconds. The first wait is 1/16 of
 /// this, and each later one is twice as long as the one before, up to this limit.
 const POLL_MS: u32 = 500;
-/// How long, in milliseconds, the node may respond that it does not know a submission. After that, the claim is lost.
+/// How long the miner keeps asking for the status of a submission that the node does not know, in milliseconds. After
+/// that, the miner treats its claim on the task as lost.
 const UNKNOWN_MS: u32 = 60_000;
 
 impl<H: Host + WorkFile> Miner<H> {
@@ -166,9 +167,9 @@ impl<H: Host + WorkFile> Miner<H> {
         }
     }
 
-    /// Makes the miner repeat the known-answer tests of `backend`, which must be the worker's. It tests one kernel
-    /// while it waits for the block that samples verifiers for a submission, and all kernels after a rejection. If an
-    /// answer is wrong, the miner withdraws its pending submissions and returns an error.
+    /// Makes the miner repeat the known-answer tests of `backend`, which must be the backend of its worker. The miner
+    /// tests one kernel while it waits for the block that samples verifiers for a submission, and all kernels after a
+    /// rejection. If an answer is wrong, the miner withdraws its pending submissions and returns an error.
     pub fn with_known_answers(self, backend: Backend) -> Self {
         Self { health_check: Some(HealthCheck::new(backend)), ..self }
     }
@@ -291,7 +292,8 @@ impl<H: Host + WorkFile> Miner<H> {
         }
     }
 
-    /// Withdraws the pending submissions and returns an error if the known-answer tests found a wrong answer.
+    /// If the known-answer tests found a wrong answer, withdraws the pending submissions and returns an error. Other
+    /// errors of the tests are returned too.
     async fn withdraw_if_wrong(&self, known_answers: Result<(), Error>) -> Result<(), MiningError> {
         match known_answers {
             Ok(()) => Ok(()),
@@ -342,7 +344,7 @@ impl<H: Host + WorkFile> Miner<H> {
     }
 
     /// Returns the chunk that this miner claimed last, if it is available, because the work file may contain its
-    /// gradient. Otherwise, returns one that depends on the miner's address.
+    /// gradient. Otherwise, the miner's address decides which available chunk is returned.
     fn choose(&self, chunks: &[u64]) -> Option<u64> {
         if let Some(claimed) = self.claimed_chunk.filter(|claimed| chunks.contains(claimed)) {
             return Some(claimed);

@@ -21,7 +21,7 @@ pub(super) struct DagFetch<L> {
     /// Function that decodes a manifest and returns the CIDs that it links to.
     links: L,
     blocks: BTreeMap<Cid, Vec<u8>>,
-    /// How many bytes the blocks that are still missing may have. If they have more, the DAG is too large.
+    /// How many bytes the missing blocks may total. If they total more, the DAG is too large.
     bytes_left: usize,
     /// The leaves that the manifest links to; `None` until the manifest has arrived.
     leaves: Option<Leaves>,
@@ -36,8 +36,8 @@ struct Leaves {
 }
 
 impl<L: Fn(&[u8]) -> Result<Vec<Cid>, ProtocolError>> DagFetch<L> {
-    /// Prepares to fetch the manifest `root` and its leaves, which may have at most `max_bytes` bytes together. `links`
-    /// decodes a manifest and returns the CIDs that it links to.
+    /// Prepares to fetch the manifest `root` and its leaves. All these blocks may total at most `max_bytes` bytes.
+    /// `links` decodes a manifest and returns the CIDs that it links to.
     pub(super) fn new(root: Cid, links: L, max_bytes: usize) -> Self {
         Self { root, links, blocks: BTreeMap::new(), bytes_left: max_bytes, leaves: None }
     }
@@ -98,7 +98,7 @@ impl<L: Fn(&[u8]) -> Result<Vec<Cid>, ProtocolError>> DagFetch<L> {
         Ok(())
     }
 
-    /// Returns the CIDs of the leaves that have not arrived yet. Returns none until the manifest has arrived.
+    /// Returns the CIDs of the leaves that have not arrived yet. The list is empty until the manifest has arrived.
     fn missing(&self) -> Vec<Cid> {
         self.leaves.iter().flat_map(|leaves| &leaves.missing).copied().collect()
     }
@@ -145,8 +145,8 @@ impl<'a, L: Fn(&[u8]) -> Result<Vec<Cid>, ProtocolError>> CarStream<'a, L> {
 
     /// Reads more bytes of the CAR. Returns `Break` if the DAG is complete, or if the bytes are not a CAR of this DAG.
     ///
-    /// A CAR of this DAG starts with the manifest. At most as many blocks follow as the manifest has links, and all of
-    /// them belong to the DAG.
+    /// A CAR of this DAG starts with the manifest. The number of blocks after it is at most the number of its links,
+    /// and all these blocks belong to the DAG.
     fn push(&mut self, bytes: &[u8]) -> ControlFlow<()> {
         let mut blocks = Vec::new();
         let read = self.reader.push(bytes, &mut blocks);

@@ -8,8 +8,8 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// The largest total size, in bytes, of the blocks of an artifact, or of an adapter with its optimizer state. Larger
-/// ones are an error. This limits the memory that another party's manifest can make this program use.
+/// The largest total size, in bytes, of the blocks of an artifact, or of an adapter with its optimizer state. A
+/// larger total is an error. This limits the memory that another party's manifest can make this program use.
 const MAX_DAG_BYTES: usize = 512 << 20;
 
 /// Error returned when the blocks of a task, an adapter or an artifact could not be fetched.
@@ -65,8 +65,8 @@ impl Blocks {
         Self::of_dag(source, artifact, Artifact::links).await
     }
 
-    /// Fetches the block or blocks under one of the CIDs that a ledger [names](crate::ledger::State::roots), which may
-    /// be that of a chunk, an adapter or an artifact.
+    /// Fetches the blocks of `root`, a CID that a ledger [names](crate::ledger::State::roots): the block of a chunk,
+    /// or all blocks of an adapter or an artifact.
     pub async fn of_root<S: BlockSource + BlockCache>(source: &S, root: &Cid) -> Result<Self, FetchError> {
         match Codec::of(root).map_err(ClientError::from)? {
             Codec::Raw => Ok(Self(BTreeMap::from([(*root, gateway::block(source, Codec::Raw, root).await?)]))),

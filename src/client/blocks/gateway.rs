@@ -26,7 +26,7 @@ fn checked(codec: Codec, cid: &Cid, bytes: Vec<u8>) -> Result<Vec<u8>, StoreErro
 /// Returns the bytes of a block, checked against its CID. The bytes come from the cache if it has them, or else from
 /// the first gateway that delivers them.
 ///
-/// If every gateway fails, the error of one of them is returned, and a retryable one if there is any.
+/// If every gateway fails, the error of one of them is returned: a retryable error if there is one.
 pub async fn block<S: BlockSource + BlockCache>(source: &S, codec: Codec, cid: &Cid) -> Result<Vec<u8>, ClientError> {
     if let Some(bytes) = cached(source, codec, cid).await {
         return Ok(bytes);

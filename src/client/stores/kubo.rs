@@ -86,7 +86,7 @@ impl<T: Connection> BlockStore for Kubo<T> {
     /// kept them.
     ///
     /// The [pin list](Dag::pin_list) of the DAG is pinned instead of the root, because pinning the root would also pin
-    /// blocks outside the DAG to which its blocks link.
+    /// blocks to which the DAG links but which are not part of it.
     async fn put_dag(&self, dag: &Dag) -> Result<(), StorageFailure> {
         let pin_list = dag.pin_list()?;
         self.put(&dag.blocks).await?;

@@ -23,7 +23,7 @@ const MAX_MESSAGE_CHARS: usize = 300;
 /// Error returned when a store did not keep an artifact. The miner then does not submit the gradient. A retry may
 /// succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{store} {failure}")]
+#[error("the artifact was not stored at {store}: {failure}")]
 pub struct StorageError {
     /// URL that identifies the store.
     pub store: String,
@@ -36,10 +36,10 @@ pub struct StorageError {
 #[non_exhaustive]
 pub enum StorageFailure {
     /// No complete response arrived from the store. The text consists of the URL and the reason.
-    #[error("does not respond: {0}")]
+    #[error("the store does not respond: {0}")]
     NoResponse(String),
     /// The store responded with an HTTP status that is not a success.
-    #[error("responded with status {status}: {message}")]
+    #[error("the store responded with status {status}: {message}")]
     Refused {
         /// The HTTP status code.
         status: u16,
@@ -47,7 +47,7 @@ pub enum StorageFailure {
         message: String,
     },
     /// The store returned a CID that differs from the CID of the block that it should store or pin.
-    #[error("returned the CID {found} instead of {expected}")]
+    #[error("the store returned the CID {found} instead of {expected}")]
     OtherCid {
         /// CID of the block, as computed by this program.
         expected: Cid,
@@ -55,7 +55,7 @@ pub enum StorageFailure {
         found: String,
     },
     /// The store accepted a block but did not return its bytes afterwards.
-    #[error("accepted block {cid} but does not return it: {reason}")]
+    #[error("the store accepted block {cid} but does not return it: {reason}")]
     BlockLost {
         /// CID of the block that the store lost.
         cid: Cid,
@@ -63,18 +63,18 @@ pub enum StorageFailure {
         reason: String,
     },
     /// The pinning service refused to pin the blocks, or had not pinned them after one minute.
-    #[error("has not pinned {cid}: the status of the pin is {status}")]
+    #[error("the pinning service has not pinned {cid}: the status of the pin is {status}")]
     NotPinned {
-        /// CID of the block that the service was asked to pin with everything below it.
+        /// CID of the block that the service was asked to pin, together with all blocks below it.
         cid: Cid,
         /// Status of the pin, as reported by the service.
         status: String,
     },
     /// The store's response does not have the expected form.
-    #[error("returned an invalid response: {0}")]
+    #[error("the store returned an invalid response: {0}")]
     InvalidResponse(String),
     /// The pin list (a block that links to all blocks to keep) could not be built.
-    #[error("cannot store these blocks: {0}")]
+    #[error("the pin list could not be built: {0}")]
     Blocks(#[from] StoreError),
 }
 
@@ -88,14 +88,14 @@ impl From<ClientError> for StorageFailure {
     }
 }
 
-/// The additional stores that must have an artifact before the miner submits it.
+/// The additional stores that must have an artifact before the miner submits the gradient.
 pub struct Stores<H> {
     kubos: Vec<Kubo<H>>,
     service: Option<PinningService<H>>,
 }
 
 impl<H> Default for Stores<H> {
-    /// Returns a set without stores, in which every artifact counts as stored.
+    /// Returns an empty set of stores, with which every artifact counts as stored.
     fn default() -> Self {
         Self { kubos: Vec::new(), service: None }
     }
@@ -130,7 +130,7 @@ impl<H: Connection + Timer> Stores<H> {
     }
 }
 
-/// Returns the text of a store without control characters, cut off after [`MAX_MESSAGE_CHARS`] characters.
+/// Returns a store's message without its control characters, cut off after [`MAX_MESSAGE_CHARS`] characters.
 fn printable(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(MAX_MESSAGE_CHARS).collect()
 }

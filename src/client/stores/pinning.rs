@@ -11,17 +11,18 @@ use serde_json::json;
 
 /// The pause between two requests for the status of a pin, in milliseconds.
 const POLL_MS: u32 = 2000;
-/// The largest number of requests for the status of a pin. If the blocks are not pinned after that many (one minute),
-/// the pin counts as failed.
+/// The largest number of requests for the status of a pin. With the pauses, they take about one minute. If the blocks
+/// are not pinned by then, the pin counts as failed.
 const POLLS: u32 = 30;
 
-/// A client of a pinning service. Its connection must add the access token to each request.
+/// A client of a pinning service. Its `host`, the connection to the service, must add the access token to each request.
 pub struct PinningService<H> {
     url: String,
     pub(super) host: H,
 }
 
-/// The pinning service's description of a pin: the ID of the request, the status, and the CID that is pinned.
+/// The pinning service's description of a pin: the ID of the request to pin, the status of this request, and the CID to
+/// pin.
 #[derive(Deserialize)]
 struct PinStatus {
     requestid: String,

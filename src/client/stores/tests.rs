@@ -94,7 +94,7 @@ fn dag() -> Dag {
     Dag::new(dag_cbor::block("test", &links).unwrap(), leaves)
 }
 
-/// Uploads a DAG to a simulated daemon whose responses are altered by `change`, and returns the result.
+/// Uploads a DAG to a simulated daemon whose responses are altered by `change`, and returns the result of the upload.
 fn put(change: impl Fn(&str, Response) -> Result<Response, NoResponse> + 'static) -> Result<(), StorageFailure> {
     let peer = Peer { change: Some(Box::new(change)), ..Peer::default() };
     let stores = Stores::new(vec![Kubo::new("http://kubo".into(), peer)], None);

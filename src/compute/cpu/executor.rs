@@ -25,8 +25,8 @@ pub struct CpuExecutor {
     pool: Option<Arc<rayon::ThreadPool>>,
     kernels: CpuKernels,
     audited: Vec<usize>,
-    /// A callback after each dispatch. It is stored here for
-    /// [`Executor::run_units`](crate::compute::Executor::run_units), which runs one dispatch at a time and calls it.
+    /// The hook that [`Executor::run_units`](crate::compute::Executor::run_units) calls after each dispatch. The
+    /// methods of this executor do not call it.
     pub(in crate::compute) yield_hook: Option<YieldHook>,
 }
 
@@ -89,8 +89,8 @@ impl CpuExecutor {
         &self.slots[self.plan.slot_of[id.0]].words()[..self.recording.get(id).words]
     }
 
-    /// Sets the dispatches to audit, given by their indices, in place of those set before. From now on, each of them is
-    /// also computed by the reference kernel, and the two results must be the same.
+    /// Sets which dispatches are audited. `dispatches` holds their indexes, and replaces any earlier list. Each audited
+    /// dispatch is also computed by the reference kernel, and the two results must be the same.
     pub fn audit(&mut self, dispatches: Vec<usize>) {
         self.audited = dispatches;
     }

@@ -6,13 +6,13 @@ pub mod simd;
 
 use crate::kernels::{CpuKernel, Kernel};
 
-/// Returns the implementation of a kernel that is the fastest on this processor. `None` means the reference kernel.
+/// Returns the fastest implementation of a kernel on this processor. `None` means the reference kernel.
 pub fn fastest(kernel: &Kernel) -> Option<CpuKernel> {
     simd::implementation(simd::Level::detect(), kernel.name).or_else(|| optimized::implementation(kernel.name))
 }
 
-/// Returns the implementation of a kernel for the second fastest instruction set of this processor, which can check the
-/// results of [`fastest`] at nearly the same speed. It differs from [`fastest`] only for the two ternary matrix
+/// Returns the implementation of a kernel for the second fastest instruction set of this processor. This implementation
+/// can check the results of [`fastest`] at nearly the same speed. The two differ only for the two ternary matrix
 /// products, and only if the processor has two SIMD levels. `None` means the reference kernel.
 pub fn second(kernel: &Kernel) -> Option<CpuKernel> {
     simd::implementation(simd::Level::second(), kernel.name).or_else(|| optimized::implementation(kernel.name))

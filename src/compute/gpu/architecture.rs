@@ -74,7 +74,8 @@ pub fn classify(description: &Description) -> Architecture {
     if description.device_type == "Cpu" {
         return Architecture { vendor: "Software", architecture: UNKNOWN, kind: GpuKind::Software };
     }
-    // The name is examined before the id, because Venus and virgl are more specific than the virtio ID that they share.
+    // The name is examined before the ID, because the names Venus and virgl are more specific than their common virtio
+    // ID.
     let row = in_texts("virtual").or_else(|| by_id("virtual", vendor_id, device_id));
     if let Some(row) = row.or_else(|| by_name("virtual-name", &name)) {
         return as_kind(GpuKind::Virtual)(row);
@@ -108,7 +109,8 @@ struct TableRow {
     patterns: &'static str,
 }
 
-/// A range of IDs, `first..=last`. If `vendor_id` is not 0, they are device IDs of that vendor only.
+/// A range of IDs, `first..=last`. If `vendor_id` is not 0, they are device IDs of that vendor only. If it is 0, they
+/// are vendor IDs in a table row of the kind `vendor`, otherwise device IDs of the row's vendor.
 struct IdRun {
     vendor_id: u32,
     first: u32,

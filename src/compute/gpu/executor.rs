@@ -38,7 +38,8 @@ impl LoweringChoice {
     }
 }
 
-/// A recording prepared for a GPU: compiled kernels, GPU memory for the buffers, and the division into slices.
+/// A recording prepared for a GPU: compiled kernels, GPU memory for the buffers, and the division of the work into
+/// slices.
 pub struct GpuExecutor {
     gpu: Gpu,
     recording: Recording,
@@ -53,7 +54,7 @@ pub struct GpuExecutor {
 struct SubmittedSlice {
     parts: Vec<SlicePart>,
     submission: QueueSubmission,
-    /// Time of the submission, in milliseconds of the clock in the GPU's options.
+    /// Time of the submission in milliseconds, read from the clock in the GPU's options.
     since: f64,
 }
 
@@ -182,8 +183,8 @@ impl GpuExecutor {
     }
 
     /// Returns how many milliseconds of work are submitted in advance, before earlier work has completed. With a yield
-    /// hook, it is half as much, because all submitted work must complete before the hook runs. If the GPU also reports
-    /// the completion of work without delay, slices are submitted one at a time.
+    /// hook, it is half as much, because all submitted work must complete before the hook runs. If there is a yield
+    /// hook and the GPU reports completed work without delay, slices are submitted one at a time.
     fn ahead_ms(&self) -> f64 {
         self.planner.ahead_ms() * if self.yield_hook.is_some() { 0.5 } else { 1.0 }
     }

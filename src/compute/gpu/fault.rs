@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[cfg(not(target_arch = "wasm32"))]
 const HANG_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
 
-/// The record of a GPU's faults, which the callbacks of wgpu fill.
+/// The record of a GPU's faults. The callbacks of wgpu add to it.
 #[derive(Clone, Default)]
 pub(super) struct GpuFault(Arc<Mutex<Faults>>);
 
@@ -18,7 +18,7 @@ pub(super) struct GpuFault(Arc<Mutex<Faults>>);
 struct Faults {
     /// The reason why the GPU was lost; `None` as long as it is usable.
     lost: Option<String>,
-    /// The first error outside all error scopes since the last [`check`](GpuFault::check).
+    /// The first error since the last [`check`](GpuFault::check) that no error scope caught.
     uncaptured: Option<UncapturedError>,
 }
 
@@ -152,7 +152,7 @@ impl Gpu {
                 Err(self.0.fault.lost(what))
             }
             Err(_) => {
-                self.0.fault.lose("the driver failed while waiting".to_owned());
+                self.0.fault.lose("the driver failed while the program waited for it".to_owned());
                 Err(self.0.fault.lost(what))
             }
         }

@@ -13,11 +13,11 @@ use crate::{
 };
 use wgpu::BufferUsages as Usage;
 
-/// The largest number of 32-bit words (16 MiB) that are copied to or from the GPU before the copies are awaited. The
-/// limit keeps staging memory small.
+/// The largest number of 32-bit words that are copied to or from the GPU before the copies are awaited. These words
+/// take 16 MiB. The limit keeps staging memory small.
 const PIECE: usize = 4 << 20;
 /// GPU buffer sizes are rounded up to a multiple of this many bytes. A buffer therefore holds whole WGSL `vec4`s, and
-/// suits GPUs that round offsets to multiples of up to 256 bytes.
+/// suits GPUs that round offsets to multiples of 256 bytes or less.
 const ALIGN: u64 = 256;
 
 pub(super) struct GpuMemory {

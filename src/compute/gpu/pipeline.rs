@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError};
 /// that any GPU requires for the offset of a uniform buffer.
 pub(super) const PARAMS_BYTES: u64 = 256;
 
-/// The key of the pipeline cache: the name of the kernel, the name of the lowering, and the value of WGSL's override
+/// The key of the pipeline cache: the name of the kernel, the name of the lowering, and the value of the WGSL override
 /// `keys_held` (`None` if the lowering has no such override).
 pub(super) type PipelineKey = (&'static str, &'static str, Option<u32>);
 
@@ -23,7 +23,7 @@ pub(super) struct Pipeline {
 
 impl Gpu {
     /// Returns the compiled pipeline of a kernel's lowering. The first call compiles it, and later calls return it from
-    /// a cache. `params` are the parameters of a launch, from which the value of WGSL's override `keys_held` follows.
+    /// a cache. `params` are the parameters of a launch, from which the value of the WGSL override `keys_held` follows.
     pub(super) async fn pipeline(
         &self,
         kernel: &'static Kernel,

@@ -15,12 +15,12 @@ pub(super) const MAX_PARTS: usize = 512;
 /// increase.
 const FASTER: f64 = 8.0;
 
-/// The workgroup rows of one dispatch that a run executes.
+/// States, for one dispatch, which rows of workgroups a run executes.
 pub(super) struct DispatchRows {
     /// Index of the dispatch's shape. Dispatches of the same kernel with the same parameters have the same shape, so
     /// their rows are expected to take equally long.
     pub(super) shape: usize,
-    /// The workgroup indexes along y that the run executes.
+    /// The y indexes of the workgroups that the run executes.
     pub(super) rows: Range<u32>,
 }
 
@@ -67,8 +67,8 @@ impl SlicePlanner {
         Some(self.row_ms[dispatches[part.dispatch].shape]? * f64::from(part.rows))
     }
 
-    /// Returns the next slice of `dispatches[at.dispatch..end]`, which starts at row `at.first` of dispatch
-    /// `at.dispatch`, and moves `at` to the end of the slice. The slice is empty if no rows are left.
+    /// Returns the next slice of `dispatches[at.dispatch..end]`. It starts at row `at.first` of the dispatch with index
+    /// `at.dispatch`. Afterwards, `at` is the end of the slice. The slice is empty if no rows are left.
     pub(super) fn slice(&self, dispatches: &[DispatchRows], at: &mut SlicePart, end: usize) -> Vec<SlicePart> {
         let (mut parts, mut left_ms) = (Vec::new(), self.budget_ms);
         while at.dispatch < end && parts.len() < MAX_PARTS {

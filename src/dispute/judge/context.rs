@@ -1,6 +1,6 @@
-//! The dispute context of a training job: its program root, and what determines the inputs of a task. From it, a task's
-//! chunk, task key and adapter, a ledger can derive the subject of any dispute (the facts on which both sides agree)
-//! without trusting either side.
+//! The dispute context of a training job: its program root, and what determines the inputs of a task. From this context
+//! and the chunk, the task key and the adapter of a task, a ledger can derive the subject of any dispute (the facts on
+//! which both sides agree) without trusting either side.
 
 use super::{
     program::Subject,
@@ -25,7 +25,7 @@ const MAX_COUNT: u32 = 1 << 20;
 pub struct DisputeContext {
     /// Program root: the Merkle root over the dispatches of a task, which are the same for all tasks of the job.
     pub program: Hash,
-    /// The number of dispatches in a run, the forward and backward pass over one sequence.
+    /// The number of dispatches in a run (the forward and backward pass over one sequence).
     pub run_dispatches: u32,
     /// The number of dispatches in the artifact encoding, which follows the last run of a task.
     pub encoding_dispatches: u32,
@@ -51,7 +51,7 @@ impl DisputeContext {
             && self.sequence_tokens > 0
     }
 
-    /// Returns the subject of disputes about a task, the facts on which both sides agree. `tokens` are those of the
+    /// Returns the subject of disputes about a task (the facts on which both sides agree). `tokens` are those of the
     /// task's chunk, `key` is the task key, `matrices` are those of the job, and `adapter` is the layout root of the
     /// task's adapter.
     pub fn subject(&self, tokens: &[u32], key: &[u8; 32], matrices: &[MatrixSpec], adapter: Hash) -> Subject {

@@ -34,8 +34,9 @@ impl Dispute {
         Self { subject, outcome, games: Vec::new(), deadline: height.saturating_add(turn_blocks), turn_blocks }
     }
 
-    /// Adds an answer, given in block `height`, and starts the game over it. Returns the index of the answer. Fails if
-    /// it comes too late, there are too many answers, or the answer does not prove the claimed outcome.
+    /// Adds an answer that was given in block `height`, and starts the game about it. Returns the index of the answer.
+    /// Fails if the answer comes too late, there are too many answers, or the answer does not prove the claimed
+    /// outcome.
     pub fn answer(&mut self, answer: &Answer, height: u64) -> Result<usize, DisputeError> {
         if height > self.deadline {
             return Err(DisputeError::Late { height, deadline: self.deadline });
@@ -47,7 +48,7 @@ impl Dispute {
         Ok(number)
     }
 
-    /// Makes a move, in block `height`, in the game over the answer with index `answer`.
+    /// Makes the move `step`, in block `height`, in the game about the answer with index `answer`.
     pub fn apply(&mut self, answer: usize, step: &Move, height: u64) -> Result<(), DisputeError> {
         let answers = self.games.len();
         let answer = super::error::below("answer", answer as u64, answers)?;
@@ -64,14 +65,14 @@ impl Dispute {
         &self.games
     }
 
-    /// Returns the game over the answer with index `answer`.
+    /// Returns the game about the answer with index `answer`; `None` if there is no such answer.
     pub fn game(&self, answer: usize) -> Option<&Game> {
         self.games.get(answer)
     }
 
     /// Ends the turns whose deadline is before block `height`, and returns the side that has won the dispute. The miner
-    /// wins as soon as one answer has won its game. The challenger wins when no more answers may be given and all have
-    /// lost. Otherwise the result is `None`.
+    /// wins as soon as one answer has won its game. The challenger wins when no more answers may be given and all
+    /// answers have lost. Otherwise the result is `None`.
     pub fn settle(&mut self, height: u64) -> Option<Side> {
         self.games.iter_mut().for_each(|game| game.expire(height));
         let mut winners = self.games.iter().map(|game| game.winner());

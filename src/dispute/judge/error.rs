@@ -50,9 +50,9 @@ pub enum DisputeError {
     /// The proof lacks a word that the step reads, or contains a word in a format that no kernel writes.
     #[error(transparent)]
     WordFault(#[from] super::word_program::WordFault),
-    /// There is no word program for a kernel with this name, or the dispatch has another number of parameters than the
+    /// There is no word program for a kernel with this name, or the dispatch does not have as many parameters as the
     /// kernel.
-    #[error("kernel {0:?} is unknown or has another number of parameters")]
+    #[error("kernel {0:?} is unknown, or the dispatch has a wrong number of parameters for it")]
     Kernel(String),
     /// The bytes do not encode a move or an answer, or a block of data is invalid.
     #[error(transparent)]

@@ -2,9 +2,9 @@
 //!
 //! In each tree that the answer commits to, every leaf follows from the agreed facts and from leaves to its left. The
 //! miner's side reveals nodes of the tree, and the challenger picks the first revealed node with which it disagrees.
-//! Both sides therefore agree on everything to the left of the leaf that the search reaches, and only this leaf is
-//! recomputed. An honest answer contains no wrong leaf. A wrong answer contains a first wrong leaf, which the
-//! challenger can pick.
+//! They continue below the picked node until the picked node is a leaf. Both sides therefore agree on everything to the
+//! left of this leaf, and only this leaf is recomputed. An honest answer contains no wrong leaf. A wrong answer
+//! contains a first wrong leaf, which the challenger can pick.
 
 use super::{
     error::{DisputeError, below},
@@ -62,7 +62,7 @@ pub struct Game {
 }
 
 impl Game {
-    /// Starts a game over `answer` in block `height`. Each turn lasts `turn_blocks` blocks. Fails if the trace of the
+    /// Starts a game about `answer` in block `height`. Each turn lasts `turn_blocks` blocks. Fails if the trace of the
     /// answer does not end in `outcome`.
     pub fn new(
         subject: Subject,
@@ -238,7 +238,8 @@ impl Game {
     }
 
     /// Executes the disputed step on the words that `proof` reveals, and returns whether the claimed result is right.
-    /// `left` is the claimed leaf of the word program's tree after the step, or `None` for the last step.
+    /// `left` is the hash that the answer claims for the scratch memory after this step: a leaf of the word program's
+    /// tree. It is `None` for the last step, whose claimed result is in `disputed`.
     fn is_right(
         &self,
         disputed: &DisputedWord,

@@ -1,4 +1,5 @@
-//! The memory on which the judge executes a step. It contains only the tiles, of 256 words each, that a proof reveals.
+//! The memory on which the judge executes one step of a word program. It contains only those tiles (256 words each)
+//! that a proof reveals.
 
 use super::{
     tensor::{tile_hash, tiles},
@@ -8,8 +9,8 @@ use super::{
 use crate::kernels::digest::TILE;
 use std::collections::BTreeMap;
 
-/// The fault of an access beyond the end of a buffer. A step makes such an access only after reading a word that no
-/// kernel would have written.
+/// The fault that a step reports if it accesses a word beyond the end of a buffer. This happens only after the step has
+/// read a word that no kernel would have written.
 pub(in crate::dispute) const BEYOND: WordFault = WordFault::Format("an address");
 
 /// A tensor of which only some tiles (256 words each) are revealed.
@@ -17,7 +18,7 @@ pub(in crate::dispute) const BEYOND: WordFault = WordFault::Format("an address")
 pub(in crate::dispute) struct RevealedTensor {
     /// The number of words in the whole tensor.
     pub(in crate::dispute) words: usize,
-    /// Whether every word is known to be 0, so that no tile needs to be revealed.
+    /// Whether every word is known to be 0. If so, no tile needs to be revealed.
     pub(in crate::dispute) zero: bool,
     /// The revealed tiles: the words of each tile, by the index of the tile in the tensor.
     pub(in crate::dispute) tiles: BTreeMap<usize, Vec<u32>>,
@@ -43,7 +44,7 @@ impl RevealedTensor {
     }
 }
 
-/// The buffers of a dispatch and the scratch tensor of a word program, of which only some tiles are revealed.
+/// The buffers of a dispatch, and the scratch tensor of a word program. Only some tiles of each are revealed.
 pub(in crate::dispute) struct PartialMemory {
     /// The buffers of the dispatch, in binding order.
     pub(in crate::dispute) buffers: Vec<RevealedTensor>,

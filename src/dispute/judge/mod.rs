@@ -1,5 +1,5 @@
 //! The judge: the code that decides a dispute from the moves alone, without a backend, a model or training data. The
-//! ledger contains this code.
+//! ledger runs this code.
 
 pub mod artifact_encoding;
 pub(super) mod context;

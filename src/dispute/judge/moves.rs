@@ -1,4 +1,4 @@
-//! The moves of a game, encoded in canonical DAG-CBOR.
+//! The moves of a dispute game, encoded in canonical DAG-CBOR.
 
 use super::{
     error::DisputeError,
@@ -28,22 +28,21 @@ pub enum LeafChallenge {
     Sound,
 }
 
-/// A move in a game, made by one of the sides or by anybody else; see [`Role`].
+/// A move in a dispute game, made by one of the sides or by anybody else; see [`Role`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Move {
-    /// Made on the miner's side: reveals the hashes of the nodes [`OPENED_LEVELS`](super::tree::OPENED_LEVELS) levels
-    /// below the disputed node.
+    /// Made on the miner's side: reveals the hashes of the nodes that lie [`OPENED_LEVELS`](super::tree::OPENED_LEVELS)
+    /// levels below the disputed node.
     Open(Vec<Hash>),
-    /// Made by the challenger: picks, by its index, the first of the revealed nodes with which the challenger
-    /// disagrees.
+    /// Made by the challenger: states the index of the first revealed node with which the challenger disagrees.
     Pick(u32),
     /// Made on the miner's side: reveals the leaf of the trace that the search has reached, its dispatch, and the
     /// preceding leaf.
     Leaf {
         /// The leaf that the search has reached.
         leaf: TraceLeaf,
-        /// The dispatch whose outputs the leaf states.
+        /// The dispatch to whose outputs the leaf commits.
         entry: Box<DispatchEntry>,
         /// Merkle path from the dispatch to the program root.
         path: Path,
@@ -52,9 +51,11 @@ pub enum Move {
     },
     /// Made by the challenger: states what is wrong with the revealed leaf of the trace.
     Challenge(LeafChallenge),
-    /// Made on the miner's side: reveals the words of the disputed tile, as little-endian bytes.
+    /// Made on the miner's side: reveals the words of the disputed tile (up to 256 words of a tensor), as little-endian
+    /// bytes.
     Tile(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// Made by the challenger: picks, by its index in the tile, the first word with which the challenger disagrees.
+    /// Made by the challenger: states the index, in the revealed tile, of the first word with which the challenger
+    /// disagrees.
     Word(u32),
     /// Made by the account that gave the answer: names an output word in whose computation a value leaves its range.
     Witness(WordPlace),
@@ -68,14 +69,14 @@ pub enum Move {
         word: u32,
         /// Whether a value leaves its range in the computation of the word.
         saturated: bool,
-        /// Merkle path from the result, which is the last leaf, to `root`.
+        /// Merkle path from the last leaf (the result) to `root`.
         path: Path,
     },
     /// Made by anybody: reveals the words that the disputed step reads, with the hashes that prove them.
     Proof(Box<Proof>),
 }
 
-/// The role that may make a move.
+/// Who may make a move of a given kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Anybody. Only one move fits what the answer has committed to, so it does not matter who makes it.

@@ -1,5 +1,5 @@
-//! The phases of a game. A phase states what is currently disputed: in the first phase a node of the trace's tree, in
-//! the last phase one step of a computation.
+//! The phases of a dispute game. A phase states what is currently disputed: in the first phase a node of the trace's
+//! tree, in the last phase one step of a computation.
 
 use super::{
     error::{DisputeError, below},
@@ -12,7 +12,7 @@ use super::{
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// One of the two sides of a game.
+/// One of the two sides of a dispute game.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
@@ -33,14 +33,14 @@ pub struct Bisection {
     pub(in crate::dispute) opened: Option<Vec<Hash>>,
 }
 
-/// A disputed leaf of a trace, with the dispatch whose outputs it states.
+/// A disputed leaf of a trace, with the dispatch to whose outputs the leaf commits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputedDispatch {
     /// Index of the leaf in the trace.
     pub(in crate::dispute) at: usize,
     /// Content of the disputed leaf.
     pub(in crate::dispute) leaf: TraceLeaf,
-    /// The dispatch whose outputs the disputed leaf states.
+    /// The dispatch to whose outputs the disputed leaf commits.
     pub(in crate::dispute) entry: DispatchEntry,
     /// Saturation flag of the preceding leaf; false if there is none.
     pub(in crate::dispute) saturated_before: bool,
@@ -56,14 +56,14 @@ pub struct DisputedWord {
     /// The value that the answer claims for the word; `None` if the answer claims none.
     pub(in crate::dispute) word: Option<u32>,
     /// Whether a value leaves its range in the computation of the word, according to the answer; `None` if the answer
-    /// does not claim either.
+    /// makes no claim about this.
     pub(in crate::dispute) saturated: Option<bool>,
-    /// Root of the Merkle tree of the word program; `None` until the answerer commits to it. A word program of one step
-    /// has no tree.
+    /// Root of the Merkle tree of the word program; `None` until the answerer commits to it. Always `None` for a word
+    /// program of one step, which has no tree.
     pub(in crate::dispute) word_program: Option<Hash>,
 }
 
-/// A phase of a game, which states what is currently disputed.
+/// A phase of a dispute game, which states what is currently disputed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -85,8 +85,9 @@ pub enum Phase {
     /// A node in the Merkle tree of a word program is disputed. The fields are the output word and the state of the
     /// search.
     WordProgram(Box<DisputedWord>, Bisection),
-    /// One step of a word program is disputed. The fields are the output word, the index of the step, and the claimed
-    /// leaf of the word program's tree after the step, which is `None` for the last step.
+    /// One step of a word program is disputed. The fields are the output word, the index of the step, and the leaf of
+    /// the word program's tree that commits to the claimed scratch tensor after the step. For the last step, which
+    /// computes the result, this leaf is `None`.
     Step(Box<DisputedWord>, usize, Option<Hash>),
     /// The game is over, and this side has won.
     Over(Side),

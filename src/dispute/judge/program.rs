@@ -18,21 +18,21 @@ const FORMAT: &str = "r3mes/dispatch/1";
 pub enum BufferSource {
     /// All words are 0, because no dispatch of this run has written the buffer.
     Zero,
-    /// The words are a constant of the model with this tensor root.
+    /// The words are the constant of the model that has this tensor root.
     Constant(Hash),
     /// The words are an input of this run: 0 stands for the token IDs, 1 for the labels, 2 for the dither buffer.
     SequenceInput(u32),
     /// The words are an input that all runs share. An index below the number of adapter buffers stands for an adapter
     /// buffer, and any other index for the transport keys.
     Shared(u32),
-    /// An earlier dispatch of this run wrote the words.
+    /// The words were written by an earlier dispatch of this run.
     Step {
         /// Index of the earlier dispatch within the run.
         entry: u32,
         /// Index of the buffer among those that the earlier dispatch writes.
         slot: u32,
     },
-    /// A dispatch of the previous run wrote the words; in the first run, all words are 0.
+    /// The words were written by a dispatch of the previous run; in the first run, they are all 0.
     Carried {
         /// Index of the dispatch within the previous run.
         entry: u32,
@@ -106,7 +106,7 @@ const SEQUENCE_INPUTS: usize = 3;
 pub struct Subject {
     /// Program root: the Merkle root over the dispatches of the task.
     pub program: Hash,
-    /// The number of dispatches in a run, the forward and backward pass over one sequence.
+    /// The number of dispatches in a run (the forward and backward pass over one sequence).
     pub run_dispatches: u32,
     /// The number of dispatches in the artifact encoding, which follows the last run of the task.
     pub encoding_dispatches: u32,
@@ -114,8 +114,8 @@ pub struct Subject {
     pub sequences: u32,
     /// The number of buffers that hold the adapter, packed as the kernels read it.
     pub adapter_buffers: u32,
-    /// Inputs root: the Merkle root over the tensor roots of the inputs of each run, followed by that of the transport
-    /// keys.
+    /// Inputs root: the Merkle root over the tensor roots of all inputs. The inputs of each run come first, and the
+    /// transport keys last.
     pub inputs: Hash,
     /// Layout root: the Merkle root over the tensor roots of the buffers that hold the packed adapter.
     pub adapter: Hash,
@@ -165,13 +165,15 @@ impl Subject {
         (run, run * self.run_dispatches as usize)
     }
 
-    /// Returns the index, within the program, of the dispatch to which the leaf with index `leaf` belongs.
+    /// Returns the index of the dispatch to which the leaf with index `leaf` belongs. It is an index into the
+    /// dispatches of the program.
     pub fn entry(&self, leaf: usize) -> usize {
         let (run, first) = self.run(leaf);
         leaf - first + if run == self.sequences as usize { self.run_dispatches as usize } else { 0 }
     }
 
-    /// Returns the commitment that fixes the words from `source` before the dispatch of the leaf with index `leaf`.
+    /// Returns the commitment that fixes the words that a buffer holds before the dispatch of the leaf with index
+    /// `leaf`. `source` states where these words come from.
     pub fn origin(&self, source: BufferSource, leaf: usize) -> Origin {
         let (run, first) = self.run(leaf);
         match source {

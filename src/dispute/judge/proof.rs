@@ -1,6 +1,6 @@
 //! One-step proofs. A one-step proof reveals the tiles (256 words each) that one step of a word program reads, each
-//! with a Merkle path to a root on which both sides agree. The judge executes the step on these tiles, which shows
-//! which side is right.
+//! with a Merkle path to a root on which both sides agree. The judge executes the step on these tiles to find out which
+//! side is right.
 
 use super::{
     error::{DisputeError, below},
@@ -82,7 +82,7 @@ pub struct Proof {
 /// A disputed step of a word program, with the result that the answer claims.
 pub(in crate::dispute) struct StepClaim<'a> {
     pub(in crate::dispute) subject: &'a Subject,
-    /// Trace root of the answer, the Merkle root over the leaves of its trace.
+    /// Trace root of the answer: the Merkle root over the leaves of its trace.
     pub(in crate::dispute) trace: Hash,
     /// Index of the disputed leaf in the trace.
     pub(in crate::dispute) leaf: usize,
@@ -116,7 +116,7 @@ pub(in crate::dispute) fn result_leaf(word: u32, saturated: bool) -> Hash {
     Hash::leaf(&[&word.to_le_bytes()[..], &[saturated.into()]].concat())
 }
 
-/// Returns the root of an all-zero scratch tensor of `words` words, as it is before the first step.
+/// Returns the tensor root of a scratch tensor of `words` words before the first step, when all words are 0.
 pub(in crate::dispute) fn empty_scratch(words: usize) -> Hash {
     tensor_root(&vec![0; words])
 }
@@ -187,14 +187,14 @@ fn scratch(claim: &StepClaim, proof: &Proof, words: usize, steps: usize) -> Resu
     }
 }
 
-/// Returns the root of the scratch tensor, computed from its revealed tiles; if no tile is revealed, the root that the
-/// proof states.
+/// Returns the root of the scratch tensor, computed from its revealed tiles. If no tile is revealed, returns the root
+/// that the proof states.
 fn scratch_root(revealed: &RevealedTensor, proof: &Proof) -> Option<Hash> {
     if revealed.tiles.is_empty() { Some(proof.scratch) } else { revealed.root(&proof.tiles.rest) }
 }
 
-/// Returns the revealed parts of the buffers before the dispatch. Fails if the tiles of a buffer do not match its
-/// tensor root.
+/// Returns the revealed parts of the buffers, with their words before the dispatch. Fails if the tiles of a buffer do
+/// not match its tensor root.
 fn buffers(claim: &StepClaim, proof: &Proof) -> Result<Vec<RevealedTensor>, DisputeError> {
     let bindings = &claim.entry.bindings;
     let mut buffers: Vec<_> = bindings
@@ -216,8 +216,8 @@ fn buffers(claim: &StepClaim, proof: &Proof) -> Result<Vec<RevealedTensor>, Disp
     Ok(buffers)
 }
 
-/// Returns the tensor root of a buffer before the dispatch. Fails if `known` is not a valid proof of the kind that the
-/// source of the buffer requires.
+/// Returns the tensor root that a buffer has before the dispatch. Fails if `known` is not a valid proof of the kind
+/// that the source of the buffer requires.
 fn root(claim: &StepClaim, bound: &BoundBuffer, known: &RootProof) -> Result<Hash, DisputeError> {
     let subject = claim.subject;
     let found = match (subject.origin(bound.source, claim.leaf), known) {

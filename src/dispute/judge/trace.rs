@@ -84,7 +84,7 @@ impl TaskOutcome {
     }
 
     /// Returns the outcome that the manifest of an artifact claims. Returns `None` if the manifest states a gradient
-    /// with another number of supervised tokens than a chunk has.
+    /// whose number of supervised tokens is not 2047, the number in every chunk.
     pub fn from_claim(claim: &ArtifactClaim) -> Option<Self> {
         match claim.loss_and_tokens {
             None => Some(Self::Void),

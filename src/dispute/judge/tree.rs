@@ -1,6 +1,6 @@
-//! Merkle trees, with proofs of leaves and with openings, which reveal the nodes a few levels below a node. The trees
-//! are those of RFC 6962, like the tree of [`merkle_root`](crate::protocol::merkle_root): in a tree of n leaves, the
-//! number of leaves in the left subtree is the largest power of two below n.
+//! Merkle trees, with proofs of leaves and with openings. An opening of a node reveals the nodes that lie a few levels
+//! below it. The trees are those of RFC 6962, like the tree of [`merkle_root`](crate::protocol::merkle_root): in a tree
+//! of n leaves, the number of leaves in the left subtree is the largest power of two below n.
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
@@ -30,17 +30,17 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// The number of levels between a disputed node and the nodes that an opening of it reveals. An opening reveals up to
-/// 16 nodes.
+/// An opening of a disputed node reveals the nodes that lie this many levels below it. These are up to 16 nodes.
 pub const OPENED_LEVELS: u32 = 4;
 
-/// Returns the index of the first leaf in the right subtree of the node over the leaves `range`, of which there are at
-/// least two.
+/// Returns the index of the first leaf in the right subtree of a node. The node covers the leaves in `range`, of which
+/// there must be at least two.
 fn middle(range: &Range<usize>) -> usize {
     range.start + range.len().next_power_of_two() / 2
 }
 
-/// Returns the Merkle root over these hashes of leaves. Without leaves, it is `H(2)`, where `H` is SHA-256.
+/// Returns the Merkle root over leaves with these hashes. If there are no leaves, the root is `H(2)`, where `H` is
+/// SHA-256.
 pub fn root(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => Hash(Sha256::digest([2]).into()),
@@ -52,8 +52,8 @@ pub fn root(leaves: &[Hash]) -> Hash {
     }
 }
 
-/// Returns the leaf ranges of the nodes `levels` levels below the node over the leaves `range`, from left to right. A
-/// leaf that lies fewer levels below is itself one of these nodes.
+/// Takes the node that covers the leaves in `range`, and returns the leaf ranges of the nodes that lie `levels` levels
+/// below it, from left to right. A leaf that lies fewer levels below it counts as one of these nodes.
 pub fn parts(range: Range<usize>, levels: u32) -> Vec<Range<usize>> {
     if levels == 0 || range.len() < 2 {
         return vec![range];
@@ -62,8 +62,8 @@ pub fn parts(range: Range<usize>, levels: u32) -> Vec<Range<usize>> {
     [parts(range.start..middle, levels - 1), parts(middle..range.end, levels - 1)].concat()
 }
 
-/// Returns the hash of the node over the leaves `range`, computed from the hashes of the nodes whose ranges [`parts`]
-/// returns, in the same order. Returns `None` if the number of hashes is wrong.
+/// Returns the hash of the node that covers the leaves in `range`. It is computed from the hashes of the nodes that lie
+/// `levels` levels below it, in the order of [`parts`]. Returns `None` if the number of hashes is wrong.
 pub fn fold(range: Range<usize>, levels: u32, parts: &[Hash]) -> Option<Hash> {
     fn down(range: Range<usize>, levels: u32, parts: &mut std::slice::Iter<Hash>) -> Option<Hash> {
         if levels == 0 || range.len() < 2 {

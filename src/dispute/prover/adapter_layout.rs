@@ -58,9 +58,9 @@ impl AdapterLayout {
         Self { adapted: step.adapted_linears.clone(), buffers: shared(step) }
     }
 
-    /// Returns the layout root of an adapter, the Merkle root over the tensor roots of its packed buffers. `matrices`
-    /// are those of the job, from which the exponents of the gradients are taken. Fails if the number of the factors or
-    /// of `matrices`, or the shape of a factor, does not fit the adapted layers.
+    /// Returns the layout root of an adapter: the Merkle root over the tensor roots of its packed buffers. `matrices`
+    /// describes the job's gradients, whose exponents are packed together with the factors. Fails if the number of
+    /// factors, the number of `matrices` or the shape of a factor does not match the adapted layers.
     pub fn root(&self, adapter: &LoraAdapter, matrices: &[MatrixSpec]) -> Result<Hash, DisputeError> {
         let words = self.words(adapter, matrices)?;
         Ok(tree::root(&words.iter().map(|(_, words)| tensor_root(words)).collect::<Vec<_>>()))

@@ -12,13 +12,14 @@ use crate::{
 pub struct ArtifactEncoding {
     /// The recorded dispatches. They are executed after the last sequence of the chunk.
     pub recording: Recording,
-    /// Input: for each matrix, in the order of the job, the buffer of its exact gradient, `[rows, columns]` i64.
+    /// Input: for each matrix, the buffer of its exact gradient, `[rows, columns]` i64. The order is that of the
+    /// matrices in the job.
     pub gradients: Vec<BufferId>,
     /// Input: the buffer of the chunk's loss, an i64 in units of 2^-20 bits.
     pub loss: BufferId,
     /// Input: the buffer of the dither keys with which the matrices are rounded, `[matrices, 2]` words.
     pub keys: BufferId,
-    /// Output: the buffer of the gradient root (eight words), which is followed by the loss (two words).
+    /// Output: the buffer that holds the gradient root (eight words) and then the loss (two words).
     pub outcome: BufferId,
 }
 

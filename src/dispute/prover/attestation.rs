@@ -11,11 +11,11 @@ use crate::{
     protocol::attestation_leaf,
 };
 
-/// The tile (256 words) of a gradient that a verifier must hash for its attestation. A selector (the hash of a block)
-/// determines the tile.
+/// The tile (256 words) of a gradient that a verifier must hash for its attestation. A selector (the hash of a block of
+/// the chain) determines the tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SelectedTile {
-    /// Index, in the trace, of the leaf whose dispatch writes the gradient.
+    /// Index of the trace leaf whose dispatch writes the gradient.
     pub leaf: usize,
     /// Index of the gradient's buffer among the buffers of the dispatch that writes it, in binding order.
     pub binding: usize,
@@ -24,8 +24,8 @@ pub struct SelectedTile {
 }
 
 impl Replay {
-    /// Returns the tile that a verifier must hash for its attestation, given the selector (the hash of a block); `None`
-    /// if no linear layer is adapted.
+    /// Returns the tile that a verifier must hash for its attestation, given the selector (the hash of a block of the
+    /// chain). Returns `None` if no linear layer is adapted.
     pub fn selected_tile(&self, selector: &[u8; 32]) -> Option<SelectedTile> {
         let gradients = self.gradients();
         let lowest = gradients.first()?.0.split('.').take(2).collect::<Vec<_>>().join(".") + ".";
@@ -42,7 +42,7 @@ impl Replay {
     /// Returns the attestation leaf, the digest of the tile that `selector` determines.
     /// [`attestation_leaf`](crate::protocol::attestation_leaf()) computes the same digest from the gradient.
     pub async fn leaf_digest(&mut self, selector: &[u8; 32]) -> Result<[u8; 32], DisputeError> {
-        let selected = self.selected_tile(selector).ok_or(DisputeError::Root("an adapted linear"))?;
+        let selected = self.selected_tile(selector).ok_or(DisputeError::Root("the list of adapted layers"))?;
         let words = self.snapshot(selected.leaf).await?.after.swap_remove(selected.binding);
         Ok(attestation_leaf::tile_digest(selector, &to_bytes(&words[tile_words(words.len(), selected.tile)])))
     }

@@ -10,8 +10,8 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// The buffers of a dispatch and the scratch tensor of a word program. Every access notes the index of its tile (256
-/// words), because a proof must reveal the tiles that a step accesses.
+/// The buffers of a dispatch and the scratch tensor of a word program. The memory notes the index of every tile (256
+/// words) that a step accesses, because a proof must reveal these tiles.
 pub(in crate::dispute) struct FullMemory<'a> {
     buffers: &'a [Vec<u32>],
     /// Words of the scratch tensor, which holds the intermediate values of the word program.

@@ -58,8 +58,8 @@ impl WordProgramRun {
         self.word
     }
 
-    /// Replaces the computed word and saturation flag by those that the answer claims. For an honest party, they are
-    /// the same.
+    /// Replaces the computed word and saturation flag with those that the answer claims. If the party is honest, this
+    /// changes nothing.
     fn claiming(mut self, disputed: &DisputedWord) -> Self {
         self.word = disputed.word.unwrap_or(self.word);
         self.saturated = disputed.saturated.unwrap_or(self.saturated);
@@ -70,7 +70,7 @@ impl WordProgramRun {
 }
 
 impl Prover {
-    /// Creates a prover. Runs the task once to obtain its trace, the hashes of what each dispatch writes.
+    /// Creates a prover. Runs the task once to obtain its trace (the hashes of what each dispatch writes).
     pub async fn new(mut replay: Replay) -> Result<Self, DisputeError> {
         let trace = replay.trace().await?;
         let hashes = trace.hashes();
@@ -92,8 +92,8 @@ impl Prover {
         &mut self.replay
     }
 
-    /// Returns an answer that defends the result that this prover has computed: the root and the last leaf of its
-    /// trace. Returns `None` if the task has no dispatches.
+    /// Returns an answer that defends the result that this prover has computed. The answer contains the root and the
+    /// last leaf of the prover's trace. Returns `None` if the task has no dispatches.
     pub fn answer(&self) -> Option<Answer> {
         let last = self.trace.leaves.last()?.clone();
         let path = tree::prove(&self.hashes, &[self.hashes.len() - 1]);
@@ -191,8 +191,8 @@ impl Prover {
     }
 
     /// Returns the place of an output word in whose computation a value leaves its range; `None` if there is no such
-    /// word. Runs the reference kernel on one work unit after another until a value saturates, and then the word
-    /// programs of the words of this unit.
+    /// word. Runs the reference kernel on one work unit after another until a value leaves its range, and then runs the
+    /// word program of each word that this unit writes.
     async fn saturating(&mut self, dispatch: &DisputedDispatch) -> Result<Option<WordPlace>, DisputeError> {
         let (kernel, params) = (dispatch.entry.word_program()?.kernel, &dispatch.entry.params);
         let before = self.snapshot(dispatch.at).await?.before.clone();
@@ -273,7 +273,7 @@ fn input(roots: &[Hash], at: usize) -> RootProof {
     RootProof::Input { root: roots[at], path: tree::prove(roots, &[at]) }
 }
 
-/// Returns the tiles of a tensor with the indexes `touched`, and the other hashes from which the tensor root can be
+/// Returns those tiles of a tensor whose indexes are `touched`, and the other hashes from which the tensor root can be
 /// computed.
 fn reveal(words: &[u32], touched: &BTreeSet<usize>) -> RevealedTiles {
     let revealed: Vec<_> = touched.iter().copied().collect();

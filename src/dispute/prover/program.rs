@@ -18,11 +18,13 @@ pub struct Program {
     pub step: Vec<DispatchEntry>,
     /// The dispatches of the artifact encoding, which compute the gradient root from the gradients after the last run.
     pub encoding: Vec<DispatchEntry>,
-    /// IDs of the buffers that are filled once for all runs (one run for each sequence). They hold the packed adapter.
+    /// IDs of the buffers that are filled only once, before the first run, and that all runs read. They hold the packed
+    /// adapter.
     pub shared: Vec<BufferId>,
 }
 
-/// Returns the IDs of the buffers that are filled once for all sequences of a task. They hold the packed adapter.
+/// Returns the IDs of the buffers that are filled only once for each task, before its first sequence. They hold the
+/// packed adapter.
 pub(super) fn shared(step: &RecordedStep) -> Vec<BufferId> {
     let writers = last_writers(&step.recording);
     let persistent = |id: &BufferId| matches!(step.recording.get(*id).content, BufferContent::Persistent);
@@ -65,8 +67,8 @@ impl Program {
     }
 }
 
-/// Returns two indexes for each buffer that is written: that of the last dispatch that writes the buffer, and that of
-/// the buffer among all buffers that this dispatch writes.
+/// Returns two indexes for each buffer that is written: the index of the last dispatch that writes the buffer, and the
+/// index of the buffer among all buffers that this dispatch writes.
 fn last_writers(recording: &Recording) -> BTreeMap<BufferId, [u32; 2]> {
     let mut writers = BTreeMap::new();
     for (entry, dispatch) in recording.dispatches().iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Runs a task again to obtain its trace, the hashes of what each dispatch writes. Dispatches are executed one at a
+//! Runs a task again to obtain its trace (the hashes of what each dispatch writes). Dispatches are executed one at a
 //! time, and every sequence of the chunk is a run of its own. Any backend can execute the runs.
 
 use super::{AdapterLayout, ArtifactEncoding, Program};
@@ -41,8 +41,8 @@ pub struct TaskInputs {
 }
 
 impl TaskInputs {
-    /// Reads the inputs of a task from data blocks, which `blocks` returns for their CIDs. `vocab` is the size of the
-    /// model's vocabulary, below which every token ID must be.
+    /// Reads the inputs of a task from data blocks. `blocks` is a function that returns the block with a given CID.
+    /// Every token ID must be below `vocab`, the size of the model's vocabulary.
     pub fn fetch(task: &Task, vocab: u32, blocks: Fetch) -> Result<Self, DisputeError> {
         let adapter = AdapterState::fetch(&task.adapter, blocks)?.adapter;
         task.job.check_adapter(&adapter)?;
@@ -77,7 +77,7 @@ pub struct Replay {
     keys: Vec<u32>,
     executor: Executor,
     encoder: Executor,
-    /// In tests, a word that a dishonest party changes after its dispatch; `None` for an honest party.
+    /// In tests, how a dishonest party falsifies the result of one dispatch; `None` for an honest party.
     #[cfg(test)]
     pub(crate) tampering: Option<Tampering>,
 }
@@ -168,21 +168,21 @@ impl Replay {
         Some((entry, self.step.recording.get(id).words))
     }
 
-    /// Runs the task and returns its trace, the hashes of what each dispatch has written.
+    /// Runs the task and returns its trace (the hashes of what each dispatch has written).
     pub async fn trace(&mut self) -> Result<Trace, DisputeError> {
         Ok(self.run(None).await?.0)
     }
 
-    /// Runs the task up to the dispatch of the trace leaf with index `leaf`. Returns the contents of this dispatch's
-    /// buffers before and after it.
+    /// Runs the task up to and including the dispatch of the trace leaf with index `leaf`. Returns the contents that
+    /// the buffers of this dispatch have before and after it.
     pub async fn snapshot(&mut self, leaf: usize) -> Result<Snapshot, DisputeError> {
         let limit = self.subject.leaves();
         let found = self.run(Some(leaf)).await?.1;
         found.ok_or(DisputeError::Range { what: "leaf", value: leaf as u64, limit: limit as u64 })
     }
 
-    /// Runs the task up to the dispatch of the leaf with index `wanted`, and returns a snapshot of its buffers. If
-    /// `wanted` is `None`, runs the whole task and returns its trace.
+    /// Runs the task up to and including the dispatch of the trace leaf with index `wanted`, and returns a snapshot of
+    /// the buffers of this dispatch. If `wanted` is `None`, runs the whole task and returns its trace.
     async fn run(&mut self, wanted: Option<usize>) -> Result<(Trace, Option<Snapshot>), DisputeError> {
         let mut run = ReplayRun { wanted, ..ReplayRun::default() };
         #[cfg(test)]

@@ -228,8 +228,8 @@ fn a_wrong_flag_loses() {
     }
 }
 
-/// Plays games against an honest answer in which the challenger makes random picks and challenges. The answer must win
-/// all of them.
+/// Plays games against an honest answer in which the challenger makes random picks and challenges. The side that
+/// defends the answer must win all of them.
 #[test]
 fn an_honest_answer_wins_whatever_is_picked() {
     let model = model();

@@ -87,7 +87,7 @@ impl WordMemory for Counting {
 }
 
 /// Returns the number of hashes in a Merkle proof of the leaves with the indexes `shown`. The tree has `count` leaves,
-/// with the indexes from `first` on; it may be a part of a larger tree.
+/// and the index of its first leaf is `first`, because it may be a part of a larger tree.
 fn rest(count: usize, shown: &[usize], first: usize) -> usize {
     match (count, shown) {
         (_, []) => 1,
@@ -114,8 +114,8 @@ fn some_tiles(words: usize, touched: &BTreeSet<usize>) -> RevealedTiles {
 /// The number of hashes in the longest Merkle path in a trace of 2^16 leaves.
 const PATH: usize = 16;
 
-/// Returns the size in bytes of the largest move that proves a step of this word's word program, and the number of its
-/// steps. `words` are the lengths of the dispatch's buffers.
+/// Returns two numbers for a word program: the size in bytes of the largest move that proves one of its steps, and the
+/// number of its steps. `words` are the lengths of the dispatch's buffers in words.
 fn largest(word_program: &WordProgram, params: &[u32], words: &[usize], place: WordPlace) -> (usize, usize) {
     let bound = word_program.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
     let scratch = (word_program.scratch)(params);

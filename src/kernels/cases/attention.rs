@@ -1,5 +1,5 @@
-//! Test cases for the attention kernel and its two gradient kernels. The gradient kernels read softmax statistics,
-//! which the reference kernels of the preceding stages compute.
+//! Test cases for the attention kernel and its two gradient kernels. The gradient kernels read softmax statistics. To
+//! obtain these, the reference kernels that precede the gradient kernel in a training step are run first.
 
 use super::{Case, CaseSource, run_reference};
 use crate::{
@@ -118,8 +118,8 @@ const fn large(tokens: usize) -> AttentionShape {
     AttentionShape::new(1, tokens, 2, 2, 128)
 }
 
-/// Returns test cases for all combinations of `SHAPES` and `CONTENTS`. For large shapes, uses only every third of the
-/// contents, to save time.
+/// Returns test cases for all combinations of `SHAPES` and `CONTENTS`. To save time, a large shape is combined with
+/// only every third entry of `CONTENTS`.
 fn each(source: &mut CaseSource, case: fn(&mut CaseSource, AttentionShape, HeadContent) -> Case) -> Vec<Case> {
     let mut cases = Vec::new();
     for (i, shape) in SHAPES.into_iter().enumerate() {

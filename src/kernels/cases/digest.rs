@@ -1,5 +1,5 @@
-//! Test cases for the kernel `digest`, which hashes tiles of 256 words. The last tiles of the buffers have different
-//! lengths.
+//! Test cases for the kernel `digest`, which hashes tiles of 256 words. The last tiles of the buffers have many
+//! different lengths, from 1 word to 256.
 
 use super::{Case, CaseSource};
 use crate::kernels::digest;

@@ -99,14 +99,15 @@ pub(super) fn gradient_quantize(source: &mut CaseSource) -> Vec<Case> {
 }
 
 /// Returns a test case for every combination of `SHAPES` and `CONTENTS`. The last argument of `case` is the position
-/// stride. It is 0 in every third case, in which all tokens use the first row of the rotary table, and otherwise 1.
+/// stride. In every third test case, it is 0, and all tokens use the first row of the rotary table; in the others, it
+/// is 1.
 fn each(source: &mut CaseSource, case: impl Fn(&mut CaseSource, [usize; 3], RowDraws, u32) -> Case) -> Vec<Case> {
     let all = SHAPES.iter().flat_map(|shape| CONTENTS.map(|content| (*shape, content)));
     all.zip([1, 1, 0].iter().cycle()).map(|((shape, content), turn)| case(source, shape, content, *turn)).collect()
 }
 
-/// Returns a random position for each token, and the table of rotary angles. If `stride` is 0, the table has a single
-/// row, which rotates nothing.
+/// Returns a random position for each token, and the table of cosines and sines. If `stride` is 0, the table has a
+/// single row, which rotates nothing.
 fn turns(source: &mut CaseSource, tokens: usize, head_dim: usize, stride: u32) -> [Vec<u32>; 2] {
     const POSITIONS: usize = 10;
     let positions = (0..tokens).map(|_| source.within(0, POSITIONS as i32 - 1) as u32).collect();

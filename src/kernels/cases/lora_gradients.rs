@@ -1,5 +1,5 @@
-//! Test cases for the kernels that sum an adapter's gradient over blocks of up to 32 tokens. They include full blocks,
-//! partial blocks, and blocks of one token.
+//! Test cases for the kernels that compute an adapter's gradient as a sum over blocks of up to 32 tokens. The test
+//! cases include full blocks, partial blocks, and blocks of one token.
 
 use super::{
     Case, CaseSource, Draw,
@@ -26,10 +26,10 @@ const SHAPES: [(usize, usize, &[u32]); 7] = [
     (1030, 64, &[32]),
     (40, 6, &[9; 35]),
 ];
-/// The exponent of the gradient, which a job states for each matrix.
+/// The exponent of the gradient in the test cases. In training, the job states this exponent for each matrix.
 const EXPONENT: i32 = -50;
-/// Two special values of `farthest`, the largest left shift in a test case. With `ABOVE`, the gradient already exceeds
-/// its largest valid value before the dispatch; with `BELOW`, it is below the smallest valid value.
+/// Two special values of `farthest`, the largest left shift in a test case. With `ABOVE`, all elements of the gradient
+/// are above the valid range even before the dispatch; with `BELOW`, they are below it.
 const ABOVE: i32 = 10;
 const BELOW: i32 = -20;
 
@@ -153,8 +153,9 @@ fn each(
     all.map(|((shape, operand), farthest)| case(source, shape, operand, *farthest)).collect()
 }
 
-/// Returns folded rows, as the kernel `lora_fold` writes them. A folded row contains one integer for each token of a
-/// block (zeros in a partial block), and an exponent. The exponents exceed that of the gradient by at most `farthest`.
+/// Returns folded rows, as the kernel `lora_fold` writes them. A folded row contains 32 integers, one for each token of
+/// a block, and an exponent. In a partial block, the integers without a token are 0. The exponents exceed that of the
+/// gradient by at most `farthest`.
 fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw, farthest: i32) -> Vec<u32> {
     let mut words = vec![0; blocks.len() * rank * FOLD];
     for (row, tokens) in words.chunks_exact_mut(FOLD).zip(blocks.iter().flat_map(|tokens| vec![*tokens; rank])) {
@@ -167,8 +168,8 @@ fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw
     words
 }
 
-/// Returns `count` elements of the gradient before the dispatch, two words each. They are in range, unless `farthest`
-/// is `ABOVE` or `BELOW`.
+/// Returns the words of `count` elements of the gradient before the dispatch, two for each element. The elements are in
+/// range unless `farthest` is `ABOVE` or `BELOW`.
 fn gradient(source: &mut CaseSource, count: usize, farthest: i32) -> Vec<u32> {
     let mut words = source.before_write(2 * count);
     for high in words[..2 * count].iter_mut().skip(1).step_by(2) {

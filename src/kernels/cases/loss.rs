@@ -23,8 +23,8 @@ const SHARDS: [[usize; 3]; 7] =
 /// The sizes of the test cases of `head_logits`: the number of tokens, of features, and of vocabulary entries.
 const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [5, 37, 37], [3, 130, 256], [6, 64, 300], [9, 300, 65]];
 
-/// How the operands of `head_logits` are filled: a label, and four functions. They return an integer of an activation
-/// row, a byte of an embedding, the exponent of an activation row, and the row scale of an embedding.
+/// How the operands of `head_logits` are filled: a label, and four functions. The functions return an integer of an
+/// activation row, a byte of an embedding, the exponent of an activation row, and the row scale of an embedding.
 type LogitsDraws = (&'static str, Draw, Draw, Draw, Draw);
 
 const CONTENTS: [LogitsDraws; 6] = [

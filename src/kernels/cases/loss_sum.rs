@@ -4,7 +4,7 @@
 use super::{Case, CaseSource};
 use crate::kernels::{cross_entropy::dlogits_words, loss_sum};
 
-/// A function that returns a word of a test case, which is random or always the same.
+/// A function that returns a word for a test case: a random word, or always the same one.
 type DrawWord = fn(&mut CaseSource) -> u32;
 
 pub(super) fn loss_sum(source: &mut CaseSource) -> Vec<Case> {

@@ -20,7 +20,7 @@ mod norms;
 mod rows;
 mod ternary;
 
-/// A function that returns a value of a test case, which is random or always the same.
+/// A function that returns a value for a test case: a random value, or always the same one.
 type Draw = fn(&mut CaseSource) -> i32;
 
 /// A test case: one dispatch of a kernel, with its inputs.
@@ -136,7 +136,7 @@ impl CaseSource {
         (0..count).map(|_| self.word()).collect()
     }
 
-    /// Returns a pseudorandom number in `low..=high`. All of them are almost equally probable.
+    /// Returns a pseudorandom number in `low..=high`. All numbers in this range are almost equally probable.
     pub fn within(&mut self, low: i32, high: i32) -> i32 {
         let span = u64::from(high.abs_diff(low)) + 1;
         low.wrapping_add(((u64::from(self.word()) * span) >> 32) as i32)

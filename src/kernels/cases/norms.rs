@@ -15,7 +15,7 @@ use crate::{
 const GAINS: [Draw; 4] =
     [|s| s.within(0, 65_535), |s| sign(s) * 65_535, |s| s.within(-65_535, 65_535), |s| s.within(-1, 1)];
 const GAIN_EXPONENT: i32 = -15;
-/// About 1e-5, which RMSNorm adds to the mean square.
+/// Epsilon, the constant that RMSNorm adds to the mean square: about 1e-5.
 const EPSILON: Scale = Scale { mantissa: 0x53e2_d624, exponent: -47 };
 
 pub(super) fn quantize(source: &mut CaseSource) -> Vec<Case> {

@@ -6,8 +6,9 @@ use crate::{
     numbers::ternary::row_words,
 };
 
-/// The sizes of the test cases: the number of rows and the number of columns. No number of columns is a multiple of 32
-/// (to which rows are padded) or of the size of a workgroup, and three are not multiples of 4 (the bytes of a word).
+/// The sizes of the test cases: the number of rows and the number of columns. No number of columns is a multiple of the
+/// size of a workgroup, or of 32, to which rows are padded. Three numbers of columns are not multiples of 4, the number
+/// of bytes in a word.
 pub(super) const SHAPES: [[usize; 2]; 6] = [[1, 1], [5, 5], [3, 36], [4, 67], [2, 300], [2, 1100]];
 
 /// How the rows of a test case are filled: a label, and functions that return an integer of a row, and the mantissa and
@@ -63,8 +64,8 @@ pub(super) fn i32_rows(source: &mut CaseSource, [rows, width]: [usize; 2], conte
     words
 }
 
-/// Returns `rows` row infos, which are the four words that follow an i32 row: the mantissa and the exponent of its
-/// scale, and two random words.
+/// Returns the row infos of `rows` rows. Each consists of four words: the mantissa and the exponent of the row's scale,
+/// and two random words.
 pub(super) fn infos(source: &mut CaseSource, rows: usize, content: RowContent) -> Vec<u32> {
     let info = |source: &mut CaseSource| {
         let (mantissa, exponent) = scale(source, content);
@@ -87,7 +88,8 @@ pub(super) fn byte_rows(source: &mut CaseSource, [rows, width]: [usize; 2], valu
     words
 }
 
-/// Returns `rows` wide rows (14-bit integers as two int8 planes) of `width` integers, obtained from `value`.
+/// Returns `rows` wide rows of `width` integers, obtained from `value`. A wide row stores integers of magnitude ≤ 2^14,
+/// as two int8 planes.
 pub(super) fn wide_rows(source: &mut CaseSource, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * wide::wide_words(width)];
     for row in words.chunks_exact_mut(wide::wide_words(width)) {
@@ -96,8 +98,8 @@ pub(super) fn wide_rows(source: &mut CaseSource, [rows, width]: [usize; 2], valu
     words
 }
 
-/// How the operands of a product are filled: a label, and functions that return an int8 value and a 14-bit integer (a
-/// wide value).
+/// How the operands of a product are filled: a label, and two functions. The first returns an int8 value; the second
+/// returns a wide value, an integer of magnitude ≤ 2^14.
 pub(super) const OPERANDS: [(&str, Draw, Draw); 4] = [
     ("random", |s| s.within(-127, 127), |s| s.within(-(1 << 14), 1 << 14)),
     ("largest", |s| sign(s) * 127, |s| sign(s) << 14),

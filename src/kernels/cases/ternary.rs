@@ -17,8 +17,8 @@ const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [5, 37, 70], [9, 130, 65], [3, 4096,
 /// to the output, because a longer floating-point sum would not be exact.
 const LONG: usize = 33_000;
 
-/// How the operands are filled: a label, and functions that return a trit (a ternary weight), an int8 value and a
-/// 14-bit integer. The extreme values reach every bound of the kernels.
+/// How the operands are filled: a label, and three functions, which return a trit (a ternary weight), an int8 value,
+/// and an integer of magnitude ≤ 2^14. The extreme values reach every bound of the kernels.
 const CONTENTS: [(&str, Draw, Draw, Draw); 5] = [
     ("random", |s| s.within(-1, 1), |s| s.within(-127, 127), |s| s.within(-(1 << 14), 1 << 14)),
     ("largest", |_| 1, |_| 127, |_| 1 << 14),
@@ -106,9 +106,9 @@ fn weights(source: &mut CaseSource, rows: usize, columns: usize, trit: Draw) -> 
     Ternary::pack(rows, columns, &trits, Scale::ONE).expect("one trit for each element").words.to_vec()
 }
 
-/// Returns int8 rows `[tokens, planes, width]`, and a row info of four words for each token. Two planes hold the high
-/// and the low bytes of 14-bit integers. In a row info, the sum of the row's integers is valid, and the other words are
-/// random.
+/// Returns int8 rows `[tokens, planes, width]`, and a row info of four words for each token. If there are two planes,
+/// they hold the high and the low bytes of integers of magnitude ≤ 2^14. In a row info, the sum of the row's integers
+/// is valid, and the other words are random.
 fn rows(source: &mut CaseSource, tokens: usize, width: usize, planes: usize, value: Draw) -> (Vec<u32>, Vec<u32>) {
     let stride = 4 * row_words(width);
     let mut words = vec![0u32; tokens * planes * stride / 4];

@@ -13,8 +13,8 @@ pub fn align(value: i64, shift: i32) -> i64 {
     if shift >= 0 { value << shift.min(63) } else { value >> (-shift).min(63) }
 }
 
-/// Returns `max − exponent`, clamped to 0..=63. This is the number of bits by which an integer with the exponent
-/// `exponent`, of at most 62 bits, is shifted right to give it the exponent `max`.
+/// Returns `max − exponent`, clamped to 0..=63. If an integer of at most 62 bits has the exponent `exponent`, a right
+/// shift by this number of bits gives it the exponent `max`.
 #[inline(always)]
 pub fn distance(max: i32, exponent: i32) -> u32 {
     (max - exponent).clamp(0, 63) as u32

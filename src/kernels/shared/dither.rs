@@ -1,5 +1,5 @@
-//! The dither buffer has the form `[index, 0, key, key, …]`. It contains the position in the chunk of the batch's first
-//! token, a zero, and a key of two words for each dither stream.
+//! The dither buffer has the form `[index, 0, key, key, …]`. `index` is the position that the first token of the batch
+//! has in the chunk. Each `key` consists of two words, and there is one for each dither stream.
 
 use crate::numbers::rng::Dither;
 
@@ -10,7 +10,7 @@ pub fn stream(words: &[u32], stream: u32) -> Dither {
     Dither([words[at], words[at + 1]])
 }
 
-/// Returns the position in the chunk of the token with the index `token` in the batch. `words` is the dither buffer.
+/// Returns a token's position in the chunk. `token` is its index in the batch, and `words` is the dither buffer.
 #[inline(always)]
 pub fn index(words: &[u32], token: usize) -> u32 {
     words[0] + token as u32

@@ -41,9 +41,9 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Writes the real values `values · 2^exponent` as a head row. If `dither` is given, it consists of a dither stream and
-/// the row index of the values in the stream, and the values are rounded stochastically. Otherwise they are rounded to
-/// nearest, ties to even.
+/// Writes the real values `values · 2^exponent` as a head row. `dither` is a dither stream and the index of a row in
+/// it. If `dither` is given, the values are rounded stochastically with the dither of this row. Otherwise they are
+/// rounded to nearest, ties to even.
 #[inline(always)]
 pub fn put(out: &mut [u32], head_dim: usize, values: &[i64], exponent: i32, dither: Option<(Dither, u32)>) {
     let (planes, rest) = out.split_at_mut(wide::wide_words(head_dim));

@@ -3,8 +3,8 @@
 use super::rows::max_magnitude;
 use crate::numbers::fixed::{Scale, shift_for};
 
-/// The number of bits to which copies of a row's integers are rounded. The mean square of the row is computed from
-/// these copies. The sum of their squares is ≤ 2^30 · width, which fits in u64 for any width.
+/// The base-2 logarithm of the largest magnitude in a rounded copy of a row's integers. The mean square of the row is
+/// computed from this copy. The sum of the copy's squares is ≤ 2^30 · width, which fits in u64 for any width.
 pub const COPY_BITS: u32 = 15;
 
 /// The factor by which RMSNorm multiplies a row, in two forms: one for real values and one for the row's integers.
@@ -17,8 +17,8 @@ pub struct Rms {
 }
 
 impl Rms {
-    /// Returns both factors of the row with the integers `values` and the scale `scale`. `inverse_width` is 1 / width,
-    /// and `epsilon` must be greater than 0.
+    /// Computes the factor by which RMSNorm multiplies the row with the integers `values` and the scale `scale`.
+    /// `inverse_width` is 1 / width, and `epsilon` must be greater than 0.
     #[inline(always)]
     pub fn new(values: &[i32], scale: Scale, inverse_width: Scale, epsilon: Scale) -> Self {
         let shift = copy_shift(values);
@@ -26,8 +26,8 @@ impl Rms {
         Self::of_squares(squares, shift, scale, inverse_width, epsilon)
     }
 
-    /// Returns both factors of a row whose integers have been rounded to 15 bits by a right shift of `shift` bits.
-    /// `squares` is the sum of the squares of the rounded integers. The other parameters are those of
+    /// Computes the factor by which RMSNorm multiplies a row. `squares` is the sum of the squares of the row's integers
+    /// after a right shift of `shift` bits has rounded them to magnitudes ≤ 2^15. The other parameters are those of
     /// [`new`](Self::new).
     #[inline(always)]
     pub fn of_squares(squares: u64, shift: u32, scale: Scale, inverse_width: Scale, epsilon: Scale) -> Self {
@@ -36,20 +36,20 @@ impl Rms {
         Self { inverse_rms, inverse: scale.multiply(inverse_rms) }
     }
 
-    /// Returns both factors as the four words of `norm_info`: mantissa and exponent of `inverse_rms`, then of
-    /// `inverse`.
+    /// Returns both forms of the factor as the four words of `norm_info`: mantissa and exponent of `inverse_rms`, then
+    /// of `inverse`.
     pub fn words(&self) -> [u32; 4] {
         let ([a, b], [c, d]) = (self.inverse_rms.words(), self.inverse.words());
         [a, b, c, d]
     }
 
-    /// Reads both factors from four words that [`words`](Self::words) has returned.
+    /// Reads both forms of the factor from four words that [`words`](Self::words) has returned.
     pub fn from_words(words: &[u32]) -> Self {
         Self { inverse_rms: Scale::from_words(words), inverse: Scale::from_words(&words[2..]) }
     }
 }
 
-/// Returns the right shift that rounds the largest integer of a row to [`COPY_BITS`] bits.
+/// Returns the right shift that rounds the integers of a row to magnitudes ≤ 2^[`COPY_BITS`].
 #[inline(always)]
 pub fn copy_shift(values: &[i32]) -> u32 {
     shift_for(max_magnitude(values).into(), COPY_BITS)

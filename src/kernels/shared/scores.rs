@@ -59,7 +59,8 @@ impl Normalizer {
         Self { mantissa, shift: (-exponent - 30) as u32 }
     }
 
-    /// Returns the probability of a score in Q30: its exponential (in Q30) divided by the sum of all exponentials.
+    /// Returns the probability of a score as a number in Q30: the score's exponential (in Q30) divided by the sum of
+    /// all exponentials.
     #[inline(always)]
     pub fn probability(self, exponential: u32) -> u32 {
         round_even_u64(u64::from(exponential) * u64::from(self.mantissa), self.shift) as u32

@@ -34,15 +34,17 @@ pub fn set(row: &mut [i8], i: usize, value: i32) {
 }
 
 /// Writes the integers `values / 2^shift`, rounded to nearest, ties to even, as a wide row. `shift` is the smallest
-/// shift after which the largest magnitude has at most 14 bits. Returns `shift` and the sum of the rounded integers.
+/// shift for which all quotients are below 2^14 in magnitude; rounding can raise a magnitude to 2^14. Returns `shift`
+/// and the sum of the rounded integers.
 #[inline(always)]
 pub fn write_even(out: &mut [u32], values: &[i64]) -> (u32, i32) {
     write(out, values, None)
 }
 
-/// Writes the integers `values / 2^shift`, rounded stochastically, as a wide row. `shift` is the smallest shift after
-/// which the largest magnitude has at most 14 bits. The dither of a value is the element (`index`, column of the value)
-/// of the stream `dither`. Returns `shift` and the sum of the rounded integers.
+/// Writes the integers `values / 2^shift`, rounded stochastically, as a wide row. `shift` is the smallest shift for
+/// which all quotients are below 2^14 in magnitude; rounding can raise a magnitude to 2^14. The dither of a value is
+/// the element of the stream `dither` whose row is `index` and whose column is that of the value. Returns `shift` and
+/// the sum of the rounded integers.
 #[inline(always)]
 pub fn write_dither(out: &mut [u32], values: &[i64], dither: Dither, index: u32) -> (u32, i32) {
     write(out, values, Some((dither, index)))

@@ -6,8 +6,8 @@ use super::{
     *,
 };
 
-/// Two of three sampled verifiers attest a match for a forged gradient. The third one has no majority, but wins a
-/// dispute: the gradient is rejected, and the other two are slashed.
+/// Two of three sampled verifiers attest a match for a forged gradient, so a panel of validators must vote. Before it
+/// does, the third verifier wins a dispute: the gradient is rejected, and the other two verifiers are slashed.
 #[test]
 fn a_minority_that_is_right_overrules_a_panel() {
     let mut network = DisputeNetwork::new(LedgerParams { move_blocks: 4, ..all() });

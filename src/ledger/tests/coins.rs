@@ -65,7 +65,7 @@ fn the_fee_pool_pays_a_limited_amount_and_for_mining_only() {
     let cases = [
         (pay(&world, 30, 5, payout(30)), 5, "at most 10uremes for an account"),
         (pay(&world, 1, 5, payout(1)), 5, "itself"),
-        (pay(&world, 31, 5, transfer(31, 1, 1)), 4, "mining only"),
+        (pay(&world, 31, 5, transfer(31, 1, 1)), 4, "only for mining"),
     ];
     for (tx, code, words) in cases {
         let outcome = world.block(vec![tx]).remove(0);

@@ -195,9 +195,9 @@ fn invalid_disputes_answers_and_moves_are_refused_with_a_reason() {
     };
     for (message, reason) in [
         (other(|message| message.stored_gradient_id = 9), "does not exist"),
-        (other(|message| message.chunk[0] ^= 1), "the chunk is not"),
-        (other(|message| message.chunk.clear()), "the chunk is not"),
-        (other(|message| message.manifest[0] ^= 1), "the manifest is not"),
+        (other(|message| message.chunk[0] ^= 1), "chunk does not contain"),
+        (other(|message| message.chunk.clear()), "chunk does not contain"),
+        (other(|message| message.manifest[0] ^= 1), "manifest does not contain"),
     ] {
         let (_, log) = network.world.send(2, message);
         assert!(log.contains(reason), "{log}");

@@ -3,8 +3,8 @@
 use crate::{error::Error, kernels::attention::MAX_CONTEXT, model::config::ModelConfig};
 use serde::{Deserialize, Serialize};
 
-/// The number of fraction bits of the residual stream if `config.json` does not state one. It allows values within
-/// ±32,768.
+/// The number of fraction bits of the residual stream if `config.json` does not state it. With 16 fraction bits,
+/// the stream can hold values within ±32,768.
 const RESIDUAL_FRACTION_BITS: u32 = 16;
 
 const MODEL_TYPE: &str = "bitnet";
@@ -20,12 +20,12 @@ pub(super) struct ParsedConfig {
 /// How the real weights of a linear layer are computed from its stored weights and its `weight_scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScaleConvention {
-    /// A trit is multiplied by `weight_scale`. This applies if `linear_class` is `autobitlinear` and
-    /// `quantization_mode` is `offline`, and to files without a `quantization_config`. Weights in full precision
-    /// without a scale are quantized as for [`Online`](Self::Online).
+    /// A trit is multiplied by `weight_scale`. This applies if there is no `quantization_config`, or if `linear_class`
+    /// is `autobitlinear` and `quantization_mode` is `offline` or absent. If a layer has full-precision weights but no
+    /// `weight_scale`, the weights are quantized as in [`Online`](Self::Online).
     Multiplies,
-    /// A trit is divided by `weight_scale`. This applies if `linear_class` is `bitlinear`, or if the
-    /// `quantization_config` does not state it.
+    /// A trit is divided by `weight_scale`. This applies if `linear_class` is `bitlinear`, or if there is a
+    /// `quantization_config` without a `linear_class`.
     Divides,
     /// The file has weights in full precision, which are quantized relative to their mean magnitude. This applies if
     /// `linear_class` is `autobitlinear` and `quantization_mode` is `online`.
@@ -147,7 +147,7 @@ fn convention(file: Option<&QuantizationFile>) -> Result<ScaleConvention, Error>
     }
 }
 
-/// Returns the value of `rope_theta`. Since version 5, the library transformers stores it as
+/// Returns the value of `rope_theta`. Since version 5, the `transformers` library stores it as
 /// `rope_parameters.rope_theta`.
 fn theta(file: &ConfigFile) -> Result<f64, Error> {
     let mut theta = file.rope_theta;

@@ -4,8 +4,8 @@
 //! A packed weight tensor is U8 `[ceil(rows / 4), columns]`. Each of its bytes holds the two-bit codes (trit + 1) of up
 //! to four matrix rows: bits 2i and 2i + 1 of a byte in row `r` belong to matrix row `r + i · ceil(rows / 4)`.
 //!
-//! The scale is rounded to binary32. This is the type in which written files store it, so writing a model and reading
-//! it back does not change it.
+//! The scale is rounded to binary32, the type in which written files store it. Therefore a model does not change when
+//! it is written and read back.
 
 use super::{
     config::ScaleConvention,
@@ -61,7 +61,7 @@ fn dequant_scale(weight: &FileTensor, scale: Option<&FileTensor>, convention: Sc
     }
 }
 
-/// Reads packed weights, of which each byte holds up to four two-bit codes.
+/// Reads packed weights. Each byte holds up to four two-bit codes.
 fn packed(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Result<Ternary, Error> {
     let quarter = rows.div_ceil(4);
     weight.check_shape(&[quarter, columns])?;
@@ -82,7 +82,7 @@ fn trits(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Resu
         read(row, &mut reals);
         for (code, &real) in codes.iter_mut().zip(&reals) {
             if ![-1.0, 0.0, 1.0].contains(&real) {
-                return Err(weight.error(format_args!("{real} is not −1, 0 or 1, which weights with a scale must be")));
+                return Err(weight.error(format_args!("the weight {real} has a scale, so it must be −1, 0 or 1")));
             }
             *code = (real + 1.0) as u8;
         }
@@ -91,7 +91,8 @@ fn trits(weight: &FileTensor, scale: Scale, rows: usize, columns: usize) -> Resu
 }
 
 /// Quantizes full-precision weights. A weight `w` becomes the trit `round(w / mean |w|)`, clamped to ±1, and `mean |w|`
-/// is the scale of the trits. The mean is summed in f64, row by row, and is raised to [`MIN_MEAN`] if it is smaller.
+/// is the scale of the trits. The magnitudes are summed in f64, row by row. If the mean is below [`MIN_MEAN`], it is
+/// replaced by this limit.
 fn full_precision(weight: &FileTensor, rows: usize, columns: usize) -> Result<Ternary, Error> {
     let (read, mut reals) = (row_reader(weight, columns)?, vec![0.0; columns]);
     let mut sum = 0.0;

@@ -1,7 +1,7 @@
 //! Writes a model to the files `config.json` and `model.safetensors`, always in the same format: the tensor names of
 //! `BitNetForCausalLM`, packed weights, and an int8 embedding with one scale for each row. A weight is a trit
-//! multiplied by `weight_scale`. The config states this by the `linear_class` `autobitlinear` and the
-//! `quantization_mode` `offline`. The format takes 2 bits for each weight and 8 bits for each embedding value.
+//! multiplied by `weight_scale`. `config.json` states this: its `linear_class` is `autobitlinear`, and its
+//! `quantization_mode` is `offline`. The format takes 2 bits for each weight and 8 bits for each embedding value.
 
 use super::config;
 use crate::{
@@ -34,8 +34,8 @@ struct HeaderEntry {
     data_offsets: [usize; 2],
 }
 
-/// Returns the bytes of `config.json` and of `model.safetensors`. Reading the two files gives the same model, provided
-/// that f32 holds the scales of its ternary weights exactly, as it does if the model was read from such files.
+/// Returns the bytes of `config.json` and of `model.safetensors`. Reading the two files gives the same model if
+/// f32 can hold the scale of every ternary matrix exactly. This is the case if the model was read from such files.
 pub fn write(model: &Model) -> Result<(Vec<u8>, Vec<u8>), Error> {
     let mut tensors = Vec::new();
     let unwritten = |error: io::Error| Error::Malformed { what: "model.safetensors", reason: error.to_string() };

@@ -1,5 +1,5 @@
 //! Reads and writes `adapter_config.json`, which states the rank, alpha and the adapted linear layers. A config that
-//! enables any other feature of PEFT is refused.
+//! enables a feature of PEFT other than plain LoRA is refused.
 
 use super::names::module_name;
 use crate::{error::Error, model::config::Linear, numbers::lora::RANKS};
@@ -11,8 +11,8 @@ pub const MAX_CONFIG_BYTES: usize = 1 << 20;
 const CONFIG: &str = "adapter_config.json";
 const MAX_ALPHA: u64 = 1 << 16;
 
-/// The keys that are read, and the keys that do not affect what a trained adapter computes. Any other key must have a
-/// value that disables the feature of that key: `null`, `false`, or an empty list or map.
+/// The keys of `adapter_config.json` that this program reads, or that do not affect what a trained adapter computes.
+/// Any other key must have a value that disables the feature of that key: `null`, `false`, or an empty list or map.
 const KNOWN: [&str; 18] = [
     "auto_mapping",
     "base_model_name_or_path",
@@ -106,7 +106,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(usize, u32, Vec<Linear>), Error> {
             |linear: &Linear| name.as_str().is_some_and(|name| name == linear.path() || name == module_name(*linear));
         match Linear::ALL.into_iter().find(matches) {
             Some(linear) => targets.push(linear),
-            None => return refuse("target_modules", &format!("{name} is none of the seven linear layers")),
+            None => return refuse("target_modules", &format!("{name} is not one of the seven linear layers")),
         }
     }
     targets.sort_unstable();

@@ -2,10 +2,10 @@
 //! aggregators of R3MES exchange.
 //!
 //! The message has the fields that `miner-engine/proto/gradient.proto` in R3MES defines, so R3MES's own reader accepts
-//! it. The values of the fields are defined in this module, such that one artifact has exactly one package, byte for
-//! byte. Tensors have the names and the layout of PEFT, and are sorted by name. An element is
-//! `t · 2^(shift + exponent)`, where `t` is an integer in the artifact; f32 holds the element exactly. The field
-//! `timestamp` is always 0, because the bytes are hashed and must not depend on the time.
+//! it. This module defines the values of the fields, so that an artifact has exactly one package, byte for byte.
+//! Tensors have the names and the layout of PEFT, and are sorted by name. An element is `t · 2^(shift + exponent)`,
+//! where `t` is an integer in the artifact; f32 holds the element exactly. The field `timestamp` is always 0, because
+//! the bytes are hashed and must not depend on the time.
 
 use crate::{
     model::peft,
@@ -39,7 +39,7 @@ pub struct GradientPackage {
     /// The gradient of each LoRA matrix, sorted by PEFT's name of the tensor.
     #[prost(message, repeated, tag = "1")]
     pub gradients: Vec<GradientTensor>,
-    /// Facts about the gradient, such as CIDs, as text. [`GradientPackage::new`] lists the keys.
+    /// Facts about the gradient in text form, such as CIDs. [`GradientPackage::new`] lists the keys.
     #[prost(btree_map = "string, string", tag = "2")]
     pub metadata: BTreeMap<String, String>,
     /// ID of the round for which the gradient was computed, or 0 if the round is not known.
@@ -57,8 +57,8 @@ pub struct GradientPackage {
 }
 
 impl GradientPackage {
-    /// Builds the package of an artifact and its receipt. It contains the gradient of the summed loss, not of the mean
-    /// loss.
+    /// Builds a package from an artifact and its receipt. The package contains the gradient of the summed loss, not of
+    /// the mean loss.
     ///
     /// The metadata has these keys:
     /// - `adapter`, `artifact`, `model` and `task`: the CID of each;
@@ -67,8 +67,9 @@ impl GradientPackage {
     /// - `loss`: the summed loss, in units of 2^-20 bits;
     /// - `tokens`: the number of supervised tokens.
     ///
-    /// Returns an error if the artifact is void (it then has no gradient) or belongs to another task, if a matrix has
-    /// no name in PEFT, or if the exponent of a matrix is so large or so small that f32 cannot hold every element.
+    /// Returns an error if the artifact is void (it then has no gradient), if it belongs to a task other than that of
+    /// the receipt, if a matrix has no name in PEFT, or if the exponent of a matrix is so large or so small that f32
+    /// cannot hold every element.
     pub fn new(receipt: &Receipt, artifact: &Artifact, training_round_id: u64) -> Result<Self, ProtocolError> {
         let task = receipt.task();
         let expected = task.cid();

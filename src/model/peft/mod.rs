@@ -50,16 +50,16 @@ fn transposed<T: Copy>(values: &[T], columns: usize) -> Vec<T> {
 /// the backbone: it is a name on the Hugging Face Hub, or a folder.
 ///
 /// Returns an error if a matrix is not named `layers.<i>.<linear>.<a or b>`, or does not have as many rows as the
-/// adapter's rank. Also returns an error unless every decoder layer has both factors of the same linear layers, because
-/// PEFT would initialize the missing factors.
+/// adapter's rank. Also returns an error unless every decoder layer has the same adapted linear layers, and each of
+/// these has both factors, because PEFT would initialize the missing factors.
 pub fn write(adapter: &LoraAdapter, base_model: &str) -> Result<(Vec<u8>, Vec<u8>), Error> {
     let mut tensors = BTreeMap::new();
     let (mut linears, mut layers) = (Vec::new(), 0);
     for LoraMatrix { name, rows, columns, values } in &adapter.matrices {
         let (layer, linear, factor) =
-            parse_matrix_name(name).ok_or_else(|| malformed_entry("adapter", name, "has no name in PEFT"))?;
+            parse_matrix_name(name).ok_or_else(|| malformed_entry("adapter", name, "it has no name in PEFT"))?;
         if *rows != adapter.rank || values.len() != rows * columns {
-            return Err(malformed_entry("adapter", name, "does not have the shape that the rank requires"));
+            return Err(malformed_entry("adapter", name, "the matrix does not have the shape that the rank requires"));
         }
         let real = |&value: &i32| ((f64::from(value) * UNIT) as f32).clamp(-MAX_VALUE, MAX_VALUE);
         let reals: Vec<f32> = values.iter().map(real).collect();
@@ -104,12 +104,12 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
     let mut layers = 0;
     for name in file.names() {
         let (layer, linear, _) = parse_tensor_name(name)
-            .ok_or_else(|| malformed_entry(TENSORS, name, "is not a LoRA factor of one of the seven linear layers"))?;
+            .ok_or_else(|| malformed_entry(TENSORS, name, "not a LoRA factor of one of the seven linear layers"))?;
         if !targets.contains(&linear) {
             return Err(malformed_entry(
                 TENSORS,
                 name,
-                "belongs to a linear layer that is not in the config's target_modules",
+                "the tensor belongs to a linear layer that is not in the config's target_modules",
             ));
         }
         layers = layers.max(layer + 1);
@@ -127,7 +127,7 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
                     return Err(malformed_entry(
                         TENSORS,
                         &tensor_name,
-                        &format!("has shape {shape:?}, which does not match rank {rank}"),
+                        &format!("the shape {shape:?} does not match the rank {rank}"),
                     ));
                 }
             };
@@ -136,7 +136,7 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
                 return Err(malformed_entry(
                     TENSORS,
                     &tensor_name,
-                    &format!("has {columns} features, but must have {first} as in layer 0, and at most {MAX_FEATURES}"),
+                    &format!("found {columns} features, expected {first} as in layer 0, and at most {MAX_FEATURES}"),
                 ));
             }
             let values = masters(&tensor_name, &tensor)?;
@@ -150,19 +150,19 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
     Ok(LoraAdapter { rank, alpha, matrices })
 }
 
-/// Converts the values of a tensor to Q3.28, rounded to nearest, ties to even. Returns an error if the values have
-/// another type than F32, BF16 or F16, or if one of them is outside ±8.
+/// Converts the values of a tensor to Q3.28, rounded to nearest, ties to even. Returns an error if the values have a
+/// type other than F32, BF16 or F16, or if one of them is outside ±8.
 fn masters(name: &str, tensor: &TensorView<'_>) -> Result<Vec<i32>, Error> {
     let reals = float_conversion::tensor_to_f32(tensor)
-        .ok_or_else(|| malformed_entry(TENSORS, name, &format!("is {:?}, not F32, BF16 or F16", tensor.dtype())))?;
+        .ok_or_else(|| malformed_entry(TENSORS, name, &format!("type {:?} is not F32, BF16 or F16", tensor.dtype())))?;
     // A value that rounds to 8 is out of range too.
     let fits = |value: &f32| f64::from(value.abs()) / UNIT < f64::from(i32::MAX) + 0.5;
     match reals.iter().find(|value| !fits(value)) {
-        Some(value) => Err(malformed_entry(TENSORS, name, &format!("has the value {value}, which is outside ±8"))),
+        Some(value) => Err(malformed_entry(TENSORS, name, &format!("the value {value} is outside ±8"))),
         None => Ok(reals.iter().map(|&value| (f64::from(value) / UNIT).round_ties_even() as i32).collect()),
     }
 }
 
 fn malformed_entry(what: &'static str, name: &str, problem: &str) -> Error {
-    Error::Malformed { what, reason: format!("{} {problem}", name.chars().take(256).collect::<String>()) }
+    Error::Malformed { what, reason: format!("{}: {problem}", name.chars().take(256).collect::<String>()) }
 }

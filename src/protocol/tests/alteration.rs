@@ -50,8 +50,8 @@ fn a_flipped_bit_in_any_block_contradicts_its_cid() {
     }
 }
 
-/// Flips one bit of a manifest at a time, and serves the altered bytes under their own CID. Checks that the altered
-/// manifest is malformed, belongs to another task, or differs from the recomputed artifact.
+/// Flips each bit of an artifact's manifest in turn, and serves the altered manifest under its own CID. Checks that the
+/// altered manifest is malformed, belongs to another task, or differs from the recomputed artifact.
 #[test]
 fn an_altered_manifest_under_its_new_cid_is_refused_or_differs() {
     let (receipt, artifact) = receipt(Transport::Int8, 5);
@@ -189,8 +189,8 @@ proptest! {
         prop_assert!(Artifact::fetch(receipt.task(), &cbor, &fetch).is_err());
     }
 
-    /// Overwrites or inserts several bytes of an encoding. Checks that nothing panics, and that altered bytes that can
-    /// still be decoded are the canonical encoding of the decoded value.
+    /// Overwrites several bytes of an encoding, or inserts several bytes into it. Checks that nothing panics. If the
+    /// altered bytes can still be decoded, checks that they are the canonical encoding of the decoded value.
     #[test]
     fn spliced_bytes_never_panic(cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), insert: bool) {
         let (receipt, artifact) = receipt(Transport::Int8, 5);

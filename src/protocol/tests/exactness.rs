@@ -1,5 +1,5 @@
-//! Tests that every format is decoded to the value that was encoded, and that an artifact depends only on the exact
-//! gradient and the task.
+//! Tests that, in every format, decoding returns the value that was encoded, and that an artifact depends only on the
+//! exact gradient and the task.
 
 use super::samples::*;
 use crate::{
@@ -48,8 +48,9 @@ fn a_task_has_one_void_and_it_verifies() {
     assert_eq!(verify(&receipt, &|cid| dag.get(cid), &other), Err(Mismatch::Void { claimed_void: true }));
 }
 
-/// Checks, with an exact ceiling of the quotient, that the shift is the smallest one with which the largest magnitude
-/// fits the format. Also checks that each element is rounded to a neighbor, as the dither determines.
+/// Checks that the shift of a matrix is the smallest one for which `⌈max / 2^shift⌉` fits the transport format, where
+/// `max` is the largest magnitude in the matrix. Also checks that each element is rounded to one of the two neighboring
+/// multiples of `2^shift`, as the dither determines.
 #[test]
 fn transport_rounds_to_a_neighbor_with_the_smallest_shift() {
     for transport in [Transport::Int8, Transport::Int16] {
@@ -134,8 +135,8 @@ fn golden_wire_bytes() {
     assert_eq!(receipt.commitment().to_string(), "8bf115334e0e7c05034cb41325c2ba722b9ebc7533c4e0b50cda9c6cb4ad533d");
 }
 
-/// Checks by how much an upload is smaller than the 2B4T backbone in bf16: by at least 99.6 % for int8 at rank 8, but
-/// by less than that for int8 and int16 at rank 16.
+/// Checks the saving of an upload: by how many percent it is smaller than the weights of BitNet b1.58 2B4T in bf16. In
+/// int8 at rank 8, the saving is at least 99.6 %. At rank 16, it is below 99.6 %, both in int8 and in int16.
 #[test]
 fn upload_sizes_compared_to_the_backbone() {
     const D: u64 = 2560;

@@ -1,5 +1,5 @@
-//! Tests that every format is decoded to the value that was encoded, and that altered encodings are refused with a
-//! reason.
+//! Tests that, in every format, decoding returns the value that was encoded, and that altered encodings are refused
+//! with a reason.
 
 mod alteration;
 mod exactness;

@@ -36,8 +36,8 @@ pub(crate) fn task(job: Job, miner: &str) -> Task {
     Task::new(TaskTerms { job, adapter, chunk, seed: [9; 32], miner: miner.to_owned() }).unwrap()
 }
 
-/// Returns a random gradient whose elements are signed integers of `bits` bits. The last matrix is all zeros, as the
-/// gradient of the factor a is while b is zero.
+/// Returns a random gradient whose elements are signed integers of `bits` bits. The last matrix is all zeros, because
+/// real gradients also have such matrices: while a factor b is zero, the gradient of its factor a is zero.
 pub(crate) fn gradient(job: &Job, key: u32, bits: u32) -> Gradient {
     let matrix = |(at, spec): (usize, &MatrixSpec)| {
         let element =

@@ -11,13 +11,13 @@ use std::ops::Range;
 /// of any size stays below the limit if its nodes have 174 links each, which is Kubo's default.
 pub const MAX_DEPTH: usize = 16;
 
-/// A subtree of the file whose root block has not been read yet.
+/// A subtree of the file's tree. The root block of the subtree has not been read yet.
 struct PendingNode {
     cid: Cid,
     /// The position of the subtree's first byte in the file, counted from 0.
     start: u64,
-    /// The number of bytes of the file in this subtree, as the parent node states it. `None` for the root, which has no
-    /// parent.
+    /// How many bytes of the file are in this subtree, according to its parent node. `None` for the whole tree, which
+    /// has no parent node.
     bytes: Option<u64>,
     depth: usize,
 }
@@ -38,14 +38,14 @@ impl FileReader {
         Self { range, pending: vec![PendingNode { cid: root, start: 0, bytes: None, depth: 0 }] }
     }
 
-    /// Returns the CID of the block that the reader needs next, or `None` if it has read the whole range.
+    /// Returns the CID of the block that the reader needs next, or `None` if the reader has read its whole range.
     pub fn next_block(&self) -> Option<Cid> {
         self.pending.last().map(|next| next.cid)
     }
 
     /// Takes the bytes of the block that [`next_block`](Self::next_block) named, and checks them against the CID.
-    /// Returns those bytes of the file that are in this block and in the range. The result is empty if the block is a
-    /// node with links.
+    /// Returns those bytes of the file that are in this block and in the reader's range. The result is empty if the
+    /// block is a node with links.
     pub fn push_block(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
         let Some(at) = self.pending.pop() else { return Ok(Vec::new()) };
         let block = Block::check(at.cid, bytes)?;
@@ -81,7 +81,8 @@ impl FileReader {
         Ok(bytes[within(self.range.start)..within(self.range.end)].to_vec())
     }
 
-    /// Reads the rest of the range. The function `fetch` supplies the blocks.
+    /// Reads the rest of the reader's range, and returns the bytes of the file that are in it. The function `fetch`
+    /// supplies the blocks.
     pub fn read(mut self, fetch: Fetch) -> Result<Vec<u8>, StoreError> {
         let mut file = Vec::new();
         while let Some(cid) = self.next_block() {
@@ -90,7 +91,8 @@ impl FileReader {
         Ok(file)
     }
 
-    /// Checks the sizes that a node with links states. Adds the linked subtrees that overlap the range to `pending`.
+    /// Checks the sizes that a node with links states. Then adds to `pending` each linked subtree that overlaps the
+    /// reader's range.
     fn branch(&mut self, at: &PendingNode, node: &PbNode, data: &UnixFsData) -> Result<(), StoreError> {
         let wrong = |what: &str| Err(malformed(format!("block {}: {what}", at.cid)));
         if at.depth == MAX_DEPTH {

@@ -56,7 +56,7 @@ pub struct FilePart {
 pub struct FileBuilder {
     layout: FileLayout,
     chunk: Vec<u8>,
-    /// For each level of the tree, the parts to which no node links yet. Level 0 contains the leaves.
+    /// For each level of the tree, the parts (subtrees) to which no node links yet. The parts on level 0 are leaves.
     levels: Vec<Vec<FilePart>>,
 }
 

@@ -1,5 +1,5 @@
-//! The binary encoding of an optimizer. It contains the settings and the state, which determine the next step together
-//! with a gradient. All numbers are little-endian. Each state has exactly one encoding.
+//! The binary encoding of an optimizer. It contains the settings and the state. Together with a gradient, these
+//! determine the next step. All numbers are little-endian. Each state has exactly one encoding.
 //!
 //! ```text
 //! "R3OP"  version u32  method u32 (0: AdamW, 1: Lion)

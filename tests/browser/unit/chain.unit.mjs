@@ -53,7 +53,7 @@ test("a session expires with the first of its grants", async () => {
   assert.deepEqual(await chain.grants("a", "b"), { messages: [], capLeft: 700, expires: 30 });
 });
 
-test("an answer that is not found is an error with the node's message", async () => {
+test("a request that the node does not find yields an error with the node's message", async () => {
   await assert.rejects(new Chain("http://node").sequence("a"), /^Error: not found$/);
 });
 

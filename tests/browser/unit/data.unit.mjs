@@ -1,5 +1,5 @@
-// Tests that each script in tests/data prints exactly the file of expected values that is checked in. The scripts
-// compute the values with other implementations, such as CosmJS.
+// Tests that the JavaScript programs in tests/data print exactly the expected values that are stored in files there.
+// The programs compute the values with other implementations, such as CosmJS.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";

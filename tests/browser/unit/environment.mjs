@@ -15,8 +15,8 @@ export class FakeWorker extends EventTarget {
   /** @type {FakeWorker[]} all Web Workers that the page has opened since the test began */
   static opened = [];
   /**
-   * For each function of the Web Worker, by its name, a function that returns the result. A call of a function that is
-   * missing here stays pending.
+   * Maps the name of a function of the Web Worker to a function that returns the result of a call. A call of a function
+   * that is missing here stays pending.
    * @type {Record<string, (worker: FakeWorker) => unknown>}
    */
   static answers = {};
@@ -133,7 +133,7 @@ export async function installPage(body) {
   setGlobal("window", window);
   setGlobal("parent", window);
   setGlobal("addEventListener", window.addEventListener.bind(window));
-  // the timer of the element and its counter of animation frames must not keep the process of a test alive
+  // neither the element's timer nor its measurement of the frame rate may keep the process of a test alive
   const { setInterval } = globalThis;
   setGlobal("setInterval", (/** @type {() => void} */ work, /** @type {number} */ ms) => setInterval(work, ms).unref());
   setGlobal("requestAnimationFrame", () => 0);

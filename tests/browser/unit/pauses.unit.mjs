@@ -1,5 +1,5 @@
-// Tests that the first active reason for a pause is shown, that an overridden reason has no effect until it has ended,
-// and that clearing forgets the Pause button and all overrides.
+// Tests that the first active reason for a pause is shown, that a reason which the visitor has overridden is ignored
+// until it ends, and that clear() removes the reason of the Pause button and all overrides.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -20,13 +20,13 @@ test("the first active reason is shown, and a repeated one changes nothing", () 
   assert.deepEqual([pauses.reason, changes], [undefined, 4]);
 });
 
-test("an overridden reason counts again after it has ended", () => {
+test("an overridden reason that ends and occurs again pauses mining", () => {
   const pauses = new PauseReasons(() => {});
   pauses.set("battery", true, "battery");
   pauses.override();
   assert.equal(pauses.reason, undefined);
   pauses.set("battery", true, "battery");
-  assert.equal(pauses.reason, undefined, "it has not ended");
+  assert.equal(pauses.reason, undefined, "the overridden reason has not ended");
   pauses.set("hidden", true, "hidden");
   assert.equal(pauses.reason, "hidden", "another reason is not overridden");
   pauses.set("hidden", false, "hidden");
@@ -44,7 +44,7 @@ test("overriding releases the Pause button, which then works at once", () => {
   assert.equal(pauses.reason, "button");
 });
 
-test("clearing forgets the Pause button and the overrides, and keeps the conditions", () => {
+test("clear() removes the reason of the Pause button and the overrides, and keeps the conditions", () => {
   const pauses = new PauseReasons(() => {});
   pauses.set("battery", true, "battery");
   pauses.override();

@@ -25,7 +25,7 @@ test("a window counts only the tasks inside of it, and the session counts all", 
   rates.begin(0);
   for (let minute = 1; minute <= 30; minute += 1) rates.add(600, minute * MINUTE);
   const now = 30 * MINUTE;
-  // tasks exactly at the start and at the end of a window count
+  // a window includes the tasks exactly at its start and exactly at its end
   assert.deepEqual(rates.average(WINDOWS["60 s"], now), { tokensPerSecond: 20, tasksPerMinute: 2 });
   assert.deepEqual(rates.average(WINDOWS["15 min"], now), {
     tokensPerSecond: (16 * 600) / 900,

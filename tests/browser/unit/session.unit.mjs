@@ -1,5 +1,5 @@
-// Tests that a mining session reports the right states, pauses, and restarts after failures, and that only one tab can
-// hold the lock that mining requires.
+// Tests that a mining session reports the right states, that it pauses, that it restarts after failures, and that only
+// one tab can hold the lock that mining requires.
 
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
@@ -74,7 +74,7 @@ test("a session that starts while a pause reason is active starts paused", async
   assert.deepEqual(states, ["opening", "paused: battery"]);
 });
 
-test("after stop() nothing of the old worker counts any more", async () => {
+test("after stop() events and errors of the old worker have no effect", async () => {
   const session = await startedSession();
   const worker = FakeWorker.latest;
   session.stop("enough");
@@ -88,7 +88,7 @@ test("after stop() nothing of the old worker counts any more", async () => {
   assert.equal(FakeWorker.opened.length, 2);
 });
 
-test("stop() during the start prevents it", async () => {
+test("stop() while a session is starting prevents the start", async () => {
   const session = newSession();
   session.start();
   session.stop("enough");
@@ -132,7 +132,7 @@ test("a failed engine is restarted three times; an accepted task resets the coun
   assert.ok(states.includes("opening: 3; retrying in 4 s") && states.includes("opening: 4; retrying in 1 s"));
 });
 
-test("an unreachable node is retried, a refusal and a wrong option end the session", async () => {
+test("an unreachable node is retried; a refusal and a wrong option end the session", async () => {
   for (const [name, state] of [
     ["Offline", "offline: no node; retrying in 1 s"],
     ["Refused", "error: no node"],

@@ -10,7 +10,7 @@ use r3mes_wgpu::{
 };
 use serde_json::json;
 
-/// A connection to a simulated node that answers every request with these bytes. Its timer does not wait.
+/// A connection to a simulated node that answers every request with these bytes. The timer's `sleep` returns at once.
 struct ConstantNode<'a>(&'a [u8]);
 
 impl Connection for ConstantNode<'_> {
@@ -77,8 +77,8 @@ impl BlockSource for WrongCar<'_> {
 
 impl BlockCache for WrongCar<'_> {}
 
-/// Fetches an artifact from a node whose CAR of the artifact consists of these bytes. Whatever they are, the client
-/// must get all blocks of the artifact.
+/// Fetches an artifact from a node that returns these bytes as the artifact's CAR. Whatever they are, the client must
+/// get all blocks of the artifact.
 pub(crate) fn incoming(bytes: &[u8]) {
     let blocks = block_on(Blocks::of_artifact(&WrongCar(bytes), &ARTIFACT.1.root)).expect("a node that has it");
     let mut expected = ARTIFACT.1.blocks.clone();

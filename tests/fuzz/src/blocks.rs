@@ -82,8 +82,8 @@ pub(crate) fn manifests() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Reads the bytes as a CAR file, as a whole and in pieces of 7 bytes. Both ways must give the same result, and a DAG
-/// that was read must be the same after it is written and read again.
+/// Reads the bytes as a CAR file twice: all at once, and in pieces of 7 bytes. Both ways must give the same result. A
+/// DAG that was read must be the same after it is written and read again.
 pub(crate) fn car(bytes: &[u8]) {
     let read = |piece: usize| -> Result<(Vec<Cid>, Vec<Block>), StoreError> {
         let (mut reader, mut blocks) = (CarReader::new(MAX_CAR_BYTES), Vec::new());
@@ -175,7 +175,7 @@ pub(crate) fn unixfs(bytes: &[u8]) {
     let whole = read(0..u64::MAX);
     if let (Ok(whole), Ok(part)) = (whole, read(3..90)) {
         let end = whole.len().min(90);
-        assert_eq!(part, whole[3.min(end)..end], "the part equals that of the whole");
+        assert_eq!(part, whole[3.min(end)..end], "a range equals the same range of the whole");
     }
 }
 

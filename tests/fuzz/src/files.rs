@@ -14,7 +14,7 @@ pub(crate) fn safetensors(bytes: &[u8]) {
     let Ok(model) = file::read(config, tensors) else { return };
     let (config, tensors) = file::write(&model).expect("a model that was read can be written");
     let again = file::read(&config, &tensors).expect("a model that was written can be read");
-    assert!(again == model, "it is the same model");
+    assert!(again == model, "the model is the same after it was read again");
 }
 
 /// Returns the only seed of [`safetensors`]: the files of a small model, in the form that this target reads.
@@ -30,8 +30,8 @@ pub(crate) fn gguf(bytes: &[u8]) {
     let _ = file::read_gguf(bytes, &mut |_, _| {});
 }
 
-/// Returns the seeds of [`gguf`]: a header with a text, numbers and an array, but without a complete model, and a
-/// header without entries.
+/// Returns the seeds of [`gguf`]: a header whose entries (a text, numbers and an array) do not describe a complete
+/// model, and a header without entries.
 pub(crate) fn gguf_files() -> Vec<Vec<u8>> {
     let text = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
     let number =

@@ -16,7 +16,7 @@ use r3mes_wgpu::{
 };
 use std::sync::LazyLock;
 
-/// The number of accounts that act. The last of them is also a verifier and a proposer.
+/// The number of accounts that send transactions. The last of them is also a verifier and a proposer.
 const ACCOUNTS: u8 = 4;
 
 /// A ledger in which account 1 has submitted a gradient, the last account must recompute this gradient, and account 2
@@ -38,8 +38,7 @@ fn sign(ledger: &Ledger, number: u8, messages: &[Message]) -> Vec<u8> {
     key(number).sign(CHAIN, sequence, &Fee::default(), messages).expect("protobuf")
 }
 
-/// Applies a block with one transaction to a ledger. Checks the invariants of the ledger after the block, and returns
-/// it.
+/// Returns the ledger after a block with one transaction. Panics if this ledger violates an invariant.
 fn deliver(ledger: &Ledger, tx: Vec<u8>) -> Ledger {
     let head = ledger.state().head();
     let hash = tx_hash(&tx);
@@ -181,15 +180,15 @@ fn messages(number: u8) -> Vec<Message> {
     all
 }
 
-/// Returns the seeds of [`transaction`]: for each message of account 1, a signed transaction with only this message,
-/// and one transaction with as many messages as a transaction may have.
+/// Returns the seeds of [`transaction`], all signed by account 1: one transaction for each of the account's messages,
+/// and one with as many messages as a transaction may have.
 pub(crate) fn transactions() -> Vec<Vec<u8>> {
     let all = messages(1);
     all.chunks(1).chain([&all[..all.len().min(MAX_MESSAGES)]]).map(|messages| sign(&LEDGER, 1, messages)).collect()
 }
 
-/// Returns the seeds of [`ledger`]: for each account, an input with all messages of the account, and for each message
-/// of account 1, an input with only this message.
+/// Returns the seeds of [`ledger`]: one input for each account, with all messages of the account, and one input for
+/// each message of account 1, with only this message.
 pub(crate) fn bodies() -> Vec<Vec<u8>> {
     let framed = |number: u8, messages: &[Message]| {
         let unsigned = Unsigned::new(&key(number).public_key(), 0, &Fee::default(), messages).expect("protobuf");

@@ -1,6 +1,6 @@
-//! One decoder layer, which adds the outputs of two blocks to the residual `h`. First comes the attention block, `h +=
-//! o(norm(attention(q n, k n, v n)))`, then the feed-forward block, `h += down(norm(relu(gate n)² · up n))`. The input
-//! of each block is `n = norm(h)`.
+//! One decoder layer: an attention block, then a feed-forward block. The input of each block is `n = norm(h)`, where
+//! `h` is the residual. The attention block computes `h += o(norm(attention(q(n), k(n), v(n))))`, and the feed-forward
+//! block computes `h += down(norm(relu(gate(n))² · up(n)))`. Here q, k, v, o, gate, up and down are linear layers.
 
 use super::{
     attention::{Heads, attention_backward, attention_forward, rope},
@@ -20,7 +20,7 @@ const GATE: usize = 4;
 const UP: usize = 5;
 const DOWN: usize = 6;
 
-/// The parameters that all layers share.
+/// The settings of a decoder layer, which are the same for all layers of a network.
 #[derive(Clone, Copy)]
 pub struct LayerParams {
     pub heads: Heads,
@@ -33,11 +33,11 @@ pub struct LayerParams {
     pub round: Round,
 }
 
-/// The LoRA factors of the seven linear layers of a decoder layer, in canonical order; `None` for a linear layer that
-/// is not adapted.
+/// The LoRA factors of a decoder layer's linear layers, in the order q, k, v, o, gate, up, down; `None` for a linear
+/// layer that is not adapted.
 pub type Loras<'a> = [Option<Lora<'a>>; 7];
-/// The gradients of the LoRA factors `a` and `b` of the seven linear layers of a decoder layer, in canonical order;
-/// `None` for a linear layer that is not adapted.
+/// The gradients of the LoRA factors `a` and `b` of a decoder layer's linear layers, in the order q, k, v, o, gate, up,
+/// down; `None` for a linear layer that is not adapted.
 pub type Gradients<'a> = [Option<[&'a mut [f64]; 2]>; 7];
 
 /// The weights of one decoder layer.
@@ -112,8 +112,9 @@ impl Layer {
         SavedLayer { h: before, n, q, k, v, out, out_n, middle, m, gate, up, hidden, hidden_n }
     }
 
-    /// Computes the backward pass. At first, `dh [tokens, width]` holds the gradient of the layer's output; afterwards
-    /// it holds the gradient of the layer's input. The gradients of the LoRA factors are added to `grads`.
+    /// Computes the backward pass. Before the call, `dh [tokens, width]` holds the gradient of the layer's output;
+    /// after the call, it holds the gradient of the layer's input. The gradients of the LoRA factors are added to
+    /// `grads`.
     pub fn backward(
         &self,
         dh: &mut [f64],

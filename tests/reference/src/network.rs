@@ -30,8 +30,8 @@ pub struct Adapter {
     pub rank: usize,
     /// The factor by which the LoRA products are multiplied: alpha / rank.
     pub scaling: f64,
-    /// The LoRA factors in canonical order. A factor `a` has the shape `[rank, in_features]`, and a factor `b` has the
-    /// shape `[rank, out_features]`.
+    /// The LoRA factors, sorted by decoder layer, then by linear layer (q, k, v, o, gate, up, down), then `a` before
+    /// `b`. A factor `a` has the shape `[rank, in_features]`, and a factor `b` has the shape `[rank, out_features]`.
     pub matrices: Vec<Vec<f64>>,
 }
 
@@ -56,8 +56,8 @@ impl Adapter {
 }
 
 impl Network {
-    /// Converts a model to f64. `adapted` lists the linear layers that are adapted, in canonical order. `quantize` is
-    /// applied to the input of every linear layer, and `round` to the result of every operation.
+    /// Converts a model to f64. `adapted` lists the adapted linear layers, in the order q, k, v, o, gate, up, down.
+    /// `quantize` is applied to the input of every linear layer, and `round` to the result of every operation.
     pub fn new(model: &Model, adapted: &[Linear], quantize: fn(&mut [f64]), round: Round) -> Self {
         let c = &model.config;
         let heads = Heads { heads: c.heads, kv_heads: c.kv_heads, head_dim: c.head_dim };
@@ -86,8 +86,8 @@ impl Network {
         starts.map(|first| self.forward(adapter, chunk, first).loss).sum()
     }
 
-    /// Computes the sequence that starts at token `first` of the chunk. Returns the loss of the sequence, and adds its
-    /// gradients to `grads`.
+    /// Computes the forward and the backward pass for the sequence that starts at token `first` of the chunk. Returns
+    /// the loss of the sequence, and adds the gradients of this loss to `grads`.
     fn sequence(&self, adapter: &Adapter, chunk: &[u32], first: usize, grads: &mut [Vec<f64>]) -> f64 {
         let (width, params) = (self.final_norm.len(), &self.params);
         let Forward { h, saved, loss, mut dlogits } = self.forward(adapter, chunk, first);

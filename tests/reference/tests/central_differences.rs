@@ -1,6 +1,7 @@
-//! Tests the gradients of the f64 reference, those of every backward function and those of the whole network, against
-//! central differences of the forward function `f`: `d⟨weight, f(x)⟩/dx_i ≈ (f(x + e_i·ε) − f(x − e_i·ε)) · weight /
-//! 2ε`, where `weight` is a random vector and `e_i` is the i-th unit vector.
+//! Tests the backward functions of the f64 reference, and the gradient of the whole network. The tests compare every
+//! gradient with central differences of the forward function `f`:
+//! `d⟨weight, f(x)⟩/dx_i ≈ (f(x + e_i·ε) − f(x − e_i·ε)) · weight / 2ε`, where `weight` is a random vector and `e_i` is
+//! the i-th unit vector.
 
 use super::cases::{self, Random};
 use r3mes_reference::{
@@ -14,16 +15,16 @@ use r3mes_reference::{
     rounding::exactly,
 };
 
-/// The step ε of a central difference. Its square, to which the error of a central difference is proportional, and the
-/// rounding error of f64 divided by ε are both far below the tolerance.
+/// The step ε of a central difference. A central difference has two errors: one is proportional to ε², and the other,
+/// which comes from rounding in f64, is proportional to 1/ε. With this ε, both are far below the tolerance.
 const STEP: f64 = 1e-5;
 
 fn randoms(random: &mut Random, len: usize) -> Vec<f64> {
     (0..len).map(|_| random.within(-1.0, 1.0)).collect()
 }
 
-/// Checks that every element of `grad`, the gradient of the scalar function `f` at `x`, is close to a central
-/// difference.
+/// Checks `grad`, the gradient of the scalar function `f` at `x`: every element must be close to the central difference
+/// of `f` with respect to the same element of `x`.
 fn check_gradient(what: &str, x: &[f64], grad: &[f64], f: impl Fn(&[f64]) -> f64) {
     assert_eq!(x.len(), grad.len());
     let mut x = x.to_vec();

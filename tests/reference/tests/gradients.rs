@@ -64,9 +64,10 @@ impl Case {
         trainer.gradient(&self.chunk, &[7; 32], 3)
     }
 
-    /// Checks that the integer loss is within 1 % of the loss of the f64 reference, and that the gradients agree. Over
-    /// all matrices, the cosine must be at least 0.998, and the norms must agree within 2 %. For each matrix (unless
-    /// its gradient is almost 0), the cosine must be at least 0.98. `name` identifies the test case in messages.
+    /// Checks that the integer loss is within 1 % of the loss of the f64 reference, and compares the integer gradient
+    /// with the gradient of the f64 reference. For all matrices together, the cosine of the angle between the two
+    /// gradients must be at least 0.998, and their norms must agree within 2 %. For each single matrix (unless its
+    /// gradient is almost 0), the cosine must be at least 0.98. `name` identifies the test case in messages.
     fn check(&self, name: &str) {
         let (loss, want) = self.reference(absmax_int8);
         let got = self.integer();
@@ -117,8 +118,8 @@ fn small_models() {
     Case::new(wide, 128, cases::targets(16), [1.7, 0.3], 5).check("width 128");
 }
 
-/// Checks that the gradient is also accurate for sizes that are not multiples of a block size, for three query heads
-/// per key/value head, and for a text whose last sequence is shorter than the context length.
+/// Checks that the gradient is accurate for sizes that are not multiples of a block size, for three query heads per
+/// key/value head, and for a text whose last sequence is shorter than the context length.
 #[test]
 fn odd_shapes() {
     let odd =
@@ -131,8 +132,8 @@ fn odd_shapes() {
     Case::new(even, 140, cases::targets(4), [1.7, 0.3], 5).check("as many key heads as query heads, three blocks");
 }
 
-/// Checks that the gradient is accurate in all phases of training, from the start, when the factor b is 0, to late
-/// steps, when b is large; and that it is accurate for an adapter of the query and value layers only.
+/// Checks that the gradient is accurate in all phases of training, from the start (when the factor b is 0) to late
+/// steps (when b is large), and that it is accurate for an adapter of the query and value layers only.
 #[test]
 fn adapters_of_different_magnitude() {
     for b in [1e-7, 0.003, 0.03, 1.0] {
@@ -160,8 +161,10 @@ fn perturbed_int8<const SEED: u64>(x: &mut [f64]) {
     absmax_int8(x);
 }
 
-/// Checks that the integer gradient differs less from the f64 gradient than the f64 gradient changes when each value
-/// is moved before it is quantized, by at most 2^-15 of its row's largest magnitude.
+/// Checks that the error of the integer gradient is smaller than the sensitivity of the f64 gradient. The error is the
+/// distance between the two gradients. The sensitivity is the distance by which the f64 gradient moves if a random
+/// number is added to each value before it is quantized to int8. The magnitude of that number is at most 2^-15 of the
+/// largest magnitude in the value's row.
 #[test]
 fn integer_error_is_below_the_sensitivity_of_the_reference() {
     let six = ModelConfig { layers: 6, ..cases::small() };

@@ -17,7 +17,7 @@ const TOKENS: usize = 40;
 const WIDTH: usize = 36;
 const HEADS: Heads = Heads { heads: 6, kv_heads: 2, head_dim: 6 };
 /// The number of 32-bit words that store one attention head with six features: two int8 planes, each padded to eight
-/// words, and the row info of four words.
+/// words, then an exponent and three zeros.
 const HEAD_WORDS: usize = 2 * 8 + INFO;
 
 /// An input of a kernel: the 32-bit words that the kernel reads, and the real values that they represent.
@@ -26,8 +26,8 @@ struct Operand {
     real: Vec<f64>,
 }
 
-/// Runs a reference kernel and returns its output buffers. The first buffers initially contain the words in `before`;
-/// the remaining ones contain zeros.
+/// Runs a reference kernel and returns its output buffers. Before the run, output buffer i contains the words
+/// `before[i]`, or zeros if `before` has no entry i.
 fn run(kernel: &Kernel, params: &[u32], reads: &[&[u32]], before: &[&[u32]]) -> Vec<Vec<u32>> {
     let units = (kernel.units)(params);
     let owned = kernel.bindings.iter().filter_map(|binding| match binding.access {
@@ -89,8 +89,8 @@ fn from_head_rows(words: &[u32]) -> Vec<f64> {
     words.chunks_exact(HEAD_WORDS).flat_map::<Vec<f64>, _>(row).collect()
 }
 
-/// Checks each row of `width` values: the difference between `got` and `want` must be below `tolerance` times the
-/// largest magnitude in that row of `want`. `what` identifies the values in messages.
+/// Checks each row of `width` values: every value in `got` must differ from the one in `want` by less than `tolerance`
+/// times the largest magnitude in that row of `want`. `what` identifies the values in messages.
 fn close(what: &str, got: &[f64], want: &[f64], width: usize, tolerance: f64) {
     assert_eq!(got.len(), want.len(), "{what}");
     let mut worst = 0f64;
@@ -109,8 +109,8 @@ fn gains(random: &mut Random, exponent: i32) -> Operand {
     Operand { words, real }
 }
 
-/// Checks that the RMSNorm kernels are close to f64, forward and backward, for rows of integers with 31 down to 2 bits.
-/// In some of the rows, the mean square is smaller than epsilon.
+/// Checks that the results of the RMSNorm kernels, forward and backward, are close to the results in f64. The inputs
+/// are rows of integers, whose range goes from ±2^30 down to ±2.
 #[test]
 fn norms() {
     let mut random = Random(1);
@@ -189,8 +189,8 @@ fn feed_forward() {
     close("dup", &from_wide_rows(&got[2], &got[3], WIDTH), &dup, WIDTH, 4e-4);
 }
 
-/// Checks that the kernels `rope` and `rope_backward` are close to f64, for random rows of `heads` attention heads.
-/// Returns the output of `rope`.
+/// Checks that the results of the kernels `rope` and `rope_backward` are close to the results in f64, for random rows
+/// of `heads` attention heads. Returns the output of `rope`.
 fn rotate(random: &mut Random, heads: usize, positions: &[u32]) -> Operand {
     let (width, head_dim) = (heads * HEADS.head_dim, HEADS.head_dim);
     let table = tables::rope_table(TOKENS, head_dim, 10_000);
@@ -223,8 +223,8 @@ fn rotate(random: &mut Random, heads: usize, positions: &[u32]) -> Operand {
     Operand { real: from_head_rows(&got[0]), words: got.into_iter().next().unwrap() }
 }
 
-/// Checks that the attention kernels are close to f64, forward and backward, for a sequence of 40 tokens. Its keys form
-/// a whole block of 32 and a partial block of 8.
+/// Checks that the results of the attention kernels, forward and backward, are close to the results in f64, for a
+/// sequence of 40 tokens. Its keys form a whole block of 32 and a partial block of 8.
 #[test]
 fn attention_by_head_rows() {
     let mut random = Random(3);
@@ -295,8 +295,9 @@ fn attention_by_head_rows() {
     close("dv", &values, &dv, dv.len(), 3e-4);
 }
 
-/// Checks that the loss and the gradient of the output head are close to f64. The head uses the embedding as its
-/// weights, the vocabulary is divided into two shards, and every fifth token has no label.
+/// Checks that the loss and the gradient that the kernels of the output head compute are close to the results in f64.
+/// The head uses the embedding as its weights, the vocabulary is divided into two shards, and every fifth token has no
+/// label.
 #[test]
 fn head_and_cross_entropy() {
     const SHARDS: [(usize, usize); 2] = [(0, 40), (40, 30)];

@@ -17,8 +17,8 @@ fn numbered(number: u64) -> Vec<Block> {
     leaves.into_iter().chain([root]).collect()
 }
 
-/// Fills a store until it is killed. [`acknowledged_blocks_survive_kill_nine`] starts it as a child process; without
-/// that test's environment variable it does nothing.
+/// Fills a store until this process is killed. The test [`acknowledged_blocks_survive_kill_nine`] runs this function in
+/// a child process. Without the environment variable that the test sets, the function does nothing.
 #[test]
 #[ignore = "runs only as the child process of another test"]
 fn filling_child() {

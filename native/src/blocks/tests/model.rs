@@ -5,8 +5,8 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Returns the blocks that the actions store and pin: six leaves, and five manifests that link to leaves or to other
-/// manifests.
+/// Returns the blocks that the random actions store and pin: six blocks without links, and five manifests that link to
+/// these blocks and to other manifests.
 fn universe() -> Vec<Block> {
     let mut blocks: Vec<Block> = (0..6).map(raw).collect();
     for parts in [vec![0, 1], vec![1, 2, 3], vec![6, 4], vec![6, 7], vec![9, 5]] {

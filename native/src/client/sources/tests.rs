@@ -167,7 +167,8 @@ fn redirects_of_a_gateway_are_followed_up_to_a_limit() {
     assert_eq!(circle.1.load(Ordering::SeqCst), 1 + REDIRECTS as usize);
 }
 
-/// Tests that a redirect of a store is not followed, so that its target receives neither blocks nor the token.
+/// Tests that a redirect from a store is not followed, so that the server to which it points receives neither blocks
+/// nor the token.
 #[test]
 fn redirects_of_a_store_are_not_followed() {
     let elsewhere = honest();
@@ -192,7 +193,7 @@ fn dag() -> Dag {
     AdapterState { adapter, optimizer: vec![7; 5000] }.dag().unwrap()
 }
 
-/// Returns a CAR (an archive) of the blocks of the DAG, starting with the manifest.
+/// Returns a CAR (an archive) of all blocks of [`dag`], starting with the manifest.
 fn car() -> Vec<u8> {
     let sections = dag().blocks.into_iter().rev().flat_map(|block| car_section(&block));
     car_header(dag().root).into_iter().chain(sections).collect()

@@ -16,12 +16,12 @@ use r3mes_wgpu::{
 use serde_json::json;
 use std::path::PathBuf;
 
-/// How much smaller than full weights R3MES promises an upload to be, in hundredths of a percent: 99.6 %.
+/// R3MES promises that an upload is at least 99.6 % smaller than the full weights: 9960 hundredths of a percent.
 const PROMISED_BASIS_POINTS: u64 = 9960;
 
 #[derive(Args)]
 pub(super) struct InspectArgs {
-    /// The adapter to inspect, as `adapter --help` describes a SOURCE
+    /// The adapter to inspect: a SOURCE as described in `adapter --help`
     source: String,
     /// Check that the adapter fits the model in this folder, and also compare it with the full weights of that model
     #[arg(long, value_name = "DIR")]
@@ -33,7 +33,7 @@ pub(super) struct InspectArgs {
 
 /// The size of an adapter or a gradient, compared with the size of a model's full weights in bf16.
 struct SizeComparison {
-    /// The report's name for the model with the full weights.
+    /// The name of the model in the report: `this model`, for example.
     baseline: String,
     /// What would be sent instead of the full weights: `the adapter in f32` or `a gradient in int8`.
     sent: &'static str,
@@ -105,8 +105,8 @@ pub(super) fn check_fits(adapter: &LoraAdapter, config: &ModelConfig) -> Result<
     Ok(adapter.check_shapes(&Targets::from_adapter(adapter).shapes(config))?)
 }
 
-/// Compares the full weights of a model in bf16 with an adapter for `targets` in f32, and with a gradient of that
-/// adapter in int8. The gradient is counted without the artifact's manifest.
+/// Compares the size of a model's full weights (bf16) with the size of an adapter for `targets` (f32), and with the
+/// size of a gradient of that adapter (int8). The manifest that a miner uploads with a gradient is not counted.
 fn compare(baseline: &str, config: &ModelConfig, targets: &Targets) -> [SizeComparison; 2] {
     let features: usize = targets.shapes(config).iter().map(|(_, inputs, outputs)| inputs + outputs).sum();
     let parameters = (targets.rank * features) as u64;

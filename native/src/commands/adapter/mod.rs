@@ -53,7 +53,7 @@ struct MergeArgs {
     /// The adapters to merge, which must have the same rank, alpha and linear layers
     #[arg(required = true)]
     sources: Vec<String>,
-    /// Weights of the adapters in the mean, whole numbers in the order of the adapters [default: 1 each]
+    /// Weights of the adapters in the mean: one whole number for each adapter, in the same order [default: 1 each]
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     weights: Vec<u32>,
 }

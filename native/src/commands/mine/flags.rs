@@ -15,8 +15,8 @@ pub(crate) struct MineArgs {
     pub(crate) job: JobArgs,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
-    /// Mine for the node at this URL instead of a node in this process; may be repeated with nodes of the same chain,
-    /// to which the miner fails over
+    /// Mine for the node at this URL instead of a node in this process; repeat the flag to name further nodes of the
+    /// same chain, which are used if a node fails
     #[arg(long, value_name = "URL", env = "R3MES_NODE", value_delimiter = ',')]
     pub(crate) node: Vec<String>,
     /// Pay rewards to this address; `local` means the address of this machine's session key

@@ -87,7 +87,7 @@ struct StepMemory {
     rank: usize,
     /// Total size of the constant buffers: packed weights, embeddings and tables.
     weights: usize,
-    /// Total size of all other buffers.
+    /// Total size of all buffers that are not constant.
     other: usize,
     /// Name and size of the largest buffer.
     largest: (String, usize),
@@ -97,8 +97,8 @@ struct StepMemory {
 }
 
 impl StepMemory {
-    /// Computes the memory of a step of one sequence with `tokens` tokens. If that exceeds the model's context, the
-    /// step has as many full sequences as are needed to hold that many tokens.
+    /// Computes the memory of a training step that has one sequence of `tokens` tokens. If `tokens` exceeds the model's
+    /// context, the step has instead as many full sequences as are needed to hold `tokens` tokens.
     fn new(model: &Model, tokens: usize, rank: usize) -> Self {
         let mut model = model.clone();
         model.config.context = model.config.context.min(tokens);

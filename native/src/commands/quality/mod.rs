@@ -46,7 +46,7 @@ pub(crate) struct QualityArgs {
     pub(crate) compute: ComputeArgs,
     #[command(flatten)]
     job: JobArgs,
-    /// Train this many steps with each method, of one sequence each, before losses and gradients are compared
+    /// With each method, train this many steps of one sequence each before losses and gradients are compared
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     steps: u32,
     /// Compare gradients that are summed over this many sequences
@@ -64,8 +64,8 @@ enum GradientMethod {
     Reals { round: Round },
 }
 
-/// A function that returns the gradients for an adapter, the tokens of a sequence, and the sequence's index. The dither
-/// depends on the index.
+/// A function that takes an adapter, the tokens of a sequence and the sequence's index, and returns the gradients. The
+/// dither depends on the index.
 type Differentiate<'a> = dyn FnMut(&LoraAdapter, &[u32], u64) -> Result<Gradients> + 'a;
 
 const METHODS: [(&str, GradientMethod); 4] = [
@@ -184,7 +184,7 @@ impl QualityRun {
                     };
                     (!found.saturated)
                         .then(|| found.matrices.iter().map(real).collect())
-                        .context("a value left its range")
+                        .context("a value in a training step left its range")
                 })
             }
         })

@@ -154,7 +154,8 @@ fn chain_time(client: &Client<Remote>) -> Result<u64> {
     }
 }
 
-/// Returns the address `named` on the command line, or the address of this machine's session key if none is named.
+/// Returns `named`, the address given on the command line. If it is `None`, returns the address of this machine's
+/// session key.
 fn session_address(named: Option<&String>, on: &OnChainArgs) -> Result<String> {
     let Some(address) = named else {
         return Ok(session_key(&paths::data_dir(on.kept.data_dir.clone())?)?.address().to_owned());

@@ -46,7 +46,7 @@ pub(crate) fn node(database: Database) -> Result<Node> {
     Node::with(database, BlockStore::in_memory(QUOTA)?, &setup(5), 0)
 }
 
-/// Returns the signed transaction in the block at `height + 1`.
+/// Returns the signed transaction of the block at the height `height + 1`.
 pub(crate) fn transaction(height: u64) -> Vec<u8> {
     let (from, to) = (address(1), address(2 + (height % 5) as u8));
     let message = match height {
@@ -82,8 +82,8 @@ fn roots() -> &'static [[u8; 32]] {
     })
 }
 
-/// Asserts that a node, which was opened after an interruption, has the same blocks as an uninterrupted one up to its
-/// height, and at least the first `acknowledged` blocks.
+/// Asserts that a node that was opened after an interruption has at least the first `acknowledged` blocks, and that
+/// each of its blocks is the same as in an uninterrupted execution.
 fn assert_intact(node: &Node, acknowledged: u64, context: &str) {
     let height = node.ledger().state().head().height;
     assert!(height >= acknowledged, "{context}: {acknowledged} blocks were acknowledged, {height} were found");

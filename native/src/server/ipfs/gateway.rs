@@ -15,8 +15,8 @@ use axum::{
 };
 use r3mes_wgpu::store::{Cid, Codec};
 
-/// The identity CID of the empty block (a CID that contains the data itself). Clients request it to test whether a
-/// server is a gateway.
+/// The identity CID of the empty block. An identity CID contains the block's data instead of a hash. Clients request
+/// the empty block to test whether a server is a gateway.
 const PROBE: &str = "bafkqaaa";
 const RAW_KIND: &str = "application/vnd.ipld.raw";
 const FOREVER: &str = "public, max-age=29030400, immutable";
@@ -105,7 +105,7 @@ fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayF
         )
     };
     if query.text("entity-bytes").is_some() || !matches!(query.text("car-version"), None | Some("1")) {
-        return Err(IpfsError::bad("entity-bytes and CAR versions other than 1 are not supported"));
+        return Err(IpfsError::bad("neither entity-bytes nor a CAR version other than 1 is supported"));
     }
     match query.text("format").or(by_header).ok_or_else(nothing)? {
         "raw" => Ok(GatewayFormat::Raw),

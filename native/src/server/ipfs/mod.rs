@@ -74,8 +74,8 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(
         .with_state(ipfs)
 }
 
-/// Refuses commands from web pages of other origins, unless the node allows the origin. Otherwise a browser would send
-/// such commands to the node, and only hide the responses from the page.
+/// Refuses commands from web pages of other origins, unless the node allows the origin. Without this check, a browser
+/// would send such commands to the node, although it would not show the responses to the page.
 async fn only_known_sites(State(ipfs): SharedIpfs, request: Request, next: Next) -> Response {
     let headers = request.headers();
     if let Some(origin) = headers.get(header::ORIGIN) {

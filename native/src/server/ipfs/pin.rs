@@ -16,7 +16,7 @@ pub(super) async fn add(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Jso
 }
 
 /// Lists the pins of the node's owner, and the pins that the node itself has set for its ledger. If CIDs are given as
-/// arguments, lists only these, and returns an error if one of them is not pinned.
+/// arguments, lists only these, and returns an error if any of them is not pinned.
 pub(super) async fn list(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Json<Value>, IpfsError> {
     if !matches!(query.text("type"), None | Some("all" | "recursive")) {
         return Err(IpfsError::bad("type: expected all or recursive"));
@@ -39,8 +39,8 @@ pub(super) async fn list(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Js
     Ok(Json(json!({ "Keys": keys })))
 }
 
-/// Removes the owner's pins of the CIDs that are given as arguments. Returns an error if the owner has not pinned one
-/// of them.
+/// Removes the owner's pins of the CIDs that are given as arguments. If any of these pins does not exist, removes the
+/// others and returns an error.
 pub(super) async fn remove(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Json<Value>, IpfsError> {
     ipfs.only_owner()?;
     query.only("recursive", "true")?;
@@ -60,5 +60,5 @@ fn pins(roots: &[Cid]) -> Json<Value> {
 }
 
 fn not_pinned(cid: &Cid) -> IpfsError {
-    IpfsError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{cid} is not pinned, or only as a part of a pinned DAG"))
+    IpfsError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{cid} is not pinned, or is only a part of a pinned DAG"))
 }

@@ -44,7 +44,7 @@ impl KuboQuery {
         self.text(name).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
     }
 
-    /// Returns an error if an option has another value than `value`, which is the only supported one.
+    /// Returns an error if the option `name` has a value other than `value`, the only supported one.
     pub(super) fn only(&self, name: &str, value: &str) -> Result<(), IpfsError> {
         match self.text(name) {
             Some(other) if other != value => Err(IpfsError::bad(format!("{name}={other}: only {value} is supported"))),

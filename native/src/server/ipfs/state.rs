@@ -8,8 +8,8 @@ use axum::{
 };
 use std::sync::Arc;
 
-/// The total size, in bytes, at which the blocks of an upload are written to the store. Smaller amounts are collected
-/// in memory.
+/// The blocks of an upload are collected in memory until their total size reaches this number of bytes or the upload
+/// ends. They are then written to the store.
 pub(super) const BATCH_BYTES: usize = 8 << 20;
 
 /// Who can reach the node. This determines the commands that clients may use.

@@ -16,10 +16,10 @@ use std::{io, mem::take, sync::Arc};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 
-/// The size, in bytes, at which the collected blocks of a CAR file are sent as one piece. Sending each block separately
-/// would be slow, because an artifact has many small blocks.
+/// The blocks of a CAR file are collected until their total size reaches this number of bytes, and are then sent as one
+/// piece. Sending each block separately would be slow, because an artifact has many small blocks.
 const PIECE_BYTES: usize = 64 << 10;
-/// The number of pieces that wait in memory if the client reads slowly.
+/// The maximum number of pieces that wait in memory if the client reads slowly.
 const BUFFERED_PIECES: usize = 2;
 
 /// Streams a CAR file with the root `root` and the blocks whose CIDs are in `order`. If a block is deleted before it is

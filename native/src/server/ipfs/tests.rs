@@ -1,5 +1,5 @@
-//! Tests that the IPFS routes answer requests like those from clients of Kubo and of gateways correctly, over a real
-//! socket.
+//! Tests of the IPFS routes. They send requests over a real socket, as clients of Kubo and of gateways do, and check
+//! the responses.
 
 mod kubo;
 

@@ -1,5 +1,5 @@
-//! Tests that a fetch yields the correct DAG or an error, whether the gateways return correct, incomplete or malicious
-//! CARs, and that it sends the expected number of requests.
+//! Tests that a fetch yields the correct DAG or an error, no matter whether the CARs from the gateways are correct,
+//! incomplete or malicious. Tests that it sends the expected number of requests.
 
 use super::*;
 use crate::{
@@ -28,7 +28,7 @@ impl Cars {
     }
 }
 
-/// Gateways that have the same blocks but return different CARs, and the cache of the client.
+/// The cache of a client, and gateways that have the same blocks but return different CARs.
 #[derive(Default)]
 struct Gateways {
     cars: Vec<Cars>,
@@ -47,7 +47,7 @@ impl Gateways {
         Self { cars: cars.to_vec(), blocks, ..Self::default() }
     }
 
-    /// Returns the number of requests for CARs and the number of requests for single blocks since the last call.
+    /// Returns how many CARs and how many single blocks were requested since the last call of this method.
     fn request_counts(&self) -> (usize, usize) {
         let requests = self.requests.take();
         let cars = requests.iter().filter(|(_, path)| path.ends_with("?format=car")).count();
@@ -230,8 +230,8 @@ fn a_gateway_that_does_not_respond_is_skipped() {
     assert!(matches!(gateways.failures.take()[..], [(0, ClientError::NoResponse(_))]));
 }
 
-/// Tests that a CAR may repeat blocks, as long as no more blocks follow the manifest than it has links. The client
-/// stops reading an endless CAR.
+/// Tests that a CAR may repeat blocks, but that the client stops reading it when more blocks have followed the manifest
+/// than the manifest has links.
 #[test]
 fn repeated_blocks_are_accepted_up_to_the_number_of_links() {
     let blocks = in_order();

@@ -53,7 +53,7 @@ pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
             let (out, info) = rows::split(out, heads * head_dim);
             let visible = token + 1 - first;
             let blocks = visible.div_ceil(BLOCK);
-            // |v| ≤ 2^14 · 2^top for every visible key and head, so out in units of 2^(top − 16) fits in 31 bits.
+            // |v| ≤ 2^14 · 2^top for every visible key and head, so `out`, in units of 2^(top − 16), fits in 31 bits.
             let tops = value_exponents.iter().flat_map(|exponents| &exponents[..visible]);
             let top = tops.copied().max().unwrap_or(ZERO_EXPONENT);
             let zero = top == ZERO_EXPONENT;
@@ -105,7 +105,7 @@ pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
                     let count = BLOCK.min(visible - block * BLOCK);
                     for (c, sums) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
                         let exact = tile(&weights[..count], &rows[c * LANES..], v.stride());
-                        // in units of 2^(top − 32)
+                        // The sums are in units of 2^(top − 32).
                         sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum += align(exact, shift as i32 - 29));
                     }
                 }

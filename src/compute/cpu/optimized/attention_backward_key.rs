@@ -25,7 +25,7 @@ use crate::{
 };
 use std::ops::Range;
 
-/// What is needed about the 32 queries of a block, for one attention head: each array has one element for each query.
+/// The data of a block of 32 queries, for one attention head. Each array has one element for each query.
 struct Queries {
     max: [i32; BLOCK],
     mantissa: [u32; BLOCK],
@@ -152,7 +152,7 @@ pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
                         let (key_shift, keys) = weights(&keys, key_stream, &queries.index, column);
                         let (value_shift, values) = weights(&values, value_stream, &queries.index, column);
                         let rows = (block * BLOCK + seen.start) * stride;
-                        // in units of 2^(key_top − 2) and 2^(value_top − 20)
+                        // The sums are in units of 2^(key_top − 2) and 2^(value_top − 20).
                         add(&mut key_sums, &keys[seen.clone()], &head.query_rows[rows..], key_shift as i32 - 28);
                         add(&mut value_sums, &values[seen], &head.dout_rows[rows..], value_shift as i32 - 41);
                     }
@@ -178,8 +178,9 @@ fn both(weights: &[[i32; 2]], features: &[i16], head_dim: usize) -> [i64; BLOCK]
     dots
 }
 
-/// Divides the 32 weights of a block by `2^shift`, the smallest power of two for which 14 bits hold each result, and
-/// rounds by dither. Returns `shift` and the rounded weights, each split into `[high, low]` bytes.
+/// Divides the 32 weights of a block by `2^shift`, and rounds them by dither. `shift` is the smallest number for which
+/// all quotients are below 2^14 in magnitude. Returns `shift` and the rounded weights, each split into `[high, low]`
+/// bytes.
 #[inline(always)]
 fn weights(folded: &[i64; BLOCK], stream: Dither, rows: &[u32; BLOCK], column: u32) -> (u32, [[i32; 2]; BLOCK]) {
     let shift = shift_for(magnitude(folded), WIDE_BITS);

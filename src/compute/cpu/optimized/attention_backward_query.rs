@@ -114,7 +114,7 @@ pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
                 let count = BLOCK.min(visible - block * BLOCK);
                 for (c, sums) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
                     let exact = tile(&weights[..count], &rows[c * LANES..], k.stride());
-                    // in units of 2^(dS exponent + top − 4)
+                    // The sums are in units of 2^(dS exponent + top − 4).
                     sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum += align(exact, shift as i32 - 26));
                 }
             }

@@ -96,8 +96,9 @@ pub(super) fn planes(weights: &[i64; BLOCK]) -> [[i32; 2]; BLOCK] {
     planes
 }
 
-/// Divides the range of tokens `units` where a new sequence begins. Returns, for each part, the index of the first
-/// token of its sequence, and the range of the part. `first` maps a token to the first token of the same sequence.
+/// Cuts the range of tokens `units` at each token that begins a sequence. Returns, for each part, the index of the
+/// first token of its sequence, and the range of tokens in the part. `first` maps a token to the first token of the
+/// same sequence.
 #[inline(always)]
 pub(super) fn runs(units: Range<usize>, first: impl Fn(usize) -> usize) -> Vec<(usize, Range<usize>)> {
     let mut runs: Vec<(usize, Range<usize>)> = Vec::new();

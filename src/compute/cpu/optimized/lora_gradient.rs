@@ -64,8 +64,9 @@ pub(super) fn a(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &
     )
 }
 
-/// Computes the gradient of the LoRA factor `b`. Both the values of `dy` and the folded values by which they
-/// are multiplied have 14 bits, so each folded value is split into two bytes. This way, i32 holds the sums.
+/// Computes the gradient of the LoRA factor `b`. A value of `dy` and the folded value by which it is multiplied can
+/// both reach 2^14 in magnitude, so i32 could not hold a sum of their products. Each folded value is therefore split
+/// into two bytes, and i32 holds the sum for each of the two.
 #[inline(always)]
 pub(super) fn b(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = lora_gradient_b::Params::read(params);
@@ -83,9 +84,9 @@ pub(super) fn b(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &
 }
 
 impl Contraction<'_> {
-    /// Adds the sums over all blocks of tokens to the gradients in `writes`. `decode` writes the row of a token as i16.
-    /// `weight` converts a folded value to the form in which `product` takes weights. `product` returns
-    /// `Σ_i weights[i] · rows[i · stride + lane]` for each lane.
+    /// Computes the sum over the tokens, block by block, and adds it to the gradients in `writes`. `decode` decodes the
+    /// row of a token to i16. `weight` converts a folded value to the form in which `product` takes weights. `product`
+    /// returns `Σ_i weights[i] · rows[i · stride + lane]` for each lane.
     #[inline(always)]
     fn compute<W: Copy>(
         &self,

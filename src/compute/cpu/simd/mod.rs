@@ -2,7 +2,7 @@
 //! so `out[t, c] = Σ_s row[t, s] · code[s, c] − Σ_s row[t, s]` for token `t`, column `c` and element `s` of the row.
 //!
 //! The module [product] computes both products for every level (instruction set). Each level has a file of its own,
-//! with the part that is computed in registers; all these files use the same names.
+//! with the part that is computed in registers. Functions that correspond have the same name in all these files.
 //!
 //! The `unsafe` code of the CPU backend is here and in `optimized`. It calls functions that are compiled for a level,
 //! and does so only if the processor supports that level.
@@ -87,9 +87,9 @@ impl Level {
     }
 }
 
-/// Returns the implementation of the kernel with this name for a level. Returns `None` if the processor does not
-/// support the level, or if the kernel is not one of the two ternary matrix products. Each call unpacks the weights
-/// once for up to 256 rows, so callers should divide the work units into few, large ranges.
+/// Returns a level's implementation of the kernel with this name. Returns `None` if the processor does not support the
+/// level, or if the kernel is not one of the two ternary matrix products. Each call unpacks the weights once for up to
+/// 256 rows, so callers should divide the work units into few, large ranges.
 pub fn implementation(level: Level, kernel_name: &str) -> Option<CpuKernel> {
     let [forward_kernel, backward_kernel]: [CpuKernel; 2] = match level {
         _ if !level.is_available() => return None,

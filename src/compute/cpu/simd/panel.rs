@@ -1,4 +1,5 @@
-//! A panel holds the unpacked codes for a few columns of a product, as words of four codes: `[steps, columns]`.
+//! A panel holds the unpacked codes (trits plus 1) for a few columns of a product, as words of four codes. Its shape is
+//! `[steps, columns]`.
 //!
 //! A *step* is four neighboring elements of the axis over which the product sums. In one step, one word of a row (four
 //! bytes) is multiplied by one word of each column (four codes).
@@ -32,7 +33,8 @@ pub(super) enum Contracted {
 /// A ternary matrix in 4×4 blocks, or the part of it that begins at a given step and column of the product.
 #[derive(Clone, Copy)]
 pub(super) struct MatrixBlocks<'a> {
-    /// The blocks, one word each, from the first block of the part to the end of the matrix.
+    /// The 4×4 blocks of the matrix, one word each. The first is the block with which the product begins, and the last
+    /// is the last block of the matrix.
     pub(super) words: &'a [u32],
     /// The number of words from a block to the block below it, which is the number of blocks in a row of blocks.
     pub(super) stride: usize,
@@ -68,15 +70,16 @@ impl Panel {
         &bytemuck::cast_slice(&self.codes)[..steps * columns]
     }
 
-    /// Returns the words of the panel, `[steps, columns]`, so that a level can convert the codes to another form of the
-    /// same length.
+    /// Returns the words of the panel, `[steps, columns]`, for the simd128 level, which replaces the codes by pairs of
+    /// trits of the same total length.
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     pub(super) fn codes_mut(&mut self, steps: usize, columns: usize) -> &mut [u32] {
         &mut bytemuck::cast_slice_mut(&mut self.codes)[..steps * columns]
     }
 
-    /// Unpacks the first `steps` steps of `4 · BLOCKS` columns of `from` into the panel. This function is inlined into
-    /// the code of each level, so that the compiler uses the vector instructions of that level.
+    /// Unpacks `4 · BLOCKS` columns of `from`, the first `steps` steps of each, into the panel. This function is
+    /// inlined into the code for each level (instruction set), so that the compiler uses the vector instructions of
+    /// that level.
     #[inline(always)]
     pub(super) fn unpack<const BLOCKS: usize>(&mut self, steps: usize, from: MatrixBlocks<'_>) {
         let (blocks, _) = self.blocks.as_chunks_mut::<BLOCKS>();

@@ -1,7 +1,7 @@
-//! The ternary matrix product, `out[t, c] = join_p(Σ_s row[t, p, s] · code[s, c]) − Σ row[t]`, for token `t`,
-//! plane `p`, element `s` of the row, and column `c`. `join` is `256 · plane 0 + plane 1`, or the plane itself if there
-//! is only one. A code is a trit plus 1, so the sum of the row is subtracted. A level whose panel holds the trits
-//! themselves leaves out this last term.
+//! The ternary matrix product, `out[t, c] = join_p(Σ_s row[t, p, s] · code[s, c]) − Σ row[t]`, for token `t`, plane
+//! `p`, element `s` of the row, and column `c`. `join` is `256 · plane 0 + plane 1`, or the plane itself if there is
+//! only one. A code is a trit plus 1, so the sum of the row is subtracted. An instruction set whose panel holds the
+//! trits themselves leaves out this last term.
 //!
 //! The summed axis is divided into parts, so that a panel of codes stays in the first-level cache. A panel is unpacked
 //! once for up to [`SHARED_ROWS`] rows, whose sums stay in the second-level cache until they are complete. Sums wrap
@@ -11,11 +11,12 @@ use super::panel::{MatrixBlocks, Panel};
 use crate::{kernels::INFO, numbers::ternary::ROW_ALIGN};
 
 /// The number of rows for which a panel is unpacked once. A token has one row for each plane. With this many rows,
-/// unpacking takes a small part of the time (2 % at 128 rows), and the bytes and sums of the rows still fit in the
-/// second-level cache.
+/// unpacking takes a small part of the time (even with 128 rows, it takes only 2 %), and the bytes and sums of the rows
+/// still fit in the second-level cache.
 const SHARED_ROWS: usize = 256;
 
-/// The part of a ternary matrix product that each level implements: unpacking codes, and computing sums in registers.
+/// The part of a ternary matrix product that each level (instruction set) implements: unpacking codes, and computing
+/// sums in registers.
 pub(super) trait RegisterTile {
     /// The largest number of rows of one tile of sums.
     const ROWS: usize;
@@ -24,8 +25,8 @@ pub(super) trait RegisterTile {
     /// The difference between an element of the panel and its trit: 1 if the panel holds codes, 0 if it holds trits.
     const OFFSET: i32 = 1;
 
-    /// Unpacks `steps` steps of [`COLUMNS`](Self::COLUMNS) columns into the panel by [`Panel::unpack`], compiled for
-    /// the instruction set of this level.
+    /// Unpacks [`COLUMNS`](Self::COLUMNS) columns, `steps` steps of each, into the panel. This is [`Panel::unpack`],
+    /// compiled for the instruction set of this level.
     ///
     /// # Safety
     /// The processor must support the instruction set of this level.

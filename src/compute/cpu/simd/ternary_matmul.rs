@@ -1,5 +1,5 @@
-//! SIMD implementation of the forward product, `out[t, n] = Σ_k x[t, k] · w[n, k]`, of byte rows `x` and a ternary
-//! matrix `w`.
+//! SIMD implementation of the kernel `ternary_matmul`, the forward product of byte rows `x` and a ternary matrix `w`:
+//! `out[t, n] = Σ_k x[t, k] · w[n, k]`.
 
 use super::{
     panel::{Contracted, MatrixBlocks},
@@ -30,7 +30,7 @@ pub(super) fn implementation<T: RegisterTile>(
         columns: p.out_features as usize,
         out_stride: p.out_features as usize + INFO,
     };
-    // SAFETY: `simd::implementation` returns this function only if the processor has the level.
+    // SAFETY: `simd::implementation` returns this function only if the processor supports the level.
     unsafe { product.compute::<T>(tokens.len(), as_i32_mut(writes[0])) };
     false
 }

@@ -1,5 +1,6 @@
-//! SIMD implementation of the product of the backward pass, `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`, of gradient
-//! rows `dy` and a ternary matrix `w`.
+//! SIMD implementation of the kernel `ternary_matmul_backward`, the backward product of gradient rows `dy` and a
+//! ternary matrix `w`: `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`. Linear layers with the same input share `out`, and
+//! each has a slot of its own.
 
 use super::{
     panel::{Contracted, MatrixBlocks},
@@ -32,7 +33,7 @@ pub(super) fn implementation<T: RegisterTile>(
         out_stride: p.slots as usize * (columns + INFO),
     };
     let out = &mut as_i32_mut(writes[0])[p.slot as usize * (columns + INFO)..];
-    // SAFETY: `simd::implementation` returns this function only if the processor has the level.
+    // SAFETY: `simd::implementation` returns this function only if the processor supports the level.
     unsafe { product.compute::<T>(tokens.len(), out) };
     false
 }

@@ -18,10 +18,11 @@ params! {
     name_bytes: u32,
     /// The number of rows of the matrix, which is the LoRA rank.
     rows: u32,
-    /// The number of columns of the matrix: the input features of the layer for LoRA factor a, the output features for
-    /// factor b.
+    /// The number of columns of the matrix: for LoRA factor a, the number of the layer's input features; for factor b,
+    /// that of its output features.
     columns: u32,
-    /// Exponent of the matrix's gradient. The training job fixes it, so that it is the same for all miners.
+    /// Exponent of the matrix's gradient, whose elements are integers in units of `2^exponent`. The training job fixes
+    /// the exponent, so that it is the same for all miners.
     exponent: i32,
     /// Size of a rounded element in the artifact, in bytes: 1 or 2.
     bytes: u32,

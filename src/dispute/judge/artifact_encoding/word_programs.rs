@@ -127,8 +127,9 @@ fn matrix_leaf(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
     ctx.set_result(leaf[word])
 }
 
-/// Appends some leaves to the Merkle tree, in the manner of a binary counter: the root of a subtree of 2^level leaves
-/// is stored while bit `level` of the number of appended leaves is set. The last step sets the result.
+/// The step with index `at` of [`OUTCOME`]. It appends up to [`LEAVES`] leaves to the Merkle tree of the gradient root,
+/// in the manner of a binary counter: the root of a subtree of 2^level leaves is stored while bit `level` of the number
+/// of appended leaves is set. The last step sets the result, one word of the outcome.
 fn outcome(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let count = outcome::Params::read(ctx.params).matrices as usize;
     for leaf in part(count, LEAVES, at) {

@@ -42,7 +42,8 @@ const MAX: usize = RESULT + 1;
 const NORMALIZER: usize = RESULT + 2;
 const SUM: usize = RESULT + 4;
 const PARTIAL: usize = RESULT + 6;
-/// Scratch address of the visible keys. Each key has two words: its score, and the exponent of its value row.
+/// Address of the first scratch word that is used for the visible keys. Each key has two words: its score, and the
+/// exponent of its value row.
 const KEYS: usize = 16;
 
 /// Returns the column of `out` in which the word lies; `None` if the word is in another buffer or in a row info (the
@@ -79,8 +80,8 @@ fn step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     }
 }
 
-/// Stores the score of the visible key with index `i` and the exponent of its value row. Also updates the stored
-/// largest exponent.
+/// Stores the score of the visible key with index `i` and the exponent of its value row. Also raises the stored largest
+/// exponent of the visible value rows if necessary.
 fn store_key(
     ctx: &mut StepContext,
     p: &Params,
@@ -107,20 +108,20 @@ fn store_key(
     ctx.store(KEYS + 2 * i + 1, own as u32)
 }
 
-/// Returns the score of a query and a key, and whether the score was clamped to its range. Query and key are each given
-/// as integers and their common exponent.
+/// Returns the score of a query and a key, and whether the score was clamped to ±1024. Query and key are head rows:
+/// each consists of integers and one exponent that they share.
 pub(super) fn scored(p: &Params, query: &(Vec<i64>, i32), key: &(Vec<i64>, i32)) -> Result<(i32, bool), WordFault> {
     let product = bounded(i128::from(dot(&query.0, &key.0)) * i128::from(p.score_mantissa))?;
     Ok(score(product, p.score_shift - query.1 - key.1))
 }
 
-/// Returns the exact inner product of two rows of integers, whose magnitudes are at most 2^14.
+/// Returns the exact inner product of two rows of integers. The magnitudes of the integers must be at most 2^14.
 pub(super) fn dot(a: &[i64], b: &[i64]) -> i64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Stores the largest score, and the normalizer of the softmax. Sets the result if the word depends on no weighted
-/// value.
+/// Stores the largest score and the normalizer of the softmax. Also sets the result if the output word is one of the
+/// softmax statistics or part of a row info, because it then depends on no weighted values.
 fn normalize(ctx: &mut StepContext, keys: usize, (first, word): (usize, usize)) -> Result<(), WordFault> {
     let mut max = i32::MIN;
     for i in 0..keys {
@@ -148,7 +149,7 @@ fn normalize(ctx: &mut StepContext, keys: usize, (first, word): (usize, usize)) 
 }
 
 /// Adds the weighted values of half a block of 32 keys to a partial sum. After the second half, adds the partial sum to
-/// the stored sum. Sets the result to the stored sum, rounded.
+/// the stored sum. After either half, sets the result to the stored sum, rounded.
 fn add_values(ctx: &mut StepContext, p: &Params, (first, keys): (usize, usize), at: usize) -> Result<(), WordFault> {
     let (kv_heads, head_dim) = (p.kv_heads as usize, p.head_dim as usize);
     let Some(column) = column(p, ctx.place) else { return Ok(()) };

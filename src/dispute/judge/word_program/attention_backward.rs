@@ -1,8 +1,8 @@
-//! The word programs of attention's gradients: one program computes words of the gradient by query, the other words of
-//! the gradient by key and value. The first steps process a few query–key pairs each. They store the softmax
-//! probability of each pair, and dP (by query) or dS (by key), the gradients of the probability and of the score. The
-//! program by query then computes the mean of dP in one step. The last steps add the contributions of the pairs, in
-//! blocks of 32, to the row that contains the word.
+//! The word programs of attention's gradients. The program [`BY_QUERY`] computes words of the gradient with respect to
+//! queries. The program [`BY_KEY`] computes words of the gradient with respect to keys and values. The first steps
+//! process a few query–key pairs each, and store the softmax probability of each pair. `BY_QUERY` also stores dP, the
+//! gradient of the probability, and then computes the mean of dP in one step. `BY_KEY` also stores dS, the gradient of
+//! the score. The last steps add the contributions of the pairs, in blocks of 32, to the row that contains the word.
 
 use super::{
     RESULT, StepContext, WordFault, WordPlace, WordProgram,
@@ -51,19 +51,22 @@ pub(super) const BY_KEY: WordProgram = WordProgram {
 
 /// The number of keys that one step of [`BY_QUERY`] scores against the query.
 const QUERY_KEYS: usize = 4;
-/// The number of rows that one step adds: a quarter of a block of 32.
+/// The number of weighted rows that one step adds to the sums: a quarter of a block of 32.
 const SUMMED: usize = 8;
 const SUBSTEPS: usize = BLOCK / SUMMED;
-/// The number of scratch words that [`BY_QUERY`] stores for a query–key pair: the softmax probability (one word), dP
-/// with the exponent of the value row folded in (two words), and the exponent of the key row (one word).
+/// The number of scratch words that [`BY_QUERY`] stores for a query–key pair: the softmax probability (one word); the
+/// gradient of the probability, shifted by the exponent of the value row (two words); and the exponent of the key row
+/// (one word).
 const QUERY_PAIR: usize = 4;
-/// The number of scratch words that [`BY_KEY`] stores for a query–key pair: the softmax probability (one word), dS (two
-/// words), the exponents of dS · q and of `dout` (one word each), and three words of padding.
+/// The number of scratch words that [`BY_KEY`] stores for a query–key pair: the softmax probability (one word); dS, the
+/// gradient of the score (two words); the exponents of dS · q and of `dout` (one word each); and three words of
+/// padding.
 const KEY_PAIR: usize = 8;
 
-/// Scratch address of the largest exponent: of the key rows in [`BY_QUERY`], and of the products dS · q in [`BY_KEY`].
+/// Address of the scratch word that holds the largest exponent found so far. In [`BY_QUERY`], it is an exponent of a
+/// key row; in [`BY_KEY`], of a product dS · q.
 const TOP: usize = RESULT;
-/// Scratch address of the largest exponent of the `dout` rows, which [`BY_KEY`] uses.
+/// Address of the scratch word in which [`BY_KEY`] holds the largest exponent of a `dout` row found so far.
 const VALUE_TOP: usize = RESULT + 1;
 const MAX: usize = RESULT + 2;
 const MEAN: usize = RESULT + 4;
@@ -83,7 +86,7 @@ fn padded(p: &by_key::Params) -> usize {
     (p.context as usize).next_multiple_of(BLOCK)
 }
 
-/// A head row, the values of one token for one attention head: its integers, and the exponent that they share.
+/// A head row (the values of one token for one attention head): its integers, and the exponent that they share.
 type HeadRow = (Vec<i64>, i32);
 
 /// Returns the softmax statistics in row `row` of the buffer with index `binding`. Fails if a value is out of range.
@@ -99,21 +102,23 @@ fn stats(ctx: &mut StepContext, binding: usize, row: usize) -> Result<Stats, Wor
     if fits { Ok(stats) } else { Err(WordFault::Format("a row of softmax statistics")) }
 }
 
-/// Returns the softmax probability of a key in Q30, given the key's score and the statistics of the query. `tables` is
-/// the index of the buffer with the exp2 table.
+/// Returns the softmax probability of a key, with 30 fraction bits. It is computed from the key's score and the
+/// statistics of the query. `tables` is the index of the buffer with the exp2 table.
 fn probability(ctx: &mut StepContext, tables: usize, stats: &Stats, score: i32) -> Result<u32, WordFault> {
     let exponential = exp2(ctx, tables, stats.max.max(score).abs_diff(score))?;
     Ok(stats.normalizer.probability(exponential))
 }
 
-/// Returns dP, the inner product of `dout` and `value`, with the exponent of `value` folded in. Its unit is
-/// `2^(dout exponent + top − 25)`, where `top` is the largest exponent of the visible value rows.
+/// Returns dP, the gradient of a softmax probability: the inner product of `dout` and `value`, shifted by the exponent
+/// of `value`. Its unit is `2^(dout exponent + top − 25)`, where `top` is the largest exponent of the visible value
+/// rows.
 fn folded(stats: &Stats, dout: &HeadRow, value: &HeadRow) -> i64 {
     align(dot(&dout.0, &value.0) << RAISE, -(distance(stats.top, value.1) as i32))
 }
 
-/// Returns dS, the gradient of a score. It is computed from the key's probability in Q30, its `folded` dP, and the
-/// shift and the mean of the query's dP.
+/// Returns dS, the gradient of the score of a key: `probability · (dP − mean)`. dP is the gradient of the key's softmax
+/// probability; it is `folded`, shifted right by `shift` bits. `mean` is the mean of dP over the query's keys.
+/// `probability` has 30 fraction bits.
 fn gradient(probability: u32, folded: i64, shift: u32, mean: i32) -> Result<i64, WordFault> {
     let difference = i128::from(round_even(folded, shift)) - i128::from(mean);
     Ok(round_even(bounded(i128::from(probability) * difference)?, 30))
@@ -150,7 +155,8 @@ fn put(ctx: &mut StepContext, head_dim: usize, word: usize, factor: Scale, a: i3
     ctx.set_result(row[word])
 }
 
-/// Returns the right shift that brings the values of a block within ±2^14, the range of weights.
+/// Returns the right shift that brings the values of a block within ±2^14, the range of the weights with which [`add`]
+/// multiplies rows.
 fn block_shift(values: &[i64]) -> u32 {
     shift_for(values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0), WIDE_BITS)
 }
@@ -230,8 +236,8 @@ fn query_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     put(ctx, head_dim, word, factor, stats.exponent(dout.1), top - 4)
 }
 
-/// Finds the row of the gradient by key that contains a word. Returns the token, whether the row is the gradient of a
-/// value (true) or of a key (false), the key/value head, and the index of the word in the row.
+/// Finds the row of the gradient of keys and values in which a word lies. Returns the token of the row, whether the row
+/// is the gradient of a value (true) or of a key (false), the key/value head, and the index of the word in the row.
 fn key_place(p: &by_key::Params, place: WordPlace) -> (usize, bool, usize, usize) {
     let (kv_heads, stride) = (p.kv_heads as usize, p.head_dim as usize + INFO);
     let row = place.word as usize / stride;
@@ -291,8 +297,9 @@ fn key_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     put(ctx, head_dim, word, factor, top, b)
 }
 
-/// Computes and stores what the later steps need of a pair of a query and the key: the probability, dS, and the
-/// exponents of dS · q and of `dout`. Also updates the stored largest exponents.
+/// Computes and stores what the later steps need to know about a query and a `key`: the softmax probability, dS (the
+/// gradient of the score), and the exponents of dS · q and of `dout`. Also raises the two stored largest exponents if
+/// necessary.
 fn store_pair(
     ctx: &mut StepContext,
     p: &by_key::Params,

@@ -62,17 +62,17 @@ pub(super) const HEAD_LOGITS: WordProgram = WordProgram {
     step: head_logits,
 };
 
-/// The number of terms of an inner product that one step adds, if both factors store the terms in consecutive words.
+/// The number of terms of an inner product that one step adds, if the elements of each factor lie in consecutive words.
 const TERMS: usize = 4096;
 /// The number of terms of an inner product that one step of `ternary_matmul_backward` adds. It is small because every
-/// four weights may lie in another tile (256 words), which the proof must then contain.
+/// four weights may lie in a different tile (256 words), and the proof must contain each of these tiles.
 const BLOCK_TERMS: usize = 64;
 
 const SUM: usize = RESULT;
 const SCRATCH_WORDS: usize = RESULT + 2;
 
-/// Adds `sum` to the partial sum in scratch words `at` and `at + 1`, and returns the new partial sum. Fails if its
-/// magnitude is 2^62 or more.
+/// Adds `sum` to the partial sum in scratch words `at` and `at + 1`, and returns the new partial sum. Fails if the
+/// magnitude of the new sum is 2^62 or more.
 fn add(ctx: &mut StepContext, at: usize, sum: i128) -> Result<i64, WordFault> {
     let sum = bounded(i128::from(ctx.load_sum(at)?) + sum)?;
     ctx.store_i64(at, sum)?;

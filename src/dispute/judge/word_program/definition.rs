@@ -8,11 +8,11 @@ use crate::kernels::Kernel;
 pub struct WordProgram {
     /// The kernel whose output words are computed.
     pub kernel: &'static Kernel,
-    /// Returns the number of words in the scratch tensor, which holds intermediate values, for the given kernel
-    /// parameters. All of its words are 0 before the first step.
+    /// Returns, for the given kernel parameters, the number of words in the scratch tensor. The scratch tensor holds
+    /// intermediate values, and all of its words are 0 before the first step.
     pub scratch: fn(&[u32]) -> usize,
-    /// Returns the number of steps (at least 1) that compute the word at the given place, for the given kernel
-    /// parameters.
+    /// Returns, for the given kernel parameters, the number of steps (at least 1) that compute the word at the given
+    /// place.
     pub steps: fn(&[u32], WordPlace) -> usize,
     /// Executes the step with the given index. The context holds the kernel's parameters, the place of the output word,
     /// and the memory.

@@ -23,7 +23,8 @@ pub(super) const NORM_BACKWARD: WordProgram = WordProgram {
 
 const MAX_X: usize = RESULT;
 const DOT: usize = RESULT + 2;
-/// Scratch addresses of four maxima: after each of the four passes, the largest magnitude among the values of the row.
+/// Addresses of the scratch words that hold four maxima: the largest magnitude among the values of the row after each
+/// of the four passes.
 const MAX: [usize; 4] = [RESULT + 4, RESULT + 6, RESULT + 8, RESULT + 10];
 const VALUES: usize = 16;
 
@@ -35,12 +36,13 @@ struct NormRow {
     x: usize,
     residual: usize,
     rms: Rms,
-    /// The largest exponent among the gradients `dn` of this row, up to three, which are aligned to it and added.
+    /// The row has up to three gradients `dn`. This is the largest of their exponents, to which they are aligned before
+    /// they are added.
     top: i32,
     /// The right shifts that round the values of the row to 30 bits after the first, the third and the fourth pass.
     shifts: [u32; 3],
-    /// Exponent of the gradient that flows through the norm, without that of the residual connection; `ZERO_EXPONENT`
-    /// if all of its values are 0.
+    /// Exponent of the gradient that flows through the norm (not through the residual connection); `ZERO_EXPONENT` if
+    /// all values of this gradient are 0.
     unit: i32,
     residual_scale: Scale,
 }
@@ -105,7 +107,7 @@ fn step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     Ok(())
 }
 
-/// Computes column `i` in the first pass: the sum of the row's gradients `dn`, one in each of the `slots`. The sum is
+/// Computes column `i` in the first pass: the sum of the row's gradients `dn`, of which there are `slots`. The sum is
 /// in units of `2^(row.top + 2)`. Also raises the stored maximum of |`x`| if the value of `x` in this column is larger.
 fn summed(ctx: &mut StepContext, row: &NormRow, slots: usize, i: usize) -> Result<i64, WordFault> {
     let x = ctx.int(1, row.x + i)?;

@@ -1,6 +1,6 @@
 //! The word programs of `gradient_quantize` and `rope_backward`, which round gradients stochastically to wide rows
-//! (rows of 14-bit integers). A word program computes one output word of a kernel in steps. Here the first steps find
-//! the maxima of the row, and the remaining steps round its values.
+//! (rows of integers between −2^14 and 2^14). A word program computes one output word of a kernel in steps. Here the
+//! first steps find the maxima of the row, and the remaining steps round its values.
 
 use super::{CHUNK, RESULT, StepContext, WordFault, WordProgram, bounded, single::info_word, step_context::part};
 use crate::{
@@ -34,8 +34,8 @@ const HEADS: usize = 8;
 
 const MAX: usize = RESULT;
 const SUM: usize = RESULT + 2;
-/// Scratch address of the largest exponent found so far, plus 2^30. A scratch word is initially 0, so 0 means that no
-/// exponent has been found yet.
+/// Address of the scratch word that holds the largest exponent found so far, biased by 2^30. A scratch word is
+/// initially 0, so 0 means that no exponent has been found yet.
 const TOP: usize = RESULT + 4;
 const SCRATCH_WORDS: usize = RESULT + 6;
 const NONE: i32 = 1 << 30;
@@ -64,9 +64,9 @@ fn gradient_quantize(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> 
     ctx.set_result(info_word(scale, sum, word))
 }
 
-/// Adds `value`, the rounded value of a column, to the stored sum of the row. Also stores it in the result if the
-/// output word is in the buffer with index `data` and holds a byte of this column. `word` is the index of the output
-/// word in its wide row, which has `width` columns.
+/// Adds `value`, the rounded value of a column, to the stored sum of the row. If the output word is in the buffer with
+/// index `data` and holds a byte of this column, also stores that byte of `value` in the result. `word` is the index of
+/// the output word in its wide row, which has `width` columns.
 fn put(
     ctx: &mut StepContext,
     data: usize,
@@ -129,8 +129,8 @@ fn rope_backward(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     ctx.set_result(info_word(scale, sum, word))
 }
 
-/// Returns the cosine or sine in word `at` of the table of rotary angles, with 30 fraction bits. Fails if its magnitude
-/// exceeds 1.
+/// Returns the cosine or sine in word `at` of the table of rotary angles, with 30 fraction bits. Fails if the magnitude
+/// of the cosine or sine exceeds 1.
 fn angle(ctx: &mut StepContext, at: usize) -> Result<i64, WordFault> {
     match i64::from(ctx.word(2, at)? as i32) {
         value if value.abs() <= 1 << 30 => Ok(value),

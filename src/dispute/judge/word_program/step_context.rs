@@ -77,8 +77,8 @@ impl StepContext<'_> {
         self.place.binding as usize
     }
 
-    /// Returns the index of the work unit that writes the output word, and the index of the output word among the
-    /// `words` words of the buffer that this unit writes.
+    /// Returns the index of the work unit that writes the output word, and the index of the output word among the words
+    /// that this unit writes. Every unit writes `words` words to the buffer.
     pub fn unit(&self, words: usize) -> (usize, usize) {
         (self.place.word as usize / words, self.place.word as usize % words)
     }
@@ -185,8 +185,9 @@ impl StepContext<'_> {
         Ok((values, self.exponent(binding, row + wide_words(head_dim))?))
     }
 
-    /// Returns the key of the dither stream with index `stream`, and the position in the chunk of token `token` of the
-    /// batch. Both are read from the dither buffer, which has the index `binding`.
+    /// Returns the key of the dither stream with index `stream`, and the position of a token in the chunk. `token` is
+    /// the index of this token in the batch. Both results are read from the dither buffer, which has the index
+    /// `binding`.
     pub fn dither(&mut self, binding: usize, stream: u32, token: usize) -> Result<(Dither, u32), WordFault> {
         let at = 2 + 2 * stream as usize;
         let key = Dither([self.word(binding, at)?, self.word(binding, at + 1)?]);

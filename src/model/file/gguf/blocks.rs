@@ -1,9 +1,9 @@
-//! Reads the ternary tensors of GGUF files, which have one of three types.
+//! Reads the ternary tensors of GGUF files. Each of these tensors has one of three types.
 //!
 //! - `TQ1_0` and `TQ2_0` are defined by ggml, in the functions `dequantize_row_tq1_0` and `dequantize_row_tq2_0` of
 //!   `ggml/src/ggml-quants.c`. A block has 256 weights and a scale in binary16 (half precision). In this program a
-//!   matrix has only one scale, so all of its blocks must have the same one. Blocks with the scale 0 are exempt: their
-//!   weights are all 0.
+//!   matrix has only one scale, so all of its blocks must have the same scale. Blocks with the scale 0 are exempt:
+//!   their weights are all 0.
 //! - `i2_s` is defined by bitnet.cpp, in the function `quantize_i2_s` of `src/ggml-bitnet-mad.cpp`. The published files
 //!   have the layout for x86 (`QK_I2_S` is 128), in which 128 weights take 32 bytes: weight j is in byte j mod 32, at
 //!   bit `6 − 2 · floor(j / 32)`. The scale of the matrix follows after all weights, in binary32 (single precision).
@@ -63,8 +63,8 @@ pub(super) fn linear(stored: &StoredTensor, rows: usize, columns: usize) -> Resu
     .map_err(|error| stored.error(error))
 }
 
-/// Returns the scale that all blocks of a matrix have, except blocks with the scale 0. Returns an error if their scales
-/// differ. `bytes` is the size of one block.
+/// Returns the scale that all blocks of a matrix have in common. Blocks with the scale 0 are ignored. Returns an error
+/// if two of the other blocks have different scales. `bytes` is the size of one block.
 fn common_scale(stored: &StoredTensor, data: &[u8], bytes: usize) -> Result<f32, Error> {
     let mut scales = data.chunks_exact(bytes).map(block_scale).filter(|scale| *scale != 0.0);
     let first = scales.next().ok_or_else(|| stored.error("all blocks have the scale 0"))?;
@@ -81,7 +81,7 @@ fn block_scale(block: &[u8]) -> f32 {
 }
 
 /// Unpacks a block of the type TQ1_0: 48 bytes with five trits each, then 4 bytes with four trits each. A byte divided
-/// by 256 is a fraction whose digits in base 3 are the codes of its trits, in order.
+/// by 256 is a fraction whose first digits in base 3 are the codes of its trits, in order.
 fn tq1_0(block: &[u8], codes: &mut [u8]) {
     let digit = |byte: u8, power: u8| ((u16::from(byte.wrapping_mul(power)) * 3) >> 8) as u8;
     let mut codes = codes.iter_mut();
@@ -107,7 +107,7 @@ fn tq2_0(block: &[u8], codes: &mut [u8]) {
 }
 
 /// Unpacks a block of the type i2_s: 32 bytes with four weights each, two bits for a weight. The first 32 weights are
-/// in the highest two bits of the bytes, the next 32 in the next lower two bits, and so on.
+/// in the highest two bits of the bytes, the next 32 in the two bits below those, and so on.
 fn i2_s(block: &[u8], codes: &mut [u8]) {
     for (i, codes) in codes.chunks_exact_mut(32).enumerate() {
         codes.iter_mut().zip(block).for_each(|(code, byte)| *code = byte >> (6 - 2 * i) & 3);

@@ -1,7 +1,7 @@
-//! Reads the header of a GGUF file of version 2 or 3, in little-endian order, as `ggml/docs/gguf.md` specifies it. The
-//! header consists of the magic bytes, the version, two counts, the key-value pairs, and one entry for each tensor. The
-//! data of the tensors starts after the header, at the next multiple of the alignment. The entry of a tensor states the
-//! offset of its data from there.
+//! Reads the header of a little-endian GGUF file of version 2 or 3, as `ggml/docs/gguf.md` specifies it. The header
+//! consists of the magic bytes, the version, two counts, the key-value pairs, and one entry for each tensor. The data
+//! of all tensors follows the header, at the next multiple of the alignment. The entry of a tensor states where the
+//! tensor's data starts, as an offset from the start of all data.
 //!
 //! Counts and lengths in a file are not trusted: they never determine how much memory is allocated, and the bytes that
 //! they describe must be present.
@@ -20,7 +20,7 @@ pub(super) enum MetadataValue<'a> {
     Other,
 }
 
-/// The metadata and the tensors that the header of a GGUF file lists, each by name.
+/// The metadata and the tensors that the header of a GGUF file lists, in two maps whose keys are names.
 pub(super) struct GgufHeader<'a> {
     pub(super) values: BTreeMap<&'a str, MetadataValue<'a>>,
     pub(super) tensors: BTreeMap<&'a str, StoredTensor<'a>>,
@@ -114,7 +114,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
     }
     let version = rest.u32()?;
     if !(2..=3).contains(&version) {
-        return Err(malformed(format!("version {version} is not supported, only versions 2 and 3 (little-endian)")));
+        return Err(malformed(format!("version {version} is not supported; versions 2 and 3 (little-endian) are")));
     }
     let (tensor_count, value_count) = (rest.size()?, rest.size()?);
     let mut values = BTreeMap::new();
@@ -135,7 +135,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
             shape.push(rest.size()?);
         }
         shape.reverse();
-        // with four bytes for each element, sums of sizes within this bound do not overflow
+        // with at most usize::MAX / 8 elements of four bytes each, sums of sizes do not overflow
         let elements = shape.iter().try_fold(1usize, |product, axis| product.checked_mul(*axis));
         if !elements.is_some_and(|elements| (1..=usize::MAX / 8).contains(&elements)) {
             return Err(malformed(format!("{name} has the shape {shape:?}, which is empty or too large")));

@@ -127,8 +127,8 @@ impl<'a> GgufSource<'a> {
     }
 }
 
-/// Returns the f64 that has the same shortest decimal form as the f32 `value`. The same number, such as 1e-5, is an f64
-/// in `config.json` and an f32 in GGUF, and both must give the same model.
+/// Returns the f64 that has the same shortest decimal form as `value`, an f32 that was converted to f64. A number such
+/// as 1e-5 is an f64 in `config.json` and an f32 in GGUF, and both must give the same model.
 fn decimal(value: f64) -> f64 {
     (value as f32).to_string().parse().unwrap_or(value)
 }

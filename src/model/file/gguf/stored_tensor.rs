@@ -29,7 +29,7 @@ impl<'a> StoredTensor<'a> {
             .ok_or_else(|| self.error(format_args!("the file ends before the last of its {count} bytes")))
     }
 
-    /// Returns the tensor with its elements, or an error unless they are of the type F32, F16 or BF16.
+    /// Returns the tensor with the bytes of its elements. Returns an error unless the type is F32, F16 or BF16.
     pub(super) fn float_tensor(&self) -> Result<FileTensor<'a>, Error> {
         let (kind, size) = match self.number {
             types::F32 => (TensorKind::F32, 4),
@@ -41,7 +41,7 @@ impl<'a> StoredTensor<'a> {
         Ok(FileTensor { name: self.name.into(), kind, shape: self.shape.clone(), bytes })
     }
 
-    /// Returns the number of elements, which the header reader has checked to fit a usize.
+    /// Returns the number of elements. The reader of the header has checked that this number fits a usize.
     pub(super) fn elements(&self) -> usize {
         self.shape.iter().product()
     }
