@@ -18,8 +18,9 @@ import { errorMessage } from "./format.js";
  * @typedef {object} Execution
  * @property {"cpu" | "gpu"} backend
  * @property {DeviceCard | null} device the GPU; null for the CPU
- * @property {Record<string, { lowering: string, lowerings: string[], error?: string }>} kernels for each kernel,
- *   by name: the chosen lowering, the results of all lowerings, and the error if the kernel is not correct
+ * @property {Record<string, { lowering: string, lowerings: string[], refused: string[], error?: string }>} kernels for
+ *   each kernel, by name: the chosen lowering, the times of the correct lowerings, the errors of the others, and the
+ *   error if no lowering is correct
  * @property {string | null} stepDigest the computed digest of one training step, in hexadecimal
  * @property {string | null} runDigest the computed digest of the longer training run, in hexadecimal
  * @property {boolean} ok whether all results equal the published ones
@@ -107,9 +108,10 @@ async function runCheck(execution, section) {
  * @param {HTMLElement} table the body of the table
  * @param {Extract<CheckEvent, { event: "kernel" }>} event
  */
-function addKernel(execution, table, { kernel, lowering, lowerings, error }) {
-  execution.kernels[kernel] = { lowering, lowerings, error };
-  addRow(table, !error, kernel, lowering, error ?? "correct");
+function addKernel(execution, table, { kernel, lowering, lowerings, refused, error }) {
+  execution.kernels[kernel] = { lowering, lowerings, refused, error };
+  const notUsed = refused.length ? `; not used: ${refused.join("; ")}` : "";
+  addRow(table, !error, kernel, lowering, error ?? `correct${notUsed}`);
   say(`${execution.backend.toUpperCase()}: checked the kernel ${kernel}`);
 }
 

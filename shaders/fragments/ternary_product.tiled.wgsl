@@ -39,7 +39,7 @@ fn main(
             offsets[index] = select(0, -sum, plane + 1u == planes());
         }
         workgroupBarrier();
-        // These sums of codes may exceed an i32 and wrap. The final sums of trits fit, so they are exact.
+        // Sums of codes (trits plus 1) may wrap here. The final sums of trits fit an i32, so they are exact modulo 2^32.
         sums.t0 = sums.t0 * 256 + offsets[o];
         sums.t1 = sums.t1 * 256 + offsets[o + 1u];
         sums.t2 = sums.t2 * 256 + offsets[o + 2u];

@@ -13,7 +13,7 @@ const MAX_LAG_BLOCKS: u64 = 5;
 /// A list of nodes of the same chain, and the choice of the node that receives the requests.
 #[derive(Debug)]
 pub struct Endpoints {
-    /// URLs of the nodes, used to name the nodes in error messages.
+    /// The nodes' URLs, as error messages show them.
     names: Vec<String>,
     current: Cell<usize>,
     /// Whether the current node is known to respond and to belong to the chain. Always true if there is only one node.

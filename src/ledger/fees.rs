@@ -80,7 +80,7 @@ fn is_mining(message: &Message) -> bool {
 }
 
 /// Deducts the fee of a transaction from the fee allowance that `granter` has given to the signer. Fails if there is no
-/// such allowance, if it has expired, if it is too small, or if it does not pay for the messages of the transaction.
+/// such allowance, or if it has expired, is smaller than the fee, or is not meant for a message of the transaction.
 fn charge_allowance(state: &mut State, signed: &Signed, granter: &str) -> Result<(), Refusal> {
     let (fee, now) = (signed.fee.amount, state.head().time);
     let refused = |log: String| Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));

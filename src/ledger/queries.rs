@@ -26,7 +26,7 @@ pub struct HeldClaim {
     pub global_seed: u64,
 }
 
-/// What a verifier must do in a challenge, which is the recomputation of one gradient by sampled verifiers.
+/// What one verifier must do in a challenge. In a challenge, sampled verifiers recompute one gradient.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assignment {
     /// ID of the challenge.

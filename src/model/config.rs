@@ -6,8 +6,7 @@ use crate::{
     numbers::fixed::Scale,
 };
 
-/// Sizes and constants of a model. Code that creates a `ModelConfig` must call [`ModelConfig::check`] before it uses
-/// the value.
+/// Sizes and constants of a model. Call [`ModelConfig::check`] on a new value before using it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {

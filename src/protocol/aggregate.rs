@@ -28,7 +28,7 @@ impl Aggregate {
     /// The largest number of artifacts that can be added to one aggregate.
     pub const MAX_ARTIFACTS: u32 = 4096;
     /// The largest number of bits that the magnitude of an element can have. An artifact with an element of magnitude
-    /// 2^51 or more does not change the sums, because such an element is far larger than those that training produces,
+    /// 2^51 or more is left out of the sums, because such an element is far larger than those that training produces,
     /// and would outweigh the rest of the round.
     const ELEMENT_BITS: u32 = 51;
 

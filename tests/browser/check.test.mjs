@@ -8,6 +8,7 @@ import { readFile, readdir } from "node:fs/promises";
 import { DIST, launchChromium, launchFirefox, serve, skipReason } from "./browsers.mjs";
 
 /** @import { Page } from "playwright-core" */
+/** @import { CheckEvent } from "../../www/r3mes_www.js" */
 
 const MINUTE = 60_000;
 const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";
@@ -35,6 +36,7 @@ function readSection(backend) {
 /** @param {ReturnType<typeof readSection>} section */
 function assertSame({ verdict, kernels, digests }) {
   assert.equal(kernels.length, KERNELS);
+  // the page lists lowerings that are not correct, even if another one of the same kernel is
   for (const [kernel, , answers] of kernels) assert.equal(answers, "correct", kernel);
   assert.equal(digests.length, 2);
   for (const [steps, published, found] of digests) assert.equal(found, published, steps);
@@ -87,11 +89,13 @@ test("Node on Dawn computes the published digests", { timeout: 40 * MINUTE }, as
   t.diagnostic(device.name);
   /** @type {[expected: string, found: string | undefined][]} */
   const digests = [];
-  const same = await check("gpu", (event) => {
+  // Chromium computes the hundred steps on the same driver
+  const onEvent = (/** @type {CheckEvent} */ event) => {
     if (event.event === "digest") digests.push([event.expected, event.found]);
-    else assert.equal(event.error, undefined, event.kernel);
-  });
-  assert.equal(digests.length, 2);
+    else assert.deepEqual([event.refused, event.error], [[], undefined], event.kernel);
+  };
+  const same = await check("gpu", onEvent, ["step"]);
+  assert.equal(digests.length, 1);
   for (const [expected, found] of digests) assert.equal(found, expected);
   assert.ok(same);
 });

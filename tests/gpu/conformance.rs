@@ -23,8 +23,7 @@ const SEQUENCES: usize = 3;
 /// and a decoder. A kernel that has no lowering with the name uses its lowering `plain`.
 ///
 /// Every GPU computes one step. Only Vulkan drivers also compute a hundred steps, because one driver for each GPU is
-/// enough. A hundred steps take a minute on a software GPU, so the software GPUs divide the names of the lowerings
-/// among themselves, and each name is tested on only one of them.
+/// enough, and of these only drivers that are not slow ([`Opened::is_slow`]).
 pub(crate) fn trials(gpu: &'static Opened, gpus: &'static [Opened]) -> impl Iterator<Item = Trial> {
     let lowerings = kernels::ALL.iter().flat_map(|kernel| kernel.lowerings);
     let names: BTreeSet<_> = lowerings.map(|lowering| lowering.name).collect();
@@ -36,12 +35,8 @@ pub(crate) fn trials(gpu: &'static Opened, gpus: &'static [Opened]) -> impl Iter
         let test = move || same(block_on(run_digest(&backend(gpu, name)?, SEQUENCES))?, GOLDEN.run);
         Trial::test(format!("golden digest of a hundred steps with {name} on {}", gpu.listed), test)
     };
-    let is_vulkan = |gpu: &Opened| gpu.listed.graphics_api == "vulkan";
-    let sharing: Vec<_> = gpus.iter().filter(|gpu| is_vulkan(gpu) && gpu.listed.software).collect();
-    let share = sharing.iter().position(|other| std::ptr::eq(*other, gpu));
-    let runs = move |number: usize| is_vulkan(gpu) && share.is_none_or(|share| number % sharing.len() == share);
-    let digests = names.into_iter().enumerate();
-    let digests = digests.flat_map(move |(number, name)| [Some(step(name)), runs(number).then(|| run(name))]).flatten();
+    let runs = gpu.listed.graphics_api == "vulkan" && !gpu.is_slow(gpus);
+    let digests = names.into_iter().flat_map(move |name| [Some(step(name)), runs.then(|| run(name))]).flatten();
     digests.chain([Trial::test(format!("a decoder returns the scores of the CPU on {}", gpu.listed), move || {
         decoder(gpu)
     })])

@@ -76,6 +76,15 @@ pub(crate) fn all() -> &'static [Opened] {
 }
 
 impl Opened {
+    /// Returns whether this is SwiftShader beside llvmpipe, another software GPU, which takes a seventh of the time.
+    /// Tests that repeat all test cases or take a hundred training steps do not run on such a GPU. Chromium runs the
+    /// same tests on SwiftShader, with runtime checks of its own: see `tests/browser/check.test.mjs`.
+    pub(crate) fn is_slow(&self, gpus: &[Self]) -> bool {
+        let [fast, slow] = SOFTWARE;
+        let has_fast = gpus.iter().any(|gpu| gpu.listed.graphics_api == "vulkan" && gpu.listed.name.contains(fast));
+        has_fast && self.listed.name.contains(slow)
+    }
+
     /// Returns the open GPU, which all tests share. The first call opens it.
     pub(crate) fn gpu(&self) -> Result<&Gpu, Failed> {
         let open = || block_on(Gpu::open(&self.listed, options())).map_err(|error| error.to_string());

@@ -20,9 +20,7 @@ use std::ops::Range;
 
 type Test = fn(&Opened) -> Result<(), Failed>;
 
-const TESTS: [(&str, Test); 10] = [
-    ("slices of one row of workgroups give the same bits", one_row_slices),
-    ("kernels with runtime checks give the same bits", runtime_checks),
+const TESTS: [(&str, Test); 8] = [
     ("a chain of dispatches with shared memory gives the right result, as a whole and in parts", chain),
     ("the saturation flag is set and cleared", flag),
     ("large buffers are copied in pieces", pieces),
@@ -33,8 +31,15 @@ const TESTS: [(&str, Test); 10] = [
     ("operations on a closed GPU return an error", closed),
 ];
 
-pub(crate) fn trials(gpu: &'static Opened) -> impl Iterator<Item = Trial> {
-    TESTS.into_iter().map(move |(name, test)| Trial::test(format!("{name} on {}", gpu.listed), move || test(gpu)))
+/// Tests that repeat all test cases. They do not run on a slow GPU.
+const LONG_TESTS: [(&str, Test); 2] = [
+    ("slices of one row of workgroups give the same bits", one_row_slices),
+    ("kernels with runtime checks give the same bits", runtime_checks),
+];
+
+pub(crate) fn trials(gpu: &'static Opened, gpus: &[Opened]) -> impl Iterator<Item = Trial> {
+    let long = LONG_TESTS.into_iter().filter(|_| !gpu.is_slow(gpus));
+    TESTS.into_iter().chain(long).map(move |(name, test)| Trial::test(format!("{name} on {}", gpu.listed), move || test(gpu)))
 }
 
 fn all_pass(gpu: &Gpu) -> Result<(), Failed> {

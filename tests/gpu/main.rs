@@ -46,7 +46,7 @@ fn trials(gpu: &'static Opened, gpus: &'static [Opened]) -> Vec<Trial> {
     let fixed_point = Trial::test(format!("fixed_point on {}", gpu.listed), move || {
         equals_reference(gpu, &fixed_point::KERNEL.lowerings[0], fixed_point::cases(seed()))
     });
-    kernels.chain([fixed_point]).chain(executor::trials(gpu)).chain(conformance::trials(gpu, gpus)).collect()
+    kernels.chain([fixed_point]).chain(executor::trials(gpu, gpus)).chain(conformance::trials(gpu, gpus)).collect()
 }
 
 /// Returns the seed of the random test cases: the value of the environment variable `SEED`, or a new seed.

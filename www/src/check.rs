@@ -7,11 +7,11 @@ use r3mes_wgpu::{
     compute::{
         Backend,
         cpu::fastest,
-        gpu::{self, Gpu, LoweringChoice, Options},
+        gpu::{self, Gpu, LoweringChoice, Options, TuneOutcome},
         known_answers,
     },
     error::Error,
-    kernels::{self, cases::cases},
+    kernels::{self, Lowering, cases::cases},
     training::conformance::{GOLDEN, RUN_STEPS, run_digest, step_digest},
 };
 use serde::Serialize;
@@ -21,21 +21,38 @@ use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
 const TYPES: &str = r#"
 /** The result of one test: of a kernel's known answers, or of a golden digest. */
 export type CheckEvent =
-  | { event: "kernel"; kernel: string; lowering: string; lowerings: string[]; error?: string }
+  | { event: "kernel"; kernel: string; lowering: string; lowerings: string[]; refused: string[]; error?: string }
   | { event: "digest"; digest: "step" | "run"; steps: number; expected: string; found?: string; error?: string };
 /**
- * Tests whether every kernel reproduces its known answers on a backend. If all do, tests the digests of the golden step
- * and the golden run. Resolves to whether all results were right. Rejects if the browser does not offer the backend.
+ * Tests whether every kernel reproduces its known answers on a backend. If all do, tests the golden digests named in
+ * `digests`, by default of one step and of a hundred steps ("run"). Resolves to whether all results were right. Rejects
+ * if the browser does not offer the backend.
  */
-export function check(backend: "cpu" | "gpu", onEvent: (event: CheckEvent) => void): Promise<boolean>;
+export function check(
+  backend: "cpu" | "gpu",
+  onEvent: (event: CheckEvent) => void,
+  digests?: ("step" | "run")[],
+): Promise<boolean>;
 "#;
 
 /// The result of one test: the Rust form of the TypeScript type `CheckEvent`.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "camelCase")]
 enum CheckEvent {
-    Kernel { kernel: &'static str, lowering: &'static str, lowerings: Vec<String>, error: Option<String> },
-    Digest { digest: &'static str, steps: u32, expected: String, found: Option<String>, error: Option<String> },
+    Kernel {
+        kernel: &'static str,
+        lowering: &'static str,
+        lowerings: Vec<String>,
+        refused: Vec<String>,
+        error: Option<String>,
+    },
+    Digest {
+        digest: &'static str,
+        steps: u32,
+        expected: String,
+        found: Option<String>,
+        error: Option<String>,
+    },
 }
 
 /// The seed from which the random test cases are derived. Any other value would serve as well.
@@ -45,18 +62,23 @@ const SEED: u64 = 1;
 const SEQUENCES: usize = 3;
 
 /// Tests whether every kernel reproduces its known answers on a backend (`cpu` or `gpu`). If all do, tests the golden
-/// digests. Calls `on_event` with each result as a `CheckEvent`. Resolves to whether all results were right.
+/// digests named in `digests`, by default `step` and `run`. Calls `on_event` with each result as a `CheckEvent`.
+/// Resolves to whether all results were right.
 #[wasm_bindgen(skip_typescript)]
-pub async fn check(backend: &str, on_event: Function) -> Result<bool, JsError> {
+pub async fn check(backend: &str, on_event: Function, digests: Option<Vec<String>>) -> Result<bool, JsError> {
+    let digests = digests.unwrap_or_else(|| vec!["step".to_owned(), "run".to_owned()]);
     let mut check = Check { on_event, passed: true };
     let backend = match backend {
         "cpu" => check.cpu().await?,
         "gpu" => check.gpu().await?,
         other => return Err(JsError::new(&format!("unknown backend: {other:?}; it must be cpu or gpu"))),
     };
-    if check.passed {
-        check.digest("step", 1, GOLDEN.step, step_digest(&backend, SEQUENCES).await)?;
-        check.digest("run", RUN_STEPS as u32, GOLDEN.run, run_digest(&backend, SEQUENCES).await)?;
+    for digest in digests.iter().filter(|_| check.passed) {
+        match digest.as_str() {
+            "step" => check.digest("step", 1, GOLDEN.step, step_digest(&backend, SEQUENCES).await)?,
+            "run" => check.digest("run", RUN_STEPS as u32, GOLDEN.run, run_digest(&backend, SEQUENCES).await)?,
+            other => return Err(JsError::new(&format!("unknown digest: {other:?}; it must be step or run"))),
+        }
     }
     Ok(check.passed)
 }
@@ -74,7 +96,7 @@ impl Check {
             for case in cases(kernel, SEED) {
                 outcome = outcome.and(known_answers::passes(&backend, &case).await);
             }
-            self.kernel(kernel.name, "wasm", vec!["wasm".to_owned()], outcome)?;
+            self.kernel(kernel.name, "wasm", &[], outcome)?;
         }
         Ok(backend)
     }
@@ -90,13 +112,11 @@ impl Check {
             match gpu::tune(&gpu, &[kernel], SEED).await {
                 Ok(tuning) => {
                     for tuned in tuning.kernels {
-                        let tried =
-                            tuned.tried.iter().map(|(lowering, outcome)| format!("{} {outcome}", lowering.name));
-                        self.kernel(kernel.name, tuned.chosen.name, tried.collect(), Ok(()))?;
+                        self.kernel(kernel.name, tuned.chosen.name, &tuned.tried, Ok(()))?;
                         choice = choice.with(kernel, tuned.chosen);
                     }
                 }
-                Err(error) => self.kernel(kernel.name, "none", Vec::new(), Err(error))?,
+                Err(error) => self.kernel(kernel.name, "none", &[], Err(error))?,
             }
         }
         Ok(Backend::Gpu { gpu, choice })
@@ -106,14 +126,20 @@ impl Check {
         &mut self,
         kernel: &'static str,
         lowering: &'static str,
-        lowerings: Vec<String>,
+        tried: &[(&'static Lowering, TuneOutcome)],
         outcome: Result<(), Error>,
     ) -> Result<(), JsError> {
         self.passed &= outcome.is_ok();
+        let (passing, refused): (Vec<_>, Vec<_>) =
+            tried.iter().partition(|(_, outcome)| matches!(outcome, TuneOutcome::Passes { .. }));
+        let texts = |tried: Vec<&(&Lowering, TuneOutcome)>| {
+            tried.into_iter().map(|(lowering, outcome)| format!("{} {outcome}", lowering.name)).collect()
+        };
         self.send(CheckEvent::Kernel {
             kernel,
             lowering,
-            lowerings,
+            lowerings: texts(passing),
+            refused: texts(refused),
             error: outcome.err().map(|error| error.to_string()),
         })
     }

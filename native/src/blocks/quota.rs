@@ -117,7 +117,8 @@ fn number(write: &WriteTransaction, name: &str) -> Result<u64> {
 }
 
 pub(super) fn add(write: &WriteTransaction, name: &str, more: u64) -> Result<()> {
-    let sum = number(write, name)?.checked_add(more).context("the block store is damaged: a counter exceeds 64 bits")?;
+    let sum =
+        number(write, name)?.checked_add(more).context("the block store is damaged: a counter exceeds 64 bits")?;
     write.open_table(NUMBERS)?.insert(name, sum)?;
     Ok(())
 }

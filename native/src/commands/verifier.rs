@@ -172,8 +172,9 @@ impl Agent for Duties<'_> {
         self.operator.client().host()
     }
 
-    /// Returns the class of an error. Errors that only another node can resolve are retried like temporary ones,
-    /// because a verifier that stops is slashed for missing attestations.
+    /// Returns the class of an error. An error after which other commands would switch to another node counts as
+    /// temporary here, so the verifier tries again and does not stop. A verifier that stops misses attestations and is
+    /// slashed.
     fn class(&self, error: &RoleError) -> ErrorClass {
         match error.class() {
             ErrorClass::Failover => ErrorClass::Retryable,

@@ -111,10 +111,13 @@ async fn check(gpu: &Gpu, lowering: &'static Lowering, cases: &[Case]) -> Result
     Ok(())
 }
 
-/// The number of launches in one timed run. It is so large that the fixed cost of a run hardly affects the time of a
-/// launch.
+/// The number of launches in one timed run, if a launch takes less than [`LONG_MS`]. It is so large that the fixed cost
+/// of a run hardly affects the time of a launch. A run with longer launches has only one.
 const LAUNCHES: usize = 8;
-/// The number of timed runs. The fastest run counts, because disturbances only make a run slower.
+/// The time of a launch, in milliseconds, beside which the fixed cost of a run does not matter.
+const LONG_MS: f64 = 5.0;
+/// The number of timed runs, without the first one, which shows how long a launch takes. The fastest run counts,
+/// because disturbances only make a run slower.
 const RUNS: usize = 3;
 
 /// Times a lowering with one test case. Returns the time of one launch, in milliseconds, in the fastest of [`RUNS`]
@@ -129,14 +132,17 @@ async fn time(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<f64
     for (id, words) in ids.iter().zip(&case.inputs) {
         executor.write(*id, words).await?;
     }
-    executor.run(0..LAUNCHES).await?;
-    let mut fastest = f64::INFINITY;
-    for _ in 0..RUNS {
+    executor.run(0..1).await?;
+    let (mut launches, mut fastest) = (1, f64::INFINITY);
+    for _ in 0..=RUNS {
         let start = (gpu.0.options.clock)();
-        executor.run(0..LAUNCHES).await?;
-        fastest = fastest.min((gpu.0.options.clock)() - start);
+        executor.run(0..launches).await?;
+        fastest = fastest.min(((gpu.0.options.clock)() - start) / launches as f64);
+        if fastest < LONG_MS {
+            launches = LAUNCHES;
+        }
     }
-    Ok(fastest / LAUNCHES as f64)
+    Ok(fastest)
 }
 
 fn unfit(gpu: &Gpu, kernel: &'static Kernel, tried: &[(&Lowering, TuneOutcome)]) -> Error {

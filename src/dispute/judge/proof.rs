@@ -79,7 +79,7 @@ pub struct Proof {
     pub tiles: RevealedTiles,
 }
 
-/// A disputed step of a word program, with the result that the answer claims.
+/// A disputed step of a [word program](super::word_program), with the result that the answer claims for the step.
 pub(in crate::dispute) struct StepClaim<'a> {
     pub(in crate::dispute) subject: &'a Subject,
     /// Trace root of the answer: the Merkle root over the leaves of its trace.

@@ -23,7 +23,7 @@ const PROMISED_BASIS_POINTS: u64 = 9960;
 pub(super) struct InspectArgs {
     /// The adapter to inspect: a SOURCE as described in `adapter --help`
     source: String,
-    /// Check that the adapter fits the model in this folder, and also compare it with the full weights of that model
+    /// Check that the adapter fits the model in this folder, and print its size relative to the full weights of that model
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Print one JSON object on stdout
