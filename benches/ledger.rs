@@ -1,9 +1,9 @@
-//! Measures how long the ledger takes for a claim and for a submission, and how many bytes its state has, in rounds of
-//! 16, 256, 1024 and 4096 tasks.
+//! Measures how long the ledger takes for a claim and for a submission, and how large its state is, in rounds of 16,
+//! 256, 1024 and 4096 tasks.
 //!
 //! `cargo bench --bench ledger` executes signed transactions in blocks, as a node does, but without disk or network.
-//! The sampling rate is 0, so no gradient is recomputed. The column `admission` gives the time that it takes to admit a
-//! submission, as a mempool does.
+//! The sampling rate is 0, so no gradient is recomputed. The column `admission` gives the time of checking whether a
+//! mempool may admit a submission.
 
 use r3mes_wgpu::{
     ledger::{ChainBlock, Genesis, Ledger, LedgerParams, Tx},
@@ -48,7 +48,7 @@ struct World {
 
 /// The time spent on a set of transactions, one from each miner.
 struct Timing {
-    /// Total time to admit the transactions, as a mempool does. Most of it goes into checking signatures.
+    /// Total time of checking whether a mempool may admit the transactions. Most of it goes into checking signatures.
     admitted: Duration,
     /// Total time to execute the transactions in blocks, including a second check of their signatures.
     applied: Duration,

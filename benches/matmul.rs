@@ -20,8 +20,8 @@ const TOKENS: usize = 128;
 const FEATURES: usize = 2048;
 const OPERATIONS: f64 = 2.0 * (TOKENS * FEATURES * FEATURES) as f64;
 
-/// Returns random 32-bit words. To serve as packed ternary weights, they are masked with `0x5555_5555`, so that only
-/// the two-bit codes 0 and 1 remain. The kernels take the same time whatever the codes are.
+/// Returns random 32-bit words. If they serve as packed ternary weights, the caller masks them with `0x5555_5555`, so
+/// that they contain only the two-bit codes 0 and 1. The kernels take the same time for all codes.
 fn random_words(count: usize, stream: u32) -> Vec<u32> {
     (0..count as u32).map(|at| threefry([2026, stream], [at, 0])[0]).collect()
 }

@@ -6,8 +6,8 @@
 //! runs the reference kernels. With `gpu`, the step runs on the GPU with the index `DEVICE` or with `DEVICE` in its
 //! name, and each kernel uses the lowering (WGSL implementation) that is fastest on this GPU.
 //!
-//! Each dispatch (one launch of a kernel) is also run by itself. The time of the fastest dispatch is subtracted from
-//! the time of every dispatch, because it is mostly the overhead of starting a run.
+//! Each dispatch (one launch of a kernel) is also run by itself. The time of the fastest dispatch is mostly the
+//! overhead of starting a run. This time is therefore subtracted from the time of every dispatch.
 
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -34,7 +34,7 @@ use std::{
 
 const RUNS: usize = 5;
 
-/// A model with few weights, but with six layers, which are enough to learn from text.
+/// A small model with six layers. It has few weights, but it is deep enough to learn from text.
 const DEEP: ModelConfig = ModelConfig {
     layers: 6,
     width: 256,

@@ -1,5 +1,5 @@
 // Causal attention with grouped key/value heads: out = softmax(q · kᵀ / √head_dim) · v. One workgroup computes one
-// query head of one token. Each invocation computes the weights of one key at a time, and then the sum of one output
+// query head of one token. Each invocation computes the weight of one key at a time, and then the sum of one output
 // feature at a time.
 // The array `keys` holds one word for each key. During the computation, this word is first the key's score, then the
 // exponential of the score, and finally the weight of the key's value row in the sum.

@@ -1,6 +1,6 @@
 // The gradient of attention with respect to queries: dq = dS · k / √head_dim, where dS = P ∘ (dP − Σ P ∘ dP), dP = dout
 // · vᵀ, and P are the attention probabilities. One workgroup computes one query head of one token. Each invocation
-// computes the weights of one key at a time, and then the sum of one feature at a time.
+// computes the weight of one key at a time, and then the sum of one feature at a time.
 // The array `keys` holds one word for each key. During the computation, this word is first the key's probability P, and
 // later the weight of the key's k row in dq (from dS).
 

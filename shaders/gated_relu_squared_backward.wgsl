@@ -1,6 +1,6 @@
 // The gradient of the feed-forward nonlinearity: dgate = 2 · relu(gate) · up · dout and dup = relu(gate)² · dout. Both
-// are written as wide rows (14-bit values in two int8 planes). One workgroup computes one row; each invocation computes
-// four elements at a time.
+// are written as wide rows (integers of magnitude ≤ 2^14, as two int8 planes). One workgroup computes one row; each
+// invocation computes four elements at a time.
 
 struct Params {
     first_group: u32,

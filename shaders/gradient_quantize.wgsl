@@ -1,6 +1,6 @@
 // Rounds, with dither, a gradient of the residual stream: dy = dither_round(gradient). The result is written as wide
-// rows (14-bit values in two int8 planes). One workgroup computes one row; each invocation computes four elements at a
-// time.
+// rows (integers of magnitude ≤ 2^14, as two int8 planes). One workgroup computes one row; each invocation computes
+// four elements at a time.
 
 struct Params {
     first_group: u32,

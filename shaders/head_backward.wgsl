@@ -1,6 +1,7 @@
 // The gradient of the output head's input: dn[t, i] = Σ_v dlogits[t, v] · embedding[v, i], where t is a token, i a
 // feature, and v an entry of the vocabulary. Each dispatch adds the sum over one shard of the vocabulary. The result is
-// exact in i32: the sums over single int8 planes of dlogits may wrap, but joined they are exact mod 2^32.
+// exact: sums over single int8 planes of dlogits may wrap, but they stay correct mod 2^32, and the joined sums fit in
+// i32.
 // One invocation computes four features of four tokens.
 
 struct Params {

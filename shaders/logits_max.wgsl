@@ -1,5 +1,5 @@
-// The largest logit of each token: maximum[t] = max_v z[t, v], the first pass of softmax. Each dispatch takes one shard
-// of the vocabulary into account. One workgroup computes one token.
+// The largest logit of each token: maximum[t] = max_v z[t, v]. This is the first pass of softmax. Each dispatch takes
+// one shard of the vocabulary into account. One workgroup computes one token.
 
 struct Params {
     first_group: u32,

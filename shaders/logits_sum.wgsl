@@ -1,5 +1,5 @@
-// The softmax denominator of each token: sum[t] = Σ_v 2^(z[t, v] − maximum[t]), the second pass of softmax. Each
-// dispatch adds the terms of one shard of the vocabulary. One workgroup computes one token.
+// The softmax denominator of each token: sum[t] = Σ_v 2^(z[t, v] − maximum[t]). This is the second pass of softmax.
+// Each dispatch adds the terms of one shard of the vocabulary. One workgroup computes one token.
 
 struct Params {
     first_group: u32,

@@ -1,6 +1,6 @@
-// The first LoRA product: out[t, r] = Σ_i x[t, i] · a[r, i], from byte rows x (int8). The results are wide rows (14-bit
-// values) whose scales are powers of two. The sums are exact, |Σ| < 2^42. This file computes each sum in 16 parts;
-// fragments/lora_down.wgsl adds them up and rounds the result.
+// The first LoRA product: out[t, r] = Σ_i x[t, i] · a[r, i], from byte rows x (int8). The results are wide rows
+// (integers of magnitude ≤ 2^14) whose scales are powers of two. The sums are exact, |Σ| < 2^42. This file computes
+// each sum in 16 parts; fragments/lora_down.wgsl adds them up and rounds the result.
 
 struct Params {
     first_group: u32,

@@ -1,6 +1,6 @@
 // The first product of the LoRA gradient: out[t, r] = Σ_n dy[t, n] · b[r, n], from the output gradients dy. The results
-// are wide rows (14-bit values) whose scales are powers of two. The sums are exact, |Σ| < 2^49. This file computes each
-// sum in 16 parts; fragments/lora_down.wgsl adds them up and rounds the result.
+// are wide rows (integers of magnitude ≤ 2^14) whose scales are powers of two. The sums are exact, |Σ| < 2^49. This
+// file computes each sum in 16 parts; fragments/lora_down.wgsl adds them up and rounds the result.
 
 struct Params {
     first_group: u32,

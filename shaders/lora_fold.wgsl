@@ -1,7 +1,8 @@
 // Multiplies each row of u by the scales of its token: out[block, r, i] = u[first + i, r] · row_scale(first + i), where
-// i is a token of a block of at most 32 tokens, `first` is the block's first token, and r is a rank. The products are
-// rounded to 14 bits; those of one block and rank share an exponent. One workgroup computes one block, 8 ranks at a
-// time. Of its 64 invocations, 8 work on each rank, with 4 tokens each.
+// i is a token of a block of at most 32 tokens, `first` is the block's first token, and r is a rank. u is the input of
+// a linear layer, or the gradient of its output, times a LoRA factor. The products are rounded to 14 bits; those of one
+// block and rank share an exponent. One workgroup computes one block, 8 ranks at a time. Of its 64 invocations, 8 work
+// on each rank, with 4 tokens each.
 
 struct Params {
     first_group: u32,
@@ -45,7 +46,7 @@ fn row_scale(token: u32) -> Scale {
     return scale_shift(scale, bitcast<i32>(u_info[info + 1u]) + 30i);
 }
 
-// Returns the 14-bit integer of u for a token and rank r.
+// Returns the integer of u, of magnitude ≤ 2^14, for a token and rank r.
 fn element(token: u32, r: u32) -> i32 {
     let words = row_words(params.rank);
     let left = (24u - ((r & 3u) << 3u)) & 31u;

@@ -1,5 +1,6 @@
 // Adds to the gradient of the LoRA factor a: gradient[r, i] += Σ_block 2^(exponent − job exponent) · Σ_t f[t, r] ·
-// x[t, i], where f are the outputs of lora_fold.wgsl, and `exponent` is that of f for the block and rank r.
+// x[t, i], where f are the outputs of lora_fold.wgsl, `exponent` is the exponent of f for the block and rank r, and x
+// is the input of the linear layer.
 // A block has at most 32 tokens, and its sum is exact in i32: |Σ| ≤ 127 · 2^14 · 32 < 2^26. The sum is shifted to the
 // exponent that the job fixes, and added in i64, so every order of additions gives the same bits.
 
@@ -25,7 +26,8 @@ const RANKS = 4u;
 // The sums of 16 blocks, before they are added up: [16 blocks, 4 ranks, 32 columns].
 var<workgroup> staged: array<i32, 2048>;
 
-// Sums of products for one rank and four columns, separately for the high and the low int8 plane of the folded rows f.
+// Sums of products for one rank and four columns, separately for the high and the low int8 plane of f, the outputs of
+// lora_fold.wgsl.
 struct PlaneSums {
     high: vec4<i32>,
     low: vec4<i32>,
@@ -44,8 +46,8 @@ fn width() -> u32 {
     return params.in_features;
 }
 
-// Returns `sums` plus the products of tokens i to i + 3 of a block with their weights. For each of the four ranks, the
-// high plane of these weights is in `folded`, at the index that `at` contains.
+// Returns `sums` plus the products of tokens i to i + 3 of a block with their weights. For each of the four ranks, `at`
+// holds the index in `folded` of the high plane of these weights.
 fn with_tokens(sums: Sums, span: vec2<u32>, i: u32, word: u32, at: vec4<u32>) -> Sums {
     let columns = transpose_bytes(vec4(
         bytes(span, i, word),
@@ -61,7 +63,7 @@ fn with_tokens(sums: Sums, span: vec2<u32>, i: u32, word: u32, at: vec4<u32>) ->
     );
 }
 
-// Returns four columns of token i of a block as int8 values; 0 past the end of the block.
+// Returns four columns of x, as int8 values, for token i of a block; 0 past the end of the block.
 fn bytes(span: vec2<u32>, i: u32, word: u32) -> u32 {
     if i >= span.y {
         return 0u;

@@ -1,5 +1,6 @@
 // Adds to the gradient of the LoRA factor b: gradient[r, i] += Σ_block 2^(exponent − job exponent) · Σ_t f[t, r] ·
-// dy[t, i], where f are the outputs of lora_fold.wgsl, and `exponent` is that of f for the block and rank r.
+// dy[t, i], where f are the outputs of lora_fold.wgsl, `exponent` is the exponent of f for the block and rank r, and dy
+// is the gradient of the linear layer's output.
 // A block has at most 32 tokens, and its sum is exact: |Σ| ≤ 2^14 · 2^14 · 32 = 2^33. The sum is shifted to the
 // exponent that the job fixes, and added in i64, so every order of additions gives the same bits.
 
@@ -44,15 +45,15 @@ fn width() -> u32 {
     return params.out_features;
 }
 
-// Returns `sums` plus the products of tokens i to i + 3 of a block with their weights. For the two ranks, the high
-// plane of these weights is in `folded`, at index at.x and at index at.y.
+// Returns `sums` plus the products of tokens i to i + 3 of a block with their weights. For the first and the second
+// rank, at.x and at.y are the indices in `folded` of the high plane of these weights.
 fn with_tokens(sums: Sums, span: vec2<u32>, i: u32, word: u32, at: vec4<u32>) -> Sums {
     let high = columns(span, i, 0u, word);
     let low = columns(span, i, 1u, word);
     return Sums(with_weights(sums.first, high, low, at.x), with_weights(sums.second, high, low, at.y));
 }
 
-// Returns four columns of one int8 plane for tokens i to i + 3 of a block. Each word holds one column.
+// Returns four columns of one int8 plane of dy, for tokens i to i + 3 of a block. Each word holds one column.
 fn columns(span: vec2<u32>, i: u32, plane: u32, word: u32) -> vec4<u32> {
     return transpose_bytes(vec4(
         bytes(span, i, plane, word),
@@ -62,7 +63,7 @@ fn columns(span: vec2<u32>, i: u32, plane: u32, word: u32) -> vec4<u32> {
     ));
 }
 
-// Returns four columns of one int8 plane for token i of a block; 0 past the end of the block.
+// Returns four columns of one int8 plane of dy, for token i of a block; 0 past the end of the block.
 fn bytes(span: vec2<u32>, i: u32, plane: u32, word: u32) -> u32 {
     if i >= span.y {
         return 0u;

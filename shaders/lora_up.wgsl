@@ -59,7 +59,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         middle += dot4I8Packed(u_high, factor_low) + dot4I8Packed(u_low, factor_high);
         low += dot4I8Packed(u_low, factor_low);
     }
-    // The magnitude of `sum` is ≤ 2^28 · 64 · 2^24: products of 14-bit values, 64 ranks, and a 24-bit ratio.
+    // The magnitude of `sum` is ≤ 2^28 · 64 · 2^24: products of values ≤ 2^14, 64 ranks, and a 24-bit ratio.
     let sum = multiply_64(join_planes(high, middle, low), lora_info[params.ratio_at]);
     let right = bitcast<i32>(lora_info[params.ratio_at + 1u]);
     let share = shift_to_i32(sum, right - (bitcast<i32>(u_info[token * 4u + 1u]) + 30i));

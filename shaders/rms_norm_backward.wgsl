@@ -1,5 +1,6 @@
 // The gradient of RMSNorm: dx = residual + (g − c · x) / rms, where g = gain · Σ dn, c = Σ g·x / (Σ x² + width ·
-// epsilon), and Σ dn adds up the gradients of the norm's output, which are in one to three slots.
+// epsilon), and Σ dn adds up the gradients of the norm's output. There are one to three, each in its own slot: one from
+// each linear layer that reads this output.
 // One workgroup computes one row. Between passes over the row, dx stores the intermediate values of its elements.
 
 struct Params {
@@ -26,7 +27,8 @@ fn slot_scale(row: u32) -> Scale {
     return Scale(bitcast<u32>(dn[info]), dn[info + 1u]);
 }
 
-// Returns the largest scale exponent among a token's rows of `dn`, of which there is one in each slot.
+// Returns the largest scale exponent among a token's rows of `dn`: one row from each linear layer that reads the norm's
+// output.
 fn top_exponent(token: u32) -> i32 {
     var top = ZERO_EXPONENT;
     for (var slot = 0u; slot < params.slots; slot++) {
@@ -36,7 +38,7 @@ fn top_exponent(token: u32) -> i32 {
 }
 
 // Returns the sum of a token's values of `dn` in one column, in units of 2^(top + 2), where `top` is the token's
-// `top_exponent`. With at most three slots, its magnitude is ≤ 3 · 2^60.
+// `top_exponent`. A token has at most three rows of `dn`, so the magnitude is ≤ 3 · 2^60.
 fn slot_sum(token: u32, column: u32, top: i32) -> vec2<u32> {
     var sum = vec2(0u);
     for (var slot = 0u; slot < params.slots; slot++) {
@@ -64,8 +66,8 @@ fn projected(value: i32, gain: i32, x: i32, c: Projection) -> vec2<u32> {
     return subtract_64(multiply_i32(value, gain), along);
 }
 
-// The factors and right shifts that bring the two terms of dx to the same unit: the gradient through the norm (branch),
-// and the gradient of the residual stream (straight).
+// The two terms of dx are the gradient through the norm (branch) and the gradient of the residual stream (straight).
+// These factors and right shifts bring them to the same unit.
 struct Join {
     inverse_rms: u32,
     branch: u32,

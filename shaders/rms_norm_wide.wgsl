@@ -1,4 +1,4 @@
-// RMSNorm with 14-bit output: n = gain · x / rms(x), written as wide rows (two int8 planes).
+// RMSNorm: n = gain · x / rms(x), written as wide rows (integers of magnitude ≤ 2^14, as two int8 planes).
 // This file rounds the elements; fragments/rms_norm.wgsl computes the norm.
 
 struct Params {

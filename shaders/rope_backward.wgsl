@@ -1,5 +1,5 @@
 // The gradient of the rotary position embedding: dy = rotate⁻¹(dheads). The gradients of the rotated heads are rotated
-// back, rounded with dither, and written as wide rows (14-bit values in two int8 planes).
+// back, rounded with dither, and written as wide rows (integers of magnitude ≤ 2^14, as two int8 planes).
 // One workgroup computes one token; each invocation computes four features at a time.
 
 struct Params {
@@ -66,7 +66,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         let end = start + head * (params.head_dim + 4u) + params.head_dim;
         largest = max(largest, select(ZERO_EXPONENT, dheads[end + 1u], dheads[end] != 0i));
     }
-    // `row_max` compares unsigned integers, so it gets the distance from ZERO_EXPONENT, which is the smallest exponent.
+    // `row_max` compares unsigned integers, so each exponent is passed as its distance from ZERO_EXPONENT, the smallest
+    // exponent.
     let above = vec4(bitcast<u32>(largest - ZERO_EXPONENT), vec3(0u));
     largest = bitcast<i32>(row_max(local.x, above).x) + ZERO_EXPONENT;
     largest = select(largest, 0i, largest == ZERO_EXPONENT);

@@ -12,12 +12,12 @@ struct Params {
 @group(0) @binding(2) var<storage, read> x_info: array<u32>; // [tokens, 4] row info: word 2 is Σ_k x[t, k]
 @group(0) @binding(4) var<storage, read_write> out: array<i32>; // [tokens, out_features + 4] i32 rows
 
-// Returns the number of features of the result, which are the rows of w.
+// Returns the number of features of the result. A feature is a row of w.
 fn features() -> u32 {
     return params.out_features;
 }
 
-// Returns the number of places over which a product sums, which are the columns of w.
+// Returns the number of places over which a product sums. A place is a column of w.
 fn places() -> u32 {
     return params.in_features;
 }

@@ -90,9 +90,9 @@ impl Formula {
     }
 }
 
-/// Compares a layer with the formula, forward and backward. Returns the cosine similarity of the outputs `y`, and the
-/// smallest of the cosine similarities of the gradients of `a`, `b` and `x`. `trit` computes a weight of the formula
-/// from a weight of the layer and the mean magnitude of all weights.
+/// Compares a layer with the f64 [`Formula`], forward and backward. Returns the cosine similarity of the outputs `y`,
+/// and the smallest of the cosine similarities of the gradients of `a`, `b` and `x`. `trit` computes a weight for the
+/// formula from an original weight (before ternarization) and the mean magnitude of all original weights.
 fn compare(ternarize: Ternarize, trit: impl Fn(f64, f64) -> f64) -> (f64, f64) {
     let weights = normal(FEATURES * FEATURES, 1, 0.5);
     let layer = trained(&weights, ternarize);
@@ -114,8 +114,8 @@ fn compare(ternarize: Ternarize, trit: impl Fn(f64, f64) -> f64) -> (f64, f64) {
 
 /// Trains a layer with the settings of the original R3MES miner: weights rounded to their sign, a factor `b` that
 /// starts at 0, the mean squared error as the loss, gradients clipped to a norm of 1, and AdamW. Checks that at every
-/// step the output and the gradients are close to those of the formula with the same parameters, and that the loss
-/// decreases.
+/// step the output and the gradients are close to those of the f64 [`Formula`] with the same parameters, and that the
+/// loss decreases.
 #[test]
 fn close_to_the_formula_during_training() {
     let weights = normal(FEATURES * FEATURES, 1, 0.5);

@@ -109,8 +109,8 @@ fn layer<'a>(layers: &'a [Vec<String>], path: &[String]) -> Option<(usize, &'a s
     all.filter(|(_, name)| within(name)).max_by_key(|(_, name)| name.len())
 }
 
-/// Checks the imports of every source file in `folder` against the table of layers under `heading`. Also fails if
-/// it finds at most `least` imports, because it must then have overlooked some.
+/// Checks the imports of every source file in `folder` against the layers that docs/ARCHITECTURE.md lists under
+/// `heading`. Also fails if it finds at most `least` imports, because it must then have overlooked some.
 fn check(heading: &str, folder: &str, least: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let layers = layers(heading);

@@ -151,8 +151,8 @@ fn random_products_equal_the_reference_kernels() {
     }
 }
 
-/// Checks products with the largest possible partial sums against the formula `length · value · weight`. At SIMD levels
-/// that add in i16, a lane reaches −32,768 at the 64th step.
+/// Checks products with the largest possible partial sums against the formula `length · value · weight`. The AVX2 level
+/// first adds products in i16: there, a sum reaches the smallest i16, −32,768, just before it is added to an i32.
 #[test]
 fn extreme_products_equal_the_formula() {
     for contracted in [4096, 4128, 2048, 260] {

@@ -15,7 +15,8 @@ import { errorMessage } from "./format.js";
  */
 
 /**
- * The results so far: the options of the benchmark, the GPU, the lowerings that it uses, and the measured times.
+ * The results so far: the options of the benchmark, the GPU, the lowerings (WGSL implementations of kernels) that it
+ * uses, and the measured times.
  *
  * @typedef {object} Results
  * @property {string} userAgent

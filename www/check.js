@@ -19,8 +19,8 @@ import { errorMessage } from "./format.js";
  * @property {"cpu" | "gpu"} backend
  * @property {DeviceCard | null} device the GPU; null for the CPU
  * @property {Record<string, { lowering: string, lowerings: string[], refused: string[], error?: string }>} kernels for
- *   each kernel, by name: the chosen lowering, the times of the correct lowerings, the errors of the others, and the
- *   error if no lowering is correct
+ *   each kernel, by name: the chosen lowering (WGSL implementation), the times of the correct lowerings, the errors of
+ *   the others, and the error if no lowering is correct
  * @property {string | null} stepDigest the computed digest of one training step, in hexadecimal
  * @property {string | null} runDigest the computed digest of the longer training run, in hexadecimal
  * @property {boolean} ok whether all results equal the published ones

@@ -15,7 +15,7 @@ export class DevicePanel {
   }
 
   /**
-   * Shows the device, the reason for its choice, its limits, and the lowering of each kernel.
+   * Shows the device, the reason for its choice, its limits, and the lowering (WGSL implementation) of each kernel.
    * @param {Extract<ProgressEvent, { event: "backend" }>} event
    */
   show({ backend, name, class: deviceClass, software, reason, bufferBytes, bindingBytes, lowerings }) {

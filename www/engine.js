@@ -42,7 +42,8 @@ export class Engine {
   }
 
   /**
-   * Tests a backend against the known answers and the golden digests. Resolves to whether all results are correct.
+   * Tests a backend against the known answers of all kernels and the golden digests of training. Resolves to whether
+   * all results are correct.
    * @param {"cpu" | "gpu"} backend
    * @param {(event: CheckEvent) => void} onEvent called with each result
    */
@@ -71,7 +72,7 @@ export class Engine {
   }
 
   /**
-   * Measures one time for each matrix product and each training step that `bench` has prepared.
+   * Times, once each, all matrix products and training steps that `bench` has prepared.
    * @param {(event: BenchEvent) => void} onEvent
    */
   round(onEvent) {
@@ -139,9 +140,9 @@ function openWorker() {
 }
 
 /**
- * Returns the source of a worker that imports the module at `url`. The import is dynamic, because the site's Content
- * Security Policy governs `import()` by `script-src`, and a static import by `worker-src`. Messages that arrive during
- * the import are delivered to the module afterwards.
+ * Returns the source of a worker that imports the module at `url`. The import is dynamic: the site's Content Security
+ * Policy then only needs to allow the module in `script-src`, whereas a static import would need `worker-src`. Messages
+ * that arrive during the import are delivered to the module afterwards.
  * @param {string} url
  */
 function importerSource(url) {

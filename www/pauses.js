@@ -55,7 +55,7 @@ export class PauseReasons {
     this.#onChange();
   }
 
-  /** Removes the reason of the Pause button, and all overrides. Conditions of the device and the page remain. */
+  /** Removes all overrides and the reason that the Pause button has set. All other reasons remain. */
   clear() {
     this.#active.delete("button");
     this.#overridden.clear();

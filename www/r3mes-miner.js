@@ -53,7 +53,7 @@ export class R3mesMiner extends HTMLElement {
     onAddress: (address) => (this.#part("address").textContent = address),
     onFailure: ({ message }) => this.#reportFailure(message),
   });
-  /** Adds or removes pause reasons. To be called after a setting has changed. */
+  /** Adds or removes pause reasons. Called after a setting has changed. */
   #applyConditions = () => {};
   #devicePanel;
   #log;

@@ -33,7 +33,8 @@ export class Statistics {
   }
 
   /**
-   * Computes the numbers of tasks, the balance and the chart from the submissions of earlier visits, and shows them.
+   * Computes statistics from the submissions of earlier visits, and shows them: how many tasks were accepted and how
+   * many rejected, the balance, and the chart of losses.
    * @param {Submission[]} submissions all stored submissions, latest first
    */
   restore(submissions) {
@@ -82,7 +83,7 @@ export class Statistics {
     this.#show();
   }
 
-  /** Shows the current rates. To be called at intervals, because the rates fall while no task is accepted. */
+  /** Shows the current rates. Call this at intervals, because the rates fall while no task is accepted. */
   showRates() {
     const rows = Object.entries(WINDOWS).map(([name, window]) => {
       const average = this.#rates.average(window);

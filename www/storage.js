@@ -33,7 +33,7 @@ const MAX_SUBMISSIONS = 1000;
  * @property {string} [receipt] the receipt as JSON
  * @property {string} [transaction] the hash of the transaction that submitted the gradient
  * @property {string} [reason] why the gradient was rejected
- * @property {string} [gradientDigest] the gradient root, in hexadecimal
+ * @property {string} [gradientDigest] the gradient root, a hash that identifies the gradient, in hexadecimal
  * @property {number} [loss] the mean loss in nats per token; missing for a void task
  * @property {number} [reward] the reward for the task in micro-units
  * @property {number} [balance] the balance of the payout address after the task was accepted, in micro-units

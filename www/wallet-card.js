@@ -153,7 +153,7 @@ export class WalletCard {
   }
 
   /**
-   * Disconnects the account of a wallet. To be called when another account has been selected in the wallet.
+   * Disconnects the account of a wallet. Called when another account has been selected in the wallet.
    * @param {Wallet} wallet
    */
   #disconnect(wallet) {

@@ -1,5 +1,5 @@
-//! Simulates the strategies that lead to disputes. Their tasks use a small model, so that the gradients and all moves
-//! of a dispute can be computed.
+//! Simulates the strategies that lead to disputes. The simulated tasks use a small model, so that the gradients and all
+//! moves of a dispute can be computed.
 
 use super::{COST, World, network_genesis, per_task};
 use pollster::block_on;

@@ -56,7 +56,7 @@ impl World {
         self.until(|network| network.head().full_since.is_none());
     }
 
-    /// Applies blocks until a submission is accepted or rejected.
+    /// Applies blocks until the submission with the ID `id` is accepted or rejected.
     fn settled(&mut self, id: u64) {
         self.until(|network| matches!(network.status(id), SubmissionStatus::Accepted | SubmissionStatus::Rejected(_)));
     }

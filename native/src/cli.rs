@@ -26,7 +26,7 @@ pub(crate) struct Cli {
 enum Command {
     /// Claim tasks from a node in this process or from another node, compute gradients, submit them and get paid
     Mine(Box<mine::MineArgs>),
-    /// Run a node that other miners use, and serve the mining page
+    /// Run a node for which others can mine, and serve the mining page
     Node(node::NodeArgs),
     /// Print the genesis file of a new network: its rules, job, operators and initial balances
     Genesis(genesis::GenesisArgs),
@@ -40,7 +40,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Inspect and merge adapters, and convert them to and from PEFT's format
     Adapter(adapter::AdapterArgs),
-    /// Test that every backend of this machine computes the known answers and the golden digests
+    /// Test that every backend of this machine computes the known answers of every kernel and the recorded digests of
+    /// training
     Check(check::CheckArgs),
     /// List the GPUs of this machine
     Devices(devices::DevicesArgs),
@@ -54,7 +55,7 @@ enum Command {
     /// Manage wallets: keep their keys, send their coins, and permit session keys to mine for them
     #[command(subcommand)]
     Wallet(wallet::WalletCommand),
-    /// Exit with code 0 if this machine lists a hardware GPU, otherwise with code 3
+    /// Exit with code 0 if the drivers of this machine list a hardware GPU, otherwise with code 3
     #[command(hide = true)]
     Probe,
 }

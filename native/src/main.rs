@@ -5,7 +5,7 @@
 //! | Modules | Contents |
 //! |---|---|
 //! | `output`, `clock`, `log`, `interrupt` | results and exit codes, time, logging, Ctrl-C |
-//! | `paths`, `threads` | the data folder and durable file writes, starting of threads |
+//! | `paths`, `threads` | the data folder, durable file writes, thread creation |
 //! | `wallet`, `blocks`, `model`, `compute`, `job` | keys, block store, model and text, backends, jobs |
 //! | `client` | HTTP clients of nodes, gateways and block stores |
 //! | `node` | a node's ledger, chain, mempool and data blocks |

@@ -151,7 +151,7 @@ fn a_copied_gradient_is_slashed_and_its_owner_is_accepted() {
     let (task, held) = honest.claim().unwrap();
     let artifact = honest.compute(&task);
     let found = artifact.as_gradient().unwrap();
-    // the attacker submits the CID and the commitment before their owner does
+    // the attacker submits the honest miner's CID and commitment before the honest miner does
     let (_, own) = rogue.claim().unwrap();
     let copied = Commitment::new(&task, &artifact.gradient_root());
     let id = rogue.say(&own, artifact.dag().unwrap().root, copied).unwrap();
@@ -195,8 +195,8 @@ fn withheld_bytes_are_found_by_aggregation_if_nobody_was_sampled() {
     let before = network.node.balance(rogue.address());
     let id = rogue.say(&held, Codec::DagCbor.cid(b"nowhere"), Commitment::new(&task, &[5; 32])).unwrap();
     assert_eq!(rogue.settled(id).status, "accepted");
-    assert_eq!(network.node.balance(rogue.address()), before + 1_000_000, "paid at first");
-    // this gradient fills the round, and aggregation leaves out the one whose bytes are missing
+    assert_eq!(network.node.balance(rogue.address()), before + 1_000_000, "the attacker is paid at first");
+    // this gradient fills the round, and aggregation leaves out the gradient whose bytes are missing
     assert_eq!(honest.mine().status, "accepted");
     let stored = rogue
         .wait(|| Some(block_on(rogue.client.gradient_status(id)).unwrap()).filter(|found| found.status == "rejected"));
@@ -341,7 +341,7 @@ fn attest_match_blindly(rogue: &ScriptedMiner) {
             // in other stages all validators vote; this verifier sends nothing
             _ => continue,
         };
-        // ignored, because the node refuses the message if the stage has ended meanwhile
+        // the result is ignored, because the node refuses the message if the stage has ended meanwhile
         let _ = block_on(rogue.client.send(message));
     }
 }
@@ -365,7 +365,7 @@ fn a_verifier_that_does_not_recompute_is_slashed() {
     let dag = artifact.dag().unwrap();
     block_on(honest.client.put_dag(&dag)).unwrap();
     let id = honest.say(&held, dag.root, Commitment::new(&task, &artifact.gradient_root())).unwrap();
-    assert_eq!(settled_by(&honest, id, &rogues).status, "accepted", "the blind finding is right, but not its leaf");
+    assert_eq!(settled_by(&honest, id, &rogues).status, "accepted", "the blind finding is right, its digest is wrong");
     assert_eq!(network.stake(rogues[0].address()), 1_000_000);
     assert_eq!(network.stake(&network.operator.0), network.operator.1, "the verifier that recomputed keeps its stake");
 }

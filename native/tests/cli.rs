@@ -37,7 +37,8 @@ fn mined_gradients_are_accepted_and_verify_and_tampered_receipts_are_rejected() 
     let output = work_dir.verify(receipt);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
 
-    // receipts with a changed character of the commitment, with another miner, and cut in half
+    // three invalid receipts: one character of the commitment is changed, the miner is another one, or the file is cut
+    // in half
     let text = fs::read_to_string(receipt).unwrap();
     let at = text.find("\"commitment\"").unwrap()
         + text[text.find("\"commitment\"").unwrap()..].find("\"bytes\":\"").unwrap()
@@ -111,8 +112,8 @@ fn verify_refuses_a_model_with_a_flipped_bit_unless_it_decodes_to_the_same_model
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             fs::write(path, flipped).unwrap();
-            // if the model is the same, the bit is in a name that is not read, or is lost when the embedding is rounded
-            // to int8
+            // the model stays the same if the bit is in a name that is not read, or is lost when the embedding is
+            // rounded to int8
             if read().is_ok_and(|read| read == model) {
                 assert_eq!(work_dir.verify(receipt).status.code(), Some(0), "bit {bit} of {}", path.display());
             } else {

@@ -22,9 +22,9 @@ const COINS: u64 = 1_000_000_000;
 /// The forger's stake, in micro-units.
 const STAKE: u64 = 100_000_000;
 
-/// Edits the rules in the genesis. Shortens how long the ledger waits for sampling, for disputes, for votes, and for
-/// the findings of verifiers, one of which may have been killed. Sets the bond of a claim to 0, because the miners have
-/// no coins.
+/// Edits the rules in the genesis. Shortens the ledger's deadlines for sampling, disputes, findings and votes, because
+/// the tests kill a replica, whose verifier then misses its deadlines. Sets the bond of a claim to 0, because the
+/// miners have no coins.
 fn shorten_waits(genesis: &mut Value) {
     genesis["params"]["claim_bond"] = json!(0);
     genesis["params"]["draw_blocks"] = json!(1);
@@ -33,7 +33,8 @@ fn shorten_waits(genesis: &mut Value) {
     genesis["params"]["decision_blocks"] = json!(40);
 }
 
-/// Checks that the ledger root of each replica, at its current height, is the one in the first replica's block headers.
+/// Checks that the current ledger root of each replica is the root that the first replica's block headers state for the
+/// same height.
 fn assert_agree(replicas: &[&Replica]) {
     let first = replicas[0];
     let least = first.height();
@@ -48,8 +49,8 @@ fn assert_agree(replicas: &[&Replica]) {
     }
 }
 
-/// Waits until `replica`, which was restarted, executes a block that is later than the current last block of `first`.
-/// Panics if it does not.
+/// Reads the height of `first`, then waits until `replica`, which was restarted, has passed this height. Panics if that
+/// takes too long.
 fn assert_makes_progress(replica: &Replica, first: &Replica) {
     let height = first.height();
     replica.wait_for("new block", |replica| (replica.height() > height).then_some(()));

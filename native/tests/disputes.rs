@@ -1,6 +1,6 @@
 //! Tests of disputes about gradients that no verifier was sampled to recompute. The node runs in a process of its own,
 //! and its operator must challenge forged gradients and defend correct ones. A miner whose backend computes wrong
-//! results must withdraw its submission in time.
+//! results must withdraw its submission before a block decides whether verifiers recompute the gradient.
 
 use crate::forger::Forger;
 use crate::scripted_miner::{HttpHost, ScriptedMiner, TestNetwork, model};
@@ -24,8 +24,8 @@ const COINS: u64 = 1_000_000_000;
 /// Two bonds in micro-units: the one for opening a dispute, then the one for an answer.
 const BONDS: [u64; 2] = [4_000_000, 2_000_000];
 
-/// Starts a network that samples no verifiers: every submission is accepted without a recomputation, until somebody
-/// disputes it.
+/// Starts a network that samples no verifiers: every submission is accepted without a recomputation, but can be
+/// disputed afterwards.
 fn network(name: &str, change: impl FnOnce(&mut Value)) -> TestNetwork {
     let [attacker, honest] = [66, 7].map(|number| format!("{}={COINS}", ScriptedMiner::address_of(number)));
     let arguments = ["--rules", "embedded", "--quota", "2", "--account", &attacker, "--account", &honest];
@@ -118,8 +118,8 @@ fn the_operator_defends_a_correct_gradient_of_an_absent_miner_and_the_challenger
     assert_eq!(network.node.balance(miner.address()), COINS + 1_000_000);
 }
 
-/// Returns the fastest CPU implementation of a kernel. If the kernel is the first one in [`ALL`], returns an
-/// implementation whose last output word is wrong instead.
+/// Returns the fastest CPU implementation of a kernel, except for the first kernel in [`ALL`]: for that one, returns an
+/// implementation whose last output word is wrong.
 fn faulty(kernel: &Kernel) -> Option<CpuKernel> {
     fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
         let saturated = (ALL[0].reference)(params, units, reads, writes);

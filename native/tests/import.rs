@@ -33,8 +33,8 @@ fn import(source: &Path, out: &Path) -> Output {
     run(&["model", "import"], &[("", source), ("--out", out)])
 }
 
-/// Returns the report of `model info --json` about a model. The memory in the report is that of a training step of 40
-/// tokens.
+/// Returns the report of `model info --json` about a model. The report includes the memory that a training step of 40
+/// tokens needs.
 fn info(model: &Path) -> Value {
     let output = run(&["model", "info", "--json", "--tokens", "40"], &[("", model)]);
     assert!(output.status.success(), "{}", said(&output));

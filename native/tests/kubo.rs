@@ -188,7 +188,8 @@ fn kubo_and_this_library_read_each_others_cars() {
     assert_eq!(old.blocks.len(), 5);
 }
 
-/// The block sources of a client: source 0, the node, has no blocks, and source 1, the only gateway, is Kubo's gateway.
+/// The block sources of a client. Source 0 is the node, which has no blocks. Source 1 is Kubo's gateway. There are no
+/// others.
 struct EmptyNodeWithGateway(Peer);
 
 impl BlockSource for EmptyNodeWithGateway {

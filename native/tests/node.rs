@@ -170,7 +170,7 @@ fn an_invalid_transaction_is_refused_with_a_reason_and_changes_nothing() {
 
     let again = key.sign(CHAIN, 7, &Fee::default(), &[claim(&key, chunk)]).unwrap();
     assert_eq!((node.send(&again), node.send(&again)), ((0, String::new()), (0, String::new())));
-    assert_eq!(node.sequence(&key), 8, "sent twice, executed once");
+    assert_eq!(node.sequence(&key), 8, "a transaction that is sent twice is executed once");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn block_put_names_blocks_by_their_hash_and_refuses_other_formats() {
     assert_eq!(node.bytes(&format!("/ipfs/{key}?format=raw")), (200, b"some bytes".to_vec()));
     assert_eq!(put("?cid-codec=dag-json", b"x").0, 400);
     assert_eq!(put("?cid-codec=raw&mhtype=blake3", b"x").0, 400);
-    assert_eq!(put("?cid-codec=raw", &vec![0; (1 << 20) + 1]).0, 400, "larger than a block");
+    assert_eq!(put("?cid-codec=raw", &vec![0; (1 << 20) + 1]).0, 400, "the data is too large for a block");
     assert_eq!(node.bytes(&format!("/ipfs/{}", Codec::Raw.cid(b"absent"))).0, 404);
     assert_eq!(node.bytes("/ipfs/nonsense").0, 400);
 }

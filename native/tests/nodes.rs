@@ -109,8 +109,8 @@ fn a_submission_whose_answer_is_lost_counts_once_and_is_confirmed_by_another_nod
     assert!(second.count("POST") > 0, "the miner failed over to the other node");
 }
 
-/// Checks that a miner reports that the chain has halted, and mines on when the chain continues. The halt lasts longer
-/// than a claim is valid.
+/// Checks that a miner reports that the chain has halted, and mines on when the chain continues. By then, the miner's
+/// claim has expired.
 #[test]
 fn a_miner_reports_a_halted_chain_and_waits_until_it_continues() {
     let network = TestNetwork::new("nodes-halt", &["--rules", "embedded"], |genesis| {

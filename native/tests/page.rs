@@ -55,7 +55,7 @@ impl PageServer {
         (response.status().as_u16(), response.map(|_| ()), bytes)
     }
 
-    /// Sends a GET request for exactly this path, which ordinary HTTP clients would normalize first. Returns the
+    /// Sends a GET request for `path` exactly as it is given. (Ordinary HTTP clients would normalize it.) Returns the
     /// response.
     fn raw(&self, path: &str) -> String {
         let host = self.url.strip_prefix("http://").unwrap();

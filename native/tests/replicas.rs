@@ -149,7 +149,8 @@ impl ReplicaNetwork {
         (0..self.ports.len()).filter(move |other| *other != at)
     }
 
-    /// Returns a `mine` command that uses the node of replica `at`. The miner has its own data folder and key.
+    /// Returns a `mine` command that uses the node of the replica with index `at`. The miner has its own data folder
+    /// and key.
     pub fn miner(&self, name: &str, at: usize, tasks: &str) -> Command {
         let mut command = binary();
         command.args(["mine", "--json", "--backend", "cpu", "--threads", "1", "--max-tasks", tasks, "--node"]);
@@ -239,8 +240,8 @@ impl Replica {
         Some((height, response["last_block_app_hash"].as_str()?.to_owned()))
     }
 
-    /// Calls `poll` until it returns a value. Panics after [`TIMEOUT`] with a message that says what was awaited
-    /// (`what`).
+    /// Calls `poll` until it returns a value. Panics after [`TIMEOUT`], with a message that contains `what`, the name
+    /// of the awaited value.
     pub fn wait_for<T>(&self, what: &str, mut poll: impl FnMut(&Self) -> Option<T>) -> T {
         let end = Instant::now() + TIMEOUT;
         while Instant::now() < end {

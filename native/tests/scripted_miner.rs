@@ -132,7 +132,7 @@ impl TestNetwork {
     }
 }
 
-/// Returns the model in a working directory, and the layers to which its adapter applies: all linear layers, at rank 4.
+/// Returns the model in a working directory, and the rank and the layers of its adapter: rank 4, all linear layers.
 pub fn model(work_dir: &WorkDir) -> (Model, Targets) {
     let read = |name: &str| fs::read(work_dir.model().join(name)).unwrap();
     let model = file::read(&read("config.json"), &read("model.safetensors")).unwrap();
@@ -258,8 +258,8 @@ impl ScriptedMiner {
         })
     }
 
-    /// Claims, computes and submits one task by the rules. Waits for the decision, and returns the status of the
-    /// submission.
+    /// Claims a task, then computes and submits its gradient, as the rules require. Waits until the submission is
+    /// accepted or rejected, and returns its status.
     pub fn mine(&mut self) -> GradientStatus {
         let (task, held) = self.claim().unwrap();
         let artifact = self.compute(&task);

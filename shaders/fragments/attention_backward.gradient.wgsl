@@ -1,5 +1,5 @@
-// The gradient with respect to attention probabilities: dP = dout · v. Each product is shifted by the exponent of its v
-// row, so that all products of a query have the same unit.
+// The gradient with respect to attention probabilities: dP = dout · v. Each inner product is shifted by the exponent of
+// its v row, so that all inner products of a query have the same unit.
 
 // Returns dP of a query and a key in units of 2^(dout exponent + top − 25); |dP| ≤ 2^61. `top` is the largest exponent
 // of the v rows that the query sees. The query's dout row starts at vector `query`, the key's v row at vector `key`.

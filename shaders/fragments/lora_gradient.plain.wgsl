@@ -1,5 +1,5 @@
-// One invocation computes four columns of the gradient for RANKS ranks. It adds the sums of one block of tokens after
-// another.
+// One invocation computes four columns of the gradient for RANKS ranks. It takes one block of tokens after another, and
+// adds the sums over each block to the gradient.
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {

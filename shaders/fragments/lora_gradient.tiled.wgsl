@@ -1,6 +1,6 @@
 // One workgroup computes 32 columns of the gradient for RANKS ranks, and takes 16 blocks of tokens at a time. First,
-// each invocation computes the sums of one block for four columns and all these ranks. Then it adds up, for one column
-// and one rank, the sums of the 16 blocks in their order.
+// each invocation computes the sums of one block for four columns and all these ranks. Then it adds up the sums of the
+// 16 blocks, in their order, for one column and one rank.
 
 @compute @workgroup_size(8, 16, 1)
 fn main(

@@ -77,7 +77,7 @@ fn main(
     }
 }
 
-// Stages four input words, one for each of four tokens, as f32. Each word has four int8 values.
+// Copies four input words, one for each of four tokens, to workgroup memory as f32. Each word has four int8 values.
 fn stage_bytes(at: u32, words: vec4<u32>) {
     bytes[at] = vec4<f32>(bitcast<vec4<i32>>(words << vec4<u32>(24u)) >> vec4<u32>(24u));
     bytes[at + 16u] = vec4<f32>(bitcast<vec4<i32>>(words << vec4<u32>(16u)) >> vec4<u32>(24u));
@@ -85,7 +85,8 @@ fn stage_bytes(at: u32, words: vec4<u32>) {
     bytes[at + 48u] = vec4<f32>(bitcast<vec4<i32>>(words) >> vec4<u32>(24u));
 }
 
-// Stages the 16 codes of a block as f32. `word` is the block in the layout that `by_features` returns.
+// Copies the 16 codes of a block to workgroup memory as f32. `word` is the block in the layout that `by_features`
+// returns.
 fn stage_codes(at: u32, word: u32) {
     let block = vec4<u32>(word, word >> 8u, word >> 16u, word >> 24u);
     codes[at] = vec4<f32>(block & vec4<u32>(3u));
@@ -122,8 +123,8 @@ fn store_eight(t: u32, f: u32, sums: Sums, part: Part) {
 }
 
 // Stores the sums of token t for features f to f + 3. Feature f exists; the others are skipped if they are past the
-// last one. When the first partial sums are stored, the sum of the token's input is subtracted, because codes are trits
-// + 1.
+// last one. When the first partial sums are stored, the sum of the token's input is subtracted, because each code is a
+// trit plus 1.
 fn store_token(t: u32, f: u32, sums: vec4<i32>, part: Part) {
     if t < params.tokens {
         let at = result_at(t) + f;

@@ -39,7 +39,8 @@ fn main(
             offsets[index] = select(0, -sum, plane + 1u == planes());
         }
         workgroupBarrier();
-        // Sums of codes (trits plus 1) may wrap here. The final sums of trits fit an i32, so they are exact modulo 2^32.
+        // Sums of codes (trits plus 1) may wrap here, but they stay correct modulo 2^32. The final sums, of trits, fit
+        // in i32, so they are exact.
         sums.t0 = sums.t0 * 256 + offsets[o];
         sums.t1 = sums.t1 * 256 + offsets[o + 1u];
         sums.t2 = sums.t2 * 256 + offsets[o + 2u];

@@ -1,4 +1,4 @@
-// Functions for gradients, which are sums over tokens: they transpose 4×4 bytes, and add to i64 gradients.
+// Functions that compute gradients (sums over tokens). They transpose 4×4 bytes, and add sums to i64 gradients.
 
 // Transposes a 4×4 matrix of bytes. Each word of the argument is a row, and each word of the result is a column.
 fn transpose_bytes(rows: vec4<u32>) -> vec4<u32> {

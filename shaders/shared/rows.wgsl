@@ -30,7 +30,7 @@ fn join_planes(high: i32, middle: i32, low: i32) -> vec2<u32> {
     return add_64(upper, extend_64(low));
 }
 
-// Returns the exponent by which a scale is compared with others. A scale of 0 has the smallest, ZERO_EXPONENT.
+// Returns the exponent of a scale, for comparisons. For a scale of 0, returns ZERO_EXPONENT, the smallest exponent.
 fn exponent_of(scale: Scale) -> i32 {
     return select(scale.exponent, ZERO_EXPONENT, scale.mantissa == 0u);
 }

@@ -12,15 +12,15 @@ fn exponential_index(below: u32) -> u32 {
     return (below >> 12u) & 255u;
 }
 
-// Returns 2^(30 − below / 2^20). The fraction of below / 2^20 is applied by linear interpolation between the table
-// entries `high` and `low`, and the whole part by a right shift.
+// Returns 2^(30 − below / 2^20). The fractional part of below / 2^20 is applied by linear interpolation between the
+// table entries `high` and `low`, and the whole part by a right shift.
 fn exponential_between(high: u32, low: u32, below: u32) -> u32 {
     let whole = below >> 20u;
     let value = high - ((((high - low) >> 2u) * (below & 4095u)) >> 10u);
     return select(value >> (whole & 31u), 0u, whole > 31u);
 }
 
-// Returns the fraction of sum / 2^floor(log2(sum)), a number ≥ 1 and < 2, in Q31. The sum must be > 0.
+// Returns the fractional part of sum / 2^floor(log2(sum)) in Q31. The whole part is 1. The sum must be > 0.
 fn logarithm_fraction(sum: vec2<u32>) -> u32 {
     return shift_left_64(sum, 64u - bits_64(sum)).y & 0x7fffffffu;
 }

@@ -47,7 +47,8 @@ struct BlockCodes {
     d: vec4<u32>,
 }
 
-// Unpacks the codes of four block words. In each word, place i must be in byte i, as `by_places` returns it.
+// Unpacks the codes of four block words. In each word, the codes of place i (a position in the input row) must be in
+// byte i, as `by_places` returns them.
 fn blocks_codes(words: vec4<u32>) -> BlockCodes {
     let mask = vec4<u32>(0x03030303u);
     return BlockCodes(
@@ -65,7 +66,8 @@ fn add_dots(sums: ptr<function, BlockSums>, codes: BlockCodes, bytes: u32) {
 }
 
 // Multiplies the sums by 256 before the products of the next, lower int8 plane of the input are added to them. Sums
-// that are formed with codes may wrap, but the final sums, formed with trits, fit in i32.
+// that are formed with codes may wrap, but they stay correct modulo 2^32. The final sums, formed with trits, fit in
+// i32, so they are exact.
 fn next_plane(sums: ptr<function, BlockSums>) {
     *sums = BlockSums((*sums).a * 256, (*sums).b * 256, (*sums).c * 256, (*sums).d * 256);
 }

@@ -11,8 +11,8 @@ struct TileSums {
     t7: vec4<i32>,
 }
 
-// Unpacks a block word, in which place i must be in byte i, as `by_places` returns it. Each word of the result has the
-// codes of one feature at four places, one in each byte.
+// Unpacks a block word. In this word, the codes of place i (a position in the input row) must be in byte i, as
+// `by_places` returns them. Each word of the result has the codes of one feature at four places, one in each byte.
 fn tile_codes(word: u32) -> vec4<u32> {
     return vec4<u32>(word, word >> 2u, word >> 4u, word >> 6u) & vec4<u32>(0x03030303u);
 }

@@ -21,7 +21,7 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A challenger, which disputes wrong gradients and defends correct ones. It keeps what it has computed between steps.
+/// A challenger, which disputes wrong gradients and defends correct ones. Between steps, it keeps what it has computed.
 pub struct Challenger {
     model: Model,
     targets: Targets,

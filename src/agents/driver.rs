@@ -11,9 +11,9 @@ use crate::client::{Backoff, Classify, Connection, ErrorClass, Retry, RetryPolic
 pub trait Runtime {
     /// Returns whether the program wants the loop to end. The loop asks before each step of the agent.
     fn should_stop(&self) -> bool;
-    /// Waits this many milliseconds, or until [`should_stop`](Self::should_stop) returns true if that happens first.
+    /// Waits this many milliseconds, but stops as soon as [`should_stop`](Self::should_stop) returns true.
     async fn wait(&self, milliseconds: u32);
-    /// Returns as soon as work is not paused, for example by the user. By default, work is never paused.
+    /// Waits while work is paused, for example by the user. By default, work is never paused.
     async fn wait_while_paused(&self) {}
     /// Returns a uniformly random `u32`, which varies the waiting times.
     fn random(&self) -> u32;

@@ -129,8 +129,8 @@ impl Proposer {
 }
 
 impl ComputedAggregate {
-    /// Whether this aggregate is still that of `job`. A dispute may have removed a gradient from the round in the
-    /// meantime, and another gradient may have taken its place.
+    /// Whether this aggregate still adds up the gradients that `job` requires. A dispute may have removed a gradient
+    /// from the round in the meantime, and another gradient may have taken its place.
     fn is_of(&self, job: &AggregationJob) -> bool {
         let known = |(id, _): &(u64, String)| job.gradients.iter().any(|input| input.id == *id && job.includes(input));
         let all = job.gradients.iter().filter(|input| job.includes(input)).count();

@@ -36,8 +36,9 @@ pub async fn register<H: Connection + Timer>(
 
 /// Gives up all roles of the client's address, whose stake is returned after the network's unbonding time.
 ///
-/// Returns false and changes nothing if the ledger refuses this. It refuses while the address must recompute a gradient
-/// as a sampled verifier, and while a claim or a submission of the address is not settled.
+/// Returns true on success. Returns false if the ledger refuses; then nothing has changed. The ledger refuses while the
+/// address must recompute a gradient as a sampled verifier, and while a claim or a submission of the address is not
+/// settled.
 pub async fn unregister<H: Connection + Timer>(client: &Client<H>) -> Result<bool, ClientError> {
     let message = MsgUnregisterNode { node_address: client.address().to_owned() };
     match client.send(Message::UnregisterNode(message)).await {

@@ -62,10 +62,10 @@ pub enum Retry {
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
     nodes: u32,
-    /// The number of failures since the last success, with any node.
+    /// The number of failures since the last success, counted over all nodes.
     failures: u32,
-    /// Computes the waiting times. Its own count of failures is not used: the waits grow with the number of times that
-    /// all nodes have failed.
+    /// Computes the waiting times. Its own count of failures is replaced by the number of times that all nodes have
+    /// failed.
     backoff: Backoff,
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// What a verifier must do in a challenge: recompute a submitted gradient and report what it found, or vote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerificationDuty {
-    /// ID that the ledger gave to the challenge, which is the examination of one submitted gradient.
+    /// ID that the ledger gave to the challenge (the examination of one submitted gradient).
     pub challenge_id: u64,
     /// Stage of the challenge: `commit` (the sampled verifiers commit to their findings), `reveal` (they reveal them),
     /// or `panel` (they disagree, and all validators vote).

@@ -10,7 +10,7 @@ use std::{
 /// used only if all nodes are that far behind.
 const MAX_LAG_BLOCKS: u64 = 5;
 
-/// A list of nodes of the same chain, and the choice of the node that receives the requests.
+/// A list of nodes of the same chain. One of them is the current node, which receives the requests.
 #[derive(Debug)]
 pub struct Endpoints {
     /// The nodes' URLs, as error messages show them.
@@ -68,8 +68,8 @@ impl Endpoints {
         self.height.set(self.height.get().max(height));
     }
 
-    /// Makes the next node the current one, to be checked before its first request. Does nothing if there is only one
-    /// node.
+    /// Makes the next node the current one. It is checked before it receives its first request. Does nothing if there
+    /// is only one node.
     pub fn fail_over(&self) {
         if self.names.len() > 1 {
             self.current.set((self.current.get() + 1) % self.names.len());

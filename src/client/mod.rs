@@ -94,7 +94,7 @@ pub struct HeldTask {
     pub task: Cid,
     /// Index of the round in which the task was claimed.
     pub round: u64,
-    /// ID of the shard to which the ledger assigns the miner in this round, from 0 to 99.
+    /// ID, from 0 to 99, of the shard to which the ledger assigns the miner in the round of the claim.
     pub shard_id: u64,
     /// Seed of the round, which the ledger derives from the block with which the round began.
     #[serde(with = "text")]
@@ -119,7 +119,8 @@ mod text {
 struct TxParams {
     chain_id: String,
     min_fee: u64,
-    /// Address of the account that pays the fees of accounts without enough coins; `None` if the chain has none.
+    /// Address of the account that pays the fees of accounts without enough coins; `None` if the chain has no such
+    /// account.
     fee_pool: Option<String>,
 }
 

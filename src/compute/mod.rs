@@ -82,7 +82,8 @@ pub enum Backend {
 
 impl Backend {
     /// Returns how many sequences one run should compute: `default`, or [`usize::MAX`] (no limit) on a hardware GPU,
-    /// which few sequences would leave mostly idle. The number affects memory use, not the result.
+    /// because a run of only a few sequences would leave the GPU mostly idle. The number affects memory use, not the
+    /// result.
     pub fn sequences_per_run(&self, default: usize) -> usize {
         match self {
             #[cfg(feature = "gpu")]

@@ -2,7 +2,7 @@
 //!
 //! A token sees its own key and the keys of earlier tokens in its sequence. `P · v` is a sum over keys, whose value
 //! rows have different exponents. To align the terms, each probability is first shifted by the exponent of its value
-//! row. The probabilities are then rounded to 14 bits, in blocks of 32 keys that share a shift.
+//! row. The probabilities are then rounded to integers ≤ 2^14, in blocks of 32 keys that share a shift.
 
 use super::{
     INFO, Kernel, Saturated, flag, lowering, params, read,

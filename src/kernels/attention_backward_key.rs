@@ -2,9 +2,10 @@
 //! the attention probabilities, `dS` is the gradient of the scores (see
 //! [`attention_backward_query`](super::attention_backward_query)), and `dout` is the gradient of attention's output.
 //!
-//! Both are sums over queries, whose rows have different exponents. To align the terms, each element of `dS` and `P` is
-//! first shifted by the exponents of its query. The elements are then rounded to 14 bits, in blocks of 32 queries that
-//! share a shift. `P` and `dS` are not stored, but computed again from the softmax statistics of each query.
+//! `dk` and `dv` are sums over queries, whose rows have different exponents. To align the terms, each element of `dS`
+//! and `P` is first shifted by the exponents of its query. The elements are then rounded to integers of magnitude
+//! ≤ 2^14, in blocks of 32 queries that share a shift. `P` and `dS` are not stored, but computed again from the softmax
+//! statistics of each query.
 
 use super::{
     INFO, Kernel, Saturated,
@@ -43,12 +44,12 @@ params! {
     inverse_root: u32,
     /// Exponent of the scale `1 / √head_dim`, by which `dk` is multiplied.
     inverse_root_exponent: i32,
-    /// Index of the dither stream with which `dS` is rounded. The row of an element in the stream is
-    /// `query · heads + head`, where `query` is the index of the token in the chunk. The column is the position of the
-    /// key.
+    /// Index of the dither stream with which `dS` is rounded. In this stream, the row of an element's dither is
+    /// `query · heads + head`, where `query` is the position of the query's token in the chunk. The column is the
+    /// position of the key's token in its sequence.
     key_stream: u32,
-    /// Index of the dither stream with which `P` is rounded. The row and the column of an element are the same as for
-    /// `dS`.
+    /// Index of the dither stream with which `P` is rounded. The row and the column of an element's dither are the same
+    /// as for `dS`.
     value_stream: u32,
 }
 
@@ -148,7 +149,7 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
                         let sum = |weights: &[i64], of: &dyn Fn(usize) -> i64| -> i64 {
                             queries.clone().map(|t| weights[t - block] * of(t * heads + head)).sum()
                         };
-                        // in units of 2^(key_top − 2) and 2^(value_top − 20)
+                        // The sums are in units of 2^(key_top − 2) and 2^(value_top − 20).
                         key_sums[c] += align(sum(&keys, &|row| query(row).get(c)), key_shift as i32 - 28);
                         value_sums[c] += align(sum(&values, &|row| dout(row).get(c)), value_shift as i32 - 41);
                     }

@@ -2,8 +2,9 @@
 //! `loss[t] = log2 Σ 2^z − z[label]` and `dlogits = softmax − onehot`.
 //!
 //! The `dlogits` of each vocabulary entry are multiplied by the row scale (u16, ≤ 1) of the entry's embedding.
-//! Therefore the kernel `head_backward` needs no scales when it multiplies `dlogits` by the embeddings. Its sums are
-//! bounded by 2 · 2^22 · 127 + rounding < 2^31, because `dlogits` has 22 fraction bits and `Σ_v |dlogits|` ≤ 2.
+//! Therefore the kernel `head_backward` needs no scales when it multiplies `dlogits` by the embeddings. The sums in
+//! `head_backward` are bounded by 2 · 2^22 · 127 + rounding < 2^31, because `Σ_v |dlogits|` is ≤ 2, `dlogits` has 22
+//! fraction bits, and an embedding element has a magnitude ≤ 127.
 
 use super::{
     Kernel, Saturated, as_bytes_mut, as_i32, lowering, params, read,
@@ -24,7 +25,7 @@ params! {
     /// The number of vocabulary entries in the shards before this one, a multiple of 4.
     vocab_offset: u32,
     /// Index of the dither stream with which `dlogits` is rounded. In this stream, the row of an element's dither is
-    /// the position of the token in the chunk, and the column is the ID of the vocabulary entry.
+    /// the position of the element's token in the chunk, and the column is the ID of the vocabulary entry.
     stream: u32,
 }
 

@@ -18,7 +18,7 @@ params! {
     /// The number of fraction bits in the values of the residual stream.
     fraction_bits: u32,
     /// ID of the first token in this shard of the vocabulary. The shard that starts at 0 must be processed first,
-    /// because its dispatch also sets the rows of all tokens in other shards to zero.
+    /// because its dispatch also writes zeros to `out` for each token of the batch whose ID is in another shard.
     vocab_offset: u32,
     /// The number of vocabulary entries in this shard.
     vocab: u32,

@@ -1,8 +1,8 @@
 //! The gradient of the feed-forward nonlinearity `relu(gate)² · up`: `dgate = 2 · relu(gate) · up · dout` and
 //! `dup = relu(gate)² · dout`.
 //!
-//! The magnitudes of the three factors are ≤ 2^14, 2^14 and 2^31, so every product is exact in an i64. Each product is
-//! rounded only once, when it is written.
+//! `relu(gate)` and `up` are rounded to magnitudes ≤ 2^14, and the integers of `dout` have magnitudes ≤ 2^31, so every
+//! product is exact in an i64. Each product is rounded only once, when it is written.
 
 use super::{
     INFO, Kernel, Saturated,

@@ -1,6 +1,6 @@
-//! Multiplies the integers of each token by the token's scale: `f[t, r] = u[t, r] · s[t]`, where `t` is a token and `r`
-//! is an index from 0 to rank − 1. This prepares the computation of the gradients of a LoRA adapter, which are sums
-//! over tokens. `s[t]` is the product of four scales: those of the token's rows in `u`, `x` and `dy`, and one of the
+//! Multiplies each token's row of `u` by the token's scale: `f[t, r] = u[t, r] · s[t]`, where `t` is a token and `r` is
+//! an index from 0 to rank − 1. This prepares the computation of the gradients of a LoRA adapter, which are sums over
+//! tokens. `s[t]` is the product of four scales: those of the token's rows in `u`, `x` and `dy`, and one of the
 //! adapter. `x` is the input of a linear layer, and `dy` is the gradient of its output.
 //!
 //! The tokens are divided into blocks of up to 32. In each block, the values with the same `r` share an exponent, so

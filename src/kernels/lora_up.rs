@@ -3,10 +3,10 @@
 //! 2^fraction_bits.
 //!
 //! In the forward pass, `product` is `x · wᵀ`, `u` is `x · aᵀ`, and `factor` is the LoRA factor `b`. In the backward
-//! pass, `product` is `dy · w`, `u` is `dy · b`, and `factor` is the LoRA factor `a`.
+//! pass, `product` is `dy · w`, `u` is `dy · b`, and `factor` is `aᵀ`, the transpose of the LoRA factor `a`.
 //!
 //! Bounds: `|product|` is < 2^(30 − fraction_bits). `|Σ u · factor|` is ≤ 2^28 · rank ≤ 2^34, and after the
-//! multiplication by a 24-bit ratio it is < 2^58.
+//! multiplication by the 24-bit mantissa of the ratio at index `ratio_at`, it is < 2^58.
 
 use super::{
     INFO, Kernel, Saturated, as_i32, flag, lowering, params, read,

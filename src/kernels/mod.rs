@@ -85,7 +85,7 @@ pub enum Access {
     /// The kernel writes the buffer. Each work unit owns as many words as the function returns for the given
     /// parameters. Only this work unit writes these words; it may also read them.
     Write(fn(&[u32]) -> usize),
-    /// The buffer is the saturation flag, which all dispatches of a recording (a training step as data) share. WGSL
+    /// The buffer is the saturation flag, which all dispatches of a recording (a list of kernel dispatches) share. WGSL
     /// code sets it to 1 with `atomicMax` and never reads it. CPU kernels do not get this buffer; they return
     /// [`Saturated`] instead.
     Flag,
@@ -122,7 +122,8 @@ impl Lowering {
         self.texts.concat() + SHARED
     }
 
-    /// Returns this lowering with a value for the override `keys_held`.
+    /// Returns this WGSL implementation with `words` as the function that computes the value of its override
+    /// `keys_held`.
     const fn keys_held(self, words: fn(&[u32]) -> u32) -> Self {
         Self { keys_held: Some(words), ..self }
     }
@@ -134,8 +135,9 @@ macro_rules! texts {
 }
 pub(crate) use texts;
 
-/// Expands to the texts of a ternary product's lowering: the kernel's own text, the fragment that reads its operands,
-/// the fragment that selects rows, and the fragment that multiplies.
+/// Expands to the files that form a WGSL implementation of a ternary product: the kernel's own file, the fragment that
+/// reads the operands, the fragment that locates the input rows and writes the output, and the fragment that
+/// multiplies.
 macro_rules! product_texts {
     ($kernel:literal, $operands:literal, $product:literal) => {
         super::texts!(

@@ -1,7 +1,7 @@
 //! Computes `out[t, n] = Σ_k x[t, k] · w[n, k]`: multiplies byte rows `x` by a ternary matrix `w`, for each token `t`
 //! and output feature `n`. The sum over the input features `k` is exact in i32.
 //!
-//! `in_features` must be ≤ 2^24, because `|out|` can reach 127 · `in_features`.
+//! `|out|` can reach 127 · `in_features`. To keep it below 2^31, `in_features` must be ≤ 2^24.
 
 use super::{INFO, Kernel, Saturated, as_bytes, lowering, params, product_texts, read, shared::rows, write};
 use crate::numbers::ternary::{row_words, trit};

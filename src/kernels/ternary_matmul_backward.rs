@@ -2,7 +2,7 @@
 //! layer's ternary matrix `w`, for each token `t` and input feature `k`. The sum over the output features `n` is exact
 //! in i32.
 //!
-//! `out_features` must be ≤ 65,536, because `|out|` can reach 2^14 · `out_features`.
+//! `|out|` can reach 2^14 · `out_features`. To keep it at most 2^30, `out_features` must be ≤ 65,536.
 
 use super::{INFO, Kernel, Saturated, as_bytes, lowering, params, product_texts, read, shared::rows, write};
 use crate::numbers::ternary::{row_words, trit};

@@ -57,14 +57,14 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Resul
     let root = HEXLOWER.encode(&state.aggregate_root(&message.gradient_ids));
     let model = state.genesis.job.model.to_string();
     let Some(proposal) = state.proposals.get_mut(&message.commitment_id) else {
-        return Err(Refusal::not_found(format!("there is no commitment {} in this round", message.commitment_id)));
+        return Err(Refusal::not_found(format!("this round has no commitment with the ID {}", message.commitment_id)));
     };
     let committed = HEXLOWER.encode(&message.commitment());
     if proposal.proposer != message.proposer || proposal.committed != committed {
         return refused("the aggregate is not what the proposer committed to");
     }
     if proposal.height >= height {
-        return refused("an aggregate must be revealed in a later block than its commitment");
+        return refused("an aggregate must be revealed in a block after the one that contains its commitment");
     }
     if message.gradient_ids != proposal.ids || message.merkle_root != root || message.model_version != model {
         return refused("gradient_ids, merkle_root or model_version does not match the commitment or the round");
@@ -80,8 +80,8 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Resul
 }
 
 /// Closes the round as soon as proposers with more than half of all proposers' stake have revealed the same aggregate
-/// (the next adapter). If that does not happen within `decision_blocks`, closes the round with the revealed aggregate
-/// that has the most stake.
+/// (the next adapter). If that has not happened `decision_blocks` blocks after the round became settled (see
+/// [`State::settled_since`]), closes the round with the revealed aggregate that has the most stake.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let Some(since) = state.settled_since() else { return };
     let stakes: BTreeMap<&String, u128> =
@@ -130,9 +130,10 @@ fn close(state: &mut State, next: RevealedAggregate, events: &mut Vec<Event>) {
     prune(state, round.saturating_sub(state.genesis.params.retention_rounds));
 }
 
-/// Removes the rounds before `end`, with their submissions and commitments. If a challenge or a dispute about a
-/// gradient of one of these rounds is open, that round and all later rounds are kept. Nobody can submit a removed
-/// commitment again, because it depends on the seed of its task, and the seed depends on the round.
+/// Removes the rounds before `end`, with their submissions and the commitments to the submitted gradients. If a
+/// challenge or a dispute about a gradient of one of these rounds is open, that round and all later rounds are kept.
+/// Nobody can use a removed commitment again in a later round: a commitment depends on the seed of its task, and the
+/// seed depends on the round.
 fn prune(state: &mut State, end: u64) {
     let challenged = state.challenges.values().map(|challenge| challenge.submission);
     let open = challenged.chain(state.disputes.values().map(|case| case.submission));
@@ -157,8 +158,8 @@ impl Proposal {
 }
 
 impl State {
-    /// Returns the block height at which the current round became settled: the round is full, and none of its gradients
-    /// can be disputed any longer. Returns `None` if the round is not settled yet.
+    /// Returns the block height at which the current round became settled: the round has its quota of accepted
+    /// gradients, and none of them can be disputed any longer. Returns `None` if the round is not settled yet.
     pub(super) fn settled_since(&self) -> Option<u64> {
         let since = self.head().full_since?.saturating_add(self.genesis.params.challenge_blocks);
         (since <= self.head().height).then_some(since)

@@ -3,7 +3,7 @@
 //!
 //! Each round has one chunk slot for each position that it covers. If all slots are taken, a slot that was claimed at
 //! least `claim_grace` seconds ago may be claimed by other miners too, so that a miner that has left does not delay the
-//! round. The miner that submits a gradient first gets the slot.
+//! round. The slot then goes to the first miner that submits a gradient.
 
 use super::{
     ChunkSlot, Claim, Event, LedgerParams, State, coins,

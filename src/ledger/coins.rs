@@ -31,7 +31,8 @@ pub(super) fn take(state: &mut State, from: &str, amount: u64, purpose: &str) ->
     Ok(())
 }
 
-/// Adds coins to an account. The coins must exist already: they were locked or burned before, or have just been minted.
+/// Adds coins to an account. This creates no coins: the caller must have taken them from locked coins or from the total
+/// of burned coins, or have just minted them.
 pub(super) fn give_back(state: &mut State, to: &str, amount: u64) {
     if amount > 0 {
         state.account_mut(to).balance += amount;
@@ -48,9 +49,9 @@ pub(super) fn mint(state: &mut State, amount: u64) -> u64 {
     amount
 }
 
-/// Mints the reward for a gradient, and adds it to the miner's escrow. Then pays what the escrow holds beyond
-/// `probation` rewards, or all of it if the miner has a stake. Returns the address of the account that is paid, and the
-/// new balance of that account.
+/// Mints the reward for a gradient, and adds it to the miner's escrow. Then pays out the part of the escrow that
+/// exceeds `probation` rewards, or all of it if the miner has a stake. Returns the address of the account that is paid,
+/// and the new balance of that account.
 pub(super) fn reward(state: &mut State, miner: &str) -> (String, u64) {
     let LedgerParams { reward, probation, .. } = state.genesis.params;
     let minted = mint(state, reward);

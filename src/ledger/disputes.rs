@@ -1,6 +1,6 @@
-//! Disputes about gradients. A challenger plays the game of [`crate::dispute`] against the accounts that defend the
-//! gradient by answers, and the ledger judges the last step of the game. A gradient is rejected if one of its disputes
-//! is upheld. It is accepted again if all of its disputes are dismissed.
+//! Disputes about gradients. Accounts that defend the gradient send answers to a dispute. The challenger plays the game
+//! of [`crate::dispute`] against each answer, and the ledger judges the last step of the game. A gradient is rejected
+//! if one of its disputes is upheld. It is accepted again if all of its disputes are dismissed.
 //!
 //! The subject of a dispute (the facts on which both parties agree) follows from the genesis, the round's adapter, the
 //! bytes of the chunk, and the bytes of the artifact's manifest. The ledger checks these bytes against their CIDs, so
@@ -30,9 +30,9 @@ fn refused<T>(log: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::rejected(log))
 }
 
-/// Opens a dispute about a gradient, and returns the response to the message as protobuf bytes. If the artifact is
-/// evidently not the one to which the submission committed, rejects the gradient immediately and opens no dispute.
-/// Fails if the gradient cannot be disputed; see [`State::is_disputable`].
+/// Opens a dispute about a gradient, and returns the response to the message as protobuf bytes. If the artifact's
+/// manifest is invalid, or states another task or gradient than the submission, rejects the gradient immediately and
+/// opens no dispute. Fails if the gradient cannot be disputed; see [`State::is_disputable`].
 pub(super) fn open(state: &mut State, message: &MsgOpenDispute, context: &mut Context) -> Result<Vec<u8>, Refusal> {
     let MsgOpenDispute { challenger, stored_gradient_id: id, chunk, manifest } = message;
     let submission = submission(state, *id)?;
@@ -60,9 +60,9 @@ pub(super) fn open(state: &mut State, message: &MsgOpenDispute, context: &mut Co
     Ok(MsgOpenDisputeResponse { dispute_ids: vec![dispute] }.encode_to_vec())
 }
 
-/// Executes an appeal: opens one dispute for each verifier that found a mismatch in the challenge (the recomputation of
-/// the gradient) or voted for a mismatch. Returns the response to the message as protobuf bytes. Each of these
-/// verifiers is the challenger of its dispute, and its stake serves as the bond.
+/// Executes an appeal: opens one dispute for each verifier or voter that found a mismatch in the challenge (the
+/// recomputation of the gradient). Each of these accounts is the challenger of its dispute, and its stake serves as the
+/// bond. Returns the response to the message as protobuf bytes.
 pub(super) fn appeal(state: &mut State, message: &MsgAppeal, context: &mut Context) -> Result<Vec<u8>, Refusal> {
     let MsgAppeal { challenge_id, chunk, manifest, .. } = message;
     let Some(challenge) = state.challenges.get(challenge_id).cloned() else {
@@ -86,8 +86,8 @@ pub(super) fn appeal(state: &mut State, message: &MsgAppeal, context: &mut Conte
     Ok(MsgOpenDisputeResponse { dispute_ids }.encode_to_vec())
 }
 
-/// Adds an answer, which defends the gradient, to a dispute, and returns the response to the message as protobuf bytes.
-/// The last answer that the dispute accepts is reserved for the miner.
+/// Adds an answer (a statement that defends the gradient) to a dispute. Returns the response to the message as protobuf
+/// bytes. The last answer that the dispute accepts is reserved for the miner.
 pub(super) fn answer(state: &mut State, message: &MsgAnswerDispute) -> Result<Vec<u8>, Refusal> {
     let MsgAnswerDispute { sender, dispute_id, answer } = message;
     let (height, bond) = (state.head().height, state.genesis.params.answer_bond);
@@ -103,7 +103,7 @@ pub(super) fn answer(state: &mut State, message: &MsgAnswerDispute) -> Result<Ve
     Ok(MsgAnswerDisputeResponse { answer: number as u64 }.encode_to_vec())
 }
 
-/// Makes a move in the game between the challenger and one answer of a dispute.
+/// Makes a move in the game that the challenger of a dispute plays against one answer.
 pub(super) fn apply_move(state: &mut State, message: &MsgMoveDispute) -> Result<(), Refusal> {
     let MsgMoveDispute { sender, dispute_id, answer, step } = message;
     let height = state.head().height;

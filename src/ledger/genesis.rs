@@ -14,7 +14,7 @@ const FORMAT: &str = "r3mes/genesis/3";
 /// The maximum size of a genesis in JSON, in bytes. It is enough for a text of a million chunks.
 const MAX_JSON_BYTES: usize = 96 << 20;
 
-/// The genesis of a network: the rules, the job, and the initial state of every ledger of the network.
+/// The genesis of a network: the rules, the job, and the state in which every ledger of the network starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Genesis {

@@ -28,7 +28,7 @@ pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
                     match state.grants.get(&(granter.to_owned(), grantee.clone(), url.clone())) {
                         Some(expires) if *expires > now => {}
                         Some(_) => {
-                            return refused(format!("the grant of {url} by {granter} to {grantee} has expired"));
+                            return refused(format!("the grant of {granter} to {grantee} for {url} has expired"));
                         }
                         None => {
                             return refused(format!("{granter} has not granted {url} to {grantee}, or has revoked it"));
@@ -145,7 +145,7 @@ pub(super) fn remove_expired(state: &mut State) {
 
 fn revoke(state: &mut State, pair: &GrantPair, message: &str) -> Result<(), Refusal> {
     let (granter, grantee) = key(pair);
-    let log = format!("{granter} has not granted {message} to {grantee}");
+    let log = format!("{granter} has not granted {grantee} the right to send {message}");
     let revoked = state.grants.remove(&(granter, grantee, message.to_owned()));
     if revoked.is_none_or(|expires| expires <= state.head().time) {
         return Err(Refusal::not_found(log));

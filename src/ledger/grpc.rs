@@ -26,7 +26,8 @@ pub struct QueryError {
     pub log: String,
 }
 
-/// The amount of gas that a simulation reports for every transaction. The ledger itself does not count gas.
+/// The amount of gas that the simulation of a transaction reports, whatever the transaction is. The ledger itself does
+/// not count gas.
 const GAS: u64 = 200_000;
 
 impl Ledger {

@@ -1,10 +1,10 @@
 //! The ledger: the state of a network (accounts, claims, submissions, challenges, rounds and stakes), and a pure
 //! function `(ledger, block) → ledger` that computes the state after a block.
 //!
-//! The ledger uses no files, sockets or clocks. It does not compute gradients. It stores their hashes, and verifiers
-//! attest whether these are right. Blocks are its only input, so two ledgers with the same genesis and the same blocks
-//! have the same state. To compare the states, it is enough to compare one hash, the [root](Ledger::root). A single
-//! node makes blocks from its own queue of transactions; replicas execute the blocks of a consensus engine.
+//! The ledger uses no files, sockets or clocks. It does not compute gradients: it stores a hash of each, and verifiers
+//! attest whether the gradient is right. Blocks are its only input, so two ledgers with the same genesis and the same
+//! blocks have the same state. To compare the states, it is enough to compare one hash, the [root](Ledger::root). A
+//! single node makes blocks from its own queue of transactions; replicas execute the blocks of a consensus engine.
 //!
 //! docs/LEDGER.md describes the rules and the reasons for them. The parameters of the rules, [`LedgerParams`], are part
 //! of the genesis.
@@ -115,8 +115,8 @@ impl Ledger {
         Ok(Self { tree: updated(tree, &state, &empty), state })
     }
 
-    /// Returns the ledger whose state has the given rows, which may be in any order. Fails if they are not the rows of
-    /// a state of a ledger with this genesis.
+    /// Returns the ledger whose state has the given rows, which may be in any order. Fails if these rows do not form a
+    /// valid state of a ledger with this genesis.
     pub fn restore<'a>(genesis: Genesis, rows: impl IntoIterator<Item = &'a StateRow>) -> Result<Self, InvalidRow> {
         let bad = |error: GenesisError| InvalidRow(error.to_string());
         let fresh = Self::new(genesis).map_err(bad)?;
@@ -181,8 +181,9 @@ impl Ledger {
         (Self { state, tree }, applied)
     }
 
-    /// Checks that the next block can contain a transaction, after the ones that this copy of the ledger has already
-    /// admitted. Takes the fee of the transaction and increments the signer's sequence, in this copy only.
+    /// Checks that a transaction can be added to the next block, in addition to the transactions that this copy of the
+    /// ledger has already admitted. Takes the fee of the transaction and increments the signer's sequence, in this copy
+    /// only.
     pub fn admit(&mut self, tx: &[u8]) -> Result<Signed, Refusal> {
         transactions::admit(&mut self.state, tx)
     }
@@ -235,7 +236,7 @@ impl Ledger {
     }
 }
 
-/// Returns the Merkle trie `tree` after the row changes that turn the state `before` into `state`.
+/// Applies the row changes that turn the state `before` into `state` to the Merkle trie `tree`, and returns the trie.
 fn updated(mut tree: Tree, state: &State, before: &State) -> Tree {
     for row in state.changes(before) {
         tree.set(&row.key, row.value.as_deref());

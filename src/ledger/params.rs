@@ -19,15 +19,15 @@ pub struct LedgerParams {
     /// The time from a claim to its expiry, in seconds.
     pub claim_lifetime: u64,
     /// The number of seconds after which a claimed chunk can be claimed by another miner too. This is possible only
-    /// while no chunk of the round is free. The miner that submits first gets the chunk.
+    /// while no chunk of the round is free. The chunk then goes to the first miner that submits a gradient.
     pub claim_grace: u64,
     /// The maximum number of claims to one chunk that may be open at a time.
     pub claims_per_chunk: u32,
     /// Bond of a claim in micro-units. It is returned when the miner submits the gradient, and burned if the claim
     /// expires.
     pub claim_bond: u64,
-    /// Miners that have too few coins for a bond can claim chunks without one. This is the share of a round's chunks
-    /// that may be claimed in this way at a time, in ten-thousandths.
+    /// The share of a round's chunks that may be claimed without a bond at a time, in ten-thousandths. Miners that have
+    /// too few coins for a bond can claim these chunks.
     pub unbonded_share: u64,
     /// The number of closed rounds that are kept, with their submissions and adapters. Older rounds are deleted.
     pub retention_rounds: u64,
@@ -44,18 +44,18 @@ pub struct LedgerParams {
     pub sampling: u32,
     /// The number of verifiers that are sampled to recompute one gradient.
     pub verifiers: u32,
-    /// The number of blocks in which sampled verifiers must commit to their findings. Afterwards they have the same
-    /// number of blocks to reveal them.
+    /// The number of blocks that verifiers have, after they are sampled, to commit to their findings. Then they have
+    /// the same number of blocks to reveal them.
     pub attestation_blocks: u64,
-    /// The number of blocks in which validators vote if the sampled verifiers disagree, and in which proposers agree on
-    /// the aggregate of a round.
+    /// The number of blocks that validators have to vote after sampled verifiers have disagreed, and that proposers
+    /// have to agree on the aggregate of a round after its gradients can no longer be disputed.
     pub decision_blocks: u64,
     /// The share of traps: how many of [`ALL`] (65,536) recomputations that found a match are repeated by other
     /// verifiers. The other verifiers are sampled after the first ones have revealed their findings.
     pub trap_share: u32,
-    /// The number of blocks in which an accepted gradient can be disputed, and in which a finding of verifiers can be
-    /// appealed. A full round waits for this number of blocks before its aggregation. If it is 0, disputes and appeals
-    /// are possible only while validators vote.
+    /// The number of blocks in which a gradient can be disputed after it is accepted, or in which an appeal is possible
+    /// after it is found to be wrong. A full round waits for this number of blocks before its aggregation. If it is 0,
+    /// disputes and appeals are possible only while validators vote.
     pub challenge_blocks: u64,
     /// Bond of a dispute in micro-units. It should exceed the cost of computing a task.
     pub dispute_bond: u64,

@@ -9,8 +9,8 @@ use super::{
 };
 use std::collections::BTreeMap;
 
-/// Puts the challenge `id` into the stage in which anybody may appeal against its finding, which is a mismatch.
-/// Meanwhile the gradient's chunk slot is free, so that other miners can claim it.
+/// Puts the challenge `id`, in which a mismatch was found, into the stage in which anybody may appeal against this
+/// finding. Meanwhile the gradient's chunk slot is free, so that other miners can claim it.
 pub(super) fn open_to_appeal(state: &mut State, id: u64, mut challenge: Challenge) {
     submissions::leave_round(state, challenge.submission);
     challenge.stage = ChallengeStage::Appeal;
@@ -73,8 +73,8 @@ fn slash_wrong(state: &mut State, challenge: &Challenge, verifier: &str, events:
     }
 }
 
-/// Pays those verifiers in `together` whose finding and leaf (a digest that they can compute only by recomputing the
-/// gradient) are right, and slashes the others. Verifiers that could not fetch the gradient are not slashed.
+/// Pays those verifiers of one recomputation (`together`) whose finding and leaf (a digest that they can compute only
+/// by recomputing the gradient) are right. Slashes the others, except for those that could not fetch the gradient.
 /// [`right_leaf`] determines which leaf is right.
 fn pay(
     state: &mut State,

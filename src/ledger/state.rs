@@ -294,7 +294,7 @@ pub struct Challenge {
     pub submission: u64,
     /// The stage that the challenge has reached.
     pub stage: ChallengeStage,
-    /// Height of the block at which the stage ends even if verifiers or voters have not acted. Only open disputes
+    /// Height of the block at which the stage ends even if not all verifiers or voters have acted. Only open disputes
     /// extend the stage beyond this block.
     pub stage_ends: u64,
     /// Hash of the block that sampled the verifiers. It selects the tile (a part of the gradient) whose digest they
@@ -385,8 +385,8 @@ pub struct Proposal {
     pub committed: String,
     /// Height of the block that contains the commitment. The aggregate must be revealed in a later block.
     pub height: u64,
-    /// IDs of the submissions whose gradients the aggregate adds up, in ascending order. It leaves out gradients that
-    /// the proposer could not fetch.
+    /// IDs of the submissions whose gradients the aggregate adds up, in ascending order. Gradients that the proposer
+    /// could not fetch are left out.
     pub ids: Vec<u64>,
     /// CID of the adapter that results from the aggregate; `None` until the proposer reveals it.
     pub adapter: Option<Cid>,

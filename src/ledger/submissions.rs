@@ -194,7 +194,7 @@ pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut C
 }
 
 /// Refuses every result of a trap job (a test of miners on the R3MES chain). A trap job has a name, which tells the
-/// miner that this is a test. In this ledger, any submitted gradient may be used as a trap instead.
+/// miner that the job is a test. In this ledger, any submitted gradient may be used as a trap instead.
 pub(super) fn answer_trap(message: &MsgSubmitTrapJobResult) -> Result<(), Refusal> {
     let name: String = message.trap_job_id.chars().take(64).collect();
     rejected(format!("trap job {name:?} does not exist: any submitted gradient may become a trap"))

@@ -265,8 +265,8 @@ fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
     state.challenges.insert(id, challenge);
 }
 
-/// Returns the verifiers that must recompute the gradient once more if the hash of the current block makes this
-/// challenge a trap; otherwise returns no verifiers.
+/// If the hash of the current block makes this challenge a trap, returns the verifiers that must recompute the gradient
+/// once more. Otherwise returns none.
 fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<String> {
     let chance = random(&state.head().hash, "r3mes/trap/1", [id, 0]) % u64::from(ALL);
     let Some(submission) = state.submissions.get(&challenge.submission) else { return Vec::new() };
@@ -302,7 +302,8 @@ fn remove_silent(
     challenge.sampled = done;
 }
 
-/// Ends a challenge without a finding. The next block decides again whether the gradient is recomputed, and by whom.
+/// Ends a challenge without a finding. The hash of the next block decides again whether the gradient is recomputed, and
+/// by whom.
 fn sample_again(state: &mut State, id: u64, challenge: &Challenge) {
     state.challenges.remove(&id);
     if let Some(submission) = state.submissions.get_mut(&challenge.submission) {

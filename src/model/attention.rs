@@ -220,8 +220,8 @@ impl Attention {
     }
 
     /// Records the backward pass of [`rotate`](Self::rotate), and returns the buffers with the gradient of the
-    /// projection's output, in wide rows (integers of 14 bits and a sign). `dheads` is the gradient of the head rows.
-    /// It has `head_stride` heads for each token; the pass reads the `heads` heads from index `head_offset` on.
+    /// projection's output, in wide rows (integers of magnitude ≤ 2^14). `dheads` is the gradient of the head rows. It
+    /// has `head_stride` heads for each token; the pass reads the `heads` heads from index `head_offset` on.
     #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     fn rotate_backward(
         &self,
@@ -334,7 +334,7 @@ impl Attention {
     }
 }
 
-/// Records the rounding of `gradient`, the gradient of a residual, to wide rows (integers of 14 bits and a sign), and
+/// Records the rounding of `gradient`, the gradient of a residual, to wide rows (integers of magnitude ≤ 2^14), and
 /// returns the buffers of these rows.
 pub fn quantize_gradient(
     recording: &mut Recording,

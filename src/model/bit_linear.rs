@@ -2,9 +2,9 @@
 //! are the ternary weights, and `a` and `b` are the factors of the adapter.
 //!
 //! Inputs and outputs are f32; everything between them is computed in integers. The input x is rounded to int8,
-//! relative to the largest magnitude of each token, as in BitNet b1.58. The gradient dy of the output is rounded to 14
-//! bits and a sign, and the scale of each token is a power of two. The results have the same bits on every backend. The
-//! backward pass treats rounding as the identity (straight-through estimator).
+//! relative to the largest magnitude of each token, as in BitNet b1.58. The gradient dy of the output is rounded to
+//! integers of magnitude ≤ 2^14, with a scale for each token that is a power of two. The results have the same bits on
+//! every backend. The backward pass treats rounding as the identity (straight-through estimator).
 
 use super::{
     float_conversion::{absmax, byte_rows, check_finite, i64_to_f32, rows_to_f32, transpose, wide_rows},

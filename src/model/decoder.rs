@@ -1,8 +1,8 @@
 //! Text generation: the model reads a few tokens at a time and keeps the keys and values of earlier tokens in a cache.
 //!
 //! In the forward pass, each kernel has one work unit for each token, which reads only that token and earlier ones.
-//! Therefore the recording covers a whole window of tokens, but a run computes only the work units of the new tokens.
-//! The results have the same bits as those of a run over the whole window.
+//! Therefore a run can compute the work units of the new tokens only, although the recording covers a whole window of
+//! tokens. The results have the same bits as those of a run over the whole window.
 
 use super::{
     config::ModelConfig,

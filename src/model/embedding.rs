@@ -1,4 +1,4 @@
-//! The token embedding in integers. Each of its values is `int8 · row_scale · 2^(exponent − 16)`.
+//! The token embedding, stored as integers. Each of its values is `int8 · row_scale · 2^(exponent − 16)`.
 
 use crate::{
     error::Error,
@@ -28,7 +28,7 @@ impl Embedding {
     }
 
     /// Quantizes `vocab` rows as [`Self::quantize`] does. `read` takes the index of a row and writes the `width`
-    /// values of that row to a slice. It is called twice for each row.
+    /// values of that row to a slice. `read` is called twice for each row.
     pub fn quantize_rows(vocab: usize, width: usize, read: impl Fn(usize, &mut [f32])) -> Result<Self, Error> {
         let (mut row, mut maxima) = (vec![0f32; width], Vec::with_capacity(vocab));
         for at in 0..vocab {
@@ -99,7 +99,7 @@ fn exponent_of(top: f64) -> i32 {
     Scale::from_f64(top).map_or(0, |scale| scale.exponent + 31)
 }
 
-/// Rounds the scale of a row to an integer from 1 to 65,535.
+/// Rounds the scale of a row, given in units of 2^(exponent − 16), to an integer from 1 to 65,535.
 fn round_to_u16(scale: f64) -> f64 {
     scale.round_ties_even().clamp(1.0, 65_535.0)
 }

@@ -42,7 +42,7 @@ pub struct Batch {
     pub dither: BufferId,
 }
 
-/// A frozen linear layer, with or without an adapter, whose buffers belong to a recording.
+/// A frozen linear layer whose buffers belong to a recording. It can have an adapter.
 pub struct RecordedLinear {
     name: String,
     in_features: usize,
@@ -91,8 +91,8 @@ pub struct SavedLinear {
     u: RowBuffers,
 }
 
-/// Returns the largest number of bits by which a sum of `terms` products, each of magnitude ≤ `max`, can be shifted
-/// left so that it stays below 2^30. Returns 0 if there is no such number.
+/// Returns the largest number of bits by which a sum can be shifted left and still stay below 2^30. The sum has `terms`
+/// terms of magnitude ≤ `max`. Returns 0 if such a sum can reach 2^30 even without a shift.
 fn fraction_bits(max: u64, terms: usize) -> u32 {
     30u32.saturating_sub(bits(max * terms as u64))
 }

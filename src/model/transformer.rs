@@ -88,9 +88,9 @@ impl RecordedStep {
         Self::sharded(model, targets, sequences, BINDING_BYTES)
     }
 
-    /// Records a training step as [`Self::new`] does, but splits the vocabulary into shards such that no buffer whose
-    /// length depends on the vocabulary exceeds `binding_bytes` bytes. A shard has at least four tokens, even if its
-    /// buffers exceed this limit. The number of shards does not affect any result.
+    /// Records a training step as [`Self::new`] does, but with the limit `binding_bytes`. The vocabulary is split into
+    /// shards, so that each buffer of a shard has at most this many bytes. A shard has at least four tokens, even if
+    /// its buffers then exceed the limit. The number of shards does not affect any result.
     pub fn sharded(model: &Model, targets: &Targets, sequences: usize, binding_bytes: usize) -> Self {
         let config = &model.config;
         let mut recording = Recording::default();
@@ -162,8 +162,8 @@ pub(super) fn adapted_linears(layers: &[(Attention, FeedForward)]) -> Vec<(Strin
     layers.iter().enumerate().flat_map(of_layer).collect()
 }
 
-/// Adds the buffers that both the forward pass and the backward pass read: positions of tokens, spans of blocks, dither
-/// keys, and the constant tables of attention.
+/// Adds the buffers that both the forward pass and the backward pass read: the positions of the tokens, the spans (the
+/// first token and the length of each block of tokens), the dither keys, and the constant tables of attention.
 pub(super) fn record_inputs(recording: &mut Recording, config: &ModelConfig, sequences: usize) -> (Batch, Tables) {
     let (context, tokens) = (config.context, sequences * config.context);
     let positions: Vec<u32> = (0..sequences).flat_map(|_| 0..context as u32).collect();

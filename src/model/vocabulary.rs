@@ -35,8 +35,9 @@ struct Shard {
 }
 
 impl Vocabulary {
-    /// Adds the embedding table to a recording, split into shards. For batches of `tokens` tokens, no buffer of a shard
-    /// exceeds `binding_bytes` bytes, unless the shards have the minimum of four tokens.
+    /// Adds the embedding table to a recording. The table is split into shards, so that for batches of `tokens` tokens,
+    /// each buffer of a shard has at most `binding_bytes` bytes. A shard has at least four tokens, even if its buffers
+    /// then exceed this limit.
     pub fn new(recording: &mut Recording, model: &Model, tokens: usize, binding_bytes: usize) -> Self {
         let (vocab, width, table) = (model.config.vocab, model.config.width, &model.embedding);
         let rows = shard_rows(width, tokens, binding_bytes);
@@ -177,8 +178,8 @@ impl Vocabulary {
 /// fit in one binding and its logits fit in another, but at least 4.
 ///
 /// The number is a multiple of 4 because one call of Threefry yields the dither of four logits. The gradient of the
-/// logits sets no limit: its rows have 3/4 of a word for each logit and up to 26 more words, so they are shorter than
-/// the rows of the logits, except in shards of about a hundred tokens or fewer.
+/// logits is not considered here. Its rows have 3/4 of a word for each logit, and up to 26 more words. The rows of the
+/// logits have one word for each logit, so they are longer if the shard has more than about a hundred tokens.
 fn shard_rows(width: usize, tokens: usize, binding_bytes: usize) -> usize {
     let each = (4 * row_words(width)).max(4 * tokens);
     (binding_bytes / each / 4 * 4).max(4)

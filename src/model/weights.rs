@@ -72,8 +72,8 @@ fn check_finite(what: &'static str, values: &[f32]) -> Result<(), Error> {
 }
 
 impl Model {
-    /// Returns the model unchanged. Returns an error unless the config is valid and every tensor has the shape that the
-    /// config requires and values that kernels accept.
+    /// Returns the model unchanged if its config is valid, and if every tensor has the shape that the config requires
+    /// and only values that kernels accept. Otherwise returns an error.
     pub fn check(self) -> Result<Self, Error> {
         let config = &self.config.clone().check()?;
         let length = |what, expected, found| match expected == found {

@@ -129,7 +129,7 @@ pub fn power_of_two_f64(exponent: i32) -> f64 {
     }
 }
 
-/// Returns the number of bits of `value` without leading zeros. Returns 0 if `value` is 0.
+/// Returns the number of bits of `value`, not counting leading zeros. Returns 0 if `value` is 0.
 pub fn bits(value: u64) -> u32 {
     64 - value.leading_zeros()
 }

@@ -51,9 +51,9 @@ pub struct LoraAdapter {
 pub struct GradientMatrix {
     /// Name of the [`LoraMatrix`] to which the gradient belongs.
     pub name: String,
-    /// The number of rows, which is that of the [`LoraMatrix`].
+    /// The number of rows, the same as in the [`LoraMatrix`].
     pub rows: usize,
-    /// The number of columns, which is that of the [`LoraMatrix`].
+    /// The number of columns, the same as in the [`LoraMatrix`].
     pub columns: usize,
     /// The exponent of all elements. The job fixes it, so that gradients of different miners can be added exactly.
     pub exponent: i32,

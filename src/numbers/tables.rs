@@ -82,8 +82,8 @@ fn log2(mut x: i128) -> i128 {
     result
 }
 
-/// Returns the cosine and the sine of an angle in `[0, 2π)`. The angle is reduced to `[0, π/4]`, and the Taylor series
-/// are computed there.
+/// Returns the cosine and the sine of an angle in `[0, 2π)`. They are computed by Taylor series, after the angle has
+/// been reduced to `[0, π/4]`.
 fn cos_sin(angle: i128) -> (i128, i128) {
     let half_pi = PI / 2;
     let quadrant = angle / half_pi;

@@ -98,7 +98,7 @@ pub fn trit(words: &[u32], column_blocks: usize, row: usize, column: usize) -> i
     (words[row / 4 * column_blocks + column / 4] >> (8 * (column % 4) + 2 * (row % 4)) & 3) as i32 - 1
 }
 
-/// Returns the word of the transposed 4×4 block. Two delta swaps transpose the block.
+/// Returns the word of the transposed 4×4 block. Two delta swaps (exchanges of bits within the word) transpose it.
 #[inline(always)]
 pub const fn transpose_block(mut word: u32) -> u32 {
     let swap = (word >> 6 ^ word) & 0x00CC_00CC;

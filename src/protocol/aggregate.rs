@@ -20,7 +20,7 @@ pub struct Aggregate {
     pub loss: i64,
     /// The number of supervised tokens in the artifacts whose gradients were added.
     pub tokens: u64,
-    /// The number of artifacts that were added, including those that are only counted and do not change the sums.
+    /// The number of artifacts that were added, including those that are counted but left out of the sums.
     pub artifacts: u32,
 }
 
@@ -32,7 +32,7 @@ impl Aggregate {
     /// and would outweigh the rest of the round.
     const ELEMENT_BITS: u32 = 51;
 
-    /// Returns an aggregate to which no artifact has been added. Its matrices are those of `job`.
+    /// Returns an aggregate to which no artifact has been added. It has the matrices of `job`, all of them 0.
     pub fn new(job: &Job) -> Self {
         let zero = |spec: &super::MatrixSpec| GradientMatrix {
             name: spec.name.clone(),
@@ -44,7 +44,7 @@ impl Aggregate {
         Self { matrices: job.matrices.iter().map(zero).collect(), loss: 0, tokens: 0, artifacts: 0 }
     }
 
-    /// Adds an artifact. An artifact that is void, or that has an element of magnitude 2^51 or more, is only counted.
+    /// Adds an artifact. If it is void, or has an element of magnitude 2^51 or more, it is counted but not summed.
     /// Returns an error if the aggregate is full, or if the artifact's matrices differ from those of the aggregate.
     pub fn add(&mut self, artifact: &Artifact) -> Result<(), ProtocolError> {
         let max = i64::from(Self::MAX_ARTIFACTS);

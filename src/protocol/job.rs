@@ -151,8 +151,8 @@ impl Job {
 }
 
 impl MatrixSpec {
-    /// Returns an error unless the given matrix has the name, shape and exponent of this one. The error states `at`,
-    /// the index of the matrix in canonical order.
+    /// Returns an error unless a matrix with the given name, shape and exponent matches this spec. The error states
+    /// `at`, the index of the matrix in canonical order.
     pub(crate) fn check(
         &self,
         at: usize,

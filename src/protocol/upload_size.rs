@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// The size of an artifact, and the size of the full weights with which it is compared.
+/// The size of an artifact, and the size of all backbone weights in bf16, with which it is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UploadSize {
     /// Size of all blocks of the artifact, in bytes.
@@ -18,8 +18,8 @@ impl UploadSize {
         Self { artifact_bytes, full_weights_bytes: 2 * backbone_weights }
     }
 
-    /// Returns the saving: the size of the full weights minus the size of the artifact. Its unit is a hundredth of a
-    /// percent of the size of the full weights, and it is rounded down. It is 0 if the artifact is larger.
+    /// Returns how much smaller the artifact is than the full weights, in hundredths of a percent of the size of the
+    /// full weights, rounded down. Returns 0 if the artifact is larger than the full weights.
     pub fn saved_basis_points(self) -> u64 {
         let saved = self.full_weights_bytes.saturating_sub(self.artifact_bytes);
         (u128::from(saved) * 10_000 / u128::from(self.full_weights_bytes.max(1))) as u64

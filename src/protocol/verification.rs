@@ -71,7 +71,7 @@ pub enum Mismatch {
         /// Shift of the matrix in the recomputed artifact.
         recomputed: u32,
     },
-    /// An element of a matrix differs.
+    /// An element of a matrix differs between the two artifacts.
     #[error("matrix {name} has the value {recomputed} at row {row}, column {column}, but {claimed} was claimed")]
     Element {
         /// Name of the matrix that contains the element.
@@ -91,7 +91,7 @@ fn void(is: bool) -> &'static str {
     if is { "void" } else { "a gradient" }
 }
 
-/// Returns an error that states the first difference, unless `claimed` equals `recomputed`.
+/// Returns an error if `claimed` differs from `recomputed`. The error states the first difference.
 pub fn compare(claimed: &Artifact, recomputed: &Artifact) -> Result<(), Mismatch> {
     if claimed.task() != recomputed.task() {
         return Err(Mismatch::Task { claimed: claimed.task(), recomputed: Box::new(recomputed.task()) });

@@ -1,4 +1,5 @@
-//! A ledger whose numbered accounts sign, mine, verify and propose without computing gradients.
+//! A simulated network: a ledger, and numbered accounts that act as miners, verifiers and proposers. No gradients are
+//! computed.
 
 use crate::{
     dispute::judge::{DisputeContext, Hash},
@@ -145,7 +146,8 @@ impl Network {
         (0..count).for_each(|_| drop(self.block(vec![])));
     }
 
-    /// Applies a block with one message, signed by account `number`. Returns the code and the log of the transaction.
+    /// Applies a block with one message, signed by account `number`. Returns the result code and the log of the
+    /// transaction.
     pub fn send(&mut self, number: u8, message: Message) -> (u32, String) {
         let tx = self.sign(number, &[message]);
         let outcome = self.block(vec![tx]).remove(0);
@@ -273,7 +275,8 @@ impl Network {
 
     /// Returns the message that account `number` has to send next as a proposer: it commits to the aggregate of the
     /// round, or reveals the aggregate. Returns `None` if the account has nothing to send. The CID of the next adapter
-    /// depends on the round and on `salt`. No adapter is computed, so the layout root is always that of the first one.
+    /// depends on the round and on `salt`. No adapter is computed, so the layout root (the Merkle root over the buffers
+    /// into which an adapter is packed) is always that of the first adapter.
     pub fn aggregate(&self, number: u8, salt: &[u8]) -> Option<Message> {
         self.aggregate_without(number, salt, 0)
     }

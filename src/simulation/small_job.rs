@@ -22,8 +22,8 @@ use std::sync::Arc;
 /// The exponent of every matrix of the gradient.
 const EXPONENT: i32 = -40;
 
-/// The model, the adapter and the text of a small job. The tasks of the job are those of a ledger that starts with a
-/// genesis from [`SmallJob::genesis`].
+/// The model, the adapter and the text of a small job. A ledger that starts with a genesis from [`SmallJob::genesis`]
+/// assigns the tasks of this job.
 pub struct SmallJob {
     model: Model,
     targets: Targets,

@@ -82,7 +82,7 @@ pub enum StoreError {
         /// The CID that the received bytes do have.
         found: Box<Cid>,
     },
-    /// A CID was refused, because its version is not 1, its hash is not SHA-256, or its codec is not accepted here.
+    /// A CID was refused, because its version is not 1, its hash is not SHA-256, or its codec is not the expected one.
     #[error("CID {0} is refused: it must have version 1, a SHA-256 hash and the expected codec")]
     Codec(Cid),
     /// No block with this CID was found.

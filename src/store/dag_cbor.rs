@@ -25,7 +25,8 @@ pub fn encode<T: Serialize>(format: &'static str, value: &T) -> Vec<u8> {
         .expect("all formats consist of integers, strings, bytes, lists, maps and CIDs")
 }
 
-/// Decodes an object. Fails unless `bytes` are exactly the bytes that [`encode`] returns for the same format and value.
+/// Decodes an object. Fails unless `bytes` are exactly the bytes that [`encode`] returns for `format` and the decoded
+/// value.
 pub fn decode<T: Serialize + DeserializeOwned>(format: &'static str, bytes: &[u8]) -> Result<T, StoreError> {
     if bytes.len() > super::MAX_BLOCK_BYTES {
         return Err(StoreError::TooLarge { bytes: bytes.len() });

@@ -1,5 +1,5 @@
 //! dag-pb, a block format of IPFS that is based on protobuf. A block of this format is a *node*, which consists of
-//! links to other blocks and of data.
+//! data and of links to other blocks.
 //!
 //! <https://ipld.io/specs/codecs/dag-pb/spec/>
 

@@ -1,5 +1,5 @@
 //! UnixFS, the IPFS format of files. A file is stored as a balanced tree of blocks: the leaves are raw blocks, and the
-//! other nodes are dag-pb blocks. The layout is that of Kubo with the option `--cid-version=1`.
+//! other nodes are dag-pb blocks. The layout is the one that Kubo uses with the option `--cid-version=1`.
 //!
 //! <https://specs.ipfs.tech/unixfs/>
 

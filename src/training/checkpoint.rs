@@ -39,7 +39,7 @@ pub fn read(bytes: &[u8]) -> Result<(LoraAdapter, Optimizer), Error> {
         let tensor = file.tensor(name).map_err(malformed)?;
         let &[rows, columns] = tensor.shape() else { return Err(malformed(format!("tensor {name} is not a matrix"))) };
         if tensor.dtype() != Dtype::I32 {
-            return Err(malformed(format!("tensor {name} is {:?}, not I32", tensor.dtype())));
+            return Err(malformed(format!("tensor {name} has the type {:?}, not I32", tensor.dtype())));
         }
         let values = tensor.data().chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         Ok(LoraMatrix { name: name.to_owned(), rows, columns, values })

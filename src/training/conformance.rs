@@ -1,5 +1,5 @@
 //! Golden digests, which every backend must reproduce. One is the SHA-256 hash of the results of a small training step,
-//! and the other is that of a training run of a hundred steps.
+//! and the other covers a training run of a hundred steps.
 
 use super::{
     optimizer::{Optimizer, Settings},

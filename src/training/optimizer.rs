@@ -37,8 +37,8 @@ pub struct StepReport {
 pub struct Optimizer {
     settings: Settings,
     step: u64,
-    /// `beta1^step` and `beta2^step`, which AdamW uses for bias correction. Each step multiplies them by `beta1` and
-    /// `beta2`.
+    /// `beta1^step` and `beta2^step`, which AdamW uses for bias correction. Each step multiplies the first by `beta1`
+    /// and the second by `beta2`.
     beta_products: [f64; 2],
     moments: Vec<Moments>,
 }
@@ -94,7 +94,7 @@ impl Optimizer {
         &self.settings
     }
 
-    /// Updates `adapter` by one step along the mean gradient.
+    /// Updates `adapter` by one step, which is computed from the mean gradient.
     ///
     /// `gradients` contains one gradient for each matrix of the adapter, in the adapter's order. The mean gradient of a
     /// matrix is `values · 2^exponent / supervised_tokens`, with the values and the exponent of its gradient. If an

@@ -1,4 +1,4 @@
-//! The end of a round, at which the optimizer takes one step along the mean of the accepted gradients.
+//! The end of a round, at which the optimizer takes one step with the mean of the accepted gradients.
 
 use super::optimizer::Optimizer;
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
 };
 
 impl AdapterState {
-    /// Returns the adapter and the state of its optimizer after a round. The optimizer takes one step along the mean
-    /// gradient of the round. If all artifacts of the round are void, both remain unchanged.
+    /// Returns the adapter and the state of its optimizer after a round. The optimizer takes one step with the mean
+    /// gradient of the round. If all artifacts of the round are void, the adapter and the state remain unchanged.
     pub fn after(mut self, round: &Aggregate) -> Result<Self, Error> {
         if round.tokens > 0 {
             let mut optimizer = Optimizer::from_bytes(&self.optimizer)?;

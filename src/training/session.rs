@@ -39,7 +39,7 @@ impl TrainingSession {
         Self { trainer, adapter, optimizer, dither }
     }
 
-    /// Takes one optimizer step along the mean gradient of the given chunks. If a value saturates, the adapter is not
+    /// Takes one optimizer step with the mean gradient of the given chunks. If a value saturates, the adapter is not
     /// updated.
     pub async fn step(&mut self, chunks: &[&[u32]]) -> Result<SessionStep, Error> {
         self.load().await?;

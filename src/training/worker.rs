@@ -105,9 +105,9 @@ impl Worker {
         Ok(self.attest(task, &[0; 32], blocks).await?.0)
     }
 
-    /// Computes the artifact of a task with an audit, as [`Self::audit`] does. Also returns the attestation leaf: the
-    /// hash of one tile of the exact gradient, which `selector` selects (see [`attestation_leaf()`]). The leaf is
-    /// `None` if the artifact is void.
+    /// Computes an artifact and audits one linear layer, as [`Self::audit`] does. Also returns the attestation leaf:
+    /// the hash of one tile of the exact gradient, which `selector` selects (see [`attestation_leaf()`]). The leaf is
+    /// `None` if a value saturates.
     pub async fn attest(
         &mut self,
         task: &Task,

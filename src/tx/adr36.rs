@@ -1,17 +1,17 @@
-//! ADR-36 signatures, which sign texts instead of transactions. They serve wallets that sign texts for a web page, but
-//! no transactions. The signed document is encoded in amino JSON.
+//! ADR-36 signatures, which sign texts instead of transactions. They serve wallets that refuse to sign a web page's
+//! transactions but agree to sign its texts. The signed document is encoded in amino JSON.
 //!
 //! <https://docs.cosmos.network/main/build/architecture/adr-036-arbitrary-signature>
 //!
-//! The signed document has an empty chain ID and the sequence 0, so it can never be executed as a transaction.
-//! Therefore the text itself must state for which chain it is valid and how often it may be used.
+//! The signed document has an empty chain ID and the sequence 0. Therefore it can never be executed as a transaction,
+//! and the text itself must state for which chain it is valid and how often it may be used.
 
 use super::{TxError, address::address};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cosmrs::crypto::PublicKey;
 use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 
-/// Returns the bytes over which the account with the address `signer` makes its ADR-36 signature of `text`. They are a
+/// Returns the bytes that the account with the address `signer` signs in an ADR-36 signature of `text`. They are a
 /// `StdSignDoc` in JSON with sorted keys. All of its fields are empty or 0, except for the text and the signer's
 /// address.
 pub fn sign_bytes(signer: &str, text: &str) -> Vec<u8> {

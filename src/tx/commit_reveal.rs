@@ -26,7 +26,7 @@ impl MsgRevealAttestation {
 }
 
 impl MsgRevealAggregation {
-    /// Returns the commitment that [`MsgCommitAggregation`](super::MsgCommitAggregation) publishes, in hexadecimal,
+    /// Returns the commitment that [`MsgCommitAggregation`](super::MsgCommitAggregation) publishes (in hexadecimal)
     /// before the aggregate is revealed. It is the SHA-256 hash of the text `r3mes/aggregation-commitment/1`, followed
     /// by the proposer, the round, the adapter, the layout root, the Merkle root and the salt. Each of these six fields
     /// is preceded by its length in bytes (u32, little-endian).

@@ -2,7 +2,7 @@
 //! grantee to send messages of one type in the granter's name. A fee allowance permits the grantee to pay fees from the
 //! granter's balance, up to a cap. Both expire at a stated time.
 //!
-//! The messages are those of the Cosmos SDK 0.50, in the packages `cosmos.authz.v1beta1` and `cosmos.feegrant.v1beta1`.
+//! The messages come from the Cosmos SDK 0.50, from the packages `cosmos.authz.v1beta1` and `cosmos.feegrant.v1beta1`.
 //! The SDK permits several forms of grants and allowances, but this ledger accepts only one form of each. A grant must
 //! be a `GenericAuthorization` with an expiry. An allowance must be an `AllowedMsgAllowance` that permits only
 //! `MsgExec` and contains a `BasicAllowance` with a limit and an expiry.

@@ -112,7 +112,8 @@ messages! {
             /// The commitment that the miner submitted, in hexadecimal.
             expected_hash: String = string "5",
             /// The attestation leaf, in hexadecimal: the hash of one part (tile) of the exact gradient, which the
-            /// challenge selects. Empty if the result of the task is void. The R3MES chain does not have this field.
+            /// challenge selects. Empty if a value saturated during the training step. The R3MES chain does not have
+            /// this field.
             leaf: String = string "101",
         }
         /// Commits to the aggregate of a round, which is the adapter after the round's optimizer step. The proposer
@@ -173,7 +174,7 @@ messages! {
             /// gradient's bytes.
             gradient_hash: String = string "4",
             /// The attestation leaf, in hexadecimal: the hash of one part (tile) of the exact gradient, which the
-            /// challenge selects. Empty if the result of the task is void.
+            /// challenge selects. Empty if a value saturated during the training step.
             leaf: String = string "5",
             /// Random bytes, which are hashed into the commitment so that nobody can guess what was committed to.
             salt: Vec<u8> = bytes "6",

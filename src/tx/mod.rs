@@ -45,15 +45,17 @@ pub const DENOM: &str = "uremes";
 pub mod code {
     /// The transaction, or a value in one of its messages, is malformed.
     pub const MALFORMED: u32 = 2;
-    /// The signer may not send the message: it is not the account that must sign, it lacks a grant, or it lacks a role.
+    /// A signature is wrong, or the signer may not send the message: it is not the account that must sign, or it lacks
+    /// a grant or a role, such as that of a validator. Also used if a fee allowance or the fee pool does not pay for
+    /// messages of this type.
     pub const UNAUTHORIZED: u32 = 4;
     /// An account has too few coins for the fee, the transfer, the bond or the stake, or a fee allowance does not cover
     /// the fee.
     pub const INSUFFICIENT_FUNDS: u32 = 5;
     /// The fee is lower than the minimum that the node requires.
     pub const INSUFFICIENT_FEE: u32 = 13;
-    /// The mempool is full, or the fee pool has reached its limit for the fees that it pays in this block. Sending the
-    /// transaction again later may succeed.
+    /// The mempool is full, or the fee pool, which pays the fees of newcomers, has reached its limit for this block.
+    /// Sending the transaction again later may succeed.
     pub const MEMPOOL_FULL: u32 = 20;
     /// The transaction does not state the current sequence of the account. Each transaction of an account increases the
     /// account's sequence by 1.
@@ -98,7 +100,7 @@ pub enum TxError {
     /// The words are not a BIP39 mnemonic. The field states the reason, without quoting a word.
     #[error("not a BIP39 mnemonic: {0}")]
     Mnemonic(String),
-    /// The bytes are not a secret key or a public key on the curve secp256k1.
+    /// The bytes are neither a secret key nor a public key of the curve secp256k1.
     #[error("not a secp256k1 key: a secret key is a 32-byte integer from 1 to the order of the curve minus 1")]
     Key,
     /// The text is not a bech32 address of this chain. The field is the text, cut to 64 characters.

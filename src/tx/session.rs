@@ -17,7 +17,7 @@ pub struct Session {
     /// The two accounts: the granter is the account for which the session key mines, and the grantee is the address of
     /// the session key.
     pub pair: GrantPair,
-    /// The most that the session key may spend on fees in total, in micro-units of the account's balance.
+    /// The largest total amount, in micro-units, that the session key may spend on fees from the account's balance.
     pub cap: u64,
     /// The time at which the session expires, in seconds since 1970.
     pub expires: u64,

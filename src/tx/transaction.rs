@@ -64,14 +64,14 @@ pub struct Signed {
     pub sequence: u64,
     /// The fee that the signer declared.
     pub fee: Fee,
-    /// The messages, in the order in which the transaction contains them. Each of them names the signer as its own
-    /// signer.
+    /// The messages, in the order in which the transaction contains them. Each of them requires the signature of
+    /// `signer`.
     pub messages: Vec<Message>,
 }
 
 impl Signed {
     /// Decodes a transaction from `TxRaw` bytes. Verifies its signature and the inner signatures of its submissions,
-    /// and checks that every message names the transaction's signer as its own signer.
+    /// and checks that the account that must sign each message is the one that signed the transaction.
     pub fn open(tx: &[u8], chain_id: &str) -> Result<Self, TxError> {
         let malformed = |what: &str| TxError::Malformed(what.to_owned());
         if tx.len() > MAX_TX_BYTES {
@@ -103,7 +103,7 @@ impl Signed {
         verifier.verify(&signed, &parsed).map_err(|_| TxError::Signature(signer.clone()))?;
 
         if body.messages.is_empty() || body.messages.len() > MAX_MESSAGES {
-            return Err(malformed(&format!("found {} messages instead of 1 to {MAX_MESSAGES}", body.messages.len())));
+            return Err(malformed(&format!("it has {} messages instead of 1 to {MAX_MESSAGES}", body.messages.len())));
         }
         let mut messages = Vec::new();
         for any in &body.messages {

@@ -90,8 +90,9 @@ function call(page, module, name, options) {
 }
 
 /**
- * Runs the page's training step again, with the native binary, on SwiftShader and with the lowerings that the browser
- * chose. Returns the report of the binary. If `native` names a `.json` file, only reads the report from this file.
+ * Runs the page's training step again, with the native binary, on SwiftShader and with the lowerings (WGSL
+ * implementations of kernels) that the browser chose. Returns the report of the binary. If `native` names a `.json`
+ * file, only reads the report from this file.
  * @param {string} native the path of the binary, or of a `.json` file with its output
  * @param {Results} results
  * @returns {Promise<NativeReport>}

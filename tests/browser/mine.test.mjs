@@ -91,7 +91,8 @@ test(
     assert.equal(sent, 0);
     assert.equal((await node.get("/health")).height, height);
 
-    // after a reload, the page shows the same number of accepted tasks as before and completes the claimed one
+    // after a reload, the page shows the same number of accepted tasks as before, and completes the task that it had
+    // claimed
     await page.reload();
     await waitForState(page, "ready");
     assert.equal(Number(await textOf(page, "accepted")), total);

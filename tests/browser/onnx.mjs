@@ -1,5 +1,5 @@
-// Encodes ONNX models in the wire format of protobuf. Only the fields of onnx.proto3 that a chain of matrix products
-// needs are supported.
+// Encodes ONNX models in the wire format of protobuf. Supports only those fields of onnx.proto3 that a chain of matrix
+// products needs.
 
 /** @typedef {number | string | Uint8Array} Value the value of a protobuf field */
 /** @typedef {[field: number, value: Value]} Field */

@@ -1,5 +1,5 @@
-// Measures matrix products of onnxruntime-web with low-bit weights, in the page that imports this module. Each product
-// is first checked and then timed in rounds.
+// Measures how fast onnxruntime-web computes matrix products with low-bit weights in the page that imports this module.
+// Each product is first checked and then timed in rounds.
 
 import * as webgpu from "./node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs";
 import * as wasm from "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs";
@@ -38,7 +38,7 @@ export async function prepare({ tokens, features }) {
   timed = [];
   /** @type {[what: string, backend: "gpu" | "cpu", make: () => Promise<Product>][]} */
   const products = [
-    // weights of 2 bits without int8 arithmetic are left out, because one such product takes a minute on a software GPU
+    // the combination of 2-bit weights and no int8 arithmetic is left out: one product takes a minute on a software GPU
     ...[
       { bits: 4, accuracy: 0 },
       { bits: 4, accuracy: 4 },

@@ -102,7 +102,7 @@ const SCRIPT = `
     node: location.origin,
     onChange: () => payees.push(card.payee()),
   });
-  // "finish" takes effect after the current task, so one task more than requested may be accepted
+  // the engine's "finish" ends mining only after the current task, so one task more than requested may be accepted
   globalThis.mine = async (tasks, payee = card.payee()) => {
     const accepted = [];
     const onEvent = (event) => {

@@ -19,11 +19,12 @@ use std::collections::BTreeSet;
 /// computes the whole chunk, which saves time on software GPUs. The tests on the CPU cover other numbers.
 const SEQUENCES: usize = 3;
 
-/// Returns the tests on one GPU: the golden digests with each name of a lowering (a WGSL implementation of a kernel),
-/// and a decoder. A kernel that has no lowering with the name uses its lowering `plain`.
+/// Returns the tests on one GPU: a test of the decoder, and for each name that a lowering (a WGSL implementation of a
+/// kernel) has, tests of the golden digests. In these, each kernel uses its lowering with this name, or its lowering
+/// `plain` if it has none with this name.
 ///
-/// Every GPU computes one step. Only Vulkan drivers also compute a hundred steps, because one driver for each GPU is
-/// enough, and of these only drivers that are not slow ([`Opened::is_slow`]).
+/// Every GPU computes one step. A hundred steps are computed only with Vulkan, because one driver for each GPU is
+/// enough, and not on slow GPUs ([`Opened::is_slow`]).
 pub(crate) fn trials(gpu: &'static Opened, gpus: &'static [Opened]) -> impl Iterator<Item = Trial> {
     let lowerings = kernels::ALL.iter().flat_map(|kernel| kernel.lowerings);
     let names: BTreeSet<_> = lowerings.map(|lowering| lowering.name).collect();

@@ -111,7 +111,8 @@ fn step_case(count: u32, add: u32, inputs: Vec<u32>) -> Case {
 }
 
 /// Runs a chain of ten dispatches, as a whole and in parts, and checks the result. Each dispatch has more rows of
-/// workgroups than one launch may have. The scratch buffers between the dispatches share the memory of two buffers.
+/// workgroups than WebGPU permits in one launch, and reads the result of the previous dispatch. The nine intermediate
+/// results share the memory of two buffers.
 fn chain(gpu: &Opened) -> Result<(), Failed> {
     const COUNT: usize = 8 * 65_535 + 13;
     let mut recording = Recording::default();
@@ -191,8 +192,9 @@ fn broken_lowering(gpu: &Opened) -> Result<(), Failed> {
     Ok(block_on(passes(gpu, &STEP.lowerings[0], &case))?)
 }
 
-/// Checks three tunings. With one wrong and two correct lowerings, tuning chooses a correct one. With only the wrong
-/// lowering, and for a kernel without test cases, tuning fails.
+/// Checks tuning, which chooses one lowering (WGSL implementation) of each kernel, in three cases. With one wrong and
+/// two correct lowerings, it chooses a correct one. With only the wrong lowering, it fails. It also fails for a kernel
+/// without test cases.
 fn tuning(gpu: &Opened) -> Result<(), Failed> {
     let of = |lowerings: Vec<Lowering>| -> &'static Kernel {
         let Kernel { name, params, bindings, units, reference, .. } = kernels::ternary_matmul::KERNEL;

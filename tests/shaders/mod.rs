@@ -1,5 +1,6 @@
-//! Tests the WGSL of every lowering: naga accepts it, its interface is the one that the kernel declares (`interface`),
-//! its arithmetic is exact (`rules`), and the code that naga generates from it contains no division (`generated`).
+//! Tests the WGSL of every lowering (implementation of a kernel): naga accepts it, its interface is the one that the
+//! kernel declares (`interface`), its arithmetic is exact (`rules`), and the code that naga generates from it contains
+//! no division (`generated`).
 
 mod generated;
 mod interface;
@@ -52,8 +53,9 @@ fn the_wgsl_of_every_lowering_keeps_the_rules() {
     assert!(report.is_empty(), "\n{}", report.join("\n"));
 }
 
-/// Checks that the WGSL of each lowering consists of its kernel's file followed by files in `shaders/fragments/`, and
-/// that every file in `shaders/` is part of a lowering or of `SHARED`, the functions that every kernel may call.
+/// Checks that the WGSL of each lowering (implementation of a kernel) consists of its kernel's file followed by files
+/// in `shaders/fragments/`, and that every file in `shaders/` is part of a lowering or of `SHARED`, the functions that
+/// every kernel may call.
 #[test]
 fn shader_files_are_exactly_the_texts_of_the_lowerings() {
     let shaders = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");

@@ -46,7 +46,7 @@ export type BenchEvent =
       event: "subject"; what: string; backend: "gpu" | "cpu"; by: string; tokens: number;
       operations?: number; digest?: string;
     }
-  /** The time of one dispatch of a matrix product, or of one step. `subject` is the number of its `subject` event. */
+  /** The time of one matrix product or of one step. `subject` is the number of its `subject` event. */
   | { event: "time"; subject: number; milliseconds: number };
 "#;
 
@@ -153,8 +153,8 @@ async fn device() -> Option<Device> {
 }
 
 impl Bench {
-    /// Prepares every matrix product with each of its lowerings on the GPU. All dispatches of a run go to the GPU in
-    /// one submission.
+    /// Prepares every matrix product on the GPU, with each lowering (WGSL implementation) of its kernel. All dispatches
+    /// of a run go to the GPU in one submission.
     async fn gpu_products(&mut self, device: &Device, cases: &[(&'static str, Case)]) -> Result<(), Error> {
         let gpu = Gpu::open(device, Options { slice_ms: f64::INFINITY, ..Options::new(now) }).await?;
         for (what, case) in cases {
@@ -205,8 +205,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Prepares a training step on the GPU, with the fastest lowering of each kernel on this GPU. The step is submitted
-    /// to the GPU in slices that each take about as long as one frame of the display.
+    /// Prepares a training step on the GPU. Each kernel uses its fastest lowering (WGSL implementation) on this GPU.
+    /// The step is submitted to the GPU in slices that each take about as long as one frame of the display.
     async fn gpu_step(&mut self, device: &Device, config: &ModelConfig) -> Result<(), Error> {
         self.events.send(&BenchEvent::Preparing { what: "gpu: timing of all lowerings".to_owned() });
         let gpu = Gpu::open(device, Options::new(now)).await?;
@@ -244,7 +244,8 @@ impl Bench {
 }
 
 impl Subject {
-    /// Runs the matrix product or the training step, and returns the time of one dispatch or one step, in milliseconds.
+    /// Computes the matrix product, `launches` times in a row, or the training step, once. Returns the time of one
+    /// product or of the step, in milliseconds.
     async fn time(&mut self) -> Result<f64, Error> {
         let start = now();
         match self {

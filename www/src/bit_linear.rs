@@ -125,7 +125,7 @@ impl BitLinear {
         let layer = self.layer.borrow().clone();
         let in_features = layer.backbone().columns;
         if x.is_empty() || !x.len().is_multiple_of(in_features) {
-            return Err(JsError::new(&format!("x: {} values, not a positive multiple of {in_features}", x.len())));
+            return Err(JsError::new(&format!("x has {} values, not a positive multiple of {in_features}", x.len())));
         }
         let rows = x.len() / in_features;
         let mut executor = match self.take()? {

@@ -37,7 +37,7 @@ pub fn start() {
     console_error_panic_hook::set_once();
 }
 
-/// Returns the version of the arithmetic, as docs/ARITHMETIC.md specifies it, that this build implements.
+/// Returns the version of the arithmetic (specified by docs/ARITHMETIC.md) that this build implements.
 #[wasm_bindgen(js_name = arithmeticVersion)]
 pub fn arithmetic_version() -> u32 {
     r3mes_wgpu::ARITHMETIC_VERSION

@@ -40,7 +40,7 @@ export interface Verdict {
   cid: string;
   /** CID of the task. */
   task: string;
-  /** The recomputed gradient root, in hexadecimal; missing if a check failed before the recomputation. */
+  /** The root hash of the recomputed gradient, in hexadecimal; missing if a check failed before the recomputation. */
   gradientDigest?: string;
   /** The recomputed mean loss in nats per token; missing if the result is void. */
   loss?: number;

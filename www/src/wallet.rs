@@ -27,7 +27,7 @@ export interface Revoked extends Account { grantee: string; messages: string[]; 
 export interface OpeningSession { chainId: string; pubKey: Uint8Array; grantee: string; cap: number; expires: number; number: number }
 /** A statement by the owner of `pubKey` that closes a session. `number` has the same meaning as in `OpeningSession`. */
 export interface ClosingSession { chainId: string; pubKey: Uint8Array; grantee: string; number: number }
-/** What the session key's next transaction needs to carry a statement. `signature` is the wallet's, of 64 bytes. */
+/** What the session key needs in order to send a statement. `signature` is the wallet's signature, of 64 bytes. */
 export interface Carried { secret: Uint8Array; signature: Uint8Array; sequence: number; fee: number }
 "#;
 
@@ -101,8 +101,8 @@ struct ClosingSession {
     number: u64,
 }
 
-/// What a transaction of the session key needs to carry a statement: the Rust form of the TypeScript interface
-/// `Carried`.
+/// What the session key needs, besides the statement, in order to send a statement in a transaction: the Rust form of
+/// the TypeScript interface `Carried`.
 #[derive(Deserialize)]
 struct SessionTx {
     #[serde(with = "serde_bytes")]

@@ -1,8 +1,8 @@
 //! Tests that the reference kernels in WebAssembly reproduce the digest of the golden step.
 //!
 //! `tests/browser/check.test.mjs` runs the page's own check in the same browser. That check tests the SIMD kernels in
-//! WebAssembly and every lowering (WGSL implementation) on WebGPU against the known answers, and both against the golden
-//! digests.
+//! WebAssembly and every lowering (WGSL implementation) on WebGPU against the known answers, and both against the
+//! golden digests.
 
 use r3mes_wgpu::{
     compute::{Backend, cpu::scalar},

@@ -43,8 +43,9 @@ pub(super) fn next_mark(write: &WriteTransaction) -> Result<u64> {
     number(write, MARK)
 }
 
-/// Deletes unpinned blocks whose marks are below `mark`, smallest marks first, until both limits are met. Returns
-/// [`StoreFull`] if deleting all these blocks is not enough.
+/// Deletes unpinned blocks whose marks are below `mark`, smallest marks first, until the total size of the unpinned
+/// blocks and that of all blocks are within their limits. Returns [`StoreFull`] if deleting all these blocks is not
+/// enough.
 pub(super) fn make_space(write: &WriteTransaction, quota: &Quota, mark: u64) -> Result<()> {
     for (name, what, limit) in
         [(UNPINNED_BYTES, "unpinned blocks", quota.unpinned_bytes), (TOTAL_BYTES, "all blocks", quota.total_bytes)]

@@ -12,8 +12,8 @@ pub(super) const BYTES: TableDefinition<Digest, &[u8]> = TableDefinition::new("b
 pub(super) const HELD: TableDefinition<Digest, u64> = TableDefinition::new("held");
 /// The mark of each unpinned block, by the block's digest. Blocks with smaller marks are deleted first.
 pub(super) const UNPINNED: TableDefinition<Digest, u64> = TableDefinition::new("loose");
-/// The order in which unpinned blocks are deleted. The keys are `(mark, digest)`, one for each block, in ascending
-/// order; there are no values.
+/// The order in which unpinned blocks are deleted. The keys are `(mark, digest)`, one for each unpinned block, in
+/// ascending order; there are no values.
 pub(super) const QUEUE: TableDefinition<(u64, Digest), ()> = TableDefinition::new("queue");
 /// All pins. The keys are `(owner, CID of the pinned block)`, where the owner is 0 for the system and 1 for the user;
 /// there are no values.

@@ -16,7 +16,7 @@ use std::{
 /// The interval at which a waiting thread checks whether it must stop.
 const CHECK: Duration = Duration::from_millis(50);
 
-/// A [`Runtime`] for a driver with a thread of its own: waiting blocks the thread.
+/// A [`Runtime`] for a driver that has a thread of its own. While the driver waits, this thread sleeps.
 pub(crate) struct ThreadRuntime<F> {
     should_stop: F,
     start: Instant,
@@ -84,7 +84,7 @@ pub(crate) fn report_retry(error: &dyn Display, retry: Retry, advice: &str) {
     }
 }
 
-/// Returns the advice to pass another `--node` if the program knows only one node, otherwise an empty string.
+/// If the program knows only one node, returns the advice to pass another `--node`. Otherwise returns an empty string.
 pub(crate) fn fail_over_advice(nodes: u32) -> &'static str {
     if nodes == 1 { "; pass another --node to fail over" } else { "" }
 }

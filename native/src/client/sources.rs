@@ -92,7 +92,7 @@ pub(crate) struct BlockSources {
 struct Gateway {
     url: String,
     agent: ureq::Agent,
-    /// Whether the gateway has returned bytes that do not match a CID. If so, it is not used again.
+    /// Whether the gateway has returned bytes that do not match the requested CID. If so, it is not used again.
     is_wrong: Cell<bool>,
 }
 
@@ -114,9 +114,9 @@ impl Gateway {
         Ok(Response { status, body: body.map_err(|error| self.no_response(&error))? })
     }
 
-    /// Requests a CAR (an archive of blocks), and stops reading when `sink` returns `Break`. Reading on could take
-    /// long, because the gateway may go on to search for blocks that are not needed: an artifact, for example, links to
-    /// its task, which is not a part of it.
+    /// Requests a CAR (an archive of blocks), and stops reading when `sink` returns `Break`. The rest of the response
+    /// could take long, because the gateway may follow links to blocks that are not needed, and search for these
+    /// blocks. For example, an artifact links to its task, but the task is not a part of the artifact.
     fn car(&self, path: &str, sink: ChunkSink<'_>) -> Result<u16, NoResponse> {
         let mut response = self.get(path, CAR_CONTENT_TYPE)?;
         if response.status().is_success() {
@@ -127,7 +127,7 @@ impl Gateway {
 
     fn get(&self, path: &str, accept: &str) -> Result<ureq::http::Response<ureq::Body>, NoResponse> {
         if self.is_wrong.get() {
-            return Err(NoResponse(format!("{}: no longer used, because it has returned wrong bytes", self.url)));
+            return Err(NoResponse(format!("{}: this gateway returned wrong bytes and is no longer used", self.url)));
         }
         let request = self.agent.get(format!("{}{path}", self.url)).header("accept", accept);
         request.call().map_err(|error| self.no_response(&error))

@@ -200,7 +200,7 @@ impl WorkFile for Remote {
     async fn save_work(&self, bytes: &[u8]) {
         let Some(path) = &self.work_file else { return };
         if let Err(error) = paths::write_whole(path, bytes) {
-            eprintln!("{error:#}. The gradient is not saved, so a restart would compute this task again.");
+            eprintln!("{error:#}. The gradient is not saved; after a restart, the miner must compute it again.");
         }
     }
 }

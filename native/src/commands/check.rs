@@ -1,4 +1,5 @@
-//! `check`: tests that every backend of this machine computes the known answers and the golden digests.
+//! `check`: tests that every backend of this machine computes the known answers of every kernel and the golden
+//! (recorded) digests of training.
 
 use crate::{
     compute,
@@ -24,8 +25,9 @@ pub(crate) struct CheckArgs {
     /// Skip software GPUs, whose checks take minutes
     #[arg(long)]
     skip_software: bool,
-    /// Run only the first N dispatches of each training step on the tested backend, and the rest with the reference
-    /// kernels. If the digest is right with N and wrong with N + 1, the backend computes the added dispatch wrong
+    /// Run only the first N dispatches (kernel launches) of each training step on the tested backend, and the rest with
+    /// the reference kernels. If the digest is right with N and wrong with N + 1, the backend computes the added
+    /// dispatch wrong
     #[arg(long, value_name = "N")]
     prefix: Option<usize>,
     /// Print one JSON object per backend on stdout
@@ -45,8 +47,8 @@ struct CheckResult {
     /// lowering follow each name.
     kernels: Vec<String>,
     digests: Digests,
-    /// Label and kernel of the first dispatch of the golden step whose output differs from the output of the reference
-    /// kernels. `None` if the digest of the golden step is right.
+    /// Label and kernel of the first dispatch whose output differs from the output of the reference kernels, in the
+    /// training step that is compared with a recorded digest. `None` if the digest of this step is right.
     first_difference: Option<String>,
 }
 
@@ -86,9 +88,10 @@ fn on_cpu(backend: &Backend) -> Result<Vec<String>> {
     Ok(kernels::ALL.iter().map(|kernel| kernel.name.to_owned()).collect())
 }
 
-/// Computes the digests of the golden step and of the golden run of a hundred steps. If the step's digest is wrong,
-/// also finds the first dispatch whose output differs from the reference kernels' output. With `prefix`, the backend
-/// computes only that many dispatches of each step, and the reference kernels compute the rest.
+/// Computes the two digests that must equal [`GOLDEN`]: that of one training step, and that of a run of a hundred
+/// steps. If the step's digest is wrong, also finds the first dispatch whose output differs from the reference kernels'
+/// output. With `prefix`, the backend computes only that many dispatches of each step, and the reference kernels
+/// compute the rest.
 fn run_digests(backend: Backend, kernels: Vec<String>, prefix: Option<usize>) -> Result<CheckResult> {
     const SEQUENCES: usize = 2;
     let scalar = Backend::Cpu { threads: 1, kernels: cpu::scalar };

@@ -1,5 +1,5 @@
-//! `node`: runs a node that other miners use. The node is the only one of its network (a sequencer), or one of several
-//! replicas.
+//! `node`: runs a node for which others can mine. The node is the only one of its network (a sequencer), or one of
+//! several replicas.
 
 use super::mine::verifier;
 use crate::{

@@ -38,8 +38,8 @@ use std::time::Instant;
 /// The time in milliseconds between two requests for a duty (work that the ledger assigns to this node) while none is
 /// due.
 const IDLE_MS: u32 = 1000;
-/// The stake is checked after every tenth request that found no duty. More frequent checks are not needed, because an
-/// attestation is slashed only after the other verifiers have attested.
+/// The stake is checked after every tenth request that found no duty. A wrong attestation is slashed only after the
+/// other verifiers have attested. This delay makes more frequent checks unnecessary.
 const STAKE_CHECK_WAITS: u32 = 10;
 
 /// Verifies until Ctrl-C is pressed, until `--max-gradients` is reached, or, with `--leave`, until the node is no

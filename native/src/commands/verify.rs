@@ -69,7 +69,8 @@ pub(crate) fn run(args: VerifyArgs) -> Result<Exit> {
 fn check(args: &VerifyArgs, receipt: &Receipt, path: &Path, data_dir: &Path) -> Result<Result<(), String>> {
     let model = match model::load(args.model.as_deref(), data_dir) {
         Ok(model) => model,
-        // this error means that the model file was altered or cut short; any other, that it could not be read
+        // this error means that the model file was altered or cut short; every other error means that the file could
+        // not be read
         Err(error) if error.is::<r3mes_wgpu::error::Error>() => return Ok(Err(format!("{error:#}"))),
         Err(error) => return Err(error),
     };

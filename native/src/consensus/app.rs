@@ -56,7 +56,7 @@ impl AbciApp {
         }
     }
 
-    /// Answers one request from CometBFT. If this function returns an error, CometBFT must exit.
+    /// Answers one request from CometBFT. If this function returns an error, the caller makes CometBFT exit.
     pub(super) fn answer(&self, request: Request) -> Result<ResponseValue> {
         Ok(match request.value.context("unknown ABCI request")? {
             RequestValue::Echo(request) => ResponseValue::Echo(ResponseEcho { message: request.message }),
@@ -149,15 +149,16 @@ impl AbciApp {
         })
     }
 
-    /// Accepts a proposed block only if [`Self::prepare`] could have built it. Otherwise a proposer could fill blocks
-    /// with invalid transactions, which pay no fee.
+    /// Accepts a proposed block only if [`Self::prepare`] could have built it. Without this check, a proposer could
+    /// fill blocks with invalid transactions, which pay no fee.
     fn process(&self, request: &RequestProcessProposal) -> Result<ResponseProcessProposal> {
         let fits = fitting(&self.node.ledger(), seconds(request.time)?, request.txs.clone(), usize::MAX);
         let status = if fits.len() == request.txs.len() { ProposalStatus::Accept } else { ProposalStatus::Reject };
         Ok(ResponseProcessProposal { status: status.into() })
     }
 
-    /// Executes a block in memory. CometBFT may send the same block again after CometBFT or this process has crashed.
+    /// Executes a block in memory. If CometBFT sends the same block again, as it may after a crash of CometBFT or of
+    /// this process, executes it again.
     fn execute(&self, request: RequestFinalizeBlock) -> Result<ResponseFinalizeBlock> {
         let ledger = self.node.ledger();
         let (height, next) = (u64::try_from(request.height)?, ledger.state().head().height + 1);

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 /// The time after which a request without a complete response fails.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The maximum size of a response in bytes. A response can contain a block in base64, which takes up to twice the size
-/// of the block.
+/// The maximum size of a response in bytes. A response can contain a block in base64, which has less than twice the
+/// size of the block.
 const MAX_RESPONSE_BYTES: u64 = 256 << 20;
 
 /// A client of the JSON-RPC of one CometBFT process.

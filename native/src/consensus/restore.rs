@@ -33,8 +33,8 @@ pub(super) enum ChunkOutcome {
 
 impl SnapshotRestore {
     /// Starts to restore the offered snapshot. Returns `None` if its format is unknown, if the number of chunks is 0 or
-    /// more than [`MAX_CHUNKS`], if there is not one hash per chunk, or if the snapshot's hash is not the hash of these
-    /// hashes.
+    /// more than [`MAX_CHUNKS`], if there is not one hash per chunk, or if the snapshot's hash is not the hash of all
+    /// chunk hashes.
     pub(super) fn begin(offer: RequestOfferSnapshot) -> Option<Self> {
         let Snapshot { height, format, chunks, hash, metadata } = offer.snapshot?;
         let (hashes, rest) = metadata.as_chunks::<32>();

@@ -42,8 +42,9 @@ impl GenesisTerms {
 }
 
 impl Setup {
-    /// Builds a genesis and its data blocks. The third parameter is a pair: the dispute context of the job, and the
-    /// layout root (the Merkle root over the buffers that contain the adapter).
+    /// Builds a genesis and its data blocks. The third parameter is a pair: the dispute context (what all disputes
+    /// about the job's tasks have in common), and the layout root (the Merkle root over the buffers that contain the
+    /// adapter).
     ///
     /// Returns an error if the adapter does not fit the job, the text is shorter than one chunk, or a value is out of
     /// range.

@@ -29,7 +29,8 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
         .route("/r3mes/wgpu/v1/disputes", get(disputes))
 }
 
-/// Returns the error response, with the HTTP status 500, for an inconsistent ledger. This should never be needed.
+/// Returns the error response, with the HTTP status 500, for an inconsistent ledger. No ledger should ever be
+/// inconsistent.
 fn inconsistent(error: impl std::fmt::Display) -> Response {
     failure(StatusCode::INTERNAL_SERVER_ERROR, 13, error)
 }

@@ -1,4 +1,4 @@
-//! Repeats the known-answer tests, which compare each kernel with its reference kernel, while a miner runs. A GPU that
+//! While a miner runs, repeats the known-answer tests, which compare each kernel with its reference kernel. A GPU that
 //! computed correctly at the start may fail later, when it is hot or old.
 
 use crate::{

@@ -14,7 +14,8 @@ use std::{cell::RefCell, collections::BTreeMap};
 struct Peer {
     blocks: RefCell<BTreeMap<String, Vec<u8>>>,
     requests: RefCell<Vec<String>>,
-    /// The statuses of a pin that the simulated service reports, one for each request; the last one is repeated.
+    /// The statuses that the simulated service reports for a pin, one for each request. Once only one is left, the
+    /// service reports it again and again.
     statuses: RefCell<Vec<&'static str>>,
     #[expect(clippy::type_complexity, reason = "the type of the function is written only once")]
     change: Option<Box<dyn Fn(&str, Response) -> Result<Response, NoResponse>>>,

@@ -12,8 +12,9 @@ pub fn fastest(kernel: &Kernel) -> Option<CpuKernel> {
 }
 
 /// Returns the implementation of a kernel for the second fastest instruction set of this processor. This implementation
-/// can check the results of [`fastest`] at nearly the same speed. The two differ only for the two ternary matrix
-/// products, and only if the processor has two SIMD levels. `None` means the reference kernel.
+/// can check the results of [`fastest`] at nearly the same speed. The functions `fastest` and `second` return different
+/// implementations only for the two ternary matrix products, and only if the processor has two SIMD levels. `None`
+/// means the reference kernel.
 pub fn second(kernel: &Kernel) -> Option<CpuKernel> {
     simd::implementation(simd::Level::second(), kernel.name).or_else(|| optimized::implementation(kernel.name))
 }

@@ -3,8 +3,8 @@
 //!
 //! Descriptions are unreliable, so the order of the checks matters. Software and virtual GPUs are recognized first,
 //! because both can report the IDs and the name of the hardware on which they run. Next, the device ID is looked up,
-//! which alone distinguishes rebranded products. Then come the name, and finally what a browser reports. If none of
-//! them is known, the result is [`UNKNOWN`], never a guess.
+//! because only the ID distinguishes rebranded products. After that, the name is examined, and finally the fields that
+//! only browsers report. If nothing in the description is known, the result is [`UNKNOWN`], never a guess.
 //!
 //! Only [`GpuKind::Software`] affects how a GPU is used. Vendor and architecture are for display and statistics.
 
@@ -109,8 +109,8 @@ struct TableRow {
     patterns: &'static str,
 }
 
-/// A range of IDs, `first..=last`. If `vendor_id` is not 0, they are device IDs of that vendor only. If it is 0, they
-/// are vendor IDs in a table row of the kind `vendor`, otherwise device IDs of the row's vendor.
+/// A range of IDs, `first..=last`. In a table row of the kind `vendor`, they are vendor IDs. In any other row, they are
+/// device IDs, either of the vendor with the ID `vendor_id` or, if that is 0, of the row's vendor.
 struct IdRun {
     vendor_id: u32,
     first: u32,

@@ -182,9 +182,9 @@ impl GpuExecutor {
         Ok(flag[0][0] != 0)
     }
 
-    /// Returns how many milliseconds of work are submitted in advance, before earlier work has completed. With a yield
-    /// hook, it is half as much, because all submitted work must complete before the hook runs. If there is a yield
-    /// hook and the GPU reports completed work without delay, slices are submitted one at a time.
+    /// Returns how many milliseconds of work are submitted in advance, before earlier work has completed. A yield hook
+    /// halves this time, because all submitted work must complete before the hook runs. With a yield hook and a GPU
+    /// that reports completed work without delay, slices are submitted one at a time.
     fn ahead_ms(&self) -> f64 {
         self.planner.ahead_ms() * if self.yield_hook.is_some() { 0.5 } else { 1.0 }
     }

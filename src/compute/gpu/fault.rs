@@ -18,7 +18,8 @@ pub(super) struct GpuFault(Arc<Mutex<Faults>>);
 struct Faults {
     /// The reason why the GPU was lost; `None` as long as it is usable.
     lost: Option<String>,
-    /// The first error since the last [`check`](GpuFault::check) that no error scope caught.
+    /// The first error that has occurred since the last call of [`check`](GpuFault::check) and that no error scope has
+    /// caught.
     uncaptured: Option<UncapturedError>,
 }
 
@@ -74,7 +75,7 @@ impl GpuFault {
     }
 
     fn lost(&self, what: &str) -> Error {
-        let silent = || Error::GpuLost { reason: format!("no response during {what}") };
+        let silent = || Error::GpuLost { reason: format!("the GPU did not respond during {what}") };
         self.check(what).err().unwrap_or_else(silent)
     }
 }

@@ -114,14 +114,14 @@ async fn check(gpu: &Gpu, lowering: &'static Lowering, cases: &[Case]) -> Result
 /// The number of launches in one timed run, if a launch takes less than [`LONG_MS`]. It is so large that the fixed cost
 /// of a run hardly affects the time of a launch. A run with longer launches has only one.
 const LAUNCHES: usize = 8;
-/// The time of a launch, in milliseconds, beside which the fixed cost of a run does not matter.
+/// If a launch takes at least this long, in milliseconds, a timed run has only one launch. The fixed cost of the run is
+/// then negligible.
 const LONG_MS: f64 = 5.0;
-/// The number of timed runs, without the first one, which shows how long a launch takes. The fastest run counts,
-/// because disturbances only make a run slower.
+/// The number of timed runs, not counting the first one, which shows how long a launch takes. The fastest run
+/// determines the result, because disturbances only make a run slower.
 const RUNS: usize = 3;
 
-/// Times a lowering with one test case. Returns the time of one launch, in milliseconds, in the fastest of [`RUNS`]
-/// runs.
+/// Times a lowering with one test case. Returns the time of one launch, in milliseconds, in the fastest timed run.
 async fn time(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<f64, Error> {
     let (mut recording, ids) = Recording::single(case);
     for _ in 1..LAUNCHES {

@@ -1,6 +1,6 @@
-//! The dispute context of a training job: its program root, and what determines the inputs of a task. From this context
-//! and the chunk, the task key and the adapter of a task, a ledger can derive the subject of any dispute (the facts on
-//! which both sides agree) without trusting either side.
+//! The dispute context of a training job: what the disputes about all tasks of the job have in common. From this
+//! context, together with the chunk, key and adapter of a task, a ledger can derive the subject of a dispute about the
+//! task: the facts on which both sides agree. The ledger need not trust either side.
 
 use super::{
     program::Subject,
@@ -51,9 +51,9 @@ impl DisputeContext {
             && self.sequence_tokens > 0
     }
 
-    /// Returns the subject of disputes about a task (the facts on which both sides agree). `tokens` are those of the
-    /// task's chunk, `key` is the task key, `matrices` are those of the job, and `adapter` is the layout root of the
-    /// task's adapter.
+    /// Returns the subject of disputes about a task (the facts on which both sides agree). `tokens` holds the token IDs
+    /// of the task's chunk, `key` is the task key, and `matrices` describes the matrices of the job. `adapter` is the
+    /// layout root, the Merkle root over the buffers that hold the task's adapter.
     pub fn subject(&self, tokens: &[u32], key: &[u8; 32], matrices: &[MatrixSpec], adapter: Hash) -> Subject {
         let sequences = self.sequences(tokens, key);
         let inputs = roots(&sequences, &transport_keys(matrices, key));
@@ -83,8 +83,8 @@ impl DisputeContext {
     }
 }
 
-/// Returns the tensor roots of a task's inputs: first those of the inputs of each run, then that of the transport keys
-/// `keys`.
+/// Returns the tensor roots (Merkle roots) of all inputs of a task: first three inputs for each run, then the transport
+/// keys `keys`.
 pub(in crate::dispute) fn roots(sequences: &[SequenceInputs], keys: &[u32]) -> Vec<Hash> {
     sequences.iter().flatten().map(|words| tensor_root(words)).chain([tensor_root(keys)]).collect()
 }

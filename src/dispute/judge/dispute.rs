@@ -48,7 +48,7 @@ impl Dispute {
         Ok(number)
     }
 
-    /// Makes the move `step`, in block `height`, in the game about the answer with index `answer`.
+    /// Makes the move `step` in the game about the answer with index `answer`. Block `height` contains the move.
     pub fn apply(&mut self, answer: usize, step: &Move, height: u64) -> Result<(), DisputeError> {
         let answers = self.games.len();
         let answer = super::error::below("answer", answer as u64, answers)?;

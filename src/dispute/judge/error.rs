@@ -47,7 +47,7 @@ pub enum DisputeError {
         /// Exclusive upper bound of the index.
         limit: u64,
     },
-    /// The proof lacks a word that the step reads, or contains a word in a format that no kernel writes.
+    /// The disputed step reads a word that the proof lacks, or a word in a format that no kernel writes.
     #[error(transparent)]
     WordFault(#[from] super::word_program::WordFault),
     /// There is no word program for a kernel with this name, or the dispatch does not have as many parameters as the
@@ -57,7 +57,7 @@ pub enum DisputeError {
     /// The bytes do not encode a move or an answer, or a block of data is invalid.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The task to compute again, or its data, is invalid.
+    /// The task cannot be computed again, because the task or its data is invalid.
     #[error(transparent)]
     Work(#[from] ProtocolError),
     /// The backend failed while it computed the task again.

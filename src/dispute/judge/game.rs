@@ -29,7 +29,7 @@ const GAME_FORMAT: &str = "r3mes/dispute-game/1";
 pub struct Answer {
     /// Trace root: the Merkle root over the leaves of the trace.
     pub trace: Hash,
-    /// The last leaf of the trace, which states the outcome.
+    /// The last leaf of the trace, which commits to the outcome.
     pub last: TraceLeaf,
     /// Merkle path from the last leaf to the trace root.
     pub path: Path,
@@ -237,9 +237,10 @@ impl Game {
         Ok(Phase::Over(if right { Side::Miner } else { Side::Challenger }))
     }
 
-    /// Executes the disputed step on the words that `proof` reveals, and returns whether the claimed result is right.
-    /// `left` is the hash that the answer claims for the scratch memory after this step: a leaf of the word program's
-    /// tree. It is `None` for the last step, whose claimed result is in `disputed`.
+    /// Executes the disputed step of a word program (which computes one output word in steps) on the words that `proof`
+    /// reveals, and returns whether the claimed result of the step is right. `left` is the hash that the answer claims
+    /// for the scratch tensor after this step: a leaf of the word program's tree. It is `None` for the last step, whose
+    /// claimed result is in `disputed`.
     fn is_right(
         &self,
         disputed: &DisputedWord,
@@ -275,8 +276,9 @@ fn step_phase(disputed: Box<DisputedWord>, step: usize, node: Hash) -> Result<Ph
     Ok(Phase::Step(disputed, step, (!last).then_some(node)))
 }
 
-/// Returns the next phase after a word has become disputed. If the word's computation has one step, the phase awaits
-/// the proof of this step, otherwise it awaits the word program. `word` and `saturated` are what the answer claims.
+/// Returns the phase that begins when a word becomes disputed. If the word is computed in one step, the next move must
+/// prove this step. Otherwise, the next move must commit to all steps of the word program. `word` and `saturated` are
+/// what the answer claims.
 fn dispute_word(
     dispatch: DisputedDispatch,
     place: WordPlace,

@@ -16,7 +16,8 @@ const FORMAT: &str = "r3mes/dispute-move/1";
 /// The largest size of a move or an answer in bytes, including the proof that it may contain.
 pub const MAX_MOVE_BYTES: usize = 1 << 16;
 
-/// The challenger's statement of what is wrong with a leaf of the trace.
+/// The challenger's statement of what is wrong with a trace leaf (the hashes of what one dispatch wrote, and a
+/// saturation flag).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LeafChallenge {
@@ -37,10 +38,10 @@ pub enum Move {
     Open(Vec<Hash>),
     /// Made by the challenger: states the index of the first revealed node with which the challenger disagrees.
     Pick(u32),
-    /// Made on the miner's side: reveals the leaf of the trace that the search has reached, its dispatch, and the
-    /// preceding leaf.
+    /// Made on the miner's side: reveals the trace leaf that the search has reached, its dispatch, and the preceding
+    /// leaf.
     Leaf {
-        /// The leaf that the search has reached.
+        /// The trace leaf that the search has reached.
         leaf: TraceLeaf,
         /// The dispatch to whose outputs the leaf commits.
         entry: Box<DispatchEntry>,
@@ -59,11 +60,12 @@ pub enum Move {
     Word(u32),
     /// Made by the account that gave the answer: names an output word in whose computation a value leaves its range.
     Witness(WordPlace),
-    /// Made by the account that gave the answer: commits to the scratch tensor after each step of the word program, and
-    /// to the result.
+    /// Made by the account that gave the answer: commits to the result of the word program, and to its scratch tensor
+    /// (the intermediate values) after each earlier step.
     WordProgram {
-        /// Root of the word program's Merkle tree. The last leaf is the result, and each other leaf is the scratch
-        /// tensor after a step.
+        /// Root of the word program's Merkle tree, which has one leaf for each step. The last leaf is the hash of the
+        /// result. The leaf of any earlier step commits to the scratch tensor (the intermediate values) after that
+        /// step.
         root: Hash,
         /// The value of the disputed word, which the word program computes.
         word: u32,

@@ -22,7 +22,7 @@ pub enum Side {
     Challenger,
 }
 
-/// The search for the first leaf of a Merkle tree on which the sides disagree.
+/// The search, in a Merkle tree, for the first leaf on which the sides disagree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bisection {
     /// Hash of the node that is disputed at this stage of the search.
@@ -58,8 +58,8 @@ pub struct DisputedWord {
     /// Whether a value leaves its range in the computation of the word, according to the answer; `None` if the answer
     /// makes no claim about this.
     pub(in crate::dispute) saturated: Option<bool>,
-    /// Root of the Merkle tree of the word program; `None` until the answerer commits to it. Always `None` for a word
-    /// program of one step, which has no tree.
+    /// Root of the Merkle tree over the steps of the word program; `None` until the answerer commits to it. Always
+    /// `None` for a word program of one step, which has no tree.
     pub(in crate::dispute) word_program: Option<Hash>,
 }
 
@@ -80,7 +80,8 @@ pub enum Phase {
     /// The challenger states that a leaf's saturation flag must not be set. The answerer must name a word in whose
     /// computation a value leaves its range.
     Saturation(Box<DisputedDispatch>),
-    /// An output word is disputed. The answerer must commit to its word program.
+    /// An output word is disputed. The answerer must make the move [`Move::WordProgram`], which commits to the steps
+    /// that compute the word.
     Word(Box<DisputedWord>),
     /// A node in the Merkle tree of a word program is disputed. The fields are the output word and the state of the
     /// search.

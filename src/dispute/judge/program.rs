@@ -16,27 +16,27 @@ const FORMAT: &str = "r3mes/dispatch/1";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BufferSource {
-    /// All words are 0, because no dispatch of this run has written the buffer.
+    /// The buffer is all zeros, because no dispatch of the run has written it.
     Zero,
-    /// The words are the constant of the model that has this tensor root.
+    /// The buffer holds a constant of the model. The hash is the tensor root of the constant.
     Constant(Hash),
-    /// The words are an input of this run: 0 stands for the token IDs, 1 for the labels, 2 for the dither buffer.
+    /// The buffer holds an input of the run: 0 stands for the token IDs, 1 for the labels, 2 for the dither buffer.
     SequenceInput(u32),
-    /// The words are an input that all runs share. An index below the number of adapter buffers stands for an adapter
-    /// buffer, and any other index for the transport keys.
+    /// The buffer holds an input that all runs share. An index below the number of adapter buffers stands for an
+    /// adapter buffer, and any other index for the transport keys.
     Shared(u32),
-    /// The words were written by an earlier dispatch of this run.
+    /// The buffer was last written by an earlier dispatch of the same run.
     Step {
         /// Index of the earlier dispatch within the run.
         entry: u32,
-        /// Index of the buffer among those that the earlier dispatch writes.
+        /// Index of the buffer among all buffers that the earlier dispatch writes.
         slot: u32,
     },
-    /// The words were written by a dispatch of the previous run; in the first run, they are all 0.
+    /// The buffer was last written by a dispatch of the previous run; in the first run, it is all zeros.
     Carried {
         /// Index of the dispatch within the previous run.
         entry: u32,
-        /// Index of the buffer among those that this dispatch of the previous run writes.
+        /// Index of the buffer among all buffers that the dispatch of the previous run writes.
         slot: u32,
     },
 }
@@ -128,9 +128,11 @@ pub enum Origin {
     Zero,
     /// The program states the tensor root of the words, which is this hash.
     Constant(Hash),
-    /// The words are the input tensor of the task with this index, to which the inputs root commits.
+    /// The words are one of the task's input tensors, to which the inputs root commits. The number is the index of the
+    /// tensor.
     Input(usize),
-    /// The words are the adapter buffer with this index, to which the layout root commits.
+    /// The words are one of the adapter buffers, to which the layout root commits. The number is the index of the
+    /// buffer.
     Adapter(usize),
     /// An earlier leaf of the trace states the tensor root of the words.
     Leaf {

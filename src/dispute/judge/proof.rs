@@ -13,7 +13,7 @@ use super::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Some tiles of a tensor, with the other hashes that are needed to compute the tensor root.
+/// Some tiles of a tensor, with hashes of the rest of the tensor. The tensor root can be computed from both together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevealedTiles {

@@ -83,8 +83,8 @@ impl TaskOutcome {
         }
     }
 
-    /// Returns the outcome that the manifest of an artifact claims. Returns `None` if the manifest states a gradient
-    /// whose number of supervised tokens is not 2047, the number in every chunk.
+    /// Returns the outcome that the manifest of an artifact claims. Every chunk has 2047 supervised tokens. Returns
+    /// `None` if the manifest states a gradient with a different number of supervised tokens.
     pub fn from_claim(claim: &ArtifactClaim) -> Option<Self> {
         match claim.loss_and_tokens {
             None => Some(Self::Void),

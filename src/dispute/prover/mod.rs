@@ -273,8 +273,8 @@ fn input(roots: &[Hash], at: usize) -> RootProof {
     RootProof::Input { root: roots[at], path: tree::prove(roots, &[at]) }
 }
 
-/// Returns those tiles of a tensor whose indexes are `touched`, and the other hashes from which the tensor root can be
-/// computed.
+/// Returns those tiles of a tensor whose indexes are in `touched`, and hashes of the rest of the tensor. The tensor
+/// root can be computed from both together.
 fn reveal(words: &[u32], touched: &BTreeSet<usize>) -> RevealedTiles {
     let revealed: Vec<_> = touched.iter().copied().collect();
     let bytes = revealed.iter().flat_map(|at| to_bytes(&words[tile_words(words.len(), *at)])).collect();

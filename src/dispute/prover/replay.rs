@@ -32,7 +32,7 @@ pub struct TaskInputs {
     pub adapter: LoraAdapter,
     /// IDs of the tokens in the chunk, at most 2048.
     pub tokens: Vec<u32>,
-    /// The task key: the SHA-256 hash of the seed and the miner's address, from which all dithers are derived.
+    /// The task key: the SHA-256 hash of the seed and the miner's address. All dithers are derived from this key.
     pub task_key: [u8; 32],
     /// Name, shape and exponent of each gradient matrix, as the job states them.
     pub matrices: Vec<MatrixSpec>,
@@ -143,8 +143,8 @@ impl Replay {
         &self.subject
     }
 
-    /// Returns the tensor roots of the task's inputs: for each run (the pass over one sequence) those of the token IDs,
-    /// the labels and the dither buffer, and at the end that of the transport keys.
+    /// Returns the tensor roots of the task's inputs. For each run (the pass over one sequence), there are three: the
+    /// roots of the token IDs, the labels and the dither buffer. The root of the transport keys comes last.
     pub fn inputs(&self) -> &[Hash] {
         &self.inputs
     }

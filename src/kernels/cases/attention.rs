@@ -1,5 +1,5 @@
-//! Test cases for the attention kernel and its two gradient kernels. The gradient kernels read softmax statistics. To
-//! obtain these, the reference kernels that precede the gradient kernel in a training step are run first.
+//! Test cases for the attention kernel and its two gradient kernels. Each gradient kernel reads softmax statistics. A
+//! test case obtains them by running the reference kernels that come before this kernel in a training step.
 
 use super::{Case, CaseSource, run_reference};
 use crate::{
@@ -53,8 +53,8 @@ const SHAPES: [AttentionShape; 8] = [
     AttentionShape::new(1, 290, 1, 1, 6),
 ];
 
-/// How the head rows (the values of one token for one attention head) of a test case are filled. Both functions get a
-/// source of random values, and the index of the token in its sequence.
+/// How the head rows (the values of one token for one attention head) of a test case are filled: a label, and two
+/// functions. Each function gets a source of random values, and the index of the token in its sequence.
 #[derive(Clone, Copy)]
 struct HeadContent {
     label: &'static str,
@@ -118,8 +118,8 @@ const fn large(tokens: usize) -> AttentionShape {
     AttentionShape::new(1, tokens, 2, 2, 128)
 }
 
-/// Returns test cases for all combinations of `SHAPES` and `CONTENTS`. To save time, a large shape is combined with
-/// only every third entry of `CONTENTS`.
+/// Returns test cases for all combinations of `SHAPES` and `CONTENTS`. To save time, shapes that need much computation
+/// are combined with only every third entry of `CONTENTS`.
 fn each(source: &mut CaseSource, case: fn(&mut CaseSource, AttentionShape, HeadContent) -> Case) -> Vec<Case> {
     let mut cases = Vec::new();
     for (i, shape) in SHAPES.into_iter().enumerate() {
@@ -132,8 +132,8 @@ fn each(source: &mut CaseSource, case: fn(&mut CaseSource, AttentionShape, HeadC
 
 const LONGEST: AttentionShape = AttentionShape::new(1, MAX_CONTEXT, 1, 1, 2);
 
-/// Returns a test case with the longest sequence. To save time, only its last token sees all keys. All other tokens
-/// have the position 0, so each of them sees only its own key.
+/// Returns a test case with a sequence of `MAX_CONTEXT` tokens, the longest that the kernel supports. To save time,
+/// only the last token sees all keys. All other tokens have the position 0, so each of them sees only its own key.
 fn longest(source: &mut CaseSource) -> Case {
     let mut case = forward_case(source, LONGEST, CONTENTS[0]);
     case.inputs[3][..MAX_CONTEXT - 1].fill(0);
@@ -155,8 +155,8 @@ fn tables() -> Vec<u32> {
     [exp2_table(), log2_table()].concat()
 }
 
-/// Returns the scale `1 / √head_dim`, and the 24-bit mantissa and the right shift of `log2(e) · 2^20 / √head_dim`,
-/// which converts inner products into scores.
+/// Returns two factors: `1 / √head_dim` as a scale, and `log2(e) · 2^20 / √head_dim` as a 24-bit mantissa and a right
+/// shift. The second factor converts inner products into scores.
 fn roots(head_dim: usize) -> (Scale, u32, i32) {
     let root = Scale::from_f64(1.0 / (head_dim as f64).sqrt()).unwrap_or_default();
     let score = Scale::from_f64(std::f64::consts::LOG2_E / (head_dim as f64).sqrt()).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Test cases for the kernel `digest`, which hashes tiles of 256 words. The last tiles of the buffers have many
-//! different lengths, from 1 word to 256.
+//! Test cases for the kernel `digest`, which divides a buffer into tiles of 256 words and hashes each. The last tile of
+//! a buffer may be shorter. Its length differs between the test cases, from 1 word to 256.
 
 use super::{Case, CaseSource};
 use crate::kernels::digest;

@@ -1,5 +1,5 @@
-//! Test cases for the two kernels that write the residual stream: `embed`, which sets its initial value, and
-//! `residual_add`.
+//! Test cases for the two kernels that write the residual stream: `embed`, which initializes it, and `residual_add`,
+//! which adds to it.
 
 use super::{
     Case, CaseSource,

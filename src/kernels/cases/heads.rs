@@ -98,9 +98,9 @@ pub(super) fn gradient_quantize(source: &mut CaseSource) -> Vec<Case> {
     })
 }
 
-/// Returns a test case for every combination of `SHAPES` and `CONTENTS`. The last argument of `case` is the position
-/// stride. In every third test case, it is 0, and all tokens use the first row of the rotary table; in the others, it
-/// is 1.
+/// Returns a test case for every combination of `SHAPES` and `CONTENTS`. The last argument of `case` is the parameter
+/// `position_stride` of the kernel. It is 0 in every third test case, and 1 in the others. With 0, all tokens use the
+/// first row of the rotary table.
 fn each(source: &mut CaseSource, case: impl Fn(&mut CaseSource, [usize; 3], RowDraws, u32) -> Case) -> Vec<Case> {
     let all = SHAPES.iter().flat_map(|shape| CONTENTS.map(|content| (*shape, content)));
     all.zip([1, 1, 0].iter().cycle()).map(|((shape, content), turn)| case(source, shape, content, *turn)).collect()

@@ -111,7 +111,8 @@ pub(super) fn up(source: &mut CaseSource) -> Vec<Case> {
     cases
 }
 
-/// Returns a test case of `lora_up` with a single element. The exact result is `y + 2^28 · (2^24 − 1) / 2^right`.
+/// Returns a test case of `lora_up` whose output is a single number. Its exact value is
+/// `y + 2^28 · (2^24 − 1) / 2^right`.
 fn one_element(label: &str, right: i32, y: i32) -> Case {
     let params = lora_up::Params { tokens: 1, width: 1, rank: 1, slots: 1, ..Default::default() };
     let largest = {

@@ -28,8 +28,9 @@ const SHAPES: [(usize, usize, &[u32]); 7] = [
 ];
 /// The exponent of the gradient in the test cases. In training, the job states this exponent for each matrix.
 const EXPONENT: i32 = -50;
-/// Two special values of `farthest`, the largest left shift in a test case. With `ABOVE`, all elements of the gradient
-/// are above the valid range even before the dispatch; with `BELOW`, they are below it.
+/// Two special values of the parameter `farthest`, the largest left shift of a block's sum in a test case. With
+/// `ABOVE`, all elements of the gradient are above the valid range even before the dispatch; with `BELOW`, they are
+/// below it.
 const ABOVE: i32 = 10;
 const BELOW: i32 = -20;
 
@@ -143,7 +144,8 @@ type BlocksShape<'a> = (usize, usize, &'a [u32]);
 type Operand = (&'static str, Draw, Draw);
 
 /// Returns a test case for every combination of `SHAPES` and `OPERANDS`. The last argument of `case` is the largest
-/// left shift by which a block's sum is aligned. Left shifts of more than 28 bits saturate.
+/// left shift with which a block's sum is aligned to the exponent of the gradient. A left shift of more than 28 bits
+/// sets the saturation flag.
 fn each(
     source: &mut CaseSource,
     case: impl Fn(&mut CaseSource, BlocksShape<'static>, Operand, i32) -> Case,
@@ -154,8 +156,8 @@ fn each(
 }
 
 /// Returns folded rows, as the kernel `lora_fold` writes them. A folded row contains 32 integers, one for each token of
-/// a block, and an exponent. In a partial block, the integers without a token are 0. The exponents exceed that of the
-/// gradient by at most `farthest`.
+/// a block, and an exponent. In a partial block, the integers without a token are 0. The exponents exceed the exponent
+/// of the gradient by at most `farthest`.
 fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw, farthest: i32) -> Vec<u32> {
     let mut words = vec![0; blocks.len() * rank * FOLD];
     for (row, tokens) in words.chunks_exact_mut(FOLD).zip(blocks.iter().flat_map(|tokens| vec![*tokens; rank])) {

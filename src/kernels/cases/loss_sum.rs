@@ -1,5 +1,5 @@
-//! Test cases for `loss_sum`, which adds the losses of all tokens. In some, a batch has fewer tokens than a GPU
-//! workgroup has invocations; in others, it has more.
+//! Test cases for `loss_sum`, which adds the losses of all tokens. In some test cases, the number of tokens is smaller
+//! than the number of invocations in a GPU workgroup; in others, it is larger.
 
 use super::{Case, CaseSource};
 use crate::kernels::{cross_entropy::dlogits_words, loss_sum};

@@ -1,5 +1,5 @@
-//! Test cases of kernels. A test case is one dispatch of a kernel with given inputs. The reference kernel computes the
-//! known answer, which is the expected output.
+//! Test cases of kernels. A test case is one dispatch of a kernel with given inputs. The expected output is the one
+//! that the reference kernel computes.
 //!
 //! The same test cases serve the start-up check of a GPU, the tests, the benchmarks, and the conformance page of the
 //! website.
@@ -32,8 +32,8 @@ pub struct Case {
     pub label: String,
     /// Parameters of the dispatch, as the 32-bit words of the kernel's struct `Params`.
     pub params: Vec<u32>,
-    /// Words of each buffer before the dispatch, in binding order, without the saturation flag. A buffer that the
-    /// kernel writes is longer than necessary, so that a write beyond its end is detected.
+    /// The words that each buffer holds before the dispatch, in binding order. The saturation flag is not included. A
+    /// buffer that the kernel writes is longer than necessary, so that a write beyond its end is detected.
     pub inputs: Vec<Vec<u32>>,
 }
 
@@ -94,7 +94,7 @@ pub fn representative(kernel: &'static Kernel, tokens: usize) -> Option<Case> {
 }
 
 /// Runs a test case with the reference kernel. Returns the words of all buffers after the dispatch, in the order of
-/// [`Case::inputs`], and whether a value left its range.
+/// [`Case::inputs`], and whether a value left the range of its number format.
 pub fn run_reference(case: &Case) -> (Vec<Vec<u32>>, Saturated) {
     let units = (case.kernel.units)(&case.params);
     let mut after = case.inputs.clone();

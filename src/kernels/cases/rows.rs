@@ -7,12 +7,12 @@ use crate::{
 };
 
 /// The sizes of the test cases: the number of rows and the number of columns. No number of columns is a multiple of the
-/// size of a workgroup, or of 32, to which rows are padded. Three numbers of columns are not multiples of 4, the number
-/// of bytes in a word.
+/// size of a workgroup, or of 32 (rows are padded to a multiple of 32 columns). Three of them are not multiples of 4
+/// (the number of int8 values in a word).
 pub(super) const SHAPES: [[usize; 2]; 6] = [[1, 1], [5, 5], [3, 36], [4, 67], [2, 300], [2, 1100]];
 
-/// How the rows of a test case are filled: a label, and functions that return an integer of a row, and the mantissa and
-/// the exponent of the row's scale.
+/// How the rows of a test case are filled: a label, and three functions. The first returns an integer of a row; the
+/// others return the mantissa and the exponent of the row's scale.
 #[derive(Clone, Copy)]
 pub(super) struct RowContent {
     pub(super) label: &'static str,

@@ -13,12 +13,12 @@ use crate::{
 /// are not multiples of the tile size of a kernel.
 const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [5, 37, 70], [9, 130, 65], [3, 4096, 5], [67, 70, 133]];
 
-/// A number of terms that is larger than 2^15. After every 2^15 terms of a sum, the lowering `f32` adds the partial sum
-/// to the output, because a longer floating-point sum would not be exact.
+/// A number of terms above 2^15. The WGSL implementation `f32` adds its partial sum to the output after every 2^15
+/// terms, because a longer floating-point sum would not be exact.
 const LONG: usize = 33_000;
 
 /// How the operands are filled: a label, and three functions, which return a trit (a ternary weight), an int8 value,
-/// and an integer of magnitude ≤ 2^14. The extreme values reach every bound of the kernels.
+/// and an integer of magnitude ≤ 2^14. The largest and the smallest permitted values occur.
 const CONTENTS: [(&str, Draw, Draw, Draw); 5] = [
     ("random", |s| s.within(-1, 1), |s| s.within(-127, 127), |s| s.within(-(1 << 14), 1 << 14)),
     ("largest", |_| 1, |_| 127, |_| 1 << 14),
@@ -99,16 +99,16 @@ fn matmul_backward_case(
     }
 }
 
-/// Returns the words of a ternary matrix `[rows, columns]`, each of which packs 4×4 trits (ternary weights). The trits
-/// are obtained from `trit`.
+/// Returns the words of a ternary matrix `[rows, columns]`. Each word packs 4×4 trits (ternary weights), which are
+/// obtained from `trit`.
 fn weights(source: &mut CaseSource, rows: usize, columns: usize, trit: Draw) -> Vec<u32> {
     let trits: Vec<i8> = (0..rows * columns).map(|_| trit(source) as i8).collect();
     Ternary::pack(rows, columns, &trits, Scale::ONE).expect("one trit for each element").words.to_vec()
 }
 
 /// Returns int8 rows `[tokens, planes, width]`, and a row info of four words for each token. If there are two planes,
-/// they hold the high and the low bytes of integers of magnitude ≤ 2^14. In a row info, the sum of the row's integers
-/// is valid, and the other words are random.
+/// they hold the high and the low bytes of integers of magnitude ≤ 2^14. In a row info, the word for the sum of the
+/// row's integers is right, and the other words are random.
 fn rows(source: &mut CaseSource, tokens: usize, width: usize, planes: usize, value: Draw) -> (Vec<u32>, Vec<u32>) {
     let stride = 4 * row_words(width);
     let mut words = vec![0u32; tokens * planes * stride / 4];

@@ -1,5 +1,5 @@
 //! The dither buffer has the form `[index, 0, key, key, …]`. `index` is the position that the first token of the batch
-//! has in the chunk. Each `key` consists of two words, and there is one for each dither stream.
+//! has in the chunk. There is one `key`, of two words, for each dither stream.
 
 use crate::numbers::rng::Dither;
 

@@ -1,5 +1,6 @@
-//! Softmax in base 2, with scores in Q20 and exponentials in Q30. A separate pass computes the maximum of the scores
-//! before the exponentials are summed, so the result does not depend on the order of the scores.
+//! Softmax in base 2, with scores in Q20 and exponentials in Q30. A first pass computes the maximum of the scores; a
+//! second pass sums the exponentials relative to this maximum. The exponentials are integers, so the sum does not
+//! depend on the order of the scores.
 
 use crate::numbers::{
     fixed::{Scale, round_even_u64, shift_to_i32},
@@ -47,7 +48,7 @@ pub fn log2(tables: &[u32], sum: u64) -> i64 {
 pub struct Normalizer {
     /// Mantissa of the reciprocal, 31 bits.
     pub mantissa: u32,
-    /// The number of bits by which the product with the mantissa is shifted right, 30 to 62.
+    /// The number of bits by which the product of an exponential and the mantissa is shifted right, 30 to 62.
     pub shift: u32,
 }
 

@@ -111,8 +111,8 @@ impl DisputeNetwork {
         moves
     }
 
-    /// Applies blocks with the moves of `parties` until the disputes end. If a party has no move to make, its deadline
-    /// passes.
+    /// Applies blocks with the moves of `parties` until the disputes end. An account that must move next, but has no
+    /// move or is not in `parties`, lets its deadline pass.
     pub(super) fn run_games(&mut self, disputes: &[u64], parties: &mut [(u8, &mut Prover)]) {
         for count in 0.. {
             assert!(count < 300, "the disputes do not end");

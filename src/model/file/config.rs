@@ -32,14 +32,14 @@ pub(super) enum ScaleConvention {
     Online,
 }
 
-/// Where a model file stores the weights of the output head, which computes the scores of the vocabulary.
+/// Where a model file stores the weights of the output head, which computes a score for each token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeadWeights {
     /// The output head uses the weights of the embedding (`tie_word_embeddings` is true). Other head weights in the
     /// file are ignored.
     Tied,
-    /// The config does not state `tie_word_embeddings`. The output head uses the weights of the embedding, unless the
-    /// file contains head weights.
+    /// The config does not state `tie_word_embeddings`. The output head uses the weights of the embedding. A file that
+    /// contains separate head weights is refused.
     Unspecified,
     /// The output head has weights of its own (`tie_word_embeddings` is false). Such a model is refused.
     Separate,

@@ -10,7 +10,7 @@ pub(super) enum TensorKind {
     BF16,
     U8,
     I8,
-    /// Any other type. The text is its name, for error messages.
+    /// A type other than F32, F16, BF16, U8 and I8. The text is the name of the type, for error messages.
     Other(&'static str),
 }
 

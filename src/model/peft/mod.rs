@@ -136,7 +136,7 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
                 return Err(malformed_entry(
                     TENSORS,
                     &tensor_name,
-                    &format!("found {columns} features, expected {first} as in layer 0, and at most {MAX_FEATURES}"),
+                    &format!("{columns} features, {first} in layer 0; both must be equal and in 1..={MAX_FEATURES}"),
                 ));
             }
             let values = masters(&tensor_name, &tensor)?;

@@ -1,5 +1,5 @@
 //! Tests that flipped bits, invalid fields and random bytes never cause a panic, and that altered data is refused with
-//! an error or is reported as different.
+//! an error or is found to differ from the original.
 
 use super::samples::*;
 use crate::{

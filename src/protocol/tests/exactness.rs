@@ -135,8 +135,8 @@ fn golden_wire_bytes() {
     assert_eq!(receipt.commitment().to_string(), "8bf115334e0e7c05034cb41325c2ba722b9ebc7533c4e0b50cda9c6cb4ad533d");
 }
 
-/// Checks the saving of an upload: by how many percent it is smaller than the weights of BitNet b1.58 2B4T in bf16. In
-/// int8 at rank 8, the saving is at least 99.6 %. At rank 16, it is below 99.6 %, both in int8 and in int16.
+/// Checks how much smaller an upload is than the weights of BitNet b1.58 2B4T in bf16. In int8 at rank 8, it is at
+/// least 99.6 % smaller. At rank 16, it is less than 99.6 % smaller, both in int8 and in int16.
 #[test]
 fn upload_sizes_compared_to_the_backbone() {
     const D: u64 = 2560;

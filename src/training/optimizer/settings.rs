@@ -56,7 +56,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The default settings for AdamW. They are those of the original R3MES miner.
+    /// The default settings for AdamW. The original R3MES miner uses the same settings.
     pub const ADAMW: Self = Self {
         method: Method::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
         learning_rate: 1e-4,
@@ -65,8 +65,8 @@ impl Settings {
         clip_norm: 1.0,
     };
 
-    /// The default settings for Lion. The betas are those of the Lion paper. As the paper advises, the learning rate is
-    /// about a third of that for AdamW, and the weight decay is three times as high.
+    /// The default settings for Lion. The betas come from the Lion paper. As the paper advises, the learning rate is
+    /// about a third of the one for AdamW, and the weight decay is three times as high.
     pub const LION: Self = Self {
         method: Method::Lion { beta1: 0.9, beta2: 0.99 },
         learning_rate: 3e-5,

@@ -1,5 +1,5 @@
 // Tests that the first active reason for a pause is shown, that a reason which the visitor has overridden is ignored
-// until it ends, and that clear() removes the reason of the Pause button and all overrides.
+// until it ends, and that clear() removes all overrides and the reason that the Pause button has set.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

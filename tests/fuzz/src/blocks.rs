@@ -92,9 +92,9 @@ pub(crate) fn car(bytes: &[u8]) {
     };
     let whole = read(usize::MAX);
     let pieces = read(7);
-    assert_eq!(whole.is_ok(), pieces.is_ok(), "pieces make no difference");
+    assert_eq!(whole.is_ok(), pieces.is_ok(), "reading in pieces makes no difference");
     if let (Ok(whole), Ok(pieces)) = (whole, pieces) {
-        assert_eq!(whole, pieces, "pieces make no difference");
+        assert_eq!(whole, pieces, "reading in pieces makes no difference");
     }
     if let Ok(dag) = Dag::from_car(bytes) {
         assert_eq!(Dag::from_car(&dag.to_car()), Ok(dag), "written and read again");

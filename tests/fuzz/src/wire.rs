@@ -29,7 +29,7 @@ static LEDGER: LazyLock<Ledger> = LazyLock::new(|| {
     network.done(2, network.claim(2, 1));
     let ledger = network.ledger;
     let assignments = ledger.assignments(&address(ACCOUNTS)).expect("tasks");
-    assert_eq!(assignments.len(), 1, "the last account is to recompute it");
+    assert_eq!(assignments.len(), 1, "the last account must recompute the gradient");
     ledger
 });
 

@@ -1,5 +1,5 @@
-//! Causal attention over one sequence, `out = softmax(q · kᵀ / √head_dim) · v`, in which several query heads share a
-//! key/value head, and rotary position embeddings (RoPE).
+//! Rotary position embeddings (RoPE), and causal attention over one sequence, `out = softmax(q · kᵀ / √head_dim) · v`.
+//! Several query heads share a key/value head.
 
 use super::linear::{add, dot};
 

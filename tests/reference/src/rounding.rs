@@ -8,8 +8,8 @@ pub fn exactly(_: &mut [f64]) {}
 
 /// Rounds each value to binary32, and then moves it up or down by one unit in the last place.
 ///
-/// This simulates how floating-point results change with the order of summation, with fused multiplications, or with
-/// another driver. The direction of the move is a function of the value's bits.
+/// This simulates how floating-point results change with the order of summation, with fused multiply-add instructions,
+/// or with another driver. The direction of the move is a function of the value's bits.
 pub fn binary32_off_by_one_ulp(values: &mut [f64]) {
     for value in values {
         let single = *value as f32;

@@ -199,8 +199,8 @@ fn car() -> Vec<u8> {
     car_header(dag().root).into_iter().chain(sections).collect()
 }
 
-/// Starts a gateway that responds to a request for a CAR with only the bytes `car`, waits for the time `then`, and
-/// closes the connection. It responds to requests for single blocks in full.
+/// Starts a gateway. It responds to a request for a CAR with only the bytes `car`, keeps the connection open for the
+/// duration `then`, and closes it. It responds to requests for single blocks in full.
 fn breaking_off(car: Vec<u8>, then: Duration) -> (String, Arc<AtomicUsize>) {
     serve(move |stream, head| {
         let path = head.split(' ').nth(1).unwrap();

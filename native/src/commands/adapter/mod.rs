@@ -62,7 +62,8 @@ struct MergeArgs {
 enum ExportFormat {
     /// Write adapter_config.json and adapter_model.safetensors; SOURCE must be an adapter
     Peft,
-    /// Write gradient_package.pb; SOURCE must be a receipt file, or the CID of the receipt's artifact
+    /// Write gradient_package.pb; SOURCE must be a receipt file, or the CID of an artifact whose receipt is in the data
+    /// folder
     GradientPackage,
 }
 

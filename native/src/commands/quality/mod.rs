@@ -65,7 +65,7 @@ enum GradientMethod {
 }
 
 /// A function that takes an adapter, the tokens of a sequence and the sequence's index, and returns the gradients. The
-/// dither depends on the index.
+/// dither (the random bits for rounding) depends on the index.
 type Differentiate<'a> = dyn FnMut(&LoraAdapter, &[u32], u64) -> Result<Gradients> + 'a;
 
 const METHODS: [(&str, GradientMethod); 4] = [

@@ -112,7 +112,7 @@ fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayF
         "car" => match query.text("dag-scope") {
             None | Some("all") => Ok(GatewayFormat::Car(DagScope::All)),
             Some("block") => Ok(GatewayFormat::Car(DagScope::Block)),
-            // the entity of a UnixFS file consists of all its blocks; any other entity consists of its root block only
+            // the entity of a UnixFS file consists of all its blocks; for other DAGs, it is the root block alone
             Some("entity") if codec == Codec::DagPb => Ok(GatewayFormat::Car(DagScope::All)),
             Some("entity") => Ok(GatewayFormat::Car(DagScope::Block)),
             Some(other) => Err(IpfsError::bad(format!("dag-scope={other}: expected all, entity or block"))),

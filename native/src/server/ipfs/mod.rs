@@ -1,5 +1,5 @@
 //! The HTTP interface of an IPFS peer: a trustless gateway, and those commands of Kubo's RPC that work on the node's
-//! own blocks. If the node listens on a loopback address, every client counts as its owner.
+//! own blocks. If the node listens on a loopback address, every client counts as the node's owner.
 //!
 //! | Route | What it does |
 //! |---|---|

@@ -20,7 +20,8 @@ pub(super) async fn collect(State(ipfs): SharedIpfs) -> Result<Response, IpfsErr
     Ok(lines(deleted.into_iter().map(|cid| json!({ "Key": { "/": cid.to_string() } }))))
 }
 
-/// Returns an identity without a libp2p key and without libp2p addresses, because the node has neither.
+/// Returns the node's identity. The fields for the libp2p key and the libp2p addresses are empty, because the node has
+/// neither.
 pub(super) async fn id() -> Json<Value> {
     Json(json!({ "ID": "", "PublicKey": "", "Addresses": [], "AgentVersion": agent(), "Protocols": [] }))
 }

@@ -33,7 +33,7 @@ pub(super) struct IpfsState {
 pub(super) type SharedIpfs = State<Arc<IpfsState>>;
 
 impl IpfsState {
-    /// Returns an error with the HTTP status 403 unless only the node's owner can reach the node.
+    /// Returns an error with the HTTP status 403 if clients other than the node's owner can reach the node.
     pub(super) fn only_owner(&self) -> Result<(), IpfsError> {
         match self.access {
             Access::Owner => Ok(()),

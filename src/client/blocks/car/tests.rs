@@ -277,7 +277,7 @@ fn a_dag_over_the_size_limit_is_an_error() {
     }
 }
 
-/// Tests that a malformed manifest is an error immediately: no other gateway is asked for it.
+/// Tests that a malformed manifest ends the fetch with an error: no other gateway is asked for the manifest.
 #[test]
 fn a_malformed_manifest_is_an_error_at_once() {
     let block = Block::new(Codec::DagCbor, vec![0xa0]).unwrap();

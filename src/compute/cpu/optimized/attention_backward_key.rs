@@ -178,9 +178,9 @@ fn both(weights: &[[i32; 2]], features: &[i16], head_dim: usize) -> [i64; BLOCK]
     dots
 }
 
-/// Divides the 32 weights of a block by `2^shift`, and rounds them by dither. `shift` is the smallest number for which
-/// all quotients are below 2^14 in magnitude. Returns `shift` and the rounded weights, each split into `[high, low]`
-/// bytes.
+/// Divides `folded`, the 32 weights of a block, by `2^shift`, and rounds the quotients by dither. `shift` is the
+/// smallest number for which all quotients are below 2^14 in magnitude. Returns `shift` and the rounded quotients, each
+/// split into `[high, low]` bytes.
 #[inline(always)]
 fn weights(folded: &[i64; BLOCK], stream: Dither, rows: &[u32; BLOCK], column: u32) -> (u32, [[i32; 2]; BLOCK]) {
     let shift = shift_for(magnitude(folded), WIDE_BITS);

@@ -9,7 +9,8 @@ use crate::kernels::shared::{
 };
 use std::ops::Range;
 
-/// A buffer that holds one head row for each pair of token and attention head, in the order `[tokens, heads]`.
+/// A buffer of head rows, in the order `[tokens, heads]`. A head row holds the values of one token for one attention
+/// head.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) words: &'a [u32],
@@ -18,7 +19,8 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// Returns a head row as bytes, all high bytes before all low bytes, and the exponent that its values share.
+    /// Returns the values of one token for one attention head as bytes (all high bytes before all low bytes), and the
+    /// exponent that the values share.
     #[inline(always)]
     fn row(&self, token: usize, head: usize) -> (&'a [i8], i32) {
         let words = head_words(self.head_dim);
@@ -27,8 +29,8 @@ impl<'a> Source<'a> {
         (bytemuck::cast_slice(planes), rest[0] as i32)
     }
 
-    /// Writes the values of a head row to `out`, each split into `[high, low]` bytes. Returns the exponent that the
-    /// values share.
+    /// Writes the values of one token for one attention head to `out`, each split into `[high, low]` bytes. Returns the
+    /// exponent that the values share.
     #[inline(always)]
     pub(super) fn weights(&self, token: usize, head: usize, out: &mut Vec<[i32; 2]>) -> i32 {
         let (row, exponent) = self.row(token, head);
@@ -40,8 +42,8 @@ impl<'a> Source<'a> {
         exponent
     }
 
-    /// Returns the exponents of the head rows of one attention head, for a span of tokens. They are padded to whole
-    /// blocks of 32 with the exponent of an all-zero row.
+    /// Returns, for one attention head, the exponent that the values of each token in a span share. The exponents are
+    /// padded to whole blocks of 32 with the exponent of an all-zero row.
     #[inline(always)]
     pub(super) fn exponents(&self, span: Range<usize>, head: usize) -> Vec<i32> {
         let padded = span.len().next_multiple_of(BLOCK);

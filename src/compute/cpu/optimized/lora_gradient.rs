@@ -1,5 +1,6 @@
-//! Optimized implementations of the kernels that compute the gradients of the LoRA factors `a` and `b`. Each block of
-//! tokens is decoded only once for all ranks of a call, and the gradients are kept as i64 from block to block.
+//! Optimized implementations of the kernels that compute the gradients of the LoRA factors `a` and `b`. A call computes
+//! several rows of a gradient, one for each rank in a range. It decodes each block of tokens only once for all of these
+//! rows, and keeps the gradients as i64 from block to block.
 
 use super::products::{LANES, join, split, tile, widen};
 use crate::{
@@ -65,8 +66,9 @@ pub(super) fn a(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &
 }
 
 /// Computes the gradient of the LoRA factor `b`. A value of `dy` and the folded value by which it is multiplied can
-/// both reach 2^14 in magnitude, so i32 could not hold a sum of their products. Each folded value is therefore split
-/// into two bytes, and i32 holds the sum for each of the two.
+/// both reach 2^14 in magnitude, so the sum of 32 such products may not fit in i32. Each folded value is therefore
+/// split into a high and a low byte. The products with high bytes and the products with low bytes are summed
+/// separately, and each of these two sums fits in i32.
 #[inline(always)]
 pub(super) fn b(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = lora_gradient_b::Params::read(params);

@@ -1,7 +1,8 @@
-//! The AVX2 level: the instruction `vpmaddubsw` multiplies codes by bytes and adds two neighboring products, in i16.
+//! The AVX2 level: the instruction `vpmaddubsw` multiplies codes (trits plus 1) by bytes, and adds neighboring products
+//! in pairs, in i16.
 //!
-//! A code is 0..=2 and a byte is −128..=127, so one `vpmaddubsw` adds −512..=508 to a 16-bit lane. After [`FLUSH`] = 64
-//! instructions, the lane is in −32,768..=32,512, which i16 just holds.
+//! A code is 0..=2 and a byte is −128..=127, so the sum of two products is in −512..=508. The results of [`FLUSH`] = 64
+//! instructions are also added in i16. Their sum is in −32,768..=32,512, which i16 just holds.
 
 use super::{
     panel::{MatrixBlocks, Panel},

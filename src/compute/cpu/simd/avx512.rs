@@ -1,5 +1,5 @@
-//! The AVX-512 level with VNNI: the instruction `vpdpbusd` multiplies codes by bytes and adds four neighboring products
-//! to a sum, in i32.
+//! The AVX-512 level with VNNI: the instruction `vpdpbusd` multiplies codes (trits plus 1) by bytes, and adds four
+//! neighboring products to a sum, in i32.
 
 use super::{
     panel::{MatrixBlocks, Panel},

@@ -88,8 +88,9 @@ impl Level {
 }
 
 /// Returns a level's implementation of the kernel with this name. Returns `None` if the processor does not support the
-/// level, or if the kernel is not one of the two ternary matrix products. Each call unpacks the weights once for up to
-/// 256 rows, so callers should divide the work units into few, large ranges.
+/// level, or if the kernel is not one of the two ternary matrix products. Each time it is called, the implementation
+/// unpacks all weights once for each group of up to 256 rows. Callers should therefore divide the work units into few,
+/// large ranges.
 pub fn implementation(level: Level, kernel_name: &str) -> Option<CpuKernel> {
     let [forward_kernel, backward_kernel]: [CpuKernel; 2] = match level {
         _ if !level.is_available() => return None,

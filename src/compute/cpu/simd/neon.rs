@@ -1,5 +1,5 @@
-//! The NEON level with the dot product of Armv8.2: the instruction `sdot` multiplies codes by bytes and adds four
-//! neighboring products to a sum, in i32.
+//! The NEON level with the dot product of Armv8.2: the instruction `sdot` multiplies codes (trits plus 1) by bytes, and
+//! adds four neighboring products to a sum, in i32.
 
 use super::{
     panel::{MatrixBlocks, Panel},

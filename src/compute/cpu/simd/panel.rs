@@ -1,8 +1,8 @@
 //! A panel holds the unpacked codes (trits plus 1) for a few columns of a product, as words of four codes. Its shape is
 //! `[steps, columns]`.
 //!
-//! A *step* is four neighboring elements of the axis over which the product sums. In one step, one word of a row (four
-//! bytes) is multiplied by one word of each column (four codes).
+//! A product is a sum over one axis of a matrix. A *step* is four neighboring elements of this axis. In one step, one
+//! word of a row (four bytes) is multiplied by one word of each column (four codes).
 
 use crate::numbers::ternary::transpose_block;
 
@@ -20,17 +20,18 @@ pub(super) struct Panel {
     blocks: [u32; PANEL_BYTES / 16],
 }
 
-/// The axis of a ternary matrix over which a product sums. The matrix is stored in
+/// The summed axis of a ternary matrix: a product is a sum over this axis. The matrix is stored in
 /// [4×4 blocks](crate::numbers::ternary), one word each.
 #[derive(Clone, Copy)]
 pub(super) enum Contracted {
-    /// The product sums over the columns of the matrix. The rows of the matrix become the columns of the result.
+    /// The product is a sum over the columns of the matrix. The rows of the matrix become the columns of the result.
     Columns,
-    /// The product sums over the rows of the matrix. The columns of the matrix become the columns of the result.
+    /// The product is a sum over the rows of the matrix. The columns of the matrix become the columns of the result.
     Rows,
 }
 
-/// A ternary matrix in 4×4 blocks, or the part of it that begins at a given step and column of the product.
+/// A ternary matrix in 4×4 blocks, or a part of it. The part begins at a given column of the product and at a given
+/// step (four neighboring elements of the summed axis).
 #[derive(Clone, Copy)]
 pub(super) struct MatrixBlocks<'a> {
     /// The 4×4 blocks of the matrix, one word each. The first is the block with which the product begins, and the last
@@ -38,13 +39,13 @@ pub(super) struct MatrixBlocks<'a> {
     pub(super) words: &'a [u32],
     /// The number of words from a block to the block below it, which is the number of blocks in a row of blocks.
     pub(super) stride: usize,
-    /// The axis of the matrix over which the product sums.
+    /// The summed axis of the matrix: the product is a sum over this axis.
     pub(super) contracted: Contracted,
 }
 
 impl MatrixBlocks<'_> {
-    /// Returns the part of the matrix that begins at this step and column of the product. `column` must be a multiple
-    /// of 4.
+    /// Returns the part of the matrix that begins at this column of the product and at this step (four neighboring
+    /// elements of the summed axis). `column` must be a multiple of 4.
     pub(super) fn from(self, step: usize, column: usize) -> Self {
         let block = match self.contracted {
             Contracted::Columns => column / 4 * self.stride + step,
@@ -55,7 +56,7 @@ impl MatrixBlocks<'_> {
 }
 
 impl Panel {
-    /// Returns the number of steps for which a panel of this many columns has room.
+    /// Returns the number of steps (of four elements each) for which a panel of this many columns has room.
     pub(super) const fn steps(columns: usize) -> usize {
         PANEL_BYTES / 4 / columns
     }
@@ -70,16 +71,16 @@ impl Panel {
         &bytemuck::cast_slice(&self.codes)[..steps * columns]
     }
 
-    /// Returns the words of the panel, `[steps, columns]`, for the simd128 level, which replaces the codes by pairs of
-    /// trits of the same total length.
+    /// Returns the words of the panel, `[steps, columns]`, so that they can be changed. The simd128 level replaces the
+    /// codes by pairs of trits, which take up the same space.
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     pub(super) fn codes_mut(&mut self, steps: usize, columns: usize) -> &mut [u32] {
         &mut bytemuck::cast_slice_mut(&mut self.codes)[..steps * columns]
     }
 
-    /// Unpacks `4 · BLOCKS` columns of `from`, the first `steps` steps of each, into the panel. This function is
-    /// inlined into the code for each level (instruction set), so that the compiler uses the vector instructions of
-    /// that level.
+    /// Unpacks `4 · BLOCKS` columns of `from`, the first `steps` steps (of four elements) of each, into the panel. This
+    /// function is inlined into the code for each level (instruction set), so that the compiler uses the vector
+    /// instructions of that level.
     #[inline(always)]
     pub(super) fn unpack<const BLOCKS: usize>(&mut self, steps: usize, from: MatrixBlocks<'_>) {
         let (blocks, _) = self.blocks.as_chunks_mut::<BLOCKS>();

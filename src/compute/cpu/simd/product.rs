@@ -25,8 +25,8 @@ pub(super) trait RegisterTile {
     /// The difference between an element of the panel and its trit: 1 if the panel holds codes, 0 if it holds trits.
     const OFFSET: i32 = 1;
 
-    /// Unpacks [`COLUMNS`](Self::COLUMNS) columns, `steps` steps of each, into the panel. This is [`Panel::unpack`],
-    /// compiled for the instruction set of this level.
+    /// Unpacks [`COLUMNS`](Self::COLUMNS) columns, `steps` steps (of four elements) of each, into the panel. This is
+    /// [`Panel::unpack`], compiled for the instruction set of this level.
     ///
     /// # Safety
     /// The processor must support the instruction set of this level.

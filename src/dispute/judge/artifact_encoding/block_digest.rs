@@ -1,5 +1,5 @@
-//! `digests[i] = SHA-256(block i)`: the digests of the blocks, of at most 1 MiB each, into which the bytes of a matrix
-//! are cut. The CID of a block contains its digest.
+//! `digests[i] = SHA-256(block i)`. The bytes of a matrix are cut into blocks of at most 1 MiB each, and this kernel
+//! computes the digest of each block. The CID of a block contains its digest.
 
 use super::words::hash_words;
 use crate::{

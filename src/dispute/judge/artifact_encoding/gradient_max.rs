@@ -23,7 +23,7 @@ pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     lowerings: &[],
 };
 
-/// Returns the i64 in two words, of which the first is the lower half.
+/// Returns the i64 whose lower half is the first word, and whose upper half is the second word.
 pub(super) fn long(words: &[u32]) -> i64 {
     (u64::from(words[0]) | u64::from(words[1]) << 32) as i64
 }

@@ -1,5 +1,5 @@
-//! The leaf of one matrix in the Merkle tree of the gradient root: the hash of the matrix's name, shape, exponent,
-//! shift and block CIDs.
+//! The leaf of one matrix in the Merkle tree whose root is the gradient root. The leaf is the hash of the matrix's
+//! name, shape, exponent, shift and block CIDs.
 
 use super::{
     gradient_max::long,
@@ -19,7 +19,7 @@ params! {
     /// The number of rows of the matrix, which is the LoRA rank.
     rows: u32,
     /// The number of columns of the matrix: for LoRA factor a, the number of the layer's input features; for factor b,
-    /// that of its output features.
+    /// the number of its output features.
     columns: u32,
     /// Exponent of the matrix's gradient, whose elements are integers in units of `2^exponent`. The training job fixes
     /// the exponent, so that it is the same for all miners.
@@ -50,8 +50,8 @@ impl Params {
     }
 
     /// Returns the hash of the matrix's leaf as eight words. `max` is the largest magnitude in the gradient, `digests`
-    /// are those of the matrix's blocks, and `name` holds the bytes of its name. Returns `None` if `name` is too short
-    /// or not UTF-8.
+    /// holds the digests of the matrix's blocks, and `name` holds the bytes of the matrix's name. Returns `None` if
+    /// `name` is too short or not UTF-8.
     pub(super) fn leaf(&self, max: u64, digests: &[u32], name: &[u32]) -> Option<[u32; 8]> {
         let bytes = bytemuck::cast_slice::<u32, u8>(name).get(..self.name_bytes as usize)?;
         let name = String::from_utf8(bytes.to_vec()).ok()?;

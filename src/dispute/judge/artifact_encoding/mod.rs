@@ -1,5 +1,6 @@
-//! The artifact encoding: the last dispatches of a task, which turn the exact gradient of a chunk into its artifact.
-//! The last leaf of a trace therefore states the gradient root and the loss that the artifact claims.
+//! The artifact encoding: the last dispatches of a task, which encode the exact gradient of a chunk as an artifact. The
+//! last of these dispatches writes the gradient root and the loss that the artifact claims, and the last leaf of a
+//! trace commits to them.
 //!
 //! For each matrix, these dispatches compute the largest magnitude, the encoded bytes, the digests of the blocks of
 //! these bytes, and the matrix's leaf under the gradient root. The last dispatch computes the gradient root itself. The

@@ -45,11 +45,11 @@ pub(in crate::dispute) const OUTCOME: WordProgram = WordProgram {
     step: outcome,
 };
 
-/// The largest number of gradient elements that one step of [`GRADIENT_MAX`] reads.
+/// The largest number of gradient elements that one step of the word program [`GRADIENT_MAX`] reads.
 const ELEMENTS: usize = 2048;
-/// The largest number of bytes that one step of [`BLOCK_DIGEST`] hashes.
+/// The largest number of bytes that one step of the word program [`BLOCK_DIGEST`] hashes.
 const HASHED: usize = 1 << 15;
-/// The largest number of leaves that one step of [`OUTCOME`] appends to the Merkle tree.
+/// The largest number of leaves that one step of the word program [`OUTCOME`] appends to the Merkle tree.
 const LEAVES: usize = 256;
 /// The number of tree levels for which subtree roots can be stored. It suffices for 4096 matrices, the most that a
 /// training job may have.
@@ -127,9 +127,10 @@ fn matrix_leaf(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
     ctx.set_result(leaf[word])
 }
 
-/// The step with index `at` of [`OUTCOME`]. It appends up to [`LEAVES`] leaves to the Merkle tree of the gradient root,
-/// in the manner of a binary counter: the root of a subtree of 2^level leaves is stored while bit `level` of the number
-/// of appended leaves is set. The last step sets the result, one word of the outcome.
+/// Executes the step with index `at` of the word program [`OUTCOME`]. It appends up to [`LEAVES`] leaves to the Merkle
+/// tree whose root is the gradient root. The stored subtrees work like a binary counter: the root of a subtree of
+/// 2^level leaves is stored while bit `level` of the number of appended leaves is set. The last step sets the result,
+/// one word of the outcome.
 fn outcome(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     let count = outcome::Params::read(ctx.params).matrices as usize;
     for leaf in part(count, LEAVES, at) {

@@ -1,8 +1,8 @@
 //! The word programs of attention's gradients. The program [`BY_QUERY`] computes words of the gradient with respect to
-//! queries. The program [`BY_KEY`] computes words of the gradient with respect to keys and values. The first steps
-//! process a few query–key pairs each, and store the softmax probability of each pair. `BY_QUERY` also stores dP, the
-//! gradient of the probability, and then computes the mean of dP in one step. `BY_KEY` also stores dS, the gradient of
-//! the score. The last steps add the contributions of the pairs, in blocks of 32, to the row that contains the word.
+//! queries. The program [`BY_KEY`] computes words of the gradient with respect to keys and values. The first steps of
+//! both process a few query–key pairs each, and store the softmax probability of each pair. `BY_QUERY` also stores dP,
+//! the gradient of the probability, and then computes the mean of dP in one step. `BY_KEY` also stores dS, the gradient
+//! of the score. The last steps add the contributions of the pairs, in blocks of 32, to the row that contains the word.
 
 use super::{
     RESULT, StepContext, WordFault, WordPlace, WordProgram,

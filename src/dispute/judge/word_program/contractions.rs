@@ -62,7 +62,7 @@ pub(super) const HEAD_LOGITS: WordProgram = WordProgram {
     step: head_logits,
 };
 
-/// The number of terms of an inner product that one step adds, if the elements of each factor lie in consecutive words.
+/// The number of terms of an inner product that one step adds, if the elements of each vector lie in consecutive words.
 const TERMS: usize = 4096;
 /// The number of terms of an inner product that one step of `ternary_matmul_backward` adds. It is small because every
 /// four weights may lie in a different tile (256 words), and the proof must contain each of these tiles.

@@ -40,15 +40,15 @@ fn maxima(ctx: &mut StepContext, gate: usize, row: usize, columns: std::ops::Ran
     Ok(())
 }
 
-/// Returns the right shifts that round a row of `relu(gate)` and a row of `up` to 14 bits. The shifts follow from the
-/// stored maxima of the two rows.
+/// Returns the right shifts with which a row of `relu(gate)` and a row of `up` are rounded to integers of magnitude
+/// ≤ 2^14. The shifts follow from the stored maxima of the two rows.
 fn shifts(ctx: &mut StepContext) -> Result<[u32; 2], WordFault> {
     Ok([ctx.load_i64(MAX_GATE)?, ctx.load_i64(MAX_UP)?].map(|max| shift_for(max as u64, WIDE_BITS)))
 }
 
-/// Returns `relu(gate)` and `up` at word `at` of their buffers, each rounded to 14 bits. The buffer of `gate` has the
-/// index `gate`, and that of `up` the next index. Fails if a rounded value exceeds 2^14, which shows that a stored
-/// maximum is wrong.
+/// Returns `relu(gate)` and `up` at word `at` of their buffers, each rounded with the shift of its row. The buffer of
+/// `gate` has the index `gate`, and the buffer of `up` has the next index. Fails if a rounded value exceeds 2^14 in
+/// magnitude, which shows that a stored maximum is wrong.
 fn rounded(ctx: &mut StepContext, gate: usize, at: usize) -> Result<[i64; 2], WordFault> {
     let [gate_shift, up_shift] = shifts(ctx)?;
     let (gate, up) = (ctx.int(gate, at)?.max(0), ctx.int(gate + 1, at)?);

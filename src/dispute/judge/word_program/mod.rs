@@ -4,7 +4,8 @@
 //! A step reads a few tiles (256 words each) of the dispatch's buffers and of a scratch tensor, which holds
 //! intermediate values. It writes only to the scratch tensor. Every kernel has a word program, which computes the same
 //! word and the same saturation flag as the kernel's reference implementation. Every word that is read is first checked
-//! against the formats of docs/ARITHMETIC.md. Therefore no input makes a word program overflow or read out of bounds.
+//! against its format in docs/ARITHMETIC.md. The formats bound all values and indexes, so no input makes a word program
+//! overflow or read out of bounds.
 
 mod attention;
 mod attention_backward;

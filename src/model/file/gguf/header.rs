@@ -114,7 +114,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
     }
     let version = rest.u32()?;
     if !(2..=3).contains(&version) {
-        return Err(malformed(format!("version {version} is not supported; versions 2 and 3 (little-endian) are")));
+        return Err(malformed(format!("version {version} is not supported; expected little-endian version 2 or 3")));
     }
     let (tensor_count, value_count) = (rest.size()?, rest.size()?);
     let mut values = BTreeMap::new();
@@ -146,7 +146,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
         None => 32,
         Some(MetadataValue::Integer(alignment @ 1..=65_536)) if alignment.count_ones() == 1 => *alignment as usize,
         Some(other) => {
-            return Err(malformed(format!("general.alignment is {other:?}, not a power of two up to 65536")));
+            return Err(malformed(format!("general.alignment is {other:?}, which is not a power of two up to 65536")));
         }
     };
     let data = (bytes.len() - rest.0.len()).next_multiple_of(alignment);

@@ -61,7 +61,7 @@ impl<'a> GgufSource<'a> {
         let architecture = match self.values.get("general.architecture") {
             Some(MetadataValue::String(name)) if ARCHITECTURES.contains(name) => name,
             Some(MetadataValue::String(name)) => {
-                return Err(malformed(format!("architecture {name:?} is not supported; only {ARCHITECTURES:?} are")));
+                return Err(malformed(format!("architecture {name:?} is not one of {ARCHITECTURES:?}")));
             }
             _ => return Err(malformed("general.architecture is missing")),
         };
@@ -127,8 +127,8 @@ impl<'a> GgufSource<'a> {
     }
 }
 
-/// Returns the f64 that has the same shortest decimal form as `value`, an f32 that was converted to f64. A number such
-/// as 1e-5 is an f64 in `config.json` and an f32 in GGUF, and both must give the same model.
+/// Returns the f64 that is nearest to the shortest decimal form of an f32. `value` is this f32, converted to f64. A
+/// number such as 1e-5 is an f64 in `config.json` and an f32 in GGUF, and both files must give the same model.
 fn decimal(value: f64) -> f64 {
     (value as f32).to_string().parse().unwrap_or(value)
 }

@@ -22,7 +22,7 @@ impl<'a> StoredTensor<'a> {
         malformed(format!("{} (type {}, shape {:?}): {reason}", self.name, types::type_name(self.number), self.shape))
     }
 
-    /// Returns the first `count` bytes of the tensor, or an error if the file has fewer.
+    /// Returns the first `count` bytes of the tensor, or an error if the file ends before the last of them.
     pub(super) fn bytes(&self, count: usize) -> Result<&'a [u8], Error> {
         self.bytes
             .get(..count)
@@ -41,7 +41,7 @@ impl<'a> StoredTensor<'a> {
         Ok(FileTensor { name: self.name.into(), kind, shape: self.shape.clone(), bytes })
     }
 
-    /// Returns the number of elements. The reader of the header has checked that this number fits a usize.
+    /// Returns the number of elements. The reader of the header has checked that a usize can hold this number.
     pub(super) fn elements(&self) -> usize {
         self.shape.iter().product()
     }

@@ -5,7 +5,8 @@ pub(super) const F16: u32 = 1;
 pub(super) const BF16: u32 = 30;
 pub(super) const TQ1_0: u32 = 34;
 pub(super) const TQ2_0: u32 = 35;
-/// The type i2_s, which only bitnet.cpp defines. In ggml, the number belonged to another type, which has been removed.
+/// The type i2_s, which only bitnet.cpp defines. In ggml, the number 36 belonged to another type, which has been
+/// removed.
 pub(super) const I2_S: u32 = 36;
 
 /// The names of the element types, for error messages.
