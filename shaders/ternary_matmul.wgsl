@@ -1,5 +1,6 @@
 // The product of byte rows (int8) with a ternary matrix: out[t, n] = Σ_k x[t, k] · w[n, k], exact in i32.
-// fragments/ternary_product.*.wgsl computes it. In those files, a feature is a row n of w, and a place is a column k.
+// fragments/ternary_product.*.wgsl computes it. In those files, a feature is a row n of w, and element p of an input row
+// is multiplied by column p of w.
 
 struct Params {
     first_group: u32,
@@ -17,8 +18,8 @@ fn features() -> u32 {
     return params.out_features;
 }
 
-// Returns the number of places over which a product sums. A place is a column of w.
-fn places() -> u32 {
+// Returns the number of elements of an input row, which a product adds up. Each is multiplied by a column of w.
+fn input_len() -> u32 {
     return params.in_features;
 }
 
@@ -42,19 +43,19 @@ fn block_stride() -> u32 {
     return row_words(params.in_features);
 }
 
-// Returns the distance in `weights`, in words, from one block of four places to the next.
-fn place_stride() -> u32 {
+// Returns the distance in `weights`, in words, from one block of four input elements to the next.
+fn input_stride() -> u32 {
     return 1u;
 }
 
-// Returns a stored block word in the layout that has place i in byte i, and feature j at bits 2j and 2j + 1 of each
-// byte. The words of this matrix are stored in this layout.
-fn by_places(block: u32) -> u32 {
+// Returns a stored block word in the layout that has input element i in byte i, and feature j at bits 2j and 2j + 1 of
+// each byte. The words of this matrix are stored in this layout.
+fn by_inputs(block: u32) -> u32 {
     return block;
 }
 
-// Returns a stored block word in the layout that has feature j in byte j, and place i at bits 2i and 2i + 1 of each
-// byte.
+// Returns a stored block word in the layout that has feature j in byte j, and input element i at bits 2i and 2i + 1 of
+// each byte.
 fn by_features(block: u32) -> u32 {
     return transpose_block(block);
 }

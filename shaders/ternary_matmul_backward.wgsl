@@ -1,6 +1,7 @@
 // The product of gradient rows with the transpose of a ternary matrix: out[t, slot, k] = Σ_n dy[t, n] · w[n, k], exact
 // in i32. Each of the linear layers that read the same input has its own slot.
-// fragments/ternary_product.*.wgsl computes it. In those files, a feature is a column k of w, and a place is a row n.
+// fragments/ternary_product.*.wgsl computes it. In those files, a feature is a column k of w, and element p of an input row
+// is multiplied by row p of w.
 
 struct Params {
     first_group: u32,
@@ -21,8 +22,8 @@ fn features() -> u32 {
     return params.in_features;
 }
 
-// Returns the number of places over which a product sums. A place is a row of w.
-fn places() -> u32 {
+// Returns the number of elements of an input row, which a product adds up. Each is multiplied by a row of w.
+fn input_len() -> u32 {
     return params.out_features;
 }
 
@@ -47,19 +48,19 @@ fn block_stride() -> u32 {
     return 1u;
 }
 
-// Returns the distance in `weights`, in words, from one block of four places to the next.
-fn place_stride() -> u32 {
+// Returns the distance in `weights`, in words, from one block of four input elements to the next.
+fn input_stride() -> u32 {
     return row_words(params.in_features);
 }
 
-// Returns a stored block word in the layout that has place i in byte i, and feature j at bits 2j and 2j + 1 of each
-// byte.
-fn by_places(block: u32) -> u32 {
+// Returns a stored block word in the layout that has input element i in byte i, and feature j at bits 2j and 2j + 1 of
+// each byte.
+fn by_inputs(block: u32) -> u32 {
     return transpose_block(block);
 }
 
-// Returns a stored block word in the layout that has feature j in byte j, and place i at bits 2i and 2i + 1 of each
-// byte. The words of this matrix are stored in this layout.
+// Returns a stored block word in the layout that has feature j in byte j, and input element i at bits 2i and 2i + 1 of
+// each byte. The words of this matrix are stored in this layout.
 fn by_features(block: u32) -> u32 {
     return block;
 }

@@ -1,10 +1,9 @@
-// The operands of ternary_matmul, read in vectors of four words. A vector covers 16 places (positions in the input
-// row).
+// The operands of ternary_matmul, read in vectors of four words. A vector covers 16 elements of an input row.
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<u32>>; // [tokens, in_features] byte rows
 @group(0) @binding(3) var<storage, read> weights: array<vec4<u32>>; // [out_features, in_features] block words
 
-// Returns the int8 values at 16 places of a token's input.
+// Returns 16 int8 elements of a token's input row.
 fn input(at: u32) -> vec4<u32> {
     return x[at];
 }
@@ -13,10 +12,10 @@ fn input(at: u32) -> vec4<u32> {
 // of each block. A block past the last one gets the index of the last one.
 fn block_starts(f: u32) -> vec4<u32> {
     let blocks = min(vec4<u32>(f >> 2u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(row_words(features()) - 1u));
-    return blocks * (row_words(places()) >> 2u);
+    return blocks * (row_words(input_len()) >> 2u);
 }
 
-// Returns the weights of the four blocks at 16 places, in the layout that `by_features` returns.
+// Returns the weights of the four blocks for 16 input elements, in the layout that `by_features` returns.
 fn blocks_at(starts: vec4<u32>, quad: u32) -> QuadBlocks {
     let b0 = weights[starts.x + quad];
     let b1 = weights[starts.y + quad];

@@ -1,10 +1,10 @@
-// The operands of ternary_matmul_backward, read in vectors of four words. A vector of dy covers 16 places (positions in
-// the row of dy), and a vector of the weights covers 16 features of the result.
+// The operands of ternary_matmul_backward, read in vectors of four words. A vector of dy covers 16 elements of a row,
+// and a vector of the weights covers 16 features of the result.
 
 @group(0) @binding(1) var<storage, read> dy: array<vec4<u32>>; // [tokens, planes, out_features] byte rows
 @group(0) @binding(3) var<storage, read> weights: array<vec4<u32>>; // [out_features, in_features] block words
 
-// Returns the int8 values at 16 places of a token's input, which is a row of dy.
+// Returns 16 int8 elements of a token's input row, which is a row of dy.
 fn input(at: u32) -> vec4<u32> {
     return dy[at];
 }
@@ -15,7 +15,7 @@ fn block_starts(f: u32) -> vec4<u32> {
     return vec4<u32>(f >> 4u);
 }
 
-// Returns the weights of the four blocks at 16 places, in the layout that `by_features` returns.
+// Returns the weights of the four blocks for 16 input elements, in the layout that `by_features` returns.
 fn blocks_at(starts: vec4<u32>, quad: u32) -> QuadBlocks {
     let stride = row_words(features()) >> 2u;
     let at = starts.x + quad * 4u * stride;

@@ -1,12 +1,12 @@
 // A ternary product: out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, t is a token, f
-// an output feature, and p a place (a position in the input row). It is computed in f32, but all values are integers.
-// One workgroup computes 64 tokens × 64 features. For 16 places at a time, it stages the inputs and the codes in 8 KiB
-// of workgroup memory. One invocation computes 8 tokens × 8 features.
-// Every 32,768 places, the sums are added to `out` as i32. Until then, |sum| ≤ 2 · 128 · 2^15 = 2^23 < 2^24, so each
-// partial sum is exact, in any order and with or without fused multiply-adds.
+// an output feature, and p an element of the input row. It is computed in f32, but all values are integers.
+// One workgroup computes 64 tokens × 64 features. For 16 elements of each input row at a time, it stages the inputs and
+// the codes in 8 KiB of workgroup memory. One invocation computes 8 tokens × 8 features.
+// After every 32,768 elements of a row, the sums are added to `out` as i32. Until then, |sum| ≤ 2 · 128 · 2^15 = 2^23 <
+// 2^24, so each partial sum is exact, in any order and with or without fused multiply-adds.
 
-var<workgroup> bytes: array<vec4<f32>, 256>; // [16 places, 16 × 4 tokens]
-var<workgroup> codes: array<vec4<f32>, 256>; // [16 places, 16 × 4 features]
+var<workgroup> bytes: array<vec4<f32>, 256>; // [16 input elements, 16 × 4 tokens]
+var<workgroup> codes: array<vec4<f32>, 256>; // [16 input elements, 16 × 4 features]
 
 // Sums of products for eight tokens (one field for each) and four features.
 struct Sums {
@@ -33,7 +33,7 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    let words = row_words(places());
+    let words = row_words(input_len());
     let tile_t = (group.y + params.first_group) * 64u;
     let tile_f = group.x * 64u;
     // Each invocation stages one input word of each of four tokens, and one block of codes. In place of a token or
@@ -43,7 +43,7 @@ fn main(
     let rows = input_rows(tile_t + quad * 4u) + vec4<u32>(word);
     let place = staged(vec2<u32>(quad, word), vec2<u32>(index & 15u, index >> 4u));
     let block = min((tile_f >> 2u) + place.x, row_words(features()) - 1u);
-    let w = block * block_stride() + place.y * place_stride();
+    let w = block * block_stride() + place.y * input_stride();
     let t = tile_t + local.y * 8u;
     let f = tile_f + local.x * 8u;
     for (var start = 0u; start < words; start += 8192u) {
@@ -55,7 +55,7 @@ fn main(
                 workgroupBarrier();
                 let at = rows + vec4<u32>(plane * words + p);
                 stage_bytes(word * 64u + quad, vec4<u32>(input(at.x), input(at.y), input(at.z), input(at.w)));
-                stage_codes(place.y * 64u + place.x, by_features(weights[w + p * place_stride()]));
+                stage_codes(place.y * 64u + place.x, by_features(weights[w + p * input_stride()]));
                 workgroupBarrier();
                 for (var j = 0u; j < 256u; j += 64u) {
                     let c = j + local.x * 2u;

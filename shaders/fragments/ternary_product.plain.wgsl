@@ -1,5 +1,5 @@
 // A ternary product: out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, t is a token, f
-// an output feature, and p a place (a position in the input row). It is computed with packed dot products.
+// an output feature, and p an element of the input row. It is computed with packed dot products.
 // One invocation computes 16 features of 8 tokens in registers. There are no barriers, so software GPUs are fast too.
 
 @compute @workgroup_size(8, 8, 1)
@@ -9,7 +9,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     if f >= features() || t >= params.tokens {
         return;
     }
-    let words = row_words(places());
+    let words = row_words(input_len());
     // In place of a block or token past the last one, the last one is read again; `store` drops the extra results.
     let last = vec4<u32>(row_words(features()) - 1u);
     let w = min(vec4<u32>(f >> 2u) + vec4<u32>(0u, 1u, 2u, 3u), last) * block_stride();
@@ -33,9 +33,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         next_plane(&s6);
         next_plane(&s7);
         for (var p = 0u; p < words; p++) {
-            let at = w + vec4<u32>(p * place_stride());
+            let at = w + vec4<u32>(p * input_stride());
             let codes = blocks_codes(vec4<u32>(
-                by_places(weights[at.x]), by_places(weights[at.y]), by_places(weights[at.z]), by_places(weights[at.w]),
+                by_inputs(weights[at.x]), by_inputs(weights[at.y]), by_inputs(weights[at.z]), by_inputs(weights[at.w]),
             ));
             let i = plane * words + p;
             add_dots(&s0, codes, input(rows.x + i));

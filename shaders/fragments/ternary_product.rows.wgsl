@@ -4,7 +4,7 @@
 // one gets the index of the last token.
 fn input_rows(t: u32) -> vec4<u32> {
     let tokens = min(vec4<u32>(t) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.tokens - 1u));
-    return tokens * (planes() * row_words(places()));
+    return tokens * (planes() * row_words(input_len()));
 }
 
 // Writes the results of token t for features f to f + 15. The sums were formed with codes (trit + 1), so the sum

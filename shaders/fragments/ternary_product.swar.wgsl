@@ -1,12 +1,12 @@
 // A ternary product: out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, t is a token,
-// f an output feature, and p a place (a position in the input row).
+// f an output feature, and p an element of the input row.
 // One multiplication by code + 2^16 · code′ serves two features; both sums share a 32-bit word, which is called a pair.
-// One invocation computes 16 features of 8 tokens in registers, and reads 16 places at a time. The pairs of one token
-// stay in registers while the products with all codes are added to them. Every 128 places, before a half of a pair can
-// overflow, the pairs are split and added to i32 sums.
+// One invocation computes 16 features of 8 tokens in registers, and reads 16 elements of each input row at a time. The
+// pairs of one token stay in registers while the products with all codes are added to them. After every 128 elements,
+// before a half of a pair can overflow, the pairs are split and added to i32 sums.
 
-// The codes of 16 features at 16 places (positions in the input row). Each vector covers four places. It has one block
-// word for each group of four features, laid out as `by_features` returns it.
+// The codes (trits plus 1) of 16 features for 16 input elements. Each vector covers four input elements. It has one
+// block word for each group of four features, laid out as `by_features` returns it.
 struct QuadBlocks {
     p0: vec4<u32>,
     p1: vec4<u32>,
@@ -21,7 +21,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     if f >= features() || t >= params.tokens {
         return;
     }
-    let quads = row_words(places()) >> 2u; // the number of vectors of four words in a row
+    let quads = row_words(input_len()) >> 2u; // the number of vectors of four words in a row
     // In place of a block or token past the last one, the last one is read again; `store` drops the extra results.
     let starts = block_starts(f);
     let rows = input_rows(t) >> vec4<u32>(2u);

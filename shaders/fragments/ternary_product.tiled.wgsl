@@ -1,7 +1,7 @@
 // A ternary product: out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, t is a token,
-// f an output feature, and p a place (a position in the input row). It is computed in tiles, with packed dot products.
-// One workgroup computes 64 tokens × 64 features. For 32 places at a time, it stages the inputs and the unpacked codes
-// in 4 KiB of workgroup memory.
+// f an output feature, and p an element of the input row. It is computed in tiles, with packed dot products.
+// One workgroup computes 64 tokens × 64 features. For 32 elements of each input row at a time, it stages the inputs and
+// the unpacked codes in 4 KiB of workgroup memory.
 // One invocation computes 8 tokens × 4 features. Between staging steps, it only loads words and takes dot products.
 
 var<workgroup> bytes: array<vec4<u32>, 128>; // [8 words, 16 × 4 tokens]
@@ -14,7 +14,7 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    let words = row_words(places());
+    let words = row_words(input_len());
     let tile_t = (group.y + params.first_group) * 64u;
     let tile_f = group.x * 64u;
     // Each invocation stages one input word of each of four tokens, and one block of codes. In place of a token or
@@ -24,7 +24,7 @@ fn main(
     let rows = input_rows(tile_t + quad * 4u) + vec4<u32>(word);
     let place = staged(vec2<u32>(quad, word), vec2<u32>(index & 15u, index >> 4u));
     let block = min((tile_f >> 2u) + place.x, row_words(features()) - 1u);
-    let w = block * block_stride() + place.y * place_stride();
+    let w = block * block_stride() + place.y * input_stride();
     let bytes_at = word * 16u + quad;
     let codes_at = place.y * 16u + place.x;
     let t = tile_t + local.y * 8u;
@@ -54,7 +54,7 @@ fn main(
             workgroupBarrier();
             let at = rows + vec4<u32>(plane_start + p);
             bytes[bytes_at] = vec4<u32>(input(at.x), input(at.y), input(at.z), input(at.w));
-            codes[codes_at] = tile_codes(by_places(weights[w + p * place_stride()]));
+            codes[codes_at] = tile_codes(by_inputs(weights[w + p * input_stride()]));
             workgroupBarrier();
             add_tile(&sums, codes[c], bytes[b], bytes[b + 1u]);
             add_tile(&sums, codes[c + 16u], bytes[b + 16u], bytes[b + 17u]);

@@ -10,7 +10,8 @@ struct Pairs {
     bd: vec4<i32>,
 }
 
-// The codes of 16 features at four places, in the layout of `Pairs`. The digit of a field's name is the place.
+// The codes (trits plus 1) of 16 features for four elements of an input row. The features are laid out as in `Pairs`.
+// Fields `ac0` and `bd0` belong to the first of the four elements, and so on.
 struct PairCodes {
     ac0: vec4<i32>,
     ac1: vec4<i32>,
@@ -22,8 +23,8 @@ struct PairCodes {
     bd3: vec4<i32>,
 }
 
-// Unpacks four block words, laid out as `by_features` returns them: bytes 0 to 3 are features a, b, c and d, and place
-// i is at bits 2i and 2i + 1 of each byte. Features a and c form one pair, b and d the other.
+// Unpacks four block words, laid out as `by_features` returns them: bytes 0 to 3 are features a, b, c and d, and input
+// element i is at bits 2i and 2i + 1 of each byte. Features a and c form one pair, b and d the other.
 fn pair_codes(words: vec4<u32>) -> PairCodes {
     return PairCodes(
         even_bytes(words), even_bytes(words >> vec4<u32>(2u)), even_bytes(words >> vec4<u32>(4u)),

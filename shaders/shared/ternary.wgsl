@@ -20,8 +20,8 @@ fn transpose_blocks(words: vec4<u32>) -> vec4<u32> {
     );
 }
 
-// Returns, for each of four features, the inner product of its codes at four places (positions in the input row) with
-// the int8 values at these places.
+// Returns, for each of four features, the inner product of four elements of an input row (int8) with the feature's codes
+// for these elements.
 fn code_dots(codes: vec4<u32>, bytes: u32) -> vec4<i32> {
     return vec4<i32>(
         dot4I8Packed(codes.x, bytes), dot4I8Packed(codes.y, bytes),
@@ -38,8 +38,8 @@ struct BlockSums {
     d: vec4<i32>,
 }
 
-// The codes of 16 features at four places (positions in the input row). A word has the four codes of one feature, one
-// in each byte. Component i of `a`, `b`, `c` and `d` belongs to feature 4i, 4i + 1, 4i + 2 and 4i + 3, respectively.
+// The codes (trits plus 1) of 16 features for four input elements. A word has the four codes of one feature, one in
+// each byte. Component i of `a`, `b`, `c` and `d` belongs to feature 4i, 4i + 1, 4i + 2 and 4i + 3, respectively.
 struct BlockCodes {
     a: vec4<u32>,
     b: vec4<u32>,
@@ -47,8 +47,8 @@ struct BlockCodes {
     d: vec4<u32>,
 }
 
-// Unpacks the codes of four block words. In each word, the codes of place i (a position in the input row) must be in
-// byte i, as `by_places` returns them.
+// Unpacks the codes of four block words. In each word, the codes for input element i must be in byte i, as `by_inputs`
+// returns them.
 fn blocks_codes(words: vec4<u32>) -> BlockCodes {
     let mask = vec4<u32>(0x03030303u);
     return BlockCodes(
@@ -56,8 +56,8 @@ fn blocks_codes(words: vec4<u32>) -> BlockCodes {
     );
 }
 
-// Adds to `sums`, for each of 16 features, the inner product of its codes at four places with a token's int8 values at
-// these places.
+// Adds to `sums`, for each of 16 features, the inner product of four elements of a token's input row (int8) with the
+// feature's codes for these elements.
 fn add_dots(sums: ptr<function, BlockSums>, codes: BlockCodes, bytes: u32) {
     (*sums).a += code_dots(codes.a, bytes);
     (*sums).b += code_dots(codes.b, bytes);

@@ -30,7 +30,7 @@ pub(super) fn commit(state: &mut State, message: &MsgCommitAggregation) -> Resul
         return refused(format!("round {training_round_id} is not the current round, or it cannot be aggregated yet"));
     }
     if !state.nodes_of(PROPOSER).any(|(address, _)| address == proposer) {
-        return Err(Refusal::new(code::UNAUTHORIZED, format!("{proposer} is not a proposer with a stake")));
+        return Err(Refusal::new(code::UNAUTHORIZED, format!("{proposer} has no stake as a proposer")));
     }
     if state.proposals.values().any(|proposal| proposal.proposer == *proposer) {
         return refused("the proposer has already committed to an aggregate of this round");

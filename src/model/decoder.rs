@@ -29,7 +29,7 @@ pub struct Decoder {
     /// Buffers of the scores, `[window, tokens of the shard]`, one for each shard (part) of the vocabulary.
     scores: Vec<BufferId>,
     vocab: usize,
-    /// The tokens read so far, followed by unused entries, `[window]`.
+    /// The tokens read so far, followed by unused entries. The length is always that of the window.
     window: Vec<u32>,
     /// The number of tokens read so far.
     read: usize,

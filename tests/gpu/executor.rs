@@ -39,7 +39,10 @@ const LONG_TESTS: [(&str, Test); 2] = [
 
 pub(crate) fn trials(gpu: &'static Opened, gpus: &[Opened]) -> impl Iterator<Item = Trial> {
     let long = LONG_TESTS.into_iter().filter(|_| !gpu.is_slow(gpus));
-    TESTS.into_iter().chain(long).map(move |(name, test)| Trial::test(format!("{name} on {}", gpu.listed), move || test(gpu)))
+    TESTS
+        .into_iter()
+        .chain(long)
+        .map(move |(name, test)| Trial::test(format!("{name} on {}", gpu.listed), move || test(gpu)))
 }
 
 fn all_pass(gpu: &Gpu) -> Result<(), Failed> {

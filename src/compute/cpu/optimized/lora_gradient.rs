@@ -20,8 +20,9 @@ use std::ops::Range;
 /// The limit of an accumulated gradient. A gradient outside `-LIMIT..LIMIT` counts as saturated.
 const LIMIT: i64 = lora_gradient_b::LIMIT;
 
-/// The sum over tokens that gives the gradient of a factor. For each token, it adds the products of the token's folded
-/// values (one for each rank, written by the kernel `lora_fold`) and the token's row of `width` elements.
+/// The sum over tokens that gives the gradient of a LoRA factor. Each token contributes the outer product of its folded
+/// values, which the kernel `lora_fold` wrote, and its row of `width` elements. There are as many folded values as the
+/// adapter's rank.
 struct Contraction<'a> {
     blocks: usize,
     rank: usize,

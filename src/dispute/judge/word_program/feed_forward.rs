@@ -46,12 +46,12 @@ fn shifts(ctx: &mut StepContext) -> Result<[u32; 2], WordFault> {
     Ok([ctx.load_i64(MAX_GATE)?, ctx.load_i64(MAX_UP)?].map(|max| shift_for(max as u64, WIDE_BITS)))
 }
 
-/// Returns `relu(gate)` and `up` at word `at` of their buffers, each rounded with the shift of its row. The buffer of
-/// `gate` has the index `gate`, and the buffer of `up` has the next index. Fails if a rounded value exceeds 2^14 in
-/// magnitude, which shows that a stored maximum is wrong.
-fn rounded(ctx: &mut StepContext, gate: usize, at: usize) -> Result<[i64; 2], WordFault> {
+/// Returns the words at index `at` of the gate buffer and the up buffer: the first after ReLU, and each rounded with the
+/// shift of its row. The gate buffer has the index `binding`, and the up buffer has the next one. Fails if a rounded
+/// value exceeds 2^14 in magnitude, which shows that the stored maximum of its row is wrong.
+fn rounded(ctx: &mut StepContext, binding: usize, at: usize) -> Result<[i64; 2], WordFault> {
     let [gate_shift, up_shift] = shifts(ctx)?;
-    let (gate, up) = (ctx.int(gate, at)?.max(0), ctx.int(gate + 1, at)?);
+    let (gate, up) = (ctx.int(binding, at)?.max(0), ctx.int(binding + 1, at)?);
     let [gate, up] = [round_even(gate, gate_shift), round_even(up, up_shift)];
     let fits = gate.max(up.abs()) <= 1 << WIDE_BITS;
     if fits { Ok([gate, up]) } else { Err(WordFault::Format("a maximum")) }
