@@ -163,7 +163,7 @@ fn an_invalid_adapter_source_is_named_in_the_error() {
     let text = work_dir.text();
     assert!(adapter(["inspect", text.to_str().unwrap()]).unwrap_err().contains("text.txt"));
     let model = work_dir.model();
-    assert!(adapter(["inspect", model.to_str().unwrap()]).unwrap_err().contains("no adapter_config.json"));
+    assert!(adapter(["inspect", model.to_str().unwrap()]).unwrap_err().contains("adapter_config.json"));
     assert!(adapter(["inspect", "http://127.0.0.1:1"]).unwrap_err().contains("http://127.0.0.1:1"));
     assert!(adapter(["merge", &nowhere]).unwrap_err().contains("Some(2)"));
 }

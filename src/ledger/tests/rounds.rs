@@ -248,7 +248,7 @@ fn a_commitment_is_revealed_in_a_later_block() {
     let reveal = ahead.aggregate(9, b"next").unwrap();
     let tx = world.sign(9, &[commit, reveal]);
     let outcome = world.block(vec![tx]).remove(0);
-    assert!(outcome.log.contains("later block"), "{}", outcome.log);
+    assert!(outcome.log.contains("in a block after the one"), "{}", outcome.log);
     world.check();
 }
 
