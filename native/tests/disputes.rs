@@ -150,7 +150,9 @@ fn a_miner_whose_backend_fails_withdraws_its_submission_and_loses_nothing() {
     assert_eq!(status(&rogue, 1), "withdrawn");
     assert_eq!((network.stake(rogue.address()), network.node.balance(rogue.address())), (STAKE, COINS - STAKE));
     match rogue.claim() {
-        Err(ClientError::Failed { code: code::REJECTED, log, .. }) => assert!(log.contains("no chunk can be claimed"), "{log}"),
+        Err(ClientError::Failed { code: code::REJECTED, log, .. }) => {
+            assert!(log.contains("no chunk can be claimed"), "{log}")
+        }
         other => panic!("{:?}", other.map(|(task, _)| task.cid())),
     }
 }

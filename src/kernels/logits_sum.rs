@@ -3,18 +3,11 @@
 //!
 //! A term is at most 1, which is 2^30 in Q30. So a sum of up to 2^32 terms fits in u64.
 
-use super::{Kernel, Saturated, as_i32, lowering, params, read, shared::scores::exp2, texts, write};
+use super::{Kernel, Saturated, as_i32, lowering, read, shared::scores::exp2, texts, write};
 use std::ops::Range;
 
-params! {
-    /// The number of tokens in the batch, over all of its sequences.
-    tokens: u32,
-    /// The number of vocabulary entries in this shard. Each token has one score for each of them.
-    vocab: u32,
-    /// Index of the shard of the vocabulary. The dispatch of shard 0 overwrites `sum`, and the dispatches of later
-    /// shards add to it.
-    shard: u32,
-}
+/// The parameters of the kernel are those of `logits_max`.
+pub use super::logits_max::Params;
 
 /// The kernel `logits_sum`. It reads the scores `z [tokens, vocab]` (i32 in Q20), their maxima `maximum [tokens]` (i32
 /// in Q20), and `tables`, from which it interpolates powers of two. It writes `sum [tokens]` (u64 in Q30).

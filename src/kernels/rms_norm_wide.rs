@@ -2,29 +2,15 @@
 //! final norm, whose output BitNet does not quantize to int8.
 
 use super::{
-    INFO, Kernel, Saturated, as_i32, lowering, params, read,
+    INFO, Kernel, Saturated, as_i32, lowering, read,
     shared::{rms::Rms, rows, wide},
     texts, write,
 };
 use crate::numbers::fixed::Scale;
 use std::ops::Range;
 
-params! {
-    /// The number of tokens in the batch, over all of its sequences.
-    tokens: u32,
-    /// The number of features in the row of a token.
-    width: u32,
-    /// Exponent of the gains: an integer `i` in `gain` stands for the gain `i · 2^gain_exponent`.
-    gain_exponent: i32,
-    /// Mantissa of the [`Scale`] that represents `1 / width`.
-    inverse_width: u32,
-    /// Exponent of the [`Scale`] that represents `1 / width`.
-    inverse_width_exponent: i32,
-    /// Mantissa of the [`Scale`] that represents epsilon, the constant that RMSNorm adds to the mean square.
-    epsilon: u32,
-    /// Exponent of the [`Scale`] that represents epsilon, the constant that RMSNorm adds to the mean square.
-    epsilon_exponent: i32,
-}
+/// The parameters of the kernel are those of `rms_norm_quantize`.
+pub use super::rms_norm_quantize::Params;
 
 /// The kernel `rms_norm_wide`. It reads `x [tokens, width]` as i32 rows (integers, then the scale of the row) and
 /// `gain [width]` (i32 from −65,535 to 65,535). It writes `n [tokens, width]` as wide rows (integers of magnitude ≤

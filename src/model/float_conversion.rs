@@ -32,9 +32,9 @@ pub(super) fn absmax(values: &[f32]) -> f64 {
     values.iter().fold(0.0, |absmax, &value| absmax.max(f64::from(value.abs())))
 }
 
-/// Returns the transpose of a row-major matrix that has `stride` columns.
-pub(super) fn transpose(values: &[f32], stride: usize) -> Vec<f32> {
-    (0..stride).flat_map(|at| values.iter().skip(at).step_by(stride).copied()).collect()
+/// Returns the transpose of a row-major matrix that has `columns` columns.
+pub(super) fn transpose<T: Copy>(values: &[T], columns: usize) -> Vec<T> {
+    (0..columns).flat_map(|at| values.iter().skip(at).step_by(columns).copied()).collect()
 }
 
 /// Quantizes the row `x [width]` of each token to int8: `round(x · 127 / absmax)`, where `absmax` is the largest
@@ -113,7 +113,7 @@ pub(super) fn tensor_to_f32(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
 /// Converts an IEEE binary16 to f32, exactly. The 15 bits of exponent and fraction, shifted left by 13 bits, form an
 /// f32 that is 2^112 times smaller than the magnitude of the value, because the exponent biases of the two formats
 /// differ by 112.
-fn binary16(bits: u16) -> f32 {
+pub(super) fn binary16(bits: u16) -> f32 {
     let magnitude = match bits & 0x7fff {
         finite @ ..0x7c00 => f32::from_bits(u32::from(finite) << 13) * f32::from_bits((127 + 112) << 23),
         0x7c00 => f32::INFINITY,

@@ -41,23 +41,29 @@ impl Norm {
         Scale::new(self.width as u64, 0).reciprocal()
     }
 
+    /// Returns the parameters of the kernels `rms_norm_quantize` and `rms_norm_wide`, as words.
+    fn params(&self, batch: &Batch) -> Vec<u32> {
+        let inverse_width = self.inverse_width();
+        rms_norm_quantize::Params {
+            tokens: batch.tokens as u32,
+            width: self.width as u32,
+            gain_exponent: self.gain_exponent,
+            inverse_width: inverse_width.mantissa,
+            inverse_width_exponent: inverse_width.exponent,
+            epsilon: self.epsilon.mantissa,
+            epsilon_exponent: self.epsilon.exponent,
+            ..Default::default()
+        }
+        .words()
+    }
+
     /// Records the RMSNorm of the i32 rows `x`, rounded to byte rows (int8). Returns the byte rows, and the buffers
     /// that the backward pass needs.
     pub fn quantize(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (RowBuffers, SavedNorm) {
         let q = rows(recording, format!("{}.q", self.name), batch.tokens, row_words(self.width));
         let info = recording.scratch(format!("{}.norm_info", self.name), batch.tokens * INFO);
-        let params = rms_norm_quantize::Params {
-            tokens: batch.tokens as u32,
-            width: self.width as u32,
-            gain_exponent: self.gain_exponent,
-            inverse_width: self.inverse_width().mantissa,
-            inverse_width_exponent: self.inverse_width().exponent,
-            epsilon: self.epsilon.mantissa,
-            epsilon_exponent: self.epsilon.exponent,
-            ..Default::default()
-        };
         let buffers = [x, self.gain, q.data, q.info, info];
-        recording.dispatch(self.name.clone(), &rms_norm_quantize::KERNEL, params.words(), &buffers);
+        recording.dispatch(self.name.clone(), &rms_norm_quantize::KERNEL, self.params(batch), &buffers);
         (q, SavedNorm { x, info })
     }
 
@@ -66,18 +72,8 @@ impl Norm {
     pub fn wide(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (RowBuffers, SavedNorm) {
         let n = rows(recording, format!("{}.n", self.name), batch.tokens, wide_words(self.width));
         let info = recording.scratch(format!("{}.norm_info", self.name), batch.tokens * INFO);
-        let params = rms_norm_wide::Params {
-            tokens: batch.tokens as u32,
-            width: self.width as u32,
-            gain_exponent: self.gain_exponent,
-            inverse_width: self.inverse_width().mantissa,
-            inverse_width_exponent: self.inverse_width().exponent,
-            epsilon: self.epsilon.mantissa,
-            epsilon_exponent: self.epsilon.exponent,
-            ..Default::default()
-        };
         let buffers = [x, self.gain, n.data, n.info, info];
-        recording.dispatch(self.name.clone(), &rms_norm_wide::KERNEL, params.words(), &buffers);
+        recording.dispatch(self.name.clone(), &rms_norm_wide::KERNEL, self.params(batch), &buffers);
         (n, SavedNorm { x, info })
     }
 

@@ -256,7 +256,7 @@ test("an invalid argument is refused, and the error names it", { skip, timeout: 
     [receipt, { node: "elsewhere" }, /^node: "elsewhere"/],
     [receipt, { node: 7 }, /^options: /],
     [receipt, { node: "http://127.0.0.1:9" }, /no response/],
-    [receipt, { backend: "tpu" }, /^backend: "tpu"/],
+    [receipt, { backend: "tpu" }, /^unknown backend: "tpu"/],
   ];
   for (const [given, options, expected] of cases) assert.match(await errorOf(page, given, options), expected);
 });

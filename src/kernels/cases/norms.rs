@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     kernels::{
-        INFO, rms_norm_backward, rms_norm_quantize, rms_norm_wide,
+        INFO, Kernel, rms_norm_backward, rms_norm_quantize, rms_norm_wide,
         shared::{rms::Rms, rows::row, wide::wide_words},
     },
     numbers::{fixed::Scale, ternary::row_words},
@@ -19,6 +19,15 @@ const GAIN_EXPONENT: i32 = -15;
 const EPSILON: Scale = Scale { mantissa: 0x53e2_d624, exponent: -47 };
 
 pub(super) fn quantize(source: &mut CaseSource) -> Vec<Case> {
+    norm(source, &rms_norm_quantize::KERNEL, row_words)
+}
+
+pub(super) fn wide(source: &mut CaseSource) -> Vec<Case> {
+    norm(source, &rms_norm_wide::KERNEL, wide_words)
+}
+
+/// Returns the test cases of a kernel of RMSNorm. `words` returns the number of words of an output row, given its width.
+fn norm(source: &mut CaseSource, kernel: &'static Kernel, words: fn(usize) -> usize) -> Vec<Case> {
     let mut cases = Vec::new();
     rows::each(&mut |shape, content| {
         let [tokens, width] = shape;
@@ -35,42 +44,13 @@ pub(super) fn quantize(source: &mut CaseSource) -> Vec<Case> {
         };
         let x = rows::i32_rows(source, shape, content);
         let gain = gains(source, width, cases.len());
-        let owned = [tokens * row_words(width), tokens * INFO, tokens * INFO];
-        let [q, q_info, norm_info] = owned.map(|owned| source.before_write(owned));
+        let owned = [tokens * words(width), tokens * INFO, tokens * INFO];
+        let [out, out_info, norm_info] = owned.map(|owned| source.before_write(owned));
         cases.push(Case {
-            kernel: &rms_norm_quantize::KERNEL,
+            kernel,
             label: format!("{tokens} tokens, {width} features, {}", content.label),
             params: params.words(),
-            inputs: vec![x, gain, q, q_info, norm_info],
-        });
-    });
-    cases
-}
-
-pub(super) fn wide(source: &mut CaseSource) -> Vec<Case> {
-    let mut cases = Vec::new();
-    rows::each(&mut |shape, content| {
-        let [tokens, width] = shape;
-        let inverse_width = Scale::new(width as u64, 0).reciprocal();
-        let params = rms_norm_wide::Params {
-            tokens: tokens as u32,
-            width: width as u32,
-            gain_exponent: GAIN_EXPONENT,
-            inverse_width: inverse_width.mantissa,
-            inverse_width_exponent: inverse_width.exponent,
-            epsilon: EPSILON.mantissa,
-            epsilon_exponent: EPSILON.exponent,
-            ..Default::default()
-        };
-        let x = rows::i32_rows(source, shape, content);
-        let gain = gains(source, width, cases.len());
-        let owned = [tokens * wide_words(width), tokens * INFO, tokens * INFO];
-        let [n, n_info, norm_info] = owned.map(|owned| source.before_write(owned));
-        cases.push(Case {
-            kernel: &rms_norm_wide::KERNEL,
-            label: format!("{tokens} tokens, {width} features, {}", content.label),
-            params: params.words(),
-            inputs: vec![x, gain, n, n_info, norm_info],
+            inputs: vec![x, gain, out, out_info, norm_info],
         });
     });
     cases

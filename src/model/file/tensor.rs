@@ -1,6 +1,6 @@
 //! A tensor of a model file: its name, element type, shape and bytes.
 
-use crate::error::Error;
+use crate::{error::Error, model::float_conversion::binary16};
 
 /// The element type of a tensor in a model file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,10 @@ impl<'a> FileTensor<'a> {
                 TensorKind::F32 => {
                     out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, four)| *out = f32::from_le_bytes(*four));
                 }
-                TensorKind::F16 => out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, two)| *out = binary16(*two)),
+                TensorKind::F16 => out
+                    .iter_mut()
+                    .zip(bytes.as_chunks().0)
+                    .for_each(|(out, two)| *out = binary16(u16::from_le_bytes(*two))),
                 _ => out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, two)| {
                     *out = f32::from_bits(u32::from(u16::from_le_bytes(*two)) << 16);
                 }),
@@ -76,33 +79,6 @@ impl<'a> FileTensor<'a> {
         match self.to_f32(shape)?[0] {
             value if value.is_finite() && value > 0.0 => Ok(value),
             value => Err(self.error(format_args!("{value} is not a positive number"))),
-        }
-    }
-}
-
-/// Converts a little-endian IEEE binary16 (half precision) to f32. The conversion is exact, except that infinities
-/// become NaN.
-pub(super) fn binary16(bytes: [u8; 2]) -> f32 {
-    let bits = u16::from_le_bytes(bytes);
-    let (exponent, fraction) = (bits >> 10 & 31, bits & 1023);
-    let magnitude = match exponent {
-        0 => f32::from(fraction) * f32::from_bits((127 - 24) << 23),
-        31 => f32::NAN,
-        _ => f32::from_bits((u32::from(exponent) + 112) << 23 | u32::from(fraction) << 13),
-    };
-    if bits >> 15 == 1 { -magnitude } else { magnitude }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn binary16_values_are_exact() {
-        for (bits, value) in
-            [(0x3c00u16, 1.0), (0xc000, -2.0), (0x0001, 5.960_464_5e-8), (0x7bff, 65_504.0), (0x3555, 0.333_251_95)]
-        {
-            assert_eq!(binary16(bits.to_le_bytes()), value);
         }
     }
 }

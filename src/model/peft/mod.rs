@@ -14,7 +14,7 @@ pub use config::MAX_CONFIG_BYTES;
 pub use gradient_package::{GradientPackage, GradientTensor};
 pub use names::{Factor, module_name, parse_matrix_name, tensor_name};
 
-use super::float_conversion;
+use super::float_conversion::{tensor_to_f32, transpose};
 use crate::{
     error::Error,
     numbers::lora::{LoraAdapter, LoraMatrix, MASTER_FRACTION_BITS, MAX_FEATURES},
@@ -37,13 +37,8 @@ const MAX_VALUE: f32 = 8.0 - 1.0 / (1 << 21) as f32;
 pub fn to_peft_layout<T: Copy>(factor: Factor, rank: usize, columns: usize, values: &[T]) -> ([usize; 2], Vec<T>) {
     match factor {
         Factor::A => ([rank, columns], values.to_vec()),
-        Factor::B => ([columns, rank], transposed(values, columns)),
+        Factor::B => ([columns, rank], transpose(values, columns)),
     }
-}
-
-/// Returns the transpose of a row-major matrix that has `columns` columns.
-fn transposed<T: Copy>(values: &[T], columns: usize) -> Vec<T> {
-    (0..columns).flat_map(|at| values.iter().skip(at).step_by(columns).copied()).collect()
 }
 
 /// Returns the bytes of `adapter_config.json` and of `adapter_model.safetensors`. `base_model` tells PEFT where to find
@@ -140,7 +135,7 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
                 ));
             }
             let values = masters(&tensor_name, &tensor)?;
-            let values = if factor == Factor::A { values } else { transposed(&values, rank) };
+            let values = if factor == Factor::A { values } else { transpose(&values, rank) };
             matrices.push(LoraMatrix { name, rows: rank, columns, values });
         }
     }
@@ -153,7 +148,7 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
 /// Converts the values of a tensor to Q3.28, rounded to nearest, ties to even. Returns an error if the values have a
 /// type other than F32, BF16 or F16, or if one of them is outside ±8.
 fn masters(name: &str, tensor: &TensorView<'_>) -> Result<Vec<i32>, Error> {
-    let reals = float_conversion::tensor_to_f32(tensor)
+    let reals = tensor_to_f32(tensor)
         .ok_or_else(|| malformed_entry(TENSORS, name, &format!("type {:?} is not F32, BF16 or F16", tensor.dtype())))?;
     // A value that rounds to 8 is out of range too.
     let fits = |value: &f32| f64::from(value.abs()) / UNIT < f64::from(i32::MAX) + 0.5;

@@ -13,7 +13,7 @@
 use super::{stored_tensor::StoredTensor, types};
 use crate::{
     error::Error,
-    model::file::tensor::binary16,
+    model::float_conversion::binary16,
     numbers::{fixed::Scale, ternary::Ternary},
 };
 
@@ -77,7 +77,7 @@ fn common_scale(stored: &StoredTensor, data: &[u8], bytes: usize) -> Result<f32,
 }
 
 fn block_scale(block: &[u8]) -> f32 {
-    binary16([block[block.len() - 2], block[block.len() - 1]])
+    binary16(u16::from_le_bytes([block[block.len() - 2], block[block.len() - 1]]))
 }
 
 /// Unpacks a block of the type TQ1_0: 48 bytes with five trits each, then 4 bytes with four trits each. A byte divided
