@@ -3,9 +3,9 @@
 
 use r3mes_wgpu::{
     kernels::{
-        Access, Binding, INFO, Kernel, Lowering, as_bytes_mut,
+        Access, Binding, INFO, Kernel, as_bytes_mut,
         cases::{Case, CaseSource},
-        ternary_matmul, ternary_matmul_backward,
+        lowering, ternary_matmul, ternary_matmul_backward,
     },
     numbers::{
         fixed::Scale,
@@ -35,13 +35,7 @@ static GEMM_F32: Kernel = Kernel {
         }
         false
     },
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: &[include_str!("../gemm_f32.wgsl")],
-        groups_x: |params| params[3] / 64,
-        units_per_group: 64,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", &[include_str!("../gemm_f32.wgsl")], |params| params[3] / 64, 64)],
 };
 
 /// The shape of a product: a `tokens` × `features` matrix times a square `features` × `features` matrix.

@@ -85,15 +85,8 @@ impl TestNetwork {
     /// Does the same as [`new`](Self::new), but in the existing working directory `work_dir`.
     pub fn at(work_dir: WorkDir, arguments: &[&str], change: impl FnOnce(&mut Value)) -> Self {
         let genesis = work_dir.data().with_extension("json");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
-        command.args(["genesis", "--rank", "4", "--chain-id", super::node_process::CHAIN]).args(arguments);
-        command
-            .arg("--model")
-            .arg(work_dir.model())
-            .arg("--text")
-            .arg(work_dir.text())
-            .arg("--data-dir")
-            .arg(work_dir.data());
+        let mut command = work_dir.command("genesis");
+        command.args(["--rank", "4", "--chain-id", super::node_process::CHAIN]).args(arguments);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut terms: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -107,16 +100,8 @@ impl TestNetwork {
 
     /// Returns the command that runs a node with this genesis file, on any free port.
     fn command(work_dir: &WorkDir, genesis: &PathBuf) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
-        command.args(["node", "--json", "--backend", "cpu", "--listen", "127.0.0.1:0"]);
-        command
-            .arg("--model")
-            .arg(work_dir.model())
-            .arg("--text")
-            .arg(work_dir.text())
-            .arg("--data-dir")
-            .arg(work_dir.data());
-        command.arg("--genesis").arg(genesis);
+        let mut command = work_dir.command("node");
+        command.args(["--json", "--backend", "cpu", "--listen", "127.0.0.1:0"]).arg("--genesis").arg(genesis);
         command
     }
 

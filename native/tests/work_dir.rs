@@ -48,25 +48,26 @@ impl WorkDir {
         self.0.join("data")
     }
 
+    /// Returns a command of the program, such as `node`, with the model, the text and the data folder of this directory.
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
+        command.arg(name).arg("--model").arg(self.model()).arg("--text").arg(self.text());
+        command.arg("--data-dir").arg(self.data());
+        command
+    }
+
     /// Returns a `mine` command that computes `tasks` tasks for an embedded node, which runs in the same process.
     pub fn mine(&self, tasks: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
-        command.args(["mine", "--json", "--backend", "cpu", "--rank", "4", "--max-tasks", tasks]);
-        command.arg("--model").arg(self.model()).arg("--text").arg(self.text());
-        command.arg("--data-dir").arg(self.data());
+        let mut command = self.command("mine");
+        command.args(["--json", "--backend", "cpu", "--rank", "4", "--max-tasks", tasks]);
         command
     }
 
     /// Returns a `node` command with the same data folder as the command of [`mine`](Self::mine). If `port` is 0, the
     /// node listens on any free port.
     pub fn node(&self, port: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
-        command
-            .args(["node", "--json", "--backend", "cpu", "--rank", "4"])
-            .arg("--listen")
-            .arg(format!("127.0.0.1:{port}"));
-        command.arg("--model").arg(self.model()).arg("--text").arg(self.text());
-        command.arg("--data-dir").arg(self.data());
+        let mut command = self.command("node");
+        command.args(["--json", "--backend", "cpu", "--rank", "4", "--listen", &format!("127.0.0.1:{port}")]);
         command
     }
 

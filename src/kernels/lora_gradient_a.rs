@@ -6,17 +6,7 @@
 //! exponent that the job states for this gradient, and then added in i64. The bits of the gradient therefore do not
 //! depend on the order in which blocks are added.
 
-use super::{
-    Kernel, Saturated, as_bytes, as_i32, flag,
-    lora_fold::FOLD,
-    lora_gradient_b::LIMIT,
-    lowering, params, read,
-    shared::{
-        blocks::{BLOCK, align},
-        wide,
-    },
-    texts, write,
-};
+use super::{Kernel, Saturated, as_bytes, flag, lora_gradient_b::add_gradient, lowering, params, read, texts, write};
 use crate::numbers::ternary::row_words;
 use std::ops::Range;
 
@@ -64,33 +54,10 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
-    let p = Params::read(params);
-    let (width, rank) = (p.in_features as usize, p.rank as usize);
-    let exponent = as_i32(reads[3])[p.exponent_at as usize];
-    let mut any = false;
-    let mut sums = vec![0i64; width];
-    for (r, gradient) in units.zip(writes[0].chunks_exact_mut(2 * width)) {
-        for block in 0..p.blocks as usize {
-            let (first, tokens) = (reads[2][2 * block] as usize, reads[2][2 * block + 1] as usize);
-            let folded = &reads[1][(block * rank + r) * FOLD..][..FOLD];
-            let row: &[i8] = bytemuck::cast_slice(&folded[..FOLD - 4]);
-            sums.fill(0);
-            for i in 0..tokens.min(BLOCK) {
-                let weight = i64::from(wide::get(row, i));
-                let x = &as_bytes(reads[0])[(first + i) * 4 * row_words(width)..][..width];
-                for (sum, &x) in sums.iter_mut().zip(x) {
-                    *sum += weight * i64::from(x);
-                }
-            }
-            let shift = folded[FOLD - 4] as i32 - exponent;
-            for (words, &sum) in gradient.chunks_exact_mut(2).zip(&sums) {
-                let before = (u64::from(words[0]) | u64::from(words[1]) << 32) as i64;
-                let far = shift > 28 && sum != 0;
-                let after = before.wrapping_add(align(sum, shift.min(28)));
-                any |= far || !(-LIMIT..LIMIT).contains(&after);
-                words.copy_from_slice(&[after as u32, (after >> 32) as u32]);
-            }
-        }
-    }
-    any
+    let Params { blocks, in_features, rank, exponent_at, .. } = *Params::read(params);
+    let width = in_features as usize;
+    add_gradient([blocks, rank, exponent_at], width, units, reads, writes, |token| {
+        let x = &as_bytes(reads[0])[token * 4 * row_words(width)..][..width];
+        move |i| x[i].into()
+    })
 }

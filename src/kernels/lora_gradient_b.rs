@@ -68,23 +68,36 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
-    let p = Params::read(params);
-    let (width, rank) = (p.out_features as usize, p.rank as usize);
-    let exponent = as_i32(reads[3])[p.exponent_at as usize];
+    let Params { blocks, out_features, rank, exponent_at, .. } = *Params::read(params);
+    let width = out_features as usize;
+    add_gradient([blocks, rank, exponent_at], width, units, reads, writes, |token| {
+        let dy = wide::row(reads[0], width, token);
+        move |i| wide::get(dy, i).into()
+    })
+}
+
+/// Adds the gradient of a LoRA factor to `writes[0]`, as the kernels `lora_gradient_a` and `lora_gradient_b` do. `row`
+/// returns the elements of a token's row, as a function of the column.
+pub(super) fn add_gradient<R: Fn(usize) -> i64>(
+    [blocks, rank, exponent_at]: [u32; 3],
+    width: usize,
+    units: Range<usize>,
+    reads: &[&[u32]],
+    writes: &mut [&mut [u32]],
+    row: impl Fn(usize) -> R,
+) -> Saturated {
+    let exponent = as_i32(reads[3])[exponent_at as usize];
     let mut any = false;
     let mut sums = vec![0i64; width];
     for (r, gradient) in units.zip(writes[0].chunks_exact_mut(2 * width)) {
-        for block in 0..p.blocks as usize {
+        for block in 0..blocks as usize {
             let (first, tokens) = (reads[2][2 * block] as usize, reads[2][2 * block + 1] as usize);
-            let folded = &reads[1][(block * rank + r) * FOLD..][..FOLD];
-            let row: &[i8] = bytemuck::cast_slice(&folded[..FOLD - 4]);
+            let folded = &reads[1][(block * rank as usize + r) * FOLD..][..FOLD];
+            let weights: &[i8] = bytemuck::cast_slice(&folded[..FOLD - 4]);
             sums.fill(0);
             for i in 0..tokens.min(BLOCK) {
-                let weight = i64::from(wide::get(row, i));
-                let dy = wide::row(reads[0], width, first + i);
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    *sum += weight * i64::from(wide::get(dy, i));
-                }
+                let (weight, element) = (i64::from(wide::get(weights, i)), row(first + i));
+                sums.iter_mut().enumerate().for_each(|(column, sum)| *sum += weight * element(column));
             }
             let shift = folded[FOLD - 4] as i32 - exponent;
             for (words, &sum) in gradient.chunks_exact_mut(2).zip(&sums) {

@@ -240,7 +240,8 @@ pub(crate) const fn flag() -> Binding {
     Binding { name: "flag", access: Access::Flag }
 }
 
-pub(crate) const fn lowering(
+/// Returns a lowering without the override `keys_held`.
+pub const fn lowering(
     name: &'static str,
     texts: &'static [&'static str],
     groups_x: fn(&[u32]) -> u32,

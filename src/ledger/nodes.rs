@@ -101,11 +101,7 @@ pub(super) fn slash(state: &mut State, node: &str, of_myriad: u64, events: &mut 
     }
     let unbonding: Vec<_> = state.unbonding.keys().filter(|(_, owner)| owner == node).cloned().collect();
     unbonding.iter().filter_map(|key| state.unbonding.get_mut(key).map(&mut take)).count();
-    if amount > 0 {
-        state.head_mut().burned += amount;
-        events.push(Event::Slashed { node: node.to_owned(), amount });
-    }
-    amount
+    burned(state, node, amount, events)
 }
 
 /// Burns `amount` micro-units of a node's stake, or the whole stake if it is smaller. Returns the burned amount in
@@ -114,6 +110,11 @@ pub(super) fn burn_stake(state: &mut State, node: &str, amount: u64, events: &mu
     let Some(registration) = state.nodes.get_mut(node) else { return 0 };
     let amount = amount.min(registration.stake);
     registration.stake -= amount;
+    burned(state, node, amount, events)
+}
+
+/// Counts micro-units that were taken from a node as burned, and returns their amount.
+fn burned(state: &mut State, node: &str, amount: u64, events: &mut Vec<Event>) -> u64 {
     if amount > 0 {
         state.head_mut().burned += amount;
         events.push(Event::Slashed { node: node.to_owned(), amount });

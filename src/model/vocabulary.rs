@@ -115,24 +115,17 @@ impl Vocabulary {
         let max = recording.scratch("head.max", tokens);
         let sum = recording.scratch("head.sum", 2 * tokens);
         let scores = self.scores(recording, tokens, n);
-        for (shard, (part, &z)) in self.shards.iter().zip(&scores).enumerate() {
-            let params = logits_max::Params {
-                tokens: tokens as u32,
-                vocab: part.vocab as u32,
-                shard: shard as u32,
-                ..Default::default()
-            };
-            recording.dispatch("head max", &logits_max::KERNEL, params.words(), &[z, max]);
+        let shards = || scores.iter().zip(&self.shards).enumerate();
+        let params = |shard: usize, vocab: usize| {
+            logits_max::Params { tokens: tokens as u32, vocab: vocab as u32, shard: shard as u32, ..Default::default() }
+                .words()
+        };
+        for (shard, (&z, part)) in shards() {
+            recording.dispatch("head max", &logits_max::KERNEL, params(shard, part.vocab), &[z, max]);
         }
-        for (shard, (part, &z)) in self.shards.iter().zip(&scores).enumerate() {
-            let params = logits_sum::Params {
-                tokens: tokens as u32,
-                vocab: part.vocab as u32,
-                shard: shard as u32,
-                ..Default::default()
-            };
+        for (shard, (&z, part)) in shards() {
             let buffers = [z, max, tables.exponentials, sum];
-            recording.dispatch("head sum", &logits_sum::KERNEL, params.words(), &buffers);
+            recording.dispatch("head sum", &logits_sum::KERNEL, params(shard, part.vocab), &buffers);
         }
         let stream = streams.add("head.dlogits".into());
         let mut gradients = Vec::new();

@@ -29,10 +29,7 @@ pub const WIDE: ModelConfig = ModelConfig {
     head_dim: 64,
     ffn_width: 2816,
     vocab: 512,
-    context: 128,
-    rope_theta: 10_000,
-    norm_epsilon: 1e-5,
-    residual_fraction_bits: 16,
+    ..ModelConfig::TINY
 };
 
 /// A model of 3.2 million ternary weights: one layer, and half the width and half the context of [`WIDE`]. Even a

@@ -88,9 +88,9 @@ static STEP: Kernel = Kernel {
     lowerings: &[STEP_PLAIN],
 };
 
-const STEP_PLAIN: Lowering = Lowering {
-    name: "plain",
-    texts: &["struct Params { first_group: u32, count: u32, add: u32 }
+const STEP_PLAIN: Lowering = kernels::lowering(
+    "plain",
+    &["struct Params { first_group: u32, count: u32, add: u32 }
         @group(0) @binding(0) var<uniform> params: Params;
         @group(0) @binding(1) var<storage, read> source: array<u32>;
         @group(0) @binding(2) var<storage, read_write> destination: array<u32>;
@@ -103,10 +103,9 @@ const STEP_PLAIN: Lowering = Lowering {
             destination[unit] = word;
             if (word >> 31u) != 0u { atomicMax(&flag, 1u); }
         }\n"],
-    groups_x: |_| 1,
-    units_per_group: 8,
-    keys_held: None,
-};
+    |_| 1,
+    8,
+);
 
 fn step_case(count: u32, add: u32, inputs: Vec<u32>) -> Case {
     let target = CaseSource::new(seed()).before_write(count as usize);
@@ -205,8 +204,7 @@ fn tuning(gpu: &Opened) -> Result<(), Failed> {
     };
     let plain = |name, text: String| {
         let Lowering { groups_x, units_per_group, .. } = kernels::ternary_matmul::KERNEL.lowerings[0];
-        let texts: Vec<&'static str> = vec![text.leak()];
-        Lowering { name, texts: texts.leak(), groups_x, units_per_group, keys_held: None }
+        kernels::lowering(name, vec![&*text.leak()].leak(), groups_x, units_per_group)
     };
     let good = kernels::ternary_matmul::KERNEL.lowerings[0].texts.concat();
     let bad = good.replace("sums.a - offset", "sums.b - offset");

@@ -3,8 +3,9 @@
 
 use r3mes_wgpu::{
     kernels::{
-        Access, Binding, Kernel, Lowering, Saturated,
+        Access, Binding, Kernel, Saturated,
         cases::{Case, CaseSource},
+        lowering,
         shared::{blocks, rms, wide},
     },
     numbers::{
@@ -27,13 +28,7 @@ pub(super) static KERNEL: Kernel = Kernel {
     ],
     units: |params| params[1] as usize,
     reference,
-    lowerings: &[Lowering {
-        name: "plain",
-        texts: &[include_str!("fixed_point.wgsl")],
-        groups_x: |_| 1,
-        units_per_group: 64,
-        keys_held: None,
-    }],
+    lowerings: &[lowering("plain", &[include_str!("fixed_point.wgsl")], |_| 1, 64)],
 };
 
 /// Returns two test cases: one with random operands of every bit length, and one with all pairs of extreme operands.

@@ -4,7 +4,7 @@
 use super::samples::*;
 use crate::{
     protocol::*,
-    store::{Block, Cid, Codec, Dag, StoreError, dag_cbor},
+    store::{Block, Cid, Codec, Dag, Fetch, StoreError, dag_cbor},
 };
 use proptest::prelude::*;
 
@@ -26,26 +26,20 @@ fn a_flipped_bit_in_any_block_contradicts_its_cid() {
     let dag = artifact.dag().unwrap();
     let state = state(&receipt.task().job).dag().unwrap();
     for (dag, is_artifact) in [(&dag, true), (&state, false)] {
+        let error = |fetch: Fetch| match is_artifact {
+            true => verify(&receipt, fetch, &artifact).unwrap_err(),
+            false => AdapterState::fetch(&dag.root, fetch).unwrap_err().into(),
+        };
         for (at, block) in dag.blocks.iter().enumerate() {
             for bit in (0..8 * block.bytes().len()).step_by(3) {
-                let fetch = flipped(dag, at, bit);
-                let error = if is_artifact {
-                    verify(&receipt, &fetch, &artifact).unwrap_err()
-                } else {
-                    AdapterState::fetch(&dag.root, &fetch).unwrap_err().into()
-                };
+                let error = error(&flipped(dag, at, bit));
                 let named = matches!(&error, Mismatch::Blocks(ProtocolError::Store(StoreError::Mismatch { claimed, .. })) if *claimed == block.cid());
                 assert!(named, "{error}");
             }
         }
         for missing in &dag.blocks {
             let fetch = |cid: &Cid| if *cid == missing.cid() { Err(StoreError::Missing(*cid)) } else { dag.get(cid) };
-            let error = if is_artifact {
-                verify(&receipt, &fetch, &artifact).unwrap_err()
-            } else {
-                AdapterState::fetch(&dag.root, &fetch).unwrap_err().into()
-            };
-            assert_eq!(error, Mismatch::Blocks(StoreError::Missing(missing.cid()).into()));
+            assert_eq!(error(&fetch), Mismatch::Blocks(StoreError::Missing(missing.cid()).into()));
         }
     }
 }

@@ -38,14 +38,7 @@ struct Contraction<'a> {
 pub(super) fn a(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = lora_gradient_a::Params::read(params);
     let width = p.in_features as usize;
-    let contraction = Contraction {
-        blocks: p.blocks as usize,
-        rank: p.rank as usize,
-        width,
-        folded: reads[1],
-        spans: reads[2],
-        exponent: as_i32(reads[3])[p.exponent_at as usize],
-    };
+    let contraction = Contraction::new([p.blocks, p.rank, p.in_features, p.exponent_at], reads);
     let decode = |token: usize, out: &mut [i16]| {
         let x = &as_bytes(reads[0])[token * 4 * row_words(width)..][..width];
         widen(x, out);
@@ -74,19 +67,17 @@ pub(super) fn a(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &
 pub(super) fn b(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = lora_gradient_b::Params::read(params);
     let width = p.out_features as usize;
-    let contraction = Contraction {
-        blocks: p.blocks as usize,
-        rank: p.rank as usize,
-        width,
-        folded: reads[1],
-        spans: reads[2],
-        exponent: as_i32(reads[3])[p.exponent_at as usize],
-    };
+    let contraction = Contraction::new([p.blocks, p.rank, p.out_features, p.exponent_at], reads);
     let decode = |token: usize, out: &mut [i16]| join(wide::row(reads[0], width, token), &mut out[..width]);
     contraction.compute(units, writes, decode, split, tile)
 }
 
-impl Contraction<'_> {
+impl<'a> Contraction<'a> {
+    fn new(sizes: [u32; 4], reads: &[&'a [u32]]) -> Self {
+        let [blocks, rank, width, exponent_at] = sizes.map(|size| size as usize);
+        Self { blocks, rank, width, folded: reads[1], spans: reads[2], exponent: as_i32(reads[3])[exponent_at] }
+    }
+
     /// Computes the sum over the tokens, block by block, and adds it to the gradients in `writes`. `decode` decodes the
     /// row of a token to i16. `weight` converts a folded value to the form in which `product` takes weights. `product`
     /// returns `Σ_i weights[i] · rows[i · stride + lane]` for each lane.

@@ -28,15 +28,7 @@ impl RegisterTile for Tile {
 
     #[target_feature(enable = "avx2")]
     unsafe fn multiply(rows: &[u32], stride: usize, panel: &[u32], sums: &mut [i32]) {
-        match sums.len() / Self::COLUMNS {
-            1 => multiply::<1>(rows, stride, panel, sums),
-            2 => multiply::<2>(rows, stride, panel, sums),
-            3 => multiply::<3>(rows, stride, panel, sums),
-            4 => multiply::<4>(rows, stride, panel, sums),
-            5 => multiply::<5>(rows, stride, panel, sums),
-            6 => multiply::<6>(rows, stride, panel, sums),
-            rows => unreachable!("{rows} rows"),
-        }
+        for_rows!(sums.len() / Self::COLUMNS, [1, 2, 3, 4, 5, 6], multiply(rows, stride, panel, sums))
     }
 }
 

@@ -9,6 +9,13 @@
 
 use crate::kernels::{CpuKernel, ternary_matmul as forward, ternary_matmul_backward as backward};
 
+/// Calls a function with the constant `ROWS` equal to `$count`, which must be one of the listed numbers.
+macro_rules! for_rows {
+    ($count:expr, [$($rows:literal),+], $call:ident $arguments:tt) => {
+        match $count { $($rows => $call::<$rows> $arguments,)+ rows => unreachable!("{rows} rows") }
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]

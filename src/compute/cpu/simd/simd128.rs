@@ -27,11 +27,7 @@ impl RegisterTile for Tile {
     }
 
     unsafe fn multiply(rows: &[u32], stride: usize, panel: &[u32], sums: &mut [i32]) {
-        match sums.len() / Self::COLUMNS {
-            1 => multiply::<1>(rows, stride, panel, sums),
-            2 => multiply::<2>(rows, stride, panel, sums),
-            rows => unreachable!("{rows} rows"),
-        }
+        for_rows!(sums.len() / Self::COLUMNS, [1, 2], multiply(rows, stride, panel, sums))
     }
 }
 
