@@ -33,7 +33,8 @@ fn rounded(product: vec2<u32>, rounding: Rounding) -> i32 {
     return bitcast<i32>(round_even_64(product, rounding.shift).x);
 }
 
-// Writes four elements, which fill one word in each int8 plane of the token's row. A plane has `words` words.
+// Writes four elements of a token's row. The row consists of two int8 planes of `words` words each. The high bytes of
+// the four elements fill word `word` of the first plane, and the low bytes that of the second.
 fn put_word(token: u32, words: u32, word: u32, values: vec4<i32>) {
     n[token * 2u * words + word] = wide_high(values);
     n[(token * 2u + 1u) * words + word] = wide_low(values);

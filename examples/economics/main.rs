@@ -112,8 +112,8 @@ fn miner(name: &str, staked: bool, forges: fn(u32) -> bool) {
     println!("| {name} | {} | {} | {:+.3} |", reputation.accepted, reputation.rejected, per_task(earned, TASKS));
 }
 
-/// Simulates an honest miner, and prints what one of the verifiers earns for each task of this miner, minus the cost of
-/// the gradients that the verifier recomputes.
+/// Simulates an honest miner, and prints the net income of one verifier for each task of this miner: its rewards minus
+/// the cost of the gradients that it recomputes. A `lazy` verifier recomputes none and always attests a match.
 fn verifier(name: &str, lazy: bool) {
     let mut world = World::new(network_genesis());
     if lazy {

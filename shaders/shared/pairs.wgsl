@@ -10,8 +10,9 @@ struct Pairs {
     bd: vec4<i32>,
 }
 
-// The codes (trits plus 1) of 16 features for four elements of an input row. The features are laid out as in `Pairs`.
-// Fields `ac0` and `bd0` belong to the first of the four elements, and so on.
+// The ternary weights that join four elements of an input row to 16 output features. A weight is stored as a code, the
+// trit plus 1. `ac0` and `bd0` hold the codes for the first of the four elements, `ac1` and `bd1` those for the second,
+// and so on. Component i of `ac…` is the pair of features 4i and 4i + 2, and of `bd…` that of 4i + 1 and 4i + 3.
 struct PairCodes {
     ac0: vec4<i32>,
     ac1: vec4<i32>,

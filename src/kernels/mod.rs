@@ -80,7 +80,7 @@ pub struct Binding {
 
 /// How a kernel accesses a storage buffer.
 pub enum Access {
-    /// The kernel only reads the buffer. Every work unit may read all of its words.
+    /// The kernel only reads the buffer. Every work unit may read any word of the buffer.
     Read,
     /// The kernel writes the buffer. Each work unit owns as many words as the function returns for the given
     /// parameters. Only this work unit writes these words; it may also read them.

@@ -53,9 +53,9 @@ pub struct Assignment {
 /// A gradient that can be contested now: by a dispute, or by an appeal against the finding that it is wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContestableGradient {
-    /// ID of the submission with which the gradient was submitted.
+    /// ID of the submission that contains the gradient.
     pub id: u64,
-    /// The submission with which the gradient was submitted.
+    /// The submission that contains the gradient.
     pub submission: Submission,
     /// The task whose result the gradient is claimed to be.
     pub task: Task,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// length.
 pub const ROW_ALIGN: usize = 32;
 
-/// The word of a 4×4 block whose trits are all 0.
+/// The word of a 4×4 block whose trits are all 0. It pads a matrix to whole blocks.
 const PADDING: u32 = 0x5555_5555;
 
 /// Returns the number of words in a row of `width` bytes, including its padding.

@@ -52,7 +52,7 @@ pub enum Mismatch {
         recomputed: u32,
     },
     /// A matrix of the two artifacts differs in name, shape or exponent, or only one of the two artifacts has it.
-    #[error("the matrix at index {at} is {recomputed}, but {claimed} was claimed")]
+    #[error("matrix {at} of the gradient should be {recomputed}, but the claimed artifact has {claimed}")]
     Matrix {
         /// Index of the matrix in canonical order.
         at: usize,

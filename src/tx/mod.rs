@@ -84,7 +84,7 @@ pub enum TxError {
     Signature(String),
     /// The signature inside a submission was not made by the key that signed the transaction. The field is the address
     /// of the miner.
-    #[error("the signature inside the submission of miner {0} is wrong")]
+    #[error("the signature inside the submission of miner {0} is invalid")]
     Submission(String),
     /// The account that must sign the message is not the one that signed the transaction.
     #[error("the message must be signed by {signer}, but the transaction is signed by {found}")]

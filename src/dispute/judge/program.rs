@@ -124,17 +124,17 @@ pub struct Subject {
 /// The commitment that fixes the words that a buffer holds before a dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// No commitment is needed, because all words are 0.
+    /// No commitment is needed, because all words of the buffer are 0.
     Zero,
-    /// The program states the tensor root of the words, which is this hash.
+    /// The buffer is a constant of the program, which states the tensor root of its words: this hash.
     Constant(Hash),
-    /// The words are one of the task's input tensors, to which the inputs root commits. The number is the index of the
+    /// The buffer is one of the task's input tensors, to which the inputs root commits. The number is the index of the
     /// tensor.
     Input(usize),
-    /// The words are one of the adapter buffers, to which the layout root commits. The number is the index of the
-    /// buffer.
+    /// The buffer is one of the adapter's buffers, to which the layout root commits. The number is its index among
+    /// them.
     Adapter(usize),
-    /// An earlier leaf of the trace states the tensor root of the words.
+    /// An earlier leaf of the trace states the tensor root of the buffer's words.
     Leaf {
         /// Index of the earlier leaf in the trace.
         leaf: usize,

@@ -35,7 +35,7 @@ pub enum WordFault {
     },
     /// The step found a value that no kernel would have written or computed, so the side that committed to it is wrong.
     /// The text names the value.
-    #[error("the word program found {0} that no correct computation produces")]
+    #[error("a disputed buffer contains {0} that no correct computation produces")]
     Format(&'static str),
 }
 
