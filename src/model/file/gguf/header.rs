@@ -114,7 +114,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
     }
     let version = rest.u32()?;
     if !(2..=3).contains(&version) {
-        return Err(malformed(format!("GGUF version {version} is not supported; expected version 2 or 3, little-endian")));
+        return Err(malformed(format!("GGUF version {version} is not supported; expected 2 or 3, little-endian")));
     }
     let (tensor_count, value_count) = (rest.size()?, rest.size()?);
     let mut values = BTreeMap::new();
