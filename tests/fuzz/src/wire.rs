@@ -22,9 +22,8 @@ const ACCOUNTS: u8 = 4;
 /// A ledger in which account 1 has submitted a gradient, the last account must recompute this gradient, and account 2
 /// has claimed a task.
 static LEDGER: LazyLock<Ledger> = LazyLock::new(|| {
-    let params = LedgerParams::EMBEDDED;
-    let nodes = [(ACCOUNTS, params.min_stake)];
-    let mut network = Network::new(genesis(2, params, &nodes));
+    let nodes = [(ACCOUNTS, LedgerParams::EMBEDDED.min_stake)];
+    let mut network = Network::new(genesis(2, LedgerParams::EMBEDDED, &nodes));
     network.mine(1, honest);
     network.done(2, network.claim(2, 1));
     let ledger = network.ledger;
