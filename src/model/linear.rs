@@ -374,8 +374,8 @@ impl LoraBuffers {
     }
 }
 
-/// Rounds a factor `[rank, features]` to integers of magnitude ≤ 2^14. Returns the wide rows of the factor, the wide
-/// rows of its transpose, and the exponent of the power of two by which all these integers are multiplied.
+/// Rounds a factor `[rank, features]` to integers of magnitude ≤ 2^14. Returns the [wide rows](crate::kernels) of the
+/// factor, the wide rows of its transpose, and the exponent `e`: an integer `n` stands for the value `n · 2^e`.
 fn pack_factor(values: &[i32], rank: usize, features: usize) -> (Vec<u32>, Vec<u32>, i32) {
     let max = values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
     let shift = shift_for(max.into(), WIDE_BITS);
