@@ -23,6 +23,7 @@ mod grpc;
 mod nodes;
 mod params;
 mod queries;
+mod rows;
 mod settlement;
 mod state;
 mod submissions;
@@ -42,10 +43,11 @@ pub use grpc::QueryError;
 pub use nodes::{PROPOSER, VALIDATOR};
 pub use params::{ALL, LedgerParams, PER_MYRIAD};
 pub use queries::{Aggregation, Assignment, ContestableGradient, HeldClaim};
-pub use state::{
-    Account, ChainHead, Challenge, ChallengeStage, ChunkSlot, Claim, DisputeCase, FeeAllowance, Finding, InvalidRow,
-    Proposal, Registration, Reputation, Round, SampledVerifier, State, StateRow, Submission, SubmissionStatus, Vote,
+pub use rows::{
+    Account, ChainHead, Challenge, ChallengeStage, ChunkSlot, Claim, DisputeCase, FeeAllowance, Finding, Proposal,
+    Registration, Reputation, Round, SampledVerifier, Submission, SubmissionStatus, Vote,
 };
+pub use state::{InvalidRow, State, StateRow};
 pub use submissions::{global_seed, proves_work, shard};
 pub use transactions::TxOutcome;
 

@@ -1,0 +1,322 @@
+//! The values that the rows of the state hold. Their fields are stored by name, so a renamed field changes the root of
+//! the state.
+
+use crate::{
+    dispute::judge::{Dispute, Hash},
+    protocol::Commitment,
+    store::Cid,
+};
+use serde::{Deserialize, Serialize};
+
+/// The values that a state has only once: the last block, the counters and the totals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainHead {
+    /// Height of the last block.
+    pub height: u64,
+    /// Time of the last block in seconds since 1970.
+    pub time: u64,
+    /// Hash of the last block.
+    #[serde(with = "serde_bytes")]
+    pub hash: [u8; 32],
+    /// Index of the current round, counted from 0. It equals the number of closed rounds.
+    pub round: u64,
+    /// The number of gradients that the current round has accepted. A disputed gradient does not count.
+    pub accepted_in_round: u32,
+    /// Height of the block in which the current round became full, that is, reached its quota of accepted gradients;
+    /// `None` if it is not full.
+    pub full_since: Option<u64>,
+    /// The number of gradients accepted since the genesis, including those that were rejected later.
+    pub accepted_total: u64,
+    /// The number of submissions since the genesis. IDs count from 1, so this is also the ID of the latest submission.
+    pub submissions: u64,
+    /// The number of challenges (recomputations of submitted gradients) since the genesis. IDs count from 1, so this is
+    /// also the ID of the latest challenge.
+    pub challenges: u64,
+    /// The number of disputes since the genesis. IDs count from 1, so this is also the ID of the latest dispute.
+    pub disputes: u64,
+    /// The number of node registrations since the genesis. IDs count from 1, so this is also the ID of the latest
+    /// registration.
+    pub registrations: u64,
+    /// The number of proposed aggregates since the genesis. IDs count from 1, so this is also the ID of the latest
+    /// proposal.
+    pub proposals: u64,
+    /// Total of all micro-units ever minted: the balances and stakes in the genesis, and all rewards.
+    pub minted: u64,
+    /// Total of all micro-units ever burned: fees, lost bonds and penalties, minus the bounties that were paid from
+    /// them.
+    pub burned: u64,
+    /// The part of the burned micro-units that was paid as transaction fees.
+    pub fees: u64,
+    /// Fees that the fee pool has paid in the current block, in micro-units.
+    pub paid_by_pool: u64,
+}
+
+/// An account. An address that has no row in the table of accounts has an account with the default values.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// The number of transactions that the account has sent. The account's next transaction must state this number.
+    pub sequence: u64,
+    /// Balance in micro-units.
+    pub balance: u64,
+    /// Address of the account that receives the rewards for this account's gradients; `None` if this account receives
+    /// them itself.
+    pub payout: Option<String>,
+}
+
+/// An amount that one account (the granter) lets another account (the grantee) spend on transaction fees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeeAllowance {
+    /// The amount that the grantee may still spend, in micro-units.
+    pub remaining: u64,
+    /// Time at which the allowance expires, in seconds since 1970.
+    pub expires: u64,
+}
+
+/// What the ledger stores about a registered node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// ID of the registration. IDs count from 1; a later change of roles or stake keeps the ID.
+    pub id: u64,
+    /// IDs of the node's roles, in ascending order, each from 1 to 4. A validator has 3, and a proposer has 4.
+    pub roles: Vec<u32>,
+    /// Coins that the node has locked as its stake, in micro-units.
+    pub stake: u64,
+}
+
+/// What the ledger knows about a miner's past gradients. Verifiers recompute more of a miner's gradients if its trust
+/// is low.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reputation {
+    /// Trust in points, from 0 to 10,000. A miner starts with 5,000; below that, more of its gradients are recomputed.
+    pub trust: u32,
+    /// The number of the miner's accepted gradients, without those that were rejected later.
+    pub accepted: u64,
+    /// The number of the miner's rejected gradients, whether wrong or unavailable.
+    pub rejected: u64,
+    /// Rewards that the ledger holds back, in micro-units. The miner loses them if one of its gradients is wrong.
+    pub escrow: u64,
+    /// Heights of the blocks with the miner's latest submissions, in ascending order. They serve to limit how many
+    /// gradients a miner may submit in ten blocks.
+    pub recent_heights: Vec<u64>,
+    /// Height of the last block in which the miner cannot claim a chunk because it has withdrawn a claim or a
+    /// submission; 0 if it never withdrew anything.
+    pub quarantined_until: u64,
+}
+
+/// The state of a chunk slot that is not free. A chunk slot is the ledger's entry for one chunk in the current round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChunkSlot {
+    /// One or more miners have claimed the chunk slot, and none has submitted a gradient yet.
+    Claimed(Vec<Claim>),
+    /// The gradient with this submission ID has been submitted, but neither accepted nor rejected yet.
+    Submitted(u64),
+    /// The gradient with this submission ID has been accepted.
+    Accepted(u64),
+}
+
+/// The reservation of a chunk slot by a miner, for a limited time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Address of the miner that made the claim.
+    pub miner: String,
+    /// Time of the block in which the claim was made, in seconds since 1970.
+    pub since: u64,
+    /// Time at which the claim expires, in seconds since 1970.
+    pub expires: u64,
+    /// Bond that the miner locked for the claim, in micro-units; 0 for a claim without a bond.
+    pub bond: u64,
+}
+
+/// What the ledger stores about a submitted gradient. The gradient itself is in the artifact, outside the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Submission {
+    /// Address of the miner that submitted the gradient.
+    pub miner: String,
+    /// Index of the round in which the gradient was submitted.
+    pub round: u64,
+    /// Position of the chunk slot that the miner had claimed. It determines the chunk.
+    pub position: u64,
+    /// CID of the root block of the artifact that contains the gradient.
+    pub artifact: Cid,
+    /// Commitment: a hash that binds the gradient to its task and to its miner.
+    pub commitment: Commitment,
+    /// A number above 0 that the miner chose. In one round, a miner may use the same number only once.
+    pub nonce: u64,
+    /// Height of the block that contains the submission.
+    pub height: u64,
+    /// Height of the block in which the gradient was accepted, or in which the last of its disputes was dismissed;
+    /// `None` until it is accepted. The period in which the gradient can be disputed begins at this block.
+    pub accepted: Option<u64>,
+    /// Addresses of the verifiers and voters that found a match. They are slashed if a dispute proves the accepted
+    /// gradient wrong.
+    pub attested_by: Vec<String>,
+    /// How far the verification of the gradient has come.
+    pub status: SubmissionStatus,
+}
+
+/// How far the verification of a submitted gradient has come, or how it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubmissionStatus {
+    /// Nothing is decided yet: the hash of a later block decides whether verifiers recompute the gradient.
+    Pending,
+    /// Verifiers were sampled to recompute the gradient, in the challenge with this ID.
+    Challenged(u64),
+    /// The gradient is accepted, and its reward is paid or held in escrow.
+    Accepted,
+    /// The gradient was accepted, but a dispute about it is open now.
+    Disputed,
+    /// The miner withdrew the submission while it was pending.
+    Withdrawn,
+    /// The gradient is rejected: it is wrong (`Mismatch`), or its bytes cannot be fetched (`Unavailable`).
+    Rejected(Finding),
+}
+
+/// What a verifier finds when it recomputes a submitted gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// The commitment of the recomputed gradient is the one in the submission: the submitted gradient is right.
+    Match,
+    /// The commitment of the recomputed gradient differs from that in the submission: the submitted gradient is wrong.
+    Mismatch,
+    /// The gradient cannot be checked, because the blocks of its artifact cannot be fetched.
+    Unavailable,
+}
+
+/// The recomputation of one submitted gradient by sampled verifiers, with all that follows until it is settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Challenge {
+    /// ID of the submission whose gradient is recomputed.
+    pub submission: u64,
+    /// The stage that the challenge has reached.
+    pub stage: ChallengeStage,
+    /// Height of the block at which the stage ends even if not all verifiers or voters have acted. Only open disputes
+    /// extend the stage beyond this block.
+    pub stage_ends: u64,
+    /// Hash of the block that sampled the verifiers. It selects the tile (a part of the gradient) whose digest they
+    /// must reveal.
+    #[serde(with = "serde_bytes")]
+    pub selector: [u8; 32],
+    /// The verifiers that were sampled for the current recomputation, without those that were removed because they
+    /// failed to commit or reveal in time.
+    pub sampled: Vec<SampledVerifier>,
+    /// The verifiers of the first recomputation, if the challenge became a trap (a second recomputation by other
+    /// verifiers); otherwise empty.
+    pub first_recomputation: Vec<SampledVerifier>,
+    /// The disputes that verifiers lost over their finding of a mismatch, each as (address of the verifier, address of
+    /// the account that defended the gradient).
+    pub lost_disputes: Vec<(String, String)>,
+    /// Votes of the validators about the gradient. They vote only if the sampled verifiers disagree.
+    pub votes: Vec<Vote>,
+}
+
+/// The stages of a challenge. The next step of a challenge depends on its stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChallengeStage {
+    /// Each sampled verifier sends a hash that commits it to its finding.
+    Commit,
+    /// Each sampled verifier reveals the finding to which it committed.
+    Reveal,
+    /// The sampled verifiers disagreed, and all validators vote.
+    Panel,
+    /// A mismatch was found. The gradient is rejected at the end of this stage unless somebody appeals.
+    Appeal,
+    /// The gradient has been disputed, and the disputes decide whether it is accepted or rejected.
+    Contested,
+}
+
+/// An open dispute about a submitted gradient, with the bonds that its parties have locked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DisputeCase {
+    /// ID of the submission whose gradient is disputed.
+    pub submission: u64,
+    /// Address of the account that claims that the gradient is wrong.
+    pub challenger: String,
+    /// The challenger's bond in micro-units; `None` if an appeal opened the dispute. In that case the challenger is a
+    /// verifier, whose stake is at risk instead of a bond.
+    pub bond: Option<u64>,
+    /// The answers that defend the gradient, each as (address of the account that gave the answer, its bond in
+    /// micro-units).
+    pub answers: Vec<(String, u64)>,
+    /// The disputed outcome of the task, and for each answer the game that the challenger plays against it.
+    pub dispute: Dispute,
+}
+
+/// A verifier that was sampled to recompute a gradient, and what it has stated so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SampledVerifier {
+    /// Address of the sampled verifier.
+    pub verifier: String,
+    /// Hash of 32 bytes by which the verifier committed to its finding; `None` before that.
+    pub committed: Option<serde_bytes::ByteBuf>,
+    /// The finding that the verifier revealed; `None` before that.
+    pub finding: Option<Finding>,
+    /// The attestation leaf (a digest of one tile of the gradient) that the verifier revealed, in hexadecimal; empty
+    /// before that.
+    pub leaf: String,
+}
+
+/// The vote of a validator about a gradient on which the sampled verifiers disagree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vote {
+    /// Address of the validator that voted.
+    pub validator: String,
+    /// True if the validator found that the gradient is right.
+    pub valid: bool,
+    /// The attestation leaf (a digest of one tile of the gradient) that the validator computed, in hexadecimal.
+    pub leaf: String,
+}
+
+/// A proposer's aggregate of a round: the next adapter, to which the proposer first commits and which it later reveals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proposal {
+    /// Address of the proposer that committed to the aggregate.
+    pub proposer: String,
+    /// Hash by which the proposer committed to the aggregate, in hexadecimal.
+    pub committed: String,
+    /// Height of the block that contains the commitment. The aggregate must be revealed in a later block.
+    pub height: u64,
+    /// IDs of the submissions whose gradients the aggregate adds up, in ascending order. Gradients that the proposer
+    /// could not fetch are left out.
+    pub ids: Vec<u64>,
+    /// CID of the adapter that results from the aggregate; `None` until the proposer reveals it.
+    pub adapter: Option<Cid>,
+    /// Layout root of the resulting adapter: the Merkle root over the buffers into which the adapter's factors are
+    /// packed; `None` until the proposer reveals it.
+    pub layout_root: Option<Hash>,
+}
+
+/// A round of training, in which the network collects gradients for one adapter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Round {
+    /// CID of the adapter for which the round collects gradients.
+    pub adapter: Cid,
+    /// Layout root of the round's adapter: the Merkle root over the buffers into which the adapter's factors are
+    /// packed; see [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
+    pub layout_root: Hash,
+    /// Hash of the block with which the round began; in round 0, the hash of the genesis. The seed of the round and the
+    /// miners' shards are derived from it.
+    #[serde(with = "serde_bytes")]
+    pub hash: [u8; 32],
+}
+
+impl Reputation {
+    pub(super) const NEW: Self =
+        Self { trust: 5_000, accepted: 0, rejected: 0, escrow: 0, recent_heights: Vec::new(), quarantined_until: 0 };
+}
