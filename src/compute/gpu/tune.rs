@@ -111,20 +111,17 @@ async fn check(gpu: &Gpu, lowering: &'static Lowering, cases: &[Case]) -> Result
     Ok(())
 }
 
-/// The number of launches in one timed run, if a launch takes less than [`LONG_MS`]. It is so large that the fixed cost
-/// of a run hardly affects the time of a launch. A run with longer launches has only one.
+/// The number of launches in one timed run on a hardware GPU. It is so large that the fixed cost of a run, and a late
+/// report of its end, hardly affect the time of a launch. On a software GPU, a launch takes so long that one is enough.
 const LAUNCHES: usize = 8;
-/// If a launch takes at least this long, in milliseconds, a timed run has only one launch. The fixed cost of the run is
-/// then negligible.
-const LONG_MS: f64 = 5.0;
-/// The number of timed runs, not counting the first one, which shows how long a launch takes. The fastest run
-/// determines the result, because disturbances only make a run slower.
+/// The number of timed runs. The fastest run determines the result, because disturbances only make a run slower.
 const RUNS: usize = 3;
 
 /// Times a lowering with one test case. Returns the time of one launch, in milliseconds, in the fastest timed run.
 async fn time(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<f64, Error> {
     let (mut recording, ids) = Recording::single(case);
-    for _ in 1..LAUNCHES {
+    let launches = if gpu.device().software { 1 } else { LAUNCHES };
+    for _ in 1..launches {
         recording.dispatch(&case.label, case.kernel, case.params.clone(), &ids);
     }
     let mut executor =
@@ -132,17 +129,14 @@ async fn time(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<f64
     for (id, words) in ids.iter().zip(&case.inputs) {
         executor.write(*id, words).await?;
     }
-    executor.run(0..1).await?;
-    let (mut launches, mut fastest) = (1, f64::INFINITY);
-    for _ in 0..=RUNS {
+    executor.run(0..launches).await?;
+    let mut fastest = f64::INFINITY;
+    for _ in 0..RUNS {
         let start = (gpu.0.options.clock)();
         executor.run(0..launches).await?;
-        fastest = fastest.min(((gpu.0.options.clock)() - start) / launches as f64);
-        if fastest < LONG_MS {
-            launches = LAUNCHES;
-        }
+        fastest = fastest.min((gpu.0.options.clock)() - start);
     }
-    Ok(fastest)
+    Ok(fastest / launches as f64)
 }
 
 fn unfit(gpu: &Gpu, kernel: &'static Kernel, tried: &[(&Lowering, TuneOutcome)]) -> Error {
