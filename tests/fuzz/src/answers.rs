@@ -104,7 +104,7 @@ pub(crate) fn answers() -> Vec<Vec<u8>> {
         }],
         "aggregation": {
             "round": 1, "adapter": cid, "gradients": [{ "id": 1, "task": cid, "artifact": cid, "gradient_hash": digits }],
-            "waited": true, "commitment_id": 1, "committed": [1], "shown": false,
+            "may_leave_out": true, "commitment_id": 1, "committed": [1], "revealed": false,
         },
         "stored_gradient": { "status": "accepted", "finding": null, "round": 1 },
         "grants": [{ "authorization": { "msg": "/remes.remes.v1.MsgClaimTask" } }],
@@ -114,4 +114,35 @@ pub(crate) fn answers() -> Vec<Vec<u8>> {
         "Key": cid,
     });
     vec![answer.to_string().into_bytes(), b"{}".to_vec(), b"[]".to_vec()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_seed_is_a_valid_response_to_every_request_for_json() {
+        let seed = answers().remove(0);
+        let key = SessionKey::new(&[1; 32]).expect("a small number is a key");
+        let address = key.address().to_owned();
+        let pair = GrantPair { granter: address.clone(), grantee: address.clone() };
+        let client = Client::new(ConstantNode(&seed), key);
+        let read = block_on(async {
+            [
+                ("job", client.job().await.is_ok()),
+                ("min_fee", client.min_fee().await.is_ok()),
+                ("min_stake", client.min_stake().await.is_ok()),
+                ("registration", client.registration().await.is_ok()),
+                ("balance", client.balance(&address).await.is_ok()),
+                ("available", client.available(64).await.is_ok()),
+                ("held_task", client.held_task().await.is_ok()),
+                ("duties", client.duties().await.is_ok()),
+                ("aggregation_job", client.aggregation_job().await.is_ok_and(|job| job.is_some())),
+                ("gradient_status", client.gradient_status(1).await.is_ok()),
+                ("granted", client.granted(&pair).await.is_ok()),
+            ]
+        });
+        let refused: Vec<_> = read.iter().filter(|(_, is_read)| !is_read).map(|(request, _)| request).collect();
+        assert!(refused.is_empty(), "{refused:?}");
+    }
 }
