@@ -3,8 +3,8 @@
 //! output, ∘ multiplies element by element, and Σ is over the keys.
 //!
 //! `dS · k` is a sum over keys, and the rows of `k` have different exponents. To align the terms, each element of `dS`
-//! is first shifted as the exponent of its key's row requires. The elements for each block of 32 keys are then rounded,
-//! with one shift, to integers of magnitude ≤ 2^14.
+//! is first shifted by an amount that depends on the exponent of its key's row. The elements for each block of 32 keys
+//! are then rounded, with one shift, to integers of magnitude ≤ 2^14.
 
 use super::{
     INFO, Kernel, Saturated,

@@ -25,9 +25,9 @@ pub const fn row_words(width: usize) -> usize {
 /// A ternary matrix `[rows, columns]`, and the scale by which its trits are multiplied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ternary {
-    /// The number of rows, which is the number of output features of a linear layer.
+    /// The number of rows. For the weights of a linear layer, it is the number of output features.
     pub rows: usize,
-    /// The number of columns, which is the number of input features of a linear layer.
+    /// The number of columns. For the weights of a linear layer, it is the number of input features.
     pub columns: usize,
     /// The words of the 4×4 blocks, `[row_words(rows), row_words(columns)]`. Trits in the padding are 0.
     pub words: Arc<[u32]>,

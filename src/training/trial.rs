@@ -83,8 +83,8 @@ impl Trial {
         self.trainer.load(&self.adapter, &vec![JOB_EXPONENT; self.adapter.matrices.len()]).await
     }
 
-    /// Runs the second part of a training step, which computes the gradient of the chunk. A miner repeats only this
-    /// part for the chunks of a round.
+    /// Runs the second part of a training step: computes the gradient of the chunk. A miner repeats only this part for
+    /// the chunks of a round.
     pub async fn gradient(&mut self) -> Result<ChunkGradient, Error> {
         self.trainer.gradient(&self.chunk, &SEED, self.optimizer.steps()).await
     }

@@ -78,8 +78,8 @@ pub(crate) fn all() -> &'static [Opened] {
 impl Opened {
     /// Returns whether this is the software GPU SwiftShader and the machine also has llvmpipe, another software GPU.
     /// Tests that repeat all test cases or take a hundred training steps do not run on SwiftShader then, because
-    /// llvmpipe takes a seventh of the time. Chromium runs the same tests on SwiftShader, with runtime checks of its
-    /// own: see `tests/browser/check.test.mjs`.
+    /// llvmpipe takes a seventh of the time. In Chromium, SwiftShader runs all test cases, with Chromium's own runtime
+    /// checks, and the hundred steps: see `tests/browser/check.test.mjs`.
     pub(crate) fn is_slow(&self, gpus: &[Self]) -> bool {
         let [fast, slow] = SOFTWARE;
         let has_fast = gpus.iter().any(|gpu| gpu.listed.graphics_api == "vulkan" && gpu.listed.name.contains(fast));
