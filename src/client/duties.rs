@@ -73,10 +73,11 @@ pub struct AggregationInput {
 /// The ledger's record of what has become of a submitted gradient.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GradientStatus {
-    /// Status of the submission: `pending`, `challenged`, `accepted`, `disputed`, `withdrawn` or `rejected`.
+    /// Status of the submission: `pending`, `challenged`, `accepted`, `disputed`, `settled` (accepted for good),
+    /// `withdrawn` or `rejected`.
     pub status: String,
-    /// Why the submission was rejected: `mismatch` (the gradient is wrong) or `unavailable` (its bytes could not be
-    /// fetched). `None` if it was not rejected.
+    /// Why the submission was rejected: `mismatch` (the gradient is wrong), `unavailable` (its bytes could not be
+    /// fetched), or `voided` (another gradient of the miner is wrong). `None` if it was not rejected.
     pub finding: Option<String>,
     /// Index of the training round to which the gradient belongs.
     pub round: u64,
@@ -178,7 +179,9 @@ impl<H: Connection> Client<H> {
         let path = format!("/remes/remes/v1/stored_gradient/{id}");
         let StatusResponse { stored_gradient } = self.json(&path).await?;
         match stored_gradient.status.as_str() {
-            "pending" | "challenged" | "accepted" | "disputed" | "withdrawn" | "rejected" => Ok(stored_gradient),
+            "pending" | "challenged" | "accepted" | "disputed" | "settled" | "withdrawn" | "rejected" => {
+                Ok(stored_gradient)
+            }
             _ => Err(invalid_response(&path, "the status is unknown")),
         }
     }

@@ -1,12 +1,13 @@
 //! The aggregation at the end of a round. Proposers compute the round's *aggregate*: the adapter after one optimizer
 //! step with the sum of the round's accepted gradients. They first commit to the aggregate and then reveal it. The next
-//! round starts from the aggregate that is backed by the most stake.
+//! round starts from the aggregate that is backed by more than half of all proposers' stake. No other aggregate is ever
+//! used, however long that takes.
 
 use super::{
-    ChunkSlot, Event, Finding, Proposal, Round, State,
+    ChunkSlot, Event, Finding, LedgerParams, Proposal, Round, State, SubmissionStatus,
     context::Refusal,
     nodes::{self, PROPOSER},
-    submissions,
+    rewards, submissions,
 };
 use crate::{
     dispute::judge::Hash,
@@ -81,21 +82,44 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Resul
 
 /// Closes the round as soon as proposers with more than half of all proposers' stake have revealed the same aggregate
 /// (the next adapter). If that has not happened `decision_blocks` blocks after the round became settled (see
-/// [`State::settled_since`]), closes the round with the revealed aggregate that has the most stake.
+/// [`State::settled_since`]), the proposers get the same time again; see [`start_again`].
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let Some(since) = state.settled_since() else { return };
     let stakes: BTreeMap<&String, u128> =
         state.nodes_of(PROPOSER).map(|(address, node)| (address, node.stake.into())).collect();
+    let stake = |proposal: &Proposal| stakes.get(&proposal.proposer).copied().unwrap_or_default();
     let mut revealed = BTreeMap::<RevealedAggregate, u128>::new();
     for proposal in state.proposals.values() {
-        if let (Some(aggregate), Some(stake)) = (proposal.revealed(), stakes.get(&proposal.proposer)) {
-            *revealed.entry(aggregate).or_default() += stake;
+        if let Some(aggregate) = proposal.revealed() {
+            *revealed.entry(aggregate).or_default() += stake(proposal);
         }
     }
-    let Some((next, most)) = revealed.into_iter().max_by_key(|(_, stake)| *stake) else { return };
-    let late = state.head().height >= since.saturating_add(state.genesis.params.decision_blocks);
-    if most * 2 > stakes.values().sum() || late {
-        close(state, next, events);
+    let all: u128 = stakes.values().sum();
+    if let Some((next, _)) = revealed.iter().find(|(_, stake)| **stake * 2 > all) {
+        let next = next.clone();
+        return close(state, next, events);
+    }
+    if state.head().height >= since.saturating_add(state.genesis.params.decision_blocks.max(1)) {
+        let voted: u128 = revealed.values().sum();
+        let summed_by = |id: &u64| -> u128 {
+            revealed.iter().filter(|((ids, ..), _)| ids.contains(id)).map(|(_, stake)| stake).sum()
+        };
+        let unavailable = |id: &u64| voted * 2 > all && summed_by(id) * 2 <= all;
+        let unavailable = state.accepted_ids().into_iter().filter(unavailable).collect();
+        start_again(state, unavailable, events);
+    }
+}
+
+/// Starts the aggregation of the round again, without the gradients that are `unavailable`: those that proposers with at
+/// least half of all proposers' stake could not fetch, although proposers with more than half have revealed aggregates.
+/// The chunk slots of these gradients become free, so that other miners compute them again.
+fn start_again(state: &mut State, unavailable: Vec<u64>, events: &mut Vec<Event>) {
+    state.proposals.clear();
+    let LedgerParams { challenge_blocks, .. } = state.genesis.params;
+    let head = state.head_mut();
+    head.full_since = head.full_since.map(|_| head.height.saturating_sub(challenge_blocks));
+    for id in unavailable {
+        submissions::reject(state, id, Finding::Unavailable, events);
     }
 }
 
@@ -103,6 +127,8 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
 /// layout root of the next adapter.
 type RevealedAggregate = (Vec<u64>, Cid, Hash);
 
+/// Closes the round with the aggregate `next`. If the aggregate leaves out at least half of the round's gradients, the
+/// round is not closed, but these gradients are computed again.
 fn close(state: &mut State, next: RevealedAggregate, events: &mut Vec<Event>) {
     let penalty = state.genesis.params.fraud_penalty;
     // a proposer that summed other gradients is not slashed, because some bytes may have been available to one proposer
@@ -114,14 +140,26 @@ fn close(state: &mut State, next: RevealedAggregate, events: &mut Vec<Event>) {
         nodes::slash(state, &proposer, penalty, events);
     }
     let (ids, adapter, layout_root) = next;
-    for id in state.accepted_ids().into_iter().filter(|id| !ids.contains(id)) {
+    let (summed, left_out): (Vec<u64>, Vec<u64>) = state.accepted_ids().into_iter().partition(|id| ids.contains(id));
+    if summed.len() <= left_out.len() {
+        return start_again(state, left_out, events);
+    }
+    for id in left_out {
         submissions::reject(state, id, Finding::Unavailable, events);
     }
+    for id in summed {
+        // without disputes, a gradient has been settled when it was accepted
+        if state.submissions.get(&id).is_some_and(|submission| submission.status == SubmissionStatus::Accepted) {
+            rewards::settle(state, id, events);
+        }
+    }
+    rewards::pay_owed(state);
     let head = state.head_mut();
     events.push(Event::RoundClosed { round: head.round, adapter: adapter.to_string() });
     head.round += 1;
     head.accepted_in_round = 0;
     head.full_since = None;
+    head.unbonded_in_round = 0;
     let (round, hash) = (head.round, head.hash);
     state.rounds.insert(round, Round { adapter, layout_root, hash });
     state.chunk_slots.clear();
@@ -131,12 +169,13 @@ fn close(state: &mut State, next: RevealedAggregate, events: &mut Vec<Event>) {
 }
 
 /// Removes the rounds before `end`, with their submissions and the commitments to the submitted gradients. If a
-/// challenge or a dispute about a gradient of one of these rounds is open, that round and all later rounds are kept.
+/// gradient of one of these rounds is not settled, that round and all later rounds are kept.
 /// Nobody can use a removed commitment again in a later round: a commitment depends on the seed of its task, and the
 /// seed depends on the round.
 fn prune(state: &mut State, end: u64) {
     let challenged = state.challenges.values().map(|challenge| challenge.submission);
     let open = challenged.chain(state.disputes.values().map(|case| case.submission));
+    let open = open.chain(state.maturing.keys().map(|(_, id)| *id));
     let end = open.filter_map(|id| Some(state.submissions.get(&id)?.round)).fold(end, u64::min);
     let rounds: Vec<u64> = state.rounds.keys().take_while(|round| **round < end).copied().collect();
     for round in rounds {

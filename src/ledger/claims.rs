@@ -62,21 +62,29 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
 }
 
 /// Locks the bond of a claim, and returns the bond in micro-units. If the miner has too few coins, no bond is locked.
-/// The result is then 0 if claims without a bond hold less than the share `unbonded_share` of the round's chunk slots,
-/// and otherwise an error.
+/// The result is then 0 if the miner has collateral or if the round and the block have room for another claim without a
+/// bond, and otherwise an error.
 fn bond(state: &mut State, miner: &str) -> Result<u64, Refusal> {
-    let LedgerParams { claim_bond, unbonded_share, .. } = state.genesis.params;
-    if claim_bond == 0 || coins::take(state, miner, claim_bond, "the bond of a claim").is_ok() {
-        return Ok(claim_bond);
+    let LedgerParams { claim_bond, newcomer_bond, unbonded_share, unbonded_per_block, .. } = state.genesis.params;
+    let has_collateral = state.has_collateral(miner);
+    let bond = if has_collateral { claim_bond } else { newcomer_bond };
+    if bond == 0 || coins::take(state, miner, bond, "the bond of a claim").is_ok() {
+        return Ok(bond);
     }
-    let unbonded = claims(state).filter(|claim| claim.bond == 0).count() as u64;
-    if unbonded < LedgerParams::share(state.genesis.quota.into(), unbonded_share) {
+    if has_collateral {
         return Ok(0);
     }
-    let log = format!(
-        "a claim locks a bond of {claim_bond}{DENOM}, and all chunks that need no bond are claimed: try again later"
-    );
-    Err(Refusal::new(code::TAKEN, log))
+    let room = LedgerParams::share(state.genesis.quota.into(), unbonded_share);
+    let open = claims(state).filter(|claim| claim.bond == 0).count() as u64;
+    if open + state.head().unbonded_in_round >= room || state.head().unbonded_in_block >= unbonded_per_block {
+        let log = format!(
+            "a claim locks a bond of {bond}{DENOM}, and all chunks that need no bond are taken: try again later, or in \
+             the next round"
+        );
+        return Err(Refusal::new(code::TAKEN, log));
+    }
+    state.head_mut().unbonded_in_block += 1;
+    Ok(0)
 }
 
 fn claims(state: &State) -> impl Iterator<Item = &Claim> {
@@ -106,15 +114,21 @@ pub(super) fn expire(state: &mut State) {
     }
 }
 
-/// Marks a chunk slot as submitted, with the ID of the gradient that was submitted for it. Removes all claims to the
-/// slot, and returns their bonds.
-pub(super) fn release(state: &mut State, position: u64, submission: u64) {
-    if let Some(ChunkSlot::Claimed(claims)) = state.chunk_slots.insert(position, ChunkSlot::Submitted(submission)) {
-        for claim in claims {
-            state.claimed_positions.remove(&claim.miner);
+/// Marks a chunk slot as submitted, with the ID of the gradient that `miner` submitted for it. Removes all claims to the
+/// slot, and returns the bonds of the others. Returns the bond of the miner's claim, which stays locked.
+pub(super) fn release(state: &mut State, position: u64, miner: &str, submission: u64) -> u64 {
+    let slot = state.chunk_slots.insert(position, ChunkSlot::Submitted(submission));
+    let Some(ChunkSlot::Claimed(claims)) = slot else { return 0 };
+    let mut bond = 0;
+    for claim in claims {
+        state.claimed_positions.remove(&claim.miner);
+        if claim.miner == miner {
+            bond = claim.bond;
+        } else {
             coins::give_back(state, &claim.miner, claim.bond);
         }
     }
+    bond
 }
 
 /// Removes the claim that a miner holds, if there is one, and returns its bond.

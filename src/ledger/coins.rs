@@ -1,6 +1,6 @@
 //! Coins. New coins come only from the genesis and from rewards. All other operations move coins or burn them.
 
-use super::{LedgerParams, State, context::Refusal};
+use super::{State, context::Refusal};
 use crate::tx::{DENOM, MsgSetPayout, Transfer, check_address, code};
 
 /// Transfers coins from one account to another. Fails if the sender has too few coins.
@@ -47,23 +47,6 @@ pub(super) fn mint(state: &mut State, amount: u64) -> u64 {
     let amount = amount.min(u64::MAX - head.minted);
     head.minted += amount;
     amount
-}
-
-/// Mints the reward for a gradient, and adds it to the miner's escrow. Then pays out the part of the escrow that
-/// exceeds `probation` rewards, or all of it if the miner has a stake. Returns the address of the account that is paid,
-/// and the new balance of that account.
-pub(super) fn reward(state: &mut State, miner: &str) -> (String, u64) {
-    let LedgerParams { reward, probation, .. } = state.genesis.params;
-    let minted = mint(state, reward);
-    let kept = if state.has_stake(miner) { 0 } else { reward.saturating_mul(probation) };
-    let reputation = state.reputation_mut(miner);
-    let earned = reputation.escrow + minted;
-    reputation.escrow = earned.min(kept);
-    let paid = earned - reputation.escrow;
-    let payee = state.account(miner).payout.unwrap_or_else(|| miner.to_owned());
-    give_back(state, &payee, paid);
-    let balance = state.account(&payee).balance;
-    (payee, balance)
 }
 
 /// Pays the winner of a dispute a bounty: half of the coins that the loser has just lost, but at most `dispute_bond`.

@@ -239,12 +239,9 @@ impl State {
         (open && !challenge.accusers().is_empty()).then_some(number)
     }
 
-    /// Returns whether a submission can still be rejected, by verifiers or by a dispute.
+    /// Returns whether a submission can still be rejected, by verifiers, by a dispute or by proposers.
     pub(super) fn is_unsettled(&self, submission: &Submission) -> bool {
-        let open = matches!(
-            submission.status,
-            SubmissionStatus::Pending | SubmissionStatus::Challenged(_) | SubmissionStatus::Disputed
-        );
-        open || self.is_disputable(submission)
+        use SubmissionStatus::{Accepted, Challenged, Disputed, Pending};
+        matches!(submission.status, Pending | Challenged(_) | Accepted | Disputed)
     }
 }

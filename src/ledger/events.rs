@@ -35,7 +35,7 @@ pub enum Event {
         /// Addresses of the verifiers that were sampled.
         verifiers: Vec<String>,
     },
-    /// A gradient was accepted, and its reward was paid or added to the miner's escrow.
+    /// A gradient was accepted. It can still be disputed.
     Accepted {
         /// ID of the gradient.
         id: u64,
@@ -45,6 +45,13 @@ pub enum Event {
         artifact: String,
         /// Index of the round for which the gradient was computed.
         round: u64,
+    },
+    /// A gradient was accepted for good, and its reward was paid or added to the miner's escrow.
+    Settled {
+        /// ID of the gradient.
+        id: u64,
+        /// Address of the miner.
+        miner: String,
         /// Address of the account that receives the miner's rewards.
         payee: String,
         /// Balance of the payee after the payment, in micro-units.
@@ -58,6 +65,13 @@ pub enum Event {
         miner: String,
         /// Why the gradient was rejected: it is wrong, or the bytes of its artifact cannot be fetched.
         finding: Finding,
+    },
+    /// A gradient was voided, because another gradient of the same miner was proven wrong.
+    Voided {
+        /// ID of the gradient.
+        id: u64,
+        /// Address of the miner.
+        miner: String,
     },
     /// A miner withdrew a gradient.
     Withdrawn {

@@ -23,6 +23,7 @@ mod grpc;
 mod nodes;
 mod params;
 mod queries;
+mod rewards;
 mod rows;
 mod settlement;
 mod state;
@@ -91,12 +92,16 @@ impl Ledger {
             accepted_in_round: 0,
             full_since: None,
             accepted_total: 0,
+            settled_total: 0,
+            unbonded_in_round: 0,
+            unbonded_in_block: 0,
             submissions: 0,
             challenges: 0,
             disputes: 0,
             registrations: 0,
             proposals: 0,
             minted,
+            minted_for_verifiers: 0,
             burned: 0,
             fees: 0,
             paid_by_pool: 0,
@@ -169,6 +174,7 @@ impl Ledger {
         head.time = head.time.max(block.time);
         head.hash = block.hash;
         head.paid_by_pool = 0;
+        head.unbonded_in_block = 0;
         coins::unbond(&mut state);
         grants::remove_expired(&mut state);
         claims::expire(&mut state);
@@ -177,6 +183,7 @@ impl Ledger {
             applied.outcomes.push(transactions::deliver(&mut state, &tx.0));
         }
         verdicts::end(&mut state, &mut applied.events);
+        rewards::settle_due(&mut state, &mut applied.events);
         verification::end(&mut state, &mut applied.events);
         aggregation::end(&mut state, &mut applied.events);
         let tree = updated(self.tree.clone(), &state, &self.state);
@@ -205,7 +212,8 @@ impl Ledger {
     /// the last block does not count toward the pool's limit for the next block.
     pub fn next(&self) -> Self {
         let mut next = self.clone();
-        next.state.head_mut().paid_by_pool = 0;
+        let head = next.state.head_mut();
+        (head.paid_by_pool, head.unbonded_in_block) = (0, 0);
         next
     }
 
@@ -223,13 +231,14 @@ impl Ledger {
     }
 
     /// Returns whether the ledger needs further blocks, even without transactions. This is the case while something is
-    /// not settled: a submission, a challenge, a dispute, a full round, or a stake that will be returned.
+    /// not settled: a submission, a challenge, a dispute, a full round, or a stake or a reward that will be paid.
     pub fn has_pending(&self) -> bool {
         let state = &self.state;
         let pending = |slot: &ChunkSlot| matches!(slot, ChunkSlot::Submitted(_));
         let games = !state.challenges.is_empty() || !state.disputes.is_empty();
         let full = state.head().full_since.is_some();
-        full || games || state.chunk_slots.values().any(pending) || !state.unbonding.is_empty()
+        let locked = !state.unbonding.is_empty() || !state.maturing.is_empty();
+        full || games || locked || state.chunk_slots.values().any(pending)
     }
 
     /// Returns the task of a miner for the chunk slot at `position` of the current round.

@@ -77,6 +77,7 @@ pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Resu
         return Err(Refusal::rejected("a claim or a submission of the miner is not settled yet"));
     }
     let stake = state.nodes.remove(node).map_or(0, |node| node.stake);
+    // without the escrow, the miner has no collateral, so its probation begins anew
     let escrow = state.reputations.get_mut(node).map_or(0, |reputation| std::mem::take(&mut reputation.escrow));
     let stake = stake + escrow;
     if stake == 0 {
@@ -101,20 +102,6 @@ pub(super) fn slash(state: &mut State, node: &str, of_myriad: u64, events: &mut 
     }
     let unbonding: Vec<_> = state.unbonding.keys().filter(|(_, owner)| owner == node).cloned().collect();
     unbonding.iter().filter_map(|key| state.unbonding.get_mut(key).map(&mut take)).count();
-    burned(state, node, amount, events)
-}
-
-/// Burns `amount` micro-units of a node's stake, or the whole stake if it is smaller. Returns the burned amount in
-/// micro-units.
-pub(super) fn burn_stake(state: &mut State, node: &str, amount: u64, events: &mut Vec<Event>) -> u64 {
-    let Some(registration) = state.nodes.get_mut(node) else { return 0 };
-    let amount = amount.min(registration.stake);
-    registration.stake -= amount;
-    burned(state, node, amount, events)
-}
-
-/// Counts micro-units that were taken from a node as burned, and returns their amount.
-fn burned(state: &mut State, node: &str, amount: u64, events: &mut Vec<Event>) -> u64 {
     if amount > 0 {
         state.head_mut().burned += amount;
         events.push(Event::Slashed { node: node.to_owned(), amount });
@@ -123,11 +110,6 @@ fn burned(state: &mut State, node: &str, amount: u64, events: &mut Vec<Event>) -
 }
 
 impl State {
-    /// Returns whether an account has a stake of at least the minimum stake of a node.
-    pub(super) fn has_stake(&self, address: &str) -> bool {
-        self.nodes.get(address).is_some_and(|node| node.stake >= self.genesis.params.min_stake)
-    }
-
     /// Returns the nodes that have the role with the ID `role` and at least the minimum stake, ordered by address.
     pub(super) fn nodes_of(&self, role: u32) -> impl Iterator<Item = (&String, &Registration)> {
         let least = self.genesis.params.min_stake;

@@ -14,8 +14,13 @@ pub const PER_MYRIAD: u64 = 10_000;
 pub struct LedgerParams {
     /// Reward for an accepted gradient, in micro-units.
     pub reward: u64,
-    /// Reward that a sampled verifier gets for a right attestation, in micro-units.
+    /// Reward for a right attestation, in micro-units, for each seat (see [`SampledVerifier::seats`]) of the verifier.
+    ///
+    /// [`SampledVerifier::seats`]: super::SampledVerifier::seats
     pub verifier_reward: u64,
+    /// The amount, in micro-units for each settled gradient, that may be minted to pay verifiers. Rewards of verifiers
+    /// that exceed it are paid after further gradients have been settled.
+    pub verification_budget: u64,
     /// The time from a claim to its expiry, in seconds.
     pub claim_lifetime: u64,
     /// The number of seconds after which a claimed chunk can be claimed by another miner too. This is possible only
@@ -23,12 +28,20 @@ pub struct LedgerParams {
     pub claim_grace: u64,
     /// The maximum number of claims to one chunk that may be open at a time.
     pub claims_per_chunk: u32,
-    /// Bond of a claim in micro-units. It is returned when the miner submits the gradient, and burned if the claim
-    /// expires.
+    /// Bond of a claim by a miner that has collateral (see [`LedgerParams::probation`]), in micro-units. It is returned
+    /// when the gradient is accepted, and burned if the claim expires.
     pub claim_bond: u64,
-    /// The share of a round's chunks that may be claimed without a bond at a time, in ten-thousandths. Miners that have
-    /// too few coins for a bond can claim these chunks.
+    /// Bond of a claim by a miner that has no collateral, in micro-units. If the gradient is wrong, the verifiers are
+    /// paid from it.
+    pub newcomer_bond: u64,
+    /// The share of a round's chunks that may be claimed without a bond, in ten-thousandths. Miners that have neither
+    /// collateral nor enough coins for a bond can claim these chunks. A chunk counts until the round ends if a gradient
+    /// was submitted for it, even if the gradient is rejected.
     pub unbonded_share: u64,
+    /// The maximum number of claims without a bond in a block.
+    pub unbonded_per_block: u32,
+    /// The number of leading zero bits that the proof of work of a submission without a bond must have.
+    pub unbonded_work_bits: u32,
     /// The number of closed rounds that are kept, with their submissions and adapters. Older rounds are deleted.
     pub retention_rounds: u64,
     /// The maximum number of submissions by one miner in a block.
@@ -74,16 +87,16 @@ pub struct LedgerParams {
     pub unbonding_blocks: u64,
     /// The share of a stake that is burned for a wrong attestation, vote, aggregate or gradient, in ten-thousandths.
     pub fraud_penalty: u64,
-    /// The share of a stake that is burned for a missing attestation, or for a gradient whose bytes cannot be fetched,
-    /// in ten-thousandths.
+    /// The share of a stake that is burned for a missing attestation or vote, or for one that finds the gradient
+    /// unavailable, in ten-thousandths.
     pub silence_penalty: u64,
     /// The maximum amount that the [fee pool](super::fee_pool) pays for one account in total, in micro-units.
     pub pool_allowance: u64,
     /// The maximum amount that the fee pool pays for all accounts together in one block, in micro-units.
     pub pool_per_block: u64,
-    /// The number of accepted gradients after which the probation of a miner without a stake ends. Until then, all of
-    /// its gradients are recomputed. During and after the probation, this number of its latest rewards is held in
-    /// escrow, and the miner loses them if a gradient is wrong.
+    /// The collateral of a miner: the number of rewards that the miner must be able to lose for a wrong gradient, either
+    /// from its stake or from its rewards in escrow. All gradients of a miner that has less are recomputed. The latest
+    /// rewards of a miner without a sufficient stake are held in escrow until they reach this number.
     pub probation: u64,
 }
 
@@ -93,11 +106,15 @@ impl LedgerParams {
     pub const EMBEDDED: Self = Self {
         reward: 1_000_000,
         verifier_reward: 0,
+        verification_budget: 0,
         claim_lifetime: 300,
         claim_grace: 30,
         claims_per_chunk: 3,
         claim_bond: 0,
+        newcomer_bond: 0,
         unbonded_share: PER_MYRIAD,
+        unbonded_per_block: u32::MAX,
+        unbonded_work_bits: 0,
         retention_rounds: 8,
         submissions_per_block: 1,
         submissions_per_ten_blocks: 10,
@@ -126,8 +143,12 @@ impl LedgerParams {
     /// The parameters for a network of many processes that do not trust each other.
     pub const NETWORK: Self = Self {
         verifier_reward: 800_000,
+        verification_budget: 900_000,
         claim_bond: 100_000,
-        unbonded_share: 2_500,
+        newcomer_bond: 2_400_000,
+        unbonded_share: 1_250,
+        unbonded_per_block: 4,
+        unbonded_work_bits: 22,
         submissions_per_ten_blocks: 9,
         draw_blocks: 10,
         sampling: ALL / 8,

@@ -120,10 +120,12 @@ impl State {
 
     /// Returns the CIDs of the root blocks of everything that a node must store: the chunks of the text, the adapters
     /// of the stored rounds, the artifacts of the stored submissions, and the adapters that proposers have revealed.
-    /// Artifacts of withdrawn and rejected submissions are not included.
+    /// Artifacts of withdrawn, voided and rejected submissions are not
+    /// included.
     pub fn roots(&self) -> impl Iterator<Item = Cid> {
         let kept = |submission: &&Submission| {
-            !matches!(submission.status, SubmissionStatus::Withdrawn | SubmissionStatus::Rejected(_))
+            use SubmissionStatus::{Rejected, Voided, Withdrawn};
+            !matches!(submission.status, Withdrawn | Voided | Rejected(_))
         };
         let chunks = self.genesis.chunks.iter().copied();
         let rounds = self.rounds.values().map(|round| round.adapter);
@@ -145,6 +147,7 @@ impl State {
             + self.disputes.values().map(DisputeCase::locked).sum::<u128>()
             + self.unbonding.values().map(|stake| u128::from(*stake)).sum::<u128>()
             + self.reputations.values().map(|reputation| u128::from(reputation.escrow)).sum::<u128>()
+            + self.submissions.values().map(|submission| u128::from(submission.bond)).sum::<u128>()
     }
 }
 

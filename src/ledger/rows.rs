@@ -28,6 +28,12 @@ pub struct ChainHead {
     pub full_since: Option<u64>,
     /// The number of gradients accepted since the genesis, including those that were rejected later.
     pub accepted_total: u64,
+    /// The number of gradients settled since the genesis: accepted for good, so that their rewards were minted.
+    pub settled_total: u64,
+    /// The number of gradients that were submitted in the current round without a bond.
+    pub unbonded_in_round: u64,
+    /// The number of claims without a bond in the current block.
+    pub unbonded_in_block: u32,
     /// The number of submissions since the genesis. IDs count from 1, so this is also the ID of the latest submission.
     pub submissions: u64,
     /// The number of challenges (recomputations of submitted gradients) since the genesis. IDs count from 1, so this is
@@ -46,6 +52,8 @@ pub struct ChainHead {
     /// Total of all micro-units ever burned: fees, lost bonds and penalties, minus the bounties that were paid from
     /// them.
     pub burned: u64,
+    /// The part of the minted micro-units that was paid to verifiers.
+    pub minted_for_verifiers: u64,
     /// The part of the burned micro-units that was paid as transaction fees.
     pub fees: u64,
     /// Fees that the fee pool has paid in the current block, in micro-units.
@@ -152,12 +160,14 @@ pub struct Submission {
     pub nonce: u64,
     /// Height of the block that contains the submission.
     pub height: u64,
+    /// Bond of the claim, in micro-units, which stays locked until the gradient is accepted or rejected.
+    pub bond: u64,
     /// Height of the block in which the gradient was accepted, or in which the last of its disputes was dismissed;
     /// `None` until it is accepted. The period in which the gradient can be disputed begins at this block.
     pub accepted: Option<u64>,
-    /// Addresses of the verifiers and voters that found a match. They are slashed if a dispute proves the accepted
-    /// gradient wrong.
-    pub attested_by: Vec<String>,
+    /// The verifiers and voters that found a match, each as (address, reward in micro-units). They are paid when the
+    /// gradient is settled, and slashed if a dispute proves it wrong. The reward of a voter is 0.
+    pub attested_by: Vec<(String, u64)>,
     /// How far the verification of the gradient has come.
     pub status: SubmissionStatus,
 }
@@ -170,14 +180,19 @@ pub enum SubmissionStatus {
     Pending,
     /// Verifiers were sampled to recompute the gradient, in the challenge with this ID.
     Challenged(u64),
-    /// The gradient is accepted, and its reward is paid or held in escrow.
+    /// The gradient is accepted, but can still be rejected, so its reward has not been minted.
     Accepted,
     /// The gradient was accepted, but a dispute about it is open now.
     Disputed,
+    /// The gradient is accepted for good. Its reward has been paid or added to the escrow.
+    Settled,
     /// The miner withdrew the submission while it was pending.
     Withdrawn,
     /// The gradient is rejected: it is wrong (`Mismatch`), or its bytes cannot be fetched (`Unavailable`).
     Rejected(Finding),
+    /// The gradient was pending or accepted when another gradient of the same miner was proven wrong. Nothing is paid
+    /// for it.
+    Voided,
 }
 
 /// What a verifier finds when it recomputes a submitted gradient.
@@ -188,7 +203,8 @@ pub enum Finding {
     Match,
     /// The commitment of the recomputed gradient differs from that in the submission: the submitted gradient is wrong.
     Mismatch,
-    /// The gradient cannot be checked, because the blocks of its artifact cannot be fetched.
+    /// The gradient cannot be recomputed, because blocks of its task cannot be fetched. As the reason for a rejection:
+    /// most proposers could not fetch the artifact.
     Unavailable,
 }
 
@@ -260,6 +276,8 @@ pub struct DisputeCase {
 pub struct SampledVerifier {
     /// Address of the sampled verifier.
     pub verifier: String,
+    /// How often the verifier was sampled for this recomputation, at least 1. Its reward is multiplied by this number.
+    pub seats: u64,
     /// Hash of 32 bytes by which the verifier committed to its finding; `None` before that.
     pub committed: Option<serde_bytes::ByteBuf>,
     /// The finding that the verifier revealed; `None` before that.
@@ -275,8 +293,8 @@ pub struct SampledVerifier {
 pub struct Vote {
     /// Address of the validator that voted.
     pub validator: String,
-    /// True if the validator found that the gradient is right.
-    pub valid: bool,
+    /// What the validator found.
+    pub finding: Finding,
     /// The attestation leaf (a digest of one tile of the gradient) that the validator computed, in hexadecimal.
     pub leaf: String,
 }

@@ -1,10 +1,9 @@
 //! Settles challenges. A challenge is the recomputation of one submitted gradient by sampled verifiers. A finding
-//! (match, mismatch or unavailable) settles it: the gradient is accepted or rejected, and the verifiers that attested
-//! this finding are paid. Verifiers that attested another finding are slashed, except for those that were merely unable
-//! to fetch the gradient.
+//! (match or mismatch) settles it: the gradient is accepted or rejected, and the verifiers that attested this finding have
+//! earned a reward. Verifiers that attested the opposite are slashed.
 
 use super::{
-    Challenge, ChallengeStage, Event, Finding, SampledVerifier, State, SubmissionStatus, Vote, coins, nodes,
+    Challenge, ChallengeStage, Event, Finding, SampledVerifier, State, SubmissionStatus, Vote, coins, nodes, rewards,
     submissions,
 };
 use std::collections::BTreeMap;
@@ -18,8 +17,10 @@ pub(super) fn open_to_appeal(state: &mut State, id: u64, mut challenge: Challeng
     state.challenges.insert(id, challenge);
 }
 
-/// Settles a challenge in favor of `finding`: pays or slashes the verifiers, and accepts or rejects the gradient.
-/// Returns how many micro-units the gradient's miner lost.
+/// Settles a challenge in favor of `finding`, a match or a mismatch: accepts or rejects the gradient, and slashes the
+/// verifiers and voters that found the opposite. Verifiers that attested a mismatch are paid from what the miner loses;
+/// those that attested a match are paid when the gradient is settled. Returns how many of the micro-units that the miner
+/// lost remain.
 pub(super) fn settle(
     state: &mut State,
     id: u64,
@@ -28,22 +29,28 @@ pub(super) fn settle(
     events: &mut Vec<Event>,
 ) -> u64 {
     state.challenges.remove(&id);
-    pay(state, challenge, &challenge.first_recomputation, &[], finding, events);
+    let mut paid = earned(state, challenge, &challenge.first_recomputation, &[], finding, events);
     let panel = if challenge.stage == ChallengeStage::Contested { &[] } else { &challenge.votes[..] };
-    pay(state, challenge, &challenge.sampled, panel, finding, events);
-    for vote in challenge.votes.iter().filter(|vote| vote.valid != (finding == Finding::Match)) {
+    paid.extend(earned(state, challenge, &challenge.sampled, panel, finding, events));
+    let voted = |finding| challenge.votes.iter().filter(move |vote| vote.finding == finding);
+    let opposite = if finding == Finding::Match { Finding::Mismatch } else { Finding::Match };
+    for vote in voted(opposite) {
         slash_wrong(state, challenge, &vote.validator, events);
     }
-    match finding {
-        Finding::Match => {
-            submissions::accept(state, challenge.submission, events);
-            if let Some(submission) = state.submissions.get_mut(&challenge.submission) {
-                submission.attested_by = challenge.attested_match();
-            }
-            0
-        }
-        Finding::Mismatch | Finding::Unavailable => submissions::reject(state, challenge.submission, finding, events),
+    if finding == Finding::Mismatch {
+        let lost = submissions::reject(state, challenge.submission, finding, events);
+        return rewards::pay_from_lost(state, paid, lost);
     }
+    for vote in voted(finding) {
+        if !paid.iter().any(|(verifier, _)| *verifier == vote.validator) {
+            paid.push((vote.validator.clone(), 0));
+        }
+    }
+    if let Some(submission) = state.submissions.get_mut(&challenge.submission) {
+        submission.attested_by = paid;
+    }
+    submissions::accept(state, challenge.submission, events);
+    0
 }
 
 /// Settles the open challenge `id` in favor of `finding`, the outcome of a dispute, whatever the verifiers found.
@@ -73,28 +80,26 @@ fn slash_wrong(state: &mut State, challenge: &Challenge, verifier: &str, events:
     }
 }
 
-/// Pays those verifiers of one recomputation (`together`) whose finding and leaf (a digest that they can compute only
-/// by recomputing the gradient) are right. Slashes the others, except for those that could not fetch the gradient.
-/// [`right_leaf`] determines which leaf is right.
-fn pay(
+/// Returns the rewards, in micro-units, of those verifiers of one recomputation (`together`) whose finding and leaf (a
+/// digest that they can compute only by recomputing the gradient) are right. Slashes the others. [`right_leaf`]
+/// determines which leaf is right.
+fn earned(
     state: &mut State,
     challenge: &Challenge,
     together: &[SampledVerifier],
     panel: &[Vote],
     finding: Finding,
     events: &mut Vec<Event>,
-) {
-    let verifier_reward = state.genesis.params.verifier_reward;
+) -> Vec<(String, u64)> {
     let leaf = right_leaf(state, together, panel, finding);
-    for sampled in together {
-        if sampled.finding == Some(finding) && sampled.leaf == leaf {
-            let paid = coins::mint(state, verifier_reward);
-            coins::give_back(state, &sampled.verifier, paid);
-        } else if sampled.finding != Some(Finding::Unavailable) {
-            // if one verifier can fetch the bytes and another cannot, this proves nothing against either
-            slash_wrong(state, challenge, &sampled.verifier, events);
-        }
+    let (right, wrong): (Vec<_>, Vec<_>) =
+        together.iter().partition(|sampled| sampled.finding == Some(finding) && sampled.leaf == leaf);
+    for sampled in wrong {
+        slash_wrong(state, challenge, &sampled.verifier, events);
     }
+    let verifier_reward = state.genesis.params.verifier_reward;
+    let reward = |sampled: &SampledVerifier| verifier_reward.saturating_mul(sampled.seats);
+    right.into_iter().map(|sampled| (sampled.verifier.clone(), reward(sampled))).collect()
 }
 
 /// Returns the attestation leaf (the digest of one tile of the gradient) that counts as right. The candidates are the
@@ -103,7 +108,7 @@ fn pay(
 fn right_leaf(state: &State, together: &[SampledVerifier], panel: &[Vote], finding: Finding) -> String {
     let sampled = together.iter().filter(|sampled| sampled.finding == Some(finding));
     let sampled = sampled.map(|sampled| (&sampled.verifier, &sampled.leaf));
-    let votes = panel.iter().filter(|vote| vote.valid == (finding == Finding::Match));
+    let votes = panel.iter().filter(|vote| vote.finding == finding);
     let votes = votes.map(|vote| (&vote.validator, &vote.leaf));
     let leaves: Vec<(&String, &String)> = if panel.is_empty() { sampled.collect() } else { votes.collect() };
     let mut stakes = BTreeMap::<&String, u128>::new();

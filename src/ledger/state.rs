@@ -82,6 +82,12 @@ tables! {
     nodes: String => Registration,
     /// Locked coins that a later block returns, in micro-units, keyed by (height of that block, address of the owner).
     unbonding: (u64, String) => u64,
+    /// Gradients outside the current round that can still be disputed, keyed by (height of the block in which they are
+    /// settled if they are not disputed, ID of the submission).
+    maturing: (u64, u64) => (),
+    /// Rewards that verifiers have earned, but that exceed the verification budget so far, in micro-units, keyed by the
+    /// address of the verifier.
+    owed: String => u64,
     /// Reputations of miners, keyed by address.
     reputations: String => Reputation,
     /// Chunk slots of the current round, keyed by position. A free slot has no row.

@@ -4,7 +4,7 @@
 use super::{
     ChunkSlot, Event, Finding, LedgerParams, State, Submission, SubmissionStatus, claims, coins,
     context::{Context, Refusal},
-    nodes,
+    nodes, rewards,
 };
 use crate::{
     protocol::{CHUNK_TOKENS, Commitment},
@@ -93,15 +93,23 @@ pub(super) fn submit(
         commitment,
         nonce: message.nonce,
         height,
+        bond: 0,
         accepted: None,
         attested_by: Vec::new(),
         status: SubmissionStatus::Pending,
     };
-    state.submissions.insert(id, submission);
+    let bond = claims::release(state, position, miner, id);
+    if bond == 0 && state.genesis.params.newcomer_bond > 0 && !state.has_collateral(miner) {
+        let bits = state.genesis.params.unbonded_work_bits;
+        if !proves_work(message, &state.genesis.chain_id, bits) {
+            return rejected(format!("without a bond, the proof of work must have {bits} leading zero bits"));
+        }
+        state.head_mut().unbonded_in_round += 1;
+    }
+    state.submissions.insert(id, Submission { bond, ..submission });
     state.submissions_by_miner.insert((miner.clone(), id), ());
     state.commitments.insert(commitment, id);
     let answer = answer(id).encode_to_vec();
-    claims::release(state, position, id);
     context.events.push(Event::Submitted { id, miner: miner.clone(), artifact: artifact.to_string() });
     Ok(answer)
 }
@@ -181,10 +189,8 @@ pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut C
     let pending: Vec<u64> = pending.collect();
     for id in pending {
         leave_round(state, id);
-        let Some(submission) = state.submissions.get_mut(&id) else { continue };
-        submission.status = SubmissionStatus::Withdrawn;
-        let commitment = submission.commitment;
-        remove_commitment(state, id, &commitment);
+        end(state, id, SubmissionStatus::Withdrawn);
+        return_bond(state, id);
         context.events.push(Event::Withdrawn { id, miner: miner.clone() });
     }
     claims::cancel(state, miner);
@@ -241,58 +247,81 @@ pub(super) fn reinstate(state: &mut State, id: u64, events: &mut Vec<Event>) {
     if submission.status == SubmissionStatus::Disputed {
         submission.status = SubmissionStatus::Accepted;
         submission.accepted = Some(height);
+        let miner = submission.miner.clone();
         join_round(state, id, events);
+        rewards::schedule(state, id);
+        rewards::release(state, &miner);
     }
 }
 
-/// Removes the commitment of a submission, so that the same gradient can be submitted again. Does nothing if the
-/// commitment belongs to another submission by now.
-fn remove_commitment(state: &mut State, id: u64, commitment: &Commitment) {
-    if state.commitments.get(commitment) == Some(&id) {
-        state.commitments.remove(commitment);
+/// Ends a submission with a status in which its gradient counts for nothing. Its commitment is removed, so that the same
+/// gradient can be submitted again, unless the commitment belongs to another submission by now.
+fn end(state: &mut State, id: u64, status: SubmissionStatus) {
+    let Some(submission) = state.submissions.get_mut(&id) else { return };
+    submission.status = status;
+    let commitment = submission.commitment;
+    if state.commitments.get(&commitment) == Some(&id) {
+        state.commitments.remove(&commitment);
     }
 }
 
-/// Rejects a submission, penalizes its miner and frees its chunk slot. Returns how many micro-units the miner lost.
+/// Returns the bond of a submission to its miner.
+fn return_bond(state: &mut State, id: u64) {
+    let Some(submission) = state.submissions.get_mut(&id) else { return };
+    let (miner, bond) = (submission.miner.clone(), std::mem::take(&mut submission.bond));
+    coins::give_back(state, &miner, bond);
+}
+
+/// Rejects a submission and frees its chunk slot. If the gradient is wrong, its miner loses its bond, its escrow and the
+/// share `fraud_penalty` of its stake, and its other gradients that are not settled are voided. If the bytes are
+/// unavailable, the miner is only not paid, because that may be the network's fault. Returns how many micro-units the
+/// miner lost.
 pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
     leave_round(state, id);
-    let Some(submission) = state.submissions.get_mut(&id) else { return 0 };
-    submission.status = SubmissionStatus::Rejected(finding);
-    let Submission { miner, commitment, accepted, .. } = submission.clone();
-    remove_commitment(state, id, &commitment);
+    let Some(submission) = state.submissions.get(&id) else { return 0 };
+    let (miner, accepted, bond) = (submission.miner.clone(), submission.accepted, submission.bond);
+    end(state, id, SubmissionStatus::Rejected(finding));
     let (penalty, reputation) = (state.genesis.params.fraud_penalty, state.reputation_mut(&miner));
     reputation.rejected += 1;
     reputation.accepted -= u64::from(accepted.is_some());
-    // unavailable bytes may be the network's fault; a wrong gradient is the miner's fault
     reputation.trust = reputation.trust.saturating_sub(if finding == Finding::Mismatch { 1_000 } else { 200 });
     events.push(Event::Rejected { id, miner: miner.clone(), finding });
     if finding != Finding::Mismatch {
-        let owed = if accepted.is_some() { state.genesis.params.reward } else { 0 };
-        return take_back(state, &miner, owed, events);
+        return_bond(state, id);
+        return 0;
     }
-    let escrow = std::mem::take(&mut state.reputation_mut(&miner).escrow);
-    state.head_mut().burned += escrow;
-    escrow + nodes::slash(state, &miner, penalty, events)
-}
-
-/// Takes back the reward for a gradient whose bytes cannot be fetched, and burns a penalty too. A miner with a stake
-/// loses the reward and a share of the stake (`silence_penalty`). A miner without a stake loses twice the reward from
-/// its escrow, or the whole escrow if it contains less. Returns the burned micro-units.
-fn take_back(state: &mut State, miner: &str, paid: u64, events: &mut Vec<Event>) -> u64 {
-    if state.has_stake(miner) {
-        let penalty = state.genesis.params.silence_penalty;
-        return nodes::burn_stake(state, miner, paid, events) + nodes::slash(state, miner, penalty, events);
+    if let Some(submission) = state.submissions.get_mut(&id) {
+        submission.bond = 0;
     }
-    let escrow = &mut state.reputation_mut(miner).escrow;
-    let lost = paid.saturating_mul(2).min(*escrow);
-    *escrow -= lost;
+    let lost = bond + std::mem::take(&mut state.reputation_mut(&miner).escrow);
     state.head_mut().burned += lost;
-    lost
+    void_others(state, &miner, events);
+    lost + nodes::slash(state, &miner, penalty, events)
 }
 
-/// Accepts a submission, raises the miner's trust, and pays the reward or puts it in escrow.
+/// Voids the pending and accepted gradients of a miner that was proven to have submitted a wrong one: their chunk slots
+/// become free, and the miner is not paid for them. The verifiers that recomputed them are paid.
+fn void_others(state: &mut State, miner: &str, events: &mut Vec<Event>) {
+    let open = |status| matches!(status, SubmissionStatus::Pending | SubmissionStatus::Accepted);
+    let ids: Vec<u64> = state.submissions_of(miner).filter(|(_, own)| open(own.status)).map(|(id, _)| id).collect();
+    for id in ids {
+        leave_round(state, id);
+        end(state, id, SubmissionStatus::Voided);
+        return_bond(state, id);
+        let Some(submission) = state.submissions.get_mut(&id) else { continue };
+        let attested_by = std::mem::take(&mut submission.attested_by);
+        let was_accepted = submission.accepted.is_some();
+        state.reputation_mut(miner).accepted -= u64::from(was_accepted);
+        attested_by.into_iter().for_each(|(verifier, reward)| rewards::owe(state, verifier, reward));
+        events.push(Event::Voided { id, miner: miner.to_owned() });
+    }
+}
+
+/// Accepts a submission, raises the miner's trust, and returns the bond. The reward is paid when the gradient is
+/// settled, or immediately if accepted gradients cannot be disputed.
 pub(super) fn accept(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let height = state.head().height;
+    return_bond(state, id);
     let Some(submission) = state.submissions.get_mut(&id) else { return };
     submission.status = SubmissionStatus::Accepted;
     submission.accepted = Some(height);
@@ -300,8 +329,13 @@ pub(super) fn accept(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let reputation = state.reputation_mut(&miner);
     reputation.accepted += 1;
     reputation.trust = (reputation.trust + 100).min(10_000);
-    let (payee, balance) = coins::reward(state, &miner);
-    events.push(Event::Accepted { id, miner, artifact: artifact.to_string(), round, payee, balance });
+    events.push(Event::Accepted { id, miner: miner.clone(), artifact: artifact.to_string(), round });
     state.head_mut().accepted_total += 1;
     join_round(state, id, events);
+    if state.genesis.params.challenge_blocks == 0 {
+        rewards::settle(state, id, events);
+    } else {
+        rewards::schedule(state, id);
+        rewards::release(state, &miner);
+    }
 }

@@ -38,7 +38,7 @@ pub(super) fn uphold(state: &mut State, id: u64, challenger: &str, events: &mut 
         _ => {
             let submission = state.submissions.get_mut(&id);
             let attested_by = submission.map_or(Vec::new(), |submission| std::mem::take(&mut submission.attested_by));
-            for verifier in attested_by {
+            for (verifier, _) in attested_by {
                 nodes::slash(state, &verifier, state.genesis.params.fraud_penalty, events);
             }
             submissions::reject(state, id, Finding::Mismatch, events)

@@ -3,6 +3,10 @@
 //! verifier can copy another. If they disagree, all validators vote. Before a gradient is rejected as wrong, anybody
 //! may appeal.
 //!
+//! A finding is about the commitment only: whoever recomputes the gradient knows whether the commitment is right, even if
+//! the miner withholds the artifact. A verifier that cannot recompute the gradient, because blocks of the task are
+//! missing, finds it unavailable. This accuses nobody, and counts like a missing attestation.
+//!
 //! Some of the recomputations that found a match become *traps*: after the first verifiers have revealed their
 //! findings, other verifiers are sampled, and recompute the gradient again.
 
@@ -33,7 +37,7 @@ pub(super) fn sample(state: &mut State, events: &mut Vec<Event>) {
         }
         let (miner, hash) = (submission.miner.clone(), state.head().hash);
         let sampled = match random(&hash, "r3mes/sample/1", [id, 0]) % u64::from(ALL) < rate(state, &miner) {
-            true => verifiers(state, id, &[&miner]),
+            true => sampled_verifiers(state, id, &[&miner]),
             false => Vec::new(),
         };
         if sampled.is_empty() {
@@ -53,12 +57,11 @@ fn random(hash: &[u8; 32], purpose: &str, numbers: [u64; 2]) -> u64 {
 }
 
 /// Returns the sampling rate of a miner: how many of 65,536 submissions are recomputed on average. The rate rises when
-/// the miner's trust falls below the initial trust. For a miner on probation it is [`ALL`] (65,536), so every
+/// the miner's trust falls below the initial trust. For a miner without collateral it is [`ALL`] (65,536), so every
 /// submission is recomputed.
 fn rate(state: &State, miner: &str) -> u64 {
-    let LedgerParams { sampling, probation, .. } = state.genesis.params;
-    let accepted = state.reputations.get(miner).map_or(0, |reputation| reputation.accepted);
-    if accepted < probation && !state.has_stake(miner) {
+    let LedgerParams { sampling, .. } = state.genesis.params;
+    if !state.has_collateral(miner) {
         return ALL.into();
     }
     let sampling = u64::from(sampling.min(ALL));
@@ -67,38 +70,38 @@ fn rate(state: &State, miner: &str) -> u64 {
     sampling + (u64::from(ALL) - sampling) * missing / (PER_MYRIAD / 2)
 }
 
-/// Samples validators, each at most once, and none that is in `excluded`. The probability of each validator is
-/// proportional to its stake. `id`, the ID of the submission or of the challenge, varies the sample.
-pub(super) fn verifiers(state: &State, id: u64, excluded: &[&str]) -> Vec<String> {
+/// Samples a validator for each of the `verifiers` seats, none of them in `excluded`. The probability of each validator
+/// is proportional to its stake, and the seats are independent of each other. Therefore nobody gets more seats by
+/// splitting a stake over several nodes. `id`, the ID of the submission or of the challenge, varies the sample.
+pub(super) fn sampled_verifiers(state: &State, id: u64, excluded: &[&str]) -> Vec<SampledVerifier> {
     let nodes = state.nodes_of(VALIDATOR).filter(|(address, _)| !excluded.contains(&address.as_str()));
-    let mut nodes: Vec<(&String, u64)> = nodes.map(|(address, node)| (address, node.stake.max(1))).collect();
-    let mut sampled = Vec::new();
-    for turn in 0..u64::from(state.genesis.params.verifiers) {
-        let total: u128 = nodes.iter().map(|(_, stake)| u128::from(*stake)).sum();
-        if total == 0 {
-            break;
-        }
+    let nodes: Vec<(&String, u128)> = nodes.map(|(address, node)| (address, node.stake.max(1).into())).collect();
+    let total: u128 = nodes.iter().map(|(_, stake)| stake).sum();
+    let mut seats = BTreeMap::<&String, u64>::new();
+    for seat in 0..u64::from(state.genesis.params.verifiers) {
         // scales 64 random bits to the total, which is below 2^64; a remainder modulo the total would favor the first
         // nodes
-        let mut at = (u128::from(random(&state.head().hash, "r3mes/verifier/1", [id, turn])) * total) >> 64;
-        let index = nodes.iter().position(|(_, stake)| match at.checked_sub(u128::from(*stake)) {
+        let mut at = (u128::from(random(&state.head().hash, "r3mes/verifier/1", [id, seat])) * total) >> 64;
+        let taken = nodes.iter().find(|(_, stake)| match at.checked_sub(*stake) {
             Some(rest) => {
                 at = rest;
                 false
             }
             None => true,
         });
-        sampled.push(nodes.remove(index.unwrap_or_default()).0.clone());
+        if let Some((verifier, _)) = taken {
+            *seats.entry(verifier).or_default() += 1;
+        }
     }
-    sampled
+    seats.into_iter().map(|(verifier, seats)| SampledVerifier::new(verifier, seats)).collect()
 }
 
-fn open(state: &mut State, submission: u64, verifiers: Vec<String>, events: &mut Vec<Event>) {
+fn open(state: &mut State, submission: u64, sampled: Vec<SampledVerifier>, events: &mut Vec<Event>) {
     let stage_ends = state.head().height.saturating_add(state.genesis.params.attestation_blocks);
     let head = state.head_mut();
     head.challenges += 1;
     let (id, selector) = (head.challenges, head.hash);
-    let sampled = verifiers.iter().map(|verifier| SampledVerifier::new(verifier)).collect();
+    let verifiers = sampled.iter().map(|sampled| sampled.verifier.clone()).collect();
     let challenge = Challenge {
         submission,
         stage: ChallengeStage::Commit,
@@ -159,12 +162,21 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAttestation) -> Resul
     }
     sampled.finding = Some(finding);
     sampled.leaf = truncated(&message.leaf);
-    let found = Commitment::from_hex(&message.gradient_hash);
-    let claimed = state.submissions.get(&submission).map(|submission| submission.commitment);
-    match (finding == Finding::Match) == (found.is_some() && found == claimed) {
+    match stated_finding(state, submission, &message.gradient_hash) == Some(finding) {
         true => Ok(()),
         false => refused("result and gradient_hash contradict each other"),
     }
+}
+
+/// Returns the finding of a verifier that states the commitment `computed`, in hexadecimal, for a gradient: unavailable
+/// if the text is empty. Returns `None` if the text is neither empty nor 64 hexadecimal digits.
+fn stated_finding(state: &State, submission: u64, computed: &str) -> Option<Finding> {
+    if computed.is_empty() {
+        return Some(Finding::Unavailable);
+    }
+    let computed = Commitment::from_hex(computed)?;
+    let claimed = state.submissions.get(&submission)?.commitment;
+    Some(if computed == claimed { Finding::Match } else { Finding::Mismatch })
 }
 
 /// Returns the first 64 characters of an attestation leaf. A valid leaf consists of 64 hexadecimal digits.
@@ -172,7 +184,8 @@ fn truncated(leaf: &str) -> String {
     leaf.chars().take(64).collect()
 }
 
-/// Stores the vote of a validator about a gradient on which the sampled verifiers disagree.
+/// Stores the vote of a validator about a gradient on which the sampled verifiers disagree. An empty `computed_hash`
+/// means that the validator could not recompute the gradient.
 pub(super) fn vote(state: &mut State, message: &MsgSubmitCPUVerification) -> Result<(), Refusal> {
     let MsgSubmitCPUVerification { validator, challenge_id, is_valid, computed_hash, expected_hash, leaf } = message;
     if !state.nodes_of(VALIDATOR).any(|(address, _)| address == validator) {
@@ -180,14 +193,16 @@ pub(super) fn vote(state: &mut State, message: &MsgSubmitCPUVerification) -> Res
     }
     let id = challenge(state, *challenge_id, ChallengeStage::Panel)?.submission;
     let claimed = state.submissions.get(&id).map(|submission| submission.commitment.to_string());
-    if claimed.as_ref() != Some(expected_hash) || (computed_hash == expected_hash) != *is_valid {
+    let finding = stated_finding(state, id, computed_hash)
+        .filter(|finding| claimed.as_ref() == Some(expected_hash) && *is_valid == (*finding == Finding::Match));
+    let Some(finding) = finding else {
         return refused("expected_hash is not the submission's commitment, or is_valid contradicts the hashes");
-    }
+    };
     let votes = &mut challenge(state, *challenge_id, ChallengeStage::Panel)?.votes;
     if votes.iter().any(|vote| vote.validator == *validator) {
         return refused("the validator has already voted");
     }
-    votes.push(Vote { validator: validator.clone(), valid: *is_valid, leaf: truncated(leaf) });
+    votes.push(Vote { validator: validator.clone(), finding, leaf: truncated(leaf) });
     Ok(())
 }
 
@@ -229,10 +244,12 @@ fn end_commit(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
     state.challenges.insert(id, challenge);
 }
 
-/// Ends the stage in which verifiers reveal. If all of them agree, their finding counts, but a mismatch is open to
-/// appeal first, and a match may become a trap. If they disagree, all validators vote.
+/// Ends the stage in which verifiers reveal. Those that could not recompute the gradient are treated like those that
+/// revealed nothing. If all others agree, their finding counts, but a mismatch is open to appeal first, and a match may
+/// become a trap. If they disagree, all validators vote.
 fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
-    remove_silent(state, &mut challenge, |sampled| sampled.finding.is_some(), events);
+    let has_recomputed = |sampled: &SampledVerifier| sampled.finding.is_some_and(|found| found != Finding::Unavailable);
+    remove_silent(state, &mut challenge, has_recomputed, events);
     let Some(found) = challenge.sampled.first().and_then(|sampled| sampled.finding) else {
         return end_without_attestations(state, id, &challenge, events);
     };
@@ -253,11 +270,11 @@ fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
                 settle(state, id, &challenge, found, events);
                 return;
             }
-            let second = others.iter().map(|verifier| SampledVerifier::new(verifier)).collect();
-            challenge.first_recomputation = std::mem::replace(&mut challenge.sampled, second);
+            let verifiers = others.iter().map(|sampled| sampled.verifier.clone()).collect();
+            challenge.first_recomputation = std::mem::replace(&mut challenge.sampled, others);
             challenge.stage = ChallengeStage::Commit;
             challenge.selector = state.head().hash;
-            events.push(Event::Sampled { challenge: id, verifiers: others });
+            events.push(Event::Sampled { challenge: id, verifiers });
             attestation_blocks
         }
     };
@@ -267,17 +284,17 @@ fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
 
 /// If the hash of the current block makes this challenge a trap, returns the verifiers that must recompute the gradient
 /// once more. Otherwise returns none.
-fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<String> {
+fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<SampledVerifier> {
     let chance = random(&state.head().hash, "r3mes/trap/1", [id, 0]) % u64::from(ALL);
     let Some(submission) = state.submissions.get(&challenge.submission) else { return Vec::new() };
     if !challenge.first_recomputation.is_empty() || chance >= u64::from(state.genesis.params.trap_share) {
         return Vec::new();
     }
     let attested = challenge.sampled.iter().map(|sampled| sampled.verifier.as_str());
-    verifiers(state, id, &attested.chain([submission.miner.as_str()]).collect::<Vec<_>>())
+    sampled_verifiers(state, id, &attested.chain([submission.miner.as_str()]).collect::<Vec<_>>())
 }
 
-/// Ends a stage in which no verifier committed or revealed anything. In a trap, the finding of the first verifiers
+/// Ends a stage in which no verifier has attested whether the gradient is right. In a trap, the finding of the first verifiers
 /// counts. Otherwise, sampling is repeated.
 fn end_without_attestations(state: &mut State, id: u64, challenge: &Challenge, events: &mut Vec<Event>) {
     match challenge.first_recomputation.is_empty() {
@@ -286,8 +303,8 @@ fn end_without_attestations(state: &mut State, id: u64, challenge: &Challenge, e
     }
 }
 
-/// Slashes the sampled verifiers that did not commit or reveal in time (those for which `is_done` is false), and
-/// removes them from the challenge.
+/// Slashes the sampled verifiers that did not commit or attest in time (those for which `is_done` is false), and removes
+/// them from the challenge.
 fn remove_silent(
     state: &mut State,
     challenge: &mut Challenge,
@@ -311,33 +328,41 @@ fn sample_again(state: &mut State, id: u64, challenge: &Challenge) {
     }
 }
 
-/// Ends the vote of the validators if one side has more than half of the stake of all validators, or if the time is up
-/// (`late`). The side with more stake wins; after a tie, sampling is repeated.
+/// Ends the vote of the validators if one side has more than half of the stake of all validators. If the time is up
+/// (`late`) before that, slashes those that have not voted for either side, and gives them the same time again.
 fn end_panel(state: &mut State, id: u64, challenge: &Challenge, late: bool, events: &mut Vec<Event>) {
     let stakes: BTreeMap<String, u128> =
         state.nodes_of(VALIDATOR).map(|(address, node)| (address.clone(), node.stake.into())).collect();
-    let side = |valid: bool| -> u128 {
-        let votes = challenge.votes.iter().filter(|vote| vote.valid == valid);
-        votes.filter_map(|vote| stakes.get(&vote.validator)).sum()
+    let is_majority = |finding: Finding| {
+        let votes = challenge.votes.iter().filter(|vote| vote.finding == finding);
+        votes.filter_map(|vote| stakes.get(&vote.validator)).sum::<u128>() * 2 > stakes.values().sum()
     };
-    let (valid, wrong, all) = (side(true), side(false), stakes.values().sum::<u128>());
-    if !late && valid * 2 <= all && wrong * 2 <= all {
-        return;
-    }
-    if valid == wrong {
-        // there are no votes, or both sides have the same stake
-        return sample_again(state, id, challenge);
-    }
-    match valid > wrong {
-        true => drop(settle(state, id, challenge, Finding::Match, events)),
-        false if state.genesis.params.challenge_blocks > 0 => open_to_appeal(state, id, challenge.clone()),
-        false => drop(settle(state, id, challenge, Finding::Mismatch, events)),
+    if is_majority(Finding::Match) {
+        settle(state, id, challenge, Finding::Match, events);
+    } else if is_majority(Finding::Mismatch) {
+        match state.genesis.params.challenge_blocks {
+            0 => drop(settle(state, id, challenge, Finding::Mismatch, events)),
+            _ => open_to_appeal(state, id, challenge.clone()),
+        }
+    } else if late {
+        let LedgerParams { silence_penalty, decision_blocks, .. } = state.genesis.params;
+        let has_voted = |validator: &String| {
+            let own = challenge.votes.iter().find(|vote| vote.validator == *validator);
+            own.is_some_and(|vote| vote.finding != Finding::Unavailable)
+        };
+        for validator in stakes.keys().filter(|validator| !has_voted(validator)) {
+            nodes::slash(state, validator, silence_penalty, events);
+        }
+        let mut extended = challenge.clone();
+        extended.votes.retain(|vote| vote.finding != Finding::Unavailable);
+        extended.stage_ends = state.head().height.saturating_add(decision_blocks.max(1));
+        state.challenges.insert(id, extended);
     }
 }
 
 impl SampledVerifier {
-    fn new(verifier: &str) -> Self {
-        Self { verifier: verifier.to_owned(), committed: None, finding: None, leaf: String::new() }
+    fn new(verifier: &str, seats: u64) -> Self {
+        Self { verifier: verifier.to_owned(), seats, committed: None, finding: None, leaf: String::new() }
     }
 }
 
@@ -349,21 +374,9 @@ impl Challenge {
             .iter()
             .chain(&self.sampled)
             .filter(|sampled| sampled.finding == Some(Finding::Mismatch));
-        let votes = self.votes.iter().filter(|vote| !vote.valid).map(|vote| &vote.validator);
+        let votes = self.votes.iter().filter(|vote| vote.finding == Finding::Mismatch).map(|vote| &vote.validator);
         let lost = |accuser: &&String| self.lost_disputes.iter().any(|(loser, _)| loser == *accuser);
         sampled.map(|sampled| &sampled.verifier).chain(votes).filter(|accuser| !lost(accuser)).collect()
-    }
-
-    /// Returns the verifiers and voters that found a match, without duplicates.
-    pub(super) fn attested_match(&self) -> Vec<String> {
-        let sampled = self
-            .first_recomputation
-            .iter()
-            .chain(&self.sampled)
-            .filter(|sampled| sampled.finding == Some(Finding::Match));
-        let votes = self.votes.iter().filter(|vote| vote.valid).map(|vote| &vote.validator);
-        let all: BTreeSet<&String> = sampled.map(|sampled| &sampled.verifier).chain(votes).collect();
-        all.into_iter().cloned().collect()
     }
 }
 

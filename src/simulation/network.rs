@@ -240,7 +240,12 @@ impl Network {
             let claimed = duty.submission.commitment;
             let finding = find(number, &duty.task, claimed);
             let (challenge_id, is_valid) = (duty.challenge, finding == Finding::Match);
-            let computed_hash = if is_valid { claimed.to_string() } else { String::new() };
+            let computed_hash = match finding {
+                Finding::Match => claimed.to_string(),
+                Finding::Mismatch if claimed == honest(&duty.task) => wrong(&duty.task).to_string(),
+                Finding::Mismatch => honest(&duty.task).to_string(),
+                Finding::Unavailable => String::new(),
+            };
             if duty.stage == ChallengeStage::Panel {
                 messages.push(Message::Arbitrate(MsgSubmitCPUVerification {
                     validator: verifier.clone(),

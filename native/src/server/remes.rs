@@ -138,6 +138,8 @@ async fn stored(State(app): SharedApp, Path(id): Path<u64>) -> Result<Json<Value
         SubmissionStatus::Accepted => ("accepted", None),
         SubmissionStatus::Disputed => ("disputed", None),
         SubmissionStatus::Withdrawn => ("withdrawn", None),
+        SubmissionStatus::Settled => ("settled", None),
+        SubmissionStatus::Voided => ("rejected", Some("voided".to_owned())),
         SubmissionStatus::Rejected(Finding::Unavailable) => ("rejected", Some("unavailable".to_owned())),
         SubmissionStatus::Rejected(_) => ("rejected", Some("mismatch".to_owned())),
     };

@@ -265,7 +265,7 @@ impl<H: Host + WorkFile> Miner<H> {
         loop {
             match self.client.gradient_status(id).await {
                 Ok(gradient) => match gradient.status.as_str() {
-                    "accepted" => return Ok(()),
+                    "accepted" | "settled" => return Ok(()),
                     "withdrawn" => return Err(MiningError::Rejected { id, finding: gradient.status }),
                     "rejected" => {
                         if let Some(health_check) = &self.health_check {

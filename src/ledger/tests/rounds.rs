@@ -59,7 +59,9 @@ fn a_claim_belongs_to_one_miner_until_it_expires() {
 
 #[test]
 fn an_expired_claim_loses_its_bond_and_claims_without_bond_are_limited() {
-    let params = LedgerParams { claim_bond: 1_000, unbonded_share: 2_500, ..LedgerParams::EMBEDDED };
+    let (claim_bond, newcomer_bond) = (1_000, 1_000);
+    let params =
+        LedgerParams { claim_bond, newcomer_bond, probation: 1, unbonded_share: 2_500, ..LedgerParams::EMBEDDED };
     let mut world = Network::new(genesis(4, params, &[(9, 1_000_000)]));
     world.done(1, world.claim(1, 0));
     assert_eq!(world.balance(1), COINS - 1_000);
@@ -69,7 +71,9 @@ fn an_expired_claim_loses_its_bond_and_claims_without_bond_are_limited() {
     assert_eq!(world.send(poor[1], second).0, crate::tx::code::TAKEN, "only one of four claims may lack a bond");
     let message = world.submission(1, honest);
     world.done(1, Message::SubmitGradient(Box::new(message)));
-    assert_eq!(world.balance(1), COINS, "the submission returns the bond of the claim");
+    assert_eq!(world.balance(1), COINS - 1_000, "the bond stays locked until the gradient is accepted");
+    world.serve(&[9], honest_finding);
+    assert_eq!(world.balance(1), COINS);
     world.done(2, world.claim(2, 2));
     world.time += 301;
     world.block(vec![]);
@@ -170,55 +174,74 @@ fn the_adapter_with_the_majority_of_stake_is_the_next() {
     world.check();
 }
 
-#[test]
-fn a_gradient_whose_bytes_most_proposers_cannot_fetch_is_rejected_and_costs_its_reward() {
-    let nodes = [(7, 3_000_000), (8, 2_000_000), (9, 2_000_000), (1, 5_000_000)];
-    let params = LedgerParams { verifiers: 0, silence_penalty: 100, ..LedgerParams::EMBEDDED };
-    let mut terms = genesis(2, params, &nodes);
-    terms.nodes[3].2 = vec![1];
-    let mut world = Network::new(terms);
-    for miner in [1, 2] {
+/// Returns a network of three proposers, 7, 8 and 9, whose round of three gradients is full and can be aggregated.
+fn full_round() -> Network {
+    let nodes = [(7, 3_000_000), (8, 2_000_000), (9, 2_000_000)];
+    let params = LedgerParams { verifiers: 0, challenge_blocks: 1, ..LedgerParams::EMBEDDED };
+    let mut world = Network::new(genesis(3, params, &nodes));
+    for miner in [1, 2, 3] {
         world.mine(miner, honest);
         world.block(vec![]);
     }
-    assert_eq!(world.balance(1), COINS + LedgerParams::EMBEDDED.reward, "accepted without recomputation");
-    let waiting = LedgerParams::EMBEDDED.decision_blocks / 4;
-    assert!(!world.ledger.aggregation(&address(8)).unwrap().unwrap().may_leave_out);
-    world.wait(waiting);
-    assert!(world.ledger.aggregation(&address(8)).unwrap().unwrap().may_leave_out);
+    world.wait(1);
+    world
+}
+
+/// Lets proposers commit to the next adapter and reveal it, each without the gradient with an ID (0 for none).
+fn propose(world: &mut Network, proposals: &[(u8, u64)]) {
     for _ in ["commit", "reveal"] {
-        let messages: Vec<_> = [(7, 0), (8, 1), (9, 1)]
-            .map(|(number, missing)| world.sign(number, &[world.aggregate_without(number, b"next", missing).unwrap()]))
-            .into();
+        let sign = |(number, missing): &(u8, u64)| {
+            world.sign(*number, &[world.aggregate_without(*number, b"next", *missing).unwrap()])
+        };
+        let messages: Vec<_> = proposals.iter().map(sign).collect();
         assert!(world.block(messages).iter().all(|outcome| outcome.code == 0));
     }
+}
+
+#[test]
+fn a_gradient_whose_bytes_most_proposers_cannot_fetch_is_rejected_and_not_paid() {
+    let mut world = full_round();
+    assert_eq!(world.balance(1), COINS, "the gradient is accepted, but not settled");
+    assert!(!world.ledger.aggregation(&address(8)).unwrap().unwrap().may_leave_out);
+    world.wait(LedgerParams::EMBEDDED.decision_blocks / 4);
+    assert!(world.ledger.aggregation(&address(8)).unwrap().unwrap().may_leave_out);
+    propose(&mut world, &[(7, 0), (8, 1), (9, 1)]);
     assert_eq!(world.head().round, 1);
-    let status = |id: u64| world.ledger.state().submission(id).unwrap().status;
-    assert_eq!((status(1), status(2)), (SubmissionStatus::Rejected(Finding::Unavailable), SubmissionStatus::Accepted));
-    let left = 5_000_000 - LedgerParams::EMBEDDED.reward;
-    assert_eq!(world.ledger.state().node(&address(1)).unwrap().stake, left - left / 100);
+    assert_eq!(world.status(1), SubmissionStatus::Rejected(Finding::Unavailable));
+    assert_eq!((world.status(2), world.status(3)), (SubmissionStatus::Settled, SubmissionStatus::Settled));
+    let reward = LedgerParams::EMBEDDED.reward;
+    assert_eq!([1, 2, 3].map(|number| world.balance(number) - COINS), [0, reward, reward]);
     assert_eq!((world.slashed(7), world.slashed(8)), (0, 0), "nobody is slashed for bytes that others lack");
     world.check();
 }
 
+/// However long proposers with most of the stake are silent, those with less never decide.
 #[test]
-fn withheld_bytes_cost_a_miner_without_stake_part_of_its_escrow() {
-    let params = LedgerParams { verifiers: 0, probation: 3, sampling: 0, ..LedgerParams::EMBEDDED };
-    let mut world = Network::new(genesis(1, params, &[(9, 2_000_000)]));
-    for round in 0..5 {
-        world.mine(1, honest);
-        world.block(vec![]);
-        let missing = if round == 4 { 5 } else { 0 };
-        for _ in ["commit", "reveal"] {
-            let message = world.aggregate_without(9, b"next", missing).unwrap();
-            world.done(9, message);
-        }
-        assert_eq!(world.head().round, round + 1);
-    }
-    let reward = LedgerParams::EMBEDDED.reward;
-    // two of five rewards were paid; of the three in escrow, the miner lost the last one and the same amount again
-    assert_eq!(world.balance(1), COINS + 2 * reward);
-    assert_eq!(world.ledger.state().reputation(&address(1)).escrow, reward);
+fn a_minority_of_the_stake_never_closes_a_round() {
+    let mut world = full_round();
+    propose(&mut world, &[(9, 0)]);
+    world.wait(3 * LedgerParams::EMBEDDED.decision_blocks);
+    assert_eq!((world.head().round, world.head().accepted_in_round), (0, 3));
+    propose(&mut world, &[(7, 0), (8, 0)]);
+    assert_eq!(world.head().round, 1);
+    world.check();
+}
+
+#[test]
+fn a_round_without_most_of_its_bytes_is_repeated() {
+    let mut world = full_round();
+    // each of the proposers lacks another gradient: only the third gradient is available to most of the stake
+    world.wait(LedgerParams::EMBEDDED.decision_blocks / 4);
+    propose(&mut world, &[(7, 1), (8, 1), (9, 2)]);
+    assert_eq!(world.head().round, 1, "proposers with more than half of the stake agree");
+    let mut world = full_round();
+    world.wait(LedgerParams::EMBEDDED.decision_blocks / 4);
+    propose(&mut world, &[(7, 1), (8, 2), (9, 3)]);
+    world.wait(LedgerParams::EMBEDDED.decision_blocks);
+    // of 7 million, 4 summed the first gradient, 5 the second and 5 the third
+    assert_eq!((world.head().round, world.head().accepted_in_round), (0, 3));
+    propose(&mut world, &[(7, 1), (9, 1)]);
+    assert_eq!((world.head().round, world.status(1)), (1, SubmissionStatus::Rejected(Finding::Unavailable)));
     world.check();
 }
 

@@ -58,6 +58,7 @@ fn a_miner_withdraws_without_penalty_only_before_the_sampling_block() {
     world.serve(&[7, 8, 9], honest_finding);
     assert_eq!(world.ledger.state().submission(2).unwrap().status, SubmissionStatus::Rejected(Finding::Mismatch));
     assert_eq!(world.slashed(1), 10_000_000);
+    let owned = owned - 50;
     // a withdrawal ends a claim and returns its bond
     world.wait(20);
     let claim = world.claim(1, world.free());

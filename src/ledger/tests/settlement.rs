@@ -1,0 +1,248 @@
+//! Tests that nothing is paid before it is final, and that work without collateral is limited.
+
+use super::*;
+use crate::tx::{MsgSubmitGradient, MsgUnregisterNode};
+
+const STAKE: u64 = 200_000_000;
+const NODES: [(u8, u64); 3] = [(7, STAKE), (8, STAKE), (9, STAKE)];
+/// The number of an account without coins.
+const POOR: u8 = 20;
+
+fn params() -> LedgerParams {
+    LedgerParams { draw_blocks: 1, challenge_blocks: 20, trap_share: 0, verifiers: 16, ..LedgerParams::NETWORK }
+}
+
+fn network(quota: u32, params: LedgerParams) -> Network {
+    let mut genesis = genesis(quota, params, &NODES);
+    // a round must not have more gradients than the text has chunks
+    genesis.chunks = (0..64u8).map(|number| crate::store::Codec::Raw.cid(&[number])).collect();
+    Network::new(genesis)
+}
+
+/// Applies blocks until the round is full and closed.
+fn close(world: &mut Network) {
+    let round = world.head().round;
+    for _ in 0..200 {
+        if world.head().round > round {
+            return;
+        }
+        world.serve(&[7, 8, 9], honest_finding);
+        world.block(vec![]);
+    }
+    panic!("the round is not closed");
+}
+
+/// Lets account `number` submit a right gradient with a proof of work of 4 bits.
+fn submit(world: &mut Network, number: u8, commitment: impl Fn(&Task) -> Commitment) -> (u32, String) {
+    let claim = world.claim(number, world.free());
+    let claimed = world.send(number, claim);
+    if claimed.0 != 0 {
+        return claimed;
+    }
+    let mut message = world.submission(number, commitment);
+    while !proves_work(&message, CHAIN, 4) {
+        message.proof_of_work_nonce += 1;
+    }
+    world.send(number, Message::SubmitGradient(Box::new(message)))
+}
+
+#[test]
+fn a_forger_earns_nothing_however_many_gradients_it_forges_before_the_first_is_found() {
+    // no gradient of a miner with collateral is sampled, so all forged gradients are accepted
+    let mut world = network(8, LedgerParams { sampling: 0, ..params() });
+    world.stake(1, 100_000_000);
+    let owned = world.balance(1);
+    for _ in 0..7 {
+        world.mine(1, wrong);
+        world.block(vec![]);
+    }
+    assert_eq!((world.head().accepted_in_round, world.balance(1)), (7, owned));
+    // the next one is sampled
+    world.ledger.state.reputation_mut(&address(1)).trust = 0;
+    world.mine(1, wrong);
+    world.serve(&[7, 8, 9], honest_finding);
+    world.wait(21);
+    assert!((1..=7).all(|id| world.status(id) == SubmissionStatus::Voided), "the others are void");
+    assert_eq!((world.head().accepted_in_round, world.head().settled_total), (0, 0));
+    let bond = LedgerParams::NETWORK.claim_bond;
+    assert_eq!((world.balance(1), world.slashed(1)), (owned - bond, 50_000_000));
+}
+
+#[test]
+fn a_miner_that_leaves_and_returns_is_recomputed_again() {
+    let mut world = network(1, LedgerParams { probation: 2, sampling: 0, newcomer_bond: 0, ..params() });
+    for _ in 0..3 {
+        world.mine(1, honest);
+        close(&mut world);
+    }
+    assert_eq!((world.head().challenges, world.escrow(1)), (2, 2_000_000), "two gradients were recomputed");
+    world.mine(1, honest);
+    let leave = Message::UnregisterNode(MsgUnregisterNode { node_address: address(1) });
+    assert_eq!(world.send(1, leave.clone()).0, 1102, "a miner cannot leave while its gradient can be disputed");
+    close(&mut world);
+    world.done(1, leave);
+    assert_eq!(world.escrow(1), 0);
+    let before = world.head().challenges;
+    world.mine(1, wrong);
+    world.block(vec![]);
+    assert_eq!(world.head().challenges, before + 1);
+    world.check();
+}
+
+#[test]
+fn a_stake_that_became_too_small_is_no_collateral() {
+    let mut world = network(2, LedgerParams { sampling: 0, ..params() });
+    world.stake(1, 100_000_000);
+    world.ledger.state.nodes.get_mut(&address(1)).unwrap().stake = 31_000_000;
+    world.mine(1, wrong);
+    world.block(vec![]);
+    assert_eq!(world.head().challenges, 1, "half of the stake is less than 16 rewards");
+}
+
+#[test]
+fn accounts_without_coins_cannot_fill_a_round_and_need_a_proof_of_work() {
+    let mut world = network(16, LedgerParams { unbonded_work_bits: 4, unbonded_per_block: 1, ..params() });
+    // an eighth of the round: two chunks, one in each block
+    let claims: Vec<_> = [0, 1].map(|at| world.sign(POOR + at, &[world.claim(POOR + at, u64::from(at))])).into();
+    let codes: Vec<u32> = world.block(claims).iter().map(|outcome| outcome.code).collect();
+    assert_eq!(codes, [0, crate::tx::code::TAKEN], "at most one claim without a bond in a block");
+    let mut message = world.submission(POOR, wrong);
+    while proves_work(&message, CHAIN, 4) {
+        message.proof_of_work_nonce += 1;
+    }
+    let (_, log) = world.send(POOR, Message::SubmitGradient(Box::new(message.clone())));
+    assert!(log.contains("4 leading zero bits"), "{log}");
+    while !proves_work(&message, CHAIN, 4) {
+        message.proof_of_work_nonce += 1;
+    }
+    world.done(POOR, Message::SubmitGradient(Box::new(message)));
+    assert_eq!(submit(&mut world, POOR + 1, wrong).0, 0);
+    world.serve(&[7, 8, 9], honest_finding);
+    world.wait(21);
+    assert!((1..=2).all(|id| world.status(id) == SubmissionStatus::Rejected(Finding::Mismatch)));
+    let (code, log) = submit(&mut world, POOR + 2, wrong);
+    assert_eq!(code, crate::tx::code::TAKEN, "rejected gradients count until the round ends: {log}");
+    world.check();
+}
+
+#[test]
+fn garbage_of_accounts_without_coins_mints_nothing() {
+    let mut world = network(16, LedgerParams { unbonded_work_bits: 4, ..params() });
+    let minted = world.head().minted;
+    assert_eq!(submit(&mut world, POOR, wrong).0, 0);
+    world.serve(&[7, 8, 9], honest_finding);
+    world.wait(21);
+    assert_eq!((world.status(1), world.head().minted), (SubmissionStatus::Rejected(Finding::Mismatch), minted));
+    let owed: u64 = world.ledger.state().owed.values().sum();
+    assert_eq!(owed, 16 * LedgerParams::NETWORK.verifier_reward, "the verifiers are paid when work is accepted");
+    world.check();
+}
+
+#[test]
+fn verifiers_of_a_newcomers_wrong_gradient_are_paid_from_its_bond() {
+    let mut world = network(16, LedgerParams { verifiers: 3, ..params() });
+    let minted = world.head().minted;
+    world.mine(1, wrong);
+    world.serve(&[7, 8, 9], honest_finding);
+    world.wait(21);
+    assert_eq!(world.balance(1), COINS - LedgerParams::NETWORK.newcomer_bond);
+    let paid: u64 = [7, 8, 9].map(|number| world.balance(number) - COINS).iter().sum();
+    assert_eq!((paid, world.head().minted), (LedgerParams::NETWORK.newcomer_bond, minted));
+    world.check();
+}
+
+#[test]
+fn the_supply_grows_by_settled_gradients_only_and_at_most_by_their_budget() {
+    let mut world = network(2, LedgerParams { newcomer_bond: 0, ..params() });
+    let minted = world.head().minted;
+    for _ in 0..3 {
+        for miner in [1, 2] {
+            world.mine(miner, honest);
+        }
+        close(&mut world);
+    }
+    let LedgerParams { reward, verification_budget, .. } = LedgerParams::NETWORK;
+    let head = world.head();
+    // each verifier's part of the budget is rounded down
+    let budget = 6 * verification_budget;
+    assert!(head.settled_total == 6 && (budget - 9..=budget).contains(&head.minted_for_verifiers));
+    assert_eq!(head.minted - minted, 6 * reward + head.minted_for_verifiers);
+    let owed: u64 = world.ledger.state().owed.values().sum();
+    assert_eq!(owed + head.minted_for_verifiers, 6 * 16 * LedgerParams::NETWORK.verifier_reward);
+    world.check();
+}
+
+/// Verifiers that cannot recompute a gradient accuse nobody. Their finding counts like a missing attestation.
+#[test]
+fn unavailable_is_neither_an_accusation_nor_free() {
+    let mut world = network(2, params());
+    world.mine(1, honest);
+    world.serve(&[7, 8, 9], |number, task, claimed| match number {
+        9 => honest_finding(number, task, claimed),
+        _ => Finding::Unavailable,
+    });
+    assert_eq!(world.status(1), SubmissionStatus::Accepted, "no panel is needed");
+    let silence = LedgerParams::share(STAKE, LedgerParams::NETWORK.silence_penalty);
+    assert_eq!([7, 8, 9].map(|number| world.slashed(number)), [silence, silence, 0]);
+    assert_eq!(world.slashed(1), 0);
+    world.check();
+}
+
+#[test]
+fn votes_for_unavailable_decide_nothing_and_cost_as_much_as_silence() {
+    let mut world = network(2, params());
+    world.mine(1, honest);
+    let lie = |number: u8, task: &Task, claimed| match number {
+        9 => Finding::Mismatch,
+        _ => honest_finding(number, task, claimed),
+    };
+    for _ in 0..4 {
+        let txs = world.pending_txs(&[7, 8, 9], &lie);
+        world.block(txs);
+        if world.ledger.state().challenges.values().any(|open| open.stage == ChallengeStage::Panel) {
+            break;
+        }
+    }
+    for (number, finding) in [(7, Finding::Unavailable), (8, Finding::Unavailable), (9, Finding::Mismatch)] {
+        let vote = world.pending_messages(number, &|_, _, _| finding).remove(0);
+        world.done(number, vote);
+    }
+    world.wait(LedgerParams::NETWORK.decision_blocks);
+    let silence = LedgerParams::share(STAKE, LedgerParams::NETWORK.silence_penalty);
+    assert_eq!(
+        [7, 8, 9].map(|number| world.slashed(number)),
+        [silence, silence, 0],
+        "a third of the stake is too little"
+    );
+    world.serve(&[7, 8], honest_finding);
+    assert_eq!(world.status(1), SubmissionStatus::Accepted);
+    assert!(world.slashed(9) > 0 && world.slashed(1) == 0);
+    world.check();
+}
+
+#[test]
+fn a_split_stake_gets_no_more_seats() {
+    let seats = |nodes: &[(u8, u64)], own: std::ops::Range<u8>| {
+        let world = Network::new(genesis(2, LedgerParams { verifiers: 3, min_stake: 1, ..params() }, nodes));
+        let all = |id| {
+            let sampled = verification::sampled_verifiers(&world.ledger.state, id, &[]);
+            sampled.iter().all(|sampled| own.clone().any(|number| address(number) == sampled.verifier))
+        };
+        (0..4_000).filter(|id| all(*id)).count()
+    };
+    let whole = seats(&[(1, 20), (9, 80)], 1..2);
+    let split = seats(&[(1, 4), (2, 4), (3, 4), (4, 4), (5, 4), (9, 80)], 1..6);
+    // all three seats: 0.2^3 of 4,000 is 32, and the standard deviation is 5.6
+    assert!((12..=52).contains(&whole) && (12..=52).contains(&split), "{whole} {split}");
+}
+
+#[test]
+fn a_copied_submission_message_needs_its_own_claim() {
+    let mut world = network(2, params());
+    world.done(1, world.claim(1, world.free()));
+    let message: MsgSubmitGradient = world.submission(1, honest);
+    world.done(1, Message::SubmitGradient(Box::new(message.clone())));
+    let again = MsgSubmitGradient { nonce: message.nonce + 1, ipfs_hash: message.ipfs_hash.clone(), ..message };
+    assert_eq!(world.send(1, Message::SubmitGradient(Box::new(again))).0, 0, "the same gradient is stored once");
+    assert_eq!(world.head().submissions, 1);
+}
