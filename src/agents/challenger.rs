@@ -1,36 +1,25 @@
 //! A challenger recomputes the gradients that can be disputed. It opens disputes about wrong ones, defends correct ones
 //! in disputes that others opened, and makes the moves that these disputes require of it.
 
-use super::RoleError;
+use super::{Chain, ContentStore, DisputeProver, ModelReplay, Recompute, ReplayTask, RoleError};
 use crate::{
-    client::{
-        Blocks, ClaimedGradient, Classify, Client, ClientError, DisputableGradient, DisputeList, ErrorClass, Host,
-        OpenDispute,
-    },
-    compute::Backend,
-    dispute::{
-        judge::{Answer, Role, Side},
-        prover::{Prover, Replay, TaskInputs},
-    },
-    model::{transformer::Targets, weights::Model},
-    protocol::{Commitment, Task},
+    client::{ClaimedGradient, Classify, ClientError, DisputableGradient, DisputeList, ErrorClass, OpenDispute},
+    dispute::judge::{Answer, Role, Side},
+    protocol::Task,
     store::Codec,
-    training::worker::Worker,
     tx::{Message, MsgAnswerDispute, MsgAppeal, MsgMoveDispute, MsgOpenDispute, code},
 };
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A challenger, which disputes wrong gradients and defends correct ones. Between steps, it keeps what it has computed.
-pub struct Challenger {
-    model: Model,
-    targets: Targets,
-    backend: Backend,
+pub struct Challenger<R: ReplayTask = ModelReplay> {
+    replay: R,
     /// Whether each recomputed gradient is correct, by the ID of the gradient.
     verdicts: BTreeMap<u64, bool>,
     /// The prover of each disputed gradient, by the ID of the gradient. Provers produce the moves in a dispute. A
     /// gradient is absent until its task has been run again.
-    provers: BTreeMap<u64, Prover>,
+    provers: BTreeMap<u64, R::Prover>,
     /// IDs of the gradients that are ignored because work on them failed with an error that is not retryable.
     skipped: BTreeSet<u64>,
     /// IDs of the gradients that were in dispute at the last step. A gradient appears once for each of its disputes.
@@ -54,22 +43,21 @@ pub enum Action {
     Moved(u64),
 }
 
-impl Challenger {
-    /// Creates a challenger that runs the tasks of disputed gradients on `backend`. `targets` holds the rank and the
-    /// adapted layers of the job.
-    pub fn new(model: Model, targets: Targets, backend: Backend) -> Self {
+impl<R: ReplayTask> Challenger<R> {
+    /// Creates a challenger that runs the tasks of disputed gradients with `replay`.
+    pub fn new(replay: R) -> Self {
         let (verdicts, provers) = (BTreeMap::new(), BTreeMap::new());
         let (skipped, disputed, refused) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
-        Self { model, targets, backend, verdicts, provers, skipped, disputed, refused }
+        Self { replay, verdicts, provers, skipped, disputed, refused }
     }
 
     /// Takes the next action, if one is due, and returns it. `worker`, which recomputes gradients, must use the
     /// challenger's model. If work on a gradient fails with an error that is not retryable, the challenger ignores that
     /// gradient from then on.
-    pub async fn work<H: Host>(
+    pub async fn work<C: Chain + ContentStore>(
         &mut self,
-        client: &Client<H>,
-        worker: &mut Worker,
+        client: &C,
+        worker: &mut impl Recompute,
     ) -> Result<Option<Action>, RoleError> {
         let list = client.disputes().await?;
         self.forget_settled(&list);
@@ -92,11 +80,11 @@ impl Challenger {
 
     /// Recomputes the gradient of an open dispute if this challenger has not done so yet. Otherwise, sends the next
     /// move or answer, if one is due.
-    async fn take_part<H: Host>(
+    async fn take_part<C: Chain + ContentStore>(
         &mut self,
-        client: &Client<H>,
+        client: &C,
         dispute: &OpenDispute,
-        worker: &mut Worker,
+        worker: &mut impl Recompute,
     ) -> Result<Option<Action>, RoleError> {
         if self.skipped.contains(&id(dispute)) {
             return Ok(None);
@@ -112,12 +100,12 @@ impl Challenger {
 
     /// Recomputes a gradient if this challenger has not done so yet. Otherwise, opens a dispute if the gradient is
     /// wrong, or appeals if it is correct but verifiers found it wrong.
-    async fn examine<H: Host>(
+    async fn examine<C: Chain + ContentStore>(
         &mut self,
-        client: &Client<H>,
+        client: &C,
         disputable: &DisputableGradient,
         is_disputed: bool,
-        worker: &mut Worker,
+        worker: &mut impl Recompute,
     ) -> Result<Option<Action>, RoleError> {
         let claimed = &disputable.gradient;
         let id = claimed.stored_gradient_id;
@@ -152,9 +140,9 @@ impl Challenger {
 
     /// Returns the next move or answer that this challenger must send in a dispute, if any. If the gradient is wrong,
     /// only the challenger that opened the dispute moves. If it is correct, any challenger can defend it.
-    async fn next_move<H: Host>(
+    async fn next_move<C: Chain + ContentStore>(
         &mut self,
-        client: &Client<H>,
+        client: &C,
         dispute: &OpenDispute,
         is_correct: bool,
     ) -> Result<Option<(Message, Action)>, RoleError> {
@@ -190,42 +178,40 @@ impl Challenger {
 
     /// Recomputes a gradient and records whether the submission is correct: whether the miner submitted the commitment
     /// and the artifact of the recomputed gradient.
-    async fn recompute<H: Host>(
+    async fn recompute<C: Chain + ContentStore>(
         &mut self,
-        client: &Client<H>,
+        client: &C,
         claimed: &ClaimedGradient,
-        worker: &mut Worker,
+        worker: &mut impl Recompute,
     ) -> Result<Action, RoleError> {
         let task = task(client, claimed).await?;
-        let inputs = Blocks::of_task(client.host(), &task).await?;
-        let artifact = worker.audit(&task, &|cid| inputs.get(cid)).await?;
-        let commitment = Commitment::new(&task, &artifact.gradient_root()).to_string();
-        let is_correct = artifact.dag()?.root == claimed.ipfs_hash && commitment == claimed.gradient_hash;
+        let inputs = client.task_inputs(&task).await?;
+        let computed = worker.recompute(&task, &[0; 32], &inputs).await?;
+        let is_correct =
+            computed.artifact == claimed.ipfs_hash && computed.commitment.to_string() == claimed.gradient_hash;
         self.verdicts.insert(claimed.stored_gradient_id, is_correct);
         Ok(Action::Recomputed(claimed.stored_gradient_id, is_correct))
     }
 
     /// Returns the prover for a gradient's task. The first call for a gradient runs the task again.
-    async fn prover<H: Host>(
+    async fn prover<C: Chain + ContentStore>(
         &mut self,
-        client: &Client<H>,
+        client: &C,
         claimed: &ClaimedGradient,
-    ) -> Result<&mut Prover, RoleError> {
+    ) -> Result<&mut R::Prover, RoleError> {
         let id = claimed.stored_gradient_id;
         if !self.provers.contains_key(&id) {
             let task = task(client, claimed).await?;
-            let blocks = Blocks::of_task(client.host(), &task).await?;
-            let inputs = TaskInputs::fetch(&task, self.model.config.vocab as u32, &|cid| blocks.get(cid))?;
-            let replay = Replay::new(&self.model, &self.targets, &inputs, &self.backend).await?;
-            self.provers.insert(id, Prover::new(replay).await?);
+            let inputs = client.task_inputs(&task).await?;
+            self.provers.insert(id, self.replay.prover(&task, &inputs).await?);
         }
         Ok(self.provers.entry(id).or_insert_with(|| unreachable!("the prover was inserted above")))
     }
 
     /// Sends a message, unless the ledger has refused the same message before.
-    async fn send<H: Host>(
+    async fn send<C: Chain + ContentStore>(
         &mut self,
-        client: &Client<H>,
+        client: &C,
         message: Message,
         action: Action,
     ) -> Result<Option<Action>, RoleError> {
@@ -261,13 +247,16 @@ impl Challenger {
     }
 }
 
-async fn task<H: Host>(client: &Client<H>, claimed: &ClaimedGradient) -> Result<Task, RoleError> {
+async fn task<C: Chain + ContentStore>(client: &C, claimed: &ClaimedGradient) -> Result<Task, RoleError> {
     Ok(Task::decode(&client.block(Codec::DagCbor, &claimed.task).await?)?)
 }
 
 /// Returns two blocks from which the ledger derives the agreed facts of a dispute: the chunk, and the root block of the
 /// artifact.
-async fn subject_blocks<H: Host>(client: &Client<H>, claimed: &ClaimedGradient) -> Result<[Vec<u8>; 2], RoleError> {
+async fn subject_blocks<C: Chain + ContentStore>(
+    client: &C,
+    claimed: &ClaimedGradient,
+) -> Result<[Vec<u8>; 2], RoleError> {
     let chunk = task(client, claimed).await?.chunk;
     let manifest = client.block(Codec::DagCbor, &claimed.ipfs_hash).await?;
     Ok([client.block(Codec::Raw, &chunk).await?, manifest])

@@ -1,8 +1,12 @@
 //! The agents of the R3MES network, independent of the program in which they run. A miner computes gradients. An
 //! operator, which has a stake, recomputes the gradients for which it is sampled; it may also aggregate rounds and
-//! dispute wrong gradients. All agents use the same HTTP routes of a node.
+//! dispute wrong gradients. All agents use the same HTTP routes of a node. What an operator needs of the network and of
+//! the computation is stated in the traits [`Chain`], [`ContentStore`], [`Recompute`], [`Aggregator`] and
+//! [`ReplayTask`], so that simulations can run the same operators.
 
+mod chain;
 mod challenger;
+mod computation;
 pub mod driver;
 pub mod miner;
 mod operator;
@@ -10,7 +14,9 @@ mod proposer;
 mod registration;
 mod verifier;
 
+pub use chain::{Chain, ContentStore};
 pub use challenger::{Action, Challenger};
+pub use computation::{Aggregator, DisputeProver, ModelReplay, Recompute, RecomputedGradient, ReplayTask};
 pub use operator::{CompletedDuty, Operator};
 pub use proposer::Proposer;
 pub use registration::{register, unregister};

@@ -1,9 +1,12 @@
 //! An operator has the role of a verifier, which recomputes the gradients for which it is sampled. It can also have the
 //! roles of a proposer, which aggregates rounds, and of a challenger, which disputes wrong gradients.
 
-use super::{Action, Challenger, Proposer, Recomputation, RoleError, Verifier};
+use super::{
+    Action, Aggregator, Chain, Challenger, ContentStore, ModelReplay, Proposer, Recomputation, Recompute, ReplayTask,
+    RoleError, Verifier,
+};
 use crate::{
-    client::{Client, ClientError, Host},
+    client::{Client, ClientError},
     compute::Backend,
     dispute::prover::AdapterLayout,
     model::{transformer::Targets, weights::Model},
@@ -16,11 +19,11 @@ use crate::{
 const SALT_PURPOSE: &str = "sealing salt";
 
 /// An operator, which is always a verifier, and can also be a proposer and a challenger.
-pub struct Operator<H> {
-    client: Client<H>,
-    verifier: Verifier,
-    proposer: Option<Proposer>,
-    challenger: Option<Challenger>,
+pub struct Operator<C, W = Worker, A = AdapterLayout, R: ReplayTask = ModelReplay> {
+    client: C,
+    verifier: Verifier<W>,
+    proposer: Option<Proposer<A>>,
+    challenger: Option<Challenger<R>>,
 }
 
 /// What an operator has done in one step.
@@ -33,7 +36,7 @@ pub enum CompletedDuty {
     Disputed(Action),
 }
 
-impl<H: Host> Operator<H> {
+impl<H> Operator<Client<H>> {
     /// Creates an operator that is only a verifier, with a worker that recomputes the gradients.
     pub fn new(client: Client<H>, worker: Worker) -> Result<Self, ClientError> {
         let verifier = Verifier::new(worker, client.secret(SALT_PURPOSE)?);
@@ -48,11 +51,29 @@ impl<H: Host> Operator<H> {
 
     /// Makes the operator a challenger too, which runs the tasks of disputed gradients on `backend`.
     pub fn with_challenger(self, model: Model, targets: Targets, backend: Backend) -> Self {
-        Self { challenger: Some(Challenger::new(model, targets, backend)), ..self }
+        Self { challenger: Some(Challenger::new(ModelReplay::new(model, targets, backend))), ..self }
+    }
+}
+
+impl<C, W, A, R> Operator<C, W, A, R>
+where
+    C: Chain + ContentStore,
+    W: Recompute,
+    A: Aggregator,
+    R: ReplayTask,
+{
+    /// Creates an operator with these roles, which acts through `client`.
+    pub fn from_roles(
+        client: C,
+        verifier: Verifier<W>,
+        proposer: Option<Proposer<A>>,
+        challenger: Option<Challenger<R>>,
+    ) -> Self {
+        Self { client, verifier, proposer, challenger }
     }
 
-    /// Returns the client through which the operator talks to its node.
-    pub fn client(&self) -> &Client<H> {
+    /// Returns the client through which the operator sends messages and fetches blocks.
+    pub fn client(&self) -> &C {
         &self.client
     }
 

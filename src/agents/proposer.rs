@@ -1,22 +1,19 @@
 //! A proposer aggregates a completed round: it adds up the accepted gradients and takes an optimizer step. It commits
 //! to the resulting adapter and reveals it later.
 
-use super::{RoleError, hex};
+use super::{Aggregator, Chain, ContentStore, RoleError, hex};
 use crate::{
-    client::{
-        AggregationInput, AggregationJob, BlockStore, Blocks, Classify, Client, ClientError, ErrorClass, FetchError,
-        Host,
-    },
+    client::{AggregationInput, AggregationJob, Classify, ClientError, ErrorClass, FetchError},
     dispute::{judge::Hash, prover::AdapterLayout},
-    protocol::{AdapterState, Aggregate, Artifact, Commitment, Task, merkle_root},
+    protocol::{Commitment, Task, merkle_root},
     store::{Cid, Codec, StoreError},
     tx::{Message, MsgCommitAggregation, MsgRevealAggregation, code},
 };
 use sha2::{Digest, Sha256};
 
 /// A proposer. It keeps the last aggregate that it computed, so that it can reveal what it has committed to.
-pub struct Proposer {
-    layout: AdapterLayout,
+pub struct Proposer<A = AdapterLayout> {
+    aggregator: A,
     salt: [u8; 32],
     computed: Option<ComputedAggregate>,
 }
@@ -33,16 +30,17 @@ struct ComputedAggregate {
     layout_root: Hash,
 }
 
-impl Proposer {
-    /// Creates a proposer. `layout` describes how the job's adapter is packed into buffers. `salt` prevents others
-    /// from guessing what the proposer has committed to, so it must be secret and random.
-    pub fn new(layout: AdapterLayout, salt: [u8; 32]) -> Self {
-        Self { layout, salt, computed: None }
+impl<A: Aggregator> Proposer<A> {
+    /// Creates a proposer. `aggregator` computes the aggregates; it is usually the layout that describes how the job's
+    /// adapter is packed into buffers. `salt` prevents others from guessing what the proposer has committed to, so it
+    /// must be secret and random.
+    pub fn new(aggregator: A, salt: [u8; 32]) -> Self {
+        Self { aggregator, salt, computed: None }
     }
 
     /// Sends what is due for the completed round, if anything: the commitment to its aggregate, or the reveal. Returns
     /// the CID of the next adapter if this call computed it, and `None` otherwise.
-    pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Cid>, RoleError> {
+    pub async fn work<C: Chain + ContentStore>(&mut self, client: &C) -> Result<Option<Cid>, RoleError> {
         let Some(job) = client.aggregation_job().await?.filter(|job| !job.revealed) else { return Ok(None) };
         let known = self.computed.take().filter(|computed| computed.is_of(&job));
         let (computed, fresh) = match known {
@@ -65,38 +63,43 @@ impl Proposer {
 
     /// Computes the next adapter and stores it on the node. Returns an error if an artifact is unavailable, unless the
     /// job allows the proposer to leave out the gradient.
-    async fn compute<H: Host>(&self, client: &Client<H>, job: &AggregationJob) -> Result<ComputedAggregate, RoleError> {
-        let (mut total, mut matrices, mut gradients) = (None::<Aggregate>, Vec::new(), Vec::new());
+    async fn compute<C: ContentStore>(&self, client: &C, job: &AggregationJob) -> Result<ComputedAggregate, RoleError> {
+        let (mut total, mut any_task, mut gradients) = (None, None, Vec::new());
         for AggregationInput { id, task, artifact, gradient_hash } in
             job.gradients.iter().filter(|input| job.includes(input))
         {
             let task = Task::decode(&client.block(Codec::DagCbor, task).await?)?;
-            matrices.clone_from(&task.job.matrices);
-            match fetch(client.host(), &task, artifact).await {
-                Ok(artifact) => total.get_or_insert_with(|| Aggregate::new(&task.job)).add(&artifact)?,
+            let gradient = self.gradient(client, &task, artifact).await;
+            let task = any_task.insert(task);
+            match gradient {
+                Ok(gradient) => self.aggregator.add(&mut total, task, &gradient)?,
                 Err(error) if error.class() == ErrorClass::Retryable && !is_missing_block(&error) => return Err(error),
                 Err(_) if job.may_leave_out && job.commitment_id.is_none() => continue,
                 Err(error) => return Err(error),
             }
             gradients.push((*id, gradient_hash.clone()));
         }
-        let blocks = Blocks::of_adapter(client.host(), &job.adapter).await?;
-        let state = AdapterState::fetch(&job.adapter, &|cid| blocks.get(cid))?;
-        let next = match total {
-            Some(total) => state.after(&total)?,
-            None => state,
-        };
-        let dag = next.dag()?;
-        client.put_dag(&dag).await?;
-        let layout_root = self.layout.root(&next.adapter, &matrices)?;
+        let blocks = client.adapter(&job.adapter).await?;
+        let (dag, layout_root) = self.aggregator.step(total, any_task.as_ref(), &job.adapter, &blocks)?;
+        client.store(&dag).await?;
         Ok(ComputedAggregate { round: job.round, gradients, adapter: dag.root, layout_root })
+    }
+
+    async fn gradient<C: ContentStore>(
+        &self,
+        client: &C,
+        task: &Task,
+        artifact: &Cid,
+    ) -> Result<A::Gradient, RoleError> {
+        let blocks = client.artifact(artifact).await?;
+        Ok(self.aggregator.read(task, artifact, &blocks)?)
     }
 
     /// Returns the proposer's next message. Before the commitment, the message commits to the aggregate; after it, the
     /// message reveals the aggregate.
-    async fn message<H: Host>(
+    async fn message<C: Chain>(
         &self,
-        client: &Client<H>,
+        client: &C,
         job: &AggregationJob,
         computed: &ComputedAggregate,
     ) -> Result<Message, RoleError> {
@@ -145,11 +148,6 @@ impl AggregationJob {
     fn includes(&self, input: &AggregationInput) -> bool {
         self.commitment_id.is_none() || self.committed.contains(&input.id)
     }
-}
-
-async fn fetch<H: Host>(host: &H, task: &Task, artifact: &Cid) -> Result<Artifact, RoleError> {
-    let blocks = Blocks::of_artifact(host, artifact).await?;
-    Ok(Artifact::fetch(task, artifact, &|cid| blocks.get(cid))?)
 }
 
 /// Whether the error means that a block is missing: no source has it.

@@ -4,9 +4,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::{RoleError, hex};
+use super::{Chain, ContentStore, Recompute, RecomputedGradient, RoleError, hex};
 use crate::{
-    client::{Blocks, Classify, Client, ClientError, ErrorClass, FetchError, Host, VerificationDuty},
+    client::{Classify, ClientError, ErrorClass, FetchError, VerificationDuty},
     protocol::{Commitment, Task},
     store::Codec,
     training::worker::Worker,
@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 const MISSING_SECONDS: u64 = 10;
 
 /// A verifier. It keeps what it found about a gradient until the ledger has settled the challenge of that gradient.
-pub struct Verifier {
-    worker: Worker,
+pub struct Verifier<W = Worker> {
+    worker: W,
     salt: [u8; 32],
     /// Results of recomputations, by the ID of the open challenge for which the gradient was recomputed.
     results: BTreeMap<u64, Recomputation>,
@@ -55,22 +55,22 @@ pub struct Recomputation {
     leaf: String,
 }
 
-impl Verifier {
+impl<W: Recompute> Verifier<W> {
     /// Creates a verifier that recomputes gradients with `worker`. `salt` prevents others from guessing what the
     /// verifier has committed to, so it must be secret and random.
-    pub fn new(worker: Worker, salt: [u8; 32]) -> Self {
+    pub fn new(worker: W, salt: [u8; 32]) -> Self {
         Self { worker, salt, results: BTreeMap::new(), missing: BTreeMap::new() }
     }
 
     /// Returns the worker that recomputes gradients, so that a challenger can use it too.
-    pub fn worker(&mut self) -> &mut Worker {
+    pub fn worker(&mut self) -> &mut W {
         &mut self.worker
     }
 
     /// Does what the verifier must do next in a challenge, if anything. Returns the result if this call completed a
     /// recomputation. If the artifact of a correct gradient is missing, later calls request the artifact again, as long
     /// as enough blocks are left for an attestation.
-    pub async fn work<H: Host>(&mut self, client: &Client<H>) -> Result<Option<Recomputation>, RoleError> {
+    pub async fn work<C: Chain + ContentStore>(&mut self, client: &C) -> Result<Option<Recomputation>, RoleError> {
         let duties = client.duties().await?;
         let is_open = |challenge: &u64| duties.iter().any(|duty| duty.challenge_id == *challenge);
         self.results.retain(|challenge, _| is_open(challenge));
@@ -106,9 +106,9 @@ impl Verifier {
     }
 
     /// Returns what the verifier finds about a gradient, or `None` while it waits for a missing artifact.
-    async fn result<H: Host>(
+    async fn result<C: Chain + ContentStore>(
         &mut self,
-        client: &Client<H>,
+        client: &C,
         duty: &VerificationDuty,
     ) -> Result<Option<Recomputation>, RoleError> {
         let id = duty.challenge_id;
@@ -129,7 +129,7 @@ impl Verifier {
         if result.result != "match" {
             return Ok(Some(result));
         }
-        let reason = match Blocks::of_artifact(client.host(), &duty.ipfs_hash).await {
+        let reason = match client.artifact(&duty.ipfs_hash).await {
             Ok(_) => None,
             Err(FetchError::Client(error)) => {
                 let now = client.job().await?.time;
@@ -144,7 +144,7 @@ impl Verifier {
                 // a source that did not respond may have the artifact
                 let may_arrive = error.is_retryable() || now < first.saturating_add(MISSING_SECONDS);
                 if may_arrive && duty.blocks_left > *min_blocks_left {
-                    client.host().fail_over();
+                    client.fail_over();
                     return Ok(None);
                 }
                 Some(error.to_string())
@@ -158,22 +158,22 @@ impl Verifier {
 
     /// Recomputes a gradient and compares it with the submission. A result of `match` is provisional, because the
     /// artifact must also be available; this method does not check that.
-    async fn recompute<H: Host>(
+    async fn recompute<C: ContentStore>(
         &mut self,
-        client: &Client<H>,
+        client: &C,
         duty: &VerificationDuty,
     ) -> Result<Recomputation, RoleError> {
         let task = Task::decode(&client.block(Codec::DagCbor, &duty.task).await?)?;
-        let inputs = Blocks::of_task(client.host(), &task).await?;
-        let (mine, leaf) = self.worker.attest(&task, &duty.selector, &|cid| inputs.get(cid)).await?;
-        let commitment = Commitment::new(&task, &mine.gradient_root());
+        let inputs = client.task_inputs(&task).await?;
+        let RecomputedGradient { commitment, artifact, leaf } =
+            self.worker.recompute(&task, &duty.selector, &inputs).await?;
         let leaf = leaf.map_or(String::new(), |leaf| hex(&leaf));
         let result = |result, reason| Recomputation { id: duty.stored_gradient_id, result, reason, commitment, leaf };
         if commitment.to_string() != duty.gradient_hash {
             return Ok(result("mismatch", Some(format!("the gradient's correct commitment is {commitment}"))));
         }
         // a gradient has exactly one artifact, so an artifact with another CID is not that of this gradient
-        if mine.dag()?.root != duty.ipfs_hash {
+        if artifact != duty.ipfs_hash {
             return Ok(result("unavailable", Some("the submitted artifact is not that of the gradient".to_owned())));
         }
         Ok(result("match", None))

@@ -121,7 +121,7 @@ fn print(args: &VerifierArgs, object: Value, text: impl FnOnce() -> String) {
 /// An operator (the agent that recomputes, aggregates and disputes), with everything that the command needs to print
 /// the operator's results.
 struct Duties<'a> {
-    operator: Operator<Remote>,
+    operator: Operator<Client<Remote>>,
     registration: NodeRegistration,
     /// The minimum stake that the network demands of a verifier, in micro-units.
     min_stake: u64,

@@ -12,7 +12,7 @@ use r3mes_wgpu::{
         Action, CompletedDuty, Operator, Recomputation, RoleError,
         driver::{Agent, DriverState, StepOutcome, Waits, run},
     },
-    client::{Backoff, Classify, Connection, ErrorClass},
+    client::{Backoff, Classify, Client, Connection, ErrorClass},
 };
 use tracing::{info, warn};
 
@@ -25,7 +25,7 @@ const IDLE_MS: u32 = 50;
 const MAX_BACKOFF_MS: u32 = 1000;
 
 /// Starts a thread that runs `operator` until the process ends.
-pub(crate) fn start(operator: Operator<Remote>) -> Result<()> {
+pub(crate) fn start(operator: Operator<Client<Remote>>) -> Result<()> {
     let work = move || {
         let waits = Waits { idle_ms: IDLE_MS, backoff: Backoff::up_to(MAX_BACKOFF_MS) };
         if let Err(error) = block_on(run(&mut EmbeddedOperator(operator), &ThreadRuntime::new(|| false), waits)) {
@@ -36,7 +36,7 @@ pub(crate) fn start(operator: Operator<Remote>) -> Result<()> {
 }
 
 /// An operator that retries after every error and logs what users need to know.
-struct EmbeddedOperator(Operator<Remote>);
+struct EmbeddedOperator(Operator<Client<Remote>>);
 
 impl Agent for EmbeddedOperator {
     type Error = RoleError;

@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     ARITHMETIC_VERSION,
-    client::{BlockCache, BlockSource, Connection, NoResponse, Request, Response, Timer},
+    client::{BlockCache, BlockSource, Client, Connection, NoResponse, Request, Response, Timer},
     compute::{Backend, cpu},
     model::{
         config::{Linear, ModelConfig},

@@ -1,0 +1,98 @@
+//! What verifiers, proposers and challengers ask of the network: the chain, and the store of blocks. A [`Client`]
+//! provides both through the HTTP routes of a node. Simulations provide them without a node.
+
+use crate::{
+    client::{
+        AggregationJob, BlockStore, Blocks, Client, ClientError, DisputeList, FetchError, Host, JobInfo,
+        VerificationDuty,
+    },
+    protocol::Task,
+    store::{Cid, Codec, Dag},
+    tx::Message,
+};
+
+/// The chain, as seen by one account: what the account must do, and what it sends.
+#[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
+pub trait Chain {
+    /// Returns the address of the account that sends messages.
+    fn address(&self) -> &str;
+    /// Returns the description of the training job and the state of the chain.
+    async fn job(&self) -> Result<JobInfo, ClientError>;
+    /// Returns what the account must do in open challenges.
+    async fn duties(&self) -> Result<Vec<VerificationDuty>, ClientError>;
+    /// Returns the aggregation in which the account takes part as a proposer; `None` if there is none now.
+    async fn aggregation_job(&self) -> Result<Option<AggregationJob>, ClientError>;
+    /// Returns the gradients that can be disputed or appealed, and the open disputes.
+    async fn disputes(&self) -> Result<DisputeList, ClientError>;
+    /// Sends a message in a transaction, and waits until the transaction is executed.
+    async fn send(&self, message: Message) -> Result<(), ClientError>;
+}
+
+/// A store of IPFS blocks: it returns the blocks of tasks, adapters and artifacts, and keeps the blocks of adapters.
+#[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
+pub trait ContentStore {
+    /// Returns the bytes of one block.
+    async fn block(&self, codec: Codec, cid: &Cid) -> Result<Vec<u8>, ClientError>;
+    /// Returns the blocks that a task needs: its chunk, and the manifest and the leaves of its adapter.
+    async fn task_inputs(&self, task: &Task) -> Result<Blocks, FetchError>;
+    /// Returns the manifest and the leaves of an adapter.
+    async fn adapter(&self, adapter: &Cid) -> Result<Blocks, FetchError>;
+    /// Returns the manifest and the leaves of an artifact.
+    async fn artifact(&self, artifact: &Cid) -> Result<Blocks, FetchError>;
+    /// Stores the blocks of an adapter.
+    async fn store(&self, adapter: &Dag) -> Result<(), ClientError>;
+    /// Uses the next node for later requests, if there is another one.
+    fn fail_over(&self);
+}
+
+impl<H: Host> Chain for Client<H> {
+    fn address(&self) -> &str {
+        self.address()
+    }
+
+    async fn job(&self) -> Result<JobInfo, ClientError> {
+        self.job().await
+    }
+
+    async fn duties(&self) -> Result<Vec<VerificationDuty>, ClientError> {
+        self.duties().await
+    }
+
+    async fn aggregation_job(&self) -> Result<Option<AggregationJob>, ClientError> {
+        self.aggregation_job().await
+    }
+
+    async fn disputes(&self) -> Result<DisputeList, ClientError> {
+        self.disputes().await
+    }
+
+    async fn send(&self, message: Message) -> Result<(), ClientError> {
+        self.send(message).await.map(drop)
+    }
+}
+
+impl<H: Host> ContentStore for Client<H> {
+    async fn block(&self, codec: Codec, cid: &Cid) -> Result<Vec<u8>, ClientError> {
+        self.block(codec, cid).await
+    }
+
+    async fn task_inputs(&self, task: &Task) -> Result<Blocks, FetchError> {
+        Blocks::of_task(self.host(), task).await
+    }
+
+    async fn adapter(&self, adapter: &Cid) -> Result<Blocks, FetchError> {
+        Blocks::of_adapter(self.host(), adapter).await
+    }
+
+    async fn artifact(&self, artifact: &Cid) -> Result<Blocks, FetchError> {
+        Blocks::of_artifact(self.host(), artifact).await
+    }
+
+    async fn store(&self, adapter: &Dag) -> Result<(), ClientError> {
+        self.put_dag(adapter).await
+    }
+
+    fn fail_over(&self) {
+        self.host().fail_over();
+    }
+}
