@@ -28,7 +28,7 @@ pub trait Chain {
     async fn send(&self, message: Message) -> Result<(), ClientError>;
 }
 
-/// A store of IPFS blocks: it returns the blocks of tasks, adapters and artifacts, and keeps the blocks of adapters.
+/// A store of IPFS blocks: it returns the blocks of tasks, adapters and artifacts, and keeps adapters and artifacts.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait ContentStore {
     /// Returns the bytes of one block.
@@ -39,8 +39,8 @@ pub trait ContentStore {
     async fn adapter(&self, adapter: &Cid) -> Result<Blocks, FetchError>;
     /// Returns the manifest and the leaves of an artifact.
     async fn artifact(&self, artifact: &Cid) -> Result<Blocks, FetchError>;
-    /// Stores the blocks of an adapter.
-    async fn store(&self, adapter: &Dag) -> Result<(), ClientError>;
+    /// Stores the blocks of an adapter or an artifact.
+    async fn store(&self, dag: &Dag) -> Result<(), ClientError>;
     /// Uses the next node for later requests, if there is another one.
     fn fail_over(&self);
 }
@@ -88,8 +88,8 @@ impl<H: Host> ContentStore for Client<H> {
         Blocks::of_artifact(self.host(), artifact).await
     }
 
-    async fn store(&self, adapter: &Dag) -> Result<(), ClientError> {
-        self.put_dag(adapter).await
+    async fn store(&self, dag: &Dag) -> Result<(), ClientError> {
+        self.put_dag(dag).await
     }
 
     fn fail_over(&self) {

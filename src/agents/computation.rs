@@ -16,12 +16,12 @@ use crate::{
 };
 
 /// The gradient of a task as a verifier recomputed it, reduced to what the verifier compares and attests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RecomputedGradient {
     /// Commitment to the gradient. A correct submission contains the same one.
     pub commitment: Commitment,
-    /// CID of the root block of the gradient's artifact. A correct submission contains the same one.
-    pub artifact: Cid,
+    /// The blocks of the gradient's artifact. A correct submission contains the CID of their root.
+    pub artifact: Dag,
     /// The attestation leaf: a digest of the tile of the gradient that the selector selects; `None` if the gradient is
     /// void.
     pub leaf: Option<[u8; 32]>,
@@ -46,8 +46,9 @@ pub trait Aggregator {
     type Gradient;
     /// A sum of gradients.
     type Sum;
-    /// Reads the gradient of a task from the blocks of its artifact.
-    fn read(&self, task: &Task, artifact: &Cid, blocks: &Blocks) -> Result<Self::Gradient, ProtocolError>;
+    /// Reads the gradient of a task from the blocks of its artifact. Returns the gradient and the commitment to it.
+    fn read(&self, task: &Task, artifact: &Cid, blocks: &Blocks)
+    -> Result<(Self::Gradient, Commitment), ProtocolError>;
     /// Adds the gradient of a task to a sum, which is `None` before the first gradient.
     fn add(&self, sum: &mut Option<Self::Sum>, task: &Task, gradient: &Self::Gradient) -> Result<(), ProtocolError>;
     /// Takes an optimizer step with the sum, starting from `adapter`, whose blocks are given. `task` is any task of the
@@ -88,7 +89,7 @@ impl Recompute for Worker {
     ) -> Result<RecomputedGradient, RoleError> {
         let (artifact, leaf) = self.attest(task, selector, &|cid| inputs.get(cid)).await?;
         let commitment = Commitment::new(task, &artifact.gradient_root());
-        Ok(RecomputedGradient { commitment, artifact: artifact.dag()?.root, leaf })
+        Ok(RecomputedGradient { commitment, artifact: artifact.dag()?, leaf })
     }
 }
 
@@ -96,8 +97,10 @@ impl Aggregator for AdapterLayout {
     type Gradient = Artifact;
     type Sum = Aggregate;
 
-    fn read(&self, task: &Task, artifact: &Cid, blocks: &Blocks) -> Result<Artifact, ProtocolError> {
-        Artifact::fetch(task, artifact, &|cid| blocks.get(cid))
+    fn read(&self, task: &Task, artifact: &Cid, blocks: &Blocks) -> Result<(Artifact, Commitment), ProtocolError> {
+        let artifact = Artifact::fetch(task, artifact, &|cid| blocks.get(cid))?;
+        let commitment = Commitment::new(task, &artifact.gradient_root());
+        Ok((artifact, commitment))
     }
 
     fn add(&self, sum: &mut Option<Aggregate>, task: &Task, gradient: &Artifact) -> Result<(), ProtocolError> {

@@ -5,7 +5,7 @@ use super::{Aggregator, Chain, ContentStore, RoleError, hex};
 use crate::{
     client::{AggregationInput, AggregationJob, Classify, ClientError, ErrorClass, FetchError},
     dispute::{judge::Hash, prover::AdapterLayout},
-    protocol::{Commitment, Task, merkle_root},
+    protocol::{Commitment, ProtocolError, Task, merkle_root},
     store::{Cid, Codec, StoreError},
     tx::{Message, MsgCommitAggregation, MsgRevealAggregation, code},
 };
@@ -69,7 +69,7 @@ impl<A: Aggregator> Proposer<A> {
             job.gradients.iter().filter(|input| job.includes(input))
         {
             let task = Task::decode(&client.block(Codec::DagCbor, task).await?)?;
-            let gradient = self.gradient(client, &task, artifact).await;
+            let gradient = self.gradient(client, &task, artifact, gradient_hash).await;
             let task = any_task.insert(task);
             match gradient {
                 Ok(gradient) => self.aggregator.add(&mut total, task, &gradient)?,
@@ -85,14 +85,21 @@ impl<A: Aggregator> Proposer<A> {
         Ok(ComputedAggregate { round: job.round, gradients, adapter: dag.root, layout_root })
     }
 
+    /// Fetches the gradient of a task. Returns an error if the artifact is not that of the `claimed` commitment, in
+    /// hexadecimal, by which the miner has committed to the gradient.
     async fn gradient<C: ContentStore>(
         &self,
         client: &C,
         task: &Task,
         artifact: &Cid,
+        claimed: &str,
     ) -> Result<A::Gradient, RoleError> {
         let blocks = client.artifact(artifact).await?;
-        Ok(self.aggregator.read(task, artifact, &blocks)?)
+        let (gradient, commitment) = self.aggregator.read(task, artifact, &blocks)?;
+        match commitment.to_string() == claimed {
+            true => Ok(gradient),
+            false => Err(ProtocolError::OtherGradient.into()),
+        }
     }
 
     /// Returns the proposer's next message. Before the commitment, the message commits to the aggregate; after it, the

@@ -7,15 +7,15 @@ mod tests;
 use super::{Chain, ContentStore, Recompute, RecomputedGradient, RoleError, hex};
 use crate::{
     client::{Classify, ClientError, ErrorClass, FetchError, VerificationDuty},
-    protocol::{Commitment, Task},
+    protocol::Task,
     store::Codec,
     training::worker::Worker,
     tx::{Message, MsgCommitAttestation, MsgRevealAttestation, MsgSubmitCPUVerification, code},
 };
 use std::collections::BTreeMap;
 
-/// How long a verifier waits for a missing artifact, in seconds of the chain's time, before it attests the artifact as
-/// unavailable. Until then, the artifact may be on its way from one node to another.
+/// How long a verifier waits for a missing block of a task, in seconds of the chain's time, before it finds the gradient
+/// unavailable. Until then, the block may be on its way from one node to another.
 const MISSING_SECONDS: u64 = 10;
 
 /// A verifier. It keeps what it found about a gradient until the ledger has settled the challenge of that gradient.
@@ -24,15 +24,15 @@ pub struct Verifier<W = Worker> {
     salt: [u8; 32],
     /// Results of recomputations, by the ID of the open challenge for which the gradient was recomputed.
     results: BTreeMap<u64, Recomputation>,
-    /// Correct gradients whose artifacts are not available yet, by the ID of the open challenge.
-    missing: BTreeMap<u64, MissingArtifact>,
+    /// The tasks of which blocks are missing, by the ID of the open challenge.
+    missing: BTreeMap<u64, MissingTask>,
 }
 
-/// A recomputed gradient that is correct, but whose artifact is missing. If the artifact becomes available in time, the
-/// verifier attests a match.
-struct MissingArtifact {
-    result: Recomputation,
-    /// Times of the first and the last attempt to fetch the artifact, in seconds of the chain's time.
+/// A task that the verifier could not fetch so far. If it becomes available in time, the verifier recomputes the
+/// gradient.
+#[derive(Clone, Copy)]
+struct MissingTask {
+    /// Times of the first and the last attempt to fetch the task, in seconds of the chain's time.
     attempts: [u64; 2],
     /// The verifier stops waiting when the challenge's stage has at most this many blocks left. The number is about
     /// half of the number of blocks that were left at the first attempt.
@@ -44,14 +44,16 @@ struct MissingArtifact {
 pub struct Recomputation {
     /// ID that the ledger gave to the submission of the gradient.
     pub id: u64,
-    /// The finding: `match`, `mismatch` (the gradient is wrong), or `unavailable` (its artifact cannot be fetched, or
-    /// is that of another gradient).
+    /// The finding: `match`, `mismatch` (the gradient is wrong), or `unavailable` (a block of the task cannot be
+    /// fetched, so the gradient cannot be recomputed).
     pub result: &'static str,
     /// Why the finding is not `match`; `None` if it is.
     pub reason: Option<String>,
-    /// Commitment to the recomputed gradient. A correct submission contains the same one.
-    commitment: Commitment,
-    /// Digest, in hexadecimal, of the part of the gradient that the challenge selects. Empty if the gradient is void.
+    /// Commitment to the recomputed gradient, in hexadecimal; empty if it was not recomputed. A correct submission
+    /// contains the same one.
+    commitment: String,
+    /// Digest, in hexadecimal, of the part of the gradient that the challenge selects. Empty if the gradient is void or
+    /// was not recomputed.
     leaf: String,
 }
 
@@ -68,8 +70,8 @@ impl<W: Recompute> Verifier<W> {
     }
 
     /// Does what the verifier must do next in a challenge, if anything. Returns the result if this call completed a
-    /// recomputation. If the artifact of a correct gradient is missing, later calls request the artifact again, as long
-    /// as enough blocks are left for an attestation.
+    /// recomputation. If a block of the task is missing, later calls request it again, as long as enough blocks are left
+    /// for an attestation.
     pub async fn work<C: Chain + ContentStore>(&mut self, client: &C) -> Result<Option<Recomputation>, RoleError> {
         let duties = client.duties().await?;
         let is_open = |challenge: &u64| duties.iter().any(|duty| duty.challenge_id == *challenge);
@@ -105,59 +107,42 @@ impl<W: Recompute> Verifier<W> {
         failure.map_or(Ok(None), Err)
     }
 
-    /// Returns what the verifier finds about a gradient, or `None` while it waits for a missing artifact.
+    /// Returns what the verifier finds about a gradient, or `None` while it waits for a missing block of the task.
     async fn result<C: Chain + ContentStore>(
         &mut self,
         client: &C,
         duty: &VerificationDuty,
     ) -> Result<Option<Recomputation>, RoleError> {
         let id = duty.challenge_id;
-        let missing = self.missing.get(&id);
-        if let Some(MissingArtifact { attempts: [_, last], min_blocks_left, .. }) = missing
+        if let Some(MissingTask { attempts: [_, last], min_blocks_left }) = self.missing.get(&id)
             && duty.blocks_left > *min_blocks_left
             && client.job().await?.time == *last
         {
             return Ok(None);
         }
-        let result = match missing {
-            Some(MissingArtifact { result, .. }) => result.clone(),
-            None => self.recompute(client, duty).await?,
-        };
-        if let Some(committed) = self.committed_before(client.address(), duty, &result) {
-            return Ok(Some(committed));
-        }
-        if result.result != "match" {
-            return Ok(Some(result));
-        }
-        let reason = match client.artifact(&duty.ipfs_hash).await {
-            Ok(_) => None,
-            Err(FetchError::Client(error)) => {
+        let result = match self.recompute(client, duty).await {
+            Err(RoleError::Client(error) | RoleError::Blocks(FetchError::Client(error))) => {
                 let now = client.job().await?.time;
-                let first_attempt = || MissingArtifact {
-                    result: result.clone(),
-                    attempts: [now; 2],
-                    min_blocks_left: duty.blocks_left / 2 + 1,
-                };
-                let MissingArtifact { attempts: [first, last], min_blocks_left, .. } =
-                    self.missing.entry(id).or_insert_with(first_attempt);
+                let first_attempt = MissingTask { attempts: [now; 2], min_blocks_left: duty.blocks_left / 2 + 1 };
+                let MissingTask { attempts: [first, last], min_blocks_left } =
+                    self.missing.entry(id).or_insert(first_attempt);
                 *last = now;
-                // a source that did not respond may have the artifact
-                let may_arrive = error.is_retryable() || now < first.saturating_add(MISSING_SECONDS);
+                // a source that did not respond may have the block
+                let may_arrive = error.class() == ErrorClass::Retryable || now < first.saturating_add(MISSING_SECONDS);
                 if may_arrive && duty.blocks_left > *min_blocks_left {
                     client.fail_over();
                     return Ok(None);
                 }
-                Some(error.to_string())
+                unavailable(duty, error.to_string())
             }
-            Err(error) => Some(error.to_string()),
+            result => result?,
         };
         self.missing.remove(&id);
-        let found = if reason.is_none() { "match" } else { "unavailable" };
-        Ok(Some(Recomputation { result: found, reason, ..result }))
+        Ok(Some(self.committed_before(client.address(), duty, &result).unwrap_or(result)))
     }
 
-    /// Recomputes a gradient and compares it with the submission. A result of `match` is provisional, because the
-    /// artifact must also be available; this method does not check that.
+    /// Recomputes a gradient and compares its commitment with that of the submission. If they are equal but the miner
+    /// withholds the artifact, stores the artifact, so that proposers can fetch it.
     async fn recompute<C: ContentStore>(
         &mut self,
         client: &C,
@@ -167,22 +152,22 @@ impl<W: Recompute> Verifier<W> {
         let inputs = client.task_inputs(&task).await?;
         let RecomputedGradient { commitment, artifact, leaf } =
             self.worker.recompute(&task, &duty.selector, &inputs).await?;
-        let leaf = leaf.map_or(String::new(), |leaf| hex(&leaf));
-        let result = |result, reason| Recomputation { id: duty.stored_gradient_id, result, reason, commitment, leaf };
-        if commitment.to_string() != duty.gradient_hash {
-            return Ok(result("mismatch", Some(format!("the gradient's correct commitment is {commitment}"))));
+        let (commitment, leaf) = (commitment.to_string(), leaf.map_or(String::new(), |leaf| hex(&leaf)));
+        let (result, reason) = match commitment == duty.gradient_hash {
+            true => ("match", None),
+            false => ("mismatch", Some(format!("the gradient's correct commitment is {commitment}"))),
+        };
+        if result == "match" && artifact.root == duty.ipfs_hash && client.artifact(&artifact.root).await.is_err() {
+            // without the artifact, the miner is not paid, but the finding is right all the same
+            drop(client.store(&artifact).await);
         }
-        // a gradient has exactly one artifact, so an artifact with another CID is not that of this gradient
-        if artifact != duty.ipfs_hash {
-            return Ok(result("unavailable", Some("the submitted artifact is not that of the gradient".to_owned())));
-        }
-        Ok(result("match", None))
+        Ok(Recomputation { id: duty.stored_gradient_id, result, reason, commitment, leaf })
     }
 
     /// Returns the result to which this verifier committed before a restart, or `None` if that cannot be determined.
     ///
-    /// Two results are tried: `result`, and `result` changed to `unavailable`. The second is possible because the
-    /// artifact may have appeared or disappeared since the commitment.
+    /// Two results are tried: `result`, and `unavailable`. The second is possible because a missing block may have
+    /// arrived since the commitment.
     fn committed_before(
         &self,
         verifier: &str,
@@ -190,9 +175,8 @@ impl<W: Recompute> Verifier<W> {
         result: &Recomputation,
     ) -> Option<Recomputation> {
         let committed = duty.committed.as_ref().filter(|_| duty.stage == "reveal")?;
-        let reason = Some("the artifact was unavailable at the time of the commitment".to_owned());
-        let unavailable = Recomputation { result: "unavailable", reason, ..result.clone() };
-        let mut results = [result.clone(), unavailable].into_iter();
+        let reason = "a block of the task was missing at the time of the commitment".to_owned();
+        let mut results = [result.clone(), unavailable(duty, reason)].into_iter();
         results.find(|result| hex(&self.reveal(verifier, duty.challenge_id, result).commitment()) == *committed)
     }
 
@@ -201,18 +185,13 @@ impl<W: Recompute> Verifier<W> {
     fn message(&self, verifier: &str, duty: &VerificationDuty, result: &Recomputation) -> Message {
         let verifier = verifier.to_owned();
         let challenge_id = duty.challenge_id;
-        let computed = result.commitment.to_string();
         if duty.stage == "panel" {
-            let is_valid = result.result == "match";
-            // if the hash is correct but the artifact is unavailable, the gradient is invalid and no hash is given
-            let computed_hash = if is_valid == (computed == duty.gradient_hash) { computed } else { String::new() };
-            let expected_hash = duty.gradient_hash.clone();
             return Message::Arbitrate(MsgSubmitCPUVerification {
                 validator: verifier,
                 challenge_id,
-                is_valid,
-                computed_hash,
-                expected_hash,
+                is_valid: result.result == "match",
+                computed_hash: result.commitment.clone(),
+                expected_hash: duty.gradient_hash.clone(),
                 leaf: result.leaf.clone(),
             });
         }
@@ -227,15 +206,11 @@ impl<W: Recompute> Verifier<W> {
     /// Returns the message that reveals the attestation. The verifier's commitment, which it sends earlier, is the hash
     /// of this message.
     fn reveal(&self, verifier: &str, challenge_id: u64, result: &Recomputation) -> MsgRevealAttestation {
-        let gradient_hash = match result.result {
-            "unavailable" => String::new(),
-            _ => result.commitment.to_string(),
-        };
         MsgRevealAttestation {
             verifier: verifier.to_owned(),
             challenge_id,
             result: result.result.to_owned(),
-            gradient_hash,
+            gradient_hash: result.commitment.clone(),
             leaf: result.leaf.clone(),
             salt: self.salt_of(challenge_id).to_vec(),
         }
@@ -247,4 +222,10 @@ impl<W: Recompute> Verifier<W> {
         use sha2::{Digest, Sha256};
         Sha256::new().chain_update(self.salt).chain_update(challenge.to_le_bytes()).finalize().into()
     }
+}
+
+/// Returns the finding of a verifier that cannot recompute a gradient.
+fn unavailable(duty: &VerificationDuty, reason: String) -> Recomputation {
+    let (commitment, leaf) = (String::new(), String::new());
+    Recomputation { id: duty.stored_gradient_id, result: "unavailable", reason: Some(reason), commitment, leaf }
 }

@@ -92,6 +92,9 @@ pub struct HeldTask {
     /// CID of the claimed task.
     #[serde(with = "text")]
     pub task: Cid,
+    /// The number of leading zero bits that the proof of work of the submission must have; 0 if none is required.
+    #[serde(default)]
+    pub proof_of_work_bits: u32,
     /// Index of the round in which the task was claimed.
     pub round: u64,
     /// ID, from 0 to 99, of the shard to which the ledger assigns the miner in the round of the claim.

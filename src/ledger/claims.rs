@@ -149,6 +149,13 @@ impl State {
         self.genesis.positions(self.head().round).filter(|position| self.is_available(*position))
     }
 
+    /// Returns the bond of the claim that a miner holds, in micro-units; 0 if it holds none.
+    pub(super) fn claim_bond_of(&self, miner: &str) -> u64 {
+        let slot = self.claimed_positions.get(miner).and_then(|position| self.chunk_slots.get(position));
+        let Some(ChunkSlot::Claimed(claims)) = slot else { return 0 };
+        claims.iter().find(|claim| claim.miner == miner).map_or(0, |claim| claim.bond)
+    }
+
     /// Returns whether the chunk slot at a position of the current round can be claimed now. A free slot can be
     /// claimed. A claimed slot can be claimed again if no slot of the round is free, the slot has fewer than
     /// `claims_per_chunk` claims, and each of these claims is at least `claim_grace` seconds old.

@@ -49,7 +49,7 @@ pub use rows::{
     Registration, Reputation, Round, SampledVerifier, Submission, SubmissionStatus, Vote,
 };
 pub use state::{InvalidRow, State, StateRow};
-pub use submissions::{global_seed, proves_work, shard};
+pub use submissions::{global_seed, shard};
 pub use transactions::TxOutcome;
 
 use crate::{

@@ -24,6 +24,8 @@ pub struct HeldClaim {
     pub shard: u64,
     /// The seed of the round: a number that is the same for all miners.
     pub global_seed: u64,
+    /// The number of leading zero bits that the proof of work of the submission must have; 0 if none is required.
+    pub proof_of_work_bits: u32,
 }
 
 /// What one verifier must do in a challenge. In a challenge, sampled verifiers recompute one gradient.
@@ -158,7 +160,9 @@ impl Ledger {
         let Some(position) = state.claimed_positions.get(miner).copied() else { return Ok(None) };
         let (round, began) = (state.head().round, &state.round().hash);
         let (shard, global_seed) = (shard(miner, began, round), global_seed(began, round));
-        Ok(Some(HeldClaim { task: state.task(position, miner)?, round, position, shard, global_seed }))
+        let proof_of_work_bits = state.proof_of_work_bits(miner, state.claim_bond_of(miner));
+        let task = state.task(position, miner)?;
+        Ok(Some(HeldClaim { task, round, position, shard, global_seed, proof_of_work_bits }))
     }
 
     /// Returns the tasks of all claims and of all stored submissions.

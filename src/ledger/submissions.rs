@@ -36,17 +36,6 @@ pub fn global_seed(hash: &[u8; 32], round: u64) -> u64 {
     first_u64(Sha256::new().chain_update(hash).chain_update(round.to_be_bytes()).finalize().into())
 }
 
-/// Returns whether a submission contains a valid proof of work. The SHA-256 of `h ‖ nonce` must have at least `bits`
-/// leading zero bits, where `h` is the SHA-256 of the submission's signed text and `nonce` is the field
-/// `proof_of_work_nonce` as a big-endian u64.
-pub fn proves_work(message: &MsgSubmitGradient, chain_id: &str, bits: u32) -> bool {
-    let hash = Sha256::digest(message.signed_text(chain_id));
-    let proof = Sha256::new().chain_update(hash).chain_update(message.proof_of_work_nonce.to_be_bytes()).finalize();
-    let zeros: u32 = proof.iter().map_while(|byte| (*byte == 0).then_some(8)).sum();
-    let rest = proof.iter().find(|byte| **byte != 0).map_or(0, |byte| byte.leading_zeros());
-    zeros + rest >= bits
-}
-
 fn first_u64(hash: [u8; 32]) -> u64 {
     u64::from_be_bytes(hash[..8].try_into().expect("8 of 32 bytes"))
 }
@@ -99,13 +88,7 @@ pub(super) fn submit(
         status: SubmissionStatus::Pending,
     };
     let bond = claims::release(state, position, miner, id);
-    if bond == 0 && state.genesis.params.newcomer_bond > 0 && !state.has_collateral(miner) {
-        let bits = state.genesis.params.unbonded_work_bits;
-        if !proves_work(message, &state.genesis.chain_id, bits) {
-            return rejected(format!("without a bond, the proof of work must have {bits} leading zero bits"));
-        }
-        state.head_mut().unbonded_in_round += 1;
-    }
+    state.head_mut().unbonded_in_round += u64::from(state.is_unbonded(miner, bond));
     state.submissions.insert(id, Submission { bond, ..submission });
     state.submissions_by_miner.insert((miner.clone(), id), ());
     state.commitments.insert(commitment, id);
@@ -140,11 +123,25 @@ fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal
     if message.nonce == 0 || state.submissions_of(&message.miner).any(|(_, own)| used(own)) {
         return rejected("the nonce is 0, or the miner used it before in this round");
     }
-    let bits = genesis.params.proof_of_work_bits;
-    if bits > 0 && !proves_work(message, &genesis.chain_id, bits) {
+    let bits = state.proof_of_work_bits(&message.miner, state.claim_bond_of(&message.miner));
+    if bits > 0 && !message.proves_work(&genesis.chain_id, bits) {
         return rejected(format!("the proof of work has fewer than {bits} leading zero bits"));
     }
     Ok(())
+}
+
+impl State {
+    /// Returns whether a miner with a claim that has this bond can lose nothing if its gradient is wrong.
+    fn is_unbonded(&self, miner: &str, bond: u64) -> bool {
+        bond == 0 && self.genesis.params.newcomer_bond > 0 && !self.has_collateral(miner)
+    }
+
+    /// Returns the number of leading zero bits that the proof of work of a submission must have, for a miner with a
+    /// claim that has this bond.
+    pub(super) fn proof_of_work_bits(&self, miner: &str, bond: u64) -> u32 {
+        let LedgerParams { proof_of_work_bits, unbonded_work_bits, .. } = self.genesis.params;
+        if self.is_unbonded(miner, bond) { proof_of_work_bits.max(unbonded_work_bits) } else { proof_of_work_bits }
+    }
 }
 
 /// Counts a submission toward the rate limits of its miner. Fails if the miner has already reached one of the limits.

@@ -50,6 +50,9 @@ pub enum ProtocolError {
         /// CID of the task in the artifact's manifest.
         found: Box<crate::store::Cid>,
     },
+    /// The artifact contains another gradient than the one to which the miner committed.
+    #[error("the artifact is not that of the submission's commitment")]
+    OtherGradient,
     /// The shift and the values of a matrix in an artifact cannot result from rounding a gradient.
     #[error("matrix {name} has the shift {shift} and the largest magnitude {max}, which rounding cannot produce")]
     Shift {

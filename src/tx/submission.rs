@@ -6,6 +6,7 @@
 
 use super::{Message, MsgSubmitGradient, TxError};
 use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
+use sha2::{Digest, Sha256};
 
 impl MsgSubmitGradient {
     /// Returns the text whose SHA-256 hash the inner signature signs.
@@ -17,6 +18,28 @@ impl MsgSubmitGradient {
              {gpu_architecture}|{nonce}"
         )
     }
+
+    /// Returns whether the submission contains a valid proof of work. The SHA-256 of `h ‖ nonce` must have at least
+    /// `bits` leading zero bits, where `h` is the SHA-256 of the submission's signed text and `nonce` is the field
+    /// `proof_of_work_nonce` as a big-endian u64.
+    pub fn proves_work(&self, chain_id: &str, bits: u32) -> bool {
+        zero_bits(&Sha256::digest(self.signed_text(chain_id)).into(), self.proof_of_work_nonce) >= bits
+    }
+
+    /// Searches for a valid proof of work with at least `bits` leading zero bits, and adds it to the submission. The
+    /// search takes 2^`bits` hashes on average.
+    pub fn prove_work(&mut self, chain_id: &str, bits: u32) {
+        let text = Sha256::digest(self.signed_text(chain_id)).into();
+        let found = (0..=u64::MAX).find(|nonce| zero_bits(&text, *nonce) >= bits);
+        self.proof_of_work_nonce = found.unwrap_or_default();
+    }
+}
+
+/// Returns the number of leading zero bits of the SHA-256 of `text ‖ nonce`, where the nonce is a big-endian u64.
+fn zero_bits(text: &[u8; 32], nonce: u64) -> u32 {
+    let proof = Sha256::new().chain_update(text).chain_update(nonce.to_be_bytes()).finalize();
+    let zeros: u32 = proof.iter().map_while(|byte| (*byte == 0).then_some(8)).sum();
+    zeros + proof.iter().find(|byte| **byte != 0).map_or(0, |byte| byte.leading_zeros())
 }
 
 /// A function that returns the signature of the given bytes.

@@ -38,8 +38,9 @@ fn inconsistent(error: impl std::fmt::Display) -> Response {
 async fn held(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
     check_address(&address).map_err(invalid_address)?;
     let held = app.ledger().at(unix_seconds()).held(&address).map_err(inconsistent)?;
-    let held = held.map(|HeldClaim { task, round, shard, global_seed, .. }| HeldTask {
+    let held = held.map(|HeldClaim { task, round, shard, global_seed, proof_of_work_bits, .. }| HeldTask {
         task: task.cid(),
+        proof_of_work_bits,
         round,
         shard_id: shard,
         global_seed,

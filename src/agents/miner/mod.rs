@@ -358,7 +358,7 @@ impl<H: Host + WorkFile> Miner<H> {
     async fn submit(&self, receipt: &Receipt, held: &HeldTask, loss: Option<f64>) -> Result<ExecutedTx, ClientError> {
         let commitment = receipt.commitment().0;
         let nonce = u64::from_le_bytes(commitment[..8].try_into().expect("8 of 32 bytes")) | 1;
-        let message = MsgSubmitGradient {
+        let mut message = MsgSubmitGradient {
             miner: self.client.miner().to_owned(),
             ipfs_hash: receipt.artifact().to_string(),
             model_version: receipt.task().job.model.to_string(),
@@ -372,6 +372,9 @@ impl<H: Host + WorkFile> Miner<H> {
             token_count: CHUNK_TOKENS as u64,
             ..Default::default()
         };
+        if held.proof_of_work_bits > 0 {
+            message.prove_work(&self.client.job().await?.chain_id, held.proof_of_work_bits);
+        }
         self.client.send(Message::SubmitGradient(Box::new(message))).await
     }
 }

@@ -1,5 +1,6 @@
-//! Tests that a verifier attests a match if the artifact arrives in time, and otherwise `unavailable`. Tests that a
-//! verifier reveals what it has committed to, even if it is restarted before the reveal.
+//! Tests that a verifier recomputes a gradient if its task arrives in time, and otherwise attests `unavailable`; that it
+//! attests a match even if the miner withholds the artifact; and that it reveals what it has committed to, even if it is
+//! restarted before the reveal.
 
 use super::*;
 use crate::{
@@ -13,9 +14,9 @@ use crate::{
         transformer::Targets,
     },
     numbers::lora::LoraAdapter,
-    protocol::{AdapterState, CHUNK_TOKENS, Chunk, Job, MatrixSpec, TaskKind, TaskTerms, Transport},
+    protocol::{AdapterState, CHUNK_TOKENS, Chunk, Commitment, Job, MatrixSpec, TaskKind, TaskTerms, Transport},
     simulation::SmallJob,
-    store::Dag,
+    store::Cid,
     training::{
         optimizer::{Optimizer, Settings},
         session::JOB_EXPONENT,
@@ -29,7 +30,7 @@ use std::cell::{Cell, RefCell};
 const NEVER: u64 = u64::MAX;
 const CONFIG: ModelConfig = ModelConfig { context: 36, ..SmallJob::CONFIG };
 
-/// How the node responds to a request for the artifact while it does not have the artifact.
+/// How the node responds to a request for the adapter of the task while it does not have the adapter.
 #[derive(Clone, Copy)]
 enum Absence {
     /// The node responds with status 404: it does not have the block.
@@ -42,13 +43,15 @@ enum Absence {
 struct Node {
     /// The current time of the chain, in seconds.
     now: Cell<u64>,
-    /// The time of the chain, in seconds, at which the node gets the artifact.
+    /// The time of the chain, in seconds, at which the node gets the adapter.
     available_at: u64,
     absence: Absence,
+    adapter: Cid,
+    /// The blocks of the artifact that the node has.
+    artifact: RefCell<BTreeMap<String, Vec<u8>>>,
     /// How many blocks the challenge's stage has left at time 0, and how many blocks the chain adds in a second.
     blocks: [u64; 2],
     inputs: BTreeMap<String, Vec<u8>>,
-    artifact: Dag,
     duty: RefCell<VerificationDuty>,
     requests: RefCell<Vec<String>>,
     sent: Cell<u32>,
@@ -73,8 +76,30 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Stores the blocks of a multipart request, and returns the response to it.
+    fn put(&self, path: &str, body: &[u8]) -> String {
+        let codec = if path.contains("dag-cbor") { Codec::DagCbor } else { Codec::Raw };
+        let mut keys = String::new();
+        let starts: Vec<usize> = (0..body.len()).filter(|at| body[*at..].starts_with(b"--r3mes-block")).collect();
+        for part in starts.windows(2) {
+            let part = &body[part[0]..part[1]];
+            let header = part.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+            let bytes = &part[header + 4..part.len() - 2];
+            let cid = codec.cid(bytes).to_string();
+            keys += &format!("{}\n", json!({ "Key": cid }));
+            self.artifact.borrow_mut().insert(cid, bytes.to_vec());
+        }
+        keys
+    }
+}
+
 impl Connection for Node {
     async fn request(&self, Request { path, body }: Request<'_>) -> Result<Response, NoResponse> {
+        if path.starts_with("/api/v0/block/put") {
+            let put = self.put(path, body.unwrap().1);
+            return Ok(Response { status: 200, body: put.into_bytes() });
+        }
         let cid = path.strip_prefix("/ipfs/").map(|rest| rest.split('?').next().unwrap().to_owned());
         let Some(cid) = cid else {
             if body.is_some() {
@@ -87,16 +112,13 @@ impl Connection for Node {
             Absence::Missing => 404,
             Absence::Busy => 503,
         };
-        let parts = self.artifact.blocks.iter().find(|block| block.cid().to_string() == cid);
-        let found = match parts {
-            Some(block) => {
-                self.requests.borrow_mut().push(path.to_owned());
-                (self.now.get() >= self.available_at).then(|| block.bytes().to_vec())
-            }
-            None => self.inputs.get(&cid).cloned(),
-        };
-        let raw = path.ends_with("format=raw");
-        let status = if raw && found.is_some() { 200 } else { absence };
+        let is_adapter = cid == self.adapter.to_string();
+        if is_adapter {
+            self.requests.borrow_mut().push(path.to_owned());
+        }
+        let is_absent = is_adapter && self.now.get() < self.available_at;
+        let found = self.inputs.get(&cid).filter(|_| !is_absent).or(self.artifact.borrow().get(&cid)).cloned();
+        let status = if path.ends_with("format=raw") && found.is_some() { 200 } else { absence };
         Ok(Response { status, body: found.unwrap_or_default() })
     }
 }
@@ -141,6 +163,7 @@ fn verifier(available_at: u64, absence: Absence, blocks: [u64; 2]) -> (Verifier,
     let fetch = |cid: &crate::store::Cid| Ok(inputs[&cid.to_string()].clone());
     let found = block_on(worker.compute(&task, &fetch)).unwrap();
     let artifact = found.dag().unwrap();
+    let adapter = state.root;
     let duty = VerificationDuty {
         challenge_id: 1,
         stage: "commit".to_owned(),
@@ -154,7 +177,8 @@ fn verifier(available_at: u64, absence: Absence, blocks: [u64; 2]) -> (Verifier,
         committed: None,
     };
     let (now, sent, requests, duty) = (Cell::new(0), Cell::new(0), RefCell::default(), RefCell::new(duty));
-    let node = Node { now, available_at, absence, blocks, inputs, artifact, duty, requests, sent };
+    let artifact = RefCell::default();
+    let node = Node { now, available_at, absence, adapter, artifact, blocks, inputs, duty, requests, sent };
     (Verifier::new(worker, [8; 32]), Client::new(node, SessionKey::new(&[1; 32]).unwrap()))
 }
 
@@ -168,7 +192,7 @@ fn attestation(available_at: u64, absence: Absence, blocks: [u64; 2]) -> (&'stat
         assert_eq!(client.host().sent.get(), 0);
         let found = block_on(verifier.work(&client)).unwrap();
         let looks = client.host().requests.borrow().iter().filter(|path| path.ends_with("format=car")).count();
-        assert!(looks as u64 <= now + 1, "the artifact is requested at most once a second");
+        assert!(looks as u64 <= now + 1, "the adapter is requested at most once a second");
         if let Some(found) = found {
             assert_eq!((client.host().sent.get(), found.reason.is_some()), (1, found.result != "match"));
             return (found.result, now);
@@ -178,7 +202,7 @@ fn attestation(available_at: u64, absence: Absence, blocks: [u64; 2]) -> (&'stat
 }
 
 #[test]
-fn an_artifact_that_arrives_late_is_a_match() {
+fn a_task_that_arrives_late_is_recomputed() {
     assert_eq!(attestation(0, Absence::Missing, [600, 1]), ("match", 0));
     assert_eq!(attestation(4, Absence::Missing, [600, 1]), ("match", 4));
     assert_eq!(attestation(4, Absence::Missing, [600, 0]), ("match", 4), "even if the chain adds no blocks");
@@ -186,7 +210,7 @@ fn an_artifact_that_arrives_late_is_a_match() {
 }
 
 #[test]
-fn an_artifact_that_never_arrives_is_attested_as_unavailable_before_the_stage_ends() {
+fn a_task_that_never_arrives_is_attested_as_unavailable_before_the_stage_ends() {
     assert_eq!(attestation(NEVER, Absence::Missing, [600, 1]), ("unavailable", MISSING_SECONDS));
     // the verifier waits until half of the blocks have passed
     assert_eq!(attestation(NEVER, Absence::Missing, [60, 10]), ("unavailable", 3));
@@ -196,12 +220,31 @@ fn an_artifact_that_never_arrives_is_attested_as_unavailable_before_the_stage_en
     }
 }
 
+/// A miner that withholds its artifact cannot make a verifier attest anything but a match, and the verifier stores the
+/// artifact in the miner's place.
 #[test]
-fn after_a_restart_a_verifier_reveals_what_it_committed_even_if_the_artifact_has_come_or_gone() {
-    for (available_at, result) in [(0, "match"), (0, "unavailable"), (NEVER, "match"), (NEVER, "unavailable")] {
-        let (mut verifier, client) = verifier(available_at, Absence::Missing, [600, 1]);
+fn a_withheld_artifact_of_a_right_gradient_is_a_match_and_is_stored() {
+    let (mut verifier, client) = verifier(0, Absence::Missing, [600, 1]);
+    assert_eq!(block_on(verifier.work(&client)).unwrap().map(|found| found.result), Some("match"));
+    let root = client.host().duty.borrow().ipfs_hash.to_string();
+    assert!(client.host().artifact.borrow().contains_key(&root));
+    assert!(client.host().artifact.borrow().len() > 1, "the leaves are stored too");
+    // the CID of another artifact changes nothing about the commitment
+    let (mut verifier, client) = self::verifier(0, Absence::Missing, [600, 1]);
+    client.host().duty.borrow_mut().ipfs_hash = Codec::DagCbor.cid(b"other");
+    assert_eq!(block_on(verifier.work(&client)).unwrap().map(|found| found.result), Some("match"));
+    assert!(client.host().artifact.borrow().is_empty());
+}
+
+#[test]
+fn after_a_restart_a_verifier_reveals_what_it_committed_even_if_the_task_has_come() {
+    for result in ["match", "unavailable"] {
+        let (mut verifier, client) = verifier(0, Absence::Missing, [600, 1]);
         let duty = client.host().duty.borrow().clone();
-        let found = Recomputation { result, ..block_on(verifier.recompute(&client, &duty)).unwrap() };
+        let found = match result {
+            "match" => block_on(verifier.recompute(&client, &duty)).unwrap(),
+            _ => unavailable(&duty, String::new()),
+        };
         let committed = Some(hex(&verifier.reveal(client.address(), duty.challenge_id, &found).commitment()));
         client.host().duty.replace(VerificationDuty { stage: "reveal".to_owned(), committed, ..duty });
         assert_eq!(block_on(verifier.work(&client)).unwrap().map(|found| found.result), Some(result));

@@ -127,20 +127,16 @@ fn proof_of_work_and_rate_limits_are_enforced() {
     let mut world = Network::new(genesis(2, params, &[(9, 1_000_000)]));
     world.done(1, world.claim(1, 0));
     let mut message = world.submission(1, honest);
-    while proves_work(&message, CHAIN, 8) {
+    while message.proves_work(CHAIN, 8) {
         message.proof_of_work_nonce += 1;
     }
     let (_, log) = world.send(1, Message::SubmitGradient(Box::new(message.clone())));
     assert!(log.contains("8 leading zero bits"), "{log}");
-    while !proves_work(&message, CHAIN, 8) {
-        message.proof_of_work_nonce += 1;
-    }
+    message.prove_work(CHAIN, 8);
     world.done(1, Message::SubmitGradient(Box::new(message)));
     world.done(1, world.claim(1, 1));
     let mut second = world.submission(1, honest);
-    while !proves_work(&second, CHAIN, 8) {
-        second.proof_of_work_nonce += 1;
-    }
+    second.prove_work(CHAIN, 8);
     let (_, log) = world.send(1, Message::SubmitGradient(Box::new(second.clone())));
     assert!(log.contains("at most"), "{log}");
     world.wait(10);

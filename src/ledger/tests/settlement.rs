@@ -40,9 +40,7 @@ fn submit(world: &mut Network, number: u8, commitment: impl Fn(&Task) -> Commitm
         return claimed;
     }
     let mut message = world.submission(number, commitment);
-    while !proves_work(&message, CHAIN, 4) {
-        message.proof_of_work_nonce += 1;
-    }
+    message.prove_work(CHAIN, 4);
     world.send(number, Message::SubmitGradient(Box::new(message)))
 }
 
@@ -107,14 +105,12 @@ fn accounts_without_coins_cannot_fill_a_round_and_need_a_proof_of_work() {
     let codes: Vec<u32> = world.block(claims).iter().map(|outcome| outcome.code).collect();
     assert_eq!(codes, [0, crate::tx::code::TAKEN], "at most one claim without a bond in a block");
     let mut message = world.submission(POOR, wrong);
-    while proves_work(&message, CHAIN, 4) {
+    while message.proves_work(CHAIN, 4) {
         message.proof_of_work_nonce += 1;
     }
     let (_, log) = world.send(POOR, Message::SubmitGradient(Box::new(message.clone())));
     assert!(log.contains("4 leading zero bits"), "{log}");
-    while !proves_work(&message, CHAIN, 4) {
-        message.proof_of_work_nonce += 1;
-    }
+    message.prove_work(CHAIN, 4);
     world.done(POOR, Message::SubmitGradient(Box::new(message)));
     assert_eq!(submit(&mut world, POOR + 1, wrong).0, 0);
     world.serve(&[7, 8, 9], honest_finding);
