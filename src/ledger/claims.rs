@@ -6,7 +6,7 @@
 //! round. The slot then goes to the first miner that submits a gradient.
 
 use super::{
-    ChunkSlot, Claim, Event, LedgerParams, State, coins,
+    Author, ChunkSlot, Claim, Event, LedgerParams, State, coins,
     context::{Context, Refusal},
 };
 use crate::tx::{DENOM, MsgClaimTask, MsgClaimTaskResponse, code};
@@ -33,6 +33,7 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
         }
         None => {}
     }
+    let author = Author { miner: miner.clone(), session: context.session.clone() };
     let reputation = state.reputation(miner);
     if reputation.quarantined_until >= state.head().height && reputation.quarantined_until > 0 {
         let log =
@@ -45,10 +46,10 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     if !state.is_available(*chunk_id) {
         return taken(&format!("chunk {chunk_id} is not available: claim another chunk"));
     }
-    let bond = bond(state, miner)?;
+    let bond = bond(state, &author)?;
     let LedgerParams { claim_lifetime, .. } = state.genesis.params;
     let now = state.head().time;
-    let claim = Claim { miner: miner.clone(), since: now, expires: now.saturating_add(claim_lifetime), bond };
+    let claim = Claim { author, since: now, expires: now.saturating_add(claim_lifetime), bond };
     match state.chunk_slots.entry(*chunk_id).or_insert(ChunkSlot::Claimed(Vec::new())) {
         ChunkSlot::Claimed(claims) => claims.push(claim),
         ChunkSlot::Submitted(_) | ChunkSlot::Accepted(_) => {
@@ -61,14 +62,14 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     Ok(answer)
 }
 
-/// Locks the bond of a claim, and returns the bond in micro-units. If the miner has too few coins, no bond is locked.
-/// The result is then 0 if the miner has collateral or if the round and the block have room for another claim without a
+/// Locks the bond of a claim, and returns the bond in micro-units. If the author has too few coins, no bond is locked.
+/// The result is then 0 if the author has collateral or if the round and the block have room for another claim without a
 /// bond, and otherwise an error.
-fn bond(state: &mut State, miner: &str) -> Result<u64, Refusal> {
+fn bond(state: &mut State, author: &Author) -> Result<u64, Refusal> {
     let LedgerParams { claim_bond, newcomer_bond, unbonded_share, unbonded_per_block, .. } = state.genesis.params;
-    let has_collateral = state.has_collateral(miner);
+    let has_collateral = state.has_collateral(author);
     let bond = if has_collateral { claim_bond } else { newcomer_bond };
-    if bond == 0 || coins::take(state, miner, bond, "the bond of a claim").is_ok() {
+    if bond == 0 || lock(state, author, bond).is_ok() {
         return Ok(bond);
     }
     if has_collateral {
@@ -85,6 +86,36 @@ fn bond(state: &mut State, miner: &str) -> Result<u64, Refusal> {
     }
     state.head_mut().unbonded_in_block += 1;
     Ok(0)
+}
+
+/// Locks coins of the miner as the bond of a claim. A session can lock no more than the fee allowance that the miner has
+/// given it.
+fn lock(state: &mut State, Author { miner, session }: &Author, bond: u64) -> Result<(), Refusal> {
+    if let Some(session) = session {
+        let key = (miner.clone(), session.clone());
+        let rest = state.allowances.get(&key).and_then(|allowance| allowance.remaining.checked_sub(bond));
+        let Some(remaining) = rest else {
+            return Err(Refusal::rejected(format!(
+                "the fee allowance of {miner} does not cover a bond of {bond}{DENOM}"
+            )));
+        };
+        coins::take(state, miner, bond, "the bond of a claim")?;
+        if let Some(allowance) = state.allowances.get_mut(&key) {
+            allowance.remaining = remaining;
+        }
+        return Ok(());
+    }
+    coins::take(state, miner, bond, "the bond of a claim")
+}
+
+/// Returns the bond of a claim to the miner, and to the fee allowance of the session that claimed for it.
+pub(super) fn unlock(state: &mut State, Author { miner, session }: &Author, bond: u64) {
+    if let Some(session) = session
+        && let Some(allowance) = state.allowances.get_mut(&(miner.clone(), session.clone()))
+    {
+        allowance.remaining = allowance.remaining.saturating_add(bond);
+    }
+    coins::give_back(state, miner, bond);
 }
 
 fn claims(state: &State) -> impl Iterator<Item = &Claim> {
@@ -105,7 +136,7 @@ pub(super) fn expire(state: &mut State) {
         let Some(ChunkSlot::Claimed(claims)) = state.chunk_slots.remove(&position) else { continue };
         let (over, live): (Vec<_>, Vec<_>) = claims.into_iter().partition(expired);
         for claim in over {
-            state.claimed_positions.remove(&claim.miner);
+            state.claimed_positions.remove(&claim.author.miner);
             state.head_mut().burned += claim.bond;
         }
         if !live.is_empty() {
@@ -115,17 +146,17 @@ pub(super) fn expire(state: &mut State) {
 }
 
 /// Marks a chunk slot as submitted, with the ID of the gradient that `miner` submitted for it. Removes all claims to the
-/// slot, and returns the bonds of the others. Returns the bond of the miner's claim, which stays locked.
+/// slot, and unlocks the bonds of the others. Returns the bond of the miner's claim, which stays locked.
 pub(super) fn release(state: &mut State, position: u64, miner: &str, submission: u64) -> u64 {
     let slot = state.chunk_slots.insert(position, ChunkSlot::Submitted(submission));
     let Some(ChunkSlot::Claimed(claims)) = slot else { return 0 };
     let mut bond = 0;
     for claim in claims {
-        state.claimed_positions.remove(&claim.miner);
-        if claim.miner == miner {
+        state.claimed_positions.remove(&claim.author.miner);
+        if claim.author.miner == miner {
             bond = claim.bond;
         } else {
-            coins::give_back(state, &claim.miner, claim.bond);
+            unlock(state, &claim.author, claim.bond);
         }
     }
     bond
@@ -135,8 +166,9 @@ pub(super) fn release(state: &mut State, position: u64, miner: &str, submission:
 pub(super) fn cancel(state: &mut State, miner: &str) {
     let Some(position) = state.claimed_positions.remove(miner) else { return };
     let Some(ChunkSlot::Claimed(mut claims)) = state.chunk_slots.remove(&position) else { return };
-    if let Some(at) = claims.iter().position(|claim| claim.miner == miner) {
-        coins::give_back(state, miner, claims.remove(at).bond);
+    if let Some(at) = claims.iter().position(|claim| claim.author.miner == miner) {
+        let claim = claims.remove(at);
+        unlock(state, &claim.author, claim.bond);
     }
     if !claims.is_empty() {
         state.chunk_slots.insert(position, ChunkSlot::Claimed(claims));
@@ -149,11 +181,12 @@ impl State {
         self.genesis.positions(self.head().round).filter(|position| self.is_available(*position))
     }
 
-    /// Returns the bond of the claim that a miner holds, in micro-units; 0 if it holds none.
-    pub(super) fn claim_bond_of(&self, miner: &str) -> u64 {
-        let slot = self.claimed_positions.get(miner).and_then(|position| self.chunk_slots.get(position));
-        let Some(ChunkSlot::Claimed(claims)) = slot else { return 0 };
-        claims.iter().find(|claim| claim.miner == miner).map_or(0, |claim| claim.bond)
+    /// Returns the claim that a miner holds; `None` if it holds none.
+    pub(super) fn claim_of(&self, miner: &str) -> Option<&Claim> {
+        match self.chunk_slots.get(self.claimed_positions.get(miner)?)? {
+            ChunkSlot::Claimed(claims) => claims.iter().find(|claim| claim.author.miner == miner),
+            ChunkSlot::Submitted(_) | ChunkSlot::Accepted(_) => None,
+        }
     }
 
     /// Returns whether the chunk slot at a position of the current round can be claimed now. A free slot can be

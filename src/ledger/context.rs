@@ -53,6 +53,8 @@ impl From<DisputeError> for Refusal {
 pub(super) struct Context<'a> {
     /// Hash of the transaction, in upper-case hexadecimal.
     pub(super) hash: &'a str,
+    /// Address of the session key that sends the message for another account; `None` if the account sends it itself.
+    pub(super) session: Option<String>,
     /// The events that the messages of the transaction have caused so far.
     pub(super) events: Vec<Event>,
 }

@@ -1,7 +1,7 @@
 //! Grants and fee allowances. A grant permits an account to mine for another account, until the grant expires. A fee
 //! allowance permits an account to pay fees from another account's balance, up to an amount.
 
-use super::{FeeAllowance, State, context::Refusal};
+use super::{Author, FeeAllowance, State, context::Refusal, rewards};
 use crate::tx::{Allowance, Grant, GrantPair, Message, MsgSubmitGradient, Session, Signed, code};
 use prost::Name as _;
 
@@ -72,6 +72,7 @@ pub(super) fn apply(state: &mut State, message: &Message, signed: &Signed) -> Re
             }
             state.allowances.remove(&key(&pair));
             void_statements(state, &pair);
+            release_escrow(state, pair.granter, pair.grantee);
             Ok(())
         }
         _ => Ok(()),
@@ -139,6 +140,7 @@ pub(super) fn remove_expired(state: &mut State) {
         let grant = (both.0, both.1, message);
         if state.grants.get(&grant).is_some_and(|expires| *expires <= now) {
             state.grants.remove(&grant);
+            release_escrow(state, grant.0, grant.1);
         }
     }
 }
@@ -151,6 +153,8 @@ fn revoke(state: &mut State, pair: &GrantPair, message: &str) -> Result<(), Refu
         return Err(Refusal::not_found(log));
     }
     void_statements(state, pair);
+    let (granter, grantee) = key(pair);
+    release_escrow(state, granter, grantee);
     Ok(())
 }
 
@@ -161,6 +165,11 @@ fn revoke_allowance(state: &mut State, pair: &GrantPair) -> Result<(), Refusal> 
     }
     void_statements(state, pair);
     Ok(())
+}
+
+/// Pays out the escrow of a session to its granter if the session has ended and all of its gradients are settled.
+fn release_escrow(state: &mut State, granter: String, grantee: String) {
+    rewards::release(state, &Author { miner: granter, session: Some(grantee) });
 }
 
 /// Increments the number that the next session statement (a signed text that opens or closes a session) between two
@@ -181,6 +190,12 @@ impl State {
         let first = (granter.clone(), grantee.clone(), String::new());
         let of_both = self.grants.range(first..).take_while(|((of, to, _), _)| (of, to) == (&granter, &grantee));
         of_both.map(|((_, _, message), expires)| (message.clone(), *expires)).collect()
+    }
+
+    /// Returns whether a session key may submit gradients for a miner.
+    pub(super) fn is_session(&self, miner: &str, session: &str) -> bool {
+        let grant = (miner.to_owned(), session.to_owned(), MsgSubmitGradient::type_url());
+        self.grants.get(&grant).is_some_and(|expires| *expires > self.head().time)
     }
 
     /// Returns the fee allowance that a granter has given to a grantee. An expired allowance is also returned, until it

@@ -45,8 +45,8 @@ pub use nodes::{PROPOSER, VALIDATOR};
 pub use params::{ALL, LedgerParams, PER_MYRIAD};
 pub use queries::{Aggregation, Assignment, ContestableGradient, HeldClaim};
 pub use rows::{
-    Account, ChainHead, Challenge, ChallengeStage, ChunkSlot, Claim, DisputeCase, FeeAllowance, Finding, Proposal,
-    Registration, Reputation, Round, SampledVerifier, Submission, SubmissionStatus, Vote,
+    Account, Author, ChainHead, Challenge, ChallengeStage, ChunkSlot, Claim, DisputeCase, FeeAllowance, Finding,
+    Proposal, Registration, Reputation, Round, SampledVerifier, Submission, SubmissionStatus, Vote,
 };
 pub use state::{InvalidRow, State, StateRow};
 pub use submissions::{global_seed, shard};

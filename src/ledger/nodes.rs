@@ -78,7 +78,8 @@ pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Resu
     }
     let stake = state.nodes.remove(node).map_or(0, |node| node.stake);
     // without the escrow, the miner has no collateral, so its probation begins anew
-    let escrow = state.reputations.get_mut(node).map_or(0, |reputation| std::mem::take(&mut reputation.escrow));
+    let authors: Vec<_> = state.reputations_of(node).map(|(author, _)| author.clone()).collect();
+    let escrow: u64 = authors.iter().map(|author| std::mem::take(&mut state.reputation_mut(author).escrow)).sum();
     let stake = stake + escrow;
     if stake == 0 {
         return Err(Refusal::not_found(format!("{node} has neither a stake nor coins in escrow")));

@@ -1,8 +1,8 @@
 //! Queries that tell miners, verifiers, proposers and challengers what they can do next.
 
 use super::{
-    Account, Challenge, ChallengeStage, ChunkSlot, DisputeCase, Ledger, Proposal, Registration, Reputation, Round,
-    State, Submission, SubmissionStatus,
+    Account, Author, Challenge, ChallengeStage, ChunkSlot, DisputeCase, Ledger, Proposal, Registration, Reputation,
+    Round, State, Submission, SubmissionStatus,
     nodes::{PROPOSER, VALIDATOR},
     submissions::{global_seed, shard},
 };
@@ -100,9 +100,17 @@ impl State {
         self.disputes.get(&id)
     }
 
-    /// Returns a miner's reputation. If the miner has none yet, returns the initial reputation.
+    /// Returns a miner's reputation. The escrow and the numbers of its accepted and rejected gradients include those of
+    /// the sessions that have mined for it. If the miner has no reputation yet, returns the initial one.
     pub fn reputation(&self, miner: &str) -> Reputation {
-        self.reputations.get(miner).cloned().unwrap_or(Reputation::NEW)
+        let own = self.reputations.get(&Author::own(miner)).cloned().unwrap_or(Reputation::NEW);
+        let sessions = self.reputations_of(miner).filter(|(author, _)| author.session.is_some());
+        sessions.fold(own, |sum, (_, of_session)| Reputation {
+            escrow: sum.escrow + of_session.escrow,
+            accepted: sum.accepted + of_session.accepted,
+            rejected: sum.rejected + of_session.rejected,
+            ..sum
+        })
     }
 
     /// Returns the registration of a node: its roles and its stake; `None` if the node is not registered.
@@ -160,7 +168,7 @@ impl Ledger {
         let Some(position) = state.claimed_positions.get(miner).copied() else { return Ok(None) };
         let (round, began) = (state.head().round, &state.round().hash);
         let (shard, global_seed) = (shard(miner, began, round), global_seed(began, round));
-        let proof_of_work_bits = state.proof_of_work_bits(miner, state.claim_bond_of(miner));
+        let proof_of_work_bits = state.claim_of(miner).map_or(0, |claim| state.proof_of_work_bits(claim));
         let task = state.task(position, miner)?;
         Ok(Some(HeldClaim { task, round, position, shard, global_seed, proof_of_work_bits }))
     }
@@ -172,7 +180,7 @@ impl Ledger {
         for (position, slot) in &state.chunk_slots {
             let ChunkSlot::Claimed(claims) = slot else { continue };
             for claim in claims {
-                tasks.push(state.task(*position, &claim.miner)?);
+                tasks.push(state.task(*position, &claim.author.miner)?);
             }
         }
         // without the adapter of its round, a task cannot be computed

@@ -5,27 +5,36 @@
 //! A gradient is settled when its round ends with an aggregate that contains it. A gradient that has left its round
 //! because it was disputed is settled when it can no longer be disputed.
 
-use super::{ChunkSlot, Event, LedgerParams, State, SubmissionStatus, coins};
+use super::{Author, ChunkSlot, Event, LedgerParams, State, Submission, SubmissionStatus, coins};
 
 impl State {
-    /// Returns whether a miner has collateral: whether it would lose at least `probation` rewards for a wrong gradient.
-    pub(super) fn has_collateral(&self, miner: &str) -> bool {
-        let LedgerParams { fraud_penalty, .. } = self.genesis.params;
-        let stake = LedgerParams::share(self.nodes.get(miner).map_or(0, |node| node.stake), fraud_penalty);
-        let escrow = self.reputations.get(miner).map_or(0, |reputation| reputation.escrow);
-        stake.saturating_add(escrow) >= self.collateral()
+    /// Returns whether an author has collateral: whether it would lose at least `probation` rewards for a wrong gradient.
+    pub(super) fn has_collateral(&self, author: &Author) -> bool {
+        let escrow = self.reputations.get(author).map_or(0, |reputation| reputation.escrow);
+        self.stake_at_risk(author).saturating_add(escrow) >= self.collateral()
     }
 
-    /// Returns the collateral that a miner needs so that not all of its gradients are recomputed, in micro-units.
+    /// Returns how many micro-units of its stake an author would lose for a wrong gradient.
+    fn stake_at_risk(&self, author: &Author) -> u64 {
+        let node = self.nodes.get(&author.miner).filter(|_| author.session.is_none());
+        LedgerParams::share(node.map_or(0, |node| node.stake), self.genesis.params.fraud_penalty)
+    }
+
+    /// Returns the collateral that an author needs so that not all of its gradients are recomputed, in micro-units.
     fn collateral(&self) -> u64 {
         let LedgerParams { reward, probation, .. } = self.genesis.params;
         reward.saturating_mul(probation)
     }
 
-    /// Returns whether a gradient of the miner is accused of being wrong: verifiers or a challenger have found so, and
+    /// Returns the submissions of an author that are still stored, each with its ID.
+    pub(super) fn submissions_by(&self, author: &Author) -> impl Iterator<Item = (u64, &Submission)> {
+        self.submissions_of(&author.miner).filter(|(_, submission)| submission.session == author.session)
+    }
+
+    /// Returns whether a gradient of the author is accused of being wrong: verifiers or a challenger have found so, and
     /// the matter is not decided yet.
-    fn is_accused(&self, miner: &str) -> bool {
-        self.submissions_of(miner).any(|(id, submission)| match submission.status {
+    fn is_accused(&self, author: &Author) -> bool {
+        self.submissions_by(author).any(|(id, submission)| match submission.status {
             SubmissionStatus::Disputed => true,
             SubmissionStatus::Challenged(challenge) => {
                 self.is_disputed(id)
@@ -40,29 +49,38 @@ impl State {
 pub(super) fn settle(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let Some(submission) = state.submissions.get_mut(&id) else { return };
     submission.status = SubmissionStatus::Settled;
-    let (miner, attested_by) = (submission.miner.clone(), std::mem::take(&mut submission.attested_by));
+    let (author, attested_by) = (submission.author(), std::mem::take(&mut submission.attested_by));
     let reward = coins::mint(state, state.genesis.params.reward);
     state.head_mut().settled_total += 1;
-    state.reputation_mut(&miner).escrow += reward;
+    state.reputation_mut(&author).escrow += reward;
     attested_by.into_iter().for_each(|(verifier, reward)| owe(state, verifier, reward));
-    let (payee, balance) = release(state, &miner);
-    events.push(Event::Settled { id, miner, payee, balance });
+    let (payee, balance) = release(state, &author);
+    events.push(Event::Settled { id, miner: author.miner, payee, balance });
 }
 
-/// Pays out what a miner has in escrow beyond its collateral, unless one of its gradients is accused of being wrong.
-/// Returns the address of the account that receives the miner's rewards, and the balance of that account.
-pub(super) fn release(state: &mut State, miner: &str) -> (String, u64) {
-    let fraud_penalty = state.genesis.params.fraud_penalty;
-    let stake = LedgerParams::share(state.nodes.get(miner).map_or(0, |node| node.stake), fraud_penalty);
-    let kept = if stake >= state.collateral() { 0 } else { state.collateral() };
-    let held = if state.is_accused(miner) { u64::MAX } else { kept };
-    let escrow = state.reputation(miner).escrow;
-    let paid = escrow.saturating_sub(held);
-    if paid > 0 {
-        state.reputation_mut(miner).escrow -= paid;
+/// Pays out what an author has in escrow beyond its collateral, unless one of its gradients is accused of being wrong.
+/// The escrow of a session that has ended belongs to the miner. Returns the address of the account that receives the
+/// miner's rewards, and the balance of that account.
+pub(super) fn release(state: &mut State, author: &Author) -> (String, u64) {
+    let payee = state.account(&author.miner).payout.unwrap_or_else(|| author.miner.clone());
+    let has_ended = author.session.as_ref().is_some_and(|session| !state.is_session(&author.miner, session));
+    if has_ended && !state.submissions_by(author).any(|(_, own)| state.is_unsettled(own)) {
+        let own = Author::own(&author.miner);
+        if let Some(ended) = state.reputations.remove(author) {
+            let reputation = state.reputation_mut(&own);
+            reputation.escrow += ended.escrow;
+            reputation.accepted += ended.accepted;
+            reputation.rejected += ended.rejected;
+        }
+        return release(state, &own);
     }
-    let payee = state.account(miner).payout.unwrap_or_else(|| miner.to_owned());
-    coins::give_back(state, &payee, paid);
+    let escrow = state.reputations.get(author).map_or(0, |reputation| reputation.escrow);
+    if escrow > 0 && !state.is_accused(author) {
+        let kept = if state.stake_at_risk(author) >= state.collateral() { 0 } else { state.collateral() };
+        let paid = escrow.saturating_sub(kept);
+        state.reputation_mut(author).escrow -= paid;
+        coins::give_back(state, &payee, paid);
+    }
     let balance = state.account(&payee).balance;
     (payee, balance)
 }

@@ -95,8 +95,20 @@ pub struct Registration {
     pub stake: u64,
 }
 
-/// What the ledger knows about a miner's past gradients. Verifiers recompute more of a miner's gradients if its trust
-/// is low.
+/// Who is liable for a gradient: an account that mines for itself, or a session key that mines for an account. A wrong
+/// gradient of a session costs nothing but what this session has earned and the bond of its claim, so a stolen session
+/// key cannot burn the stake and the escrow of the account.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Author {
+    /// Address of the miner: the account for which the gradient was computed.
+    pub miner: String,
+    /// Address of the session key that acted for the miner; `None` if the miner acted for itself.
+    pub session: Option<String>,
+}
+
+/// What the ledger knows about the past gradients of an [`Author`]. Verifiers recompute more gradients of an author
+/// whose trust is low.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reputation {
@@ -109,10 +121,10 @@ pub struct Reputation {
     /// Rewards that the ledger holds back, in micro-units. The miner loses them if one of its gradients is wrong.
     pub escrow: u64,
     /// Heights of the blocks with the miner's latest submissions, in ascending order. They serve to limit how many
-    /// gradients a miner may submit in ten blocks.
+    /// gradients a miner may submit in ten blocks. Empty in the row of a session.
     pub recent_heights: Vec<u64>,
     /// Height of the last block in which the miner cannot claim a chunk because it has withdrawn a claim or a
-    /// submission; 0 if it never withdrew anything.
+    /// submission; 0 if it never withdrew anything, and in the row of a session.
     pub quarantined_until: u64,
 }
 
@@ -132,8 +144,8 @@ pub enum ChunkSlot {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// Address of the miner that made the claim.
-    pub miner: String,
+    /// Who made the claim.
+    pub author: Author,
     /// Time of the block in which the claim was made, in seconds since 1970.
     pub since: u64,
     /// Time at which the claim expires, in seconds since 1970.
@@ -148,6 +160,8 @@ pub struct Claim {
 pub struct Submission {
     /// Address of the miner that submitted the gradient.
     pub miner: String,
+    /// Address of the session key that submitted the gradient for the miner; `None` if the miner did so itself.
+    pub session: Option<String>,
     /// Index of the round in which the gradient was submitted.
     pub round: u64,
     /// Position of the chunk slot that the miner had claimed. It determines the chunk.
@@ -332,6 +346,19 @@ pub struct Round {
     /// miners' shards are derived from it.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
+}
+
+impl Author {
+    /// Returns the author of what the miner sends itself.
+    pub(super) fn own(miner: &str) -> Self {
+        Self { miner: miner.to_owned(), session: None }
+    }
+}
+
+impl Submission {
+    pub(super) fn author(&self) -> Author {
+        Author { miner: self.miner.clone(), session: self.session.clone() }
+    }
 }
 
 impl Reputation {

@@ -5,8 +5,8 @@
 use super::{
     genesis::Genesis,
     rows::{
-        Account, ChainHead, Challenge, ChunkSlot, DisputeCase, FeeAllowance, Proposal, Registration, Reputation, Round,
-        Submission,
+        Account, Author, ChainHead, Challenge, ChunkSlot, DisputeCase, FeeAllowance, Proposal, Registration,
+        Reputation, Round, Submission,
     },
 };
 use crate::protocol::{Commitment, ProtocolError, Task};
@@ -88,8 +88,7 @@ tables! {
     /// Rewards that verifiers have earned, but that exceed the verification budget so far, in micro-units, keyed by the
     /// address of the verifier.
     owed: String => u64,
-    /// Reputations of miners, keyed by address.
-    reputations: String => Reputation,
+    reputations: Author => Reputation,
     /// Chunk slots of the current round, keyed by position. A free slot has no row.
     chunk_slots: u64 => ChunkSlot,
     /// Positions of the chunk slots that miners have claimed, keyed by the address of the miner.
@@ -134,8 +133,14 @@ impl State {
         all.filter_map(|((_, id), ())| Some((*id, self.submissions.get(id)?)))
     }
 
-    pub(super) fn reputation_mut(&mut self, miner: &str) -> &mut Reputation {
-        self.reputations.entry(miner.to_owned()).or_insert(Reputation::NEW)
+    pub(super) fn reputation_mut(&mut self, author: &Author) -> &mut Reputation {
+        self.reputations.entry(author.clone()).or_insert(Reputation::NEW)
+    }
+
+    /// Returns the reputations of a miner: its own, if it has one, and those of the sessions that have mined for it.
+    pub(super) fn reputations_of(&self, miner: &str) -> impl Iterator<Item = (&Author, &Reputation)> {
+        let all = self.reputations.range(Author::own(miner)..);
+        all.take_while(move |(author, _)| author.miner == miner)
     }
 
     pub(super) fn round(&self) -> &Round {

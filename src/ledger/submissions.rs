@@ -2,7 +2,7 @@
 //! binds the gradient to its task and its miner.
 
 use super::{
-    ChunkSlot, Event, Finding, LedgerParams, State, Submission, SubmissionStatus, claims, coins,
+    Author, ChunkSlot, Claim, Event, Finding, LedgerParams, State, Submission, SubmissionStatus, claims,
     context::{Context, Refusal},
     nodes, rewards,
 };
@@ -67,15 +67,20 @@ pub(super) fn submit(
         return Ok(answer(*id).encode_to_vec());
     }
     check_terms(state, message)?;
-    let Some(position) = state.claimed_positions.get(miner).copied() else {
+    let (Some(position), Some(claim)) = (state.claimed_positions.get(miner).copied(), state.claim_of(miner)) else {
         return rejected("the miner holds no claim: the round ended, or the claim expired");
     };
+    if claim.author.session != context.session {
+        return rejected("another session, or the miner itself, has claimed the chunk");
+    }
+    let (session, is_unbonded) = (claim.author.session.clone(), state.is_unbonded(claim));
     count_submission(state, miner)?;
     let head = state.head_mut();
     head.submissions += 1;
     let (id, height, round) = (head.submissions, head.height, head.round);
     let submission = Submission {
         miner: miner.clone(),
+        session,
         round,
         position,
         artifact,
@@ -88,7 +93,7 @@ pub(super) fn submit(
         status: SubmissionStatus::Pending,
     };
     let bond = claims::release(state, position, miner, id);
-    state.head_mut().unbonded_in_round += u64::from(state.is_unbonded(miner, bond));
+    state.head_mut().unbonded_in_round += u64::from(is_unbonded);
     state.submissions.insert(id, Submission { bond, ..submission });
     state.submissions_by_miner.insert((miner.clone(), id), ());
     state.commitments.insert(commitment, id);
@@ -123,7 +128,7 @@ fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal
     if message.nonce == 0 || state.submissions_of(&message.miner).any(|(_, own)| used(own)) {
         return rejected("the nonce is 0, or the miner used it before in this round");
     }
-    let bits = state.proof_of_work_bits(&message.miner, state.claim_bond_of(&message.miner));
+    let bits = state.claim_of(&message.miner).map_or(0, |claim| state.proof_of_work_bits(claim));
     if bits > 0 && !message.proves_work(&genesis.chain_id, bits) {
         return rejected(format!("the proof of work has fewer than {bits} leading zero bits"));
     }
@@ -131,16 +136,15 @@ fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal
 }
 
 impl State {
-    /// Returns whether a miner with a claim that has this bond can lose nothing if its gradient is wrong.
-    fn is_unbonded(&self, miner: &str, bond: u64) -> bool {
-        bond == 0 && self.genesis.params.newcomer_bond > 0 && !self.has_collateral(miner)
+    /// Returns whether the author of a claim can lose nothing if its gradient is wrong.
+    fn is_unbonded(&self, claim: &Claim) -> bool {
+        claim.bond == 0 && self.genesis.params.newcomer_bond > 0 && !self.has_collateral(&claim.author)
     }
 
-    /// Returns the number of leading zero bits that the proof of work of a submission must have, for a miner with a
-    /// claim that has this bond.
-    pub(super) fn proof_of_work_bits(&self, miner: &str, bond: u64) -> u32 {
+    /// Returns the number of leading zero bits that the proof of work of the submission for a claim must have.
+    pub(super) fn proof_of_work_bits(&self, claim: &Claim) -> u32 {
         let LedgerParams { proof_of_work_bits, unbonded_work_bits, .. } = self.genesis.params;
-        if self.is_unbonded(miner, bond) { proof_of_work_bits.max(unbonded_work_bits) } else { proof_of_work_bits }
+        if self.is_unbonded(claim) { proof_of_work_bits.max(unbonded_work_bits) } else { proof_of_work_bits }
     }
 }
 
@@ -148,7 +152,7 @@ impl State {
 fn count_submission(state: &mut State, miner: &str) -> Result<(), Refusal> {
     let LedgerParams { submissions_per_block, submissions_per_ten_blocks, .. } = state.genesis.params;
     let height = state.head().height;
-    let recent = &mut state.reputation_mut(miner).recent_heights;
+    let recent = &mut state.reputation_mut(&Author::own(miner)).recent_heights;
     recent.retain(|at| at + RATE_BLOCKS > height);
     let now = recent.iter().filter(|at| **at == height).count();
     if now >= submissions_per_block as usize || recent.len() >= submissions_per_ten_blocks as usize {
@@ -192,7 +196,7 @@ pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut C
     }
     claims::cancel(state, miner);
     let until = state.head().height.saturating_add(state.genesis.params.quarantine_blocks);
-    state.reputation_mut(miner).quarantined_until = until;
+    state.reputation_mut(&Author::own(miner)).quarantined_until = until;
     Ok(())
 }
 
@@ -244,10 +248,10 @@ pub(super) fn reinstate(state: &mut State, id: u64, events: &mut Vec<Event>) {
     if submission.status == SubmissionStatus::Disputed {
         submission.status = SubmissionStatus::Accepted;
         submission.accepted = Some(height);
-        let miner = submission.miner.clone();
+        let author = submission.author();
         join_round(state, id, events);
         rewards::schedule(state, id);
-        rewards::release(state, &miner);
+        rewards::release(state, &author);
     }
 }
 
@@ -265,24 +269,24 @@ fn end(state: &mut State, id: u64, status: SubmissionStatus) {
 /// Returns the bond of a submission to its miner.
 fn return_bond(state: &mut State, id: u64) {
     let Some(submission) = state.submissions.get_mut(&id) else { return };
-    let (miner, bond) = (submission.miner.clone(), std::mem::take(&mut submission.bond));
-    coins::give_back(state, &miner, bond);
+    let (author, bond) = (submission.author(), std::mem::take(&mut submission.bond));
+    claims::unlock(state, &author, bond);
 }
 
-/// Rejects a submission and frees its chunk slot. If the gradient is wrong, its miner loses its bond, its escrow and the
-/// share `fraud_penalty` of its stake, and its other gradients that are not settled are voided. If the bytes are
+/// Rejects a submission and frees its chunk slot. If the gradient is wrong, its author loses its bond, its escrow and
+/// the share `fraud_penalty` of its stake, and its other gradients that are not settled are voided. If the bytes are
 /// unavailable, the miner is only not paid, because that may be the network's fault. Returns how many micro-units the
-/// miner lost.
+/// author lost.
 pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
     leave_round(state, id);
     let Some(submission) = state.submissions.get(&id) else { return 0 };
-    let (miner, accepted, bond) = (submission.miner.clone(), submission.accepted, submission.bond);
+    let (author, accepted, bond) = (submission.author(), submission.accepted, submission.bond);
     end(state, id, SubmissionStatus::Rejected(finding));
-    let (penalty, reputation) = (state.genesis.params.fraud_penalty, state.reputation_mut(&miner));
+    let (penalty, reputation) = (state.genesis.params.fraud_penalty, state.reputation_mut(&author));
     reputation.rejected += 1;
     reputation.accepted -= u64::from(accepted.is_some());
     reputation.trust = reputation.trust.saturating_sub(if finding == Finding::Mismatch { 1_000 } else { 200 });
-    events.push(Event::Rejected { id, miner: miner.clone(), finding });
+    events.push(Event::Rejected { id, miner: author.miner.clone(), finding });
     if finding != Finding::Mismatch {
         return_bond(state, id);
         return 0;
@@ -290,17 +294,20 @@ pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut 
     if let Some(submission) = state.submissions.get_mut(&id) {
         submission.bond = 0;
     }
-    let lost = bond + std::mem::take(&mut state.reputation_mut(&miner).escrow);
+    let lost = bond + std::mem::take(&mut state.reputation_mut(&author).escrow);
     state.head_mut().burned += lost;
-    void_others(state, &miner, events);
-    lost + nodes::slash(state, &miner, penalty, events)
+    void_others(state, &author, events);
+    match author.session {
+        None => lost + nodes::slash(state, &author.miner, penalty, events),
+        Some(_) => lost,
+    }
 }
 
-/// Voids the pending and accepted gradients of a miner that was proven to have submitted a wrong one: their chunk slots
-/// become free, and the miner is not paid for them. The verifiers that recomputed them are paid.
-fn void_others(state: &mut State, miner: &str, events: &mut Vec<Event>) {
+/// Voids the pending and accepted gradients of an author that was proven to have submitted a wrong one: their chunk
+/// slots become free, and the miner is not paid for them. The verifiers that recomputed them are paid.
+fn void_others(state: &mut State, author: &Author, events: &mut Vec<Event>) {
     let open = |status| matches!(status, SubmissionStatus::Pending | SubmissionStatus::Accepted);
-    let ids: Vec<u64> = state.submissions_of(miner).filter(|(_, own)| open(own.status)).map(|(id, _)| id).collect();
+    let ids: Vec<u64> = state.submissions_by(author).filter(|(_, own)| open(own.status)).map(|(id, _)| id).collect();
     for id in ids {
         leave_round(state, id);
         end(state, id, SubmissionStatus::Voided);
@@ -308,9 +315,9 @@ fn void_others(state: &mut State, miner: &str, events: &mut Vec<Event>) {
         let Some(submission) = state.submissions.get_mut(&id) else { continue };
         let attested_by = std::mem::take(&mut submission.attested_by);
         let was_accepted = submission.accepted.is_some();
-        state.reputation_mut(miner).accepted -= u64::from(was_accepted);
+        state.reputation_mut(author).accepted -= u64::from(was_accepted);
         attested_by.into_iter().for_each(|(verifier, reward)| rewards::owe(state, verifier, reward));
-        events.push(Event::Voided { id, miner: miner.to_owned() });
+        events.push(Event::Voided { id, miner: author.miner.clone() });
     }
 }
 
@@ -322,17 +329,18 @@ pub(super) fn accept(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let Some(submission) = state.submissions.get_mut(&id) else { return };
     submission.status = SubmissionStatus::Accepted;
     submission.accepted = Some(height);
-    let Submission { miner, artifact, round, .. } = submission.clone();
-    let reputation = state.reputation_mut(&miner);
+    let Submission { artifact, round, .. } = *submission;
+    let author = submission.author();
+    let reputation = state.reputation_mut(&author);
     reputation.accepted += 1;
     reputation.trust = (reputation.trust + 100).min(10_000);
-    events.push(Event::Accepted { id, miner: miner.clone(), artifact: artifact.to_string(), round });
+    events.push(Event::Accepted { id, miner: author.miner.clone(), artifact: artifact.to_string(), round });
     state.head_mut().accepted_total += 1;
     join_round(state, id, events);
     if state.genesis.params.challenge_blocks == 0 {
         rewards::settle(state, id, events);
     } else {
         rewards::schedule(state, id);
-        rewards::release(state, &miner);
+        rewards::release(state, &author);
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn deliver(state: &mut State, tx: &[u8]) -> TxOutcome {
     };
     *state = admitted;
     let mut after = state.clone();
-    let mut context = Context { hash: &hash, events: Vec::new() };
+    let mut context = Context { hash: &hash, session: None, events: Vec::new() };
     let answers = signed.messages.iter().map(|message| {
         let answer = execute(&mut after, message, &signed, &mut context)?;
         Ok((format!("{}Response", message.type_url()), answer.into()))
@@ -103,9 +103,12 @@ fn execute(state: &mut State, message: &Message, signed: &Signed, context: &mut 
         Message::OpenDispute(message) => return disputes::open(state, message, context),
         Message::Appeal(message) => return disputes::appeal(state, message, context),
         Message::AnswerDispute(message) => return disputes::answer(state, message),
-        Message::Exec(_, messages) => {
+        Message::Exec(grantee, messages) => {
+            context.session = Some(grantee.clone());
             let results = messages.iter().map(|message| execute(state, message, signed, context));
-            return Ok(MsgExecResponse { results: results.collect::<Result<_, _>>()? }.encode_to_vec());
+            let results = results.collect::<Result<_, _>>()?;
+            context.session = None;
+            return Ok(MsgExecResponse { results }.encode_to_vec());
         }
         Message::MoveDispute(message) => disputes::apply_move(state, message),
         Message::Withdraw(message) => submissions::withdraw(state, message, context),

@@ -11,8 +11,8 @@
 //! findings, other verifiers are sampled, and recompute the gradient again.
 
 use super::{
-    ALL, Challenge, ChallengeStage, ChunkSlot, Event, Finding, LedgerParams, PER_MYRIAD, SampledVerifier, State,
-    Submission, SubmissionStatus, Vote,
+    ALL, Author, Challenge, ChallengeStage, ChunkSlot, Event, Finding, LedgerParams, PER_MYRIAD, SampledVerifier,
+    State, Submission, SubmissionStatus, Vote,
     context::Refusal,
     nodes::{self, VALIDATOR},
     settlement::{open_to_appeal, settle},
@@ -35,9 +35,9 @@ pub(super) fn sample(state: &mut State, events: &mut Vec<Event>) {
         if submission.status != SubmissionStatus::Pending || state.sampling_height(submission) > state.head().height {
             continue;
         }
-        let (miner, hash) = (submission.miner.clone(), state.head().hash);
-        let sampled = match random(&hash, "r3mes/sample/1", [id, 0]) % u64::from(ALL) < rate(state, &miner) {
-            true => sampled_verifiers(state, id, &[&miner]),
+        let (author, hash) = (submission.author(), state.head().hash);
+        let sampled = match random(&hash, "r3mes/sample/1", [id, 0]) % u64::from(ALL) < rate(state, &author) {
+            true => sampled_verifiers(state, id, &[&author.miner]),
             false => Vec::new(),
         };
         if sampled.is_empty() {
@@ -56,16 +56,16 @@ fn random(hash: &[u8; 32], purpose: &str, numbers: [u64; 2]) -> u64 {
     u64::from_be_bytes(digest[..8].try_into().expect("8 of 32 bytes"))
 }
 
-/// Returns the sampling rate of a miner: how many of 65,536 submissions are recomputed on average. The rate rises when
-/// the miner's trust falls below the initial trust. For a miner without collateral it is [`ALL`] (65,536), so every
+/// Returns the sampling rate of an author: how many of 65,536 submissions are recomputed on average. The rate rises when
+/// the author's trust falls below the initial trust. For an author without collateral it is [`ALL`] (65,536), so every
 /// submission is recomputed.
-fn rate(state: &State, miner: &str) -> u64 {
+fn rate(state: &State, author: &Author) -> u64 {
     let LedgerParams { sampling, .. } = state.genesis.params;
-    if !state.has_collateral(miner) {
+    if !state.has_collateral(author) {
         return ALL.into();
     }
     let sampling = u64::from(sampling.min(ALL));
-    let trust = state.reputations.get(miner).map_or(PER_MYRIAD / 2, |reputation| reputation.trust.into());
+    let trust = state.reputations.get(author).map_or(PER_MYRIAD / 2, |reputation| reputation.trust.into());
     let missing = (PER_MYRIAD / 2).saturating_sub(trust);
     sampling + (u64::from(ALL) - sampling) * missing / (PER_MYRIAD / 2)
 }

@@ -217,15 +217,15 @@ fn the_sampling_rate_follows_the_parameters_and_rises_with_lost_trust() {
     // the expected value is 30 of 120, the standard deviation 4.7; the hashes of the blocks are the same in every run
     assert!((16..=44).contains(&sampled), "{sampled}");
     let reputation = Reputation { trust: 0, ..Reputation::NEW };
-    world.ledger.state.reputations.insert(address(2), reputation);
+    world.ledger.state.reputations.insert(Author::own(&address(2)), reputation);
     for _ in 0..10 {
         world.mine(2, honest);
         let before = world.head().challenges;
         world.block(vec![]);
-        world.ledger.state.reputation_mut(&address(2)).trust = 0;
+        world.ledger.state.reputation_mut(&Author::own(&address(2))).trust = 0;
         assert_eq!(world.head().challenges, before + 1, "a miner without trust is always recomputed");
         world.serve(&[7, 8, 9], honest_finding);
-        world.ledger.state.reputation_mut(&address(2)).trust = 0;
+        world.ledger.state.reputation_mut(&Author::own(&address(2))).trust = 0;
     }
 }
 

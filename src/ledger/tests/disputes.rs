@@ -54,7 +54,7 @@ fn an_undefended_gradient_is_rejected_and_the_escrow_is_lost() {
     let mut network = DisputeNetwork::new(LedgerParams { probation: 3, verifiers: 0, newcomer_bond: 0, ..trusting() });
     let forged = network.accepted(1, true);
     // rewards of earlier rounds
-    network.world.ledger.state.reputation_mut(&address(1)).escrow = REWARD;
+    network.world.ledger.state.reputation_mut(&Author::own(&address(1))).escrow = REWARD;
     network.world.ledger.state.head_mut().minted += REWARD;
     network.open(2, &forged);
     network.world.wait(6);

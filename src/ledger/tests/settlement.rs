@@ -1,7 +1,7 @@
 //! Tests that nothing is paid before it is final, and that work without collateral is limited.
 
 use super::*;
-use crate::tx::{MsgSubmitGradient, MsgUnregisterNode};
+use crate::tx::{GrantPair, MsgSubmitGradient, MsgUnregisterNode, Session};
 
 const STAKE: u64 = 200_000_000;
 const NODES: [(u8, u64); 3] = [(7, STAKE), (8, STAKE), (9, STAKE)];
@@ -56,7 +56,7 @@ fn a_forger_earns_nothing_however_many_gradients_it_forges_before_the_first_is_f
     }
     assert_eq!((world.head().accepted_in_round, world.balance(1)), (7, owned));
     // the next one is sampled
-    world.ledger.state.reputation_mut(&address(1)).trust = 0;
+    world.ledger.state.reputation_mut(&Author::own(&address(1))).trust = 0;
     world.mine(1, wrong);
     world.serve(&[7, 8, 9], honest_finding);
     world.wait(21);
@@ -165,6 +165,80 @@ fn the_supply_grows_by_settled_gradients_only_and_at_most_by_their_budget() {
     assert_eq!(head.minted - minted, 6 * reward + head.minted_for_verifiers);
     let owed: u64 = world.ledger.state().owed.values().sum();
     assert_eq!(owed + head.minted_for_verifiers, 6 * 16 * LedgerParams::NETWORK.verifier_reward);
+    world.check();
+}
+
+/// Returns a transaction of a session of account 1, which account 30 has opened.
+fn of_session(world: &Network, message: Message) -> Vec<u8> {
+    let sequence = world.ledger.state().account_of(&address(30)).sequence;
+    key(30).sign(CHAIN, sequence, &Fee::default(), &[Message::Exec(address(30), vec![message])]).unwrap()
+}
+
+/// Lets account 1 grant a session to account 30, with a cap in micro-units.
+fn open_session(world: &mut Network, cap: u64) {
+    let pair = GrantPair { granter: address(1), grantee: address(30) };
+    let grant = world.sign(1, &Session { pair, cap, expires: world.time + 10_000 }.grant());
+    assert_eq!(world.block(vec![grant])[0].log, "");
+}
+
+/// Lets the session submit a gradient, and returns the codes of its claim and its submission.
+fn mine_by_session(world: &mut Network, commitment: impl Fn(&Task) -> Commitment) -> [u32; 2] {
+    let claim = of_session(world, world.claim(1, world.free()));
+    let claimed = world.block(vec![claim]).remove(0).code;
+    if claimed != 0 {
+        return [claimed; 2];
+    }
+    let mut message = world.submission(1, commitment);
+    message.prove_work(CHAIN, 4);
+    let submission = of_session(world, Message::SubmitGradient(Box::new(message)));
+    [0, world.block(vec![submission]).remove(0).code]
+}
+
+#[test]
+fn a_session_cannot_burn_the_stake_and_the_escrow_of_its_granter() {
+    let mut world = network(16, LedgerParams { verifiers: 3, unbonded_work_bits: 4, ..params() });
+    world.stake(1, 100_000_000);
+    let bond = LedgerParams::NETWORK.newcomer_bond;
+    open_session(&mut world, bond);
+    let owned = world.balance(1);
+    // the session has no collateral, although its granter has: its gradient is recomputed, and its bond is the larger one
+    assert_eq!(mine_by_session(&mut world, wrong), [0, 0]);
+    assert_eq!(world.balance(1), owned - bond);
+    world.block(vec![]);
+    assert_eq!(world.head().challenges, 1);
+    world.serve(&[7, 8, 9], honest_finding);
+    world.wait(21);
+    assert_eq!((world.status(1), world.slashed(1)), (SubmissionStatus::Rejected(Finding::Mismatch), 0));
+    // the cap is used up: the session can burn no more coins, however many wrong gradients it submits
+    for _ in 0..2 {
+        assert_eq!(mine_by_session(&mut world, wrong), [0, 0]);
+        world.serve(&[7, 8, 9], honest_finding);
+        world.wait(21);
+    }
+    assert_eq!(mine_by_session(&mut world, wrong)[0], crate::tx::code::TAKEN);
+    assert_eq!((world.balance(1), world.slashed(1)), (owned - bond, 0));
+    world.check();
+}
+
+#[test]
+fn a_session_has_its_own_escrow_which_its_granter_gets_when_it_ends() {
+    let mut world = network(1, LedgerParams { probation: 2, newcomer_bond: 0, ..params() });
+    open_session(&mut world, 1_000);
+    let owned = world.balance(1);
+    for _ in 0..3 {
+        assert_eq!(mine_by_session(&mut world, honest), [0, 0]);
+        close(&mut world);
+    }
+    let reward = LedgerParams::NETWORK.reward;
+    assert_eq!((world.balance(1) - owned, world.escrow(1)), (reward, 2 * reward));
+    assert_eq!(world.ledger.state().reputations[&Author::own(&address(1))].escrow, 0, "the escrow is the session's");
+    let pair = GrantPair { granter: address(1), grantee: address(30) };
+    let granted = world.ledger.state().granted(&pair).into_iter();
+    let revoke: Vec<_> = granted.map(|(message, _)| Message::Revoke(pair.clone(), message)).collect();
+    let revoke = world.sign(1, &revoke);
+    assert_eq!(world.block(vec![revoke])[0].log, "");
+    assert!(world.ledger.state().reputations.keys().all(|author| author.session.is_none()));
+    assert_eq!(world.escrow(1), 2 * reward, "it is the collateral of the granter now");
     world.check();
 }
 
