@@ -192,7 +192,7 @@ async fn mine(client: &Client<HttpHost>, work: &PreparedSubmission) -> Result<f6
     let mut pause = POLL[0];
     loop {
         match client.gradient_status(id).await?.status.as_str() {
-            "accepted" => return Ok(start.elapsed().as_secs_f64()),
+            "accepted" | "settled" => return Ok(start.elapsed().as_secs_f64()),
             "rejected" => panic!("gradient {id} is rejected, although it is correct"),
             _ => thread::sleep(pause),
         }

@@ -53,7 +53,7 @@ fn assert_mismatch(stored: &GradientStatus) {
 fn fair(network: &TestNetwork) {
     let mut miner = network.miner(7);
     let before = network.node.balance(miner.address());
-    assert_eq!(miner.mine().status, "accepted");
+    assert_eq!(miner.mine().status, "settled");
     assert_eq!(network.node.balance(miner.address()), before + 1_000_000);
     assert_eq!(network.stake(&network.operator.0), network.operator.1);
 }
@@ -126,7 +126,7 @@ fn a_gradient_for_a_stale_adapter_is_slashed() {
     let first = rogue.claim().unwrap();
     let old = first.0.adapter;
     let artifact = rogue.compute(&first.0);
-    assert_eq!(rogue.submit(&first.0, &first.1, &artifact).status, "accepted");
+    assert_eq!(rogue.submit(&first.0, &first.1, &artifact).status, "settled");
     // the round ends, and the adapter changes
     fair(&network);
     let (task, held) = rogue.wait(|| rogue.claim().ok());
@@ -157,7 +157,7 @@ fn a_copied_gradient_is_slashed_and_its_owner_is_accepted() {
     let id = rogue.say(&own, artifact.dag().unwrap().root, copied).unwrap();
     assert_mismatch(&rogue.settled(id));
     assert_eq!(network.stake(rogue.address()), STAKE / 2);
-    assert_eq!(honest.submit(&task, &held, &artifact).status, "accepted", "submitting first gives no ownership");
+    assert_eq!(honest.submit(&task, &held, &artifact).status, "settled", "submitting first gives no ownership");
     // the attacker submits the same numbers, encoded for its own task
     let (task, held) = rogue.claim().unwrap();
     let matrices = found.matrices.iter().map(|matrix| matrix.dequantized()).collect();
@@ -166,21 +166,19 @@ fn a_copied_gradient_is_slashed_and_its_owner_is_accepted() {
     fair(&network);
 }
 
+/// The miner of a right gradient withholds its bytes, so that verifiers that only fetch would call it unavailable. The
+/// verifier recomputes the gradient, accuses nobody, and stores the artifact.
 #[test]
-fn a_gradient_whose_bytes_are_withheld_is_rejected() {
+fn withheld_bytes_of_a_right_gradient_are_stored_by_its_verifier() {
     let network = network("withheld", |_| {});
     let mut rogue = attacker(&network);
     let (task, held) = rogue.claim().unwrap();
     let artifact = rogue.compute(&task);
-    let before = network.node.balance(rogue.address());
-    let id = rogue.say(&held, artifact.dag().unwrap().root, Commitment::new(&task, &artifact.gradient_root())).unwrap();
-    let stored = rogue.settled(id);
-    assert_eq!((stored.status.as_str(), stored.finding.as_deref()), ("rejected", Some("unavailable")));
-    assert_eq!(
-        (network.node.balance(rogue.address()), network.stake(rogue.address())),
-        (before, STAKE),
-        "neither paid nor slashed"
-    );
+    let root = artifact.dag().unwrap().root;
+    let id = rogue.say(&held, root, Commitment::new(&task, &artifact.gradient_root())).unwrap();
+    assert_eq!(rogue.settled(id).status, "settled");
+    assert_eq!(network.stake(rogue.address()), STAKE);
+    assert!(block_on(rogue.client.block(Codec::DagCbor, &root)).is_ok());
     fair(&network);
 }
 
@@ -189,21 +187,28 @@ fn withheld_bytes_are_found_by_aggregation_if_nobody_was_sampled() {
     let network = network("unseen", |terms| {
         terms["params"]["sampling"] = json!(0);
         terms["params"]["decision_blocks"] = json!(8);
+        terms["params"]["challenge_blocks"] = json!(2);
     });
     let (rogue, mut honest) = (attacker(&network), network.miner(7));
     let (task, held) = rogue.claim().unwrap();
     let before = network.node.balance(rogue.address());
     let id = rogue.say(&held, Codec::DagCbor.cid(b"nowhere"), Commitment::new(&task, &[5; 32])).unwrap();
     assert_eq!(rogue.settled(id).status, "accepted");
-    assert_eq!(network.node.balance(rogue.address()), before + 1_000_000, "the attacker is paid at first");
     // this gradient fills the round, and aggregation leaves out the gradient whose bytes are missing
     assert_eq!(honest.mine().status, "accepted");
     let stored = rogue
         .wait(|| Some(block_on(rogue.client.gradient_status(id)).unwrap()).filter(|found| found.status == "rejected"));
     assert_eq!(stored.finding.as_deref(), Some("unavailable"));
-    assert_eq!(network.stake(rogue.address()), STAKE - 1_000_000);
+    assert_eq!(
+        (network.node.balance(rogue.address()), network.stake(rogue.address())),
+        (before, STAKE),
+        "nothing is paid"
+    );
+    // the round is repeated: another gradient takes the place of the missing one
+    assert_eq!(honest.mine().status, "accepted");
     assert_eq!(rogue.wait(|| Some(block_on(rogue.client.job()).unwrap().round).filter(|round| *round > 0)), 1);
-    fair(&network);
+    assert_eq!(network.node.balance(honest.address()), 1_000_000_000 + 2_000_000);
+    assert_eq!(network.stake(&network.operator.0), network.operator.1);
 }
 
 #[test]
@@ -248,13 +253,13 @@ fn an_accepted_gradient_is_not_paid_again() {
     let mut rogue = attacker(&network);
     let (task, held) = rogue.claim().unwrap();
     let artifact = rogue.compute(&task);
-    assert_eq!(rogue.submit(&task, &held, &artifact).status, "accepted");
+    assert_eq!(rogue.submit(&task, &held, &artifact).status, "settled");
     let paid = network.node.balance(rogue.address());
     let (root, commitment) = (artifact.dag().unwrap().root, Commitment::new(&task, &artifact.gradient_root()));
     let id = rogue.say(&held, root, commitment).unwrap();
     assert_eq!(
         (rogue.settled(id).status.as_str(), network.node.balance(rogue.address())),
-        ("accepted", paid),
+        ("settled", paid),
         "paid only once"
     );
     // the attacker submits the same bytes for its next task
@@ -275,6 +280,8 @@ fn hoarded_claims_are_limited_and_lose_their_bonds() {
         terms["quota"] = json!(4);
         let params = &mut terms["params"];
         params["claim_bond"] = json!(100_000);
+        params["newcomer_bond"] = json!(100_000);
+        params["probation"] = json!(1);
         params["unbonded_share"] = json!(2_500);
         params["claim_lifetime"] = json!(3);
     });
@@ -309,6 +316,7 @@ fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (TestNetwork,
         params["min_stake"] = json!(1_000_000);
         params["attestation_blocks"] = json!(30);
         params["claim_bond"] = json!(0);
+        params["newcomer_bond"] = json!(0);
         params["probation"] = json!(0);
         params["draw_blocks"] = json!(1);
         params["challenge_blocks"] = json!(0);
@@ -352,7 +360,7 @@ fn settled_by(miner: &ScriptedMiner, id: u64, rogues: &[ScriptedMiner]) -> Gradi
     miner.wait(|| {
         rogues.iter().for_each(attest_match_blindly);
         let stored = block_on(miner.client.gradient_status(id)).unwrap();
-        ["accepted", "rejected"].contains(&stored.status.as_str()).then_some(stored)
+        ["accepted", "settled", "rejected"].contains(&stored.status.as_str()).then_some(stored)
     })
 }
 
@@ -365,7 +373,7 @@ fn a_verifier_that_does_not_recompute_is_slashed() {
     let dag = artifact.dag().unwrap();
     block_on(honest.client.put_dag(&dag)).unwrap();
     let id = honest.say(&held, dag.root, Commitment::new(&task, &artifact.gradient_root())).unwrap();
-    assert_eq!(settled_by(&honest, id, &rogues).status, "accepted", "the blind finding is right, its digest is wrong");
+    assert_eq!(settled_by(&honest, id, &rogues).status, "settled", "the blind finding is right, its digest is wrong");
     assert_eq!(network.stake(rogues[0].address()), 1_000_000);
     assert_eq!(network.stake(&network.operator.0), network.operator.1, "the verifier that recomputed keeps its stake");
 }
@@ -373,7 +381,7 @@ fn a_verifier_that_does_not_recompute_is_slashed() {
 #[test]
 fn sybil_verifiers_can_not_pass_a_forged_gradient_and_are_slashed() {
     let sybils: Vec<(u8, u64)> = (50..58).map(|number| (number, 2_000_000)).collect();
-    let (network, rogues) = with_verifiers("sybil", &sybils, 3);
+    let (network, rogues) = with_verifiers("sybil", &sybils, 12);
     let mut miner = network.miner(66);
     let (task, held) = miner.claim().unwrap();
     let forged = miner.forge(&task, |matrices| matrices[1].values.fill(0));
@@ -382,7 +390,7 @@ fn sybil_verifiers_can_not_pass_a_forged_gradient_and_are_slashed() {
     let id = miner.say(&held, dag.root, Commitment::new(&task, &forged.gradient_root())).unwrap();
     assert_mismatch(&settled_by(&miner, id, &rogues));
     let slashed = rogues.iter().filter(|rogue| network.stake(rogue.address()) == 1_000_000).count();
-    assert!((1..=3).contains(&slashed), "1 to 3 sampled verifiers lose half of their stake, not {slashed}");
+    assert!(slashed >= 1, "the sampled verifiers lose half of their stakes");
     assert_eq!(network.stake(&network.operator.0), network.operator.1);
 }
 

@@ -81,7 +81,7 @@ impl NodeProcess {
         let end = Instant::now() + Duration::from_secs(60);
         while Instant::now() < end {
             let stored = self.get(&format!("/remes/remes/v1/stored_gradient/{id}"))["stored_gradient"].clone();
-            if ["accepted", "rejected"].contains(&stored["status"].as_str().unwrap()) {
+            if ["accepted", "settled", "rejected"].contains(&stored["status"].as_str().unwrap()) {
                 return stored;
             }
             std::thread::sleep(Duration::from_millis(50));

@@ -239,7 +239,7 @@ impl ScriptedMiner {
     pub fn settled(&self, id: u64) -> GradientStatus {
         self.wait(|| {
             let stored = block_on(self.client.gradient_status(id)).unwrap();
-            ["accepted", "rejected"].contains(&stored.status.as_str()).then_some(stored)
+            ["accepted", "settled", "rejected"].contains(&stored.status.as_str()).then_some(stored)
         })
     }
 
