@@ -37,6 +37,10 @@ impl From<TxError> for Refusal {
             TxError::Signature(_) | TxError::Submission(_) | TxError::Signer { .. } | TxError::Ungrantable(_) => {
                 code::UNAUTHORIZED
             }
+            TxError::MemoTooLong(_) => code::MEMO_TOO_LONG,
+            TxError::TooManySignatures(_) => code::TOO_MANY_SIGNATURES,
+            TxError::TooLarge(_) => code::TOO_LARGE,
+            TxError::ExtensionOptions => code::EXTENSION_OPTIONS,
             _ => code::MALFORMED,
         };
         Self { code, log: error.to_string() }

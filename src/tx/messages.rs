@@ -5,8 +5,9 @@
 //! package `r3mes.wgpu.v1` were added by this project.
 
 use super::{
-    Allowance, Grant, GrantPair, Transfer, TxError,
-    grants::{self, decode},
+    Allowance, Grant, GrantPair, Transfer, TxError, canonical_address,
+    encoding::decode,
+    grants,
     table::{messages, payload, protobuf},
 };
 use cosmrs::{Any, proto::cosmos::authz::v1beta1::MsgExec};
@@ -144,7 +145,7 @@ messages! {
     }
     package "r3mes.wgpu.v1" {
         /// Sets the payout address of a miner. All later rewards of the miner are paid to this address.
-        SetPayout(MsgSetPayout) signed by miner {
+        SetPayout(MsgSetPayout) signed by miner, naming payout {
             /// The address of the miner whose payout address is set.
             miner: String = string "1",
             /// The address of the account to which the rewards are paid.
@@ -262,7 +263,7 @@ messages! {
         }
         /// Opens a session, in which another key mines for an account. The account permits this by signing a text
         /// instead of a transaction, because some wallets cannot sign transactions.
-        OpenSession(MsgOpenSession in Box) signed by grantee, checked by verify {
+        OpenSession(MsgOpenSession in Box) signed by grantee, checked by check {
             /// The address of the session's key, which mines for the account.
             grantee: String = string "1",
             /// The compressed secp256k1 public key of the account, 33 bytes.
@@ -281,7 +282,7 @@ messages! {
         }
         /// Closes a session. The account permits this by signing a text. Everything that the account has granted to the
         /// session's key is revoked.
-        CloseSession(MsgCloseSession in Box) signed by sender, checked by verify {
+        CloseSession(MsgCloseSession in Box) signed by sender, naming grantee, checked by check {
             /// The address of the account that sends the message, which may be any account.
             sender: String = string "1",
             /// The address of the session's key.
@@ -401,7 +402,7 @@ impl Message {
 
 /// Decodes a `MsgExec`. Returns the grantee, and the messages inside the `MsgExec`. Fails if one of these is not a
 /// mining message; in particular, it cannot be another `MsgExec`.
-fn read_exec(value: &[u8], chain_id: &str) -> Result<(String, Vec<Message>), TxError> {
+fn read_exec(value: &[u8]) -> Result<(String, Vec<Message>), TxError> {
     let MsgExec { grantee, msgs } = decode(value)?;
     if msgs.is_empty() || msgs.len() > MAX_MESSAGES {
         return Err(TxError::Malformed(format!(
@@ -410,10 +411,10 @@ fn read_exec(value: &[u8], chain_id: &str) -> Result<(String, Vec<Message>), TxE
         )));
     }
     let read = |any: &Any| match Message::is_allowed_in_exec(&any.type_url) {
-        true => Message::read(any, chain_id),
+        true => Message::read(any),
         false => Err(TxError::Ungrantable(any.type_url.chars().take(64).collect())),
     };
-    Ok((grantee, msgs.iter().map(read).collect::<Result<_, _>>()?))
+    Ok((canonical_address(&grantee)?, msgs.iter().map(read).collect::<Result<_, _>>()?))
 }
 
 fn exec_to_any(grantee: &str, messages: &[Message]) -> Any {

@@ -3,6 +3,7 @@
 
 use r3mes_wgpu::tx::{
     Fee, GrantPair, Message, MsgCloseSession, MsgOpenSession, Session, SessionKey, Unsigned, address_of,
+    canonical_address,
 };
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
@@ -42,7 +43,7 @@ struct Account {
 
 impl Account {
     fn pair(&self, grantee: &str) -> Result<GrantPair, JsError> {
-        Ok(GrantPair { granter: address_of(&self.pub_key)?, grantee: grantee.to_owned() })
+        Ok(GrantPair::read(&address_of(&self.pub_key)?, grantee)?)
     }
 
     fn unsigned(&self, messages: &[Message]) -> Result<JsValue, JsError> {
@@ -122,12 +123,6 @@ impl SessionTx {
     }
 }
 
-impl From<OpeningSession> for MsgOpenSession {
-    fn from(OpeningSession { pub_key, grantee, cap, expires, number, .. }: OpeningSession) -> Self {
-        Self { grantee, pub_key, expiration: expires, cap, number, signature: Vec::new() }
-    }
-}
-
 /// Returns the address of a session key, given its secret of 32 bytes.
 #[wasm_bindgen(js_name = sessionAddress)]
 pub fn session_address(secret: &[u8]) -> Result<String, JsError> {
@@ -181,9 +176,7 @@ pub fn assemble(body_bytes: Vec<u8>, auth_info_bytes: Vec<u8>, signature: Vec<u8
 pub fn opening_statement(opening: JsValue) -> Result<String, JsError> {
     let opening: OpeningSession = serde_wasm_bindgen::from_value(opening)?;
     let chain_id = opening.chain_id.clone();
-    let opening = MsgOpenSession::from(opening);
-    opening.session()?;
-    Ok(opening.statement(&chain_id))
+    Ok(opened(opening, Vec::new())?.statement(&chain_id))
 }
 
 /// Returns a transaction that opens a session, signed with the session key. It contains the statement `opening` and
@@ -193,7 +186,7 @@ pub fn open_session(opening: JsValue, carried: JsValue) -> Result<Vec<u8>, JsErr
     let opening: OpeningSession = serde_wasm_bindgen::from_value(opening)?;
     let carried: SessionTx = serde_wasm_bindgen::from_value(carried)?;
     let (chain_id, granter) = (opening.chain_id.clone(), address_of(&opening.pub_key)?);
-    let message = MsgOpenSession { signature: carried.signature.clone(), ..opening.into() };
+    let message = opened(opening, carried.signature.clone())?;
     carried.sign(&chain_id, granter, Message::OpenSession(Box::new(message)))
 }
 
@@ -203,7 +196,7 @@ pub fn open_session(opening: JsValue, carried: JsValue) -> Result<Vec<u8>, JsErr
 pub fn closing_statement(closing: JsValue) -> Result<String, JsError> {
     let closing: ClosingSession = serde_wasm_bindgen::from_value(closing)?;
     let chain_id = closing.chain_id.clone();
-    Ok(closed(closing, String::new(), Vec::new()).statement(&chain_id))
+    Ok(closed(closing, String::new(), Vec::new())?.statement(&chain_id))
 }
 
 /// Returns a transaction that closes a session, signed with the session key. It contains the statement `closing` and
@@ -214,16 +207,21 @@ pub fn close_session(closing: JsValue, carried: JsValue) -> Result<Vec<u8>, JsEr
     let carried: SessionTx = serde_wasm_bindgen::from_value(carried)?;
     let (chain_id, granter) = (closing.chain_id.clone(), address_of(&closing.pub_key)?);
     let sender = session_address(&carried.secret)?;
-    let message = closed(closing, sender, carried.signature.clone());
+    let message = closed(closing, sender, carried.signature.clone())?;
     carried.sign(&chain_id, granter, Message::CloseSession(Box::new(message)))
 }
 
-fn closed(
-    ClosingSession { pub_key, grantee, number, .. }: ClosingSession,
-    sender: String,
-    signature: Vec<u8>,
-) -> MsgCloseSession {
-    MsgCloseSession { sender, grantee, pub_key, number, signature }
+fn opened(opening: OpeningSession, signature: Vec<u8>) -> Result<MsgOpenSession, JsError> {
+    let OpeningSession { pub_key, grantee, cap, expires, number, .. } = opening;
+    let grantee = canonical_address(&grantee)?;
+    let message = MsgOpenSession { grantee, pub_key, expiration: expires, cap, number, signature };
+    message.session()?;
+    Ok(message)
+}
+
+fn closed(closing: ClosingSession, sender: String, signature: Vec<u8>) -> Result<MsgCloseSession, JsError> {
+    let ClosingSession { pub_key, grantee, number, .. } = closing;
+    Ok(MsgCloseSession { sender, grantee: canonical_address(&grantee)?, pub_key, number, signature })
 }
 
 fn key(secret: &[u8]) -> Result<SessionKey, JsError> {

@@ -10,7 +10,7 @@ use axum::{
 };
 use r3mes_wgpu::{
     ledger::{Ledger, Refusal},
-    tx::TxError,
+    tx::canonical_address,
 };
 use serde_json::json;
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
@@ -79,7 +79,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Returns the error response to a request that contains an invalid address.
-pub(super) fn invalid_address(error: TxError) -> Response {
-    failure(StatusCode::BAD_REQUEST, 3, error)
+/// Reads an address in a request. Returns it in lower case, or an error response if it is not an address of this chain.
+pub(super) fn read_address(text: &str) -> Result<String, Response> {
+    canonical_address(text).map_err(|error| failure(StatusCode::BAD_REQUEST, 3, error))
 }

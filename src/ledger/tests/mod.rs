@@ -7,6 +7,7 @@ mod dispute_network;
 mod disputes;
 mod invariants;
 mod rounds;
+mod transactions;
 mod traps;
 
 use super::*;

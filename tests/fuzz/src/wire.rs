@@ -11,7 +11,7 @@ use r3mes_wgpu::{
         Fee, GrantPair, MAX_MESSAGES, MAX_TX_BYTES, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation,
         MsgMoveDispute, MsgOpenDispute, MsgOpenSession, MsgRegisterNode, MsgRevealAggregation, MsgRevealAttestation,
         MsgSetPayout, MsgSubmitCPUVerification, MsgSubmitGradient, MsgUnregisterNode, MsgWithdraw, Session, Signed,
-        Transfer, Unsigned, check_address, tx_hash,
+        Transfer, Unsigned, canonical_address, tx_hash,
     },
 };
 use std::sync::LazyLock;
@@ -225,7 +225,10 @@ pub(crate) fn queries() -> Vec<Vec<u8>> {
 /// Parses the bytes as an address, as a CID, and as a commitment in hexadecimal digits.
 pub(crate) fn text(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
-    let _ = check_address(text);
+    if let Ok(address) = canonical_address(text) {
+        assert_eq!(address, text.to_lowercase(), "the canonical text is the one in lower case");
+        assert_eq!(canonical_address(&address).as_ref(), Ok(&address), "the canonical text is canonical");
+    }
     if let Ok(cid) = Cid::try_from(text) {
         let _ = Codec::of(&cid);
     }
