@@ -19,9 +19,11 @@ pub(super) fn decode<M: Message + Name + Default>(bytes: &[u8]) -> Result<M, TxE
     let message = M::decode(bytes).map_err(|error| TxError::Malformed(format!("{}: {error}", M::NAME)))?;
     match message.encode_to_vec() == bytes {
         true => Ok(message),
-        false => {
-            Err(TxError::Malformed(format!("{} has an unknown field or is not in the canonical encoding", M::NAME)))
-        }
+        false => Err(TxError::Malformed(format!(
+            "{} is not in the canonical encoding: each field must be known, be in the order of the field numbers, and be \
+             omitted if it has its default value",
+            M::NAME
+        ))),
     }
 }
 

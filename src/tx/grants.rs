@@ -7,7 +7,12 @@
 //! be a `GenericAuthorization` with an expiry. An allowance must be an `AllowedMsgAllowance` that permits only
 //! `MsgExec` and contains a `BasicAllowance` with a limit and an expiry.
 
-use super::{DENOM, TxError, canonical_address, encoding::decode};
+use super::{
+    DENOM, TxError,
+    amino::{Amino, object, typed},
+    canonical_address,
+    encoding::decode,
+};
 use cosmrs::{
     Any,
     proto::{
@@ -20,6 +25,7 @@ use cosmrs::{
     },
 };
 use prost::{Message, Name};
+use serde_json::Value;
 
 /// The type URLs of the messages for which a grant can be given. They are mining messages, which cannot transfer the
 /// granter's coins to another account.
@@ -80,6 +86,15 @@ impl GrantPair {
 }
 
 impl Grant {
+    pub(super) fn amino(value: &[u8]) -> Result<Value, TxError> {
+        let MsgGrant { granter, grantee, grant } = decode(value)?;
+        let authz::Grant { authorization, expiration } = grant.unwrap_or_default();
+        let message = unwrap::<GenericAuthorization>(authorization)?.msg;
+        let authorization = typed("cosmos-sdk/GenericAuthorization", object([("msg", message.to_amino())]));
+        let grant = object([("authorization", Some(authorization)), ("expiration", expiration.to_amino())]);
+        Ok(object([("granter", granter.to_amino()), ("grantee", grantee.to_amino()), ("grant", Some(grant))]))
+    }
+
     pub(super) fn read(value: &[u8]) -> Result<Self, TxError> {
         let MsgGrant { granter, grantee, grant } = decode(value)?;
         let authz::Grant { authorization, expiration } = grant.unwrap_or_default();
@@ -98,6 +113,19 @@ impl Grant {
 }
 
 impl Allowance {
+    pub(super) fn amino(value: &[u8]) -> Result<Value, TxError> {
+        let MsgGrantAllowance { granter, grantee, allowance } = decode(value)?;
+        let AllowedMsgAllowance { allowance, allowed_messages } = unwrap(allowance)?;
+        let BasicAllowance { spend_limit, expiration } = unwrap(allowance)?;
+        let basic = object([("spend_limit", spend_limit.to_amino()), ("expiration", expiration.to_amino())]);
+        let allowed = object([
+            ("allowance", Some(typed("cosmos-sdk/BasicAllowance", basic))),
+            ("allowed_messages", allowed_messages.to_amino()),
+        ]);
+        let allowance = Some(typed("cosmos-sdk/AllowedMsgAllowance", allowed));
+        Ok(object([("granter", granter.to_amino()), ("grantee", grantee.to_amino()), ("allowance", allowance)]))
+    }
+
     pub(super) fn read(value: &[u8]) -> Result<Self, TxError> {
         let MsgGrantAllowance { granter, grantee, allowance } = decode(value)?;
         let AllowedMsgAllowance { allowance, allowed_messages } = unwrap(allowance)?;
@@ -127,6 +155,15 @@ pub(super) fn read_revoke(value: &[u8]) -> Result<(GrantPair, String), TxError> 
     Ok((GrantPair::read(&granter, &grantee)?, msg_type_url))
 }
 
+pub(super) fn revoke_amino(value: &[u8]) -> Result<Value, TxError> {
+    let MsgRevoke { granter, grantee, msg_type_url } = decode(value)?;
+    Ok(object([
+        ("granter", granter.to_amino()),
+        ("grantee", grantee.to_amino()),
+        ("msg_type_url", msg_type_url.to_amino()),
+    ]))
+}
+
 pub(super) fn revoke_to_any(pair: &GrantPair, message: &str) -> Any {
     let GrantPair { granter, grantee } = pair.clone();
     wrap(&MsgRevoke { granter, grantee, msg_type_url: message.to_owned() })
@@ -136,6 +173,11 @@ pub(super) fn revoke_to_any(pair: &GrantPair, message: &str) -> Any {
 pub(super) fn read_revoke_allowance(value: &[u8]) -> Result<GrantPair, TxError> {
     let MsgRevokeAllowance { granter, grantee } = decode(value)?;
     GrantPair::read(&granter, &grantee)
+}
+
+pub(super) fn revoke_allowance_amino(value: &[u8]) -> Result<Value, TxError> {
+    let MsgRevokeAllowance { granter, grantee } = decode(value)?;
+    Ok(object([("granter", granter.to_amino()), ("grantee", grantee.to_amino())]))
 }
 
 pub(super) fn revoke_allowance_to_any(pair: &GrantPair) -> Any {
@@ -176,8 +218,11 @@ fn grantable(message: &str) -> Result<(), TxError> {
 }
 
 /// Returns an expiry in seconds since 1970, rounded down. Fails if the expiry is missing, or not in the years 1970 to
-/// 9999.
+/// 9999, or if its nanoseconds are not below 10^9.
 fn seconds(time: Option<Timestamp>) -> Result<u64, TxError> {
+    if time.is_some_and(|time| !(0..1_000_000_000).contains(&time.nanos)) {
+        return Err(malformed("the nanoseconds of the expiry are not below 10^9"));
+    }
     check_expiry(time.and_then(|time| u64::try_from(time.seconds).ok()).unwrap_or_default())
 }
 

@@ -1,11 +1,12 @@
-//! Transactions in the format of the Cosmos SDK (with signatures in the mode `SIGN_MODE_DIRECT`), the messages in them,
-//! the keys that sign transactions, and the addresses of these keys.
+//! Transactions in the format of the Cosmos SDK (signed in the modes `SIGN_MODE_DIRECT` and
+//! `SIGN_MODE_LEGACY_AMINO_JSON`), the messages in them, the keys that sign transactions, and the addresses of these keys.
 //!
 //! This module encodes and decodes transactions. It performs no input or output; the module [`client`](crate::client)
 //! sends transactions.
 
 mod address;
 mod adr36;
+mod amino;
 mod commit_reveal;
 mod encoding;
 mod grants;
@@ -99,6 +100,9 @@ pub enum TxError {
     /// The transaction has extension options.
     #[error("the transaction has extension options, and this chain supports none")]
     ExtensionOptions,
+    /// The transaction cannot be signed in the mode `SIGN_MODE_LEGACY_AMINO_JSON`. The field states the reason.
+    #[error("the transaction cannot be signed as amino JSON: {0}")]
+    Amino(String),
     /// The transaction contains more than [`MAX_SIGNATURES`] signatures. The field is their number.
     #[error("the transaction contains {0} signatures, but may contain at most {MAX_SIGNATURES}")]
     TooManySignatures(usize),

@@ -1,4 +1,5 @@
-//! Reads and verifies transactions: `TxRaw` bytes with one signature in the mode `SIGN_MODE_DIRECT`.
+//! Reads and verifies transactions: `TxRaw` bytes with one signature, either in the mode `SIGN_MODE_DIRECT` or in the
+//! mode `SIGN_MODE_LEGACY_AMINO_JSON`.
 //!
 //! The format is described at <https://docs.cosmos.network/v0.50/learn/advanced/transactions>. On this chain, the
 //! account number of every account is 0. The sequence prevents a transaction from being executed twice, and the chain
@@ -7,12 +8,16 @@
 use super::{
     MAX_MESSAGES, Message, TxError,
     address::{address, canonical_address},
+    amino,
     encoding::{decode, decode_body},
     grants, submission,
 };
 use cosmrs::{
     crypto::PublicKey,
-    proto::cosmos::tx::v1beta1::{self as proto, AuthInfo, SignDoc, TxRaw, mode_info::Sum},
+    proto::cosmos::tx::{
+        signing::v1beta1::SignMode,
+        v1beta1::{self as proto, AuthInfo, SignDoc, TxRaw, mode_info::Sum},
+    },
 };
 use data_encoding::HEXUPPER;
 use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
@@ -29,7 +34,41 @@ pub const MAX_SIGNATURES: usize = 7;
 /// The account number, which the Cosmos SDK includes in the bytes to be signed. Every account of this chain has the
 /// same number.
 pub(super) const ACCOUNT_NUMBER: u64 = 0;
-const SIGN_MODE_DIRECT: i32 = 1;
+
+/// Returns the bytes that are signed in a transaction with this body and this signer information. The signer information
+/// states the sign mode.
+pub(super) fn sign_bytes(body_bytes: &[u8], auth_info_bytes: &[u8], chain_id: &str) -> Result<Vec<u8>, TxError> {
+    let auth_info: AuthInfo = decode(auth_info_bytes)?;
+    match sign_mode(&auth_info)? {
+        SignMode::LegacyAminoJson => Ok(amino::sign_bytes(&amino::sign_doc(body_bytes, &auth_info, chain_id)?)),
+        _ => {
+            let document = SignDoc {
+                body_bytes: body_bytes.to_vec(),
+                auth_info_bytes: auth_info_bytes.to_vec(),
+                chain_id: chain_id.to_owned(),
+                account_number: ACCOUNT_NUMBER,
+            };
+            Ok(document.encode_to_vec())
+        }
+    }
+}
+
+/// Returns the sign mode of a transaction's only signer. Fails if it is neither `SIGN_MODE_DIRECT` nor
+/// `SIGN_MODE_LEGACY_AMINO_JSON`.
+fn sign_mode(auth_info: &AuthInfo) -> Result<SignMode, TxError> {
+    let mode = auth_info.signer_infos.first().and_then(|info| info.mode_info.as_ref()?.sum.as_ref());
+    match mode {
+        Some(Sum::Single(single)) => match single.mode() {
+            mode @ (SignMode::Direct | SignMode::LegacyAminoJson) => Ok(mode),
+            _ => Err(unsupported_mode()),
+        },
+        _ => Err(unsupported_mode()),
+    }
+}
+
+fn unsupported_mode() -> TxError {
+    TxError::Malformed("the sign mode must be SIGN_MODE_DIRECT or SIGN_MODE_LEGACY_AMINO_JSON".to_owned())
+}
 
 /// The fee of a transaction, and the account that pays it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,15 +152,11 @@ impl DecodedTx {
         if body.memo.len() > MAX_MEMO_BYTES {
             return Err(TxError::MemoTooLong(body.memo.len()));
         }
-        let fee = info.fee;
-        let ([info], [_]) = (&info.signer_infos[..], &raw.signatures[..]) else {
+        let ([signer_info], [_]) = (&info.signer_infos[..], &raw.signatures[..]) else {
             return Err(malformed("a transaction must have exactly one signer and one signature"));
         };
-        match info.mode_info.as_ref().and_then(|mode| mode.sum.as_ref()) {
-            Some(Sum::Single(single)) if single.mode == SIGN_MODE_DIRECT => {}
-            _ => return Err(malformed("the sign mode must be SIGN_MODE_DIRECT")),
-        }
-        let any = info.public_key.as_ref().ok_or_else(|| malformed("the signer's public key is missing"))?;
+        sign_mode(&info)?;
+        let any = signer_info.public_key.as_ref().ok_or_else(|| malformed("the signer's public key is missing"))?;
         let key = PublicKey::try_from(any).map_err(|_| TxError::Key)?;
         // the same key in another encoding would give the transaction another hash
         if key.to_any().ok().as_ref() != Some(any) {
@@ -139,7 +174,8 @@ impl DecodedTx {
         if signatures > MAX_SIGNATURES {
             return Err(TxError::TooManySignatures(signatures));
         }
-        let (fee, sequence, timeout_height) = (Fee::read(fee, &signer)?, info.sequence, body.timeout_height);
+        let (fee, sequence, timeout_height) =
+            (Fee::read(info.fee.clone(), &signer)?, signer_info.sequence, body.timeout_height);
         Ok(Self { content: Signed { signer, sequence, fee, timeout_height, messages }, key, raw })
     }
 
@@ -152,9 +188,7 @@ impl DecodedTx {
     /// session statements. Returns the content of the transaction.
     pub fn verify(self, chain_id: &str) -> Result<Signed, TxError> {
         let Self { content, key, raw: TxRaw { body_bytes, auth_info_bytes, signatures } } = self;
-        let signed =
-            SignDoc { body_bytes, auth_info_bytes, chain_id: chain_id.to_owned(), account_number: ACCOUNT_NUMBER };
-        let signed = signed.encode_to_vec();
+        let signed = sign_bytes(&body_bytes, &auth_info_bytes, chain_id)?;
         if !signatures.iter().all(|signature| check_signature(&key, &signed, signature)) {
             return Err(TxError::Signature(content.signer));
         }

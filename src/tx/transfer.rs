@@ -1,8 +1,15 @@
 //! Transfers of coins by the message `cosmos.bank.v1beta1.MsgSend`. Only this chain's own coin can be transferred.
 
-use super::{TxError, canonical_address, encoding::decode, grants};
+use super::{
+    TxError,
+    amino::{Amino, object},
+    canonical_address,
+    encoding::decode,
+    grants,
+};
 use cosmrs::{Any, proto::cosmos::bank::v1beta1::MsgSend};
 use prost::{Message, Name};
+use serde_json::Value;
 
 /// A transfer of coins from one account to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +30,15 @@ impl Transfer {
             None | Some(0) => Err(TxError::Malformed("a MsgSend must transfer at least 1 micro-unit".to_owned())),
             Some(amount) => Ok(Self { from, to, amount }),
         }
+    }
+
+    pub(super) fn amino(value: &[u8]) -> Result<Value, TxError> {
+        let MsgSend { from_address, to_address, amount } = decode(value)?;
+        Ok(object([
+            ("from_address", from_address.to_amino()),
+            ("to_address", to_address.to_amino()),
+            ("amount", amount.to_amino()),
+        ]))
     }
 
     pub(super) fn to_any(&self) -> Any {

@@ -12,6 +12,11 @@ use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
 const TYPES: &str = r#"
 /** An unsigned transaction: the two parts that the signature covers, as a wallet's `signDirect` expects them. */
 export interface Unsigned { bodyBytes: Uint8Array; authInfoBytes: Uint8Array }
+/**
+ * An unsigned transaction that the wallet signs as JSON, for its method `signAmino`. `document` is the JSON of the
+ * object that the wallet signs, of the type `StdSignDoc`.
+ */
+export interface AminoUnsigned extends Unsigned { document: string }
 /** What the account's next transaction needs: its compressed public key, sequence number, and fee in micro-units. */
 export interface Account { pubKey: Uint8Array; sequence: number; fee: number }
 /**
@@ -61,6 +66,15 @@ struct UnsignedBytes {
     body_bytes: Vec<u8>,
     #[serde(with = "serde_bytes")]
     auth_info_bytes: Vec<u8>,
+}
+
+/// An unsigned transaction that the wallet signs as JSON: the Rust form of the TypeScript interface `AminoUnsigned`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AminoUnsigned {
+    #[serde(flatten)]
+    bytes: UnsignedBytes,
+    document: String,
 }
 
 /// A session to grant: the fields that the TypeScript interface `Granted` adds to `Account`.
@@ -168,6 +182,31 @@ pub fn session_revoke(options: JsValue) -> Result<JsValue, JsError> {
 #[wasm_bindgen]
 pub fn assemble(body_bytes: Vec<u8>, auth_info_bytes: Vec<u8>, signature: Vec<u8>) -> Result<Vec<u8>, JsError> {
     Ok(Unsigned { body_bytes, auth_info_bytes }.assemble(signature)?)
+}
+
+/// Returns the same transaction for a wallet that signs JSON (`AminoUnsigned`), such as a wallet whose key is on a Ledger
+/// device.
+#[wasm_bindgen(js_name = inAmino)]
+pub fn in_amino(body_bytes: Vec<u8>, auth_info_bytes: Vec<u8>, chain_id: &str) -> Result<JsValue, JsError> {
+    let unsigned = Unsigned { body_bytes, auth_info_bytes }.in_amino()?;
+    let document = unsigned.amino_document(chain_id)?;
+    let Unsigned { body_bytes, auth_info_bytes } = unsigned;
+    let bytes = UnsignedBytes { body_bytes, auth_info_bytes };
+    Ok(serde_wasm_bindgen::to_value(&AminoUnsigned { bytes, document })?)
+}
+
+/// Returns a signed transaction, ready to be broadcast. `body_bytes` and `auth_info_bytes` are those that `inAmino`
+/// returned; `signed` is the JSON of the object that the wallet has signed, and `signature` has 64 bytes. Fails if the
+/// wallet has signed something else than the document that `inAmino` returned.
+#[wasm_bindgen(js_name = assembleAmino)]
+pub fn assemble_amino(
+    body_bytes: Vec<u8>,
+    auth_info_bytes: Vec<u8>,
+    chain_id: &str,
+    signed: &str,
+    signature: Vec<u8>,
+) -> Result<Vec<u8>, JsError> {
+    Ok(Unsigned { body_bytes, auth_info_bytes }.assemble_amino(chain_id, signed, signature)?)
 }
 
 /// Returns the text of a statement that opens a session, for the wallet to sign with `signArbitrary`. `opening` is an

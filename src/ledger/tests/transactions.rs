@@ -8,7 +8,7 @@ use cosmrs::{
     proto::cosmos::{
         bank::v1beta1::MsgSend,
         base::v1beta1::Coin,
-        tx::v1beta1::{AuthInfo, Tip, TxBody, TxRaw},
+        tx::v1beta1::{AuthInfo, SignDoc, Tip, TxBody, TxRaw},
     },
 };
 use k256::ecdsa::{Signature, SigningKey, signature::Signer};
@@ -26,7 +26,9 @@ fn changed(number: u8, message: &Message, change: impl FnOnce(&mut Vec<u8>, &mut
         Unsigned::new(&key(number).public_key(), 0, &fee, std::slice::from_ref(message)).expect("a message");
     change(&mut unsigned.body_bytes, &mut unsigned.auth_info_bytes);
     let secret = SigningKey::from_slice(&[number; 32]).unwrap();
-    let signature: Signature = secret.sign(&unsigned.sign_bytes(CHAIN).unwrap());
+    let Unsigned { body_bytes, auth_info_bytes } = unsigned.clone();
+    let document = SignDoc { body_bytes, auth_info_bytes, chain_id: CHAIN.to_owned(), account_number: 0 };
+    let signature: Signature = secret.sign(&document.encode_to_vec());
     unsigned.assemble(signature.to_vec()).unwrap()
 }
 
