@@ -22,6 +22,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_address_is_read_into_lower_case() {
+        let address = "remes1jhg0e7s6gn44tfc5k37kr04sznyhedtc6uec2k";
+        let read = |address: &str| address_and_coins(&format!("{address}=5"));
+        assert_eq!(read(address), Ok((address.to_owned(), 5)));
+        assert_eq!(read(&address.to_uppercase()), Ok((address.to_owned(), 5)));
+        assert!(read(&address.replacen('r', "R", 1)).is_err());
+    }
+
+    #[test]
     fn an_amount_is_a_whole_number_of_micro_units() {
         assert_eq!((micro("1500000"), micro("7uremes")), (Ok(1_500_000), Ok(7)));
         for wrong in ["", "-1", "+1", "1.5", "1remes", "uremes", "18446744073709551616", "1e3"] {
