@@ -79,7 +79,10 @@ pub(crate) fn ledger(bytes: &[u8]) {
 fn signed(ledger: &Ledger, number: u8, body: &[u8]) -> Vec<u8> {
     let sequence = ledger.state().account_of(&address(number)).sequence;
     let auth = Unsigned::new(&key(number).public_key(), sequence, &Fee::default(), &[]).expect("no messages");
-    let unsigned = Unsigned { body_bytes: body.to_vec(), ..auth };
+    with_signature(number, Unsigned { body_bytes: body.to_vec(), ..auth })
+}
+
+fn with_signature(number: u8, unsigned: Unsigned) -> Vec<u8> {
     let signing = SigningKey::from_slice(&[number; 32]).expect("a small number is a key");
     let signature: Signature = signing.sign(&unsigned.sign_bytes(CHAIN).expect("protobuf"));
     unsigned.assemble(signature.to_vec()).expect("protobuf")
@@ -179,11 +182,17 @@ fn messages(number: u8) -> Vec<Message> {
     all
 }
 
-/// Returns the seeds of [`transaction`], all signed by account 1: one transaction for each of the account's messages,
-/// and one with as many messages as a transaction may have.
+/// Returns the seeds of [`transaction`], all signed by account 1: two transactions for each of the account's messages,
+/// one of them signed as amino JSON, and one with as many messages as a transaction may have.
 pub(crate) fn transactions() -> Vec<Vec<u8>> {
     let all = messages(1);
-    all.chunks(1).chain([&all[..all.len().min(MAX_MESSAGES)]]).map(|messages| sign(&LEDGER, 1, messages)).collect()
+    let sequence = LEDGER.state().account_of(&address(1)).sequence;
+    let in_amino = |messages: &[Message]| {
+        let unsigned = Unsigned::new(&key(1).public_key(), sequence, &Fee::default(), messages).expect("messages");
+        with_signature(1, unsigned.in_amino().expect("protobuf"))
+    };
+    let direct = all.chunks(1).chain([&all[..all.len().min(MAX_MESSAGES)]]);
+    direct.map(|messages| sign(&LEDGER, 1, messages)).chain(all.chunks(1).map(in_amino)).collect()
 }
 
 /// Returns the seeds of [`ledger`]: one input for each account, with all messages of the account, and one input for
