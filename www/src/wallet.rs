@@ -72,8 +72,10 @@ struct UnsignedBytes {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AminoUnsigned {
-    #[serde(flatten)]
-    bytes: UnsignedBytes,
+    #[serde(with = "serde_bytes")]
+    body_bytes: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    auth_info_bytes: Vec<u8>,
     document: String,
 }
 
@@ -191,8 +193,7 @@ pub fn in_amino(body_bytes: Vec<u8>, auth_info_bytes: Vec<u8>, chain_id: &str) -
     let unsigned = Unsigned { body_bytes, auth_info_bytes }.in_amino()?;
     let document = unsigned.amino_document(chain_id)?;
     let Unsigned { body_bytes, auth_info_bytes } = unsigned;
-    let bytes = UnsignedBytes { body_bytes, auth_info_bytes };
-    Ok(serde_wasm_bindgen::to_value(&AminoUnsigned { bytes, document })?)
+    Ok(serde_wasm_bindgen::to_value(&AminoUnsigned { body_bytes, auth_info_bytes, document })?)
 }
 
 /// Returns a signed transaction, ready to be broadcast. `body_bytes` and `auth_info_bytes` are those that `inAmino`

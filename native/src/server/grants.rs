@@ -1,7 +1,7 @@
 //! Routes for grants and fee allowances, with the paths and the JSON of the REST server of a Cosmos SDK 0.50 node.
 //! Another route returns the sequence number for the next signed statement that opens or closes a session.
 
-use super::state::{AppState, SharedApp, failure, read_address};
+use super::state::{AppState, InvalidAddress, SharedApp, failure, read_address};
 use crate::clock::unix_seconds;
 use axum::{
     Json, Router,
@@ -82,6 +82,6 @@ async fn session(
     Ok(Json(json!({ "number": number.to_string() })))
 }
 
-fn pair(granter: &str, grantee: &str) -> Result<GrantPair, Response> {
+fn pair(granter: &str, grantee: &str) -> Result<GrantPair, InvalidAddress> {
     Ok(GrantPair { granter: read_address(granter)?, grantee: read_address(grantee)? })
 }

@@ -10,7 +10,7 @@ use axum::{
 };
 use r3mes_wgpu::{
     ledger::{Ledger, Refusal},
-    tx::canonical_address,
+    tx::{TxError, canonical_address},
 };
 use serde_json::json;
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
@@ -79,7 +79,16 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Reads an address in a request. Returns it in lower case, or an error response if it is not an address of this chain.
-pub(super) fn read_address(text: &str) -> Result<String, Response> {
-    canonical_address(text).map_err(|error| failure(StatusCode::BAD_REQUEST, 3, error))
+/// The error of a request that contains an invalid address. Handlers convert it to a response by the operator `?`.
+pub(super) struct InvalidAddress(TxError);
+
+impl From<InvalidAddress> for Response {
+    fn from(InvalidAddress(error): InvalidAddress) -> Self {
+        failure(StatusCode::BAD_REQUEST, 3, error)
+    }
+}
+
+/// Reads an address in a request. Returns it in lower case, or an error if it is not an address of this chain.
+pub(super) fn read_address(text: &str) -> Result<String, InvalidAddress> {
+    canonical_address(text).map_err(InvalidAddress)
 }
