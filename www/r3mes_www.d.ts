@@ -4,6 +4,7 @@
 // `tests/browser/engine-types.mjs` extracts `engine-declarations.d.ts` from the engine's Rust sources.
 
 import type {
+  AminoUnsigned,
   BenchEvent,
   BenchOptions,
   Carried,
@@ -45,6 +46,14 @@ export function addressOf(publicKey: Uint8Array): string;
 export function sessionGrant(options: Granted): Unsigned;
 export function sessionRevoke(options: Revoked): Unsigned;
 export function assemble(bodyBytes: Uint8Array, authInfoBytes: Uint8Array, signature: Uint8Array): Uint8Array;
+export function inAmino(bodyBytes: Uint8Array, authInfoBytes: Uint8Array, chainId: string): AminoUnsigned;
+export function assembleAmino(
+  bodyBytes: Uint8Array,
+  authInfoBytes: Uint8Array,
+  chainId: string,
+  signed: string,
+  signature: Uint8Array,
+): Uint8Array;
 export function openingStatement(opening: OpeningSession): string;
 export function openSession(opening: OpeningSession, carried: Carried): Uint8Array;
 export function closingStatement(closing: ClosingSession): string;

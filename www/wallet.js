@@ -15,14 +15,24 @@
  */
 
 /**
- * A Cosmos wallet with the interface of Keplr. It must have at least one of `signDirect` and `signArbitrary`.
+ * A transaction in the form in which wallets sign it as JSON.
+ *
+ * @typedef {{ chain_id: string, account_number: string, sequence: string, fee: object, msgs: object[], memo: string }} StdSignDoc
+ */
+
+/**
+ * A Cosmos wallet with the interface of Keplr. It must have at least one of `signDirect`, `signAmino` and
+ * `signArbitrary`.
  *
  * @typedef {object} WalletProvider
  * @property {(info: Awaited<ReturnType<Chain["info"]>>) => Promise<unknown>} [experimentalSuggestChain]
  * @property {(chainId: string) => Promise<unknown>} enable
- * @property {(chainId: string) => Promise<{ bech32Address: string, pubKey: Uint8Array }>} getKey
+ * @property {(chainId: string) => Promise<{ bech32Address: string, pubKey: Uint8Array, isNanoLedger?: boolean }>} getKey
+ *   `isNanoLedger` is true if the key is on a Ledger device, which can sign transactions only with `signAmino`
  * @property {(chainId: string, signer: string, doc: SignDoc, options: object) =>
  *   Promise<{ signed: SignDoc, signature: Signature }>} [signDirect]
+ * @property {(chainId: string, signer: string, doc: StdSignDoc, options: object) =>
+ *   Promise<{ signed: StdSignDoc, signature: Signature }>} [signAmino]
  * @property {(chainId: string, signer: string, text: string) => Promise<Signature>} [signArbitrary]
  */
 
@@ -70,19 +80,22 @@ export class Account {
   #publicKey;
   /** The address of the session key. */
   #grantee;
+  /** Whether the key of the account is on a Ledger device. */
+  #isOnLedger;
 
   /**
    * @param {Wallet} wallet
    * @param {Connection} connection
-   * @param {{ chainId: string, publicKey: Uint8Array, address: string, grantee: string }} keys
+   * @param {{ chainId: string, publicKey: Uint8Array, address: string, grantee: string, isOnLedger: boolean }} keys
    */
-  constructor(wallet, connection, { chainId, publicKey, address, grantee }) {
+  constructor(wallet, connection, { chainId, publicKey, address, grantee, isOnLedger }) {
     this.wallet = wallet;
     this.address = address;
     this.#connection = connection;
     this.#chainId = chainId;
     this.#publicKey = publicKey;
     this.#grantee = grantee;
+    this.#isOnLedger = isOnLedger;
   }
 
   /**
@@ -97,12 +110,21 @@ export class Account {
     // adds the chain to the wallet; a wallet that already has it does not ask its owner again
     await provider.experimentalSuggestChain?.(info);
     await provider.enable(info.chainId);
-    const { bech32Address: address, pubKey: publicKey } = await provider.getKey(info.chainId);
-    if ((await engine.call("addressOf", [publicKey])) !== address) {
-      throw new Error(`the wallet's address ${address} does not belong to its public key on this chain`);
+    const { bech32Address, pubKey: publicKey, isNanoLedger = false } = await provider.getKey(info.chainId);
+    const address = await engine.call("addressOf", [publicKey]);
+    // an address in upper case is the same account
+    if (address !== bech32Address && address.toUpperCase() !== bech32Address) {
+      throw new Error(`the wallet's address ${bech32Address} does not belong to its public key on this chain`);
     }
     const grantee = await engine.call("sessionAddress", [secret]);
-    return new Account(wallet, connection, { chainId: info.chainId, publicKey, address, grantee });
+    const keys = { chainId: info.chainId, publicKey, address, grantee, isOnLedger: isNanoLedger };
+    return new Account(wallet, connection, keys);
+  }
+
+  /** Returns whether the wallet can sign transactions. If not, it can sign texts. */
+  #signsTransactions() {
+    const { signDirect, signAmino } = this.wallet.provider;
+    return Boolean(signDirect ?? signAmino);
   }
 
   /**
@@ -114,7 +136,7 @@ export class Account {
     const { engine, chain } = this.#connection;
     const grantee = this.#grantee;
     const expires = (await chain.time()) + seconds;
-    if (this.wallet.provider.signDirect) {
+    if (this.#signsTransactions()) {
       const renews = (await chain.grants(this.address, grantee))?.capLeft !== undefined;
       return this.#sendTransaction((payer) =>
         engine.call("sessionGrant", [{ ...payer, grantee, cap, expires, renews }]),
@@ -129,7 +151,7 @@ export class Account {
   async revoke() {
     const { engine, chain } = this.#connection;
     const grantee = this.#grantee;
-    if (this.wallet.provider.signDirect) {
+    if (this.#signsTransactions()) {
       const grants = await chain.grants(this.address, grantee);
       if (!grants) return undefined;
       const { messages, capLeft } = grants;
@@ -150,10 +172,26 @@ export class Account {
   async #sendTransaction(encode) {
     const { engine, chain } = this.#connection;
     const { provider } = this.wallet;
-    if (!provider.signDirect) throw new Error("this wallet does not support signDirect");
     const unsigned = await encode({ pubKey: this.#publicKey, ...(await this.#sequenceAndFee(this.address)) });
-    const doc = { ...unsigned, chainId: this.#chainId, accountNumber: 0n };
     const options = { preferNoSetFee: true, preferNoSetMemo: true };
+    if (provider.signAmino && (this.#isOnLedger || !provider.signDirect)) {
+      const { bodyBytes, authInfoBytes } = unsigned;
+      const proposed = await engine.call("inAmino", [bodyBytes, authInfoBytes, this.#chainId]);
+      const document = JSON.parse(proposed.document);
+      const { signed, signature } = await provider.signAmino(this.#chainId, this.address, document, options);
+      const signedJson = JSON.stringify(signed);
+      return chain.broadcast(
+        await engine.call("assembleAmino", [
+          proposed.bodyBytes,
+          proposed.authInfoBytes,
+          this.#chainId,
+          signedJson,
+          signatureBytes(signature),
+        ]),
+      );
+    }
+    if (!provider.signDirect) throw new Error("this wallet supports neither signDirect nor signAmino");
+    const doc = { ...unsigned, chainId: this.#chainId, accountNumber: 0n };
     const { signed, signature } = await provider.signDirect(this.#chainId, this.address, doc, options);
     const { bodyBytes, authInfoBytes } = signed;
     return chain.broadcast(await engine.call("assemble", [bodyBytes, authInfoBytes, signatureBytes(signature)]));
@@ -167,7 +205,8 @@ export class Account {
   async #sendStatement(text, encode) {
     const { chain, secret } = this.#connection;
     const { provider } = this.wallet;
-    if (!provider.signArbitrary) throw new Error("this wallet supports neither signDirect nor signArbitrary");
+    if (!provider.signArbitrary)
+      throw new Error("this wallet supports neither signDirect, signAmino nor signArbitrary");
     const signature = signatureBytes(await provider.signArbitrary(this.#chainId, this.address, text));
     return chain.broadcast(await encode({ secret, signature, ...(await this.#sequenceAndFee(this.#grantee)) }));
   }

@@ -237,6 +237,64 @@ fn a_session_mines_for_the_wallet_that_granted_it_until_it_is_revoked() {
     assert_fails(&run(&node, &["grant", &session, "--cap", "1", "--expires", "10"]), 2, "600s");
 }
 
+/// Checks that an address in upper case, which BIP 173 permits, names the same account as in lower case in every command
+/// and in every route, and that an address in mixed case is refused.
+#[test]
+fn an_address_in_upper_case_names_the_same_account() {
+    let (work_dir, home, rig) = (WorkDir::new("upper-node"), imported("upper-wallet"), WorkDir::new("upper-rig"));
+    let node = NodeProcess::start(&work_dir);
+    let (upper, mixed) = (ADDRESS.to_uppercase(), ADDRESS.replacen('r', "R", 1));
+    let output = mine(&rig, &node.url, "1", &["--address", &upper]);
+    assert_eq!((accepted(&output.stdout).len(), node.balance(ADDRESS)), (1, REWARD), "{}", said(&output));
+    assert_fails(&mine(&rig, &node.url, "1", &["--address", &mixed]), 1, "not an address of this chain");
+
+    let run = |args: &[&str]| wallet(&home, args).args(["--json", "--node", &node.url]).output().unwrap();
+    let to = SessionKey::new(&[3; 32]).unwrap();
+    let sent = &lines(&run(&["send", &to.address().to_uppercase(), "1000"]))[0];
+    assert_eq!((&sent["to"], node.balance(to.address())), (&to.address().into(), 1000));
+    assert_fails(&run(&["send", &to.address().replacen('r', "R", 1), "1000"]), 1, "not an address of this chain");
+
+    let shown = lines(&wallet(&rig, &["show", "--json"]).output().unwrap());
+    let session = shown[0]["address"].as_str().unwrap().to_owned();
+    let granted = &lines(&run(&["grant", &session.to_uppercase(), "--cap", "0", "--expires", "10m"]))[0];
+    assert_eq!(granted["grantee"], session);
+    let output = mine(&rig, &node.url, "1", &["--granter", &upper]);
+    assert_eq!((accepted(&output.stdout).len(), node.balance(ADDRESS)), (1, 2 * REWARD - 1000), "{}", said(&output));
+
+    let pair = |granter: &str| {
+        [
+            format!("/cosmos/feegrant/v1beta1/allowance/{granter}/{session}"),
+            format!("/r3mes/wgpu/v1/sessions/{granter}/{session}"),
+            format!("/cosmos/authz/v1beta1/grants?granter={granter}&grantee={session}"),
+        ]
+    };
+    let paths = |address: &str| {
+        let mut paths = [
+            "/cosmos/auth/v1beta1/accounts/",
+            "/cosmos/bank/v1beta1/balances/",
+            "/remes/remes/v1/miner_score/",
+            "/remes/remes/v1/miner_fraud_score/",
+            "/r3mes/wgpu/v1/tasks/",
+            "/r3mes/wgpu/v1/challenges/",
+            "/r3mes/wgpu/v1/aggregations/",
+        ]
+        .map(|path| format!("{path}{address}"))
+        .to_vec();
+        paths.push(format!("/cosmos/bank/v1beta1/balances/{address}/by_denom?denom=uremes"));
+        paths.extend(pair(address));
+        paths
+    };
+    for ((lower, upper), mixed) in paths(ADDRESS).iter().zip(paths(&upper)).zip(paths(&mixed)) {
+        assert_eq!(node.get(lower), node.get(&upper), "{upper}");
+        assert_eq!(node.bytes(&mixed).0, 400, "{mixed}");
+    }
+    let registration = |address: &str| node.bytes(&format!("/remes/remes/v1/node_registration/{address}"));
+    assert_eq!((registration(ADDRESS), registration(&mixed).0), (registration(&upper), 400));
+
+    lines(&run(&["revoke", &session.to_uppercase()]));
+    assert_fails(&mine(&rig, &node.url, "1", &["--granter", ADDRESS]), 5, "granted");
+}
+
 #[test]
 fn a_wallet_can_mine_with_its_own_key() {
     let (work_dir, home) = (WorkDir::new("own-node"), imported("own-wallet"));

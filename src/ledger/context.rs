@@ -34,9 +34,15 @@ impl Refusal {
 impl From<TxError> for Refusal {
     fn from(error: TxError) -> Self {
         let code = match error {
-            TxError::Signature(_) | TxError::Submission(_) | TxError::Signer { .. } | TxError::Ungrantable(_) => {
-                code::UNAUTHORIZED
-            }
+            TxError::Signature(_)
+            | TxError::Submission(_)
+            | TxError::Signer { .. }
+            | TxError::Ungrantable(_)
+            | TxError::Amino(_) => code::UNAUTHORIZED,
+            TxError::MemoTooLong(_) => code::MEMO_TOO_LONG,
+            TxError::TooManySignatures(_) => code::TOO_MANY_SIGNATURES,
+            TxError::TooLarge(_) => code::TOO_LARGE,
+            TxError::ExtensionOptions => code::EXTENSION_OPTIONS,
             _ => code::MALFORMED,
         };
         Self { code, log: error.to_string() }

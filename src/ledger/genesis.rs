@@ -6,6 +6,7 @@ use crate::{
     dispute::judge::{DisputeContext, Hash},
     protocol::{Aggregate, Job, ProtocolError, Task, TaskTerms},
     store::{Cid, dag_cbor},
+    tx::{TxError, canonical_address},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -70,6 +71,12 @@ pub enum GenesisError {
     /// A count in the dispute context is out of range.
     #[error("the dispute context is invalid: it has no dispatches or no tokens, or a count exceeds 2^20")]
     DisputeContext,
+    /// The address of an account or a node is not an address of this chain.
+    #[error(transparent)]
+    Address(#[from] TxError),
+    /// The address of an account or a node is not in lower case. The field is the address.
+    #[error("the address {0} must be written in lower case")]
+    UpperCase(String),
     /// The chain ID is empty, is longer than 64 characters, or contains characters other than ASCII letters, digits and
     /// dashes.
     #[error("the chain ID must consist of 1 to 64 letters, digits or dashes")]
@@ -91,10 +98,19 @@ impl Genesis {
         if self.chain_id.is_empty() || self.chain_id.len() > 64 || !self.chain_id.chars().all(plain) {
             return Err(GenesisError::ChainId);
         }
+        for address in self.addresses() {
+            if canonical_address(address)? != *address {
+                return Err(GenesisError::UpperCase(address.clone()));
+            }
+        }
         match self.supply() {
             Some(supply) if supply <= 1 << 63 => Ok(()),
             _ => Err(GenesisError::Coins),
         }
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = &String> {
+        self.accounts.iter().map(|(address, _)| address).chain(self.nodes.iter().map(|(address, ..)| address))
     }
 
     /// Returns the sum of all balances and stakes in micro-units; `None` if it exceeds 2^64 − 1.
@@ -116,7 +132,7 @@ impl Genesis {
     }
 
     /// Reads a genesis in the format that [`to_json`](Self::to_json) writes, and validates it. The whitespace and the
-    /// order of the keys may differ.
+    /// order of the keys may differ, and addresses may be in upper case; the returned genesis has them in lower case.
     pub fn from_json(json: &[u8]) -> Result<Self, GenesisError> {
         if json.len() > MAX_JSON_BYTES {
             return Err(GenesisError::Malformed(format!(
@@ -124,8 +140,12 @@ impl Genesis {
                 json.len()
             )));
         }
-        let genesis: Self =
+        let mut genesis: Self =
             serde_ipld_dagjson::from_slice(json).map_err(|error| GenesisError::Malformed(error.to_string()))?;
+        let accounts = genesis.accounts.iter_mut().map(|(address, _)| address);
+        for address in accounts.chain(genesis.nodes.iter_mut().map(|(address, ..)| address)) {
+            *address = canonical_address(address)?;
+        }
         genesis.validate()?;
         Ok(genesis)
     }

@@ -2,7 +2,7 @@
 //! those of the gRPC services of a Cosmos SDK 0.50 node.
 
 use super::Ledger;
-use crate::tx::{DENOM, check_address};
+use crate::tx::{DENOM, canonical_address};
 use cosmrs::{
     Any,
     proto::cosmos::{
@@ -58,7 +58,7 @@ impl Ledger {
     /// Answers a query for an account. Fails with `NotFound` if the account has never received coins or sent a
     /// transaction.
     fn account(&self, request: QueryAccountRequest) -> Result<Vec<u8>, QueryError> {
-        let address = checked(request.address)?;
+        let address = canonical(&request.address)?;
         let Some(account) = self.state().accounts.get(&address) else {
             return Err(not_found(&format!("account {address} not found")));
         };
@@ -68,14 +68,14 @@ impl Ledger {
     }
 
     fn balance(&self, request: QueryBalanceRequest) -> Result<Vec<u8>, QueryError> {
-        let owned = self.state().account_of(&checked(request.address)?).balance;
+        let owned = self.state().account_of(&canonical(&request.address)?).balance;
         let amount = if request.denom == DENOM { owned } else { 0 };
         Ok(QueryBalanceResponse { balance: Some(Coin { denom: request.denom, amount: amount.to_string() }) }
             .encode_to_vec())
     }
 
     fn balances(&self, request: QueryAllBalancesRequest) -> Result<Vec<u8>, QueryError> {
-        let owned = self.state().account_of(&checked(request.address)?).balance;
+        let owned = self.state().account_of(&canonical(&request.address)?).balance;
         let coin = Coin { denom: DENOM.to_owned(), amount: owned.to_string() };
         let balances: Vec<Coin> = (owned > 0).then_some(coin).into_iter().collect();
         let total = balances.len() as u64;
@@ -88,9 +88,8 @@ fn decode<M: Message + Name + Default>(data: &[u8]) -> Result<M, QueryError> {
     M::decode(data).map_err(|error| QueryError { code: 18, log: format!("{}: {error}", M::NAME) })
 }
 
-fn checked(address: String) -> Result<String, QueryError> {
-    check_address(&address).map_err(|error| QueryError { code: 7, log: error.to_string() })?;
-    Ok(address)
+fn canonical(address: &str) -> Result<String, QueryError> {
+    canonical_address(address).map_err(|error| QueryError { code: 7, log: error.to_string() })
 }
 
 fn not_found(what: &str) -> QueryError {

@@ -192,9 +192,23 @@ impl Ledger {
 
     /// Checks that a transaction can be added to the next block, in addition to the transactions that this copy of the
     /// ledger has already admitted. Takes the fee of the transaction and increments the signer's sequence, in this copy
-    /// only.
+    /// only. A transaction that is refused changes nothing. Signatures are checked only if there is no other reason to
+    /// refuse the transaction.
     pub fn admit(&mut self, tx: &[u8]) -> Result<Signed, Refusal> {
-        transactions::admit(&mut self.state, tx)
+        let mut state = self.state.clone();
+        let signed = transactions::admit(&mut state, tx)?;
+        self.state = state;
+        Ok(signed)
+    }
+
+    /// Does the same as [`admit`](Self::admit), but checks no signatures. Call it with the content of a
+    /// [`DecodedTx`](crate::tx::DecodedTx) to find out whether its signatures are worth checking, and again to add a
+    /// transaction whose signatures have been checked.
+    pub fn reserve(&mut self, signed: &Signed) -> Result<(), Refusal> {
+        let mut state = self.state.clone();
+        transactions::reserve(&mut state, signed)?;
+        self.state = state;
+        Ok(())
     }
 
     /// Returns the ledger as it would be at a later time if no block came before then: claims that expire by then are
@@ -208,11 +222,12 @@ impl Ledger {
         later
     }
 
-    /// Returns a copy of the ledger that is used to admit transactions to the next block. What the fee pool has paid in
-    /// the last block does not count toward the pool's limit for the next block.
+    /// Returns a copy of the ledger that is used to admit transactions to the next block. It has the height of the next
+    /// block, and what the fee pool has paid in the last block does not count toward the pool's limit.
     pub fn next(&self) -> Self {
         let mut next = self.clone();
         let head = next.state.head_mut();
+        head.height += 1;
         (head.paid_by_pool, head.unbonded_in_block) = (0, 0);
         next
     }

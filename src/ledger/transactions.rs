@@ -6,7 +6,7 @@ use super::{
     context::{Context, Refusal},
     disputes, fees, grants, nodes, submissions, verification,
 };
-use crate::tx::{Message, Signed, code, tx_hash};
+use crate::tx::{DecodedTx, Message, Signed, code, tx_hash};
 use cosmrs::{
     Any,
     proto::cosmos::{authz::v1beta1::MsgExecResponse, base::abci::v1beta1::TxMsgData},
@@ -42,19 +42,35 @@ impl TxOutcome {
     }
 }
 
-/// Admits a transaction: checks its signature, its sequence number and the grants that it needs, takes its fee, and
-/// increments the sequence number of the signer's account.
+/// Admits a transaction: does what [`reserve`] does, and then checks its signatures. If the transaction is refused,
+/// `state` may have changed.
 pub(super) fn admit(state: &mut State, tx: &[u8]) -> Result<Signed, Refusal> {
-    let signed = Signed::open(tx, &state.genesis.chain_id)?;
+    let decoded = DecodedTx::decode(tx)?;
+    reserve(state, decoded.content())?;
+    Ok(decoded.verify(&state.genesis.chain_id)?)
+}
+
+/// Checks everything about a transaction except its signatures: its timeout height, its sequence number and the grants
+/// that it needs. Takes its fee, and increments the sequence number of the signer's account. If the transaction is
+/// refused, `state` may have changed.
+///
+/// Checking a signature takes much longer than this function. A transaction that is refused here pays no fee, so it
+/// must not cause that work.
+pub(super) fn reserve(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
+    let (height, timeout) = (state.head().height, signed.timeout_height);
+    if timeout > 0 && height > timeout {
+        let log = format!("the transaction is valid until block {timeout}, but this is block {height}");
+        return Err(Refusal::new(code::TIMEOUT_HEIGHT, log));
+    }
     let expected = state.account(&signed.signer).sequence;
     if signed.sequence != expected {
         let log = format!("account sequence mismatch, expected {expected}, got {}", signed.sequence);
         return Err(Refusal::new(code::WRONG_SEQUENCE, log));
     }
-    grants::permit(state, &signed)?;
-    fees::charge(state, &signed)?;
+    grants::permit(state, signed)?;
+    fees::charge(state, signed)?;
     state.account_mut(&signed.signer).sequence += 1;
-    Ok(signed)
+    Ok(())
 }
 
 /// Admits a transaction and executes its messages. If one of the messages fails, none of them takes effect, but the fee
@@ -103,6 +119,10 @@ fn execute(state: &mut State, message: &Message, signed: &Signed, context: &mut 
         Message::OpenDispute(message) => return disputes::open(state, message, context),
         Message::Appeal(message) => return disputes::appeal(state, message, context),
         Message::AnswerDispute(message) => return disputes::answer(state, message),
+        Message::SetPayout(message) => {
+            coins::set_payout(state, message);
+            return Ok(Vec::new());
+        }
         Message::Exec(grantee, messages) => {
             context.session = Some(grantee.clone());
             let results = messages.iter().map(|message| execute(state, message, signed, context));
@@ -118,7 +138,6 @@ fn execute(state: &mut State, message: &Message, signed: &Signed, context: &mut 
         Message::RevealAttestation(message) => verification::reveal(state, message),
         Message::Arbitrate(message) => verification::vote(state, message),
         Message::RevealAggregation(message) => aggregation::reveal(state, message),
-        Message::SetPayout(message) => coins::set_payout(state, message),
         Message::Send(transfer) => coins::transfer(state, transfer),
         Message::Grant(_)
         | Message::Revoke(..)

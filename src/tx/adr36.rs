@@ -6,10 +6,10 @@
 //! The signed document has an empty chain ID and the sequence 0. Therefore it can never be executed as a transaction,
 //! and the text itself must state for which chain it is valid and how often it may be used.
 
-use super::{TxError, address::address};
+use super::{TxError, address::address, transaction::check_signature};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cosmrs::crypto::PublicKey;
-use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
+use k256::ecdsa::VerifyingKey;
 
 /// Returns the bytes that the account with the address `signer` signs in an ADR-36 signature of `text`. They are a
 /// `StdSignDoc` in JSON with sorted keys. All of its fields are empty or 0, except for the text and the signer's
@@ -38,6 +38,8 @@ pub fn signer(public_key: &[u8]) -> Result<String, TxError> {
 pub(super) fn verify(public_key: &[u8], text: &str, signature: &[u8]) -> Result<(), TxError> {
     let signer = signer(public_key)?;
     let key = VerifyingKey::from_sec1_bytes(public_key).map_err(|_| TxError::Key)?;
-    let signature = Signature::from_slice(signature).map_err(|_| TxError::Signature(signer.clone()))?;
-    key.verify(&sign_bytes(&signer, text), &signature).map_err(|_| TxError::Signature(signer))
+    match check_signature(&key, &sign_bytes(&signer, text), signature) {
+        true => Ok(()),
+        false => Err(TxError::Signature(signer)),
+    }
 }

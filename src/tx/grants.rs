@@ -7,7 +7,12 @@
 //! be a `GenericAuthorization` with an expiry. An allowance must be an `AllowedMsgAllowance` that permits only
 //! `MsgExec` and contains a `BasicAllowance` with a limit and an expiry.
 
-use super::{DENOM, TxError, check_address};
+use super::{
+    DENOM, TxError,
+    amino::{Amino, object, typed},
+    canonical_address,
+    encoding::decode,
+};
 use cosmrs::{
     Any,
     proto::{
@@ -20,6 +25,7 @@ use cosmrs::{
     },
 };
 use prost::{Message, Name};
+use serde_json::Value;
 
 /// The type URLs of the messages for which a grant can be given. They are mining messages, which cannot transfer the
 /// granter's coins to another account.
@@ -68,24 +74,33 @@ pub fn rfc3339(seconds: u64) -> String {
 }
 
 impl GrantPair {
-    pub(super) fn check(&self) -> Result<(), TxError> {
-        check_address(&self.granter)?;
-        check_address(&self.grantee)?;
-        match self.granter == self.grantee {
-            true => Err(TxError::Malformed("granter and grantee are the same account".to_owned())),
-            false => Ok(()),
+    /// Reads the addresses of two different accounts. Fails if one of the texts is not an address, or if both are
+    /// addresses of the same account.
+    pub fn read(granter: &str, grantee: &str) -> Result<Self, TxError> {
+        let pair = Self { granter: canonical_address(granter)?, grantee: canonical_address(grantee)? };
+        match pair.granter == pair.grantee {
+            true => Err(malformed("granter and grantee are the same account")),
+            false => Ok(pair),
         }
     }
 }
 
 impl Grant {
-    pub(super) fn read(value: &[u8], _: &str) -> Result<Self, TxError> {
+    pub(super) fn amino(value: &[u8]) -> Result<Value, TxError> {
+        let MsgGrant { granter, grantee, grant } = decode(value)?;
+        let authz::Grant { authorization, expiration } = grant.unwrap_or_default();
+        let message = unwrap::<GenericAuthorization>(authorization)?.msg;
+        let authorization = typed("cosmos-sdk/GenericAuthorization", object([("msg", message.to_amino())]));
+        let grant = object([("authorization", Some(authorization)), ("expiration", expiration.to_amino())]);
+        Ok(object([("granter", granter.to_amino()), ("grantee", grantee.to_amino()), ("grant", Some(grant))]))
+    }
+
+    pub(super) fn read(value: &[u8]) -> Result<Self, TxError> {
         let MsgGrant { granter, grantee, grant } = decode(value)?;
         let authz::Grant { authorization, expiration } = grant.unwrap_or_default();
         let message = unwrap::<GenericAuthorization>(authorization)?.msg;
         grantable(&message)?;
-        let pair = GrantPair { granter, grantee };
-        pair.check()?;
+        let pair = GrantPair::read(&granter, &grantee)?;
         Ok(Self { pair, message, expires: seconds(expiration)? })
     }
 
@@ -98,15 +113,27 @@ impl Grant {
 }
 
 impl Allowance {
-    pub(super) fn read(value: &[u8], _: &str) -> Result<Self, TxError> {
+    pub(super) fn amino(value: &[u8]) -> Result<Value, TxError> {
+        let MsgGrantAllowance { granter, grantee, allowance } = decode(value)?;
+        let AllowedMsgAllowance { allowance, allowed_messages } = unwrap(allowance)?;
+        let BasicAllowance { spend_limit, expiration } = unwrap(allowance)?;
+        let basic = object([("spend_limit", spend_limit.to_amino()), ("expiration", expiration.to_amino())]);
+        let allowed = object([
+            ("allowance", Some(typed("cosmos-sdk/BasicAllowance", basic))),
+            ("allowed_messages", allowed_messages.to_amino()),
+        ]);
+        let allowance = Some(typed("cosmos-sdk/AllowedMsgAllowance", allowed));
+        Ok(object([("granter", granter.to_amino()), ("grantee", grantee.to_amino()), ("allowance", allowance)]))
+    }
+
+    pub(super) fn read(value: &[u8]) -> Result<Self, TxError> {
         let MsgGrantAllowance { granter, grantee, allowance } = decode(value)?;
         let AllowedMsgAllowance { allowance, allowed_messages } = unwrap(allowance)?;
         if allowed_messages != [MsgExec::type_url()] {
             return Err(malformed("a fee allowance must permit MsgExec only"));
         }
         let BasicAllowance { spend_limit, expiration } = unwrap(allowance)?;
-        let pair = GrantPair { granter, grantee };
-        pair.check()?;
+        let pair = GrantPair::read(&granter, &grantee)?;
         let cap = amount(&spend_limit)?.ok_or_else(|| malformed("a fee allowance must have a limit"))?;
         Ok(Self { pair, cap, expires: seconds(expiration)? })
     }
@@ -122,12 +149,19 @@ impl Allowance {
 
 /// Decodes a `MsgRevoke`. Returns the granter and the grantee, and the type URL of the messages for which the grant is
 /// revoked.
-pub(super) fn read_revoke(value: &[u8], _: &str) -> Result<(GrantPair, String), TxError> {
+pub(super) fn read_revoke(value: &[u8]) -> Result<(GrantPair, String), TxError> {
     let MsgRevoke { granter, grantee, msg_type_url } = decode(value)?;
     grantable(&msg_type_url)?;
-    let pair = GrantPair { granter, grantee };
-    pair.check()?;
-    Ok((pair, msg_type_url))
+    Ok((GrantPair::read(&granter, &grantee)?, msg_type_url))
+}
+
+pub(super) fn revoke_amino(value: &[u8]) -> Result<Value, TxError> {
+    let MsgRevoke { granter, grantee, msg_type_url } = decode(value)?;
+    Ok(object([
+        ("granter", granter.to_amino()),
+        ("grantee", grantee.to_amino()),
+        ("msg_type_url", msg_type_url.to_amino()),
+    ]))
 }
 
 pub(super) fn revoke_to_any(pair: &GrantPair, message: &str) -> Any {
@@ -136,11 +170,14 @@ pub(super) fn revoke_to_any(pair: &GrantPair, message: &str) -> Any {
 }
 
 /// Decodes a `MsgRevokeAllowance`. Returns the granter and the grantee of the fee allowance that is revoked.
-pub(super) fn read_revoke_allowance(value: &[u8], _: &str) -> Result<GrantPair, TxError> {
+pub(super) fn read_revoke_allowance(value: &[u8]) -> Result<GrantPair, TxError> {
     let MsgRevokeAllowance { granter, grantee } = decode(value)?;
-    let pair = GrantPair { granter, grantee };
-    pair.check()?;
-    Ok(pair)
+    GrantPair::read(&granter, &grantee)
+}
+
+pub(super) fn revoke_allowance_amino(value: &[u8]) -> Result<Value, TxError> {
+    let MsgRevokeAllowance { granter, grantee } = decode(value)?;
+    Ok(object([("granter", granter.to_amino()), ("grantee", grantee.to_amino())]))
 }
 
 pub(super) fn revoke_allowance_to_any(pair: &GrantPair) -> Any {
@@ -181,8 +218,11 @@ fn grantable(message: &str) -> Result<(), TxError> {
 }
 
 /// Returns an expiry in seconds since 1970, rounded down. Fails if the expiry is missing, or not in the years 1970 to
-/// 9999.
+/// 9999, or if its nanoseconds are not below 10^9.
 fn seconds(time: Option<Timestamp>) -> Result<u64, TxError> {
+    if time.is_some_and(|time| !(0..1_000_000_000).contains(&time.nanos)) {
+        return Err(malformed("the nanoseconds of the expiry are not below 10^9"));
+    }
     check_expiry(time.and_then(|time| u64::try_from(time.seconds).ok()).unwrap_or_default())
 }
 
@@ -199,10 +239,6 @@ fn unwrap<M: Message + Name + Default>(any: Option<Any>) -> Result<M, TxError> {
         Some(Any { type_url, value }) if type_url == M::type_url() => decode(&value),
         _ => Err(malformed(&format!("not a {}", M::NAME))),
     }
-}
-
-pub(super) fn decode<M: Message + Name + Default>(value: &[u8]) -> Result<M, TxError> {
-    M::decode(value).map_err(|error| malformed(&format!("{}: {error}", M::NAME)))
 }
 
 fn malformed(what: &str) -> TxError {

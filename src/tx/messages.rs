@@ -6,17 +6,21 @@
 
 use super::{
     Allowance, Grant, GrantPair, Transfer, TxError,
-    grants::{self, decode},
+    amino::{Amino, MAX_NAME_BYTES, object, typed},
+    canonical_address,
+    encoding::decode,
+    grants,
     table::{messages, payload, protobuf},
 };
 use cosmrs::{Any, proto::cosmos::authz::v1beta1::MsgExec};
 use prost::{Message as _, Name};
+use serde_json::Value;
 
 /// The largest number of messages in a transaction. The same limit applies to the messages inside a `MsgExec`.
 pub const MAX_MESSAGES: usize = 16;
 
 messages! {
-    package "remes.remes.v1" {
+    package "remes.remes.v1", amino "remes" {
         /// Claims a chunk: reserves it for a miner for a limited time.
         ClaimTask(MsgClaimTask) signed by miner, allowed in MsgExec {
             /// The address of the miner, for which the chunk is reserved.
@@ -142,9 +146,9 @@ messages! {
             gradient_hash: String = string "4",
         }
     }
-    package "r3mes.wgpu.v1" {
+    package "r3mes.wgpu.v1", amino "r3mes-wgpu" {
         /// Sets the payout address of a miner. All later rewards of the miner are paid to this address.
-        SetPayout(MsgSetPayout) signed by miner {
+        SetPayout(MsgSetPayout) signed by miner, naming payout {
             /// The address of the miner whose payout address is set.
             miner: String = string "1",
             /// The address of the account to which the rewards are paid.
@@ -262,7 +266,7 @@ messages! {
         }
         /// Opens a session, in which another key mines for an account. The account permits this by signing a text
         /// instead of a transaction, because some wallets cannot sign transactions.
-        OpenSession(MsgOpenSession in Box) signed by grantee, checked by verify {
+        OpenSession(MsgOpenSession in Box) signed by grantee, checked by check {
             /// The address of the session's key, which mines for the account.
             grantee: String = string "1",
             /// The compressed secp256k1 public key of the account, 33 bytes.
@@ -281,7 +285,7 @@ messages! {
         }
         /// Closes a session. The account permits this by signing a text. Everything that the account has granted to the
         /// session's key is revoked.
-        CloseSession(MsgCloseSession in Box) signed by sender, checked by verify {
+        CloseSession(MsgCloseSession in Box) signed by sender, naming grantee, checked by check {
             /// The address of the account that sends the message, which may be any account.
             sender: String = string "1",
             /// The address of the session's key.
@@ -299,27 +303,32 @@ messages! {
     }
     foreign {
         /// A `MsgSend` of the Cosmos SDK, which transfers coins.
-        Send(transfer: Transfer) = "/cosmos.bank.v1beta1.MsgSend",
-            signed by transfer.from, read by Transfer::read, written by Transfer::to_any;
+        Send(transfer: Transfer) = "/cosmos.bank.v1beta1.MsgSend", amino "cosmos-sdk/MsgSend",
+            signed by transfer.from, read by Transfer::read, written by Transfer::to_any,
+            shown by Transfer::amino;
         /// A `MsgGrant` of the Cosmos SDK, which permits another account to send messages of one type in the granter's
         /// name.
-        Grant(grant: Grant) = "/cosmos.authz.v1beta1.MsgGrant",
-            signed by grant.pair.granter, read by Grant::read, written by Grant::to_any;
+        Grant(grant: Grant) = "/cosmos.authz.v1beta1.MsgGrant", amino "cosmos-sdk/MsgGrant",
+            signed by grant.pair.granter, read by Grant::read, written by Grant::to_any,
+            shown by Grant::amino;
         /// A `MsgRevoke` of the Cosmos SDK, which ends a grant. The values are the granter and the grantee, and the
         /// type URL of the messages that the grant permits.
-        Revoke(pair: GrantPair, message: String) = "/cosmos.authz.v1beta1.MsgRevoke",
-            signed by pair.granter, read by grants::read_revoke, written by grants::revoke_to_any;
+        Revoke(pair: GrantPair, message: String) = "/cosmos.authz.v1beta1.MsgRevoke", amino "cosmos-sdk/MsgRevoke",
+            signed by pair.granter, read by grants::read_revoke, written by grants::revoke_to_any,
+            shown by grants::revoke_amino;
         /// A `MsgGrantAllowance` of the Cosmos SDK, which permits another account to pay fees from the granter's
         /// balance.
-        GrantAllowance(allowance: Allowance) = "/cosmos.feegrant.v1beta1.MsgGrantAllowance",
-            signed by allowance.pair.granter, read by Allowance::read, written by Allowance::to_any;
+        GrantAllowance(allowance: Allowance) = "/cosmos.feegrant.v1beta1.MsgGrantAllowance", amino "cosmos-sdk/MsgGrantAllowance",
+            signed by allowance.pair.granter, read by Allowance::read, written by Allowance::to_any,
+            shown by Allowance::amino;
         /// A `MsgRevokeAllowance` of the Cosmos SDK, which ends a fee allowance.
-        RevokeAllowance(pair: GrantPair) = "/cosmos.feegrant.v1beta1.MsgRevokeAllowance",
-            signed by pair.granter, read by grants::read_revoke_allowance, written by grants::revoke_allowance_to_any;
+        RevokeAllowance(pair: GrantPair) = "/cosmos.feegrant.v1beta1.MsgRevokeAllowance", amino "cosmos-sdk/MsgRevokeAllowance",
+            signed by pair.granter, read by grants::read_revoke_allowance, written by grants::revoke_allowance_to_any,
+            shown by grants::revoke_allowance_amino;
         /// A `MsgExec` of the Cosmos SDK: the address of the grantee, and the messages that the grantee sends in the
         /// names of other accounts.
-        Exec(grantee: String, messages: Vec<Message>) = "/cosmos.authz.v1beta1.MsgExec",
-            signed by grantee, read by read_exec, written by exec_to_any;
+        Exec(grantee: String, messages: Vec<Message>) = "/cosmos.authz.v1beta1.MsgExec", amino "cosmos-sdk/MsgExec",
+            signed by grantee, read by read_exec, written by exec_to_any, shown by exec_amino;
     }
 }
 
@@ -401,7 +410,7 @@ impl Message {
 
 /// Decodes a `MsgExec`. Returns the grantee, and the messages inside the `MsgExec`. Fails if one of these is not a
 /// mining message; in particular, it cannot be another `MsgExec`.
-fn read_exec(value: &[u8], chain_id: &str) -> Result<(String, Vec<Message>), TxError> {
+fn read_exec(value: &[u8]) -> Result<(String, Vec<Message>), TxError> {
     let MsgExec { grantee, msgs } = decode(value)?;
     if msgs.is_empty() || msgs.len() > MAX_MESSAGES {
         return Err(TxError::Malformed(format!(
@@ -410,13 +419,19 @@ fn read_exec(value: &[u8], chain_id: &str) -> Result<(String, Vec<Message>), TxE
         )));
     }
     let read = |any: &Any| match Message::is_allowed_in_exec(&any.type_url) {
-        true => Message::read(any, chain_id),
+        true => Message::read(any),
         false => Err(TxError::Ungrantable(any.type_url.chars().take(64).collect())),
     };
-    Ok((grantee, msgs.iter().map(read).collect::<Result<_, _>>()?))
+    Ok((canonical_address(&grantee)?, msgs.iter().map(read).collect::<Result<_, _>>()?))
 }
 
 fn exec_to_any(grantee: &str, messages: &[Message]) -> Any {
     let exec = MsgExec { grantee: grantee.to_owned(), msgs: messages.iter().map(Message::to_any).collect() };
     Any { type_url: MsgExec::type_url(), value: exec.encode_to_vec() }
+}
+
+fn exec_amino(value: &[u8]) -> Result<Value, TxError> {
+    let MsgExec { grantee, msgs } = decode(value)?;
+    let messages = msgs.iter().map(Message::amino).collect::<Result<Vec<_>, _>>()?;
+    Ok(object([("grantee", grantee.to_amino()), ("msgs", Some(messages.into()))]))
 }

@@ -1,12 +1,14 @@
-//! Transactions in the format of the Cosmos SDK (with signatures in the mode `SIGN_MODE_DIRECT`), the messages in them,
-//! the keys that sign transactions, and the addresses of these keys.
+//! Transactions in the format of the Cosmos SDK (signed in the modes `SIGN_MODE_DIRECT` and
+//! `SIGN_MODE_LEGACY_AMINO_JSON`), the messages in them, the keys that sign transactions, and the addresses of these keys.
 //!
 //! This module encodes and decodes transactions. It performs no input or output; the module [`client`](crate::client)
 //! sends transactions.
 
 mod address;
 mod adr36;
+mod amino;
 mod commit_reveal;
+mod encoding;
 mod grants;
 mod keys;
 mod messages;
@@ -19,7 +21,7 @@ mod tests;
 mod transaction;
 mod transfer;
 
-pub use address::check_address;
+pub use address::canonical_address;
 pub use adr36::{sign_bytes as text_sign_bytes, signer as address_of};
 pub use grants::{Allowance, GRANTABLE, Grant, GrantPair, rfc3339};
 pub use keys::{COIN_TYPE, KeyPath, MAX_MNEMONIC_BYTES, MNEMONIC_WORDS, Mnemonic};
@@ -33,7 +35,9 @@ pub use messages::{
 };
 pub use session::Session;
 pub use signing::{SessionKey, Unsigned};
-pub use transaction::{Fee, MAX_TX_BYTES, Signed, tx_hash};
+#[cfg(test)]
+pub(crate) use transaction::signature_checks;
+pub use transaction::{DecodedTx, Fee, MAX_MEMO_BYTES, MAX_SIGNATURES, MAX_TX_BYTES, Signed, tx_hash};
 pub use transfer::Transfer;
 
 /// The prefix with which every bech32 address of this chain begins.
@@ -43,7 +47,8 @@ pub const DENOM: &str = "uremes";
 
 /// The codes that state why a transaction failed. Codes below 1000 have the same meaning as in the Cosmos SDK.
 pub mod code {
-    /// The transaction, or a value in one of its messages, is malformed.
+    /// The transaction, or a value in one of its messages, is malformed, has an unknown field, or is not in the
+    /// canonical encoding.
     pub const MALFORMED: u32 = 2;
     /// A signature is wrong, or the signer may not send the message: it is not the account that must sign, or it lacks
     /// a grant or a role, such as that of a validator. Also used if a fee allowance or the fee pool does not pay for
@@ -52,11 +57,21 @@ pub mod code {
     /// An account has too few coins for the fee, the transfer, the bond or the stake, or a fee allowance does not cover
     /// the fee.
     pub const INSUFFICIENT_FUNDS: u32 = 5;
+    /// The memo is longer than [`MAX_MEMO_BYTES`](super::MAX_MEMO_BYTES).
+    pub const MEMO_TOO_LONG: u32 = 12;
     /// The fee is lower than the minimum that the node requires.
     pub const INSUFFICIENT_FEE: u32 = 13;
+    /// The transaction contains more than [`MAX_SIGNATURES`](super::MAX_SIGNATURES) signatures.
+    pub const TOO_MANY_SIGNATURES: u32 = 14;
     /// The mempool is full, or the fee pool, which pays the fees of newcomers, has reached its limit for this block.
     /// Sending the transaction again later may succeed.
     pub const MEMPOOL_FULL: u32 = 20;
+    /// The transaction is larger than [`MAX_TX_BYTES`](super::MAX_TX_BYTES).
+    pub const TOO_LARGE: u32 = 21;
+    /// The height of the block would exceed the timeout height that the transaction states.
+    pub const TIMEOUT_HEIGHT: u32 = 30;
+    /// The transaction has extension options, which this chain does not know and therefore must not ignore.
+    pub const EXTENSION_OPTIONS: u32 = 31;
     /// The transaction does not state the current sequence of the account. Each transaction of an account increases the
     /// account's sequence by 1.
     pub const WRONG_SEQUENCE: u32 = 32;
@@ -76,6 +91,21 @@ pub enum TxError {
     /// reason.
     #[error("malformed transaction: {0}")]
     Malformed(String),
+    /// The transaction has more than [`MAX_TX_BYTES`] bytes. The field is its size in bytes.
+    #[error("the transaction has {0} bytes, but may have at most {MAX_TX_BYTES}")]
+    TooLarge(usize),
+    /// The memo of the transaction has more than [`MAX_MEMO_BYTES`] bytes. The field is its length in bytes.
+    #[error("the memo has {0} bytes, but may have at most {MAX_MEMO_BYTES}")]
+    MemoTooLong(usize),
+    /// The transaction has extension options.
+    #[error("the transaction has extension options, and this chain supports none")]
+    ExtensionOptions,
+    /// The transaction cannot be signed in the mode `SIGN_MODE_LEGACY_AMINO_JSON`. The field states the reason.
+    #[error("the transaction cannot be signed as amino JSON: {0}")]
+    Amino(String),
+    /// The transaction contains more than [`MAX_SIGNATURES`] signatures. The field is their number.
+    #[error("the transaction contains {0} signatures, but may contain at most {MAX_SIGNATURES}")]
+    TooManySignatures(usize),
     /// The transaction contains a message that the ledger does not execute. The field is the type URL of the message.
     #[error("unknown message type {0}")]
     UnknownMessage(String),
@@ -104,6 +134,8 @@ pub enum TxError {
     #[error("not a secp256k1 key: a secret key is a 32-byte integer from 1 to the order of the curve minus 1")]
     Key,
     /// The text is not a bech32 address of this chain. The field is the text, cut to 64 characters.
-    #[error("{0:?} is not an address of this chain: expected {ADDRESS_PREFIX}1 followed by 38 characters")]
+    #[error(
+        "{0:?} is not an address of this chain: expected {ADDRESS_PREFIX}1 followed by 38 characters, all in lower case or all in upper case"
+    )]
     Address(String),
 }

@@ -46,8 +46,7 @@ impl MsgOpenSession {
     /// Returns the terms of the session that this statement opens. Returns an error if the account's key, the session
     /// key's address or the expiry is invalid.
     pub fn session(&self) -> Result<Session, TxError> {
-        let pair = GrantPair { granter: adr36::signer(&self.pub_key)?, grantee: self.grantee.clone() };
-        pair.check()?;
+        let pair = GrantPair::read(&adr36::signer(&self.pub_key)?, &self.grantee)?;
         Ok(Session { pair, cap: self.cap, expires: grants::check_expiry(self.expiration)? })
     }
 
@@ -63,8 +62,12 @@ impl MsgOpenSession {
         )
     }
 
+    pub(super) fn check(&self) -> Result<(), TxError> {
+        self.session().map(drop)
+    }
+
+    /// Checks the account's signature of the statement.
     pub(super) fn verify(&self, chain_id: &str) -> Result<(), TxError> {
-        self.session()?;
         adr36::verify(&self.pub_key, &self.statement(chain_id), &self.signature)
     }
 }
@@ -73,9 +76,7 @@ impl MsgCloseSession {
     /// Returns the account as the granter and the session key's address as the grantee. Returns an error if the
     /// account's key or the address is invalid.
     pub fn pair(&self) -> Result<GrantPair, TxError> {
-        let pair = GrantPair { granter: adr36::signer(&self.pub_key)?, grantee: self.grantee.clone() };
-        pair.check()?;
-        Ok(pair)
+        GrantPair::read(&adr36::signer(&self.pub_key)?, &self.grantee)
     }
 
     /// Returns the text that the account signs to close the session.
@@ -84,8 +85,12 @@ impl MsgCloseSession {
         format!("Close an R3MES mining session.\n\nChain: {chain_id}\nSession key: {grantee}\nNumber: {number}")
     }
 
+    pub(super) fn check(&self) -> Result<(), TxError> {
+        self.pair().map(drop)
+    }
+
+    /// Checks the account's signature of the statement.
     pub(super) fn verify(&self, chain_id: &str) -> Result<(), TxError> {
-        self.pair()?;
         adr36::verify(&self.pub_key, &self.statement(chain_id), &self.signature)
     }
 }

@@ -1,17 +1,26 @@
 //! Signs transactions, either with a [`SessionKey`] or with a wallet. The wallet receives the bytes of an [`Unsigned`]
 //! transaction and returns the signature.
 
-use super::{DENOM, Fee, Message, TxError, address::address, submission, text_sign_bytes, transaction::ACCOUNT_NUMBER};
+use super::{
+    DENOM, Fee, Message, TxError, address::address, amino, encoding::decode, submission, text_sign_bytes, transaction,
+};
 use cosmrs::{
     AccountId, Coin,
     crypto::{PublicKey, secp256k1::SigningKey},
     proto::{
-        cosmos::tx::v1beta1::{SignDoc, TxRaw},
+        cosmos::tx::{
+            signing::v1beta1::SignMode,
+            v1beta1::{
+                AuthInfo, ModeInfo, TxRaw,
+                mode_info::{Single, Sum},
+            },
+        },
         traits::MessageExt,
     },
     tx::{self, Body, SignerInfo},
 };
 use k256::ecdsa::VerifyingKey;
+use prost::Message as _;
 use sha2::{Digest, Sha256};
 
 /// The gas limit in every transaction. Wallets show this number, but the ledger does not count gas.
@@ -50,12 +59,37 @@ impl Unsigned {
         Ok(Self { body_bytes, auth_info_bytes })
     }
 
-    /// Returns the bytes that the owner of the key must sign: the encoded `SignDoc`.
+    /// Returns the same transaction with the sign mode `SIGN_MODE_LEGACY_AMINO_JSON`, in which Ledger devices sign. The
+    /// mode of other transactions is `SIGN_MODE_DIRECT`.
+    pub fn in_amino(self) -> Result<Self, TxError> {
+        let mut info: AuthInfo = decode(&self.auth_info_bytes)?;
+        for signer in &mut info.signer_infos {
+            let mode = Single { mode: SignMode::LegacyAminoJson.into() };
+            signer.mode_info = Some(ModeInfo { sum: Some(Sum::Single(mode)) });
+        }
+        Ok(Self { auth_info_bytes: info.encode_to_vec(), ..self })
+    }
+
+    /// Returns the document that a wallet shows and signs if the sign mode is `SIGN_MODE_LEGACY_AMINO_JSON`, a
+    /// `StdSignDoc` in JSON with sorted keys.
+    pub fn amino_document(&self, chain_id: &str) -> Result<String, TxError> {
+        Ok(amino::sign_doc(&self.body_bytes, &decode(&self.auth_info_bytes)?, chain_id)?.to_string())
+    }
+
+    /// Does the same as [`Self::assemble`] with the signature of a document that a wallet returned. Fails if this is not
+    /// the document that [`Self::amino_document`] returns: wallets let their owners change the fee and the memo.
+    pub fn assemble_amino(self, chain_id: &str, signed: &str, signature: Vec<u8>) -> Result<Vec<u8>, TxError> {
+        let document = amino::sign_doc(&self.body_bytes, &decode(&self.auth_info_bytes)?, chain_id)?;
+        match serde_json::from_str::<serde_json::Value>(signed).is_ok_and(|signed| signed == document) {
+            true => self.assemble(signature),
+            false => Err(TxError::Amino("the wallet has signed another document than the proposed one".to_owned())),
+        }
+    }
+
+    /// Returns the bytes that the owner of the key must sign: the encoded `SignDoc`, or the bytes of the document that
+    /// [`Self::amino_document`] returns.
     pub fn sign_bytes(&self, chain_id: &str) -> Result<Vec<u8>, TxError> {
-        let Self { body_bytes, auth_info_bytes } = self.clone();
-        let chain_id = chain_id.to_owned();
-        let unsigned = SignDoc { body_bytes, auth_info_bytes, chain_id, account_number: ACCOUNT_NUMBER };
-        unsigned.to_bytes().map_err(|error| TxError::Malformed(error.to_string()))
+        transaction::sign_bytes(&self.body_bytes, &self.auth_info_bytes, chain_id)
     }
 
     /// Adds the signature, which must be 64 bytes long. Returns the signed transaction, encoded as a `TxRaw`.

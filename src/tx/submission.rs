@@ -4,8 +4,9 @@
 //! The signature has 64 bytes, `r‖s`, where `s` is the smaller of the two possible values. It is made with the key that
 //! signs the transaction. For a submission inside a `MsgExec`, this is the session key.
 
+use super::transaction::check_signature;
 use super::{Message, MsgSubmitGradient, TxError};
-use k256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
+use k256::ecdsa::VerifyingKey;
 use sha2::{Digest, Sha256};
 
 impl MsgSubmitGradient {
@@ -67,9 +68,9 @@ pub(super) fn sign(message: &Message, chain_id: &str, signer: Signer) -> Result<
 pub(super) fn verify(message: &Message, chain_id: &str, key: &VerifyingKey) -> Result<(), TxError> {
     for message in message.mining_messages() {
         let Message::SubmitGradient(message) = message else { continue };
-        let wrong = || TxError::Submission(message.miner.clone());
-        let signature = Signature::from_slice(&message.signature).map_err(|_| wrong())?;
-        key.verify(message.signed_text(chain_id).as_bytes(), &signature).map_err(|_| wrong())?;
+        if !check_signature(key, message.signed_text(chain_id).as_bytes(), &message.signature) {
+            return Err(TxError::Submission(message.miner.clone()));
+        }
     }
     Ok(())
 }

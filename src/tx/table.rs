@@ -21,6 +21,12 @@ macro_rules! protobuf {
                 concat!("/", $package, ".", stringify!($name)).to_owned()
             }
         }
+
+        impl Amino for $name {
+            fn to_amino(&self) -> Option<serde_json::Value> {
+                Some(object([$((stringify!($field), self.$field.to_amino()),)*]))
+            }
+        }
     )*};
 }
 
@@ -33,25 +39,26 @@ macro_rules! payload {
 
 /// Declares the enum [`Message`](super::Message) from a table with one entry for each message.
 ///
-/// An entry under `package` also declares the struct of the message. Such an entry has the form `Variant(Struct) signed
-/// by FIELD { fields }`, or begins with `Variant(Struct in Box)` if the struct is large. Two clauses are optional:
-/// `checked by METHOD` names the method that checks a decoded message, given the chain ID, and `allowed in MsgExec`
-/// permits a `MsgExec` to carry the message.
+/// The amino name of a message, which is the name of its type in amino JSON, is the string after `amino`, a slash, and the
+/// name of the struct. An entry under `package` also declares the struct of the message. Such an entry has the form `Variant(Struct) signed
+/// by FIELD { fields }`, or begins with `Variant(Struct in Box)` if the struct is large. Three clauses are optional:
+/// `naming FIELD` names a field that contains the address of another account, `checked by METHOD` names the method that
+/// checks a decoded message, and `allowed in MsgExec` permits a `MsgExec` to carry the message.
 ///
 /// An entry under `foreign` describes a message of the Cosmos SDK. `read by` names the function that decodes the
-/// variant's values from the message's bytes, given the chain ID. `written by` names the function that encodes these
-/// values as an `Any`.
+/// variant's values from the message's bytes. `written by` names the function that encodes these
+/// values as an `Any`. `shown by` names the function that returns the amino JSON of the message's bytes.
 macro_rules! messages {
     (
-        $(package $package:literal {$(
+        $(package $package:literal, amino $amino:literal {$(
             $(#[$doc:meta])*
             $arm:ident($name:ident $(in $boxed:ident)?) signed by $signer:ident
-            $(, checked by $check:ident)? $(, allowed in $exec:ident)? { $($fields:tt)* }
+            $(, naming $named:ident)? $(, checked by $check:ident)? $(, allowed in $exec:ident)? { $($fields:tt)* }
         )*})*
         foreign {$(
             $(#[$foreign_doc:meta])*
-            $foreign:ident($($value:ident: $type:ty),+) = $url:literal,
-            signed by $granter:ident $(.$part:ident)*, read by $read:path, written by $write:path;
+            $foreign:ident($($value:ident: $type:ty),+) = $url:literal, amino $foreign_amino:literal,
+            signed by $granter:ident $(.$part:ident)*, read by $read:path, written by $write:path, shown by $show:path;
         )*}
     ) => {
         $(protobuf! { $package: $($(#[$doc])* $name { $($fields)* })* })*
@@ -67,22 +74,47 @@ macro_rules! messages {
         }
 
         impl Message {
-            /// Decodes a message of a transaction. If the message contains a session statement, also verifies the
-            /// signature of the statement.
-            pub(super) fn read(any: &Any, chain_id: &str) -> Result<Self, TxError> {
+            /// The type URLs of all messages.
+            #[cfg(test)]
+            pub(super) const TYPE_URLS: &[&str] =
+                &[$($(concat!("/", $package, ".", stringify!($name)),)*)* $($url,)*];
+
+            /// Decodes a message of a transaction. Addresses in the result are in lower case. No signature is checked.
+            pub(super) fn read(any: &Any) -> Result<Self, TxError> {
                 let (url, value) = (any.type_url.as_str(), &*any.value);
                 $($(
                     if url == concat!("/", $package, ".", stringify!($name)) {
-                        let message: $name = decode(value)?;
-                        $(message.$check(chain_id)?;)?
+                        let mut message: $name = decode(value)?;
+                        message.$signer = canonical_address(&message.$signer)?;
+                        $(message.$named = canonical_address(&message.$named)?;)?
+                        $(message.$check()?;)?
                         return Ok(Self::$arm(message.into()));
                     }
                 )*)*
                 $(
                     if url == $url {
                         #[allow(unused_parens, reason = "an arm of one value")]
-                        let ($($value),+) = $read(value, chain_id)?;
+                        let ($($value),+) = $read(value)?;
                         return Ok(Self::$foreign($($value),+));
+                    }
+                )*
+                Err(TxError::UnknownMessage(url.chars().take(64).collect()))
+            }
+
+            /// Returns a message of a transaction in amino JSON.
+            pub(super) fn amino(any: &Any) -> Result<serde_json::Value, TxError> {
+                let (url, value) = (any.type_url.as_str(), &*any.value);
+                $($(
+                    if url == concat!("/", $package, ".", stringify!($name)) {
+                        const NAME: &str = concat!($amino, "/", stringify!($name));
+                        const { assert!(NAME.len() <= MAX_NAME_BYTES) };
+                        let message: $name = decode(value)?;
+                        return Ok(typed(NAME, message.to_amino().unwrap_or_default()));
+                    }
+                )*)*
+                $(
+                    if url == $url {
+                        return Ok(typed($foreign_amino, $show(value)?));
                     }
                 )*
                 Err(TxError::UnknownMessage(url.chars().take(64).collect()))

@@ -1,4 +1,5 @@
-//! Reads and verifies transactions: `TxRaw` bytes with one signature in the mode `SIGN_MODE_DIRECT`.
+//! Reads and verifies transactions: `TxRaw` bytes with one signature, either in the mode `SIGN_MODE_DIRECT` or in the
+//! mode `SIGN_MODE_LEGACY_AMINO_JSON`.
 //!
 //! The format is described at <https://docs.cosmos.network/v0.50/learn/advanced/transactions>. On this chain, the
 //! account number of every account is 0. The sequence prevents a transaction from being executed twice, and the chain
@@ -6,14 +7,16 @@
 
 use super::{
     MAX_MESSAGES, Message, TxError,
-    address::{address, check_address},
+    address::{address, canonical_address},
+    amino,
+    encoding::{decode, decode_body},
     grants, submission,
 };
 use cosmrs::{
     crypto::PublicKey,
-    proto::{
-        cosmos::tx::v1beta1::{self as proto, AuthInfo, SignDoc, TxBody, TxRaw, mode_info::Sum},
-        traits::MessageExt,
+    proto::cosmos::tx::{
+        signing::v1beta1::SignMode,
+        v1beta1::{self as proto, AuthInfo, SignDoc, TxRaw, mode_info::Sum},
     },
 };
 use data_encoding::HEXUPPER;
@@ -23,10 +26,49 @@ use sha2::{Digest, Sha256};
 
 /// The largest size of a transaction in bytes. The largest move of a dispute fits into a transaction of this size.
 pub const MAX_TX_BYTES: usize = 80 << 10;
+/// The largest length of a transaction's memo in bytes. It is the default of the Cosmos SDK.
+pub const MAX_MEMO_BYTES: usize = 256;
+/// The largest number of signatures in a transaction: its own signature, one in each submission, and one in each message
+/// that opens or closes a session. It is the default of the Cosmos SDK.
+pub const MAX_SIGNATURES: usize = 7;
 /// The account number, which the Cosmos SDK includes in the bytes to be signed. Every account of this chain has the
 /// same number.
 pub(super) const ACCOUNT_NUMBER: u64 = 0;
-const SIGN_MODE_DIRECT: i32 = 1;
+
+/// Returns the bytes that are signed in a transaction with this body and this signer information. The signer information
+/// states the sign mode.
+pub(super) fn sign_bytes(body_bytes: &[u8], auth_info_bytes: &[u8], chain_id: &str) -> Result<Vec<u8>, TxError> {
+    let auth_info: AuthInfo = decode(auth_info_bytes)?;
+    match sign_mode(&auth_info)? {
+        SignMode::LegacyAminoJson => Ok(amino::sign_bytes(&amino::sign_doc(body_bytes, &auth_info, chain_id)?)),
+        _ => {
+            let document = SignDoc {
+                body_bytes: body_bytes.to_vec(),
+                auth_info_bytes: auth_info_bytes.to_vec(),
+                chain_id: chain_id.to_owned(),
+                account_number: ACCOUNT_NUMBER,
+            };
+            Ok(document.encode_to_vec())
+        }
+    }
+}
+
+/// Returns the sign mode of a transaction's only signer. Fails if it is neither `SIGN_MODE_DIRECT` nor
+/// `SIGN_MODE_LEGACY_AMINO_JSON`.
+fn sign_mode(auth_info: &AuthInfo) -> Result<SignMode, TxError> {
+    let mode = auth_info.signer_infos.first().and_then(|info| info.mode_info.as_ref()?.sum.as_ref());
+    match mode {
+        Some(Sum::Single(single)) => match single.mode() {
+            mode @ (SignMode::Direct | SignMode::LegacyAminoJson) => Ok(mode),
+            _ => Err(unsupported_mode()),
+        },
+        _ => Err(unsupported_mode()),
+    }
+}
+
+fn unsupported_mode() -> TxError {
+    TxError::Malformed("the sign mode must be SIGN_MODE_DIRECT or SIGN_MODE_LEGACY_AMINO_JSON".to_owned())
+}
 
 /// The fee of a transaction, and the account that pays it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,11 +82,12 @@ pub struct Fee {
 impl Fee {
     fn read(fee: Option<proto::Fee>, signer: &str) -> Result<Self, TxError> {
         let proto::Fee { amount, payer, granter, .. } = fee.unwrap_or_default();
-        if !payer.is_empty() && payer != signer {
+        if !payer.is_empty() && canonical_address(&payer)? != signer {
             return Err(TxError::Signer { signer: payer, found: signer.to_owned() });
         }
-        let granter = Some(granter).filter(|granter| !granter.is_empty() && granter != signer);
-        granter.as_deref().map_or(Ok(()), check_address)?;
+        let granter = Some(granter).filter(|granter| !granter.is_empty());
+        let granter = granter.map(|granter| canonical_address(&granter)).transpose()?;
+        let granter = granter.filter(|granter| granter != signer);
         Ok(Self { amount: grants::amount(&amount)?.unwrap_or_default(), granter })
     }
 }
@@ -54,7 +97,7 @@ pub fn tx_hash(tx: &[u8]) -> String {
     HEXUPPER.encode(&Sha256::digest(tx))
 }
 
-/// A transaction whose signatures have been verified.
+/// The content of a signed transaction. All addresses in it are in lower case.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Signed {
     /// Address of the signer.
@@ -64,57 +107,128 @@ pub struct Signed {
     pub sequence: u64,
     /// The fee that the signer declared.
     pub fee: Fee,
+    /// The height of the last block that may contain the transaction; 0 if every block may contain it.
+    pub timeout_height: u64,
     /// The messages, in the order in which the transaction contains them. Each of them requires the signature of
     /// `signer`.
     pub messages: Vec<Message>,
 }
 
 impl Signed {
-    /// Decodes a transaction from `TxRaw` bytes. Verifies its signature and the inner signatures of its submissions,
-    /// and checks that the account that must sign each message is the one that signed the transaction.
+    /// Decodes a transaction from `TxRaw` bytes and checks its signatures. This is [`DecodedTx::decode`] followed by
+    /// [`DecodedTx::verify`].
     pub fn open(tx: &[u8], chain_id: &str) -> Result<Self, TxError> {
+        DecodedTx::decode(tx)?.verify(chain_id)
+    }
+}
+
+/// A transaction whose signatures have not been checked yet. A node decides with its content whether it has to check
+/// the signatures, which takes much longer than decoding.
+pub struct DecodedTx {
+    content: Signed,
+    key: VerifyingKey,
+    raw: TxRaw,
+}
+
+impl DecodedTx {
+    /// Decodes a transaction from `TxRaw` bytes. Checks that it has the canonical encoding and no unknown fields, that
+    /// it is within the limits of its size, its memo and its number of signatures, and that the account that must sign
+    /// each message is the one that has signed the transaction. Does not check any signature.
+    pub fn decode(tx: &[u8]) -> Result<Self, TxError> {
         let malformed = |what: &str| TxError::Malformed(what.to_owned());
         if tx.len() > MAX_TX_BYTES {
-            return Err(malformed(&format!("a transaction of {} bytes exceeds the limit of {MAX_TX_BYTES}", tx.len())));
+            return Err(TxError::TooLarge(tx.len()));
         }
-        let raw = TxRaw::decode(tx).map_err(|_| malformed("not a TxRaw"))?;
-        let body = TxBody::decode(&*raw.body_bytes).map_err(|_| malformed("not a TxBody"))?;
-        let info = AuthInfo::decode(&*raw.auth_info_bytes).map_err(|_| malformed("not an AuthInfo"))?;
-        let fee = info.fee;
-        let ([info], [signature]) = (&info.signer_infos[..], &raw.signatures[..]) else {
+        let raw: TxRaw = decode(tx)?;
+        let (body, _) = decode_body(&raw.body_bytes)?;
+        let info: AuthInfo = decode(&raw.auth_info_bytes)?;
+        #[expect(deprecated, reason = "the field is refused")]
+        if info.tip.is_some() {
+            return Err(malformed("tips are not supported"));
+        }
+        if !body.extension_options.is_empty() {
+            return Err(TxError::ExtensionOptions);
+        }
+        if body.memo.len() > MAX_MEMO_BYTES {
+            return Err(TxError::MemoTooLong(body.memo.len()));
+        }
+        let ([signer_info], [_]) = (&info.signer_infos[..], &raw.signatures[..]) else {
             return Err(malformed("a transaction must have exactly one signer and one signature"));
         };
-        match info.mode_info.as_ref().and_then(|mode| mode.sum.as_ref()) {
-            Some(Sum::Single(single)) if single.mode == SIGN_MODE_DIRECT => {}
-            _ => return Err(malformed("the sign mode must be SIGN_MODE_DIRECT")),
+        sign_mode(&info)?;
+        let any = signer_info.public_key.as_ref().ok_or_else(|| malformed("the signer's public key is missing"))?;
+        let key = PublicKey::try_from(any).map_err(|_| TxError::Key)?;
+        // the same key in another encoding would give the transaction another hash
+        if key.to_any().ok().as_ref() != Some(any) {
+            return Err(TxError::Key);
         }
-        let key = info.public_key.clone().ok_or_else(|| malformed("the signer's public key is missing"))?;
-        let key = PublicKey::try_from(key).map_err(|_| TxError::Key)?;
-        let signer = address(&key)?;
-        let signed = SignDoc {
-            body_bytes: raw.body_bytes.clone(),
-            auth_info_bytes: raw.auth_info_bytes.clone(),
-            chain_id: chain_id.to_owned(),
-            account_number: ACCOUNT_NUMBER,
-        };
-        let signed = signed.to_bytes().map_err(|_| malformed("the bytes to be signed cannot be encoded"))?;
-        let verifier = VerifyingKey::from_sec1_bytes(&key.to_bytes()).map_err(|_| TxError::Key)?;
-        let parsed = Signature::from_slice(signature).map_err(|_| TxError::Signature(signer.clone()))?;
-        verifier.verify(&signed, &parsed).map_err(|_| TxError::Signature(signer.clone()))?;
-
+        let (signer, key) = (address(&key)?, VerifyingKey::from_sec1_bytes(&key.to_bytes()).map_err(|_| TxError::Key)?);
         if body.messages.is_empty() || body.messages.len() > MAX_MESSAGES {
             return Err(malformed(&format!("it has {} messages instead of 1 to {MAX_MESSAGES}", body.messages.len())));
         }
-        let mut messages = Vec::new();
-        for any in &body.messages {
-            let message = Message::read(any, chain_id)?;
-            if message.signer() != signer {
-                return Err(TxError::Signer { signer: message.signer().to_owned(), found: signer });
-            }
-            submission::verify(&message, chain_id, &verifier)?;
-            messages.push(message);
+        let messages = body.messages.iter().map(Message::read).collect::<Result<Vec<_>, _>>()?;
+        if let Some(message) = messages.iter().find(|message| message.signer() != signer) {
+            return Err(TxError::Signer { signer: message.signer().to_owned(), found: signer });
         }
-        let fee = Fee::read(fee, &signer)?;
-        Ok(Self { signer, sequence: info.sequence, fee, messages })
+        let signatures = 1 + messages.iter().map(inner_signatures).sum::<usize>();
+        if signatures > MAX_SIGNATURES {
+            return Err(TxError::TooManySignatures(signatures));
+        }
+        let (fee, sequence, timeout_height) =
+            (Fee::read(info.fee.clone(), &signer)?, signer_info.sequence, body.timeout_height);
+        Ok(Self { content: Signed { signer, sequence, fee, timeout_height, messages }, key, raw })
     }
+
+    /// Returns the content of the transaction. Anybody can have made it, because the signatures have not been checked.
+    pub fn content(&self) -> &Signed {
+        &self.content
+    }
+
+    /// Checks the signature of the transaction, then the inner signatures of its submissions and the signatures of its
+    /// session statements. Returns the content of the transaction.
+    pub fn verify(self, chain_id: &str) -> Result<Signed, TxError> {
+        let Self { content, key, raw: TxRaw { body_bytes, auth_info_bytes, signatures } } = self;
+        let signed = sign_bytes(&body_bytes, &auth_info_bytes, chain_id)?;
+        if !signatures.iter().all(|signature| check_signature(&key, &signed, signature)) {
+            return Err(TxError::Signature(content.signer));
+        }
+        for message in &content.messages {
+            match message {
+                Message::OpenSession(opening) => opening.verify(chain_id)?,
+                Message::CloseSession(closing) => closing.verify(chain_id)?,
+                message => submission::verify(message, chain_id, &key)?,
+            }
+        }
+        Ok(content)
+    }
+}
+
+/// Returns the number of signatures that a message contains.
+fn inner_signatures(message: &Message) -> usize {
+    match message {
+        Message::OpenSession(_) | Message::CloseSession(_) => 1,
+        message => {
+            message.mining_messages().iter().filter(|message| matches!(message, Message::SubmitGradient(_))).count()
+        }
+    }
+}
+
+/// Returns whether `signature`, 64 bytes, is a signature of `bytes` by the key. All signatures of transactions are
+/// checked by this function. Of the two signatures `(r, s)` and `(r, n − s)`, only the one with the smaller second value
+/// is accepted.
+pub(super) fn check_signature(key: &VerifyingKey, bytes: &[u8], signature: &[u8]) -> bool {
+    #[cfg(test)]
+    SIGNATURE_CHECKS.set(SIGNATURE_CHECKS.get() + 1);
+    Signature::from_slice(signature).is_ok_and(|signature| key.verify(bytes, &signature).is_ok())
+}
+
+#[cfg(test)]
+thread_local! {
+    static SIGNATURE_CHECKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Returns how many signatures the current thread has checked so far.
+#[cfg(test)]
+pub(crate) fn signature_checks() -> usize {
+    SIGNATURE_CHECKS.get()
 }

@@ -1,8 +1,15 @@
 //! Transfers of coins by the message `cosmos.bank.v1beta1.MsgSend`. Only this chain's own coin can be transferred.
 
-use super::{TxError, check_address, grants};
+use super::{
+    TxError,
+    amino::{Amino, object},
+    canonical_address,
+    encoding::decode,
+    grants,
+};
 use cosmrs::{Any, proto::cosmos::bank::v1beta1::MsgSend};
 use prost::{Message, Name};
+use serde_json::Value;
 
 /// A transfer of coins from one account to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,14 +23,22 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    pub(super) fn read(value: &[u8], _: &str) -> Result<Self, TxError> {
-        let MsgSend { from_address: from, to_address: to, amount } = grants::decode(value)?;
-        check_address(&from)?;
-        check_address(&to)?;
+    pub(super) fn read(value: &[u8]) -> Result<Self, TxError> {
+        let MsgSend { from_address, to_address, amount } = decode(value)?;
+        let (from, to) = (canonical_address(&from_address)?, canonical_address(&to_address)?);
         match grants::amount(&amount)? {
             None | Some(0) => Err(TxError::Malformed("a MsgSend must transfer at least 1 micro-unit".to_owned())),
             Some(amount) => Ok(Self { from, to, amount }),
         }
+    }
+
+    pub(super) fn amino(value: &[u8]) -> Result<Value, TxError> {
+        let MsgSend { from_address, to_address, amount } = decode(value)?;
+        Ok(object([
+            ("from_address", from_address.to_amino()),
+            ("to_address", to_address.to_amino()),
+            ("amount", amount.to_amino()),
+        ]))
     }
 
     pub(super) fn to_any(&self) -> Any {

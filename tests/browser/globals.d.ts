@@ -5,7 +5,7 @@ import type { Engine } from "../../www/engine.js";
 import type { R3mesMiner } from "../../www/r3mes-miner.js";
 import type { MinerEvent } from "../../www/r3mes_www.js";
 import type { WalletCard } from "../../www/wallet-card.js";
-import type { Signature } from "../../www/wallet.js";
+import type { Signature, StdSignDoc } from "../../www/wallet.js";
 
 declare global {
   interface HTMLElementTagNameMap {
@@ -37,5 +37,6 @@ declare global {
   ) => Promise<{ accepted: Extract<MinerEvent, { event: "accepted" }>[]; reason: string }>;
   var testKey: () => Promise<{ address: string; pubKey: string }>;
   var testSignDirect: (chainId: string, signer: string, doc: object) => Promise<Signature>;
+  var testSignAmino: (signer: string, doc: StdSignDoc) => Promise<{ signed: StdSignDoc; signature: Signature }>;
   var testSignText: (signer: string, text: string) => Promise<Signature>;
 }

@@ -2,6 +2,7 @@
 // node, can send coins, and can find the result of the transaction.
 
 import assert from "node:assert/strict";
+import { Secp256k1Wallet } from "@cosmjs/amino";
 import { DirectSecp256k1Wallet } from "@cosmjs/proto-signing";
 import { SigningStargateClient, StargateClient, coins } from "@cosmjs/stargate";
 
@@ -55,4 +56,28 @@ export async function checkReadsAndSends(url, chain, [rich, fresh], amount) {
   assert.equal(await reader.getTx("00".repeat(32)), null);
   const failed = await send(amount, []);
   assert.equal(failed.code, 5, failed.rawLog);
+}
+
+/**
+ * Checks that CosmJS can send coins with a wallet that signs transactions only as JSON, as Ledger devices do.
+ * @param {string} url the URL of the node
+ * @param {[number, number]} keys for each account, the byte that its secret key repeats 32 times; the first account
+ *   has coins
+ */
+export async function checkAminoSends(url, [rich, fresh]) {
+  const wallet = await Secp256k1Wallet.fromKey(new Uint8Array(32).fill(rich), "remes");
+  assert.ok(!("signDirect" in wallet));
+  const [address, other] = [await addressOf(rich), await addressOf(fresh)];
+  const client = await SigningStargateClient.connectWithSigner(url, wallet, { broadcastPollIntervalMs: 100 });
+  const before = Number((await client.getBalance(other, "uremes")).amount);
+  const fee = { amount: coins(7, "uremes"), gas: "200000" };
+  const sent = await client.sendTokens(address, other, coins(250, "uremes"), fee, 'a memo with <, > and "&"');
+  assert.equal(sent.code, 0, sent.rawLog);
+  assert.equal(Number((await client.getBalance(other, "uremes")).amount), before + 250);
+
+  // an address in upper case is the same account
+  const upper = await client.sendTokens(address, other.toUpperCase(), coins(50, "uremes"), fee);
+  assert.equal(upper.code, 0, upper.rawLog);
+  assert.equal(Number((await client.getBalance(other, "uremes")).amount), before + 300);
+  assert.equal(Number((await client.getBalance(other.toUpperCase(), "uremes")).amount), before + 300);
 }

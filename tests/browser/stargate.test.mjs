@@ -3,11 +3,12 @@
 
 import { test } from "node:test";
 import { mine, startNode } from "./node.mjs";
-import { addressOf, checkReadsAndSends } from "./stargate.mjs";
+import { addressOf, checkAminoSends, checkReadsAndSends } from "./stargate.mjs";
 
 test("CosmJS reads balances and sequences, and sends coins", async (t) => {
   const node = await startNode({ page: "/nonexistent" });
   t.after(node.stop);
   await mine(node, await addressOf(7), 2);
   await checkReadsAndSends(node.url, "r3mes-local-1", [7, 8], 2_000_000);
+  await checkAminoSends(node.url, [7, 8]);
 });

@@ -37,7 +37,8 @@ const fromBase64 = (text) => Uint8Array.from(Buffer.from(text, "base64"));
 /**
  * Defines a wallet with Keplr's interface, whose signatures are made in the process of the test. This function runs in
  * the page.
- * @param {string} method what the wallet can sign: "signDirect" for transactions, "signArbitrary" for texts
+ * @param {string} method what the wallet can sign: "signDirect" for transactions, "signAmino" for transactions with a
+ *   key on a Ledger device, "signArbitrary" for texts
  */
 function defineWallet(method) {
   /** @type {(bytes: Uint8Array) => string} */
@@ -65,10 +66,25 @@ function defineWallet(method) {
     async getKey(chainId) {
       require(enabled, chainId);
       const { address, pubKey } = await globalThis.testKey();
-      return { bech32Address: address, pubKey: decode(pubKey), name: "test", algo: "secp256k1", isNanoLedger: false };
+      return {
+        bech32Address: address,
+        pubKey: decode(pubKey),
+        name: "test",
+        algo: "secp256k1",
+        isNanoLedger: method === "signAmino",
+      };
     },
   };
-  if (method === "signDirect") {
+  if (method === "signAmino") {
+    wallet.signAmino = async (chainId, signer, doc) => {
+      require(enabled, chainId);
+      return globalThis.testSignAmino(signer, doc);
+    };
+    // as in Keplr, the method exists for Ledger devices too, but it fails
+    wallet.signDirect = async () => {
+      throw new Error("a Ledger device does not support signDirect");
+    };
+  } else if (method === "signDirect") {
     wallet.signDirect = async (chainId, signer, doc) => {
       require(enabled, chainId);
       const { bodyBytes, authInfoBytes, accountNumber } = doc;
@@ -119,7 +135,7 @@ const SCRIPT = `
 /**
  * Opens the page with the wallet card, served from the node's origin with the node's Content Security Policy.
  * @param {TestNode} node
- * @param {"signDirect" | "signArbitrary"} method
+ * @param {"signDirect" | "signAmino" | "signArbitrary"} method
  */
 async function open(node, method) {
   const amino = await Secp256k1Wallet.fromKey(SECRET, "remes");
@@ -143,6 +159,13 @@ async function open(node, method) {
         accountNumber: BigInt(doc.accountNumber),
       });
       return signature;
+    },
+  );
+  await page.exposeFunction(
+    "testSignAmino",
+    async (/** @type {string} */ signer, /** @type {import("@cosmjs/amino").StdSignDoc} */ doc) => {
+      seen.signed.push("transaction");
+      return amino.signAmino(signer, doc);
     },
   );
   await page.exposeFunction("testSignText", async (/** @type {string} */ signer, /** @type {string} */ text) => {
@@ -186,7 +209,7 @@ const payee = (page) => page.evaluate(() => globalThis.card.payee());
  */
 const mine = (page, tasks) => page.evaluate((tasks) => globalThis.mine(tasks), tasks);
 
-for (const method of /** @type {const} */ (["signDirect", "signArbitrary"])) {
+for (const method of /** @type {const} */ (["signDirect", "signAmino", "signArbitrary"])) {
   test(
     `an account grants a session by ${method}, is paid for its work, and revokes it`,
     {

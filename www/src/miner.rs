@@ -17,7 +17,7 @@ use r3mes_wgpu::{
     compute::YieldHook,
     protocol::CHUNK_TOKENS,
     training::worker::Worker,
-    tx::{SessionKey, check_address},
+    tx::{SessionKey, canonical_address},
 };
 use serde::Deserialize;
 use std::cell::RefCell;
@@ -86,9 +86,10 @@ impl Miner {
         let key = SessionKey::new(&secret).map_err(JsError::from)?;
         let address = key.address().to_owned();
         let given = |address: Option<String>| address.filter(|address| !address.is_empty());
-        let granter = given(options.granter);
+        let canonical = |address: String| canonical_address(&address).map_err(JsError::from);
+        let granter = given(options.granter).map(canonical).transpose()?;
         let payout = granter.clone().or_else(|| given(options.payout)).unwrap_or_else(|| address.clone());
-        check_address(&payout).map_err(JsError::from)?;
+        let payout = canonical(payout)?;
 
         events.state("opening", "requesting the node's job");
         let mut client = Client::new(BrowserHost::new(&options.node, cache, control.stop_flag())?, key);

@@ -3,6 +3,7 @@
 
 use r3mes_wgpu::tx::{
     Fee, GrantPair, Message, MsgCloseSession, MsgOpenSession, Session, SessionKey, Unsigned, address_of,
+    canonical_address,
 };
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
@@ -11,6 +12,11 @@ use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
 const TYPES: &str = r#"
 /** An unsigned transaction: the two parts that the signature covers, as a wallet's `signDirect` expects them. */
 export interface Unsigned { bodyBytes: Uint8Array; authInfoBytes: Uint8Array }
+/**
+ * An unsigned transaction that the wallet signs as JSON, for its method `signAmino`. `document` is the JSON of the
+ * object that the wallet signs, of the type `StdSignDoc`.
+ */
+export interface AminoUnsigned extends Unsigned { document: string }
 /** What the account's next transaction needs: its compressed public key, sequence number, and fee in micro-units. */
 export interface Account { pubKey: Uint8Array; sequence: number; fee: number }
 /**
@@ -42,7 +48,7 @@ struct Account {
 
 impl Account {
     fn pair(&self, grantee: &str) -> Result<GrantPair, JsError> {
-        Ok(GrantPair { granter: address_of(&self.pub_key)?, grantee: grantee.to_owned() })
+        Ok(GrantPair::read(&address_of(&self.pub_key)?, grantee)?)
     }
 
     fn unsigned(&self, messages: &[Message]) -> Result<JsValue, JsError> {
@@ -60,6 +66,17 @@ struct UnsignedBytes {
     body_bytes: Vec<u8>,
     #[serde(with = "serde_bytes")]
     auth_info_bytes: Vec<u8>,
+}
+
+/// An unsigned transaction that the wallet signs as JSON: the Rust form of the TypeScript interface `AminoUnsigned`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AminoUnsigned {
+    #[serde(with = "serde_bytes")]
+    body_bytes: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    auth_info_bytes: Vec<u8>,
+    document: String,
 }
 
 /// A session to grant: the fields that the TypeScript interface `Granted` adds to `Account`.
@@ -122,12 +139,6 @@ impl SessionTx {
     }
 }
 
-impl From<OpeningSession> for MsgOpenSession {
-    fn from(OpeningSession { pub_key, grantee, cap, expires, number, .. }: OpeningSession) -> Self {
-        Self { grantee, pub_key, expiration: expires, cap, number, signature: Vec::new() }
-    }
-}
-
 /// Returns the address of a session key, given its secret of 32 bytes.
 #[wasm_bindgen(js_name = sessionAddress)]
 pub fn session_address(secret: &[u8]) -> Result<String, JsError> {
@@ -175,15 +186,37 @@ pub fn assemble(body_bytes: Vec<u8>, auth_info_bytes: Vec<u8>, signature: Vec<u8
     Ok(Unsigned { body_bytes, auth_info_bytes }.assemble(signature)?)
 }
 
+/// Returns the same transaction for a wallet that signs JSON (`AminoUnsigned`), such as a wallet whose key is on a Ledger
+/// device.
+#[wasm_bindgen(js_name = inAmino)]
+pub fn in_amino(body_bytes: Vec<u8>, auth_info_bytes: Vec<u8>, chain_id: &str) -> Result<JsValue, JsError> {
+    let unsigned = Unsigned { body_bytes, auth_info_bytes }.in_amino()?;
+    let document = unsigned.amino_document(chain_id)?;
+    let Unsigned { body_bytes, auth_info_bytes } = unsigned;
+    Ok(serde_wasm_bindgen::to_value(&AminoUnsigned { body_bytes, auth_info_bytes, document })?)
+}
+
+/// Returns a signed transaction, ready to be broadcast. `body_bytes` and `auth_info_bytes` are those that `inAmino`
+/// returned; `signed` is the JSON of the object that the wallet has signed, and `signature` has 64 bytes. Fails if the
+/// wallet has signed something else than the document that `inAmino` returned.
+#[wasm_bindgen(js_name = assembleAmino)]
+pub fn assemble_amino(
+    body_bytes: Vec<u8>,
+    auth_info_bytes: Vec<u8>,
+    chain_id: &str,
+    signed: &str,
+    signature: Vec<u8>,
+) -> Result<Vec<u8>, JsError> {
+    Ok(Unsigned { body_bytes, auth_info_bytes }.assemble_amino(chain_id, signed, signature)?)
+}
+
 /// Returns the text of a statement that opens a session, for the wallet to sign with `signArbitrary`. `opening` is an
 /// `OpeningSession` object.
 #[wasm_bindgen(js_name = openingStatement)]
 pub fn opening_statement(opening: JsValue) -> Result<String, JsError> {
     let opening: OpeningSession = serde_wasm_bindgen::from_value(opening)?;
     let chain_id = opening.chain_id.clone();
-    let opening = MsgOpenSession::from(opening);
-    opening.session()?;
-    Ok(opening.statement(&chain_id))
+    Ok(opened(opening, Vec::new())?.statement(&chain_id))
 }
 
 /// Returns a transaction that opens a session, signed with the session key. It contains the statement `opening` and
@@ -193,7 +226,7 @@ pub fn open_session(opening: JsValue, carried: JsValue) -> Result<Vec<u8>, JsErr
     let opening: OpeningSession = serde_wasm_bindgen::from_value(opening)?;
     let carried: SessionTx = serde_wasm_bindgen::from_value(carried)?;
     let (chain_id, granter) = (opening.chain_id.clone(), address_of(&opening.pub_key)?);
-    let message = MsgOpenSession { signature: carried.signature.clone(), ..opening.into() };
+    let message = opened(opening, carried.signature.clone())?;
     carried.sign(&chain_id, granter, Message::OpenSession(Box::new(message)))
 }
 
@@ -203,7 +236,7 @@ pub fn open_session(opening: JsValue, carried: JsValue) -> Result<Vec<u8>, JsErr
 pub fn closing_statement(closing: JsValue) -> Result<String, JsError> {
     let closing: ClosingSession = serde_wasm_bindgen::from_value(closing)?;
     let chain_id = closing.chain_id.clone();
-    Ok(closed(closing, String::new(), Vec::new()).statement(&chain_id))
+    Ok(closed(closing, String::new(), Vec::new())?.statement(&chain_id))
 }
 
 /// Returns a transaction that closes a session, signed with the session key. It contains the statement `closing` and
@@ -214,16 +247,21 @@ pub fn close_session(closing: JsValue, carried: JsValue) -> Result<Vec<u8>, JsEr
     let carried: SessionTx = serde_wasm_bindgen::from_value(carried)?;
     let (chain_id, granter) = (closing.chain_id.clone(), address_of(&closing.pub_key)?);
     let sender = session_address(&carried.secret)?;
-    let message = closed(closing, sender, carried.signature.clone());
+    let message = closed(closing, sender, carried.signature.clone())?;
     carried.sign(&chain_id, granter, Message::CloseSession(Box::new(message)))
 }
 
-fn closed(
-    ClosingSession { pub_key, grantee, number, .. }: ClosingSession,
-    sender: String,
-    signature: Vec<u8>,
-) -> MsgCloseSession {
-    MsgCloseSession { sender, grantee, pub_key, number, signature }
+fn opened(opening: OpeningSession, signature: Vec<u8>) -> Result<MsgOpenSession, JsError> {
+    let OpeningSession { pub_key, grantee, cap, expires, number, .. } = opening;
+    let grantee = canonical_address(&grantee)?;
+    let message = MsgOpenSession { grantee, pub_key, expiration: expires, cap, number, signature };
+    message.session()?;
+    Ok(message)
+}
+
+fn closed(closing: ClosingSession, sender: String, signature: Vec<u8>) -> Result<MsgCloseSession, JsError> {
+    let ClosingSession { pub_key, grantee, number, .. } = closing;
+    Ok(MsgCloseSession { sender, grantee: canonical_address(&grantee)?, pub_key, number, signature })
 }
 
 fn key(secret: &[u8]) -> Result<SessionKey, JsError> {

@@ -1,6 +1,6 @@
 //! Parses amounts of coins that are given on the command line.
 
-use r3mes_wgpu::tx::{DENOM, check_address};
+use r3mes_wgpu::tx::{DENOM, canonical_address};
 
 /// Parses a whole number of micro-units, with or without the denomination: `1500000` or `1500000uremes`.
 pub(crate) fn micro(text: &str) -> Result<u64, String> {
@@ -14,13 +14,21 @@ pub(crate) fn micro(text: &str) -> Result<u64, String> {
 /// Parses `ADDRESS=MICRO`, an address and an amount of coins in micro-units.
 pub(crate) fn address_and_coins(text: &str) -> Result<(String, u64), String> {
     let (address, amount) = text.split_once('=').ok_or("expected ADDRESS=MICRO: an address, `=`, and micro-units")?;
-    check_address(address).map_err(|error| error.to_string())?;
-    Ok((address.to_owned(), micro(amount)?))
+    Ok((canonical_address(address).map_err(|error| error.to_string())?, micro(amount)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_read_into_lower_case() {
+        let address = "remes1jhg0e7s6gn44tfc5k37kr04sznyhedtc6uec2k";
+        let read = |address: &str| address_and_coins(&format!("{address}=5"));
+        assert_eq!(read(address), Ok((address.to_owned(), 5)));
+        assert_eq!(read(&address.to_uppercase()), Ok((address.to_owned(), 5)));
+        assert!(read(&address.replacen('r', "R", 1)).is_err());
+    }
 
     #[test]
     fn an_amount_is_a_whole_number_of_micro_units() {

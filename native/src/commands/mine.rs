@@ -30,7 +30,7 @@ use r3mes_wgpu::{
     client::Client,
     protocol::{CHUNK_TOKENS, Receipt, UploadSize},
     training::worker::Worker,
-    tx::{SessionKey, check_address},
+    tx::{SessionKey, canonical_address},
 };
 use serde_json::json;
 use std::{
@@ -137,12 +137,11 @@ fn with_nodes(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
 /// `--address local`, otherwise the one given with `--address`.
 fn payout(args: &MineArgs, key: &SessionKey) -> Result<String> {
     let payout = match (&args.granter, args.address.as_str()) {
-        (Some(granter), _) => granter.clone(),
-        (None, "local") => key.address().to_owned(),
-        (None, given) => given.to_owned(),
+        (Some(granter), _) => granter,
+        (None, "local") => key.address(),
+        (None, given) => given,
     };
-    check_address(&payout)?;
-    Ok(payout)
+    Ok(canonical_address(payout)?)
 }
 
 /// Returns the backend on which the node in this process recomputes gradients: the miner's backend if it is a hardware

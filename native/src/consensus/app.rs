@@ -132,12 +132,20 @@ impl AbciApp {
     }
 
     fn check(&self, tx: &[u8]) -> ResponseCheckTx {
-        match lock(&self.admission).admit(tx, self.node.min_fee(), unix_seconds()) {
+        match self.admit(tx, unix_seconds()) {
             Ok(()) => ResponseCheckTx::default(),
             Err(Refusal { code, log }) => {
                 ResponseCheckTx { code, log, codespace: codespace(code), ..Default::default() }
             }
         }
+    }
+
+    /// Admits a transaction that arrives at the time `now`, in seconds since 1970. Its signatures are checked without a
+    /// lock on the admission.
+    fn admit(&self, tx: &[u8], now: u64) -> Result<(), Refusal> {
+        let admission = lock(&self.admission).clone();
+        let signed = admission.check(tx, self.node.min_fee(), now)?.verify(admission.chain_id())?;
+        lock(&self.admission).add(&signed, now)
     }
 
     /// Selects the transactions of a new block: those that are valid and fit into the block. The others stay in
@@ -232,7 +240,7 @@ fn fitting(ledger: &Ledger, time: u64, txs: Vec<Bytes>, max_bytes: usize) -> Vec
     let (mut admission, mut left) = (Admission::new(ledger), max_bytes.min(MAX_BLOCK_BYTES));
     let mut fits = |tx: &Bytes| {
         let bytes = prost::encoding::bytes::encoded_len(1, tx);
-        let fits = bytes <= left && admission.admit(tx, 0, time).is_ok();
+        let fits = bytes <= left && admission.admit(tx, time).is_ok();
         left -= if fits { bytes } else { 0 };
         fits
     };

@@ -2,7 +2,7 @@
 
 use r3mes_wgpu::{
     ledger::{Ledger, Refusal},
-    tx::{DENOM, code},
+    tx::{DENOM, DecodedTx, Signed, code},
 };
 
 /// The maximum total size, in bytes, of the transactions in a block.
@@ -10,6 +10,11 @@ pub(crate) const MAX_BLOCK_BYTES: usize = 1 << 20;
 
 /// A copy of the ledger for checking new transactions. In this copy, the transactions admitted so far have already paid
 /// their fees and used their sequence numbers.
+///
+/// Checking signatures takes much longer than everything else. A caller that shares an `Admission` between threads
+/// therefore calls [`Self::check`] on a copy of it, checks the signatures without a lock, and then calls [`Self::add`].
+/// Copies are cheap.
+#[derive(Clone)]
 pub(crate) struct Admission(Ledger);
 
 impl Admission {
@@ -18,16 +23,37 @@ impl Admission {
         Self(ledger.next())
     }
 
-    /// Admits a transaction at the time `now`, in seconds since 1970, if it is valid and pays at least `min_fee`
-    /// micro-units. A refused transaction changes nothing.
-    pub(crate) fn admit(&mut self, tx: &[u8], min_fee: u64, now: u64) -> Result<(), Refusal> {
-        let mut after = self.0.at(now);
-        let paid = after.admit(tx)?.fee.amount;
+    /// Returns the ID of the chain, which all signatures cover.
+    pub(crate) fn chain_id(&self) -> &str {
+        &self.0.genesis().chain_id
+    }
+
+    /// Checks everything about a transaction except its signatures. `now` is the time at which it arrives, in seconds
+    /// since 1970. The transaction must pay at least `min_fee` micro-units.
+    pub(crate) fn check(&self, tx: &[u8], min_fee: u64, now: u64) -> Result<DecodedTx, Refusal> {
+        let decoded = DecodedTx::decode(tx)?;
+        self.0.at(now).reserve(decoded.content())?;
+        let paid = decoded.content().fee.amount;
         if paid < min_fee {
             let log = format!("insufficient fee: got {paid}{DENOM}, required {min_fee}{DENOM}");
             return Err(Refusal { code: code::INSUFFICIENT_FEE, log });
         }
+        Ok(decoded)
+    }
+
+    /// Admits a transaction whose signatures have been checked. Checks the rest again, because other transactions may
+    /// have been admitted in the meantime. A refused transaction changes nothing.
+    pub(crate) fn add(&mut self, signed: &Signed, now: u64) -> Result<(), Refusal> {
+        let mut after = self.0.at(now);
+        after.reserve(signed)?;
         self.0 = after;
         Ok(())
+    }
+
+    /// Checks a transaction and its signatures, and admits it at the time `now`, in seconds since 1970. A refused
+    /// transaction changes nothing.
+    pub(crate) fn admit(&mut self, tx: &[u8], now: u64) -> Result<(), Refusal> {
+        let signed = self.check(tx, 0, now)?.verify(self.chain_id())?;
+        self.add(&signed, now)
     }
 }

@@ -3,7 +3,7 @@
 use super::admission::{Admission, MAX_BLOCK_BYTES};
 use r3mes_wgpu::{
     ledger::{Ledger, Refusal, Tx},
-    tx::tx_hash,
+    tx::{Signed, code},
 };
 use std::collections::{BTreeSet, VecDeque};
 
@@ -13,16 +13,15 @@ const CAPACITY: usize = 8192;
 /// The pending transactions, in the order in which they arrived.
 pub(super) struct Mempool {
     admission: Admission,
-    txs: VecDeque<(String, Vec<u8>)>,
+    txs: VecDeque<PendingTx>,
     hashes: BTreeSet<String>,
 }
 
-/// The reason why a transaction was not added to the mempool.
-pub(super) enum MempoolError {
-    /// The mempool already contains the maximum number of transactions.
-    Full,
-    /// The ledger would refuse the transaction, or its fee is below the node's minimum.
-    Refused(Refusal),
+/// A transaction whose signatures have been checked.
+pub(super) struct PendingTx {
+    pub(super) hash: String,
+    pub(super) bytes: Vec<u8>,
+    pub(super) signed: Signed,
 }
 
 impl Mempool {
@@ -30,19 +29,27 @@ impl Mempool {
         Self { admission: Admission::new(&ledger), txs: VecDeque::new(), hashes: BTreeSet::new() }
     }
 
-    /// Adds a transaction that arrives at the time `now`, in seconds since 1970. If the transaction is already pending,
-    /// returns `Ok` and changes nothing.
-    pub(super) fn add(&mut self, tx: Vec<u8>, min_fee: u64, now: u64) -> Result<(), MempoolError> {
-        let hash = tx_hash(&tx);
-        if self.hashes.contains(&hash) {
+    /// Returns a copy of the admission against which a new transaction has to be checked, or `None` if the transaction
+    /// with this hash is already pending. Fails if the mempool is full.
+    pub(super) fn admission(&self, hash: &str) -> Result<Option<Admission>, Refusal> {
+        if self.hashes.contains(hash) {
+            return Ok(None);
+        }
+        match self.txs.len() < CAPACITY {
+            true => Ok(Some(self.admission.clone())),
+            false => Err(Refusal { code: code::MEMPOOL_FULL, log: "mempool is full".to_owned() }),
+        }
+    }
+
+    /// Adds a transaction whose signatures have been checked, and that arrives at the time `now`, in seconds since
+    /// 1970. If the transaction is already pending, returns `Ok` and changes nothing.
+    pub(super) fn add(&mut self, tx: PendingTx, now: u64) -> Result<(), Refusal> {
+        if self.admission(&tx.hash)?.is_none() {
             return Ok(());
         }
-        if self.txs.len() >= CAPACITY {
-            return Err(MempoolError::Full);
-        }
-        self.admission.admit(&tx, min_fee, now).map_err(MempoolError::Refused)?;
-        self.hashes.insert(hash.clone());
-        self.txs.push_back((hash, tx));
+        self.admission.add(&tx.signed, now)?;
+        self.hashes.insert(tx.hash.clone());
+        self.txs.push_back(tx);
         Ok(())
     }
 
@@ -50,11 +57,11 @@ impl Mempool {
     /// [`Self::settle`] is called.
     pub(super) fn next(&self) -> Vec<Tx> {
         let mut bytes = 0;
-        let fits = |(_, tx): &&(String, Vec<u8>)| {
-            bytes += tx.len();
+        let fits = |tx: &&PendingTx| {
+            bytes += tx.bytes.len();
             bytes <= MAX_BLOCK_BYTES
         };
-        self.txs.iter().take_while(fits).map(|(_, tx)| Tx(tx.clone())).collect()
+        self.txs.iter().take_while(fits).map(|tx| Tx(tx.bytes.clone())).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -67,13 +74,13 @@ impl Mempool {
         let now = ledger.state().head().time;
         self.admission = Admission::new(&ledger);
         let Self { admission, txs, hashes } = self;
-        for (hash, _) in txs.drain(..count) {
-            hashes.remove(&hash);
+        for tx in txs.drain(..count) {
+            hashes.remove(&tx.hash);
         }
-        txs.retain(|(hash, tx)| {
-            let fits = admission.admit(tx, 0, now).is_ok();
+        txs.retain(|tx| {
+            let fits = admission.add(&tx.signed, now).is_ok();
             if !fits {
-                hashes.remove(hash);
+                hashes.remove(&tx.hash);
             }
             fits
         });

@@ -22,11 +22,11 @@ pub(crate) use setup::{GenesisTerms, Setup};
 use crate::blocks::{BlockStore, Quota};
 use anyhow::{Context, Result};
 use chain::Chain;
-use mempool::{Mempool, MempoolError};
+use mempool::{Mempool, PendingTx};
 use r3mes_wgpu::{
     ledger::{Applied, ChainBlock, Event, Genesis, Ledger, Refusal, TxOutcome},
     store::Cid,
-    tx::code,
+    tx::{DecodedTx, Signed, TxError, tx_hash},
 };
 use redb::Database;
 use std::{
@@ -147,12 +147,25 @@ impl Node {
 
     /// Admits a transaction to the mempool. `now` is the time at which it arrives, in seconds since 1970.
     pub(crate) fn admit(&self, tx: Vec<u8>, now: u64) -> Result<(), Refusal> {
-        let added = self.mempool().add(tx, self.min_fee, now);
+        self.admit_verified_by(DecodedTx::verify, tx, now)
+    }
+
+    /// Does what [`Self::admit`] does, with `verify` as the function that checks the signatures. It is called only for
+    /// transactions that are not refused for another reason, and without a lock on the mempool, because it takes much
+    /// longer than everything else.
+    fn admit_verified_by(
+        &self,
+        verify: impl FnOnce(DecodedTx, &str) -> Result<Signed, TxError>,
+        tx: Vec<u8>,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        let hash = tx_hash(&tx);
+        let Some(admission) = self.mempool().admission(&hash)? else { return Ok(()) };
+        let decoded = admission.check(&tx, self.min_fee, now)?;
+        let signed = verify(decoded, admission.chain_id())?;
+        self.mempool().add(PendingTx { hash, bytes: tx, signed }, now)?;
         self.arrived.notify_all();
-        added.map_err(|unfit| match unfit {
-            MempoolError::Full => Refusal { code: code::MEMPOOL_FULL, log: "mempool is full".to_owned() },
-            MempoolError::Refused(refusal) => refusal,
-        })
+        Ok(())
     }
 
     /// Waits until a transaction is pending or the timeout has passed.

@@ -3,7 +3,7 @@
 use super::{
     events::event_json,
     rpc,
-    state::{AppState, SharedApp, blocking, failure, invalid_address},
+    state::{AppState, SharedApp, blocking, failure, read_address},
 };
 use crate::{clock::unix_seconds, output::hex};
 use axum::{
@@ -17,7 +17,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use r3mes_wgpu::{
     client::JobInfo,
     ledger::TxOutcome,
-    tx::{DENOM, MAX_TX_BYTES, check_address, tx_hash},
+    tx::{DENOM, MAX_TX_BYTES, tx_hash},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -96,7 +96,7 @@ fn response(hash: &str, height: u64, code: u32, log: &str, data: &[u8]) -> Value
 /// Returns the sequence number of the account with this address. The account number is always 0, and a valid address
 /// that was never used also counts as an account.
 async fn account(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    check_address(&address).map_err(invalid_address)?;
+    let address = read_address(&address)?;
     let sequence = app.ledger().state().account_of(&address).sequence;
     Ok(Json(json!({ "account": {
         "@type": "/cosmos.auth.v1beta1.BaseAccount", "address": address, "pub_key": null, "account_number": "0",
@@ -104,11 +104,11 @@ async fn account(State(app): SharedApp, Path(address): Path<String>) -> Result<J
     } })))
 }
 
-async fn balances(State(app): SharedApp, Path(address): Path<String>) -> Json<Value> {
-    let amount = app.ledger().state().account_of(&address).balance;
+async fn balances(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+    let amount = app.ledger().state().account_of(&read_address(&address)?).balance;
     let coins = if amount == 0 { json!([]) } else { json!([{ "denom": DENOM, "amount": amount.to_string() }]) };
     let total = if amount == 0 { "0" } else { "1" };
-    Json(json!({ "balances": coins, "pagination": { "next_key": null, "total": total } }))
+    Ok(Json(json!({ "balances": coins, "pagination": { "next_key": null, "total": total } })))
 }
 
 #[derive(Deserialize)]
@@ -116,10 +116,14 @@ struct DenomQuery {
     denom: String,
 }
 
-async fn balance(State(app): SharedApp, Path(address): Path<String>, Query(query): Query<DenomQuery>) -> Json<Value> {
-    let held = app.ledger().state().account_of(&address).balance;
+async fn balance(
+    State(app): SharedApp,
+    Path(address): Path<String>,
+    Query(query): Query<DenomQuery>,
+) -> Result<Json<Value>, Response> {
+    let held = app.ledger().state().account_of(&read_address(&address)?).balance;
     let amount = if query.denom == DENOM { held } else { 0 };
-    Json(json!({ "balance": { "denom": query.denom, "amount": amount.to_string() } }))
+    Ok(Json(json!({ "balance": { "denom": query.denom, "amount": amount.to_string() } })))
 }
 
 /// Calls a method of the node's JSON-RPC. The REST routes that use this function return the result in another form.

@@ -1,6 +1,6 @@
 //! Routes for the claimed task of a miner, the pending work of a verifier or a proposer, and the open disputes.
 
-use super::state::{AppState, SharedApp, failure, invalid_address};
+use super::state::{AppState, SharedApp, failure, read_address};
 use crate::{clock::unix_seconds, output::hex};
 use axum::{
     Json, Router,
@@ -16,7 +16,6 @@ use r3mes_wgpu::{
     },
     ledger::{Aggregation, Assignment, ChallengeStage, ContestableGradient, HeldClaim, Submission},
     protocol::Task,
-    tx::check_address,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -36,7 +35,7 @@ fn inconsistent(error: impl std::fmt::Display) -> Response {
 }
 
 async fn held(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    check_address(&address).map_err(invalid_address)?;
+    let address = read_address(&address)?;
     let held = app.ledger().at(unix_seconds()).held(&address).map_err(inconsistent)?;
     let held = held.map(|HeldClaim { task, round, shard, global_seed, proof_of_work_bits, .. }| HeldTask {
         task: task.cid(),
@@ -49,7 +48,7 @@ async fn held(State(app): SharedApp, Path(address): Path<String>) -> Result<Json
 }
 
 async fn challenges(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    check_address(&address).map_err(invalid_address)?;
+    let address = read_address(&address)?;
     let duty = |assignment: Assignment| {
         let Assignment { challenge, stage, done, committed, blocks_left, selector, task, id, submission } = assignment;
         let stage = match stage {
@@ -77,7 +76,7 @@ async fn challenges(State(app): SharedApp, Path(address): Path<String>) -> Resul
 }
 
 async fn aggregation(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    check_address(&address).map_err(invalid_address)?;
+    let address = read_address(&address)?;
     let job = app.ledger().aggregation(&address).map_err(inconsistent)?.map(|aggregation| {
         let Aggregation { round, adapter, gradients, may_leave_out, own } = aggregation;
         let input = |(id, task, submission): (u64, Task, Submission)| AggregationInput {

@@ -1,7 +1,7 @@
 //! Routes for grants and fee allowances, with the paths and the JSON of the REST server of a Cosmos SDK 0.50 node.
 //! Another route returns the sequence number for the next signed statement that opens or closes a session.
 
-use super::state::{AppState, SharedApp, failure, invalid_address};
+use super::state::{AppState, InvalidAddress, SharedApp, failure, read_address};
 use crate::clock::unix_seconds;
 use axum::{
     Json, Router,
@@ -12,7 +12,7 @@ use axum::{
 };
 use r3mes_wgpu::{
     ledger::FeeAllowance,
-    tx::{DENOM, GrantPair, TxError, check_address, rfc3339},
+    tx::{DENOM, GrantPair, rfc3339},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ struct GrantQuery {
 }
 
 async fn grants(State(app): SharedApp, Query(query): Query<GrantQuery>) -> Result<Json<Value>, Response> {
-    let pair = pair(query.granter, query.grantee).map_err(invalid_address)?;
+    let pair = pair(&query.granter, &query.grantee)?;
     let (grants, now) = (app.ledger().state().granted(&pair), unix_seconds());
     let wanted =
         |message: &str| query.msg_type_url.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == message);
@@ -54,7 +54,7 @@ async fn allowance(
     State(app): SharedApp,
     Path((granter, grantee)): Path<(String, String)>,
 ) -> Result<Json<Value>, Response> {
-    let pair = pair(granter, grantee).map_err(invalid_address)?;
+    let pair = pair(&granter, &grantee)?;
     let allowed = app.ledger().state().allowance(&pair).filter(|allowed| allowed.expires > unix_seconds());
     let Some(FeeAllowance { remaining, expires }) = allowed else {
         return Err(failure(StatusCode::NOT_FOUND, 5, "fee-grant not found"));
@@ -77,13 +77,11 @@ async fn session(
     State(app): SharedApp,
     Path((granter, grantee)): Path<(String, String)>,
 ) -> Result<Json<Value>, Response> {
-    let pair = pair(granter, grantee).map_err(invalid_address)?;
+    let pair = pair(&granter, &grantee)?;
     let number = app.ledger().state().session_number(&pair);
     Ok(Json(json!({ "number": number.to_string() })))
 }
 
-fn pair(granter: String, grantee: String) -> Result<GrantPair, TxError> {
-    check_address(&granter)?;
-    check_address(&grantee)?;
-    Ok(GrantPair { granter, grantee })
+fn pair(granter: &str, grantee: &str) -> Result<GrantPair, InvalidAddress> {
+    Ok(GrantPair { granter: read_address(granter)?, grantee: read_address(grantee)? })
 }

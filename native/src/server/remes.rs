@@ -1,6 +1,6 @@
 //! HTTP queries of the R3MES module. Their paths and field names are those of the protobuf package `remes.remes.v1`.
 
-use super::state::{AppState, SharedApp, failure, invalid_address};
+use super::state::{AppState, SharedApp, failure, read_address};
 use crate::{clock::unix_seconds, output::hex};
 use axum::{
     Json, Router,
@@ -12,7 +12,7 @@ use axum::{
 use r3mes_wgpu::{
     client::GradientStatus,
     ledger::{Finding, Round, SubmissionStatus, fee_pool, global_seed},
-    tx::{ADDRESS_PREFIX, DENOM, check_address},
+    tx::{ADDRESS_PREFIX, DENOM},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -115,7 +115,7 @@ async fn model_params(State(app): SharedApp) -> Json<Value> {
 /// Returns a miner's fraud score: the number of its rejected submissions divided by the number of its accepted and
 /// rejected submissions, with six decimals. A submission is rejected if its gradient is wrong or unavailable.
 async fn fraud_score(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    check_address(&address).map_err(invalid_address)?;
+    let address = read_address(&address)?;
     let reputation = app.ledger().state().reputation(&address);
     let (wrong, all) = (reputation.rejected, reputation.accepted + reputation.rejected);
     let millionths = (u128::from(wrong) * 1_000_000).checked_div(all.into()).unwrap_or(0);
@@ -152,7 +152,7 @@ async fn stored(State(app): SharedApp, Path(id): Path<u64>) -> Result<Json<Value
 }
 
 async fn score(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    check_address(&address).map_err(invalid_address)?;
+    let address = read_address(&address)?;
     let reputation = app.ledger().state().reputation(&address);
     Ok(Json(json!({ "miner_score": {
         "trust_score": share(reputation.trust.into()),
@@ -162,7 +162,7 @@ async fn score(State(app): SharedApp, Path(address): Path<String>) -> Result<Jso
 }
 
 async fn registration(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
-    check_address(&address).map_err(invalid_address)?;
+    let address = read_address(&address)?;
     let ledger = app.ledger();
     let Some(node) = ledger.state().node(&address) else {
         return Err(failure(StatusCode::NOT_FOUND, 5, format!("{address} is not registered as a node")));

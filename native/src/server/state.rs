@@ -10,7 +10,7 @@ use axum::{
 };
 use r3mes_wgpu::{
     ledger::{Ledger, Refusal},
-    tx::TxError,
+    tx::{TxError, canonical_address},
 };
 use serde_json::json;
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
@@ -79,7 +79,16 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Returns the error response to a request that contains an invalid address.
-pub(super) fn invalid_address(error: TxError) -> Response {
-    failure(StatusCode::BAD_REQUEST, 3, error)
+/// The error of a request that contains an invalid address. Handlers convert it to a response by the operator `?`.
+pub(super) struct InvalidAddress(TxError);
+
+impl From<InvalidAddress> for Response {
+    fn from(InvalidAddress(error): InvalidAddress) -> Self {
+        failure(StatusCode::BAD_REQUEST, 3, error)
+    }
+}
+
+/// Reads an address in a request. Returns it in lower case, or an error if it is not an address of this chain.
+pub(super) fn read_address(text: &str) -> Result<String, InvalidAddress> {
+    canonical_address(text).map_err(InvalidAddress)
 }

@@ -15,7 +15,7 @@ use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305,
     aead::{Aead, Payload},
 };
-use r3mes_wgpu::tx::{KeyPath, MNEMONIC_WORDS, Mnemonic, SessionKey, check_address};
+use r3mes_wgpu::tx::{KeyPath, MNEMONIC_WORDS, Mnemonic, SessionKey, canonical_address};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::Zeroizing;
@@ -120,7 +120,7 @@ impl Keystore {
         let read: Self = serde_json::from_slice(bytes).context("not a keystore")?;
         ensure!(read.format == FORMAT, "the format is {:?}, expected {FORMAT:?}", read.format);
         ensure!(read.to_text().as_bytes() == bytes, "the keystore was changed: its JSON is not in canonical form");
-        check_address(&read.address)?;
+        ensure!(canonical_address(&read.address)? == read.address, "the address in the keystore is not in lower case");
         KeyPath::read(&read.path)?;
         read.argon2id.params()?;
         array::<SALT_BYTES>(&read.salt).context("salt")?;

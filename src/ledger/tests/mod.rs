@@ -8,6 +8,7 @@ mod disputes;
 mod invariants;
 mod rounds;
 mod settlement;
+mod transactions;
 mod traps;
 
 use super::*;

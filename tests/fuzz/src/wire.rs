@@ -11,7 +11,7 @@ use r3mes_wgpu::{
         Fee, GrantPair, MAX_MESSAGES, MAX_TX_BYTES, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation,
         MsgMoveDispute, MsgOpenDispute, MsgOpenSession, MsgRegisterNode, MsgRevealAggregation, MsgRevealAttestation,
         MsgSetPayout, MsgSubmitCPUVerification, MsgSubmitGradient, MsgUnregisterNode, MsgWithdraw, Session, Signed,
-        Transfer, Unsigned, check_address, tx_hash,
+        Transfer, Unsigned, canonical_address, tx_hash,
     },
 };
 use std::sync::LazyLock;
@@ -79,7 +79,10 @@ pub(crate) fn ledger(bytes: &[u8]) {
 fn signed(ledger: &Ledger, number: u8, body: &[u8]) -> Vec<u8> {
     let sequence = ledger.state().account_of(&address(number)).sequence;
     let auth = Unsigned::new(&key(number).public_key(), sequence, &Fee::default(), &[]).expect("no messages");
-    let unsigned = Unsigned { body_bytes: body.to_vec(), ..auth };
+    with_signature(number, Unsigned { body_bytes: body.to_vec(), ..auth })
+}
+
+fn with_signature(number: u8, unsigned: Unsigned) -> Vec<u8> {
     let signing = SigningKey::from_slice(&[number; 32]).expect("a small number is a key");
     let signature: Signature = signing.sign(&unsigned.sign_bytes(CHAIN).expect("protobuf"));
     unsigned.assemble(signature.to_vec()).expect("protobuf")
@@ -179,11 +182,17 @@ fn messages(number: u8) -> Vec<Message> {
     all
 }
 
-/// Returns the seeds of [`transaction`], all signed by account 1: one transaction for each of the account's messages,
-/// and one with as many messages as a transaction may have.
+/// Returns the seeds of [`transaction`], all signed by account 1: two transactions for each of the account's messages,
+/// one of them signed as amino JSON, and one with as many messages as a transaction may have.
 pub(crate) fn transactions() -> Vec<Vec<u8>> {
     let all = messages(1);
-    all.chunks(1).chain([&all[..all.len().min(MAX_MESSAGES)]]).map(|messages| sign(&LEDGER, 1, messages)).collect()
+    let sequence = LEDGER.state().account_of(&address(1)).sequence;
+    let in_amino = |messages: &[Message]| {
+        let unsigned = Unsigned::new(&key(1).public_key(), sequence, &Fee::default(), messages).expect("messages");
+        with_signature(1, unsigned.in_amino().expect("protobuf"))
+    };
+    let direct = all.chunks(1).chain([&all[..all.len().min(MAX_MESSAGES)]]);
+    direct.map(|messages| sign(&LEDGER, 1, messages)).chain(all.chunks(1).map(in_amino)).collect()
 }
 
 /// Returns the seeds of [`ledger`]: one input for each account, with all messages of the account, and one input for
@@ -225,7 +234,10 @@ pub(crate) fn queries() -> Vec<Vec<u8>> {
 /// Parses the bytes as an address, as a CID, and as a commitment in hexadecimal digits.
 pub(crate) fn text(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
-    let _ = check_address(text);
+    if let Ok(address) = canonical_address(text) {
+        assert_eq!(address, text.to_lowercase(), "the canonical text is the one in lower case");
+        assert_eq!(canonical_address(&address).as_ref(), Ok(&address), "the canonical text is canonical");
+    }
     if let Ok(cid) = Cid::try_from(text) {
         let _ = Codec::of(&cid);
     }

@@ -14,7 +14,7 @@ use clap::Args;
 use pollster::block_on;
 use r3mes_wgpu::{
     client::{Client, ClientError},
-    tx::{DENOM, GrantPair, Message, Session, SessionKey, Transfer, check_address, rfc3339},
+    tx::{DENOM, GrantPair, Message, Session, SessionKey, Transfer, canonical_address, rfc3339},
 };
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ pub(crate) struct RevokeArgs {
 /// Sends coins, and waits until a block contains the transaction.
 pub(super) fn send(args: &SendArgs) -> Result<Exit> {
     let SendArgs { to, amount, on } = args;
-    check_address(to)?;
+    let to = canonical_address(to)?;
     ensure!(*amount > 0, "the amount must be greater than 0");
     let client = client(on)?;
     let fee = exit_if_refused(block_on(client.min_fee()))?;
@@ -160,8 +160,7 @@ fn session_address(named: Option<&String>, on: &OnChainArgs) -> Result<String> {
     let Some(address) = named else {
         return Ok(session_key(&paths::data_dir(on.kept.data_dir.clone())?)?.address().to_owned());
     };
-    check_address(address)?;
-    Ok(address.clone())
+    Ok(canonical_address(address)?)
 }
 
 /// Prints the result of a command: `object` if `--json` is given, otherwise `words`.

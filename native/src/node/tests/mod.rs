@@ -12,7 +12,7 @@ use r3mes_wgpu::{
     numbers::lora::{LoraAdapter, LoraMatrix},
     protocol::{AdapterState, CHUNK_TOKENS, MatrixSpec, cut_text},
     simulation::{CHAIN, address, genesis, key},
-    tx::{Fee, Message, MsgClaimTask, Transfer},
+    tx::{Fee, Message, MsgClaimTask, Transfer, code},
 };
 use redb::backends::InMemoryBackend;
 use std::sync::OnceLock;
@@ -138,6 +138,30 @@ fn several_transactions_of_an_account_fit_into_one_block() {
     assert_eq!(added.block.txs.len(), 3, "a pending transaction is added only once");
     assert!(added.applied.outcomes.iter().all(|outcome| outcome.code == 0));
     assert_eq!(node.outcome(&added.applied.outcomes[2].hash).unwrap().unwrap().1, 2);
+}
+
+#[test]
+fn signatures_are_checked_without_a_lock_on_the_mempool() {
+    let node = node(memory()).unwrap();
+    let unlocked = |decoded: DecodedTx, chain: &str| {
+        assert!(node.mempool.try_lock().is_ok(), "other requests have to wait");
+        decoded.verify(chain)
+    };
+    node.admit_verified_by(unlocked, transaction(0), 1_000).unwrap();
+
+    let transfer = Message::Send(Transfer { from: address(1), to: address(9), amount: 1 });
+    let rival = key(1).sign(CHAIN, 1, &Fee { amount: 1, granter: None }, &[transfer]).unwrap();
+    let overtaken = |decoded: DecodedTx, chain: &str| {
+        node.admit(rival, 1_000).unwrap();
+        decoded.verify(chain)
+    };
+    let refusal = node.admit_verified_by(overtaken, transaction(1), 1_000).unwrap_err();
+    assert_eq!(refusal.code, code::WRONG_SEQUENCE, "the sequence was used while the signatures were checked");
+
+    let unchecked = |_: DecodedTx, _: &str| panic!("the signatures of a transaction that is refused anyway");
+    assert_eq!(node.admit_verified_by(unchecked, transaction(9), 1_000).unwrap_err().code, code::WRONG_SEQUENCE);
+    node.admit_verified_by(unchecked, transaction(0), 1_000).unwrap();
+    assert_eq!(node.produce(1_000).unwrap().unwrap().block.txs.len(), 2);
 }
 
 #[test]

@@ -1,0 +1,158 @@
+//! The sign mode `SIGN_MODE_LEGACY_AMINO_JSON`, in which a wallet signs a transaction as JSON instead of protobuf. Ledger
+//! devices sign only in this mode.
+//!
+//! The JSON is the `StdSignDoc` of the Cosmos SDK: its keys are sorted, it contains no spaces, fields with default
+//! values are omitted, 64-bit integers are strings, and bytes are in base64. The bytes equal those of CosmJS and of the
+//! SDK's package `x/tx/signing/aminojson`.
+//!
+//! The transaction itself is encoded in protobuf, and the signature does not cover this encoding. Therefore, two
+//! different encodings must never have the same JSON, or anybody could give a signed transaction another hash. This
+//! holds because only the canonical encoding is accepted, and because everything in it appears in the JSON.
+
+use super::{Message, TxError, encoding::decode_body, transaction::ACCOUNT_NUMBER};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use cosmrs::proto::{
+    Timestamp,
+    cosmos::{
+        base::v1beta1::Coin,
+        tx::v1beta1::{AuthInfo, Fee},
+    },
+};
+use serde_json::{Map, Value};
+
+/// The largest length of an amino name that a Ledger device shows.
+pub(super) const MAX_NAME_BYTES: usize = 39;
+
+/// A value in a message that has a form in amino JSON.
+pub(super) trait Amino {
+    /// Returns the value's form in amino JSON; `None` if it is the default value, which is omitted.
+    fn to_amino(&self) -> Option<Value>;
+}
+
+impl Amino for u64 {
+    fn to_amino(&self) -> Option<Value> {
+        (*self != 0).then(|| self.to_string().into())
+    }
+}
+
+impl Amino for u32 {
+    fn to_amino(&self) -> Option<Value> {
+        (*self != 0).then(|| (*self).into())
+    }
+}
+
+impl Amino for i32 {
+    fn to_amino(&self) -> Option<Value> {
+        (*self != 0).then(|| (*self).into())
+    }
+}
+
+impl Amino for bool {
+    fn to_amino(&self) -> Option<Value> {
+        self.then_some(Value::Bool(true))
+    }
+}
+
+impl Amino for String {
+    fn to_amino(&self) -> Option<Value> {
+        (!self.is_empty()).then(|| self.as_str().into())
+    }
+}
+
+impl Amino for Vec<u8> {
+    fn to_amino(&self) -> Option<Value> {
+        (!self.is_empty()).then(|| BASE64.encode(self).into())
+    }
+}
+
+impl Amino for Vec<u64> {
+    fn to_amino(&self) -> Option<Value> {
+        (!self.is_empty()).then(|| self.iter().map(u64::to_string).collect())
+    }
+}
+
+impl Amino for Vec<i32> {
+    fn to_amino(&self) -> Option<Value> {
+        (!self.is_empty()).then(|| self.iter().copied().collect())
+    }
+}
+
+impl Amino for Vec<String> {
+    fn to_amino(&self) -> Option<Value> {
+        (!self.is_empty()).then(|| self.iter().map(String::as_str).collect())
+    }
+}
+
+/// Lists of coins are never omitted, not even if they are empty.
+impl Amino for Vec<Coin> {
+    fn to_amino(&self) -> Option<Value> {
+        let coin = |Coin { denom, amount }: &Coin| {
+            object([("amount", Some(amount.as_str().into())), ("denom", Some(denom.as_str().into()))])
+        };
+        Some(self.iter().map(coin).collect())
+    }
+}
+
+impl<T: Amino> Amino for Option<T> {
+    fn to_amino(&self) -> Option<Value> {
+        self.as_ref().and_then(T::to_amino)
+    }
+}
+
+/// A time in the format of RFC 3339, in UTC, with as many digits after the decimal point as needed.
+impl Amino for Timestamp {
+    fn to_amino(&self) -> Option<Value> {
+        let nanos = u32::try_from(self.nanos).ok()?;
+        let time = cosmrs::tendermint::Time::from_unix_timestamp(self.seconds, nanos).ok()?;
+        Some(time.to_rfc3339().into())
+    }
+}
+
+/// Returns a JSON object with those of the fields that have a value. Its keys are sorted.
+pub(super) fn object<const FIELDS: usize>(mut fields: [(&str, Option<Value>); FIELDS]) -> Value {
+    // depending on its features, `Map` sorts its keys or keeps them in the order of insertion
+    fields.sort_unstable_by_key(|(name, _)| *name);
+    let present = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(present.collect::<Map<_, _>>())
+}
+
+/// Returns the form of a value that names its type, such as a message.
+pub(super) fn typed(name: &str, value: Value) -> Value {
+    object([("type", Some(name.into())), ("value", Some(value))])
+}
+
+/// Returns the document that a wallet signs, the `StdSignDoc` of a transaction.
+pub(super) fn sign_doc(body: &[u8], auth_info: &AuthInfo, chain_id: &str) -> Result<Value, TxError> {
+    let refused = |what: &str| TxError::Amino(what.to_owned());
+    let (body, has_unknown_fields) = decode_body(body)?;
+    if has_unknown_fields || !body.extension_options.is_empty() || !body.non_critical_extension_options.is_empty() {
+        return Err(refused("the transaction must not have extension options or unknown fields"));
+    }
+    let [info] = &auth_info.signer_infos[..] else { return Err(refused("the transaction must have one signer")) };
+    let Some(Fee { amount, gas_limit, payer, granter }) = &auth_info.fee else {
+        return Err(refused("the transaction must state a fee"));
+    };
+    let fee = object([
+        ("amount", amount.to_amino()),
+        ("gas", Some(gas_limit.to_string().into())),
+        ("granter", granter.to_amino()),
+        ("payer", payer.to_amino()),
+    ]);
+    let messages = body.messages.iter().map(Message::amino).collect::<Result<Vec<_>, _>>()?;
+    Ok(object([
+        ("account_number", Some(ACCOUNT_NUMBER.to_string().into())),
+        ("chain_id", Some(chain_id.into())),
+        ("fee", Some(fee)),
+        ("memo", Some(body.memo.into())),
+        ("msgs", Some(messages.into())),
+        ("sequence", Some(info.sequence.to_string().into())),
+        ("timeout_height", body.timeout_height.to_amino()),
+    ]))
+}
+
+/// Returns the bytes that a wallet signs, given the document that [`sign_doc`] returns. Some characters are written as
+/// escape sequences, as Go's JSON encoder does.
+pub(super) fn sign_bytes(document: &Value) -> Vec<u8> {
+    let json = document.to_string();
+    json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e").into_bytes()
+}
