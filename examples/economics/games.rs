@@ -12,8 +12,8 @@ use r3mes_wgpu::{
 };
 use std::collections::BTreeMap;
 
-/// The number of tasks in the simulation of each strategy with disputes.
-const TASKS: u32 = 40;
+/// The number of tasks in the simulation of each strategy with disputes: six rounds.
+const TASKS: u32 = 42;
 /// The account index of the miner.
 const MINER: u8 = 1;
 /// The account index of the griefer, which disputes correct gradients.

@@ -15,8 +15,9 @@ use r3mes_wgpu::{
 };
 use std::collections::BTreeMap;
 
-/// The number of tasks in the simulation of each strategy without disputes.
-const TASKS: u32 = 300;
+/// The number of tasks in the simulation of each strategy without disputes. A round has 7 gradients, so the last round
+/// closes, and pays, if all gradients are accepted.
+const TASKS: u32 = 301;
 /// Cost of computing one gradient, in micro-units: 60 % of the reward.
 const COST: i64 = 600_000;
 /// Account indexes of the five operators. Each is a verifier and a proposer.
@@ -56,9 +57,10 @@ impl World {
         self.until(|network| network.head().full_since.is_none());
     }
 
-    /// Applies blocks until the submission with the ID `id` is accepted or rejected.
+    /// Applies blocks until the submission with the ID `id` is accepted, settled, rejected or voided.
     fn settled(&mut self, id: u64) {
-        self.until(|network| matches!(network.status(id), SubmissionStatus::Accepted | SubmissionStatus::Rejected(_)));
+        use SubmissionStatus::{Challenged, Disputed, Pending};
+        self.until(|network| !matches!(network.status(id), Pending | Challenged(_) | Disputed));
     }
 
     /// Applies blocks until `done` returns true. Panics after 10,000 blocks.
