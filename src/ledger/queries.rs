@@ -132,6 +132,28 @@ impl State {
         chunks.chain(rounds).chain(artifacts).chain(proposed)
     }
 
+    /// Returns all coins of an account in micro-units: its balance, its stake, its unbonding stake, its escrow, and the
+    /// bonds that it has locked.
+    pub fn wealth(&self, address: &str) -> u64 {
+        let claims = self.claimed_positions.get(address).and_then(|position| self.chunk_slots.get(position));
+        let bond = match claims {
+            Some(ChunkSlot::Claimed(claims)) => {
+                claims.iter().find(|claim| claim.miner == address).map_or(0, |own| own.bond)
+            }
+            _ => 0,
+        };
+        let locked = |case: &DisputeCase| {
+            let own = if case.challenger == address { case.bond.unwrap_or_default() } else { 0 };
+            own + case.answers.iter().filter(|(sender, _)| sender == address).map(|(_, bond)| bond).sum::<u64>()
+        };
+        self.account(address).balance
+            + self.nodes.get(address).map_or(0, |node| node.stake)
+            + self.unbonding.iter().filter(|((_, owner), _)| owner == address).map(|(_, stake)| stake).sum::<u64>()
+            + self.reputations.get(address).map_or(0, |reputation| reputation.escrow)
+            + bond
+            + self.disputes.values().map(locked).sum::<u64>()
+    }
+
     /// Returns the sum of all coins in the state, in micro-units. It always equals the minted coins minus the burned
     /// coins.
     pub fn coins(&self) -> u128 {

@@ -46,21 +46,33 @@ impl TxOutcome {
 /// increments the sequence number of the signer's account.
 pub(super) fn admit(state: &mut State, tx: &[u8]) -> Result<Signed, Refusal> {
     let signed = Signed::open(tx, &state.genesis.chain_id)?;
+    admit_opened(state, &signed)?;
+    Ok(signed)
+}
+
+/// Admits a transaction whose signature has been checked.
+fn admit_opened(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let expected = state.account(&signed.signer).sequence;
     if signed.sequence != expected {
         let log = format!("account sequence mismatch, expected {expected}, got {}", signed.sequence);
         return Err(Refusal::new(code::WRONG_SEQUENCE, log));
     }
-    grants::permit(state, &signed)?;
-    fees::charge(state, &signed)?;
+    grants::permit(state, signed)?;
+    fees::charge(state, signed)?;
     state.account_mut(&signed.signer).sequence += 1;
-    Ok(signed)
+    Ok(())
 }
 
 /// Admits a transaction and executes its messages. If one of the messages fails, none of them takes effect, but the fee
 /// remains paid and the sequence number incremented.
 pub(super) fn deliver(state: &mut State, tx: &[u8]) -> TxOutcome {
-    let hash = tx_hash(tx);
+    let opened = Signed::open(tx, &state.genesis.chain_id);
+    deliver_opened(state, tx_hash(tx), opened.map_err(Refusal::from))
+}
+
+/// Does the same as [`deliver`] with a transaction that has been opened: its signature has been checked, or `opened` is
+/// the reason why it is invalid. `hash` is the hash of the transaction.
+pub(super) fn deliver_opened(state: &mut State, hash: String, opened: Result<Signed, Refusal>) -> TxOutcome {
     let failed = |hash, signer, Refusal { code, log }| TxOutcome {
         hash,
         code,
@@ -70,7 +82,7 @@ pub(super) fn deliver(state: &mut State, tx: &[u8]) -> TxOutcome {
         events: Vec::new(),
     };
     let mut admitted = state.clone();
-    let signed = match admit(&mut admitted, tx) {
+    let signed = match opened.and_then(|signed| admit_opened(&mut admitted, &signed).map(|()| signed)) {
         Ok(signed) => signed,
         Err(refusal) => return failed(hash, String::new(), refusal),
     };
