@@ -3,7 +3,7 @@
 
 use r3mes_wgpu::{
     ledger::LedgerParams,
-    simulation::adversary::{Conditions, Outcome, Search, Strategy, play},
+    simulation::adversary::{Conditions, OBJECTIVES, Outcome, Search, Strategy, play},
 };
 use std::{
     fs,
@@ -117,8 +117,11 @@ fn main() {
         }
     }
     println!("\n{} games, {:.1} a second", search.games(), search.games() as f64 / start.elapsed().as_secs_f64());
-    for (objective, (value, strategy, outcome)) in search.best().clone() {
-        println!("\n{objective} {value:+.3}: {strategy}");
+    for objective in OBJECTIVES {
+        let Some((value, best, _)) = search.best().get(objective.0).cloned() else { continue };
+        println!("\n{} {value:+.3}: {best}", objective.0);
+        let Some((strategy, outcome)) = search.simplified(objective) else { continue };
+        println!("which needs no more than: {strategy}");
         row("honest", &search.twin(&strategy));
         row("found", &outcome);
     }

@@ -235,16 +235,23 @@ impl Ledger {
     /// submission.
     pub fn contestable(&self) -> Result<Vec<ContestableGradient>, ProtocolError> {
         let state = self.state();
-        let mut contestable = Vec::new();
-        for (id, submission) in &state.submissions {
+        let gradient = |(id, disputable, appealable, submission): (u64, bool, Option<u64>, &Submission)| {
+            let (task, submission) = (state.task_of(submission)?, submission.clone());
+            Ok(ContestableGradient { id, submission, task, disputable, appealable })
+        };
+        self.contestable_submissions().map(gradient).collect()
+    }
+
+    /// Returns the submissions whose gradients can be contested now: the ID, whether a dispute can be opened, the
+    /// challenge against whose finding an appeal is possible, and the submission.
+    pub(crate) fn contestable_submissions(&self) -> impl Iterator<Item = (u64, bool, Option<u64>, &Submission)> {
+        let state = self.state();
+        let contestable = |(id, submission): (&u64, _)| {
             let disputable = state.is_disputable(submission) && state.has_room_for_dispute(*id);
             let appealable = state.appealable(*id, submission);
-            if disputable || appealable.is_some() {
-                let (task, submission) = (state.task_of(submission)?, submission.clone());
-                contestable.push(ContestableGradient { id: *id, submission, task, disputable, appealable });
-            }
-        }
-        Ok(contestable)
+            (disputable || appealable.is_some()).then_some((*id, disputable, appealable, submission))
+        };
+        state.submissions.iter().filter_map(contestable)
     }
 
     /// Returns the open disputes in the order of their IDs, each as its ID, the dispute, the disputed submission, and

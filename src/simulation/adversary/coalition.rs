@@ -1,7 +1,7 @@
 //! The coalition of a game, which acts on the ledger as its strategy says. Its members share what they compute.
 
 use super::{
-    gradient::{TraceProver, chunk, leaf},
+    gradient::{TraceProver, leaf},
     honest::{next_adapter, submission},
     strategy::Strategy,
     world::{OPERATOR_STAKE, OPERATORS, Served, Submitted, TX_BYTES, World},
@@ -9,12 +9,12 @@ use super::{
 use crate::{
     dispute::judge::Role,
     ledger::{Aggregation, Applied, Assignment, ChallengeStage, Event},
-    protocol::{CHUNK_TOKENS, Commitment, Task, merkle_root},
+    protocol::{CHUNK_TOKENS, Commitment, merkle_root},
     store::{Cid, Codec},
     tx::{
         MAX_TX_BYTES, Message, MsgAnswerDispute, MsgAppeal, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation,
-        MsgMoveDispute, MsgOpenDispute, MsgRegisterNode, MsgRevealAggregation, MsgRevealAttestation,
-        MsgSubmitCPUVerification, MsgUnregisterNode, Transfer,
+        MsgMoveDispute, MsgOpenDispute, MsgRevealAggregation, MsgRevealAttestation, MsgSubmitCPUVerification,
+        MsgUnregisterNode, Transfer,
     },
 };
 use data_encoding::HEXLOWER;
@@ -26,6 +26,8 @@ pub(super) const COST: i64 = 600_000;
 const WALLET: u64 = 10_000_000;
 /// The coins with which each node of the coalition starts, apart from its stake.
 const PURSE: u64 = 100_000_000;
+/// The stake of a miner that has one, in micro-units.
+pub(super) const MINER_STAKE: u64 = 100_000_000;
 
 /// An address that mines, and what has become of its submissions.
 #[derive(Default)]
@@ -36,7 +38,9 @@ struct Miner {
     accepted: u64,
     /// Height at which the address last sent a claim.
     claimed_at: u64,
+    /// IDs of its gradients that are neither accepted nor rejected.
     open: BTreeSet<u64>,
+    has_left: bool,
 }
 
 pub(super) struct Coalition {
@@ -50,6 +54,9 @@ pub(super) struct Coalition {
     /// The number of gradients that it has submitted, and that it may submit.
     pub(super) submitted: u64,
     tasks: u64,
+    /// The chunk slots that it has claimed. It claims none of them again, because a miner cannot claim the slot of a
+    /// gradient that is still disputed.
+    used: BTreeSet<u64>,
     disputes: u64,
     stuffed: bool,
     moves: BTreeSet<(u64, usize, Vec<u8>)>,
@@ -73,23 +80,27 @@ impl Coalition {
             computed: BTreeSet::new(),
             submitted: 0,
             tasks,
+            used: BTreeSet::new(),
             disputes: 0,
             stuffed: false,
             moves: BTreeSet::new(),
         }
     }
 
-    /// Returns the stakes of its verifiers and proposers, and of its miners.
-    pub(super) fn stakes(&self) -> Vec<(String, u64)> {
+    /// Returns its nodes with their stakes: those that are verifiers and proposers, and the miners.
+    pub(super) fn stakes(&self) -> [Vec<(String, u64)>; 2] {
         let each = 1_000_000 * self.strategy.number("coins") / self.nodes.len().max(1) as u64;
-        self.nodes.iter().map(|node| (node.clone(), each)).collect()
+        let staked = self.miners.iter().filter(|_| self.strategy.get("wallet") == "stake");
+        [
+            self.nodes.iter().map(|node| (node.clone(), each)).collect(),
+            staked.map(|miner| (miner.address.clone(), MINER_STAKE)).collect(),
+        ]
     }
 
     /// Returns the balances with which its addresses start.
     pub(super) fn balances(&self) -> Vec<(String, u64)> {
         let coins = match self.strategy.get("wallet") {
-            "coins" => WALLET,
-            "stake" => WALLET + PURSE,
+            "coins" | "stake" => WALLET,
             _ => 0,
         };
         let miners = self.miners.iter().map(|miner| (miner.address.clone(), coins));
@@ -110,15 +121,6 @@ impl Coalition {
     /// Learns what the last block did, and sends the transactions for the next one.
     pub(super) fn act(&mut self, world: &mut World) {
         self.learn(world);
-        if world.height() == 0 && self.strategy.get("wallet") == "stake" {
-            for miner in &self.miners {
-                let stake = format!("{PURSE}uremes");
-                let register =
-                    MsgRegisterNode { node_address: miner.address.clone(), node_type: 1, stake, ..Default::default() };
-                send(world, &miner.address, vec![Message::RegisterNode(register)]);
-            }
-            return;
-        }
         self.stuff(world);
         if world.has_pending_of_coalition() {
             return;
@@ -139,7 +141,7 @@ impl Coalition {
                     self.submitted += 1;
                     let submitted = &world.submitted[id];
                     if submitted.right {
-                        self.computed.insert(submitted.task.cid());
+                        self.computed.insert(submitted.task);
                     }
                     if self.strategy.get("wallet") == "fresh" {
                         own.address = format!("fresh{}", self.submitted);
@@ -163,17 +165,21 @@ impl Coalition {
     fn mine(&mut self, world: &mut World) {
         let (pace, joined, leave) =
             (self.strategy.get("pace"), self.strategy.get("join"), self.strategy.number("leave"));
-        let free: Vec<u64> =
-            world.ledger.at(world.ledger.state().head().time + 1).state().available().take(self.miners.len()).collect();
+        let later = world.ledger.at(world.ledger.state().head().time + 1);
+        let free = later.state().available().filter(|position| !self.used.contains(position));
+        let free: Vec<u64> = free.take(self.miners.len()).collect();
         let (mut free, height) = (free.into_iter(), world.height());
+        let pause = if joined == "one" { 1 } else { 2 };
         let mut budget = self.tasks.saturating_sub(self.submitted);
         for at in 0..self.miners.len() {
             let Miner { address, accepted, claimed_at, open, .. } = &self.miners[at];
             let address = address.clone();
-            if leave > 0 && *accepted >= leave {
+            let may_leave = !self.miners[at].has_left || self.strategy.get("leaves") == "always";
+            if leave > 0 && *accepted >= leave && may_leave {
                 let state = world.ledger.state();
                 if state.reputation(&address).escrow == 0 && state.node(&address).is_none() {
                     self.miners[at].accepted = 0;
+                    self.miners[at].has_left = true;
                 } else if open.is_empty() {
                     let leaves = MsgUnregisterNode { node_address: address.clone() };
                     send(world, &address, vec![Message::UnregisterNode(leaves)]);
@@ -187,12 +193,14 @@ impl Coalition {
                 budget = budget.saturating_sub(1);
                 continue;
             }
-            let is_waiting = (pace == "settled" && !open.is_empty()) || (*claimed_at > 0 && height < claimed_at + 2);
+            let is_waiting =
+                (pace == "settled" && !open.is_empty()) || (*claimed_at > 0 && height < claimed_at + pause);
             if is_waiting || budget == 0 {
                 continue;
             }
             let Some(chunk_id) = free.next() else { break };
             budget -= 1;
+            self.used.insert(chunk_id);
             let claim = Message::ClaimTask(MsgClaimTask { miner: address.clone(), pool_id: 0, chunk_id });
             self.miners[at].claimed_at = height;
             let submission = if joined == "one" { self.submission(world, at, Some(chunk_id)) } else { None };
@@ -361,10 +369,10 @@ impl Coalition {
         let list = world.disputes();
         for found in list.gradients {
             let id = found.gradient.stored_gradient_id;
-            let Some(Submitted { task, miner, right, .. }) = world.submitted.get(&id) else { continue };
+            let Some(Submitted { chunk, miner, right, .. }) = world.submitted.get(&id) else { continue };
             let (is_own, right) = (self.addresses.contains(miner), *right);
             let Some(manifest) = world.gradients.manifest(&found.gradient.ipfs_hash) else { continue };
-            let chunk = world.gradients.block(&task.chunk).unwrap_or_else(|| chunk(0));
+            let chunk = world.gradients.block(chunk).unwrap_or_default();
             if let Some(challenge_id) = found.appealable.filter(|_| appeal == "all" || (appeal == "own" && is_own)) {
                 let message = MsgAppeal { sender: node.clone(), challenge_id, chunk, manifest };
                 send(world, &node, vec![Message::Appeal(message.into())]);
@@ -379,8 +387,8 @@ impl Coalition {
             if !self.addresses.contains(&submitted.miner) {
                 continue;
             }
-            let (task, right): (Task, bool) = (submitted.task.clone(), submitted.right);
-            let gradients = world.gradients.of(&task);
+            let right = submitted.right;
+            let Some(gradients) = world.gradients.known(&submitted.task) else { continue };
             let prover = TraceProver::new(if right { &gradients.right } else { &gradients.wrong });
             let own = dispute.answers.iter().position(|answer| answer.sender == node);
             let message = match own {

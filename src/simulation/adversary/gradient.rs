@@ -61,6 +61,11 @@ impl Gradients {
         new
     }
 
+    /// Returns the gradients of a task that was passed to [`Self::of`], by its CID.
+    pub(super) fn known(&self, task: &Cid) -> Option<Rc<TaskGradients>> {
+        self.known.get(task).cloned()
+    }
+
     /// Returns the bytes of a chunk or of a task.
     pub(super) fn block(&self, cid: &Cid) -> Option<Vec<u8>> {
         self.blocks.get(cid).cloned()

@@ -274,7 +274,7 @@ async fn mine(party: &Party) -> Option<()> {
         let now = world.ledger.state().head().time + 1;
         let later = world.ledger.at(now);
         let free: Vec<u64> = later.state().available().take(16).collect();
-        let choice = party.address.bytes().map(usize::from).sum::<usize>();
+        let choice = party.address.bytes().map(usize::from).sum::<usize>() + world.height() as usize;
         *free.get(choice % free.len().max(1))?
     };
     let chunk_id = position;
@@ -290,10 +290,10 @@ async fn mine(party: &Party) -> Option<()> {
         world.served.insert(right.right.root, Served::ALL);
         submission(&world.ledger, &party.address, right.right.root, right.right.commitment)
     };
-    let commitment = Commitment::from_hex(&message.gradient_hash)?;
+    let hash = message.gradient_hash.clone();
     party.send(Message::SubmitGradient(Box::new(message))).await.ok()?;
     let id =
-        party.world.borrow().submitted.iter().rev().find(|(_, own)| own.commitment == commitment).map(|(id, _)| *id)?;
+        party.world.borrow().submitted.iter().rev().find(|(_, own)| own.gradient_hash == hash).map(|(id, _)| *id)?;
     while !party.world.borrow().submitted[&id].settled {
         next_block(&party.world).await;
     }

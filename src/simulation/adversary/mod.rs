@@ -21,7 +21,7 @@ pub use strategy::Strategy;
 pub use world::Random;
 
 use crate::ledger::{Event, LedgerParams};
-use coalition::{COST, Coalition};
+use coalition::{COST, Coalition, MINER_STAKE};
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -31,13 +31,13 @@ use std::{
 use world::{OPERATORS, World};
 
 /// A game ends without a result after this many blocks, or if no round has ended for [`STALL_BLOCKS`] blocks.
-const MAX_BLOCKS: u64 = 60_000;
-const STALL_BLOCKS: u64 = 4_000;
+const MAX_BLOCKS: u64 = 20_000;
+const STALL_BLOCKS: u64 = 2_500;
 /// The largest number of blocks that are skipped while nothing happens. Miners and the coalition look at the ledger in
 /// between.
 const SKIPPED_BLOCKS: u64 = 20;
-/// The honest miners: how many there are, and the coins of each in micro-units. The last one has none.
-const MINERS: [u64; 3] = [10_000_000, 10_000_000, 0];
+/// The honest miners. The first one has no coins; the others have a stake.
+const MINERS: usize = 3;
 
 /// The conditions of a game that do not depend on the strategy.
 #[derive(Clone, Debug)]
@@ -79,15 +79,18 @@ pub struct Outcome {
 /// Plays a game.
 pub fn play(conditions: &Conditions, strategy: &Strategy, seed: u64) -> Outcome {
     let mut coalition = Coalition::new(strategy, conditions.tasks);
-    let honest_miners = MINERS.iter().enumerate().map(|(number, coins)| (format!("honest{number}"), *coins));
-    let accounts: Vec<_> = honest_miners.clone().chain(coalition.balances()).collect();
-    let world = World::new(conditions.quota, &conditions.params, seed, &coalition.stakes(), &accounts);
+    let miner = |number: usize| format!("honest{number}");
+    let [nodes, mut miners] = coalition.stakes();
+    miners.extend((1..MINERS).map(|number| (miner(number), MINER_STAKE)));
+    let mut accounts = coalition.balances();
+    accounts.extend((1..MINERS).map(|number| (miner(number), MINER_STAKE)));
+    let world = World::new(conditions.quota, &conditions.params, seed, [nodes, miners], &accounts);
     let reward = conditions.params.reward as f64;
     let minted = world.ledger.state().head().minted;
     let before = wealth(&world, &coalition);
     let world = Rc::new(RefCell::new(world));
     let operators = (0..OPERATORS).map(|number| honest::run_operator(&world, number));
-    let miners = honest_miners.map(|(address, _)| honest::run_miner(&world, address));
+    let miners = (0..MINERS).map(|number| honest::run_miner(&world, miner(number)));
     let mut lives: Vec<honest::Life> = operators.chain(miners).collect();
     let threshold = (coalition.share() * 4_294_967_296.0) as u64;
     let candidates = strategy.number("grind");
@@ -149,10 +152,7 @@ fn is_settled(world: &World, coalition: &Coalition) -> bool {
     let is_own = |submitted: &world::Submitted| coalition.addresses.contains(&submitted.miner);
     world.submitted.values().filter(|own| is_own(own)).all(|own| own.settled)
         && world.ledger.disputes().is_ok_and(|open| open.is_empty())
-        && !world
-            .ledger
-            .contestable()
-            .is_ok_and(|open| open.iter().any(|found| coalition.addresses.contains(&found.submission.miner)))
+        && !world.ledger.contestable_submissions().any(|(.., own)| coalition.addresses.contains(&own.miner))
 }
 
 /// What the events of a game add up to.

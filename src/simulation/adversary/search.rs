@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 pub type Objective = (&'static str, fn(&Outcome, &Outcome) -> f64);
 
 /// All objectives.
-pub const OBJECTIVES: [Objective; 5] = [
-    ("profit", |found, _| found.profit),
+pub const OBJECTIVES: [Objective; 6] = [
+    ("profit", |found, honest| found.profit - honest.profit),
+    ("forging", |found, honest| if found.kept[1] > 0 { found.profit - honest.profit } else { f64::NEG_INFINITY }),
     ("loss", |found, _| found.loss),
     ("supply", |found, honest| found.supply - honest.supply),
     ("capture", |found, _| {
@@ -70,11 +71,26 @@ impl Search {
         improved
     }
 
+    /// Returns the best strategy for an objective without the genes that it does not need: without any of the remaining
+    /// ones, it is worth less than nine tenths.
+    pub fn simplified(&mut self, objective: Objective) -> Option<(Strategy, Outcome)> {
+        let (best, mut strategy, mut outcome) = self.best.get(objective.0)?.clone();
+        for simpler in strategy.clone().dishonest_genes() {
+            let simpler = strategy.without(simpler);
+            let found = play(&self.conditions, &simpler, self.seed);
+            if objective.1(&found, &self.twin(&simpler)) >= 0.9 * best {
+                (strategy, outcome) = (simpler, found);
+            }
+        }
+        Some((strategy, outcome))
+    }
+
     /// Plays the next strategy: a random one, or a mutation of the best one for an objective if `climbs` is true.
     /// Returns the strategy and the objectives for which it is the best one so far.
     pub fn step(&mut self, climbs: bool) -> (Strategy, Vec<&'static str>) {
         let objective = OBJECTIVES[self.random.below(OBJECTIVES.len() as u64) as usize].0;
-        let strategy = match self.best.get(objective).filter(|_| climbs) {
+        let worth = self.best.get(objective).filter(|(value, ..)| climbs && value.is_finite() && *value != 0.0);
+        let strategy = match worth {
             Some((_, best, _)) => best.mutated(&mut self.random),
             None => Strategy::random(&mut self.random),
         };

@@ -52,6 +52,7 @@ const GENES: &[(&str, &str, &[&str])] = &[
         "accepted gradients after which an address unregisters to cash its escrow, 0 for never",
         &["0", "1", "4", "16"],
     ),
+    ("leaves", "how often it does so", &["always", "once"]),
 ];
 
 /// The kinds of submissions: the right gradient; a wrong one; the right one, or a wrong one, whose artifact is withheld;
@@ -109,6 +110,18 @@ impl Strategy {
             mutated.0[gene] = random.below(GENES[gene].2.len() as u64) as u8;
         }
         mutated
+    }
+
+    /// Returns the indexes of the genes that are not honest.
+    pub(super) fn dishonest_genes(&self) -> Vec<usize> {
+        (0..GENES.len()).filter(|gene| self.0[*gene] > 0).collect()
+    }
+
+    /// Returns a copy in which one gene is honest.
+    pub(super) fn without(&self, gene: usize) -> Self {
+        let mut without = self.clone();
+        without.0[gene] = 0;
+        without
     }
 
     /// Returns the strategy of an honest coalition with as many addresses, coins and nodes as this one.

@@ -5,7 +5,6 @@ use crate::{
     client::{ClaimedGradient, ClientError, DisputableGradient, DisputeList, GivenAnswer, OpenDispute},
     dispute::judge::{DisputeContext, Hash},
     ledger::{Applied, Event, Genesis, Ledger, LedgerParams, PROPOSER, Submission, TxOutcome, VALIDATOR},
-    protocol::{Commitment, Task},
     simulation::{COINS, job},
     store::{Cid, Codec, StoreError},
     tx::{Fee, MAX_TX_BYTES, Message, Signed, code},
@@ -34,8 +33,12 @@ pub(super) type Shared = Rc<RefCell<World>>;
 /// What has become of a gradient that was submitted.
 pub(super) struct Submitted {
     pub(super) miner: String,
-    pub(super) task: Task,
-    pub(super) commitment: Commitment,
+    /// CID of the task.
+    pub(super) task: Cid,
+    pub(super) chunk: Cid,
+    pub(super) artifact: Cid,
+    /// The commitment in hexadecimal.
+    pub(super) gradient_hash: String,
     /// Whether the commitment and the artifact are those of the right gradient.
     pub(super) right: bool,
     pub(super) accepted: bool,
@@ -85,16 +88,15 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Starts a network with the honest operators and the given other nodes (address and stake) and accounts (address
-    /// and balance), all amounts in micro-units.
+    /// Starts a network with the honest operators, other verifiers and proposers, staked miners (each with its stake),
+    /// and accounts (each with its balance). All amounts are in micro-units.
     pub(super) fn new(
         quota: u32,
         params: &LedgerParams,
         seed: u64,
-        nodes: &[(String, u64)],
+        [nodes, miners]: [Vec<(String, u64)>; 2],
         accounts: &[(String, u64)],
     ) -> Self {
-        let roles = vec![VALIDATOR, PROPOSER];
         let operators = (0..OPERATORS).map(|number| (operator(number), OPERATOR_STAKE));
         let adapter = Codec::DagCbor.cid(b"adapter 0");
         let genesis = Genesis {
@@ -116,8 +118,9 @@ impl World {
             chunks: (0..quota.max(7)).map(|number| Codec::Raw.cid(&chunk(number))).collect(),
             accounts: (0..OPERATORS).map(|number| (operator(number), COINS)).chain(accounts.iter().cloned()).collect(),
             nodes: operators
-                .chain(nodes.iter().cloned())
-                .map(|(address, stake)| (address, stake, roles.clone()))
+                .chain(nodes)
+                .map(|(address, stake)| (address, stake, vec![VALIDATOR, PROPOSER]))
+                .chain(miners.into_iter().map(|(address, stake)| (address, stake, vec![1])))
                 .collect(),
         };
         Self {
@@ -241,7 +244,16 @@ impl World {
                     let right = &self.gradients.of(&task).right;
                     let right = right.commitment == commitment && right.root == artifact;
                     let miner = miner.clone();
-                    let submitted = Submitted { miner, task, commitment, right, accepted: false, settled: false };
+                    let submitted = Submitted {
+                        miner,
+                        task: task.cid(),
+                        chunk: task.chunk,
+                        artifact,
+                        gradient_hash: commitment.to_string(),
+                        right,
+                        accepted: false,
+                        settled: false,
+                    };
                     self.submitted.insert(*id, submitted);
                 }
                 Event::Accepted { id, .. } | Event::Rejected { id, .. } | Event::Withdrawn { id, .. } => {
@@ -276,22 +288,21 @@ impl World {
         if let Some((_, list)) = self.list.as_ref().filter(|(at, _)| *at == height) {
             return list.clone();
         }
-        let claimed = |id: u64, submission: &Submission, task: &Task| ClaimedGradient {
-            stored_gradient_id: id,
-            task: task.cid(),
-            ipfs_hash: submission.artifact,
-            gradient_hash: submission.commitment.to_string(),
+        let claimed = |id: &u64| {
+            let Submitted { task, artifact, gradient_hash, .. } = &self.submitted[id];
+            let (task, ipfs_hash, gradient_hash) = (*task, *artifact, gradient_hash.clone());
+            ClaimedGradient { stored_gradient_id: *id, task, ipfs_hash, gradient_hash }
         };
-        let contestable = self.ledger.contestable().expect("a consistent ledger").into_iter();
-        let gradients = contestable.map(|found| DisputableGradient {
-            gradient: claimed(found.id, &found.submission, &found.task),
-            disputable: found.disputable,
-            appealable: found.appealable,
+        let contestable = self.ledger.contestable_submissions();
+        let gradients = contestable.map(|(id, disputable, appealable, _)| DisputableGradient {
+            gradient: claimed(&id),
+            disputable,
+            appealable,
         });
         let open = self.ledger.disputes().expect("a consistent ledger").into_iter();
-        let disputes = open.map(|(dispute_id, case, submission, task)| OpenDispute {
+        let disputes = open.map(|(dispute_id, case, ..)| OpenDispute {
             dispute_id,
-            gradient: claimed(case.submission, submission, &task),
+            gradient: claimed(&case.submission),
             challenger: case.challenger.clone(),
             answerable: height < case.dispute.deadline(),
             answers: case
