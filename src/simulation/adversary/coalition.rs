@@ -34,8 +34,8 @@ pub(super) const MINER_STAKE: u64 = 100_000_000;
 struct Miner {
     address: String,
     submissions: u64,
-    /// The number of accepted gradients since the address last unregistered.
-    accepted: u64,
+    /// The number of submissions since the address last unregistered.
+    since: u64,
     /// Height at which the address last sent a claim.
     claimed_at: u64,
     /// IDs of its gradients that are neither accepted nor rejected.
@@ -137,6 +137,7 @@ impl Coalition {
                 Event::Submitted { id, miner, .. } => {
                     let Some(own) = self.miners.iter_mut().find(|own| own.address == *miner) else { continue };
                     own.submissions += 1;
+                    own.since += 1;
                     own.open.insert(*id);
                     self.submitted += 1;
                     let submitted = &world.submitted[id];
@@ -145,7 +146,7 @@ impl Coalition {
                     }
                     if self.strategy.get("wallet") == "fresh" {
                         own.address = format!("fresh{}", self.submitted);
-                        (own.submissions, own.accepted) = (0, 0);
+                        (own.submissions, own.since) = (0, 0);
                         own.claimed_at = 0;
                         own.open.clear();
                         self.addresses.insert(own.address.clone());
@@ -154,7 +155,6 @@ impl Coalition {
                 Event::Accepted { id, miner, .. } | Event::Rejected { id, miner, .. } => {
                     if let Some(own) = self.miners.iter_mut().find(|own| own.address == *miner) {
                         own.open.remove(id);
-                        own.accepted += u64::from(matches!(event, Event::Accepted { .. }));
                     }
                 }
                 _ => {}
@@ -172,13 +172,13 @@ impl Coalition {
         let pause = if joined == "one" { 1 } else { 2 };
         let mut budget = self.tasks.saturating_sub(self.submitted);
         for at in 0..self.miners.len() {
-            let Miner { address, accepted, claimed_at, open, .. } = &self.miners[at];
+            let Miner { address, since, claimed_at, open, .. } = &self.miners[at];
             let address = address.clone();
             let may_leave = !self.miners[at].has_left || self.strategy.get("leaves") == "always";
-            if leave > 0 && *accepted >= leave && may_leave {
+            if leave > 0 && *since >= leave && may_leave {
                 let state = world.ledger.state();
                 if state.reputation(&address).escrow == 0 && state.node(&address).is_none() {
-                    self.miners[at].accepted = 0;
+                    self.miners[at].since = 0;
                     self.miners[at].has_left = true;
                 } else if open.is_empty() {
                     let leaves = MsgUnregisterNode { node_address: address.clone() };

@@ -14,6 +14,8 @@ mod gradient;
 mod honest;
 mod search;
 mod strategy;
+#[cfg(test)]
+mod tests;
 mod world;
 
 pub use search::{OBJECTIVES, Objective, Search};

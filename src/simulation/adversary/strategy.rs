@@ -47,11 +47,7 @@ const GENES: &[(&str, &str, &[&str])] = &[
     ("stuff", "blocks that it fills with large transactions", &["0", "30", "70", "130", "300", "600"]),
     ("when", "when it fills them: as others are sampled, or as the round can be aggregated", &["sampled", "settled"]),
     ("grind", "candidates for each block that it proposes", &["1", "4", "16"]),
-    (
-        "leave",
-        "accepted gradients after which an address unregisters to cash its escrow, 0 for never",
-        &["0", "1", "4", "16"],
-    ),
+    ("leave", "submissions after which an address unregisters to cash its escrow, 0 for never", &["0", "1", "4", "16"]),
     ("leaves", "how often it does so", &["always", "once"]),
 ];
 
