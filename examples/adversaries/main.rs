@@ -3,7 +3,7 @@
 
 use r3mes_wgpu::{
     ledger::LedgerParams,
-    simulation::adversary::{Conditions, OBJECTIVES, Outcome, Search, Strategy, play},
+    simulation::adversary::{Conditions, OBJECTIVES, Objective, Outcome, Search, Strategy, play},
 };
 use std::{
     fs,
@@ -20,6 +20,7 @@ Usage: cargo run --release --example adversaries -- [OPTIONS]
   --tasks N          gradients that the coalition submits in a game (default 16)
   --quota N          gradients in a round (default 4)
   --seed N           seed of the search and of its games (default 1)
+  --objective NAME   mutates only the best strategies for this objective: profit, forging, loss, supply, capture, stall
   --resume FILE      first plays the strategies in this file, and appends each strategy that is found to it
   --replay STRATEGY  plays only this strategy, and its honest twin
   --help             prints this text
@@ -32,6 +33,7 @@ struct Args {
     tasks: u64,
     quota: u32,
     seed: u64,
+    objective: Option<String>,
     resume: Option<String>,
     replay: Option<String>,
 }
@@ -42,7 +44,7 @@ fn fail(message: &str) -> ! {
 }
 
 fn args() -> Args {
-    let mut args = Args { games: 200, tasks: 16, quota: 4, seed: 1, resume: None, replay: None };
+    let mut args = Args { games: 200, tasks: 16, quota: 4, seed: 1, objective: None, resume: None, replay: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         if word == "--help" {
@@ -56,6 +58,7 @@ fn args() -> Args {
             "--tasks" => args.tasks = number(),
             "--quota" => args.quota = number() as u32,
             "--seed" => args.seed = number(),
+            "--objective" => args.objective = Some(value),
             "--resume" => args.resume = Some(value),
             "--replay" => args.replay = Some(value),
             _ => fail(&format!("{word} is not an option; see --help")),
@@ -76,7 +79,7 @@ fn row(name: &str, outcome: &Outcome) {
 }
 
 fn main() {
-    let Args { games, tasks, quota, seed, resume, replay } = args();
+    let Args { games, tasks, quota, seed, objective, resume, replay } = args();
     let conditions = Conditions { quota, tasks, params: LedgerParams::NETWORK };
     println!("seed {seed}, {tasks} tasks, rounds of {quota}; an honest miner earns +0.400 R a task\n");
     let parse = |text: &str| Strategy::parse(text).unwrap_or_else(|error| fail(&error));
@@ -84,6 +87,11 @@ fn main() {
         let strategy = parse(&text);
         row("honest", &play(&conditions, &strategy.honest_twin(), seed));
         return row("replay", &play(&conditions, &strategy, seed));
+    }
+    let wanted = |(name, _): &&Objective| objective.as_ref().is_none_or(|wanted| wanted == name);
+    let among: Vec<Objective> = OBJECTIVES.iter().filter(wanted).copied().collect();
+    if among.is_empty() {
+        fail("--objective names no objective; see --help");
     }
     let mut search = Search::new(conditions, seed);
     let start = Instant::now();
@@ -98,7 +106,7 @@ fn main() {
     });
     let mut reported = Instant::now();
     for game in 0..games {
-        let (strategy, improved) = search.step(game >= games / 2);
+        let (strategy, improved) = search.step(game >= games / 2, &among);
         for objective in &improved {
             println!("{objective}: {:+.3} with {strategy}", search.best()[objective].0);
         }
@@ -117,7 +125,7 @@ fn main() {
         }
     }
     println!("\n{} games, {:.1} a second", search.games(), search.games() as f64 / start.elapsed().as_secs_f64());
-    for objective in OBJECTIVES {
+    for objective in among {
         let Some((value, best, _)) = search.best().get(objective.0).cloned() else { continue };
         println!("\n{} {value:+.3}: {best}", objective.0);
         let Some((strategy, outcome)) = search.simplified(objective) else { continue };

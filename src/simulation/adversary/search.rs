@@ -85,10 +85,14 @@ impl Search {
         Some((strategy, outcome))
     }
 
-    /// Plays the next strategy: a random one, or a mutation of the best one for an objective if `climbs` is true.
-    /// Returns the strategy and the objectives for which it is the best one so far.
-    pub fn step(&mut self, climbs: bool) -> (Strategy, Vec<&'static str>) {
-        let objective = OBJECTIVES[self.random.below(OBJECTIVES.len() as u64) as usize].0;
+    /// Plays the next strategy: a random one, or, if `climbs` is true, a mutation of the best one for one of the
+    /// objectives `among`. Returns the strategy and the objectives for which it is the best one so far.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `among` is empty.
+    pub fn step(&mut self, climbs: bool, among: &[Objective]) -> (Strategy, Vec<&'static str>) {
+        let objective = among[self.random.below(among.len() as u64) as usize].0;
         let worth = self.best.get(objective).filter(|(value, ..)| climbs && value.is_finite() && *value != 0.0);
         let strategy = match worth {
             Some((_, best, _)) => best.mutated(&mut self.random),

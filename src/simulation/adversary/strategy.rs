@@ -89,13 +89,14 @@ impl Strategy {
         GENES.iter().map(|(name, what, values)| format!("  {name:9} {what}: {}\n", values.join(", "))).collect()
     }
 
-    /// Returns a random strategy, in which about half of the genes are honest.
+    /// Returns a random strategy, in which between an eighth and a half of the genes are not honest.
     pub fn random(random: &mut Random) -> Self {
-        let gene = |values: &[&str], random: &mut Random| match random.below(2) {
-            0 => 0,
-            _ => random.below(values.len() as u64) as u8,
+        let rarity = 2 + random.below(7);
+        let gene = |(_, _, values): &(&str, &str, &[&str])| match random.below(rarity) {
+            0 => random.below(values.len() as u64) as u8,
+            _ => 0,
         };
-        Self(GENES.iter().map(|gene_of| gene(gene_of.2, random)).collect())
+        Self(GENES.iter().map(gene).collect())
     }
 
     /// Returns a copy in which one to three genes have other values.

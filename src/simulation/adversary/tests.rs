@@ -49,7 +49,7 @@ fn a_search_finds_the_same_strategies_again() {
         let params = LedgerParams::NETWORK;
         let mut search = Search::new(Conditions { quota: 4, tasks: 4, params }, 5);
         search.offer(&Strategy::honest());
-        let steps: Vec<_> = (0..12).map(|game| search.step(game >= 6)).collect();
+        let steps: Vec<_> = (0..12).map(|game| search.step(game >= 6, &OBJECTIVES)).collect();
         (steps, search.best().clone())
     };
     let (first, second) = (search(), search());
