@@ -75,7 +75,7 @@ fn bond(state: &mut State, author: &Author) -> Result<u64, Refusal> {
     if has_collateral {
         return Ok(0);
     }
-    let room = LedgerParams::share(state.genesis.quota.into(), unbonded_share);
+    let room = LedgerParams::share(state.genesis.quota.into(), unbonded_share).max(u64::from(unbonded_share > 0));
     let open = claims(state).filter(|claim| claim.bond == 0).count() as u64;
     if open + state.head().unbonded_in_round >= room || state.head().unbonded_in_block >= unbonded_per_block {
         let log = format!(

@@ -34,8 +34,8 @@ pub struct LedgerParams {
     /// Bond of a claim by a miner that has no collateral, in micro-units. If the gradient is wrong, the verifiers are
     /// paid from it.
     pub newcomer_bond: u64,
-    /// The share of a round's chunks that may be claimed without a bond, in ten-thousandths. Miners that have neither
-    /// collateral nor enough coins for a bond can claim these chunks. A chunk counts until the round ends if a gradient
+    /// The share of a round's chunks that may be claimed without a bond, in ten-thousandths; at least one chunk, unless
+    /// it is 0. Miners that have neither collateral nor enough coins for a bond can claim these chunks. A chunk counts until the round ends if a gradient
     /// was submitted for it, even if the gradient is rejected.
     pub unbonded_share: u64,
     /// The maximum number of claims without a bond in a block.

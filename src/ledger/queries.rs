@@ -144,6 +144,24 @@ impl State {
         chunks.chain(rounds).chain(artifacts).chain(proposed)
     }
 
+    /// Returns all coins of an account in micro-units: its balance, its stake, its unbonding stake, its escrow, and the
+    /// bonds that it has locked.
+    pub fn wealth(&self, address: &str) -> u64 {
+        let bond = self.claim_of(address).map_or(0, |claim| claim.bond);
+        let bonds: u64 = self.submissions_of(address).map(|(_, submission)| submission.bond).sum();
+        let locked = |case: &DisputeCase| {
+            let own = if case.challenger == address { case.bond.unwrap_or_default() } else { 0 };
+            own + case.answers.iter().filter(|(sender, _)| sender == address).map(|(_, bond)| bond).sum::<u64>()
+        };
+        self.account(address).balance
+            + self.nodes.get(address).map_or(0, |node| node.stake)
+            + self.unbonding.iter().filter(|((_, owner), _)| owner == address).map(|(_, stake)| stake).sum::<u64>()
+            + self.reputation(address).escrow
+            + bond
+            + bonds
+            + self.disputes.values().map(locked).sum::<u64>()
+    }
+
     /// Returns the sum of all coins in the state, in micro-units. It always equals the minted coins minus the burned
     /// coins.
     pub fn coins(&self) -> u128 {
@@ -228,16 +246,23 @@ impl Ledger {
     /// submission.
     pub fn contestable(&self) -> Result<Vec<ContestableGradient>, ProtocolError> {
         let state = self.state();
-        let mut contestable = Vec::new();
-        for (id, submission) in &state.submissions {
+        let gradient = |(id, disputable, appealable, submission): (u64, bool, Option<u64>, &Submission)| {
+            let (task, submission) = (state.task_of(submission)?, submission.clone());
+            Ok(ContestableGradient { id, submission, task, disputable, appealable })
+        };
+        self.contestable_submissions().map(gradient).collect()
+    }
+
+    /// Returns the submissions whose gradients can be contested now: the ID, whether a dispute can be opened, the
+    /// challenge against whose finding an appeal is possible, and the submission.
+    pub(crate) fn contestable_submissions(&self) -> impl Iterator<Item = (u64, bool, Option<u64>, &Submission)> {
+        let state = self.state();
+        let contestable = |(id, submission): (&u64, _)| {
             let disputable = state.is_disputable(submission) && state.has_room_for_dispute(*id);
             let appealable = state.appealable(*id, submission);
-            if disputable || appealable.is_some() {
-                let (task, submission) = (state.task_of(submission)?, submission.clone());
-                contestable.push(ContestableGradient { id: *id, submission, task, disputable, appealable });
-            }
-        }
-        Ok(contestable)
+            (disputable || appealable.is_some()).then_some((*id, disputable, appealable, submission))
+        };
+        state.submissions.iter().filter_map(contestable)
     }
 
     /// Returns the open disputes in the order of their IDs, each as its ID, the dispute, the disputed submission, and

@@ -76,7 +76,15 @@ pub(super) fn reserve(state: &mut State, signed: &Signed) -> Result<(), Refusal>
 /// Admits a transaction and executes its messages. If one of the messages fails, none of them takes effect, but the fee
 /// remains paid and the sequence number incremented.
 pub(super) fn deliver(state: &mut State, tx: &[u8]) -> TxOutcome {
-    let hash = tx_hash(tx);
+    deliver_as(state, tx_hash(tx), |state| admit(state, tx))
+}
+
+/// Does the same as [`deliver`] with a transaction whose signatures have been checked. Its outcome has no hash.
+pub(super) fn deliver_opened(state: &mut State, signed: &Signed) -> TxOutcome {
+    deliver_as(state, String::new(), |state| reserve(state, signed).map(|()| signed.clone()))
+}
+
+fn deliver_as(state: &mut State, hash: String, admit: impl FnOnce(&mut State) -> Result<Signed, Refusal>) -> TxOutcome {
     let failed = |hash, signer, Refusal { code, log }| TxOutcome {
         hash,
         code,
@@ -86,7 +94,7 @@ pub(super) fn deliver(state: &mut State, tx: &[u8]) -> TxOutcome {
         events: Vec::new(),
     };
     let mut admitted = state.clone();
-    let signed = match admit(&mut admitted, tx) {
+    let signed = match admit(&mut admitted) {
         Ok(signed) => signed,
         Err(refusal) => return failed(hash, String::new(), refusal),
     };

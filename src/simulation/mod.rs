@@ -1,5 +1,7 @@
 //! Simulated networks, for tests, benchmarks and examples. No production code uses them.
 
+#[cfg(feature = "compute")]
+pub mod adversary;
 mod network;
 #[cfg(feature = "compute")]
 mod small_job;

@@ -1,0 +1,136 @@
+//! Searches for strategies with which a coalition of dishonest parties gains, or harms honest ones, under the rules of
+//! the ledger and with the parameters `LedgerParams::NETWORK`. See [`r3mes_wgpu::simulation::adversary`].
+
+use r3mes_wgpu::{
+    ledger::LedgerParams,
+    simulation::adversary::{Conditions, OBJECTIVES, Objective, Outcome, Search, Strategy, play},
+};
+use std::{
+    fs,
+    io::Write,
+    process::exit,
+    time::{Duration, Instant},
+};
+
+const USAGE: &str = "Searches for strategies of dishonest coalitions that pay, or that harm honest parties.
+
+Usage: cargo run --release --example adversaries -- [OPTIONS]
+
+  --games N          number of strategies to play: the first half is random, the rest mutates the best (default 200)
+  --tasks N          gradients that the coalition submits in a game (default 16)
+  --quota N          gradients in a round (default 4)
+  --seed N           seed of the search and of its games (default 1)
+  --objective NAME   mutates only the best strategies for this objective: profit, forging, loss, supply, capture, stall
+  --resume FILE      first plays the strategies in this file, and appends each strategy that is found to it
+  --replay STRATEGY  plays only this strategy, and its honest twin
+  --help             prints this text
+
+A strategy is a text of genes, such as \"first=withheld own=match coins=500\". A gene that is left out is honest.
+";
+
+struct Args {
+    games: u64,
+    tasks: u64,
+    quota: u32,
+    seed: u64,
+    objective: Option<String>,
+    resume: Option<String>,
+    replay: Option<String>,
+}
+
+fn fail(message: &str) -> ! {
+    eprintln!("{message}");
+    exit(2)
+}
+
+fn args() -> Args {
+    let mut args = Args { games: 200, tasks: 16, quota: 4, seed: 1, objective: None, resume: None, replay: None };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        if word == "--help" {
+            print!("{USAGE}\n{}", Strategy::help());
+            exit(0)
+        }
+        let value = words.next().unwrap_or_else(|| fail(&format!("{word} needs a value; see --help")));
+        let number = || value.parse().unwrap_or_else(|_| fail(&format!("{word} {value}: expected a number")));
+        match word.as_str() {
+            "--games" => args.games = number(),
+            "--tasks" => args.tasks = number(),
+            "--quota" => args.quota = number() as u32,
+            "--seed" => args.seed = number(),
+            "--objective" => args.objective = Some(value),
+            "--resume" => args.resume = Some(value),
+            "--replay" => args.replay = Some(value),
+            _ => fail(&format!("{word} is not an option; see --help")),
+        }
+    }
+    args
+}
+
+fn row(name: &str, outcome: &Outcome) {
+    let Outcome { profit, loss, supply, blocks, rounds, captured, halted, kept, submitted } = outcome;
+    let halted = if *halted { " · the chain halts" } else { "" };
+    println!(
+        "{name:8} {profit:+.3} R a task · honest parties lose {loss:.3} R · {supply:.2} R minted a gradient · \
+         {captured} of {rounds} rounds captured · {blocks} blocks · {submitted} submitted, {} right and {} wrong \
+         gradients of all miners kept{halted}",
+        kept[0], kept[1]
+    );
+}
+
+fn main() {
+    let Args { games, tasks, quota, seed, objective, resume, replay } = args();
+    let conditions = Conditions { quota, tasks, params: LedgerParams::NETWORK };
+    println!("seed {seed}, {tasks} tasks, rounds of {quota}; an honest miner earns +0.400 R a task\n");
+    let parse = |text: &str| Strategy::parse(text).unwrap_or_else(|error| fail(&error));
+    if let Some(text) = replay {
+        let strategy = parse(&text);
+        row("honest", &play(&conditions, &strategy.honest_twin(), seed));
+        return row("replay", &play(&conditions, &strategy, seed));
+    }
+    let wanted = |(name, _): &&Objective| objective.as_ref().is_none_or(|wanted| wanted == name);
+    let among: Vec<Objective> = OBJECTIVES.iter().filter(wanted).copied().collect();
+    if among.is_empty() {
+        fail("--objective names no objective; see --help");
+    }
+    let mut search = Search::new(conditions, seed);
+    let start = Instant::now();
+    search.offer(&Strategy::honest());
+    let earlier = resume.as_ref().and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    for line in earlier.lines() {
+        search.offer(&parse(line));
+    }
+    let mut file = resume.map(|path| {
+        let file = fs::OpenOptions::new().create(true).append(true).open(&path);
+        file.unwrap_or_else(|error| fail(&format!("opening {path}: {error}")))
+    });
+    let mut reported = Instant::now();
+    for game in 0..games {
+        let (strategy, improved) = search.step(game >= games / 2, &among);
+        for objective in &improved {
+            println!("{objective}: {:+.3} with {strategy}", search.best()[objective].0);
+        }
+        if let Some(file) = file.as_mut().filter(|_| !improved.is_empty())
+            && let Err(error) = writeln!(file, "{strategy}")
+        {
+            fail(&format!("writing the file of strategies: {error}"));
+        }
+        if reported.elapsed() > Duration::from_secs(60) {
+            eprintln!(
+                "{} games, {:.1} a second",
+                search.games(),
+                search.games() as f64 / start.elapsed().as_secs_f64()
+            );
+            reported = Instant::now();
+        }
+    }
+    println!("\n{} games, {:.1} a second", search.games(), search.games() as f64 / start.elapsed().as_secs_f64());
+    for objective in among {
+        let Some((value, best, _)) = search.best().get(objective.0).cloned() else { continue };
+        println!("\n{} {value:+.3}: {best}", objective.0);
+        let Some((strategy, outcome)) = search.simplified(objective) else { continue };
+        println!("which needs no more than: {strategy}");
+        row("honest", &search.twin(&strategy));
+        row("found", &outcome);
+    }
+}

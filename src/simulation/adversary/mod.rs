@@ -1,0 +1,203 @@
+//! A search for strategies with which a coalition of dishonest parties gains, or harms others.
+//!
+//! A game runs a whole network in this process: the ledger with the parameters of a network, five honest operators,
+//! which are the agents of [`crate::agents`], three honest miners, and a coalition that follows a [`Strategy`]. The
+//! coalition may consist of miners, verifiers and proposers, and it decides who can fetch its artifacts. No gradient is
+//! computed and no transaction is signed. Games are deterministic: the same strategy and seed yield the same
+//! [`Outcome`].
+//!
+//! What is left out: computing and transfers take no time, the nodes do not copy artifacts from each other, a block has
+//! no fees, and the coalition censors no transactions of others when it proposes a block.
+
+mod coalition;
+mod gradient;
+mod honest;
+mod search;
+mod strategy;
+#[cfg(test)]
+mod tests;
+mod world;
+
+pub use search::{OBJECTIVES, Objective, Search};
+pub use strategy::Strategy;
+pub use world::Random;
+
+use crate::ledger::{Event, LedgerParams, SubmissionStatus};
+use coalition::{COST, Coalition, MINER_STAKE};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    rc::Rc,
+    task::{Context, Waker},
+};
+use world::{OPERATORS, World};
+
+/// A game ends without a result after this many blocks, or if no round has ended for [`STALL_BLOCKS`] blocks.
+const MAX_BLOCKS: u64 = 20_000;
+const STALL_BLOCKS: u64 = 2_500;
+/// The largest number of blocks that are skipped while nothing happens. Miners and the coalition look at the ledger in
+/// between.
+const SKIPPED_BLOCKS: u64 = 20;
+/// The honest miners. The first one has no coins; the others have a stake.
+const MINERS: usize = 3;
+
+/// The conditions of a game that do not depend on the strategy.
+#[derive(Clone, Debug)]
+pub struct Conditions {
+    /// The number of gradients in a round.
+    pub quota: u32,
+    /// The number of gradients that the coalition may submit.
+    pub tasks: u64,
+    /// The parameters of the ledger.
+    pub params: LedgerParams,
+}
+
+/// The result of a game.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// What the coalition earned for each gradient that it submitted, minus the cost of the gradients that it computed,
+    /// in units of the reward for a gradient.
+    pub profit: f64,
+    /// What honest parties lost: slashed stakes, lost bonds of disputes, and the rewards of right gradients that were
+    /// rejected, in units of the reward.
+    pub loss: f64,
+    /// Coins minted, in units of the reward, for each right gradient that was accepted and not rejected later.
+    pub supply: f64,
+    /// The number of blocks that the game took.
+    pub blocks: u64,
+    /// The number of rounds that ended.
+    pub rounds: u64,
+    /// The number of rounds that ended with an adapter that is no sum of gradients, or that lacks right gradients of
+    /// honest miners.
+    pub captured: u64,
+    /// Whether the chain came to a halt: rounds no longer end.
+    pub halted: bool,
+    /// Right gradients that were accepted and not rejected later, and wrong ones.
+    pub kept: [u64; 2],
+    /// The number of gradients that the coalition submitted.
+    pub submitted: u64,
+}
+
+/// Plays a game.
+pub fn play(conditions: &Conditions, strategy: &Strategy, seed: u64) -> Outcome {
+    let mut coalition = Coalition::new(strategy, conditions.tasks);
+    let miner = |number: usize| format!("honest{number}");
+    let [nodes, mut miners] = coalition.stakes();
+    miners.extend((1..MINERS).map(|number| (miner(number), MINER_STAKE)));
+    let mut accounts = coalition.balances();
+    accounts.extend((1..MINERS).map(|number| (miner(number), MINER_STAKE)));
+    let world = World::new(conditions.quota, &conditions.params, seed, [nodes, miners], &accounts);
+    let reward = conditions.params.reward as f64;
+    let minted = world.ledger.state().head().minted;
+    let before = wealth(&world, &coalition);
+    let world = Rc::new(RefCell::new(world));
+    let operators = (0..OPERATORS).map(|number| honest::run_operator(&world, number));
+    let miners = (0..MINERS).map(|number| honest::run_miner(&world, miner(number)));
+    let mut lives: Vec<honest::Life> = operators.chain(miners).collect();
+    let threshold = (coalition.share() * 4_294_967_296.0) as u64;
+    let candidates = strategy.number("grind");
+    let (mut tally, mut round_began, mut last_round) = (Tally::default(), 0, None);
+    loop {
+        let height = world.borrow().height();
+        coalition.act(&mut world.borrow_mut());
+        let mut context = Context::from_waker(Waker::noop());
+        for life in &mut lives {
+            // an honest party never ends
+            let _ = life.as_mut().poll(&mut context);
+        }
+        let mut world = world.borrow_mut();
+        let is_idle = world.mempool_is_empty() && world.events.is_empty();
+        let by_coalition = world.random.below(1 << 32) < threshold;
+        world.block(by_coalition, candidates, |applied| coalition.score(applied));
+        tally.add(&world);
+        if is_idle && world.events.is_empty() {
+            let full = world.ledger.state().head().full_since;
+            let waits =
+                full.is_some_and(|since| since + conditions.params.challenge_blocks > world.height() + SKIPPED_BLOCKS);
+            world.skip(if waits { SKIPPED_BLOCKS } else { 3 });
+            tally.add(&world);
+        }
+        let round = world.ledger.state().head().round;
+        if world.events.iter().any(|event| matches!(event, Event::RoundClosed { .. })) {
+            round_began = height;
+        }
+        if coalition.is_done() && last_round.is_none() {
+            last_round = Some(round);
+        }
+        tally.outcome.halted = height > round_began + STALL_BLOCKS;
+        let is_over = last_round.is_some_and(|last| round > last && is_settled(&world, &coalition));
+        if is_over || tally.outcome.halted || height > MAX_BLOCKS {
+            tally.outcome.blocks = height;
+            break;
+        }
+    }
+    let world = world.borrow();
+    let mut outcome = tally.outcome;
+    let cost = COST * coalition.computed.len() as i64;
+    outcome.submitted = coalition.submitted;
+    outcome.profit = (wealth(&world, &coalition) - before - cost) as f64 / reward / coalition.submitted.max(1) as f64;
+    for submitted in world.submitted.values().filter(|submitted| submitted.accepted) {
+        outcome.kept[usize::from(!submitted.right)] += 1;
+    }
+    let minted = world.ledger.state().head().minted - minted;
+    outcome.supply = minted as f64 / reward / outcome.kept[0].max(1) as f64;
+    outcome.loss = tally.lost as f64 / reward;
+    outcome
+}
+
+fn wealth(world: &World, coalition: &Coalition) -> i64 {
+    coalition.addresses.iter().map(|address| world.ledger.state().wealth(address) as i64).sum()
+}
+
+/// Whether all gradients of the coalition are settled, rejected or voided.
+fn is_settled(world: &World, coalition: &Coalition) -> bool {
+    use SubmissionStatus::{Accepted, Challenged, Disputed, Pending};
+    let is_open = |id: &u64| {
+        let submission = world.ledger.state().submission(*id);
+        submission.is_some_and(|own| matches!(own.status, Pending | Challenged(_) | Accepted | Disputed))
+    };
+    let mut own = world.submitted.iter().filter(|(_, submitted)| coalition.addresses.contains(&submitted.miner));
+    !own.any(|(id, _)| is_open(id)) && world.ledger.disputes().is_ok_and(|open| open.is_empty())
+}
+
+/// What the events of a game add up to.
+#[derive(Default)]
+struct Tally {
+    outcome: Outcome,
+    /// What honest parties have lost, in micro-units.
+    lost: u64,
+    /// The challengers of open disputes.
+    challengers: BTreeMap<u64, String>,
+}
+
+impl Tally {
+    /// Adds the events of the last block.
+    fn add(&mut self, world: &World) {
+        let is_honest = |address: &String| address.starts_with("honest") || address.starts_with("operator");
+        let params = &world.ledger.genesis().params;
+        let mut honest_left_out = false;
+        for event in &world.events {
+            match event {
+                Event::Slashed { node, amount } if is_honest(node) => self.lost += amount,
+                Event::Rejected { id, miner, .. } if is_honest(miner) && world.submitted[id].right => {
+                    self.lost += params.reward;
+                    honest_left_out = true;
+                }
+                Event::Disputed { dispute, challenger, .. } => {
+                    self.challengers.insert(*dispute, challenger.clone());
+                }
+                Event::Judged { dispute, upheld: false, .. }
+                    if self.challengers.get(dispute).is_some_and(is_honest) =>
+                {
+                    self.lost += params.dispute_bond;
+                }
+                Event::RoundClosed { adapter, .. } => {
+                    self.outcome.rounds += 1;
+                    let is_known = world.adapters.iter().any(|known| known.to_string() == *adapter);
+                    self.outcome.captured += u64::from(honest_left_out || !is_known);
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Strategies of a coalition, as text: `name=value` for each gene that differs from honest behavior.
+
+use super::world::Random;
+use std::fmt;
+
+/// The genes of a strategy. Each has a name, what it decides, and its values. The first value is that of an honest
+/// party without a stake.
+const GENES: &[(&str, &str, &[&str])] = &[
+    ("miners", "addresses that mine at a time", &["1", "2", "4", "16", "64"]),
+    (
+        "wallet",
+        "what an address owns: coins for bonds, a stake, nothing, or nothing and used for one task only",
+        &["coins", "stake", "empty", "fresh"],
+    ),
+    ("first", "what the first submissions of an address are", WORK),
+    ("count", "how many submissions of an address are the first ones", &["0", "1", "4", "16", "17"]),
+    ("then", "what the later submissions of an address are", WORK),
+    ("every", "only every n-th of the later submissions is so, the others are honest", &["1", "2", "4", "10"]),
+    ("pace", "when an address claims again: after its gradient is settled, or at once", &["settled", "flood"]),
+    ("join", "transactions for a claim and its submission", &["two", "one"]),
+    (
+        "serve",
+        "which operators can fetch a withheld artifact, one digit each",
+        &["00000", "00001", "00011", "00111", "01111", "11111"],
+    ),
+    ("after", "blocks until all operators can fetch it, 0 for never", &["0", "5", "20", "45", "80", "200", "400"]),
+    ("manifest", "whether all operators can fetch its manifest", &["yes", "no"]),
+    ("absence", "what its source answers until then", &["missing", "busy"]),
+    (
+        "coins",
+        "stake of the coalition's verifiers and proposers together, in coins",
+        &["0", "100", "500", "1000", "2400"],
+    ),
+    ("nodes", "nodes among which the stake is split", &["1", "2", "5", "10"]),
+    ("own", "what its verifiers attest about its gradients", FINDINGS),
+    ("others", "what they attest about other gradients", FINDINGS),
+    ("vote", "what its validators vote about its gradients", FINDINGS),
+    ("against", "what its validators vote about other gradients", FINDINGS),
+    ("appeal", "findings of a mismatch against which it appeals", &["none", "own", "all"]),
+    ("defend", "whether it answers for its gradients in disputes", &["no", "yes"]),
+    ("grief", "disputes that it opens about right gradients of others", &["0", "1", "4"]),
+    (
+        "propose",
+        "the aggregate that its proposers reveal: of all gradients, none, all but another adapter, only its own",
+        &["honest", "empty", "other", "partial", "silent"],
+    ),
+    ("stuff", "blocks that it fills with large transactions", &["0", "30", "70", "130", "300", "600"]),
+    ("when", "when it fills them: as others are sampled, or as the round can be aggregated", &["sampled", "settled"]),
+    ("grind", "candidates for each block that it proposes", &["1", "4", "16"]),
+    ("leave", "submissions after which an address unregisters to cash its escrow, 0 for never", &["0", "1", "4", "16"]),
+    ("leaves", "how often it does so", &["always", "once"]),
+];
+
+/// The kinds of submissions: the right gradient; a wrong one; the right one, or a wrong one, whose artifact is withheld;
+/// a random commitment without an artifact.
+const WORK: &[&str] = &["honest", "forged", "withheld", "hidden", "garbage"];
+
+/// What verifiers state: what they find when they recompute, a fixed finding without recomputing, or nothing.
+const FINDINGS: &[&str] = &["honest", "match", "mismatch", "unavailable", "silent"];
+
+/// A strategy of a coalition: a value for each gene.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Strategy(Vec<u8>);
+
+impl Strategy {
+    /// Returns the strategy of a coalition that is honest and has no stake.
+    pub fn honest() -> Self {
+        Self(vec![0; GENES.len()])
+    }
+
+    /// Reads a strategy from the text that [`fmt::Display`] writes. Returns the reason if the text is invalid.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut strategy = Self::honest();
+        for part in text.split_whitespace().filter(|part| *part != "honest") {
+            let (name, value) =
+                part.split_once('=').ok_or_else(|| format!("{part:?} is not of the form name=value"))?;
+            let gene =
+                GENES.iter().position(|gene| gene.0 == name).ok_or_else(|| format!("there is no gene {name:?}"))?;
+            let values = GENES[gene].2;
+            let value = values.iter().position(|known| *known == value);
+            strategy.0[gene] =
+                value.ok_or_else(|| format!("{part:?}: the values of {name} are {}", values.join(", ")))? as u8;
+        }
+        Ok(strategy)
+    }
+
+    /// Returns a description of all genes and their values.
+    pub fn help() -> String {
+        GENES.iter().map(|(name, what, values)| format!("  {name:9} {what}: {}\n", values.join(", "))).collect()
+    }
+
+    /// Returns a random strategy, in which between an eighth and a half of the genes are not honest.
+    pub fn random(random: &mut Random) -> Self {
+        let rarity = 2 + random.below(7);
+        let gene = |(_, _, values): &(&str, &str, &[&str])| match random.below(rarity) {
+            0 => random.below(values.len() as u64) as u8,
+            _ => 0,
+        };
+        Self(GENES.iter().map(gene).collect())
+    }
+
+    /// Returns a copy in which one to three genes have other values.
+    pub fn mutated(&self, random: &mut Random) -> Self {
+        let mut mutated = self.clone();
+        for _ in 0..1 + random.below(3) {
+            let gene = random.below(GENES.len() as u64) as usize;
+            mutated.0[gene] = random.below(GENES[gene].2.len() as u64) as u8;
+        }
+        mutated
+    }
+
+    /// Returns the indexes of the genes that are not honest.
+    pub(super) fn dishonest_genes(&self) -> Vec<usize> {
+        (0..GENES.len()).filter(|gene| self.0[*gene] > 0).collect()
+    }
+
+    /// Returns a copy in which one gene is honest.
+    pub(super) fn without(&self, gene: usize) -> Self {
+        let mut without = self.clone();
+        without.0[gene] = 0;
+        without
+    }
+
+    /// Returns the strategy of an honest coalition with as many addresses, coins and nodes as this one.
+    pub fn honest_twin(&self) -> Self {
+        let endowment = ["miners", "wallet", "coins", "nodes"];
+        let gene = |(gene, value): (usize, &u8)| if endowment.contains(&GENES[gene].0) { *value } else { 0 };
+        let mut twin = Self(self.0.iter().enumerate().map(gene).collect());
+        if twin.get("wallet") == "fresh" {
+            twin.0[1] = 2;
+        }
+        twin
+    }
+
+    /// Returns the value of a gene. Panics if there is no gene with this name.
+    pub(super) fn get(&self, name: &str) -> &'static str {
+        let gene = GENES.iter().position(|gene| gene.0 == name).expect("the name of a gene");
+        GENES[gene].2[usize::from(self.0[gene])]
+    }
+
+    /// Returns the value of a gene whose values are numbers.
+    pub(super) fn number(&self, name: &str) -> u64 {
+        self.get(name).parse().expect("a gene with numbers")
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = self.0.iter().zip(GENES).filter(|(value, _)| **value > 0);
+        let named: Vec<String> =
+            named.map(|(value, gene)| format!("{}={}", gene.0, gene.2[usize::from(*value)])).collect();
+        f.write_str(if named.is_empty() { "honest" } else { "" })?;
+        f.write_str(&named.join(" "))
+    }
+}

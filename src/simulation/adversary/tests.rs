@@ -1,0 +1,61 @@
+//! Tests that games tell honest from dishonest coalitions, and that searches can be repeated.
+
+use super::*;
+
+fn outcome(tasks: u64, strategy: &str) -> Outcome {
+    let conditions = Conditions { quota: 4, tasks, params: LedgerParams::NETWORK };
+    play(&conditions, &Strategy::parse(strategy).unwrap(), 1)
+}
+
+#[test]
+fn an_honest_coalition_earns_the_reward_minus_the_cost_and_harms_nobody() {
+    for strategy in ["honest", "wallet=stake", "wallet=empty miners=2", "wallet=fresh join=one"] {
+        let Outcome { profit, loss, captured, halted, kept, submitted, .. } = outcome(8, strategy);
+        assert!((profit - 0.4).abs() < 1e-9, "{strategy} earns {profit}");
+        assert_eq!((loss, captured, halted, kept[1], submitted), (0.0, 0, false, 0, 8), "{strategy}");
+    }
+    let verifies = outcome(8, "coins=1000 nodes=2");
+    assert!(verifies.profit > 0.4 && verifies.loss == 0.0, "verifiers earn too: {verifies:?}");
+}
+
+#[test]
+fn wrong_gradients_are_found_and_cost_their_miner() {
+    let forges = outcome(8, "wallet=stake then=forged");
+    assert!(forges.profit < 0.0 && forges.kept[1] == 0, "honest challengers dispute what was accepted: {forges:?}");
+    let garbage = outcome(8, "wallet=fresh then=garbage");
+    assert_eq!((garbage.profit, garbage.kept[1], garbage.loss), (0.0, 0, 0.0));
+}
+
+#[test]
+fn withholding_artifacts_neither_pays_nor_harms() {
+    for strategy in ["then=withheld", "then=withheld serve=00001", "wallet=stake then=withheld manifest=no"] {
+        let withheld = outcome(4, strategy);
+        assert!(withheld.profit <= 0.4 + 1e-9 && withheld.loss == 0.0, "{strategy}: {withheld:?}");
+    }
+    let hidden = outcome(4, "wallet=stake then=hidden");
+    assert!(hidden.profit <= 0.0 && hidden.loss == 0.0 && hidden.kept[1] == 0, "{hidden:?}");
+}
+
+#[test]
+fn strategies_are_read_as_they_are_written() {
+    let mut random = Random(7);
+    for _ in 0..200 {
+        let strategy = Strategy::random(&mut random).mutated(&mut random);
+        assert_eq!(Strategy::parse(&strategy.to_string()), Ok(strategy));
+    }
+    assert!(Strategy::parse("first=lazy").is_err() && Strategy::parse("coins").is_err());
+}
+
+#[test]
+fn a_search_finds_the_same_strategies_again() {
+    let search = || {
+        let params = LedgerParams::NETWORK;
+        let mut search = Search::new(Conditions { quota: 4, tasks: 4, params }, 5);
+        search.offer(&Strategy::honest());
+        let steps: Vec<_> = (0..12).map(|game| search.step(game >= 6, &OBJECTIVES)).collect();
+        (steps, search.best().clone())
+    };
+    let (first, second) = (search(), search());
+    assert_eq!(first, second);
+    assert!(first.1["profit"].0 >= 0.0, "no strategy is better than the honest one that was offered");
+}

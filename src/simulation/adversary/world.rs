@@ -1,0 +1,348 @@
+//! The network of a game: the ledger, the mempool, the artifacts and who can fetch them.
+
+use super::gradient::{Gradients, chunk};
+use crate::{
+    client::{ClaimedGradient, ClientError, DisputableGradient, DisputeList, GivenAnswer, OpenDispute},
+    dispute::judge::{DisputeContext, Hash},
+    ledger::{Applied, Event, Genesis, Ledger, LedgerParams, PROPOSER, Submission, TxOutcome, VALIDATOR},
+    simulation::{COINS, job},
+    store::{Cid, Codec, StoreError},
+    tx::{Fee, MAX_TX_BYTES, Message, Signed, code},
+};
+use sha2::{Digest, Sha256};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    rc::Rc,
+};
+
+/// The number of honest operators. Each of them is a verifier, a proposer and a challenger.
+pub(super) const OPERATORS: usize = 5;
+/// The stake of an honest operator in micro-units.
+pub(super) const OPERATOR_STAKE: u64 = 1_000_000_000;
+/// The largest total size of the transactions in a block, in bytes, and the number of transactions that the mempool
+/// holds. Both are those of the program's mempool.
+const MAX_BLOCK_BYTES: usize = 1 << 20;
+const MEMPOOL_CAPACITY: usize = 8192;
+/// Size of a transaction that holds no dispute, in bytes.
+pub(super) const TX_BYTES: usize = 700;
+
+/// A network that its parties share. All of them run in one thread.
+pub(super) type Shared = Rc<RefCell<World>>;
+
+/// What has become of a gradient that was submitted.
+pub(super) struct Submitted {
+    pub(super) miner: String,
+    /// CID of the task.
+    pub(super) task: Cid,
+    pub(super) chunk: Cid,
+    pub(super) artifact: Cid,
+    /// The commitment in hexadecimal.
+    pub(super) gradient_hash: String,
+    /// Whether the commitment and the artifact are those of the right gradient.
+    pub(super) right: bool,
+    pub(super) accepted: bool,
+    pub(super) settled: bool,
+}
+
+/// Which operators can fetch an artifact, and from which block on.
+#[derive(Clone, Copy)]
+pub(super) struct Served {
+    /// Bit `n` stands for the operator with the number `n`.
+    pub(super) operators: u8,
+    /// Height from which on all operators can fetch the artifact.
+    pub(super) to_all_from: u64,
+    /// Whether all operators can fetch the manifest.
+    pub(super) manifest: bool,
+    /// Whether a source that does not deliver says that it is busy (503) rather than that the block is missing (404).
+    pub(super) busy: bool,
+}
+
+impl Served {
+    pub(super) const ALL: Self = Self { operators: !0, to_all_from: 0, manifest: true, busy: false };
+}
+
+struct PendingTx {
+    ticket: u64,
+    signer: String,
+    messages: Vec<Message>,
+    bytes: usize,
+    of_coalition: bool,
+}
+
+pub(super) struct World {
+    pub(super) ledger: Ledger,
+    pub(super) gradients: Gradients,
+    /// Who can fetch each artifact, by the CID of its root block. Nobody can fetch an artifact that is absent.
+    pub(super) served: HashMap<Cid, Served>,
+    /// Adapters that every party can fetch.
+    pub(super) adapters: BTreeSet<Cid>,
+    pub(super) submitted: BTreeMap<u64, Submitted>,
+    /// Events of the last block.
+    pub(super) events: Vec<Event>,
+    pub(super) random: Random,
+    mempool: VecDeque<PendingTx>,
+    outcomes: HashMap<u64, TxOutcome>,
+    tickets: u64,
+    list: Option<(u64, DisputeList)>,
+}
+
+impl World {
+    /// Starts a network with the honest operators, other verifiers and proposers, staked miners (each with its stake),
+    /// and accounts (each with its balance). All amounts are in micro-units.
+    pub(super) fn new(
+        quota: u32,
+        params: &LedgerParams,
+        seed: u64,
+        [nodes, miners]: [Vec<(String, u64)>; 2],
+        accounts: &[(String, u64)],
+    ) -> Self {
+        let operators = (0..OPERATORS).map(|number| (operator(number), OPERATOR_STAKE));
+        let adapter = Codec::DagCbor.cid(b"adapter 0");
+        let genesis = Genesis {
+            chain_id: super::super::CHAIN.to_owned(),
+            // a proof of work takes time, but no coins
+            params: LedgerParams { unbonded_work_bits: 0, ..params.clone() },
+            job: job(),
+            seed: [3; 32],
+            quota,
+            adapter,
+            layout_root: Hash([0; 32]),
+            dispute_context: DisputeContext {
+                program: Hash([0; 32]),
+                run_dispatches: 1,
+                encoding_dispatches: 1,
+                adapter_buffers: 10,
+                sequence_tokens: 2048,
+                streams: Vec::new(),
+            },
+            chunks: (0..quota.max(7)).map(|number| Codec::Raw.cid(&chunk(number))).collect(),
+            accounts: (0..OPERATORS).map(|number| (operator(number), COINS)).chain(accounts.iter().cloned()).collect(),
+            nodes: operators
+                .chain(nodes)
+                .map(|(address, stake)| (address, stake, vec![VALIDATOR, PROPOSER]))
+                .chain(miners.into_iter().map(|(address, stake)| (address, stake, vec![1])))
+                .collect(),
+        };
+        Self {
+            ledger: Ledger::new(genesis).expect("a valid genesis"),
+            gradients: Gradients::new(quota.max(7)),
+            served: HashMap::new(),
+            adapters: BTreeSet::from([adapter]),
+            submitted: BTreeMap::new(),
+            events: Vec::new(),
+            random: Random(seed),
+            mempool: VecDeque::new(),
+            outcomes: HashMap::new(),
+            tickets: 0,
+            list: None,
+        }
+    }
+
+    pub(super) fn height(&self) -> u64 {
+        self.ledger.state().head().height
+    }
+
+    /// Adds a transaction to the mempool. Returns the number under which [`Self::outcome`] returns its outcome.
+    pub(super) fn send(
+        &mut self,
+        signer: &str,
+        messages: Vec<Message>,
+        bytes: usize,
+        of_coalition: bool,
+    ) -> Result<u64, ClientError> {
+        if self.mempool.len() >= MEMPOOL_CAPACITY {
+            let (hash, log) = (String::new(), "the mempool is full".to_owned());
+            return Err(ClientError::Failed { hash, code: code::MEMPOOL_FULL, log });
+        }
+        self.tickets += 1;
+        let (ticket, signer) = (self.tickets, signer.to_owned());
+        self.mempool.push_back(PendingTx { ticket, signer, messages, bytes, of_coalition });
+        Ok(ticket)
+    }
+
+    /// Returns the outcome of a transaction; `None` if no block contains it yet.
+    pub(super) fn outcome(&mut self, ticket: u64) -> Option<TxOutcome> {
+        self.outcomes.remove(&ticket)
+    }
+
+    /// Returns whether a transaction of the coalition that is not one of those that fill blocks is pending.
+    pub(super) fn has_pending_of_coalition(&self) -> bool {
+        self.mempool.iter().any(|tx| tx.of_coalition && tx.bytes < MAX_TX_BYTES)
+    }
+
+    pub(super) fn mempool_is_empty(&self) -> bool {
+        self.mempool.is_empty()
+    }
+
+    /// Makes the next block from the oldest transactions of the mempool. If the coalition proposes the block, its own
+    /// transactions come first, and it chooses the best of `candidates` blocks, which differ in their hashes. `score`
+    /// returns how good a block is for the coalition.
+    pub(super) fn block(&mut self, by_coalition: bool, candidates: u64, score: impl Fn(&Applied) -> i64) {
+        if by_coalition {
+            self.mempool.make_contiguous().sort_by_key(|tx| !tx.of_coalition);
+        }
+        let (mut bytes, mut count) = (0, 0);
+        while let Some(tx) = self.mempool.get(count).filter(|tx| bytes + tx.bytes <= MAX_BLOCK_BYTES) {
+            bytes += tx.bytes;
+            count += 1;
+        }
+        let taken: Vec<PendingTx> = self.mempool.drain(..count).collect();
+        let mut sequences = BTreeMap::new();
+        let mut tickets = Vec::new();
+        let mut txs = Vec::new();
+        for PendingTx { ticket, signer, messages, .. } in taken {
+            let first = || self.ledger.state().account_of(&signer).sequence;
+            let next: &mut u64 = sequences.entry(signer.clone()).or_insert_with(first);
+            txs.push(Signed { signer, sequence: *next, fee: Fee::default(), timeout_height: 0, messages });
+            *next += 1;
+            tickets.push(ticket);
+        }
+        let head = self.ledger.state().head();
+        let (height, time) = (head.height + 1, head.time.max(1_000) + 1);
+        let entropy = self.random.next();
+        let mut best = None::<(i64, Ledger, Applied)>;
+        for nonce in 0..if by_coalition { candidates.max(1) } else { 1 } {
+            let hash = Sha256::new().chain_update(entropy.to_le_bytes()).chain_update(height.to_le_bytes());
+            let hash = hash.chain_update(nonce.to_le_bytes()).finalize().into();
+            let (ledger, applied) = self.ledger.apply_opened(time, hash, &txs);
+            let value = if candidates > 1 { score(&applied) } else { 0 };
+            if best.as_ref().is_none_or(|(best, ..)| value > *best) {
+                best = Some((value, ledger, applied));
+            }
+        }
+        let Some((_, ledger, applied)) = best else { return };
+        self.ledger = ledger;
+        self.events = applied.events;
+        for (ticket, outcome) in tickets.into_iter().zip(applied.outcomes) {
+            self.events.extend(outcome.events.iter().cloned());
+            self.outcomes.insert(ticket, outcome);
+        }
+        self.record();
+    }
+
+    /// Applies blocks without transactions until a row of the state other than the head changes, but at most `most`
+    /// blocks.
+    pub(super) fn skip(&mut self, most: u64) {
+        for _ in 0..most {
+            let before = self.ledger.clone();
+            self.block(false, 1, |_| 0);
+            if !self.events.is_empty() || self.ledger.changes(&before).len() > 1 {
+                return;
+            }
+        }
+    }
+
+    /// Records what the events of the last block say about submissions.
+    fn record(&mut self) {
+        let events = std::mem::take(&mut self.events);
+        for event in &events {
+            match event {
+                Event::Submitted { id, miner, .. } => {
+                    let Some(stored) = self.ledger.state().submission(*id) else { continue };
+                    let Submission { position, commitment, artifact, .. } = stored.clone();
+                    let Ok(task) = self.ledger.task(position, miner) else { continue };
+                    let right = &self.gradients.of(&task).right;
+                    let right = right.commitment == commitment && right.root == artifact;
+                    let miner = miner.clone();
+                    let submitted = Submitted {
+                        miner,
+                        task: task.cid(),
+                        chunk: task.chunk,
+                        artifact,
+                        gradient_hash: commitment.to_string(),
+                        right,
+                        accepted: false,
+                        settled: false,
+                    };
+                    self.submitted.insert(*id, submitted);
+                }
+                Event::Accepted { id, .. }
+                | Event::Rejected { id, .. }
+                | Event::Voided { id, .. }
+                | Event::Withdrawn { id, .. } => {
+                    if let Some(submitted) = self.submitted.get_mut(id) {
+                        submitted.accepted = matches!(event, Event::Accepted { .. });
+                        submitted.settled = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.events = events;
+    }
+
+    /// Returns whether an operator can fetch all blocks of an artifact now.
+    pub(super) fn can_fetch(&self, operator: usize, artifact: &Cid) -> bool {
+        let served = |served: &Served| served.operators >> operator & 1 == 1 || self.height() >= served.to_all_from;
+        self.served.get(artifact).is_some_and(served)
+    }
+
+    /// Returns the error with which the source of an artifact refuses to deliver a block.
+    pub(super) fn absence(&self, artifact: &Cid, block: &Cid) -> ClientError {
+        match self.served.get(artifact).is_some_and(|served| served.busy) {
+            true => ClientError::Refused { status: 503, message: String::new() },
+            false => StoreError::Missing(*block).into(),
+        }
+    }
+
+    /// Returns the gradients that can be contested, and the open disputes, as a node reports them.
+    pub(super) fn disputes(&mut self) -> DisputeList {
+        let height = self.height();
+        if let Some((_, list)) = self.list.as_ref().filter(|(at, _)| *at == height) {
+            return list.clone();
+        }
+        let claimed = |id: &u64| {
+            let Submitted { task, artifact, gradient_hash, .. } = &self.submitted[id];
+            let (task, ipfs_hash, gradient_hash) = (*task, *artifact, gradient_hash.clone());
+            ClaimedGradient { stored_gradient_id: *id, task, ipfs_hash, gradient_hash }
+        };
+        let contestable = self.ledger.contestable_submissions();
+        let gradients = contestable.map(|(id, disputable, appealable, _)| DisputableGradient {
+            gradient: claimed(&id),
+            disputable,
+            appealable,
+        });
+        let open = self.ledger.disputes().expect("a consistent ledger").into_iter();
+        let disputes = open.map(|(dispute_id, case, ..)| OpenDispute {
+            dispute_id,
+            gradient: claimed(&case.submission),
+            challenger: case.challenger.clone(),
+            answerable: height < case.dispute.deadline(),
+            answers: case
+                .answers
+                .iter()
+                .zip(case.dispute.games())
+                .map(|((sender, _), game)| GivenAnswer::new(sender.clone(), game))
+                .collect(),
+        });
+        let list = DisputeList { gradients: gradients.collect(), disputes: disputes.collect() };
+        self.list = Some((height, list.clone()));
+        list
+    }
+}
+
+/// Returns the address of the honest operator with this number.
+pub(super) fn operator(number: usize) -> String {
+    format!("operator{number}")
+}
+
+/// A generator of pseudorandom numbers (SplitMix64), which yields the same numbers for the same seed.
+#[derive(Clone, Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// Returns the next number.
+    #[expect(clippy::should_implement_trait, reason = "the numbers never end")]
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Returns a number below `bound`, which must not be 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
