@@ -25,7 +25,7 @@ use r3mes_wgpu::{
         step::Trainer,
     },
 };
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 /// Returns the fastest implementation of a kernel. The implementation of `lora_gradient_b` is faulty: it adds 1 to the
 /// last word of its output.
@@ -101,8 +101,7 @@ fn an_audit_detects_a_wrong_kernel_and_changes_no_result() {
     let chunk: Vec<u32> = (0..100).map(|i| i * i % 64).collect();
     let gradient = |kernels: CpuKernels, audited: Option<u64>| {
         let step = RecordedStep::new(&model, &targets, 2);
-        let executor = block_on(cpu(kernels).executor(&Arc::new(step.recording.clone()))).unwrap();
-        let mut trainer = Trainer::new(step, executor);
+        let mut trainer = block_on(Trainer::prepare(step, &cpu(kernels))).unwrap();
         let name = audited.map(|number| trainer.audit(number).unwrap().to_owned());
         block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();
         (name, block_on(trainer.gradient(&chunk, &[9; 32], 0)))

@@ -8,7 +8,6 @@ use r3mes_wgpu::{
     model::transformer::RecordedStep,
     training::{session::JOB_EXPONENT, step::Trainer},
 };
-use std::sync::Arc;
 
 #[test]
 fn shards_change_no_bit() {
@@ -19,8 +18,7 @@ fn shards_change_no_bit() {
     for kernels in [cpu::scalar, cpu::fastest] {
         let backend = Backend::Cpu { threads: 2, kernels };
         let gradient = |step: RecordedStep| {
-            let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
-            let mut trainer = Trainer::new(step, executor);
+            let mut trainer = block_on(Trainer::prepare(step, &backend)).unwrap();
             block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();
             block_on(trainer.gradient(&chunk, &[9; 32], 3)).unwrap()
         };

@@ -2,6 +2,7 @@
 //! adapters, and reads them from checkpoints, PEFT folders, ledgers and nodes. They also check that `generate` applies
 //! an adapter.
 
+use crate::node_process::NodeProcess;
 use crate::work_dir::{SMALL_MODEL, WorkDir};
 use prost::Message;
 use r3mes_wgpu::{model::peft::GradientPackage, protocol::Receipt, training::checkpoint};
@@ -9,9 +10,8 @@ use serde_json::Value;
 use std::{
     ffi::OsStr,
     fs,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 /// A folder with the subfolders `model` and `adapter`: a model, and an adapter of this model in PEFT's format.
@@ -140,15 +140,10 @@ fn the_adapter_of_a_job_and_an_accepted_gradient_can_be_exported() {
     assert_eq!(package.metadata["commitment"], receipt.commitment().to_string());
 
     // the same adapter, read from a node
-    let mut node = work_dir.node("0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let url = serde_json::from_str::<Value>(&line).unwrap()["url"].as_str().unwrap().to_owned();
+    let node = NodeProcess::start(&work_dir);
     let through = path_in(&work_dir, "through");
-    let answer = adapter(["export", &url, "--out", &through]);
-    node.kill().unwrap();
-    node.wait().unwrap();
-    answer.unwrap();
+    adapter(["export", &node.url, "--out", &through]).unwrap();
+    drop(node);
     let direct = path_in(&work_dir, "direct");
     adapter(["export", data, "--out", &direct]).unwrap();
     let tensors = |folder: &str| fs::read(Path::new(folder).join("adapter_model.safetensors")).unwrap();

@@ -5,7 +5,7 @@
 use crate::scripted_miner::{ScriptedMiner, TestNetwork};
 use pollster::block_on;
 use r3mes_wgpu::{
-    client::{BlockStore as _, ClientError, GradientStatus, HeldTask},
+    client::{ClientError, GradientStatus, HeldTask},
     protocol::{Artifact, Commitment, Gradient, Task, TaskTerms},
     store::Codec,
     tx::{Message, MsgClaimTask, MsgCommitAttestation, MsgRevealAttestation, code},
@@ -123,17 +123,15 @@ fn one_wrong_element_is_slashed() {
 fn a_gradient_for_a_stale_adapter_is_slashed() {
     let network = network("stale", |_| {});
     let mut rogue = attacker(&network);
-    let first = rogue.claim().unwrap();
-    let old = first.0.adapter;
-    let artifact = rogue.compute(&first.0);
-    assert_eq!(rogue.submit(&first.0, &first.1, &artifact).status, "settled");
+    let (first, held, artifact) = rogue.claim_and_compute();
+    let old = first.adapter;
+    assert_eq!(rogue.submit(&first, &held, &artifact).status, "settled");
     // the round ends, and the adapter changes
     fair(&network);
     let (task, held) = rogue.wait(|| rogue.claim().ok());
     assert_ne!(task.adapter, old);
     let stale = Task::new(TaskTerms { adapter: old, ..(*task).clone() }).unwrap();
-    let found = rogue.compute(&stale);
-    let found = found.as_gradient().unwrap().clone();
+    let found = rogue.compute(&stale).as_gradient().unwrap().clone();
     let forged = rogue.forge(&task, |matrices| {
         for (matrix, stale) in matrices.iter_mut().zip(&found.matrices) {
             *matrix = stale.dequantized();
@@ -148,8 +146,7 @@ fn a_gradient_for_a_stale_adapter_is_slashed() {
 fn a_copied_gradient_is_slashed_and_its_owner_is_accepted() {
     let network = network("copy", |_| {});
     let (mut honest, rogue) = (network.miner(7), attacker(&network));
-    let (task, held) = honest.claim().unwrap();
-    let artifact = honest.compute(&task);
+    let (task, held, artifact) = honest.claim_and_compute();
     let found = artifact.as_gradient().unwrap();
     // the attacker submits the honest miner's CID and commitment before the honest miner does
     let (_, own) = rogue.claim().unwrap();
@@ -172,8 +169,7 @@ fn a_copied_gradient_is_slashed_and_its_owner_is_accepted() {
 fn withheld_bytes_of_a_right_gradient_are_stored_by_its_verifier() {
     let network = network("withheld", |_| {});
     let mut rogue = attacker(&network);
-    let (task, held) = rogue.claim().unwrap();
-    let artifact = rogue.compute(&task);
+    let (task, held, artifact) = rogue.claim_and_compute();
     let root = artifact.dag().unwrap().root;
     let id = rogue.say(&held, root, Commitment::new(&task, &artifact.gradient_root())).unwrap();
     assert_eq!(rogue.settled(id).status, "settled");
@@ -215,8 +211,7 @@ fn withheld_bytes_are_found_by_aggregation_if_nobody_was_sampled() {
 fn a_seed_that_the_miner_chooses_is_rejected() {
     let network = network("seed", |_| {});
     let mut rogue = attacker(&network);
-    let (task, held) = rogue.claim().unwrap();
-    let artifact = rogue.compute(&task);
+    let (task, held, artifact) = rogue.claim_and_compute();
     let commitment = Commitment::new(&task, &artifact.gradient_root());
     let root = artifact.dag().unwrap().root;
     let other = HeldTask { global_seed: held.global_seed ^ 1, ..held.clone() };
@@ -251,8 +246,7 @@ fn a_second_claim_and_a_claim_of_a_taken_chunk_are_refused() {
 fn an_accepted_gradient_is_not_paid_again() {
     let network = network("replay", |_| {});
     let mut rogue = attacker(&network);
-    let (task, held) = rogue.claim().unwrap();
-    let artifact = rogue.compute(&task);
+    let (task, held, artifact) = rogue.claim_and_compute();
     assert_eq!(rogue.submit(&task, &held, &artifact).status, "settled");
     let paid = network.node.balance(rogue.address());
     let (root, commitment) = (artifact.dag().unwrap().root, Commitment::new(&task, &artifact.gradient_root()));
@@ -369,11 +363,8 @@ fn settled_by(miner: &ScriptedMiner, id: u64, rogues: &[ScriptedMiner]) -> Gradi
 fn a_verifier_that_does_not_recompute_is_slashed() {
     let (network, rogues) = with_verifiers("lazy", &[(50, 2_000_000)], 4_000);
     let mut honest = network.miner(7);
-    let (task, held) = honest.claim().unwrap();
-    let artifact = honest.compute(&task);
-    let dag = artifact.dag().unwrap();
-    block_on(honest.client.put_dag(&dag)).unwrap();
-    let id = honest.say(&held, dag.root, Commitment::new(&task, &artifact.gradient_root())).unwrap();
+    let (task, held, artifact) = honest.claim_and_compute();
+    let id = honest.submit_without_waiting(&task, &held, &artifact);
     assert_eq!(settled_by(&honest, id, &rogues).status, "settled", "the blind finding is right, its digest is wrong");
     assert_eq!(network.stake(rogues[0].address()), 1_000_000);
     assert_eq!(network.stake(&network.operator.0), network.operator.1, "the verifier that recomputed keeps its stake");
@@ -386,9 +377,7 @@ fn sybil_verifiers_can_not_pass_a_forged_gradient_and_are_slashed() {
     let mut miner = network.miner(66);
     let (task, held) = miner.claim().unwrap();
     let forged = miner.forge(&task, |matrices| matrices[1].values.fill(0));
-    let dag = forged.dag().unwrap();
-    block_on(miner.client.put_dag(&dag)).unwrap();
-    let id = miner.say(&held, dag.root, Commitment::new(&task, &forged.gradient_root())).unwrap();
+    let id = miner.submit_without_waiting(&task, &held, &forged);
     assert_mismatch(&settled_by(&miner, id, &rogues));
     let slashed = rogues.iter().filter(|rogue| network.stake(rogue.address()) == 1_000_000).count();
     assert!(slashed >= 1, "the sampled verifiers lose half of their stakes");

@@ -237,10 +237,9 @@ fn the_held_out_loss_is_reported_before_between_and_after_steps() {
     let eval = work_dir.data().with_file_name("eval.txt");
     fs::write(&eval, (0u32..1000).map(|i| b'a' + (i * i / 7 % 26) as u8).collect::<Vec<_>>()).unwrap();
     let train = |eval: &Path, steps: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
-        command.args(["train", "--backend", "cpu", "--rank", "4", "--json", "--steps", steps, "--eval-steps", "2"]);
-        command.arg("--model").arg(work_dir.model()).arg("--text").arg(work_dir.text()).arg("--eval").arg(eval);
-        command.arg("--out").arg(work_dir.data()).arg("--data-dir").arg(work_dir.data()).output().unwrap()
+        let mut command = work_dir.command("train");
+        command.args(["--backend", "cpu", "--rank", "4", "--json", "--steps", steps, "--eval-steps", "2"]);
+        command.arg("--eval").arg(eval).arg("--out").arg(work_dir.data()).output().unwrap()
     };
     let evaluations = |output: Output| -> Vec<(u64, f64)> {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -271,26 +270,8 @@ fn the_held_out_loss_is_reported_before_between_and_after_steps() {
 #[test]
 fn quality_compares_gradients_with_floating_point() {
     let work_dir = WorkDir::new("quality");
-    let data = work_dir.data();
-    let output = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"))
-        .args([
-            "quality",
-            "--backend",
-            "cpu",
-            "--rank",
-            "4",
-            "--steps",
-            "3",
-            "--json",
-            "--model",
-            SMALL_MODEL,
-            "--text",
-        ])
-        .arg(work_dir.text())
-        .arg("--data-dir")
-        .arg(data)
-        .output()
-        .unwrap();
+    let mut command = work_dir.command("quality");
+    let output = command.args(["--backend", "cpu", "--rank", "4", "--steps", "3", "--json"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let methods = report["methods"].as_array().unwrap();

@@ -61,11 +61,9 @@ fn an_accepted_forged_gradient_is_rejected_by_a_dispute_although_its_miner_defen
     assert_eq!(network.node.balance(rogue.address()), COINS - STAKE - BONDS[1]);
     // an honest miner can claim the chunk that the forger loses
     let mut miner = network.miner(7);
-    let (next, _) = miner.claim().unwrap();
+    let (next, held, artifact) = miner.claim_and_compute();
     assert_eq!(next.chunk, task.chunk);
-    let (task, held) = miner.held();
-    let artifact = miner.compute(&task);
-    assert_eq!(miner.submit(&task, &held, &artifact).status, "accepted");
+    assert_eq!(miner.submit(&next, &held, &artifact).status, "accepted");
 }
 
 #[test]
@@ -102,8 +100,7 @@ fn a_forger_whose_accomplices_fill_all_dispute_slots_is_slashed_after_they_lose(
 fn the_operator_defends_a_correct_gradient_of_an_absent_miner_and_the_challenger_pays() {
     let network = network("griefed", |_| {});
     let (mut miner, griefer) = (network.miner(7), network.miner(66));
-    let (task, held) = miner.claim().unwrap();
-    let artifact = miner.compute(&task);
+    let (task, held, artifact) = miner.claim_and_compute();
     let dag = artifact.dag().unwrap();
     assert_eq!(miner.submit(&task, &held, &artifact).status, "accepted");
     let block = |codec, cid| block_on(griefer.client.block(codec, cid)).unwrap();

@@ -7,18 +7,18 @@ use super::{
 };
 use pollster::block_on;
 use r3mes_wgpu::{
-    client::{BlockStore as _, Blocks, OpenDispute},
+    client::{Blocks, OpenDispute},
     compute::{Backend, cpu},
     dispute::{
         judge::Side,
         prover::{Prover, Replay, TaskInputs},
     },
     model::transformer::RecordedStep,
-    protocol::{Artifact, Commitment, Gradient, Task},
+    protocol::{Artifact, Gradient, Task},
     training::step::Trainer,
     tx::{Message, MsgAnswerDispute, MsgMoveDispute},
 };
-use std::{sync::Arc, thread::sleep, time::Duration};
+use std::{thread::sleep, time::Duration};
 
 /// A forged artifact, and the prover that defends it in disputes. The artifact contains the correct gradient of a wrong
 /// text: the task's text with one bit changed.
@@ -36,8 +36,7 @@ impl Forger {
         let mut inputs = TaskInputs::fetch(task, model.config.vocab as u32, &|cid| blocks.get(cid)).unwrap();
         inputs.tokens[700] ^= 1;
         let step = RecordedStep::new(&model, &targets, 1);
-        let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
-        let mut trainer = Trainer::new(step, executor);
+        let mut trainer = block_on(Trainer::prepare(step, &backend)).unwrap();
         let exponents: Vec<i32> = inputs.matrices.iter().map(|spec| spec.exponent).collect();
         block_on(trainer.load(&inputs.adapter, &exponents)).unwrap();
         let found = block_on(trainer.gradient(&inputs.tokens, &inputs.task_key, 0)).unwrap();
@@ -50,9 +49,7 @@ impl Forger {
     /// Submits the forged artifact for the task that `miner` has claimed. Returns the ID of the submission.
     pub fn submit(&self, miner: &ScriptedMiner) -> u64 {
         let (task, held) = miner.held();
-        let dag = self.forged.dag().unwrap();
-        block_on(miner.client.put_dag(&dag)).unwrap();
-        miner.say(&held, dag.root, Commitment::new(&task, &self.forged.gradient_root())).unwrap()
+        miner.submit_without_waiting(&task, &held, &self.forged)
     }
 
     /// Sends answers and moves in every dispute about submission `id`, until the submission is rejected. Returns the

@@ -2,6 +2,7 @@
 //! same CIDs and exchange blocks and CAR files, and that Kubo stores a miner's artifacts.
 
 use crate::node_process::NodeProcess;
+use crate::scripted_miner::HttpHost;
 use crate::work_dir::{WorkDir, accepted};
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -16,16 +17,15 @@ use r3mes_wgpu::{
     },
 };
 use serde_json::Value;
-use std::process::Command;
 
-/// The URL of Kubo's RPC or of Kubo's gateway, and the HTTP agent that sends requests to it.
-struct Peer(String, ureq::Agent);
+/// Kubo's RPC or Kubo's gateway, as a host to which requests are sent.
+struct Peer(HttpHost);
 
 impl Peer {
     /// Returns the peer whose URL is the value of the environment variable `variable`.
     fn of(variable: &str) -> Self {
         let url = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: scripts/interop sets it"));
-        Self(url, ureq::Agent::config_builder().http_status_as_error(false).build().new_agent())
+        Self(HttpHost::new(&url))
     }
 
     fn rpc() -> Self {
@@ -35,7 +35,7 @@ impl Peer {
     /// Calls a command of Kubo's RPC, such as `repo/gc`.
     fn post(&self, command: &str) -> Response {
         let body = Some(("application/octet-stream", &[][..]));
-        block_on(self.request(Request { path: &format!("/api/v0/{command}"), body })).unwrap()
+        block_on(self.0.request(Request { path: &format!("/api/v0/{command}"), body })).unwrap()
     }
 
     /// Calls a command of Kubo's RPC, such as `add`, with a file as its input. Returns the response as text.
@@ -44,27 +44,14 @@ impl Peer {
         let body = [&head[..], file, b"\r\n--b--\r\n"].concat();
         let request =
             Request { path: &format!("/api/v0/{command}"), body: Some(("multipart/form-data; boundary=b", &body)) };
-        let Response { status, body } = block_on(self.request(request)).unwrap();
+        let Response { status, body } = block_on(self.0.request(request)).unwrap();
         let text = String::from_utf8(body).unwrap();
         assert_eq!(status, 200, "{command}: {text}");
         text
     }
 
-    fn kubo(self) -> Kubo<Self> {
-        Kubo::new(self.0.clone(), self)
-    }
-}
-
-impl Connection for Peer {
-    async fn request(&self, request: Request<'_>) -> Result<Response, NoResponse> {
-        let url = format!("{}{}", self.0, request.path);
-        let mut response = match request.body {
-            None => self.1.get(&url).call(),
-            Some((kind, bytes)) => self.1.post(&url).header("content-type", kind).send(bytes),
-        }
-        .map_err(|error| NoResponse(error.to_string()))?;
-        let body = response.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap();
-        Ok(Response { status: response.status().as_u16(), body })
+    fn kubo(self) -> Kubo<HttpHost> {
+        Kubo::new(self.0.url.clone(), self.0)
     }
 }
 
@@ -196,7 +183,7 @@ impl BlockSource for EmptyNodeWithGateway {
     async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
         match gateway {
             0 => Some(Ok(Response { status: 404, body: Vec::new() })),
-            1 => Some(self.0.request(Request::get(path)).await),
+            1 => Some(self.0.0.request(Request::get(path)).await),
             _ => None,
         }
     }
@@ -223,9 +210,7 @@ fn blocks_that_a_node_lacks_come_from_kubos_gateway() {
 fn kubo_stores_every_accepted_artifact() {
     let (work_dir, home) = (WorkDir::new("kubo-node"), WorkDir::new("kubo-miner"));
     let (node, kubo) = (NodeProcess::start(&work_dir), Peer::rpc());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
-    command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", "3", "--node", &node.url, "--ipfs", &kubo.0]);
-    let output = command.arg("--data-dir").arg(home.data()).output().unwrap();
+    let output = home.mine_for(&node.url, "3").args(["--ipfs", &kubo.0.url]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let events = accepted(&output.stdout);
     assert_eq!(events.len(), 3);

@@ -1,7 +1,7 @@
 //! Tests of a node's HTTP interface. They check that the node answers the requests of miners, wallets and explorers,
 //! and that it refuses invalid requests.
 
-use crate::node_process::{CHAIN, NodeProcess, claim};
+use crate::node_process::{CHAIN, NodeProcess, claim, refused};
 use crate::work_dir::{WorkDir, accepted};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
@@ -12,27 +12,17 @@ use r3mes_wgpu::{
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read},
-    process::{Command, Stdio},
+    process::Stdio,
     time::Duration,
 };
-
-/// Returns a `mine` command that computes `tasks` tasks for the node at `url`, and a new working directory for its
-/// data.
-fn miner(name: &str, url: &str, tasks: &str) -> (WorkDir, Command) {
-    let work_dir = WorkDir::new(name);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
-    command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]);
-    command.arg("--data-dir").arg(work_dir.data());
-    (work_dir, command)
-}
 
 #[test]
 fn remote_miners_are_paid_at_the_address_that_they_name() {
     let work_dir = WorkDir::new("node-mine");
     let node = NodeProcess::start(&work_dir);
     let payee = SessionKey::new(&[3; 32]).unwrap();
-    let (home, mut command) = miner("node-miner", &node.url, "6");
-    let output = command.args(["--address", payee.address()]).output().unwrap();
+    let home = WorkDir::new("node-miner");
+    let output = home.mine_for(&node.url, "6").args(["--address", payee.address()]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let events = accepted(&output.stdout);
     assert_eq!(events.len(), 6);
@@ -49,7 +39,6 @@ fn remote_miners_are_paid_at_the_address_that_they_name() {
         let attributes = tx["tx_response"]["events"][0]["attributes"].as_array().unwrap();
         assert!(attributes.iter().any(|one| one["key"] == "artifact" && one["value"] == event["cid"]), "{tx}");
     }
-    drop(home);
 }
 
 #[test]
@@ -57,8 +46,8 @@ fn a_miner_on_probation_sees_its_escrow() {
     let network = crate::scripted_miner::TestNetwork::new("escrow", &["--rules", "embedded"], |terms| {
         terms["params"]["probation"] = 3.into()
     });
-    let (_home, mut command) = miner("escrow-miner", &network.node.url, "4");
-    let events = accepted(&command.output().unwrap().stdout);
+    let home = WorkDir::new("escrow-miner");
+    let events = accepted(&home.mine_for(&network.node.url, "4").output().unwrap().stdout);
     let reported: Vec<_> = events.iter().map(|event| (event["escrow"].as_u64(), event["balance"].as_u64())).collect();
     let million = |escrow: u64, balance: u64| (Some(escrow * 1_000_000), Some(balance * 1_000_000));
     assert_eq!(reported, [million(1, 0), million(2, 0), million(3, 0), million(3, 1)]);
@@ -69,8 +58,9 @@ fn routes_that_wallets_and_explorers_use_are_answered() {
     let work_dir = WorkDir::new("node-asked");
     let node = NodeProcess::start(&work_dir);
     let payee = SessionKey::new(&[3; 32]).unwrap();
-    let (_home, mut command) = miner("node-asked-miner", &node.url, "1");
-    assert!(command.args(["--address", payee.address()]).status().unwrap().success());
+    let home = WorkDir::new("node-asked-miner");
+    let mined = home.mine_for(&node.url, "1").args(["--address", payee.address()]).status().unwrap();
+    assert!(mined.success());
     let job = node.get("/r3mes/wgpu/v1/job");
     let trained = node.get("/remes/remes/v1/model_params");
     assert_eq!(
@@ -107,8 +97,8 @@ fn a_miner_waits_for_a_killed_node_and_no_gradient_counts_twice() {
     let work_dir = WorkDir::new("node-kill");
     let mut node = NodeProcess::start(&work_dir);
     let port = node.url.rsplit(':').next().unwrap().to_owned();
-    let (_home, mut command) = miner("node-kill-miner", &node.url, "12");
-    let mut mining = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let home = WorkDir::new("node-kill-miner");
+    let mut mining = home.mine_for(&node.url, "12").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut stdout = BufReader::new(mining.stdout.take().unwrap());
     let mut printed = Vec::new();
     for kill in 0..3u64 {
@@ -131,10 +121,6 @@ fn an_invalid_transaction_is_refused_with_a_reason_and_changes_nothing() {
     let node = NodeProcess::start(&work_dir);
     let (key, other) = (SessionKey::new(&[5; 32]).unwrap(), SessionKey::new(&[6; 32]).unwrap());
     let chunk = node.next_chunk();
-    let refused = |(code, log): (u64, String), expected: u64, words: &str| {
-        assert_eq!(code, expected, "{log}");
-        assert!(log.contains(words), "{log}");
-    };
     refused(node.send(b"nonsense"), 2, "malformed");
     refused(node.send(&key.sign("another-chain", 0, &Fee::default(), &[claim(&key, chunk)]).unwrap()), 4, "signature");
     refused(node.send(&key.sign(CHAIN, 0, &Fee::default(), &[claim(&other, chunk)]).unwrap()), 4, "signed");

@@ -133,6 +133,13 @@ impl Drop for NodeProcess {
     }
 }
 
+/// Checks that a transaction failed with the code `code` and a log that contains `words`. `answer` is the code and the
+/// log that the node returned.
+pub fn refused(answer: (u64, String), code: u64, words: &str) {
+    assert_eq!(answer.0, code, "{}", answer.1);
+    assert!(answer.1.contains(words), "{}", answer.1);
+}
+
 /// Returns the message with which the owner of `key` claims the chunk with the ID `chunk_id`.
 pub fn claim(key: &SessionKey, chunk_id: u64) -> Message {
     Message::ClaimTask(MsgClaimTask { miner: key.address().to_owned(), pool_id: 0, chunk_id })

@@ -19,7 +19,8 @@ use std::{
     },
 };
 
-const TXS: &str = "/cosmos/tx/v1beta1/txs";
+/// The method and the path of a request that broadcasts a transaction.
+const BROADCAST: &str = "POST /cosmos/tx/v1beta1/txs";
 /// The reward for an accepted gradient, in micro-units.
 const REWARD: u64 = 1_000_000;
 
@@ -47,6 +48,12 @@ fn stats(node: &NodeProcess) -> u64 {
     node.get("/stats")["accepted_total"].as_u64().unwrap()
 }
 
+/// Lets a proxy act as a node that accepts blocks without keeping them: after a block was stored, no block is found.
+fn forget_blocks(line: &str, before: &[String]) -> Reply {
+    let stored = before.iter().any(|line| line.contains("/block/put"));
+    if stored && line.contains("/ipfs/") { Reply::Answer(404, vec![]) } else { Reply::Forward }
+}
+
 #[test]
 fn a_miner_fails_over_when_a_node_misbehaves() {
     let work_dir = WorkDir::new("nodes-other");
@@ -65,10 +72,7 @@ fn a_miner_fails_over_when_a_node_misbehaves() {
         of(|line, _| if line.contains("model.safetensors") { Reply::TruncateAnswer } else { Reply::Forward }),
         of(|line, _| if line.contains("/ipfs/") { Reply::TruncateAnswer } else { Reply::Forward }),
         // nodes that accept a block without keeping it, or answer with the CID of another block
-        of(|line, before| {
-            let stored = before.iter().any(|line| line.contains("/block/put"));
-            if stored && line.contains("/ipfs/") { Reply::Answer(404, vec![]) } else { Reply::Forward }
-        }),
+        of(forget_blocks),
         of(|line, _| match line.contains("/block/put") {
             true => {
                 Reply::Answer(200, br#"{"Key":"bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"}"#.to_vec())
@@ -91,9 +95,9 @@ fn a_submission_whose_answer_is_lost_counts_once_and_is_confirmed_by_another_nod
     // the second transaction is the submission: the node gets it, but the miner gets no answer to it or to any later
     // request
     let first = FaultyProxy::start(&node.url, |line, before| {
-        match before.iter().filter(|line| line.starts_with(&format!("POST {TXS}"))).count() {
+        match before.iter().filter(|line| line.starts_with(BROADCAST)).count() {
             0 => Reply::Forward,
-            1 if line.starts_with(&format!("POST {TXS}")) => Reply::DropAnswer,
+            1 if line.starts_with(BROADCAST) => Reply::DropAnswer,
             1 => Reply::Forward,
             _ => Reply::Close,
         }
@@ -119,19 +123,13 @@ fn a_miner_reports_a_halted_chain_and_waits_until_it_continues() {
     let node = &network.node;
     let halt = Arc::new(AtomicBool::new(true));
     let halted = halt.clone();
+    let answer = json!({ "tx_response": { "height": "0", "code": 0, "raw_log": "", "data": "", "txhash": "" } });
     // from the second transaction on, the proxy accepts transactions without forwarding them, so that no block is
     // produced
     let proxy = FaultyProxy::start(&node.url, move |line, before| {
-        let sent = before.iter().filter(|line| line.starts_with(&format!("POST {TXS}"))).count();
-        match line.starts_with(&format!("POST {TXS}")) && sent > 0 && halted.load(Ordering::SeqCst) {
-            true => Reply::Answer(
-                200,
-                json!({ "tx_response": {
-                "height": "0", "code": 0, "raw_log": "", "data": "", "txhash": "",
-            } })
-                .to_string()
-                .into_bytes(),
-            ),
+        let sent = before.iter().any(|line| line.starts_with(BROADCAST));
+        match sent && line.starts_with(BROADCAST) && halted.load(Ordering::SeqCst) {
+            true => Reply::Answer(200, answer.to_string().into_bytes()),
             false => Reply::Forward,
         }
     });
@@ -174,14 +172,11 @@ fn errors_say_what_is_wrong_with_a_node() {
     assert_eq!(output.status.code(), Some(1));
     assert!(words(&output).contains("has no route /r3mes/wgpu/v1/job"), "{}", words(&output));
 
-    let forgetful = FaultyProxy::start(&node.url, |line, before| {
-        let stored = before.iter().any(|line| line.contains("/block/put"));
-        if stored && line.contains("/ipfs/") { Reply::Answer(404, vec![]) } else { Reply::Forward }
-    });
+    let forgetful = FaultyProxy::start(&node.url, forget_blocks);
     let output = mine("nodes-wrong-3", &[&forgetful.url], &["--time-limit", "4"]);
     assert!(output.status.success() && accepted(&output.stdout).is_empty(), "{}", words(&output));
     assert!(words(&output).contains("does not return it"), "{}", words(&output));
-    assert_eq!((forgetful.count(&format!("POST {TXS}")), stats(&node)), (1, 0), "the claim alone was sent");
+    assert_eq!((forgetful.count(BROADCAST), stats(&node)), (1, 0), "the claim alone was sent");
 
     let changed = FaultyProxy::start(&node.url, |line, _| match line.contains("config.json") {
         true => Reply::Answer(200, b"{}".to_vec()),

@@ -203,13 +203,24 @@ impl ScriptedMiner {
         forged
     }
 
+    /// Claims a task and computes it correctly. Returns the task, the claim and the artifact.
+    pub fn claim_and_compute(&mut self) -> (Task, HeldTask, Artifact) {
+        let (task, held) = self.claim().unwrap();
+        let artifact = self.compute(&task);
+        (task, held, artifact)
+    }
+
+    /// Stores an artifact on the node and submits it. Returns the ID of the submission.
+    pub fn submit_without_waiting(&self, task: &Task, held: &HeldTask, artifact: &Artifact) -> u64 {
+        let dag = artifact.dag().unwrap();
+        block_on(self.client.put_dag(&dag)).unwrap();
+        self.say(held, dag.root, Commitment::new(task, &artifact.gradient_root())).unwrap()
+    }
+
     /// Stores an artifact on the node and submits it. Waits until the submission is accepted or rejected, and returns
     /// its status.
     pub fn submit(&self, task: &Task, held: &HeldTask, artifact: &Artifact) -> GradientStatus {
-        let dag = artifact.dag().unwrap();
-        block_on(self.client.put_dag(&dag)).unwrap();
-        let id = self.say(held, dag.root, Commitment::new(task, &artifact.gradient_root())).unwrap();
-        self.settled(id)
+        self.settled(self.submit_without_waiting(task, held, artifact))
     }
 
     /// Submits any CID and any commitment, right or wrong. Returns the ID of the submission.
@@ -246,8 +257,7 @@ impl ScriptedMiner {
     /// Claims a task, then computes and submits its gradient, as the rules require. Waits until the submission is
     /// accepted or rejected, and returns its status.
     pub fn mine(&mut self) -> GradientStatus {
-        let (task, held) = self.claim().unwrap();
-        let artifact = self.compute(&task);
+        let (task, held, artifact) = self.claim_and_compute();
         self.submit(&task, &held, &artifact)
     }
 

@@ -1,7 +1,7 @@
 //! Tests of sessions over HTTP. A session key must be able to mine for the account that granted the session, and to pay
 //! fees from that account up to a cap, until the grant expires or is revoked.
 
-use crate::node_process::{CHAIN, NodeProcess, claim};
+use crate::node_process::{CHAIN, NodeProcess, claim, refused};
 use crate::work_dir::{WorkDir, accepted};
 use r3mes_wgpu::tx::{
     Fee, GRANTABLE, GrantPair, Message, MsgClaimTask, MsgCloseSession, MsgOpenSession, MsgSetPayout, Session,
@@ -9,7 +9,7 @@ use r3mes_wgpu::tx::{
 };
 use std::{
     fs,
-    process::{Command, Output},
+    process::Output,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -42,17 +42,7 @@ fn mine(name: &str, url: &str, tasks: &str) -> Output {
     let home = WorkDir::new(name);
     fs::create_dir_all(home.data()).unwrap();
     fs::write(home.data().join("session.key"), [12; 32]).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
-    command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]);
-    command.args(["--granter", &pair().granter]).arg("--data-dir").arg(home.data());
-    command.output().unwrap()
-}
-
-/// Checks that a transaction failed with the code `code` and a log that contains `words`. `answer` is the code and the
-/// log that the node returned.
-fn refused(answer: (u64, String), code: u64, words: &str) {
-    assert_eq!(answer.0, code, "{}", answer.1);
-    assert!(answer.1.contains(words), "{}", answer.1);
+    home.mine_for(url, tasks).args(["--granter", &pair().granter]).output().unwrap()
 }
 
 /// Checks that a miner exited with code 5 because the node refused a transaction, and that its stderr contains `words`.

@@ -6,14 +6,12 @@ use crate::work_dir::{WorkDir, accepted};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
-    process::{Command, Output},
+    process::Output,
 };
 
 /// Runs `mine` for one task until it exits. The miner keeps its data in `home`, and `more` are additional arguments.
 fn mine(home: &WorkDir, node: &NodeProcess, more: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
-    command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", "1", "--node", &node.url]).args(more);
-    command.arg("--data-dir").arg(home.data()).output().unwrap()
+    home.mine_for(&node.url, "1").args(more).output().unwrap()
 }
 
 /// Starts an HTTP server that answers every request with the body `json`. Returns the server's URL.

@@ -80,10 +80,7 @@ fn home(name: &str, secret: [u8; 32]) -> (WorkDir, SessionKey) {
 
 /// Runs `mine` with a new session key in a new working directory, until it exits.
 fn mine(name: &str, url: &str, tasks: &str) -> Output {
-    let home = WorkDir::new(name);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
-    command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]);
-    command.arg("--data-dir").arg(home.data()).output().unwrap()
+    WorkDir::new(name).mine_for(url, tasks).output().unwrap()
 }
 
 /// Sends `amount` micro-units to the address `to` from the account of the node's operator, which has an initial

@@ -60,10 +60,7 @@ fn imported(name: &str) -> WorkDir {
 }
 
 fn mine(work_dir: &WorkDir, url: &str, tasks: &str, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
-    command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]).args(args);
-    command.env("R3MES_PASSPHRASE", PASSPHRASE);
-    command.arg("--data-dir").arg(work_dir.data()).output().unwrap()
+    work_dir.mine_for(url, tasks).args(args).env("R3MES_PASSPHRASE", PASSPHRASE).output().unwrap()
 }
 
 #[test]

@@ -63,6 +63,14 @@ impl WorkDir {
         command
     }
 
+    /// Returns a `mine` command that computes `tasks` tasks for the node at `url`, and keeps its data in this directory.
+    pub fn mine_for(&self, url: &str, tasks: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
+        command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]);
+        command.arg("--data-dir").arg(self.data());
+        command
+    }
+
     /// Returns a `node` command with the same data folder as the command of [`mine`](Self::mine). If `port` is 0, the
     /// node listens on any free port.
     pub fn node(&self, port: &str) -> Command {

@@ -24,6 +24,7 @@ const LOG2_E: f64 = std::f64::consts::LOG2_E;
 pub struct Attention {
     name: String,
     sizes: Sizes,
+    tables: Tables,
     norm: Norm,
     sub_norm: Norm,
     query: RecordedLinear,
@@ -76,14 +77,20 @@ impl SavedAttention {
 }
 
 impl Attention {
-    /// Creates the block. `norms` are its first norm and its sub-norm; `linears` are its query, key, value and output
-    /// projections.
-    pub fn new(name: String, config: &ModelConfig, norms: [Norm; 2], linears: [RecordedLinear; 4]) -> Self {
+    /// Creates the block. `tables` are the constant tables that its kernels read; `norms` are its first norm and its
+    /// sub-norm; `linears` are its query, key, value and output projections.
+    pub fn new(
+        name: String,
+        config: &ModelConfig,
+        tables: Tables,
+        norms: [Norm; 2],
+        linears: [RecordedLinear; 4],
+    ) -> Self {
         let [norm, sub_norm] = norms;
         let [query, key, value, output] = linears;
         let &ModelConfig { heads, kv_heads, head_dim, width, context, .. } = config;
         let sizes = Sizes { heads, kv_heads, head_dim, width, context };
-        Self { name, sizes, norm, sub_norm, query, key, value, output }
+        Self { name, sizes, tables, norm, sub_norm, query, key, value, output }
     }
 
     /// Returns log2(e) / √head_dim in Q20 (20 fraction bits), as (24-bit mantissa, right shift). The inner product of a
@@ -101,21 +108,15 @@ impl Attention {
 
     /// Records the forward pass for the residual `x`. Returns the buffer of the block's output, which the caller adds
     /// to `x`, and the buffers that the backward pass needs.
-    pub fn forward(
-        &self,
-        recording: &mut Recording,
-        batch: &Batch,
-        tables: &Tables,
-        x: BufferId,
-    ) -> (BufferId, SavedAttention) {
+    pub fn forward(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (BufferId, SavedAttention) {
         let Sizes { heads, kv_heads, head_dim, .. } = self.sizes;
         let (normed, norm) = self.norm.quantize(recording, batch, x);
         let (q, saved_q) = self.query.forward(recording, batch, normed);
         let (k, saved_k) = self.key.forward(recording, batch, normed);
         let (v, saved_v) = self.value.forward(recording, batch, normed);
-        let q = self.rotate(recording, batch, tables, "q", q, heads, true);
-        let k = self.rotate(recording, batch, tables, "k", k, kv_heads, true);
-        let v = self.rotate(recording, batch, tables, "v", v, kv_heads, false);
+        let q = self.rotate(recording, batch, "q", q, heads, true);
+        let k = self.rotate(recording, batch, "k", k, kv_heads, true);
+        let v = self.rotate(recording, batch, "v", v, kv_heads, false);
 
         let out = recording.scratch(format!("{}.out", self.name), batch.tokens * (heads * head_dim + INFO));
         let stats = recording.scratch(format!("{}.stats", self.name), batch.tokens * heads * attention::STATS);
@@ -130,7 +131,7 @@ impl Attention {
             score_shift,
             ..Default::default()
         };
-        let buffers = [q, k, v, tables.positions, tables.exponentials, out, stats];
+        let buffers = [q, k, v, self.tables.positions, self.tables.exponentials, out, stats];
         recording.dispatch(self.name.clone(), &attention::KERNEL, params.words(), &buffers);
 
         let (normed, sub_norm) = self.sub_norm.quantize(recording, batch, out);
@@ -143,12 +144,10 @@ impl Attention {
     ///
     /// Returns the buffer with the gradient of the residual before the block, or `None` if `bottom` is true: below the
     /// bottom layer, nothing is trained.
-    #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     pub fn backward(
         &self,
         recording: &mut Recording,
         batch: &Batch,
-        tables: &Tables,
         dh: BufferId,
         saved: SavedAttention,
         streams: &mut DitherStreams,
@@ -161,20 +160,11 @@ impl Attention {
         self.output.backward(recording, batch, dy, saved_o, Some((dn, 0, 1)), streams);
         let dout = self.sub_norm.backward(recording, batch, (dn, 1), saved.sub_norm, None);
 
-        let (dq, dkv) = self.core_backward(recording, batch, tables, dout, &saved, streams);
+        let (dq, dkv) = self.core_backward(recording, batch, dout, &saved, streams);
         let gradients = [
-            self.rotate_backward(recording, batch, tables, "q", dq, (heads, heads, 0), true, streams),
-            self.rotate_backward(recording, batch, tables, "k", dkv, (kv_heads, 2 * kv_heads, 0), true, streams),
-            self.rotate_backward(
-                recording,
-                batch,
-                tables,
-                "v",
-                dkv,
-                (kv_heads, 2 * kv_heads, kv_heads),
-                false,
-                streams,
-            ),
+            self.rotate_backward(recording, batch, "q", dq, (heads, heads, 0), true, streams),
+            self.rotate_backward(recording, batch, "k", dkv, (kv_heads, 2 * kv_heads, 0), true, streams),
+            self.rotate_backward(recording, batch, "v", dkv, (kv_heads, 2 * kv_heads, kv_heads), false, streams),
         ];
         let dx = (!bottom).then(|| recording.scratch(format!("{}.dx", self.name), batch.tokens * 3 * (width + INFO)));
         let linears = [(&self.query, saved_q), (&self.key, saved_k), (&self.value, saved_v)];
@@ -191,14 +181,18 @@ impl Attention {
         (1u32 << 16).div_ceil((self.sizes.heads / self.sizes.kv_heads) as u32)
     }
 
+    /// Returns the rotary table for head rows that are rotated by the positions of their tokens if `turned` is true, and
+    /// that are not rotated otherwise.
+    fn angles(&self, turned: bool) -> BufferId {
+        if turned { self.tables.rope } else { self.tables.identity }
+    }
+
     /// Records the conversion of a projection's output `y` to head rows (one row for each token and head), and returns
     /// their buffer. If `turned` is true, each row is rotated by the position of its token.
-    #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     fn rotate(
         &self,
         recording: &mut Recording,
         batch: &Batch,
-        tables: &Tables,
         what: &str,
         y: BufferId,
         heads: usize,
@@ -213,8 +207,7 @@ impl Attention {
             position_stride: turned.into(),
             ..Default::default()
         };
-        let table = if turned { tables.rope } else { tables.identity };
-        let buffers = [y, tables.positions, table, out];
+        let buffers = [y, self.tables.positions, self.angles(turned), out];
         recording.dispatch(format!("{} rope {what}", self.name), &rope::KERNEL, params.words(), &buffers);
         out
     }
@@ -227,7 +220,6 @@ impl Attention {
         &self,
         recording: &mut Recording,
         batch: &Batch,
-        tables: &Tables,
         what: &str,
         dheads: BufferId,
         (heads, head_stride, head_offset): (usize, usize, usize),
@@ -247,8 +239,7 @@ impl Attention {
             stream: streams.add(name),
             ..Default::default()
         };
-        let table = if turned { tables.rope } else { tables.identity };
-        let buffers = [dheads, tables.positions, table, batch.dither, dy.data, dy.info];
+        let buffers = [dheads, self.tables.positions, self.angles(turned), batch.dither, dy.data, dy.info];
         let label = format!("{} rope {what} backward", self.name);
         recording.dispatch(label, &rope_backward::KERNEL, params.words(), &buffers);
         dy
@@ -261,7 +252,6 @@ impl Attention {
         &self,
         recording: &mut Recording,
         batch: &Batch,
-        tables: &Tables,
         dout: BufferId,
         saved: &SavedAttention,
         streams: &mut DitherStreams,
@@ -297,7 +287,7 @@ impl Attention {
             ..Default::default()
         };
         let &SavedAttention { q, k, v, stats, .. } = saved;
-        let buffers = [q, k, v, quantized, tables.exponentials, batch.dither, stats, dq];
+        let buffers = [q, k, v, quantized, self.tables.exponentials, batch.dither, stats, dq];
         let label = format!("{name} backward by query");
         recording.dispatch(label, &attention_backward_query::KERNEL, params.words(), &buffers);
 
@@ -317,7 +307,7 @@ impl Attention {
             value_stream: streams.add(format!("{name}.p_value")),
             ..Default::default()
         };
-        let buffers = [q, k, v, quantized, stats, tables.exponentials, batch.dither, dkv];
+        let buffers = [q, k, v, quantized, stats, self.tables.exponentials, batch.dither, dkv];
         let label = format!("{name} backward by key");
         recording.dispatch(label, &attention_backward_key::KERNEL, params.words(), &buffers);
         (dq, dkv)

@@ -53,12 +53,13 @@ impl Decoder {
         let mut recording = Recording::default();
         let (batch, tables) = record_inputs(&mut recording, &config, 1);
         let ids = recording.buffer("ids", window, BufferContent::Persistent);
-        let layers: Vec<_> = (0..config.layers).map(|i| record_layer(&mut recording, model, &targets, i)).collect();
+        let layers: Vec<_> =
+            (0..config.layers).map(|i| record_layer(&mut recording, model, &targets, tables, i)).collect();
 
         let vocabulary = Vocabulary::new(&mut recording, model, window, BINDING_BYTES);
         let mut h = vocabulary.embed(&mut recording, &batch, ids, config.residual_fraction_bits);
         for (attention, feed_forward) in &layers {
-            let (y, saved) = attention.forward(&mut recording, &batch, &tables, h);
+            let (y, saved) = attention.forward(&mut recording, &batch, h);
             saved.keep_keys_and_values(&mut recording);
             h = record_residual_add(&mut recording, &config, window, h, y);
             let (y, _) = feed_forward.forward(&mut recording, &batch, h);

@@ -101,14 +101,14 @@ impl RecordedStep {
         let labels = recording.buffer("labels", tokens, BufferContent::Persistent);
         let loss = recording.buffer("loss", 2, BufferContent::Persistent);
         let layers: Vec<_> =
-            model.layers.iter().enumerate().map(|(i, _)| record_layer(&mut recording, model, targets, i)).collect();
+            (0..config.layers).map(|i| record_layer(&mut recording, model, targets, tables, i)).collect();
 
         let vocabulary = Vocabulary::new(&mut recording, model, tokens, binding_bytes);
         let mut h = vocabulary.embed(&mut recording, &batch, ids, config.residual_fraction_bits);
 
         let mut saved = Vec::new();
         for (attention, feed_forward) in &layers {
-            let (y, saved_attention) = attention.forward(&mut recording, &batch, &tables, h);
+            let (y, saved_attention) = attention.forward(&mut recording, &batch, h);
             h = record_residual_add(&mut recording, config, tokens, h, y);
             let (y, saved_feed_forward) = feed_forward.forward(&mut recording, &batch, h);
             h = record_residual_add(&mut recording, config, tokens, h, y);
@@ -126,7 +126,7 @@ impl RecordedStep {
             let (saved_attention, saved_feed_forward) = saved;
             dh = feed_forward.backward(&mut recording, &batch, dh, saved_feed_forward, &mut streams);
             let bottom = i == 0;
-            let below = attention.backward(&mut recording, &batch, &tables, dh, saved_attention, &mut streams, bottom);
+            let below = attention.backward(&mut recording, &batch, dh, saved_attention, &mut streams, bottom);
             dh = below.unwrap_or(dh);
         }
 
@@ -188,10 +188,12 @@ pub(super) fn record_inputs(recording: &mut Recording, config: &ModelConfig, seq
 }
 
 /// Adds the weights of the decoder layer with index `i`, and the adapters of those linear layers that are in `targets`.
+/// The layer's attention reads the constant tables `tables`.
 pub(super) fn record_layer(
     recording: &mut Recording,
     model: &Model,
     targets: &Targets,
+    tables: Tables,
     i: usize,
 ) -> (Attention, FeedForward) {
     let (config, weights) = (&model.config, &model.layers[i]);
@@ -207,7 +209,7 @@ pub(super) fn record_layer(
         [norm("attention_norm", &weights.attention_norm), norm("attention_sub_norm", &weights.attention_sub_norm)];
     let ffn_norms = [norm("ffn_norm", &weights.ffn_norm), norm("ffn_sub_norm", &weights.ffn_sub_norm)];
     (
-        Attention::new(format!("layers.{i}.attention"), config, attention_norms, attention),
+        Attention::new(format!("layers.{i}.attention"), config, tables, attention_norms, attention),
         FeedForward::new(format!("layers.{i}.feed_forward"), config, ffn_norms, feed_forward),
     )
 }

@@ -17,7 +17,6 @@ use crate::{
     numbers::{lora::LoraAdapter, rng::threefry},
 };
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
 
 /// The digests of the results that one backend computes for two small test models. If the backend computes correctly,
 /// they are equal to [`GOLDEN`].
@@ -120,8 +119,7 @@ impl Training {
         let targets = Targets { rank: RANK, linears: Linear::ALL.to_vec() };
         let model = seeded(config.clone(), SEED)?;
         let step = RecordedStep::new(&model, &targets, sequences);
-        let executor = backend.executor(&Arc::new(step.recording.clone())).await?;
-        let trainer = Trainer::new(step, executor);
+        let trainer = Trainer::prepare(step, backend).await?;
         let adapter = LoraAdapter::seeded(RANK, 8, &targets.shapes(&config), SEED)?;
         // a periodic text, so that training reduces the loss
         let chunk = (0..tokens).map(|i| threefry([1, 2], [i % 23, 0])[0] % config.vocab as u32).collect();

@@ -2,7 +2,7 @@
 
 use crate::{
     compute::{
-        Executor, YieldHook,
+        Backend, Executor, YieldHook,
         recording::BufferId,
         trace::{Traced, run_traced},
     },
@@ -14,6 +14,7 @@ use crate::{
         rng::dither_key,
     },
 };
+use std::sync::Arc;
 
 /// The results of one training step: the loss of a chunk, and its gradient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,12 @@ pub struct Trainer {
 }
 
 impl Trainer {
+    /// Prepares a backend to run a recorded training step, and returns the trainer that runs it there.
+    pub async fn prepare(step: RecordedStep, backend: &Backend) -> Result<Self, Error> {
+        let executor = backend.executor(&Arc::new(step.recording.clone())).await?;
+        Ok(Self::new(step, executor))
+    }
+
     /// Builds a trainer from a recorded training step and an executor that runs the step's recording.
     pub fn new(step: RecordedStep, executor: Executor) -> Self {
         Self { step, executor, exponents: Vec::new(), shapes: Vec::new(), trace: None }

@@ -16,7 +16,6 @@ use crate::{
     store::{Cid, Fetch},
     training::step::{ChunkGradient, Trainer},
 };
-use std::sync::Arc;
 
 /// Error returned when a task cannot be computed.
 #[derive(Debug, thiserror::Error)]
@@ -63,10 +62,10 @@ impl Worker {
     ) -> Result<Self, WorkerError> {
         let sequences = backend.sequences_per_run(max_sequences).min(CHUNK_TOKENS.div_ceil(model.config.context));
         let step = RecordedStep::new(model, targets, sequences);
-        let executor = backend.executor(&Arc::new(step.recording.clone())).await?;
+        let trainer = Trainer::prepare(step, backend).await?;
         let manifest = model_manifest(model).map_err(ProtocolError::from)?;
         let vocab = model.config.vocab as u32;
-        Ok(Self { model: manifest.cid(), vocab, trainer: Trainer::new(step, executor), adapter: None })
+        Ok(Self { model: manifest.cid(), vocab, trainer, adapter: None })
     }
 
     /// Computes the artifact of a task. The function `blocks` supplies the blocks of the task's adapter and chunk.

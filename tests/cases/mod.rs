@@ -19,7 +19,6 @@ use r3mes_wgpu::{
         step::{ChunkGradient, Trainer},
     },
 };
-use std::sync::Arc;
 
 /// The pseudo-random generator SplitMix64 (Steele, Lea, Flood 2014) with its state.
 pub struct Random(pub u64);
@@ -136,8 +135,7 @@ pub fn trainer(
 ) -> CpuTrainer {
     let step = RecordedStep::new(model, targets, sequences);
     let backend = Backend::Cpu { threads, kernels: |_| None };
-    let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
-    let mut trainer = CpuTrainer(Trainer::new(step, executor));
+    let mut trainer = CpuTrainer(block_on(Trainer::prepare(step, &backend)).unwrap());
     trainer.load(adapter, JOB_EXPONENT);
     trainer
 }

@@ -105,8 +105,7 @@ fn gradients_are_close_to_those_of_peft() {
     let reference = Reference(fixture("reference.safetensors"));
     let (model, adapter, ids) = (model(), adapter(), reference.ids());
     let step = RecordedStep::new(&model, &cases::targets(adapter.rank), ids.len() / model.config.context);
-    let executor = block_on(CPU.executor(&Arc::new(step.recording.clone()))).unwrap();
-    let mut trainer = Trainer::new(step, executor);
+    let mut trainer = block_on(Trainer::prepare(step, &CPU)).unwrap();
     block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();
     let got = block_on(trainer.gradient(&ids, &[7; 32], 0)).unwrap();
     assert!(!got.saturated);

@@ -28,7 +28,6 @@ use std::{
     fs,
     io::IsTerminal,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 /// The number of sequences that the CPU or a software GPU computes together. A hardware GPU computes all sequences of a
@@ -114,8 +113,8 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     };
     let sequences = compute.backend.sequences_per_run(SEQUENCES).min(CHUNK_TOKENS.div_ceil(model.config.context));
     let step = RecordedStep::new(&model, &targets, sequences);
-    let executor = block_on(compute.backend.executor(&Arc::new(step.recording.clone())))?;
-    let mut session = TrainingSession::new(Trainer::new(step, executor), adapter, optimizer, seed);
+    let trainer = block_on(Trainer::prepare(step, &compute.backend))?;
+    let mut session = TrainingSession::new(trainer, adapter, optimizer, seed);
     eprintln!("Training on {} with {} chunks; {} tokens are held out.", compute.name, train.len(), held_out.tokens());
 
     let bar = progress(&args, session.optimizer().steps());

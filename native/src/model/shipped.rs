@@ -50,7 +50,6 @@ mod tests {
             step::{Trainer, nats},
         },
     };
-    use std::sync::Arc;
 
     #[test]
     fn the_bundled_model_is_small_and_predicts_unseen_english() {
@@ -70,8 +69,7 @@ mod tests {
         let targets = targets(4);
         let step = RecordedStep::new(&model, &targets, 1);
         let backend = Backend::Cpu { threads: 0, kernels: cpu::fastest };
-        let executor = block_on(backend.executor(&Arc::new(step.recording.clone()))).unwrap();
-        let mut trainer = Trainer::new(step, executor);
+        let mut trainer = block_on(Trainer::prepare(step, &backend)).unwrap();
         let adapter = LoraAdapter::seeded(4, 8, &targets.shapes(&model.config), [0; 32]).unwrap();
         block_on(trainer.load(&adapter, &vec![JOB_EXPONENT; adapter.matrices.len()])).unwrap();
         let (loss, saturated) = block_on(trainer.evaluate(&ids)).unwrap();

@@ -16,7 +16,7 @@ use crate::{
     training::step::Trainer,
 };
 use pollster::block_on;
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// The number of blocks of the chain within which a side must make its move.
 const TURN_BLOCKS: u64 = 5;
@@ -37,8 +37,7 @@ fn outcome(prover: &mut Prover) -> TaskOutcome {
 /// Returns the gradient that a miner computes with batches of two sequences.
 fn gradient(model: &Model, material: &TaskInputs) -> Gradient {
     let step = RecordedStep::new(model, &targets(), 2);
-    let executor = block_on(scalar().executor(&Arc::new(step.recording.clone()))).unwrap();
-    let mut trainer = Trainer::new(step, executor);
+    let mut trainer = block_on(Trainer::prepare(step, &scalar())).unwrap();
     block_on(trainer.load(&material.adapter, &vec![-40; material.matrices.len()])).unwrap();
     let found = block_on(trainer.gradient(&material.tokens, &material.task_key, 0)).unwrap();
     Gradient { loss: found.loss, tokens: found.supervised as u32, matrices: found.matrices }

@@ -109,25 +109,32 @@ fn gains(random: &mut Random, exponent: i32) -> Operand {
     Operand { words, real }
 }
 
+/// Returns the parameters of the kernels `rms_norm_wide` and `rms_norm_quantize` for gains in units of
+/// 2^`gain_exponent`, and for the epsilon 2^`epsilon_exponent`.
+fn norm_params(gain_exponent: i32, epsilon_exponent: i32) -> kernels::rms_norm_wide::Params {
+    let (inverse_width, epsilon) = (Scale::new(WIDTH as u64, 0).reciprocal(), Scale::power_of_two(epsilon_exponent));
+    kernels::rms_norm_wide::Params {
+        tokens: TOKENS as u32,
+        width: WIDTH as u32,
+        gain_exponent,
+        inverse_width: inverse_width.mantissa,
+        inverse_width_exponent: inverse_width.exponent,
+        epsilon: epsilon.mantissa,
+        epsilon_exponent: epsilon.exponent,
+        ..Default::default()
+    }
+}
+
 /// Checks that the results of the RMSNorm kernels, forward and backward, are close to the results in f64. The inputs
 /// are rows of integers, whose range goes from ±2^30 down to ±2.
 #[test]
 fn norms() {
     let mut random = Random(1);
-    let (inverse_width, epsilon) = (Scale::new(WIDTH as u64, 0).reciprocal(), Scale::power_of_two(-7));
+    let inverse_width = Scale::new(WIDTH as u64, 0).reciprocal();
     for bits in [30, 20, 10, 4, 1] {
         let (x, gain) = (i32_rows(&mut random, TOKENS, WIDTH, bits), gains(&mut random, -15));
         let want = rms_norm_forward(&x.real, &gain.real, 2f64.powi(-7));
-        let params = kernels::rms_norm_wide::Params {
-            tokens: TOKENS as u32,
-            width: WIDTH as u32,
-            gain_exponent: -15,
-            inverse_width: inverse_width.mantissa,
-            inverse_width_exponent: inverse_width.exponent,
-            epsilon: epsilon.mantissa,
-            epsilon_exponent: epsilon.exponent,
-            ..Default::default()
-        };
+        let params = norm_params(-15, -7);
         let reads: [&[u32]; 2] = [&x.words, &gain.words];
         let wide = run(&kernels::rms_norm_wide::KERNEL, &params.words(), &reads, &[]);
         close("rms_norm_wide", &from_wide_rows(&wide[0], &wide[1], WIDTH), &want, WIDTH, 1.3e-4);
@@ -305,18 +312,7 @@ fn head_and_cross_entropy() {
     let mut random = Random(4);
     let x = i32_rows(&mut random, TOKENS, WIDTH, 20);
     let gain = gains(&mut random, -14);
-    let (inverse_width, epsilon) = (Scale::new(WIDTH as u64, 0).reciprocal(), Scale::power_of_two(-20));
-    let params = kernels::rms_norm_wide::Params {
-        tokens: TOKENS as u32,
-        width: WIDTH as u32,
-        gain_exponent: -14,
-        inverse_width: inverse_width.mantissa,
-        inverse_width_exponent: inverse_width.exponent,
-        epsilon: epsilon.mantissa,
-        epsilon_exponent: epsilon.exponent,
-        ..Default::default()
-    };
-    let n = run(&kernels::rms_norm_wide::KERNEL, &params.words(), &[&x.words, &gain.words], &[]);
+    let n = run(&kernels::rms_norm_wide::KERNEL, &norm_params(-14, -20).words(), &[&x.words, &gain.words], &[]);
     let n_real = from_wide_rows(&n[0], &n[1], WIDTH);
 
     let vocab: usize = SHARDS.iter().map(|(_, vocab)| vocab).sum();

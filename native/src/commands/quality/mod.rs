@@ -33,7 +33,7 @@ use r3mes_wgpu::{
     },
 };
 use report::{Gradients, MethodResult, QualityReport};
-use std::{sync::Arc, thread};
+use std::thread;
 
 /// The number of held-out sequences over which the reported loss is averaged.
 const HELD_OUT: usize = 4;
@@ -137,8 +137,7 @@ impl QualityRun {
 
     fn trainer(&self) -> Result<Trainer> {
         let step = RecordedStep::new(&self.model, &self.targets, 1);
-        let executor = block_on(self.compute.backend.executor(&Arc::new(step.recording.clone())))?;
-        Ok(Trainer::new(step, executor))
+        Ok(block_on(Trainer::prepare(step, &self.compute.backend))?)
     }
 
     /// Trains an adapter with AdamW, one sequence per step. The methods differ only in how the gradients are computed.
