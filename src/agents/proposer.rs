@@ -3,10 +3,10 @@
 
 use super::{Aggregator, Chain, ContentStore, RoleError, hex};
 use crate::{
-    client::{AggregationInput, AggregationJob, Classify, ClientError, ErrorClass, FetchError},
+    client::{AggregationInput, AggregationJob, ClientError},
     dispute::{judge::Hash, prover::AdapterLayout},
     protocol::{Commitment, ProtocolError, Task, merkle_root},
-    store::{Cid, Codec, StoreError},
+    store::{Cid, Codec},
     tx::{Message, MsgCommitAggregation, MsgRevealAggregation, code},
 };
 use sha2::{Digest, Sha256};
@@ -73,7 +73,7 @@ impl<A: Aggregator> Proposer<A> {
             let task = any_task.insert(task);
             match gradient {
                 Ok(gradient) => self.aggregator.add(&mut total, task, &gradient)?,
-                Err(error) if error.class() == ErrorClass::Retryable && !is_missing_block(&error) => return Err(error),
+                // a source that is busy, or answers nothing, must not hold up the round any longer than a missing block
                 Err(_) if job.may_leave_out && job.commitment_id.is_none() => continue,
                 Err(error) => return Err(error),
             }
@@ -154,13 +154,5 @@ impl AggregationJob {
     /// those that the commitment covers.
     fn includes(&self, input: &AggregationInput) -> bool {
         self.commitment_id.is_none() || self.committed.contains(&input.id)
-    }
-}
-
-/// Whether the error means that a block is missing: no source has it.
-fn is_missing_block(error: &RoleError) -> bool {
-    match error {
-        RoleError::Blocks(error) => matches!(error, FetchError::Client(ClientError::Store(StoreError::Missing(_)))),
-        _ => false,
     }
 }

@@ -32,6 +32,8 @@ fn withholding_artifacts_neither_pays_nor_harms() {
         let withheld = outcome(4, strategy);
         assert!(withheld.profit <= 0.4 + 1e-9 && withheld.loss == 0.0, "{strategy}: {withheld:?}");
     }
+    let busy = outcome(4, "wallet=stake then=withheld absence=busy coins=100 propose=other");
+    assert!(!busy.halted && busy.captured == 0 && busy.loss == 0.0 && busy.profit < 0.4, "{busy:?}");
     let hidden = outcome(4, "wallet=stake then=hidden");
     assert!(hidden.profit <= 0.0 && hidden.loss == 0.0 && hidden.kept[1] == 0, "{hidden:?}");
 }
