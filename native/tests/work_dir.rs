@@ -48,7 +48,8 @@ impl WorkDir {
         self.0.join("data")
     }
 
-    /// Returns a command of the program, such as `node`, with the model, the text and the data folder of this directory.
+    /// Returns a command of the program, such as `node`, with the model, the text and the data folder of this
+    /// directory.
     pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
         command.arg(name).arg("--model").arg(self.model()).arg("--text").arg(self.text());
@@ -63,7 +64,8 @@ impl WorkDir {
         command
     }
 
-    /// Returns a `mine` command that computes `tasks` tasks for the node at `url`, and keeps its data in this directory.
+    /// Returns a `mine` command that computes `tasks` tasks for the node at `url`. The command keeps its data in this
+    /// directory.
     pub fn mine_for(&self, url: &str, tasks: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
         command.args(["mine", "--json", "--backend", "cpu", "--max-tasks", tasks, "--node", url]);

@@ -181,8 +181,8 @@ impl Attention {
         (1u32 << 16).div_ceil((self.sizes.heads / self.sizes.kv_heads) as u32)
     }
 
-    /// Returns the rotary table for head rows that are rotated by the positions of their tokens if `turned` is true, and
-    /// that are not rotated otherwise.
+    /// Returns the rotary table. If `turned` is true, it rotates each head row by the position of its token; otherwise,
+    /// it rotates nothing.
     fn angles(&self, turned: bool) -> BufferId {
         if turned { self.tables.rope } else { self.tables.identity }
     }
