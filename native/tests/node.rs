@@ -166,16 +166,17 @@ fn block_put_names_blocks_by_their_hash_and_refuses_other_formats() {
     let put = |query: &str, bytes: &[u8]| {
         let body = [b"--b\r\nContent-Disposition: form-data; name=\"data\"\r\n\r\n", bytes, b"\r\n--b--\r\n"].concat();
         let request = node.agent.post(format!("{}/api/v0/block/put{query}", node.url));
-        let mut response = request.header("content-type", "multipart/form-data; boundary=b").send(&body[..]).unwrap();
-        (response.status().as_u16(), response.body_mut().read_to_vec().unwrap())
+        let mut response = request.header("content-type", "multipart/form-data; boundary=b").send(&body[..])?;
+        Ok::<_, ureq::Error>((response.status().as_u16(), response.body_mut().read_to_vec()?))
     };
-    let (status, answer) = put("?cid-codec=raw&mhtype=sha2-256", b"some bytes");
+    let (status, answer) = put("?cid-codec=raw&mhtype=sha2-256", b"some bytes").unwrap();
     let key = serde_json::from_slice::<Value>(&answer).unwrap()["Key"].as_str().unwrap().to_owned();
     assert_eq!((status, key.as_str()), (200, Codec::Raw.cid(b"some bytes").to_string().as_str()));
     assert_eq!(node.bytes(&format!("/ipfs/{key}?format=raw")), (200, b"some bytes".to_vec()));
-    assert_eq!(put("?cid-codec=dag-json", b"x").0, 400);
-    assert_eq!(put("?cid-codec=raw&mhtype=blake3", b"x").0, 400);
-    assert_eq!(put("?cid-codec=raw", &vec![0; (1 << 20) + 1]).0, 400, "the data is too large for a block");
+    assert_eq!(put("?cid-codec=dag-json", b"x").unwrap().0, 400);
+    assert_eq!(put("?cid-codec=raw&mhtype=blake3", b"x").unwrap().0, 400);
+    // the data is too large for a block; the node may close the connection before it has read all of it
+    assert!(put("?cid-codec=raw", &vec![0; (1 << 20) + 1]).map_or(true, |(status, _)| status == 400));
     assert_eq!(node.bytes(&format!("/ipfs/{}", Codec::Raw.cid(b"absent"))).0, 404);
     assert_eq!(node.bytes("/ipfs/nonsense").0, 400);
 }
