@@ -180,6 +180,7 @@ impl Ledger {
 
     /// Applies a block as [`Self::apply`] does, but takes the signatures of the transactions as checked and does not
     /// update the ledger root. Simulations that apply millions of blocks use it.
+    #[cfg(feature = "compute")]
     pub(crate) fn apply_opened(&self, time: u64, hash: [u8; 32], txs: &[Signed]) -> (Self, Applied) {
         let (state, applied) = self.execute(time, hash, txs, transactions::deliver_opened);
         (Self { state, tree: self.tree.clone() }, applied)

@@ -80,6 +80,7 @@ pub(super) fn deliver(state: &mut State, tx: &[u8]) -> TxOutcome {
 }
 
 /// Does the same as [`deliver`] with a transaction whose signatures have been checked. Its outcome has no hash.
+#[cfg(feature = "compute")]
 pub(super) fn deliver_opened(state: &mut State, signed: &Signed) -> TxOutcome {
     deliver_as(state, String::new(), |state| reserve(state, signed).map(|()| signed.clone()))
 }

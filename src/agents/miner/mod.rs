@@ -41,13 +41,13 @@ pub enum MiningError {
     /// The task is malformed.
     #[error(transparent)]
     Work(#[from] ProtocolError),
-    /// Verifiers rejected the gradient (they found it wrong or could not fetch it), or the miner withdrew it.
+    /// The gradient was rejected, or the miner withdrew it.
     #[error("gradient {id} was rejected: {finding}")]
     Rejected {
         /// ID that the ledger gave to the submission of the gradient.
         id: u64,
-        /// Why: `mismatch` (verifiers found the gradient wrong), `unavailable` (verifiers could not fetch it), or
-        /// `withdrawn` (the miner took the submission back).
+        /// Why: `mismatch` (the gradient was found wrong), `unavailable` (proposers could not fetch it), `voided`
+        /// (another gradient of the miner was found wrong), or `withdrawn` (the miner took the submission back).
         finding: String,
     },
     /// The claim expired or went to another miner before the submission, or the node does not know the submission.
