@@ -22,7 +22,7 @@ Usage: cargo run --release --example adversaries -- [OPTIONS]
   --seed N           seed of the search and of its games (default 1)
   --objective NAME   mutates only the best strategies for this objective: profit, forging, loss, supply, capture, stall
   --resume FILE      first plays the strategies in this file, and appends each strategy that is found to it
-  --replay STRATEGY  plays only this strategy, and its honest twin
+  --replay STRATEGY  plays only this strategy, and its honest baseline
   --help             prints this text
 
 A strategy is a text of genes, such as \"first=withheld own=match coins=500\". A gene that is left out is honest.
@@ -85,7 +85,7 @@ fn main() {
     let parse = |text: &str| Strategy::parse(text).unwrap_or_else(|error| fail(&error));
     if let Some(text) = replay {
         let strategy = parse(&text);
-        row("honest", &play(&conditions, &strategy.honest_twin(), seed));
+        row("honest", &play(&conditions, &strategy.honest_baseline(), seed));
         return row("replay", &play(&conditions, &strategy, seed));
     }
     let wanted = |(name, _): &&Objective| objective.as_ref().is_none_or(|wanted| wanted == name);
@@ -130,7 +130,7 @@ fn main() {
         println!("\n{} {value:+.3}: {best}", objective.0);
         let Some((strategy, outcome)) = search.simplified(objective) else { continue };
         println!("which needs no more than: {strategy}");
-        row("honest", &search.twin(&strategy));
+        row("honest", &search.baseline(&strategy));
         row("found", &outcome);
     }
 }

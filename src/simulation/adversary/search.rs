@@ -3,7 +3,7 @@
 use super::{Conditions, Outcome, Random, Strategy, play};
 use std::collections::BTreeMap;
 
-/// What a search maximizes: its name, and how good an outcome is compared with that of the honest twin of the strategy.
+/// What a search maximizes: its name, and how good an outcome is compared with that of the honest baseline of the strategy.
 pub type Objective = (&'static str, fn(&Outcome, &Outcome) -> f64);
 
 /// All objectives.
@@ -27,14 +27,14 @@ pub struct Search {
     seed: u64,
     /// For each objective, the best strategy, its value and its outcome.
     best: BTreeMap<&'static str, (f64, Strategy, Outcome)>,
-    twins: BTreeMap<Strategy, Outcome>,
+    baselines: BTreeMap<Strategy, Outcome>,
     games: u64,
 }
 
 impl Search {
     /// Starts a search.
     pub fn new(conditions: Conditions, seed: u64) -> Self {
-        Self { conditions, random: Random(seed), seed, best: BTreeMap::new(), twins: BTreeMap::new(), games: 0 }
+        Self { conditions, random: Random(seed), seed, best: BTreeMap::new(), baselines: BTreeMap::new(), games: 0 }
     }
 
     /// Returns the number of strategies that have been played.
@@ -47,22 +47,22 @@ impl Search {
         &self.best
     }
 
-    /// Returns the outcome of the honest twin of a strategy.
-    pub fn twin(&mut self, strategy: &Strategy) -> Outcome {
-        let twin = strategy.honest_twin();
+    /// Returns the outcome of the honest baseline of a strategy.
+    pub fn baseline(&mut self, strategy: &Strategy) -> Outcome {
+        let baseline = strategy.honest_baseline();
         let (conditions, seed) = (&self.conditions, self.seed);
-        self.twins.entry(twin).or_insert_with_key(|twin| play(conditions, twin, seed)).clone()
+        self.baselines.entry(baseline).or_insert_with_key(|baseline| play(conditions, baseline, seed)).clone()
     }
 
     /// Plays a strategy that was found earlier, and keeps it if it is the best one for an objective. Returns the
     /// objectives for which it is.
     pub fn offer(&mut self, strategy: &Strategy) -> Vec<&'static str> {
         let found = play(&self.conditions, strategy, self.seed);
-        let twin = self.twin(strategy);
+        let baseline = self.baseline(strategy);
         self.games += 1;
         let mut improved = Vec::new();
         for (name, value) in OBJECTIVES {
-            let value = value(&found, &twin);
+            let value = value(&found, &baseline);
             if self.best.get(name).is_none_or(|(best, ..)| value > *best) {
                 self.best.insert(name, (value, strategy.clone(), found.clone()));
                 improved.push(name);
@@ -78,7 +78,7 @@ impl Search {
         for simpler in strategy.clone().dishonest_genes() {
             let simpler = strategy.without(simpler);
             let found = play(&self.conditions, &simpler, self.seed);
-            if objective.1(&found, &self.twin(&simpler)) >= 0.9 * best {
+            if objective.1(&found, &self.baseline(&simpler)) >= 0.9 * best {
                 (strategy, outcome) = (simpler, found);
             }
         }

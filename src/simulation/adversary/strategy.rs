@@ -122,14 +122,14 @@ impl Strategy {
     }
 
     /// Returns the strategy of an honest coalition with as many addresses, coins and nodes as this one.
-    pub fn honest_twin(&self) -> Self {
+    pub fn honest_baseline(&self) -> Self {
         let endowment = ["miners", "wallet", "coins", "nodes"];
         let gene = |(gene, value): (usize, &u8)| if endowment.contains(&GENES[gene].0) { *value } else { 0 };
-        let mut twin = Self(self.0.iter().enumerate().map(gene).collect());
-        if twin.get("wallet") == "fresh" {
-            twin.0[1] = 2;
+        let mut baseline = Self(self.0.iter().enumerate().map(gene).collect());
+        if baseline.get("wallet") == "fresh" {
+            baseline.0[1] = 2;
         }
-        twin
+        baseline
     }
 
     /// Returns the value of a gene. Panics if there is no gene with this name.
