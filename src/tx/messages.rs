@@ -226,9 +226,9 @@ messages! {
             challenger: String = string "1",
             /// The ID of the disputed gradient, from [`MsgSubmitGradientResponse`].
             stored_gradient_id: u64 = uint64 "2",
-            /// The chunk from which the gradient was computed. It is sent as the bytes of its data block.
+            /// The chunk from which the gradient was computed: the encoded bytes, whose CID is the chunk's CID.
             chunk: Vec<u8> = bytes "3",
-            /// The manifest of the gradient's artifact. It is sent as the bytes of its data block.
+            /// The manifest of the gradient's artifact: the encoded bytes, whose CID is the artifact's CID.
             manifest: Vec<u8> = bytes "4",
         }
         /// Appeals against the finding that a gradient is wrong. For each verifier that has found this, a separate
@@ -238,9 +238,9 @@ messages! {
             sender: String = string "1",
             /// The ID of the challenge in which the gradient was found to be wrong.
             challenge_id: u64 = uint64 "2",
-            /// The chunk from which the gradient was computed. It is sent as the bytes of its data block.
+            /// The chunk from which the gradient was computed: the encoded bytes, whose CID is the chunk's CID.
             chunk: Vec<u8> = bytes "3",
-            /// The manifest of the gradient's artifact. It is sent as the bytes of its data block.
+            /// The manifest of the gradient's artifact: the encoded bytes, whose CID is the artifact's CID.
             manifest: Vec<u8> = bytes "4",
         }
         /// Gives an answer in a dispute, to defend the disputed gradient. The sender must lock a bond.

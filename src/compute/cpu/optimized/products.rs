@@ -67,8 +67,9 @@ pub(super) fn tile(weights: &[[i32; 2]], rows: &[i16], stride: usize) -> [i64; L
     sums
 }
 
-/// Decodes a matrix of wide rows and transposes each group of [`LANES`] rows. The result has the shape
-/// `[groups, columns, LANES]`; the last group is padded with zeros.
+/// Decodes a matrix of [wide rows](crate::kernels) (two planes of bytes for each row of 16-bit integers), and transposes
+/// each group of [`LANES`] rows. The result has the shape `[groups, columns, LANES]`; the last group is padded with
+/// zeros.
 #[inline(always)]
 pub(super) fn columns<'a>(rows: impl ExactSizeIterator<Item = &'a [i8]>, columns: usize) -> Vec<i16> {
     let mut tiles = vec![0; rows.len().div_ceil(LANES) * LANES * columns];
