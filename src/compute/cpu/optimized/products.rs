@@ -67,7 +67,7 @@ pub(super) fn tile(weights: &[[i32; 2]], rows: &[i16], stride: usize) -> [i64; L
     sums
 }
 
-/// Decodes a matrix of [wide rows](crate::kernels) (two planes of bytes for each row of 16-bit integers), and transposes
+/// Decodes a matrix of [wide rows](crate::kernels) (rows of integers, each split into two int8 values), and transposes
 /// each group of [`LANES`] rows. The result has the shape `[groups, columns, LANES]`; the last group is padded with
 /// zeros.
 #[inline(always)]
