@@ -222,7 +222,8 @@ pub enum Finding {
     Unavailable,
 }
 
-/// The recomputation of one submitted gradient by sampled verifiers, with all that follows until it is settled.
+/// The recomputation of one submitted gradient by sampled verifiers, and what may follow until the gradient is accepted
+/// or rejected: a second recomputation by other verifiers, a vote of all validators, and disputes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Challenge {

@@ -60,7 +60,8 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Returns the rank of an adapter, and the linear layers that its matrices name.
+    /// Returns the rank of an adapter, and the linear layers that it adapts, which are read from the names of its
+    /// matrices, such as `layers.0.attention.q.a`.
     pub fn from_adapter(adapter: &LoraAdapter) -> Self {
         let names = adapter.matrices.iter().filter_map(|matrix| peft::parse_matrix_name(&matrix.name));
         let mut linears: Vec<_> = names.map(|(_, linear, _)| linear).collect();
