@@ -35,7 +35,7 @@ const toBase64 = (bytes) => Buffer.from(/** @type {string} */ (bytes)).toString(
 const fromBase64 = (text) => Uint8Array.from(Buffer.from(text, "base64"));
 
 /**
- * Defines a wallet with Keplr's interface, whose signatures are made in the process of the test. This function runs in
+ * Defines a wallet with Keplr's interface. The test's Node process makes its signatures. This function runs in
  * the page.
  * @param {string} method what the wallet can sign: "signDirect" for transactions, "signAmino" for transactions with a
  *   key on a Ledger device, "signArbitrary" for texts

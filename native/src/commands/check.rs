@@ -43,7 +43,7 @@ struct BackendCheck {
 }
 
 struct CheckResult {
-    /// Names of the kernels, all of which computed their known answers. On a GPU, a colon and the name of the chosen
+    /// Names of all kernels. Every kernel has passed its known-answer tests. On a GPU, a colon and the name of the chosen
     /// lowering follow each name.
     kernels: Vec<String>,
     digests: Digests,

@@ -21,7 +21,7 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// The number of times that the user may try to repeat the requested word of a new mnemonic.
+/// How many attempts the user has to enter a word of the new mnemonic, as proof that the words have been written down.
 const ATTEMPTS: usize = 3;
 
 /// Flags that set the variable parts of the key's derivation path, `m/44'/coin'/account'/0/index`.
