@@ -23,10 +23,11 @@ const COINS: u64 = 1_000_000_000;
 const STAKE: u64 = 100_000_000;
 
 /// Edits the rules in the genesis. Shortens the ledger's deadlines for sampling, disputes, findings and votes, because
-/// the tests kill a replica, whose verifier then misses its deadlines. Sets the bond of a claim to 0, because the
+/// the tests kill a replica, whose verifier then misses its deadlines. Sets the bonds of claims to 0, because the
 /// miners have no coins.
 fn shorten_waits(genesis: &mut Value) {
     genesis["params"]["claim_bond"] = json!(0);
+    genesis["params"]["newcomer_bond"] = json!(0);
     genesis["params"]["draw_blocks"] = json!(1);
     genesis["params"]["challenge_blocks"] = json!(3);
     genesis["params"]["attestation_blocks"] = json!(20);
