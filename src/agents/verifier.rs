@@ -14,11 +14,11 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// How long a verifier waits for a missing block of a task, in seconds of the chain's time, before it finds the gradient
-/// unavailable. Until then, the block may be on its way from one node to another.
+/// How long a verifier waits for a missing block of a task, in seconds of the chain's time, before it finds the
+/// gradient unavailable. Until then, the block may be on its way from one node to another.
 const MISSING_SECONDS: u64 = 10;
 
-/// A verifier. It keeps what it found about a gradient until the ledger has settled the challenge of that gradient.
+/// A verifier. It keeps what it found about a gradient until the challenge of that gradient is decided.
 pub struct Verifier<W = Worker> {
     worker: W,
     salt: [u8; 32],
@@ -70,8 +70,8 @@ impl<W: Recompute> Verifier<W> {
     }
 
     /// Does what the verifier must do next in a challenge, if anything. Returns the result if this call completed a
-    /// recomputation. If a block of the task is missing, later calls request it again, as long as enough blocks are left
-    /// for an attestation.
+    /// recomputation. If a block of the task is missing, later calls request it again, as long as enough blocks are
+    /// left for an attestation.
     pub async fn work<C: Chain + ContentStore>(&mut self, client: &C) -> Result<Option<Recomputation>, RoleError> {
         let duties = client.duties().await?;
         let is_open = |challenge: &u64| duties.iter().any(|duty| duty.challenge_id == *challenge);

@@ -27,7 +27,7 @@ fn refused<T>(log: impl Into<String>) -> Result<T, Refusal> {
 /// message as protobuf bytes.
 pub(super) fn commit(state: &mut State, message: &MsgCommitAggregation) -> Result<Vec<u8>, Refusal> {
     let MsgCommitAggregation { proposer, commitment_hash, training_round_id, gradient_ids } = message;
-    if state.settled_since().is_none() || state.head().round != *training_round_id {
+    if state.ready_since().is_none() || state.head().round != *training_round_id {
         return refused(format!("round {training_round_id} is not the current round, or it cannot be aggregated yet"));
     }
     if !state.nodes_of(PROPOSER).any(|(address, _)| address == proposer) {
@@ -81,10 +81,10 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Resul
 }
 
 /// Closes the round as soon as proposers with more than half of all proposers' stake have revealed the same aggregate
-/// (the next adapter). If that has not happened `decision_blocks` blocks after the round became settled (see
-/// [`State::settled_since`]), the proposers get the same time again; see [`start_again`].
+/// (the next adapter). If that has not happened `decision_blocks` blocks after the round became ready (see
+/// [`State::ready_since`]), the proposers get the same time again; see [`start_again`].
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
-    let Some(since) = state.settled_since() else { return };
+    let Some(since) = state.ready_since() else { return };
     let stakes: BTreeMap<&String, u128> =
         state.nodes_of(PROPOSER).map(|(address, node)| (address, node.stake.into())).collect();
     let stake = |proposal: &Proposal| stakes.get(&proposal.proposer).copied().unwrap_or_default();
@@ -110,9 +110,9 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// Starts the aggregation of the round again, without the gradients that are `unavailable`: those that proposers with at
-/// least half of all proposers' stake could not fetch, although proposers with more than half have revealed aggregates.
-/// The chunk slots of these gradients become free, so that other miners compute them again.
+/// Starts the aggregation of the round again, without the gradients that are `unavailable`: those that proposers with
+/// at least half of all proposers' stake could not fetch, although proposers with more than half have revealed
+/// aggregates. The chunk slots of these gradients become free, so that other miners compute them again.
 fn start_again(state: &mut State, unavailable: Vec<u64>, events: &mut Vec<Event>) {
     state.proposals.clear();
     let LedgerParams { challenge_blocks, .. } = state.genesis.params;
@@ -197,9 +197,9 @@ impl Proposal {
 }
 
 impl State {
-    /// Returns the block height at which the current round became settled: the round has its quota of accepted
-    /// gradients, and none of them can be disputed any longer. Returns `None` if the round is not settled yet.
-    pub(super) fn settled_since(&self) -> Option<u64> {
+    /// Returns the block height at which the current round became ready for aggregation: it has its quota of
+    /// accepted gradients, and none of them can be disputed any longer. Returns `None` if it is not ready yet.
+    pub(super) fn ready_since(&self) -> Option<u64> {
         let since = self.head().full_since?.saturating_add(self.genesis.params.challenge_blocks);
         (since <= self.head().height).then_some(since)
     }
@@ -213,10 +213,10 @@ impl State {
     }
 
     /// Returns whether proposers may leave out gradients whose bytes they cannot fetch. They may do so after the round
-    /// has been settled for `decision_blocks / 4` blocks.
+    /// has been ready for aggregation for `decision_blocks / 4` blocks.
     pub(super) fn may_leave_out(&self) -> bool {
         let blocks = self.genesis.params.decision_blocks / 4;
-        self.settled_since().is_some_and(|since| self.head().height >= since.saturating_add(blocks))
+        self.ready_since().is_some_and(|since| self.head().height >= since.saturating_add(blocks))
     }
 
     /// Returns the Merkle root over the commitments of the gradients with the given IDs, in the given order.

@@ -63,8 +63,8 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
 }
 
 /// Locks the bond of a claim, and returns the bond in micro-units. If the author has too few coins, no bond is locked.
-/// The result is then 0 if the author has collateral or if the round and the block have room for another claim without a
-/// bond, and otherwise an error.
+/// The result is then 0 if the author has collateral or if the round and the block have room for another claim without
+/// a bond, and otherwise an error.
 fn bond(state: &mut State, author: &Author) -> Result<u64, Refusal> {
     let LedgerParams { claim_bond, newcomer_bond, unbonded_share, unbonded_per_block, .. } = state.genesis.params;
     let has_collateral = state.has_collateral(author);
@@ -88,8 +88,8 @@ fn bond(state: &mut State, author: &Author) -> Result<u64, Refusal> {
     Ok(0)
 }
 
-/// Locks coins of the miner as the bond of a claim. A session can lock no more than the fee allowance that the miner has
-/// given it.
+/// Locks coins of the miner as the bond of a claim. A session can lock no more than the fee allowance that the miner
+/// has given it.
 fn lock(state: &mut State, Author { miner, session }: &Author, bond: u64) -> Result<(), Refusal> {
     if let Some(session) = session {
         let key = (miner.clone(), session.clone());
@@ -145,8 +145,8 @@ pub(super) fn expire(state: &mut State) {
     }
 }
 
-/// Marks a chunk slot as submitted, with the ID of the gradient that `miner` submitted for it. Removes all claims to the
-/// slot, and unlocks the bonds of the others. Returns the bond of the miner's claim, which stays locked.
+/// Marks a chunk slot as submitted, with the ID of the gradient that `miner` submitted for it. Removes all claims to
+/// the slot, and unlocks the bonds of the others. Returns the bond of the miner's claim, which stays locked.
 pub(super) fn release(state: &mut State, position: u64, miner: &str, submission: u64) -> u64 {
     let slot = state.chunk_slots.insert(position, ChunkSlot::Submitted(submission));
     let Some(ChunkSlot::Claimed(claims)) = slot else { return 0 };

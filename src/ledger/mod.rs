@@ -14,6 +14,7 @@ mod block;
 mod claims;
 mod coins;
 mod context;
+mod decisions;
 mod disputes;
 mod events;
 mod fees;
@@ -25,7 +26,6 @@ mod params;
 mod queries;
 mod rewards;
 mod rows;
-mod settlement;
 mod state;
 mod submissions;
 #[cfg(test)]

@@ -35,8 +35,8 @@ pub struct LedgerParams {
     /// paid from it.
     pub newcomer_bond: u64,
     /// The share of a round's chunks that may be claimed without a bond, in ten-thousandths; at least one chunk, unless
-    /// it is 0. Miners that have neither collateral nor enough coins for a bond can claim these chunks. A chunk counts until the round ends if a gradient
-    /// was submitted for it, even if the gradient is rejected.
+    /// it is 0. Miners that have neither collateral nor enough coins for a bond can claim these chunks. A chunk counts
+    /// until the round ends if a gradient was submitted for it, even if the gradient is rejected.
     pub unbonded_share: u64,
     /// The maximum number of claims without a bond in a block.
     pub unbonded_per_block: u32,
@@ -94,9 +94,9 @@ pub struct LedgerParams {
     pub pool_allowance: u64,
     /// The maximum amount that the fee pool pays for all accounts together in one block, in micro-units.
     pub pool_per_block: u64,
-    /// The collateral of a miner: the number of rewards that the miner must be able to lose for a wrong gradient, either
-    /// from its stake or from its rewards in escrow. All gradients of a miner that has less are recomputed. The latest
-    /// rewards of a miner without a sufficient stake are held in escrow until they reach this number.
+    /// The collateral of a miner: the number of rewards that the miner must be able to lose for a wrong gradient,
+    /// either from its stake or from its rewards in escrow. All gradients of a miner that has less are recomputed. The
+    /// latest rewards of a miner without a sufficient stake are held in escrow until they reach this number.
     pub probation: u64,
 }
 

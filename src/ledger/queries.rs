@@ -281,7 +281,7 @@ impl Ledger {
     /// address is not a proposer, if the round is not full, or if its gradients can still be disputed.
     pub fn aggregation(&self, proposer: &str) -> Result<Option<Aggregation>, ProtocolError> {
         let state = self.state();
-        if state.settled_since().is_none() || !state.nodes_of(PROPOSER).any(|(address, _)| address == proposer) {
+        if state.ready_since().is_none() || !state.nodes_of(PROPOSER).any(|(address, _)| address == proposer) {
             return Ok(None);
         }
         let mut gradients = Vec::new();

@@ -8,7 +8,8 @@
 use super::{Author, ChunkSlot, Event, LedgerParams, State, Submission, SubmissionStatus, coins};
 
 impl State {
-    /// Returns whether an author has collateral: whether it would lose at least `probation` rewards for a wrong gradient.
+    /// Returns whether an author has collateral: whether it would lose at least `probation` rewards for a wrong
+    /// gradient.
     pub(super) fn has_collateral(&self, author: &Author) -> bool {
         let escrow = self.reputations.get(author).map_or(0, |reputation| reputation.escrow);
         self.stake_at_risk(author).saturating_add(escrow) >= self.collateral()
@@ -113,8 +114,8 @@ pub(super) fn owe(state: &mut State, verifier: String, reward: u64) {
     }
 }
 
-/// Mints the rewards that are owed to verifiers, as far as the verification budget of all settled gradients covers them.
-/// If it does not cover all of them, each verifier gets the same share of what it is owed, and is owed the rest.
+/// Mints the rewards that are owed to verifiers, as far as the verification budget of all settled gradients covers
+/// them. If it does not cover all of them, each verifier gets the same share of what it is owed, and is owed the rest.
 pub(super) fn pay_owed(state: &mut State) {
     let budget = state.genesis.params.verification_budget.saturating_mul(state.head().settled_total);
     let budget = budget.saturating_sub(state.head().minted_for_verifiers);

@@ -255,8 +255,8 @@ pub(super) fn reinstate(state: &mut State, id: u64, events: &mut Vec<Event>) {
     }
 }
 
-/// Ends a submission with a status in which its gradient counts for nothing. Its commitment is removed, so that the same
-/// gradient can be submitted again, unless the commitment belongs to another submission by now.
+/// Ends a submission with a status in which its gradient counts for nothing. Its commitment is removed, so that the
+/// same gradient can be submitted again, unless the commitment belongs to another submission by now.
 fn end(state: &mut State, id: u64, status: SubmissionStatus) {
     let Some(submission) = state.submissions.get_mut(&id) else { return };
     submission.status = status;

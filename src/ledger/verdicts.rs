@@ -1,7 +1,7 @@
 //! Verdicts on disputes. A dispute is upheld (the gradient is rejected) or dismissed. Those who were right get their
 //! bonds back and receive bounties.
 
-use super::{DisputeCase, Event, Finding, State, SubmissionStatus, coins, nodes, settlement, submissions};
+use super::{DisputeCase, Event, Finding, State, SubmissionStatus, coins, decisions, nodes, submissions};
 use crate::dispute::judge::Side;
 
 /// Ends the turns whose deadline has passed, and upholds or dismisses each dispute that is decided.
@@ -33,7 +33,7 @@ fn uphold_case(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<
 pub(super) fn uphold(state: &mut State, id: u64, challenger: &str, events: &mut Vec<Event>) {
     let lost = match state.submissions.get(&id).map(|submission| submission.status) {
         Some(SubmissionStatus::Challenged(challenge)) => {
-            settlement::overrule(state, challenge, Finding::Mismatch, events)
+            decisions::overrule(state, challenge, Finding::Mismatch, events)
         }
         _ => {
             let submission = state.submissions.get_mut(&id);
@@ -56,7 +56,7 @@ pub(super) fn uphold(state: &mut State, id: u64, challenger: &str, events: &mut 
 
 /// Dismisses a dispute after one of the answers has won. The account that gave this answer gets a bounty from the
 /// challenger's bond. If an appeal opened the dispute, there is no bond, and the bounty is paid when the challenge is
-/// settled.
+/// decided.
 fn dismiss(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<Event>) {
     let DisputeCase { submission, challenger, bond, .. } = case;
     state.disputes.remove(&id);
@@ -66,7 +66,7 @@ fn dismiss(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<Even
         state.head_mut().burned += bond;
         coins::pay_bounty(state, answerer, *bond);
     } else {
-        settlement::record_defense(state, *submission, challenger, answerer);
+        decisions::record_defense(state, *submission, challenger, answerer);
     }
     release_answers(state, case);
     events.push(Event::Judged { dispute: id, id: *submission, upheld: false });

@@ -3,8 +3,8 @@
 //! verifier can copy another. If they disagree, all validators vote. Before a gradient is rejected as wrong, anybody
 //! may appeal.
 //!
-//! A finding is about the commitment only: whoever recomputes the gradient knows whether the commitment is right, even if
-//! the miner withholds the artifact. A verifier that cannot recompute the gradient, because blocks of the task are
+//! A finding is about the commitment only: whoever recomputes the gradient knows whether the commitment is right, even
+//! if the miner withholds the artifact. A verifier that cannot recompute the gradient, because blocks of the task are
 //! missing, finds it unavailable. This accuses nobody, and counts like a missing attestation.
 //!
 //! Some of the recomputations that found a match become *traps*: after the first verifiers have revealed their
@@ -14,8 +14,8 @@ use super::{
     ALL, Author, Challenge, ChallengeStage, ChunkSlot, Event, Finding, LedgerParams, PER_MYRIAD, SampledVerifier,
     State, Submission, SubmissionStatus, Vote,
     context::Refusal,
+    decisions::{decide, open_to_appeal},
     nodes::{self, VALIDATOR},
-    settlement::{open_to_appeal, settle},
     submissions,
 };
 use crate::{
@@ -56,9 +56,9 @@ fn random(hash: &[u8; 32], purpose: &str, numbers: [u64; 2]) -> u64 {
     u64::from_be_bytes(digest[..8].try_into().expect("8 of 32 bytes"))
 }
 
-/// Returns the sampling rate of an author: how many of 65,536 submissions are recomputed on average. The rate rises when
-/// the author's trust falls below the initial trust. For an author without collateral it is [`ALL`] (65,536), so every
-/// submission is recomputed.
+/// Returns the sampling rate of an author: how many of 65,536 submissions are recomputed on average. The rate rises
+/// when the author's trust falls below the initial trust. For an author without collateral it is [`ALL`] (65,536), so
+/// every submission is recomputed.
 fn rate(state: &State, author: &Author) -> u64 {
     let LedgerParams { sampling, .. } = state.genesis.params;
     if !state.has_collateral(author) {
@@ -223,10 +223,10 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
                 }
             }
             ChallengeStage::Panel => end_panel(state, id, &challenge, late, events),
-            ChallengeStage::Appeal if late => drop(settle(state, id, &challenge, Finding::Mismatch, events)),
+            ChallengeStage::Appeal if late => drop(decide(state, id, &challenge, Finding::Mismatch, events)),
             // no dispute was upheld, because that would have ended the challenge
             ChallengeStage::Contested if late && !state.is_disputed(challenge.submission) => {
-                settle(state, id, &challenge, Finding::Match, events);
+                decide(state, id, &challenge, Finding::Match, events);
             }
             ChallengeStage::Appeal | ChallengeStage::Contested => {}
         }
@@ -267,7 +267,7 @@ fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
         (true, _) => {
             let others = if found == Finding::Match { trap(state, id, &challenge) } else { Vec::new() };
             if others.is_empty() {
-                settle(state, id, &challenge, found, events);
+                decide(state, id, &challenge, found, events);
                 return;
             }
             let verifiers = others.iter().map(|sampled| sampled.verifier.clone()).collect();
@@ -294,17 +294,17 @@ fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<SampledVerifier> {
     sampled_verifiers(state, id, &attested.chain([submission.miner.as_str()]).collect::<Vec<_>>())
 }
 
-/// Ends a stage in which no verifier has attested whether the gradient is right. In a trap, the finding of the first verifiers
-/// counts. Otherwise, sampling is repeated.
+/// Ends a stage in which no verifier has attested whether the gradient is right. In a trap, the finding of the first
+/// verifiers counts. Otherwise, sampling is repeated.
 fn end_without_attestations(state: &mut State, id: u64, challenge: &Challenge, events: &mut Vec<Event>) {
     match challenge.first_recomputation.is_empty() {
         true => sample_again(state, id, challenge),
-        false => drop(settle(state, id, challenge, Finding::Match, events)),
+        false => drop(decide(state, id, challenge, Finding::Match, events)),
     }
 }
 
-/// Slashes the sampled verifiers that did not commit or attest in time (those for which `is_done` is false), and removes
-/// them from the challenge.
+/// Slashes the sampled verifiers that did not commit or attest in time (those for which `is_done` is false), and
+/// removes them from the challenge.
 fn remove_silent(
     state: &mut State,
     challenge: &mut Challenge,
@@ -338,10 +338,10 @@ fn end_panel(state: &mut State, id: u64, challenge: &Challenge, late: bool, even
         votes.filter_map(|vote| stakes.get(&vote.validator)).sum::<u128>() * 2 > stakes.values().sum()
     };
     if is_majority(Finding::Match) {
-        settle(state, id, challenge, Finding::Match, events);
+        decide(state, id, challenge, Finding::Match, events);
     } else if is_majority(Finding::Mismatch) {
         match state.genesis.params.challenge_blocks {
-            0 => drop(settle(state, id, challenge, Finding::Mismatch, events)),
+            0 => drop(decide(state, id, challenge, Finding::Mismatch, events)),
             _ => open_to_appeal(state, id, challenge.clone()),
         }
     } else if late {

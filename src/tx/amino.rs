@@ -1,5 +1,5 @@
-//! The sign mode `SIGN_MODE_LEGACY_AMINO_JSON`, in which a wallet signs a transaction as JSON instead of protobuf. Ledger
-//! devices sign only in this mode.
+//! The sign mode `SIGN_MODE_LEGACY_AMINO_JSON`, in which a wallet signs a transaction as JSON instead of protobuf.
+//! Ledger devices sign only in this mode.
 //!
 //! The JSON is the `StdSignDoc` of the Cosmos SDK: its keys are sorted, it contains no spaces, fields with default
 //! values are omitted, 64-bit integers are strings, and bytes are in base64. The bytes equal those of CosmJS and of the

@@ -1,5 +1,6 @@
 //! Transactions in the format of the Cosmos SDK (signed in the modes `SIGN_MODE_DIRECT` and
-//! `SIGN_MODE_LEGACY_AMINO_JSON`), the messages in them, the keys that sign transactions, and the addresses of these keys.
+//! `SIGN_MODE_LEGACY_AMINO_JSON`), the messages in them, the keys that sign transactions, and the addresses of these
+//! keys.
 //!
 //! This module encodes and decodes transactions. It performs no input or output; the module [`client`](crate::client)
 //! sends transactions.

@@ -76,8 +76,8 @@ impl Unsigned {
         Ok(amino::sign_doc(&self.body_bytes, &decode(&self.auth_info_bytes)?, chain_id)?.to_string())
     }
 
-    /// Does the same as [`Self::assemble`] with the signature of a document that a wallet returned. Fails if this is not
-    /// the document that [`Self::amino_document`] returns: wallets let their owners change the fee and the memo.
+    /// Does the same as [`Self::assemble`] with the signature of a document that a wallet returned. Fails if this is
+    /// not the document that [`Self::amino_document`] returns: wallets let their owners change the fee and the memo.
     pub fn assemble_amino(self, chain_id: &str, signed: &str, signature: Vec<u8>) -> Result<Vec<u8>, TxError> {
         let document = amino::sign_doc(&self.body_bytes, &decode(&self.auth_info_bytes)?, chain_id)?;
         match serde_json::from_str::<serde_json::Value>(signed).is_ok_and(|signed| signed == document) {

@@ -28,15 +28,15 @@ use sha2::{Digest, Sha256};
 pub const MAX_TX_BYTES: usize = 80 << 10;
 /// The largest length of a transaction's memo in bytes. It is the default of the Cosmos SDK.
 pub const MAX_MEMO_BYTES: usize = 256;
-/// The largest number of signatures in a transaction: its own signature, one in each submission, and one in each message
-/// that opens or closes a session. It is the default of the Cosmos SDK.
+/// The largest number of signatures in a transaction: its own signature, one in each submission, and one in each
+/// message that opens or closes a session. It is the default of the Cosmos SDK.
 pub const MAX_SIGNATURES: usize = 7;
 /// The account number, which the Cosmos SDK includes in the bytes to be signed. Every account of this chain has the
 /// same number.
 pub(super) const ACCOUNT_NUMBER: u64 = 0;
 
-/// Returns the bytes that are signed in a transaction with this body and this signer information. The signer information
-/// states the sign mode.
+/// Returns the bytes that are signed in a transaction with this body and this signer information. The signer
+/// information states the sign mode.
 pub(super) fn sign_bytes(body_bytes: &[u8], auth_info_bytes: &[u8], chain_id: &str) -> Result<Vec<u8>, TxError> {
     let auth_info: AuthInfo = decode(auth_info_bytes)?;
     match sign_mode(&auth_info)? {
@@ -214,8 +214,8 @@ fn inner_signatures(message: &Message) -> usize {
 }
 
 /// Returns whether `signature`, 64 bytes, is a signature of `bytes` by the key. All signatures of transactions are
-/// checked by this function. Of the two signatures `(r, s)` and `(r, n − s)`, only the one with the smaller second value
-/// is accepted.
+/// checked by this function. Of the two signatures `(r, s)` and `(r, n − s)`, only the one with the smaller second
+/// value is accepted.
 pub(super) fn check_signature(key: &VerifyingKey, bytes: &[u8], signature: &[u8]) -> bool {
     #[cfg(test)]
     SIGNATURE_CHECKS.set(SIGNATURE_CHECKS.get() + 1);

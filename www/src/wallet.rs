@@ -186,8 +186,8 @@ pub fn assemble(body_bytes: Vec<u8>, auth_info_bytes: Vec<u8>, signature: Vec<u8
     Ok(Unsigned { body_bytes, auth_info_bytes }.assemble(signature)?)
 }
 
-/// Returns the same transaction for a wallet that signs JSON (`AminoUnsigned`), such as a wallet whose key is on a Ledger
-/// device.
+/// Returns the same transaction for a wallet that signs JSON (`AminoUnsigned`), such as a wallet whose key is on a
+/// Ledger device.
 #[wasm_bindgen(js_name = inAmino)]
 pub fn in_amino(body_bytes: Vec<u8>, auth_info_bytes: Vec<u8>, chain_id: &str) -> Result<JsValue, JsError> {
     let unsigned = Unsigned { body_bytes, auth_info_bytes }.in_amino()?;

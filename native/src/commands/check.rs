@@ -43,8 +43,8 @@ struct BackendCheck {
 }
 
 struct CheckResult {
-    /// Names of all kernels. Every kernel has passed its known-answer tests. On a GPU, a colon and the name of the chosen
-    /// lowering follow each name.
+    /// Names of all kernels. Every kernel has passed its known-answer tests. On a GPU, a colon and the name of the
+    /// chosen lowering follow each name.
     kernels: Vec<String>,
     digests: Digests,
     /// Label and kernel of the first dispatch whose output differs from the output of the reference kernels, in the

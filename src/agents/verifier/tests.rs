@@ -1,6 +1,6 @@
-//! Tests that a verifier recomputes a gradient if its task arrives in time, and otherwise attests `unavailable`; that it
-//! attests a match even if the miner withholds the artifact; and that it reveals what it has committed to, even if it is
-//! restarted before the reveal.
+//! Tests that a verifier recomputes a gradient if its task arrives in time, and otherwise attests `unavailable`; that
+//! it attests a match even if the miner withholds the artifact; and that it reveals what it has committed to, even if
+//! it is restarted before the reveal.
 
 use super::*;
 use crate::{

@@ -10,8 +10,8 @@ fn network(params: LedgerParams) -> Network {
     Network::new(genesis(2, LedgerParams { min_stake: 1_000_000, ..params }, &NODES))
 }
 
-/// Returns ledger parameters under which all three verifiers recompute every gradient: there are so many seats that each
-/// of them gets one.
+/// Returns ledger parameters under which all three verifiers recompute every gradient: there are so many seats that
+/// each of them gets one.
 fn all() -> LedgerParams {
     let verified =
         LedgerParams { sampling: ALL, verifiers: 16, trap_share: 0, draw_blocks: 1, ..LedgerParams::NETWORK };

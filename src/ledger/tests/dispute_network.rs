@@ -25,8 +25,8 @@ pub(super) fn trusting() -> LedgerParams {
     LedgerParams { sampling: 0, challenge_blocks: 200, move_blocks: 4, ..all() }
 }
 
-/// Returns ledger parameters under which all three verifiers recompute every gradient: there are so many seats that each
-/// of them gets one.
+/// Returns ledger parameters under which all three verifiers recompute every gradient: there are so many seats that
+/// each of them gets one.
 pub(super) fn all() -> LedgerParams {
     let verified =
         LedgerParams { sampling: ALL, verifiers: 16, trap_share: 0, draw_blocks: 1, ..LedgerParams::NETWORK };

@@ -201,7 +201,8 @@ fn a_session_cannot_burn_the_stake_and_the_escrow_of_its_granter() {
     let bond = LedgerParams::NETWORK.newcomer_bond;
     open_session(&mut world, bond);
     let owned = world.balance(1);
-    // the session has no collateral, although its granter has: its gradient is recomputed, and its bond is the larger one
+    // the session has no collateral, although its granter has: its gradient is recomputed, and its bond is the larger
+    // one
     assert_eq!(mine_by_session(&mut world, wrong), [0, 0]);
     assert_eq!(world.balance(1), owned - bond);
     world.block(vec![]);
@@ -307,7 +308,7 @@ fn a_split_stake_gets_no_more_seats() {
 }
 
 #[test]
-fn a_copied_submission_message_needs_its_own_claim() {
+fn the_same_gradient_with_another_nonce_is_stored_once() {
     let mut world = network(2, params());
     world.done(1, world.claim(1, world.free()));
     let message: MsgSubmitGradient = world.submission(1, honest);

@@ -194,7 +194,7 @@ impl Coalition {
                 continue;
             }
             let is_waiting =
-                (pace == "settled" && !open.is_empty()) || (*claimed_at > 0 && height < claimed_at + pause);
+                (pace == "decided" && !open.is_empty()) || (*claimed_at > 0 && height < claimed_at + pause);
             if is_waiting || budget == 0 {
                 continue;
             }

@@ -3,8 +3,9 @@
 //!
 //! The state machine of disputes is the ledger's own. The traces are as short as it permits, with two leaves. A party
 //! that defends a gradient opens the trace of what it defends, and a challenger picks the first leaf that differs from
-//! its own. The party that is wrong makes no further move and loses when its time is up. In a longer game, it would lose
-//! later, because it cannot prove the disputed step; it would gain only blocks in which the gradient is in no round.
+//! its own. The party that is wrong makes no further move and loses when its time is up. In a longer game, it would
+//! lose later, because it cannot prove the disputed step; it would gain only blocks in which the gradient is in no
+//! round.
 
 use crate::{
     agents::{DisputeProver, RoleError},

@@ -1,5 +1,6 @@
 //! The honest parties of a game. The operators are the real agents, each of which sends one transaction at a time. The
-//! miners do what the real miner does: they claim, compute, submit, and wait until the gradient is settled.
+//! miners do what the real miner does: they claim, compute, submit, and wait until the gradient is accepted or
+//! rejected.
 
 use super::{
     gradient::{TraceProver, leaf},
@@ -272,8 +273,8 @@ pub(super) fn run_miner(world: &Shared, address: String) -> Life {
     })
 }
 
-/// Claims and submits one task, and waits until it is settled. Returns `None` if there is nothing to claim, or if the
-/// ledger refuses the submission.
+/// Claims and submits one task, and waits until its gradient is accepted or rejected. Returns `None` if there is
+/// nothing to claim, or if the ledger refuses the submission.
 async fn mine(party: &Party) -> Option<()> {
     let position = {
         let world = party.world.borrow();
@@ -300,7 +301,7 @@ async fn mine(party: &Party) -> Option<()> {
     party.send(Message::SubmitGradient(Box::new(message))).await.ok()?;
     let id =
         party.world.borrow().submitted.iter().rev().find(|(_, own)| own.gradient_hash == hash).map(|(id, _)| *id)?;
-    while !party.world.borrow().submitted[&id].settled {
+    while !party.world.borrow().submitted[&id].decided {
         next_block(&party.world).await;
     }
     Some(())

@@ -3,7 +3,8 @@
 use super::{Conditions, Outcome, Random, Strategy, play};
 use std::collections::BTreeMap;
 
-/// What a search maximizes: its name, and how good an outcome is compared with that of the honest baseline of the strategy.
+/// What a search maximizes: its name, and how good an outcome is compared with that of the honest baseline of the
+/// strategy.
 pub type Objective = (&'static str, fn(&Outcome, &Outcome) -> f64);
 
 /// All objectives.

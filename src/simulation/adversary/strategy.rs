@@ -16,7 +16,11 @@ const GENES: &[(&str, &str, &[&str])] = &[
     ("count", "how many submissions of an address are the first ones", &["0", "1", "4", "16", "17"]),
     ("then", "what the later submissions of an address are", WORK),
     ("every", "only every n-th of the later submissions is so, the others are honest", &["1", "2", "4", "10"]),
-    ("pace", "when an address claims again: after its gradient is settled, or at once", &["settled", "flood"]),
+    (
+        "pace",
+        "when an address claims again: after its gradient is accepted or rejected, or at once",
+        &["decided", "flood"],
+    ),
     ("join", "transactions for a claim and its submission", &["two", "one"]),
     (
         "serve",
@@ -45,14 +49,14 @@ const GENES: &[(&str, &str, &[&str])] = &[
         &["honest", "empty", "other", "partial", "silent"],
     ),
     ("stuff", "blocks that it fills with large transactions", &["0", "30", "70", "130", "300", "600"]),
-    ("when", "when it fills them: as others are sampled, or as the round can be aggregated", &["sampled", "settled"]),
+    ("when", "when it fills them: as others are sampled, or as the round can be aggregated", &["sampled", "full"]),
     ("grind", "candidates for each block that it proposes", &["1", "4", "16"]),
     ("leave", "submissions after which an address unregisters to cash its escrow, 0 for never", &["0", "1", "4", "16"]),
     ("leaves", "how often it does so", &["always", "once"]),
 ];
 
-/// The kinds of submissions: the right gradient; a wrong one; the right one, or a wrong one, whose artifact is withheld;
-/// a random commitment without an artifact.
+/// The kinds of submissions: the right gradient; a wrong one; the right one, or a wrong one, whose artifact is
+/// withheld; a random commitment without an artifact.
 const WORK: &[&str] = &["honest", "forged", "withheld", "hidden", "garbage"];
 
 /// What verifiers state: what they find when they recompute, a fixed finding without recomputing, or nothing.

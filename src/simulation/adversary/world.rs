@@ -3,9 +3,8 @@
 use super::gradient::{Gradients, chunk};
 use crate::{
     client::{ClaimedGradient, ClientError, DisputableGradient, DisputeList, GivenAnswer, OpenDispute},
-    dispute::judge::{DisputeContext, Hash},
     ledger::{Applied, Event, Genesis, Ledger, LedgerParams, PROPOSER, Submission, TxOutcome, VALIDATOR},
-    simulation::{COINS, job},
+    simulation::{COINS, genesis},
     store::{Cid, Codec, StoreError},
     tx::{Fee, MAX_TX_BYTES, Message, Signed, code},
 };
@@ -42,7 +41,7 @@ pub(super) struct Submitted {
     /// Whether the commitment and the artifact are those of the right gradient.
     pub(super) right: bool,
     pub(super) accepted: bool,
-    pub(super) settled: bool,
+    pub(super) decided: bool,
 }
 
 /// Which operators can fetch an artifact, and from which block on.
@@ -98,32 +97,19 @@ impl World {
         accounts: &[(String, u64)],
     ) -> Self {
         let operators = (0..OPERATORS).map(|number| (operator(number), OPERATOR_STAKE));
-        let adapter = Codec::DagCbor.cid(b"adapter 0");
+        let operator_coins = (0..OPERATORS).map(|number| (operator(number), COINS));
         let genesis = Genesis {
-            chain_id: super::super::CHAIN.to_owned(),
-            // a proof of work takes time, but no coins
-            params: LedgerParams { unbonded_work_bits: 0, ..params.clone() },
-            job: job(),
-            seed: [3; 32],
-            quota,
-            adapter,
-            layout_root: Hash([0; 32]),
-            dispute_context: DisputeContext {
-                program: Hash([0; 32]),
-                run_dispatches: 1,
-                encoding_dispatches: 1,
-                adapter_buffers: 10,
-                sequence_tokens: 2048,
-                streams: Vec::new(),
-            },
             chunks: (0..quota.max(7)).map(|number| Codec::Raw.cid(&chunk(number))).collect(),
-            accounts: (0..OPERATORS).map(|number| (operator(number), COINS)).chain(accounts.iter().cloned()).collect(),
+            accounts: operator_coins.chain(accounts.iter().cloned()).collect(),
             nodes: operators
                 .chain(nodes)
                 .map(|(address, stake)| (address, stake, vec![VALIDATOR, PROPOSER]))
                 .chain(miners.into_iter().map(|(address, stake)| (address, stake, vec![1])))
                 .collect(),
+            // a proof of work takes time, but no coins
+            ..genesis(quota, LedgerParams { unbonded_work_bits: 0, ..params.clone() }, &[])
         };
+        let adapter = genesis.adapter;
         Self {
             ledger: Ledger::unchecked(genesis).expect("fewer coins than 2^64"),
             gradients: Gradients::new(quota.max(7)),
@@ -253,7 +239,7 @@ impl World {
                         gradient_hash: commitment.to_string(),
                         right,
                         accepted: false,
-                        settled: false,
+                        decided: false,
                     };
                     self.submitted.insert(*id, submitted);
                 }
@@ -263,7 +249,7 @@ impl World {
                 | Event::Withdrawn { id, .. } => {
                     if let Some(submitted) = self.submitted.get_mut(id) {
                         submitted.accepted = matches!(event, Event::Accepted { .. });
-                        submitted.settled = true;
+                        submitted.decided = true;
                     }
                 }
                 _ => {}

@@ -1,6 +1,6 @@
-//! Settles challenges. A challenge is the recomputation of one submitted gradient by sampled verifiers. A finding
-//! (match or mismatch) settles it: the gradient is accepted or rejected, and the verifiers that attested this finding have
-//! earned a reward. Verifiers that attested the opposite are slashed.
+//! Decides challenges. A challenge is the recomputation of one submitted gradient by sampled verifiers. A finding
+//! (match or mismatch) decides it: the gradient is accepted or rejected, and the verifiers that attested this finding
+//! have earned a reward. Verifiers that attested the opposite are slashed.
 
 use super::{
     Challenge, ChallengeStage, Event, Finding, SampledVerifier, State, SubmissionStatus, Vote, coins, nodes, rewards,
@@ -17,11 +17,11 @@ pub(super) fn open_to_appeal(state: &mut State, id: u64, mut challenge: Challeng
     state.challenges.insert(id, challenge);
 }
 
-/// Settles a challenge in favor of `finding`, a match or a mismatch: accepts or rejects the gradient, and slashes the
+/// Decides a challenge in favor of `finding`, a match or a mismatch: accepts or rejects the gradient, and slashes the
 /// verifiers and voters that found the opposite. Verifiers that attested a mismatch are paid from what the miner loses;
-/// those that attested a match are paid when the gradient is settled. Returns how many of the micro-units that the miner
-/// lost remain.
-pub(super) fn settle(
+/// those that attested a match are paid when the gradient is settled. Returns how many of the micro-units that the
+/// miner lost remain.
+pub(super) fn decide(
     state: &mut State,
     id: u64,
     challenge: &Challenge,
@@ -53,15 +53,15 @@ pub(super) fn settle(
     0
 }
 
-/// Settles the open challenge `id` in favor of `finding`, the outcome of a dispute, whatever the verifiers found.
+/// Decides the open challenge `id` in favor of `finding`, the outcome of a dispute, whatever the verifiers found.
 /// Returns how many micro-units the gradient's miner lost.
 pub(super) fn overrule(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
     let challenge = state.challenges.get(&id).cloned();
-    challenge.map_or(0, |challenge| settle(state, id, &challenge, finding, events))
+    challenge.map_or(0, |challenge| decide(state, id, &challenge, finding, events))
 }
 
 /// Records that `answerer` defended a gradient successfully in the dispute with `verifier`, which had found a mismatch.
-/// Nobody is slashed before the challenge is settled.
+/// Nobody is slashed before the challenge is decided.
 pub(super) fn record_defense(state: &mut State, submission: u64, verifier: &str, answerer: &str) {
     let Some(SubmissionStatus::Challenged(id)) = state.submissions.get(&submission).map(|known| known.status) else {
         return;
