@@ -61,7 +61,7 @@ impl World {
             secret[..4].copy_from_slice(&(number + 1).to_le_bytes());
             SessionKey::new(&secret).expect("a small number is a key")
         };
-        let params = LedgerParams { sampling: 0, probation: 0, claim_bond: 0, ..LedgerParams::NETWORK };
+        let params = LedgerParams { sampling: 0, probation: 0, claim_bond: 0, ..NETWORK };
         let genesis = Genesis {
             chunks: (0..quota).map(|number| Codec::Raw.cid(&number.to_le_bytes())).collect(),
             ..genesis(quota, params, &[])

@@ -3,14 +3,18 @@
 /** The SLIP-44 coin type of Cosmos accounts. Keplr and Leap derive the key of an account at m/44'/118'/0'/0/0. */
 const COIN_TYPE = 118;
 const DECIMALS = 6;
-/** The gas limit of a transaction. The page tells wallets a gas price: the smallest fee divided by this limit. */
+/** The gas limit of a transaction. The page tells wallets a gas price: the fee of a transfer divided by this limit. */
 const GAS = 200_000;
+/** The size of a transfer in bytes, and the rows that it may add to the state of the chain; both are upper bounds. */
+const TRANSFER_BYTES = 512;
+const TRANSFER_ROWS = 2;
 /** The time between two requests for the result of a transaction, in milliseconds. */
 const POLL_MS = 250;
 /** The number of requests for a result after which `broadcast` gives up, about a minute after the first one. */
 const MAX_POLLS = 240;
 
 /** @typedef {{ spend_limit: { amount: string }[], expiration: string }} BasicAllowance */
+/** @typedef {Record<"chain_id" | "bech32_prefix" | "denom" | "min_fee", string> & { fee_per_byte?: number, fee_per_row?: number }} Params */
 /** @typedef {{ tx_response: { txhash: string, code: number, raw_log: string } }} TxAnswer */
 
 /**
@@ -32,11 +36,9 @@ export class Chain {
     this.#node = new URL(node || "/", location.href).href.replace(/\/$/, "");
   }
 
-  /** Returns the parameters of the chain. `min_fee` is the smallest fee of a transaction in micro-units. */
+  /** Returns the parameters of the chain. */
   async params() {
-    const { params } = /** @type {{ params: Record<"chain_id" | "bech32_prefix" | "denom" | "min_fee", string> }} */ (
-      await this.#get("/remes/remes/v1/params")
-    );
+    const { params } = /** @type {{ params: Params }} */ (await this.#get("/remes/remes/v1/params"));
     return params;
   }
 
@@ -114,11 +116,21 @@ export class Chain {
     return time;
   }
 
+  /**
+   * Returns the chain's minimum fee in micro-units: of any transaction, for each byte of it, and for each row that it
+   * may add to the state of the chain.
+   */
+  async minimumFee() {
+    const { min_fee: floor, fee_per_byte: perByte = 0, fee_per_row: perRow = 0 } = await this.params();
+    return { floor: Number(floor), perByte: Number(perByte), perRow: Number(perRow) };
+  }
+
   /** Returns a description of the chain, in the form in which a wallet's `experimentalSuggestChain` expects it. */
   async info() {
-    const { chain_id: chainId, bech32_prefix: prefix, denom: coinMinimalDenom, min_fee: fee } = await this.params();
+    const { chain_id: chainId, bech32_prefix: prefix, denom: coinMinimalDenom } = await this.params();
+    const { floor, perByte, perRow } = await this.minimumFee();
     const currency = { coinDenom: "R3MES", coinMinimalDenom, coinDecimals: DECIMALS };
-    const price = Number(fee) / GAS;
+    const price = Math.max(floor, TRANSFER_BYTES * perByte + TRANSFER_ROWS * perRow) / GAS;
     return {
       chainId,
       chainName: `R3MES ${chainId}`,

@@ -218,13 +218,13 @@ export class Account {
   }
 
   /**
-   * Returns the sequence number of an account's next transaction, and the fee in micro-units.
+   * Returns the sequence number of an account's next transaction, and the chain's minimum fee.
    * @param {string} address
    */
   async #sequenceAndFee(address) {
     const { chain } = this.#connection;
-    const [sequence, { min_fee: fee }] = await Promise.all([chain.sequence(address), chain.params()]);
-    return { sequence, fee: Number(fee) };
+    const [sequence, fee] = await Promise.all([chain.sequence(address), chain.minimumFee()]);
+    return { sequence, fee };
   }
 }
 

@@ -90,7 +90,7 @@ fn dispute(
 pub(super) fn forges_and_defends() {
     let job = SmallJob::new(7);
     let mut world = World::new(job.genesis(network_genesis()));
-    world.network.stake(MINER, LedgerParams::NETWORK.min_stake);
+    world.network.stake(MINER, NETWORK.min_stake);
     let before = [MINER, WATCHER].map(|number| world.wealth(number));
     let mut watched = 0;
     for _ in 0..TASKS {

@@ -1,5 +1,5 @@
 //! Simulates strategies of miners, verifiers and challengers with the actual ledger code and the parameters
-//! `LedgerParams::NETWORK`, and prints what each strategy earns.
+//! `NETWORK`, and prints what each strategy earns.
 //!
 //! Every transaction is signed and executed. Gradients are computed only for the strategies with disputes. For all
 //! other strategies, a hash stands for the gradient: an honest miner submits the hash that honest verifiers expect, and
@@ -35,8 +35,8 @@ struct World {
 
 /// Returns the genesis from which every simulation starts.
 fn network_genesis() -> Genesis {
-    let nodes = VERIFIERS.map(|number| (number, 10 * LedgerParams::NETWORK.min_stake));
-    genesis(7, LedgerParams::NETWORK, &nodes)
+    let nodes = VERIFIERS.map(|number| (number, 10 * NETWORK.min_stake));
+    genesis(7, NETWORK, &nodes)
 }
 
 impl World {
@@ -101,7 +101,7 @@ impl World {
 fn miner(name: &str, staked: bool, forges: fn(u32) -> bool) {
     let mut world = World::new(network_genesis());
     if staked {
-        world.network.stake(1, LedgerParams::NETWORK.min_stake);
+        world.network.stake(1, NETWORK.min_stake);
     }
     let (before, mut cost) = (world.wealth(1), 0);
     for task in 0..TASKS {

@@ -92,7 +92,10 @@ fn main() {
         // delays that the rules impose are set short, so that they are not measured; deadlines are set long, because
         // they count blocks, and blocks follow faster here than in a real network
         params["attestation_blocks"] = json!(100_000);
-        params["draw_blocks"] = json!(1);
+        params["epoch_blocks"] = json!(0);
+        params["fee_per_byte"] = json!(0);
+        params["fee_per_row"] = json!(0);
+        params["draw_after"] = json!(1);
         params["challenge_blocks"] = json!(0);
         let accounts = terms["accounts"].as_array_mut().expect("a list");
         accounts.extend(keys.iter().map(|key| json!([key.address(), COINS])));

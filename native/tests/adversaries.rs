@@ -313,7 +313,8 @@ fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (TestNetwork,
         params["claim_bond"] = json!(0);
         params["newcomer_bond"] = json!(0);
         params["probation"] = json!(0);
-        params["draw_blocks"] = json!(1);
+        params["epoch_blocks"] = json!(0);
+        params["draw_after"] = json!(1);
         params["challenge_blocks"] = json!(0);
     });
     let rogues: Vec<ScriptedMiner> = others.iter().map(|(number, _)| network.miner(*number)).collect();

@@ -22,13 +22,13 @@ const COINS: u64 = 1_000_000_000;
 /// The forger's stake, in micro-units.
 const STAKE: u64 = 100_000_000;
 
-/// Edits the rules in the genesis. Shortens the ledger's deadlines for sampling, disputes, findings and votes, because
+/// Edits the rules in the genesis. Shortens the epochs of the beacon and the ledger's deadlines for disputes, findings and votes, because
 /// the tests kill a replica, whose verifier then misses its deadlines. Sets the bonds of claims to 0, because the
 /// miners have no coins.
 fn shorten_waits(genesis: &mut Value) {
     genesis["params"]["claim_bond"] = json!(0);
     genesis["params"]["newcomer_bond"] = json!(0);
-    genesis["params"]["draw_blocks"] = json!(1);
+    genesis["params"]["epoch_blocks"] = json!(3);
     genesis["params"]["challenge_blocks"] = json!(3);
     genesis["params"]["attestation_blocks"] = json!(20);
     genesis["params"]["decision_blocks"] = json!(40);

@@ -132,7 +132,8 @@ fn faulty(kernel: &Kernel) -> Option<CpuKernel> {
 fn a_miner_whose_backend_fails_withdraws_its_submission_and_loses_nothing() {
     let network = network("unfit", |terms| {
         terms["params"]["sampling"] = json!(1 << 16);
-        terms["params"]["draw_blocks"] = json!(100_000);
+        terms["params"]["epoch_blocks"] = json!(0);
+        terms["params"]["draw_after"] = json!(100_000);
     });
     let rogue = network.miner(66);
     rogue.stake(STAKE, 1).unwrap();

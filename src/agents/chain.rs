@@ -3,8 +3,7 @@
 
 use crate::{
     client::{
-        AggregationJob, BlockStore, Blocks, Client, ClientError, DisputeList, FetchError, Host, JobInfo,
-        VerificationDuty,
+        AggregationJob, BlockStore, Blocks, Client, ClientError, DisputeList, FetchError, Host, JobInfo, VerifierDuties,
     },
     protocol::Task,
     store::{Cid, Codec, Dag},
@@ -18,8 +17,8 @@ pub trait Chain {
     fn address(&self) -> &str;
     /// Returns the description of the training job and the state of the chain.
     async fn job(&self) -> Result<JobInfo, ClientError>;
-    /// Returns what the account must do in open challenges.
-    async fn duties(&self) -> Result<Vec<VerificationDuty>, ClientError>;
+    /// Returns what the account must do as a verifier.
+    async fn duties(&self) -> Result<VerifierDuties, ClientError>;
     /// Returns the aggregation in which the account takes part as a proposer; `None` if there is none now.
     async fn aggregation_job(&self) -> Result<Option<AggregationJob>, ClientError>;
     /// Returns the gradients that can be disputed or appealed, and the open disputes.
@@ -54,7 +53,7 @@ impl<H: Host> Chain for Client<H> {
         self.job().await
     }
 
-    async fn duties(&self) -> Result<Vec<VerificationDuty>, ClientError> {
+    async fn duties(&self) -> Result<VerifierDuties, ClientError> {
         self.duties().await
     }
 

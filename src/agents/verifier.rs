@@ -1,17 +1,18 @@
 //! A verifier recomputes the gradients for which it is sampled. It first commits to what it found (match, mismatch or
-//! unavailable), and reveals it later.
+//! unavailable), and reveals it later. It also takes part in the beacon, the network's source of random values.
 
 #[cfg(test)]
 mod tests;
 
 use super::{Chain, ContentStore, Recompute, RecomputedGradient, RoleError, hex};
 use crate::{
-    client::{Classify, ClientError, ErrorClass, FetchError, VerificationDuty},
+    client::{BeaconDuty, Classify, ClientError, ErrorClass, FetchError, VerificationDuty, VerifierDuties},
     protocol::Task,
     store::Codec,
     training::worker::Worker,
-    tx::{Message, MsgCommitAttestation, MsgRevealAttestation, MsgSubmitCPUVerification, code},
+    tx::{Message, MsgCommitAttestation, MsgRevealAttestation, MsgRevealBeacon, MsgSubmitCPUVerification, code},
 };
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// How long a verifier waits for a missing block of a task, in seconds of the chain's time, before it finds the
@@ -26,6 +27,8 @@ pub struct Verifier<W = Worker> {
     results: BTreeMap<u64, Recomputation>,
     /// The tasks of which blocks are missing, by the ID of the open challenge.
     missing: BTreeMap<u64, MissingTask>,
+    /// The epoch of the beacon in which the chain last refused the verifier's message. The verifier does not repeat it.
+    refused_epoch: Option<u64>,
 }
 
 /// A task that the verifier could not fetch so far. If it becomes available in time, the verifier recomputes the
@@ -61,7 +64,7 @@ impl<W: Recompute> Verifier<W> {
     /// Creates a verifier that recomputes gradients with `worker`. `salt` prevents others from guessing what the
     /// verifier has committed to, so it must be secret and random.
     pub fn new(worker: W, salt: [u8; 32]) -> Self {
-        Self { worker, salt, results: BTreeMap::new(), missing: BTreeMap::new() }
+        Self { worker, salt, results: BTreeMap::new(), missing: BTreeMap::new(), refused_epoch: None }
     }
 
     /// Returns the worker that recomputes gradients, so that a challenger can use it too.
@@ -69,11 +72,14 @@ impl<W: Recompute> Verifier<W> {
         &mut self.worker
     }
 
-    /// Does what the verifier must do next in a challenge, if anything. Returns the result if this call completed a
-    /// recomputation. If a block of the task is missing, later calls request it again, as long as enough blocks are
+    /// Does what the verifier must do next, if anything: for the beacon, then in challenges. Returns the result if this
+    /// call completed a recomputation. If a block of the task is missing, later calls request it again, as long as enough blocks are
     /// left for an attestation.
     pub async fn work<C: Chain + ContentStore>(&mut self, client: &C) -> Result<Option<Recomputation>, RoleError> {
-        let duties = client.duties().await?;
+        let VerifierDuties { challenges: duties, beacon } = client.duties().await?;
+        if let Some(duty) = beacon.filter(|duty| self.refused_epoch != Some(duty.epoch)) {
+            self.take_part_in_beacon(client, duty).await?;
+        }
         let is_open = |challenge: &u64| duties.iter().any(|duty| duty.challenge_id == *challenge);
         self.results.retain(|challenge, _| is_open(challenge));
         self.missing.retain(|challenge, _| is_open(challenge));
@@ -105,6 +111,29 @@ impl<W: Recompute> Verifier<W> {
             return Ok(fresh);
         }
         failure.map_or(Ok(None), Err)
+    }
+
+    /// Reveals the verifier's number for the beacon, and commits to the number of the next epoch.
+    async fn take_part_in_beacon<C: Chain>(&mut self, client: &C, duty: BeaconDuty) -> Result<(), RoleError> {
+        let BeaconDuty { epoch, reveals } = duty;
+        let validator = client.address().to_owned();
+        let number = if reveals { self.beacon_number(epoch).to_vec() } else { Vec::new() };
+        let next = MsgRevealBeacon::commitment(&validator, &self.beacon_number(epoch + 1)).to_vec();
+        match client.send(Message::RevealBeacon(MsgRevealBeacon { validator, epoch, number, next })).await {
+            Ok(()) => Ok(()),
+            // a refusal means that the epoch has ended
+            Err(ClientError::Failed { code: code::REJECTED | code::UNAUTHORIZED, .. }) => {
+                self.refused_epoch = Some(epoch);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns the verifier's number for an epoch of the beacon. It is derived from the verifier's salt, so it is the
+    /// same after a restart.
+    fn beacon_number(&self, epoch: u64) -> [u8; 32] {
+        Sha256::new().chain_update("beacon").chain_update(self.salt).chain_update(epoch.to_le_bytes()).finalize().into()
     }
 
     /// Returns what the verifier finds about a gradient, or `None` while it waits for a missing block of the task.
@@ -219,7 +248,6 @@ impl<W: Recompute> Verifier<W> {
     /// Returns the salt for the commitment in a challenge. It is derived from the verifier's salt, so it is the same
     /// after a restart.
     fn salt_of(&self, challenge: u64) -> [u8; 32] {
-        use sha2::{Digest, Sha256};
         Sha256::new().chain_update(self.salt).chain_update(challenge.to_le_bytes()).finalize().into()
     }
 }

@@ -34,6 +34,26 @@ pub struct VerificationDuty {
     pub committed: Option<String>,
 }
 
+/// What a verifier must do now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifierDuties {
+    /// What the verifier must do in open challenges.
+    pub challenges: Vec<VerificationDuty>,
+    /// What the verifier must do for the beacon; `None` if it has nothing to do before the next epoch.
+    #[serde(default)]
+    pub beacon: Option<BeaconDuty>,
+}
+
+/// What a validator must do for the beacon (the network's source of random values) in the current epoch: reveal the
+/// number to which it committed, and commit to a number for the next epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeaconDuty {
+    /// Index of the current epoch.
+    pub epoch: u64,
+    /// Whether the validator must reveal a number. If not, it only commits to the next one.
+    pub reveals: bool,
+}
+
 /// A completed round, whose accepted gradients a proposer must add up to compute the next adapter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AggregationJob {
@@ -145,16 +165,10 @@ impl<H: Connection> Client<H> {
         Ok(min_stake)
     }
 
-    /// Returns what the client's address must do in open challenges: recompute gradients for which it was sampled, or
-    /// vote.
-    pub async fn duties(&self) -> Result<Vec<VerificationDuty>, ClientError> {
-        #[derive(Deserialize)]
-        struct ChallengesResponse {
-            challenges: Vec<VerificationDuty>,
-        }
-        let ChallengesResponse { challenges } =
-            self.json(&format!("/r3mes/wgpu/v1/challenges/{}", self.address())).await?;
-        Ok(challenges)
+    /// Returns what the client's address must do as a verifier: recompute gradients for which it was sampled, vote, or
+    /// take part in the beacon.
+    pub async fn duties(&self) -> Result<VerifierDuties, ClientError> {
+        self.json(&format!("/r3mes/wgpu/v1/challenges/{}", self.address())).await
     }
 
     /// Returns the aggregation in which the client's address takes part as a proposer. Returns `None` if the current

@@ -40,14 +40,19 @@ pub use backoff::{Backoff, Retry, RetryPolicy};
 pub use blocks::{BlockCache, BlockSource, BlockStore, Blocks, ChunkSink, FetchError};
 pub use connection::{Connection, MAX_RESPONSE_BYTES, NoResponse, Request, Response, Timer, WorkFile, model_file};
 pub use disputes::{ClaimedGradient, DisputableGradient, DisputeList, GivenAnswer, OpenDispute};
-pub use duties::{AggregationInput, AggregationJob, GradientStatus, NodeRegistration, VerificationDuty};
+pub use duties::{
+    AggregationInput, AggregationJob, BeaconDuty, GradientStatus, NodeRegistration, VerificationDuty, VerifierDuties,
+};
 pub use endpoints::{EndpointError, Endpoints};
 pub use error::{Classify, ClientError, ErrorClass};
 pub use progress::ProgressMonitor;
 pub use sending::ExecutedTx;
 pub use sessions::ActiveGrants;
 
-use crate::{store::Cid, tx::SessionKey};
+use crate::{
+    store::Cid,
+    tx::{MinimumFee, SessionKey},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The interface that every agent (a miner, verifier, proposer or challenger) needs from the program around it. A miner
@@ -121,10 +126,10 @@ mod text {
 /// The parameters of the chain that are needed to build a transaction.
 struct TxParams {
     chain_id: String,
-    min_fee: u64,
-    /// Address of the account that pays the fees of accounts without enough coins; `None` if the chain has no such
-    /// account.
-    fee_pool: Option<String>,
+    minimum_fee: MinimumFee,
+    /// Address that a transaction names as the granter of its fee if the fee shall be waived, because the account has
+    /// too few coins; `None` if the chain waives no fees.
+    fee_waiver: Option<String>,
 }
 
 /// A client of an R3MES node, with the key by which it signs transactions. `H` is the type that connects the client to
@@ -176,9 +181,9 @@ impl<H: Connection> Client<H> {
         self.json(JOB).await
     }
 
-    /// Requests the smallest fee that the chain accepts for a transaction, in micro-units.
-    pub async fn min_fee(&self) -> Result<u64, ClientError> {
-        Ok(self.params().await?.min_fee)
+    /// Requests the minimum fee of transactions.
+    pub async fn minimum_fee(&self) -> Result<MinimumFee, ClientError> {
+        Ok(self.params().await?.minimum_fee)
     }
 
     async fn params(&self) -> Result<TxParams, ClientError> {
@@ -186,16 +191,21 @@ impl<H: Connection> Client<H> {
         struct ChainParams {
             chain_id: String,
             min_fee: String,
-            fee_pool: Option<String>,
+            #[serde(default)]
+            fee_per_byte: u64,
+            #[serde(default)]
+            fee_per_row: u64,
+            fee_waiver: Option<String>,
         }
         #[derive(Deserialize)]
         struct ParamsResponse {
             params: ChainParams,
         }
         let path = "/remes/remes/v1/params";
-        let ParamsResponse { params: ChainParams { chain_id, min_fee, fee_pool } } = self.json(path).await?;
-        let min_fee = min_fee.parse().map_err(|_| invalid_response(path, "the fee is not a number"))?;
-        Ok(TxParams { chain_id, min_fee, fee_pool })
+        let ParamsResponse { params } = self.json(path).await?;
+        let ChainParams { chain_id, min_fee, fee_per_byte: per_byte, fee_per_row: per_row, fee_waiver } = params;
+        let floor = min_fee.parse().map_err(|_| invalid_response(path, "the fee is not a number"))?;
+        Ok(TxParams { chain_id, minimum_fee: MinimumFee { floor, per_byte, per_row }, fee_waiver })
     }
 
     /// Downloads a file of the model that the node trains, by its name; see the function [`model_file`].

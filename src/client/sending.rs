@@ -3,7 +3,7 @@
 use super::{
     Client, ClientError, Connection, ProgressMonitor, Timer, TxParams, connection::send, invalid_response, parse, text,
 };
-use crate::tx::{Fee, Message, tx_hash};
+use crate::tx::{Fee, Message, MinimumFee, tx_hash};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cosmrs::{
     Any,
@@ -27,6 +27,8 @@ const RESEND_MS: u32 = 5_000;
 pub struct ExecutedTx {
     /// Hash that identifies the transaction.
     pub hash: String,
+    /// The fee that the transaction stated, in micro-units.
+    pub fee: u64,
     /// The ledger's responses to the messages of the transaction, in the same order.
     responses: Vec<Any>,
 }
@@ -51,7 +53,7 @@ impl<H: Connection + Timer> Client<H> {
     /// Sends a message of the miner in a signed transaction, and waits until the transaction is executed.
     ///
     /// If the client acts for a granter, the granter pays the fee; otherwise, the account of the client's key pays it.
-    /// If the balance of that account is less than the fee and the chain has a fee pool, the pool pays instead.
+    /// If the balance of that account is less than the fee, the transaction asks the chain to waive the fee.
     pub async fn send(&self, message: Message) -> Result<ExecutedTx, ClientError> {
         self.send_all(vec![message]).await
     }
@@ -70,20 +72,26 @@ impl<H: Connection + Timer> Client<H> {
         let path = format!("/cosmos/auth/v1beta1/accounts/{}", self.address());
         let AccountResponse { account } = self.json(&path).await?;
         let sequence = account.sequence.parse().map_err(|_| invalid_response(&path, "the sequence is not a number"))?;
-        let TxParams { chain_id, min_fee, fee_pool } = self.params().await?;
+        let TxParams { chain_id, minimum_fee, fee_waiver } = self.params().await?;
         let (messages, granter) = match &self.granter {
             Some(granter) => (vec![Message::Exec(self.address().to_owned(), messages)], Some(granter.clone())),
             None => (messages, None),
         };
-        let newcomer = min_fee > 0 && fee_pool.is_some() && self.balance(self.miner()).await? < min_fee;
-        let granter = if newcomer { fee_pool } else { granter.filter(|_| min_fee > 0) };
-        let fee = Fee { amount: min_fee, granter };
-        self.broadcast(&self.key.sign(&chain_id, sequence, &fee, &messages)?).await
+        let sign = |fee: Fee| self.key.sign(&chain_id, sequence, &fee, &messages);
+        if minimum_fee == MinimumFee::default() || Message::all_are_duties(&messages) {
+            return self.broadcast(&sign(Fee::default())?, 0).await;
+        }
+        // the final amount has no more digits, so the transaction does not become larger
+        let longest = Fee { amount: u64::MAX, granter: granter.clone().or(fee_waiver.clone()) };
+        let amount = minimum_fee.of(sign(longest)?.len(), &messages, sequence == 0);
+        let is_newcomer = fee_waiver.is_some() && self.balance(self.miner()).await? < amount;
+        let granter = if is_newcomer { fee_waiver } else { granter };
+        self.broadcast(&sign(Fee { amount, granter })?, amount).await
     }
 
     /// Sends a signed transaction and waits until it is executed. Until then, the transaction is sent again every five
     /// seconds. This is safe because the sequence number in the transaction lets the chain execute it only once.
-    async fn broadcast(&self, tx: &[u8]) -> Result<ExecutedTx, ClientError> {
+    async fn broadcast(&self, tx: &[u8], fee: u64) -> Result<ExecutedTx, ClientError> {
         #[derive(Deserialize)]
         struct TxResult {
             #[serde(with = "text")]
@@ -103,7 +111,7 @@ impl<H: Connection + Timer> Client<H> {
             0 => {
                 let responses =
                     responses(&data).ok_or_else(|| invalid_response(path, "the data is not a TxMsgData"))?;
-                Ok(ExecutedTx { hash: hash.clone(), responses })
+                Ok(ExecutedTx { hash: hash.clone(), fee, responses })
             }
             code => Err(ClientError::Failed { hash: hash.clone(), code, log: raw_log }),
         };

@@ -99,7 +99,7 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
         let next = next.clone();
         return close(state, next, events);
     }
-    if state.head().height >= since.saturating_add(state.genesis.params.decision_blocks.max(1)) {
+    if state.head().clock >= since.saturating_add(state.genesis.params.decision_blocks.max(1)) {
         let voted: u128 = revealed.values().sum();
         let summed_by = |id: &u64| -> u128 {
             revealed.iter().filter(|((ids, ..), _)| ids.contains(id)).map(|(_, stake)| stake).sum()
@@ -117,7 +117,7 @@ fn start_again(state: &mut State, unavailable: Vec<u64>, events: &mut Vec<Event>
     state.proposals.clear();
     let LedgerParams { challenge_blocks, .. } = state.genesis.params;
     let head = state.head_mut();
-    head.full_since = head.full_since.map(|_| head.height.saturating_sub(challenge_blocks));
+    head.full_since = head.full_since.map(|_| head.clock.saturating_sub(challenge_blocks));
     for id in unavailable {
         submissions::reject(state, id, Finding::Unavailable, events);
     }
@@ -201,7 +201,7 @@ impl State {
     /// accepted gradients, and none of them can be disputed any longer. Returns `None` if it is not ready yet.
     pub(super) fn ready_since(&self) -> Option<u64> {
         let since = self.head().full_since?.saturating_add(self.genesis.params.challenge_blocks);
-        (since <= self.head().height).then_some(since)
+        (since <= self.head().clock).then_some(since)
     }
 
     /// Returns the IDs of the gradients that have been accepted in the current round, in ascending order.
@@ -216,7 +216,7 @@ impl State {
     /// has been ready for aggregation for `decision_blocks / 4` blocks.
     pub(super) fn may_leave_out(&self) -> bool {
         let blocks = self.genesis.params.decision_blocks / 4;
-        self.ready_since().is_some_and(|since| self.head().height >= since.saturating_add(blocks))
+        self.ready_since().is_some_and(|since| self.head().clock >= since.saturating_add(blocks))
     }
 
     /// Returns the Merkle root over the commitments of the gradients with the given IDs, in the given order.

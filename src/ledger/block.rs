@@ -1,8 +1,17 @@
 //! Blocks of the chain: lists of transactions, each with a height, a time and a hash. Blocks are the only input of the
 //! ledger.
 
+use crate::tx::MAX_TX_BYTES;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+/// The maximum total size, in bytes, of the transactions in a block.
+pub const MAX_BLOCK_BYTES: usize = 1 << 20;
+
+/// Returns whether a block whose transactions have this total size has room for another transaction of any size.
+pub(super) fn has_room(bytes: usize) -> bool {
+    bytes + MAX_TX_BYTES <= MAX_BLOCK_BYTES
+}
 
 /// A block of the chain: transactions that the ledger executes in order, with a height, a time and a hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,8 +20,7 @@ pub struct ChainBlock {
     pub height: u64,
     /// Time of the block in seconds since 1970. It is not earlier than the time of the previous block.
     pub time: u64,
-    /// Hash of the block. It is computed by the consensus engine or, if there is none, by [`ChainBlock::new`]. It is
-    /// the ledger's only source of randomness.
+    /// Hash of the block. It is computed by the consensus engine or, if there is none, by [`ChainBlock::new`].
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
     /// The transactions of the block, in the order in which they are executed.

@@ -35,7 +35,7 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     }
     let author = Author { miner: miner.clone(), session: context.session.clone() };
     let reputation = state.reputation(miner);
-    if reputation.quarantined_until >= state.head().height && reputation.quarantined_until > 0 {
+    if reputation.quarantined_until >= state.head().clock && reputation.quarantined_until > 0 {
         let log =
             format!("after a withdrawal, no chunk can be claimed before block {}", reputation.quarantined_until + 1);
         return Err(Refusal::new(code::REJECTED, log));
@@ -48,7 +48,7 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     }
     let bond = bond(state, &author)?;
     let LedgerParams { claim_lifetime, .. } = state.genesis.params;
-    let now = state.head().time;
+    let now = state.claim_time();
     let claim = Claim { author, since: now, expires: now.saturating_add(claim_lifetime), bond };
     match state.chunk_slots.entry(*chunk_id).or_insert(ChunkSlot::Claimed(Vec::new())) {
         ChunkSlot::Claimed(claims) => claims.push(claim),
@@ -127,7 +127,7 @@ fn claims(state: &State) -> impl Iterator<Item = &Claim> {
 
 /// Removes the claims that have expired, and burns their bonds.
 pub(super) fn expire(state: &mut State) {
-    let now = state.head().time;
+    let now = state.claim_time();
     let expired = |claim: &Claim| claim.expires <= now;
     let has_expired = |slot: &ChunkSlot| matches!(slot, ChunkSlot::Claimed(claims) if claims.iter().any(expired));
     let positions: Vec<u64> =
@@ -176,6 +176,12 @@ pub(super) fn cancel(state: &mut State, miner: &str) {
 }
 
 impl State {
+    /// Returns the time by which claims expire: the time of the last block, in seconds since 1970, without the time that
+    /// passed while blocks had no room.
+    fn claim_time(&self) -> u64 {
+        self.head().time - self.head().paused_seconds
+    }
+
     /// Returns the positions of the current round's chunk slots that can be claimed now, in ascending order.
     pub fn available(&self) -> impl Iterator<Item = u64> {
         self.genesis.positions(self.head().round).filter(|position| self.is_available(*position))
@@ -194,7 +200,7 @@ impl State {
     /// `claims_per_chunk` claims, and each of these claims is at least `claim_grace` seconds old.
     fn is_available(&self, position: u64) -> bool {
         let LedgerParams { claim_grace, claims_per_chunk, .. } = self.genesis.params;
-        let now = self.head().time;
+        let now = self.claim_time();
         let late = |claim: &Claim| claim.since.saturating_add(claim_grace) <= now;
         match self.chunk_slots.get(&position) {
             None => self.genesis.positions(self.head().round).contains(&position),

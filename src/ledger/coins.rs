@@ -59,9 +59,9 @@ pub(super) fn pay_bounty(state: &mut State, winner: &str, lost: u64) {
 
 /// Pays back to its owner every stake whose unbonding time has ended.
 pub(super) fn unbond(state: &mut State) {
-    let height = state.head().height;
+    let clock = state.head().clock;
     while let Some(((due, _), _)) = state.unbonding.get_min() {
-        if *due > height {
+        if *due > clock {
             return;
         }
         let (least, rest) = state.unbonding.without_min_with_key();

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub(super) fn open_to_appeal(state: &mut State, id: u64, mut challenge: Challenge) {
     submissions::leave_round(state, challenge.submission);
     challenge.stage = ChallengeStage::Appeal;
-    challenge.stage_ends = state.head().height.saturating_add(state.genesis.params.challenge_blocks);
+    challenge.stage_ends = state.head().clock.saturating_add(state.genesis.params.challenge_blocks);
     state.challenges.insert(id, challenge);
 }
 

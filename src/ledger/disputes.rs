@@ -90,13 +90,13 @@ pub(super) fn appeal(state: &mut State, message: &MsgAppeal, context: &mut Conte
 /// bytes. The last answer that the dispute accepts is reserved for the miner.
 pub(super) fn answer(state: &mut State, message: &MsgAnswerDispute) -> Result<Vec<u8>, Refusal> {
     let MsgAnswerDispute { sender, dispute_id, answer } = message;
-    let (height, bond) = (state.head().height, state.genesis.params.answer_bond);
+    let (clock, bond) = (state.head().clock, state.genesis.params.answer_bond);
     let mut case = case(state, *dispute_id)?;
     let is_miner = state.submissions.get(&case.submission).is_some_and(|submission| submission.miner == *sender);
     if case.answers.len() + 1 >= MAX_ANSWERS && !is_miner {
         return refused("the dispute accepts no more answers, except one from the miner");
     }
-    let number = case.dispute.answer(&Answer::decode(answer)?, height)?;
+    let number = case.dispute.answer(&Answer::decode(answer)?, clock)?;
     coins::take(state, sender, bond, "the bond of an answer")?;
     case.answers.push((sender.clone(), bond));
     state.disputes.insert(*dispute_id, case);
@@ -106,7 +106,7 @@ pub(super) fn answer(state: &mut State, message: &MsgAnswerDispute) -> Result<Ve
 /// Makes a move in the game that the challenger of a dispute plays against one answer.
 pub(super) fn apply_move(state: &mut State, message: &MsgMoveDispute) -> Result<(), Refusal> {
     let MsgMoveDispute { sender, dispute_id, answer, step } = message;
-    let height = state.head().height;
+    let clock = state.head().clock;
     let mut case = case(state, *dispute_id)?;
     let number = usize::try_from(*answer).unwrap_or(usize::MAX);
     let step = Move::decode(step)?;
@@ -118,7 +118,7 @@ pub(super) fn apply_move(state: &mut State, message: &MsgMoveDispute) -> Result<
     if mover != Some(sender) {
         return Err(Refusal::new(code::UNAUTHORIZED, format!("{sender} cannot make this move: {}", step.name())));
     }
-    case.dispute.apply(number, &step, height)?;
+    case.dispute.apply(number, &step, clock)?;
     state.disputes.insert(*dispute_id, case);
     Ok(())
 }
@@ -180,8 +180,8 @@ fn add(
     let move_blocks = state.genesis.params.move_blocks;
     let head = state.head_mut();
     head.disputes += 1;
-    let (id, height) = (head.disputes, head.height);
-    let dispute = Dispute::new(subject, outcome, height, move_blocks);
+    let (id, clock) = (head.disputes, head.clock);
+    let dispute = Dispute::new(subject, outcome, clock, move_blocks);
     let challenger = challenger.to_owned();
     events.push(Event::Disputed { dispute: id, id: submission, challenger: challenger.clone() });
     state.disputes.insert(id, DisputeCase { submission, challenger, bond, answers: Vec::new(), dispute });
@@ -211,11 +211,11 @@ impl State {
         match submission.status {
             SubmissionStatus::Accepted | SubmissionStatus::Disputed => {
                 let last = submission.accepted.unwrap_or_default().saturating_add(self.genesis.params.challenge_blocks);
-                self.genesis.params.challenge_blocks > 0 && self.head().height <= last
+                self.genesis.params.challenge_blocks > 0 && self.head().clock <= last
             }
             SubmissionStatus::Challenged(challenge) => self.challenges.get(&challenge).is_some_and(|challenge| {
                 matches!(challenge.stage, ChallengeStage::Panel | ChallengeStage::Contested)
-                    && self.head().height <= challenge.stage_ends
+                    && self.head().clock <= challenge.stage_ends
             }),
             _ => false,
         }
@@ -235,7 +235,7 @@ impl State {
         let has_finding =
             matches!(challenge.stage, ChallengeStage::Appeal | ChallengeStage::Panel | ChallengeStage::Contested);
         let is_appealed = self.disputes_about(id).any(|case| case.bond.is_none());
-        let open = has_finding && self.head().height <= challenge.stage_ends && !is_appealed;
+        let open = has_finding && self.head().clock <= challenge.stage_ends && !is_appealed;
         (open && !challenge.accusers().is_empty()).then_some(number)
     }
 

@@ -1,31 +1,58 @@
 //! Transaction fees. Each transaction states its fee. The fee is taken from the signer's balance, or from the balance
-//! of an account that has given the signer a fee allowance. Fees are burned.
+//! of an account that has given the signer a fee allowance. Fees are burned. The minimum fee depends on the size of the
+//! transaction, and on the rows that it may add to the state.
 //!
-//! The fee pool pays the fees of accounts that have no coins yet, up to a limit for each account and a limit for each
-//! block. An attacker who creates many addresses can empty the pool only slowly, and gains nothing, because fees are
-//! burned.
+//! Two kinds of transactions pay no fee, and are admitted only if their messages succeed:
+//!
+//! - *duties*, the messages of verifiers, proposers and the parties of disputes. The ledger expects them, and they are
+//!   limited in number, or need a bond;
+//! - the mining messages of accounts that have no coins yet. Their fees are waived up to a limit for each account and a
+//!   limit for each block.
 
 use super::{FeeAllowance, LedgerParams, State, coins, context::Refusal};
-use crate::tx::{ADDRESS_PREFIX, DENOM, Message, Signed, code};
+use crate::tx::{ADDRESS_PREFIX, DENOM, Message, MinimumFee, Signed, code};
 use cosmrs::AccountId;
 use sha2::{Digest, Sha256};
 
-/// Returns the address of the fee pool, an account whose coins pay the fees of newcomers. Nobody has the key of this
-/// account.
-pub fn fee_pool() -> String {
-    let name = Sha256::digest("r3mes fee pool");
+/// Returns whether a transaction is a free duty: it consists of messages of verifiers, proposers and the parties of
+/// disputes, and states no fee. Such a transaction is admitted only if its messages succeed, and should come before all
+/// others in a block.
+pub fn is_free_duty(signed: &Signed) -> bool {
+    signed.fee.amount == 0 && Message::all_are_duties(&signed.messages)
+}
+
+/// Returns whether nobody pays the fee of a transaction: it is a duty that states no fee, or its fee is waived.
+pub(super) fn is_free(signed: &Signed) -> bool {
+    is_free_duty(signed) || signed.fee.granter.as_ref() == Some(&fee_waiver())
+}
+
+impl State {
+    fn minimum_fee(&self, signed: &Signed) -> u64 {
+        let LedgerParams { fee_per_byte, fee_per_row, .. } = self.genesis.params;
+        let minimum = MinimumFee { floor: 0, per_byte: fee_per_byte, per_row: fee_per_row };
+        minimum.of(signed.bytes, &signed.messages, !self.accounts.contains_key(&signed.signer))
+    }
+}
+
+/// Returns the address that a transaction names as the granter of its fee if the fee shall be waived. Nobody has the key
+/// of this address.
+pub fn fee_waiver() -> String {
+    let name = Sha256::digest("r3mes fee waiver");
     AccountId::new(ADDRESS_PREFIX, &name[..20]).expect("20 bytes under a prefix of letters").to_string()
 }
 
 /// Burns the fee of a transaction. The payer is the signer, or the account that the transaction names as the granter of
-/// the fee. Fails if the payer has too few coins, or if a granter does not cover this fee.
+/// the fee. Fails if the fee is lower than the minimum fee and the transaction is no free duty, if the payer has too
+/// few coins, or if a granter does not cover this fee.
 pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let fee = signed.fee.amount;
+    let minimum = state.minimum_fee(signed);
+    if fee < minimum && !is_free_duty(signed) {
+        let log = format!("insufficient fee: got {fee}{DENOM}, required {minimum}{DENOM}");
+        return Err(Refusal::new(code::INSUFFICIENT_FEE, log));
+    }
     let payer = match &signed.fee.granter {
-        Some(granter) if *granter == fee_pool() => {
-            charge_pool(state, signed)?;
-            granter
-        }
+        Some(granter) if *granter == fee_waiver() => return waive(state, signed),
         Some(granter) => {
             charge_allowance(state, signed, granter)?;
             granter
@@ -41,35 +68,36 @@ pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Counts the fee of a transaction against the limits of the fee pool. Fails if the fee exceeds a limit, if the signer
-/// can pay the fee itself, or if the transaction contains a message for which the fee pool does not pay.
-fn charge_pool(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
-    let LedgerParams { pool_allowance, pool_per_block, .. } = state.genesis.params;
+/// Waives the fee of a transaction, and counts it toward the limits. Fails if the fee exceeds a limit, if the signer can
+/// pay the fee itself, or if the transaction contains a message whose fee is not waived.
+fn waive(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
+    let LedgerParams { waiver_per_account, waiver_per_block, .. } = state.genesis.params;
     let (fee, signer) = (signed.fee.amount, &signed.signer);
     let refused = |log: String| Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));
     if !signed.messages.iter().all(is_mining) {
-        return Err(Refusal::new(code::UNAUTHORIZED, "the fee pool pays only for mining messages"));
+        return Err(Refusal::new(code::UNAUTHORIZED, "only the fees of mining messages are waived"));
     }
     if state.account(signer).balance >= fee {
-        return refused(format!("the fee pool does not pay for {signer}, which can pay {fee}{DENOM} itself"));
+        return refused(format!("the fee is not waived: {signer} can pay {fee}{DENOM} itself"));
     }
-    let paid = state.paid_by_pool.get(signer).copied().unwrap_or_default();
-    let Some(paid) = paid.checked_add(fee).filter(|paid| *paid <= pool_allowance) else {
+    let waived = state.waived.get(signer).copied().unwrap_or_default();
+    let Some(total) = waived.checked_add(fee).filter(|total| *total <= waiver_per_account) else {
         return refused(format!(
-            "the fee pool pays at most {pool_allowance}{DENOM} for an account, and has paid {paid}{DENOM} for {signer}"
+            "fees of at most {waiver_per_account}{DENOM} are waived for an account, and {waived}{DENOM} have been \
+             waived for {signer}"
         ));
     };
-    let Some(in_block) = state.head().paid_by_pool.checked_add(fee).filter(|all| *all <= pool_per_block) else {
-        let log = format!("the fee pool pays at most {pool_per_block}{DENOM} per block: try again in the next block");
+    let Some(in_block) = state.head().waived_in_block.checked_add(fee).filter(|all| *all <= waiver_per_block) else {
+        let log = format!("fees of at most {waiver_per_block}{DENOM} are waived in a block: try again in the next one");
         return Err(Refusal::new(code::MEMPOOL_FULL, log));
     };
-    state.head_mut().paid_by_pool = in_block;
-    state.paid_by_pool.insert(signer.clone(), paid);
+    state.head_mut().waived_in_block = in_block;
+    state.waived.insert(signer.clone(), total);
     Ok(())
 }
 
-/// Returns whether the fee pool pays for a message. It pays for the messages that newcomers send to earn their first
-/// coins.
+/// Returns whether the fee of a message can be waived. This is the case for the messages that newcomers send to earn
+/// their first coins.
 fn is_mining(message: &Message) -> bool {
     match message {
         Message::ClaimTask(_) | Message::SubmitGradient(_) | Message::CompleteTask(_) => true,

@@ -7,7 +7,9 @@ use prost::Name as _;
 
 /// The number of seconds for which the ledger keeps a grant or a fee allowance after it has expired, so that error
 /// messages can say that it has expired.
-const KEPT_SECONDS: u64 = 86_400;
+const KEPT_SECONDS: u64 = DAY;
+/// Seconds in a day.
+const DAY: u64 = 86_400;
 
 /// Checks that the signer has a grant for every message that it sends in the name of another account. Also checks every
 /// session statement (a signed text that opens or closes a session) in the transaction: its number must be the next
@@ -91,9 +93,7 @@ fn open(state: &mut State, session: &Session, signed: &Signed) -> Result<(), Ref
 }
 
 fn add_grant(state: &mut State, grant: &Grant) -> Result<(), Refusal> {
-    if grant.expires <= state.head().time {
-        return Err(Refusal::new(code::MALFORMED, "the grant has already expired"));
-    }
+    check_expiry(state, grant.expires, "the grant")?;
     let (granter, grantee) = key(&grant.pair);
     schedule_removal(state, &grant.pair, grant.message.clone(), grant.expires);
     state.grants.insert((granter, grantee, grant.message.clone()), grant.expires);
@@ -103,14 +103,30 @@ fn add_grant(state: &mut State, grant: &Grant) -> Result<(), Refusal> {
 fn add_allowance(state: &mut State, allowance: &Allowance) -> Result<(), Refusal> {
     let refused = |log: &str| Err(Refusal::new(code::MALFORMED, log));
     let now = state.head().time;
-    if allowance.expires <= now {
-        return refused("the fee allowance has already expired");
-    }
+    check_expiry(state, allowance.expires, "the fee allowance")?;
     // as on other Cosmos chains, an allowance must be revoked before another one is granted
     if state.allowance(&allowance.pair).is_some_and(|present| present.expires > now) {
         return refused("the fee allowance already exists");
     }
     set_allowance(state, &allowance.pair, FeeAllowance { remaining: allowance.cap, expires: allowance.expires });
+    Ok(())
+}
+
+/// Checks that something that expires at a time in seconds since 1970 has not expired, and does not last too long. The
+/// ledger stores every grant until it expires.
+fn check_expiry(state: &State, expires: u64, what: &str) -> Result<(), Refusal> {
+    let (now, longest) = (state.head().time, state.genesis.params.max_grant_seconds);
+    if expires <= now {
+        return Err(Refusal::new(code::MALFORMED, format!("{what} has already expired")));
+    }
+    if expires - now > longest {
+        let log = format!(
+            "{what} expires in {} days, but may last at most {} days",
+            (expires - now).div_ceil(DAY),
+            longest / DAY
+        );
+        return Err(Refusal::new(code::MALFORMED, log));
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@
 //! of the genesis.
 
 mod aggregation;
+mod beacon;
 mod block;
 mod claims;
 mod coins;
@@ -35,18 +36,19 @@ mod tree;
 mod verdicts;
 mod verification;
 
-pub use block::{ChainBlock, Tx};
+pub use block::{ChainBlock, MAX_BLOCK_BYTES, Tx};
 pub use context::Refusal;
 pub use events::Event;
-pub use fees::fee_pool;
+pub use fees::{fee_waiver, is_free_duty};
 pub use genesis::{Genesis, GenesisError};
 pub use grpc::QueryError;
 pub use nodes::{PROPOSER, VALIDATOR};
 pub use params::{ALL, LedgerParams, PER_MYRIAD};
-pub use queries::{Aggregation, Assignment, ContestableGradient, HeldClaim};
+pub use queries::{Aggregation, Assignment, BeaconDuty, ContestableGradient, HeldClaim};
 pub use rows::{
-    Account, Author, ChainHead, Challenge, ChallengeStage, ChunkSlot, Claim, DisputeCase, FeeAllowance, Finding,
-    Proposal, Registration, Reputation, Round, SampledVerifier, Submission, SubmissionStatus, Vote,
+    Account, Author, Beacon, BeaconShare, ChainHead, Challenge, ChallengeStage, ChunkSlot, Claim, DisputeCase,
+    FeeAllowance, Finding, Proposal, Registration, Reputation, Round, SampledVerifier, Submission, SubmissionStatus,
+    Vote,
 };
 pub use state::{InvalidRow, State, StateRow};
 pub use submissions::{global_seed, shard};
@@ -93,6 +95,9 @@ impl Ledger {
             height: 0,
             time: 0,
             hash: genesis.hash(),
+            clock: 0,
+            paused_seconds: 0,
+            beacon: Beacon { epoch: 0, since: 0, values: 0, value: genesis.hash() },
             round: 0,
             accepted_in_round: 0,
             full_since: None,
@@ -109,7 +114,7 @@ impl Ledger {
             minted_for_verifiers: 0,
             burned: 0,
             fees: 0,
-            paid_by_pool: 0,
+            waived_in_block: 0,
         };
         state.head.insert((), head);
         state
@@ -173,7 +178,8 @@ impl Ledger {
     /// of the previous block, the previous time is used instead.
     pub fn apply(&self, block: &ChainBlock) -> (Self, Applied) {
         let deliver = |state: &mut State, tx: &Tx| transactions::deliver(state, &tx.0);
-        let (state, applied) = self.execute(block.time, block.hash, &block.txs, deliver);
+        let bytes = block.txs.iter().map(|tx| tx.0.len()).sum();
+        let (state, applied) = self.execute((block.time, block.hash, bytes), &block.txs, deliver);
         let tree = updated(self.tree.clone(), &state, &self.state);
         (Self { state, tree }, applied)
     }
@@ -182,26 +188,32 @@ impl Ledger {
     /// update the ledger root. Simulations that apply millions of blocks use it.
     #[cfg(feature = "compute")]
     pub(crate) fn apply_opened(&self, time: u64, hash: [u8; 32], txs: &[Signed]) -> (Self, Applied) {
-        let (state, applied) = self.execute(time, hash, txs, transactions::deliver_opened);
+        let bytes = txs.iter().map(|tx| tx.bytes).sum();
+        let (state, applied) = self.execute((time, hash, bytes), txs, transactions::deliver_opened);
         (Self { state, tree: self.tree.clone() }, applied)
     }
 
-    /// Returns the state after a block, and the results of the block. `deliver` executes a transaction.
+    /// Returns the state after a block with this time, hash and total size of its transactions in bytes, and the results
+    /// of the block. `deliver` executes a transaction.
     fn execute<T>(
         &self,
-        time: u64,
-        hash: [u8; 32],
+        (time, hash, bytes): (u64, [u8; 32], usize),
         txs: &[T],
         deliver: impl Fn(&mut State, &T) -> TxOutcome,
     ) -> (State, Applied) {
         let mut state = self.state.clone();
         let mut applied = Applied::default();
         let head = state.head_mut();
+        let seconds = time.saturating_sub(head.time);
         head.height += 1;
-        head.time = head.time.max(time);
+        head.time += seconds;
         head.hash = hash;
-        head.paid_by_pool = 0;
-        head.unbonded_in_block = 0;
+        match block::has_room(bytes) {
+            true => head.clock += 1,
+            false => head.paused_seconds += seconds,
+        }
+        (head.waived_in_block, head.unbonded_in_block) = (0, 0);
+        beacon::begin_block(&mut state);
         coins::unbond(&mut state);
         grants::remove_expired(&mut state);
         claims::expire(&mut state);
@@ -209,6 +221,7 @@ impl Ledger {
         for tx in txs {
             applied.outcomes.push(deliver(&mut state, tx));
         }
+        beacon::end(&mut state, &mut applied.events);
         verdicts::end(&mut state, &mut applied.events);
         rewards::settle_due(&mut state, &mut applied.events);
         verification::end(&mut state, &mut applied.events);
@@ -227,14 +240,18 @@ impl Ledger {
         Ok(signed)
     }
 
-    /// Does the same as [`admit`](Self::admit), but checks no signatures. Call it with the content of a
-    /// [`DecodedTx`](crate::tx::DecodedTx) to find out whether its signatures are worth checking, and again to add a
-    /// transaction whose signatures have been checked.
+    /// Does the same as [`admit`](Self::admit) with a transaction whose signatures have been checked.
     pub fn reserve(&mut self, signed: &Signed) -> Result<(), Refusal> {
         let mut state = self.state.clone();
         transactions::reserve(&mut state, signed)?;
         self.state = state;
         Ok(())
+    }
+
+    /// Returns whether the signatures of a transaction are worth checking: whether [`reserve`](Self::reserve) has no
+    /// other reason to refuse it, without the execution of its messages.
+    pub fn precheck(&self, signed: &Signed) -> Result<(), Refusal> {
+        transactions::precheck(&mut self.state.clone(), signed)
     }
 
     /// Returns the ledger as it would be at a later time if no block came before then: claims that expire by then are
@@ -249,26 +266,28 @@ impl Ledger {
     }
 
     /// Returns a copy of the ledger that is used to admit transactions to the next block. It has the height of the next
-    /// block, and what the fee pool has paid in the last block does not count toward the pool's limit.
+    /// block, and what was waived in the last block does not count toward the limit of a block.
     pub fn next(&self) -> Self {
         let mut next = self.clone();
         let head = next.state.head_mut();
         head.height += 1;
-        (head.paid_by_pool, head.unbonded_in_block) = (0, 0);
+        head.clock += 1;
+        (head.waived_in_block, head.unbonded_in_block) = (0, 0);
         next
     }
 
     /// Returns whether the next block should be made immediately, even if it contains no transactions. This is the case
     /// if the hash of that block decides whether a submitted gradient is recomputed.
     pub fn wants_block(&self) -> bool {
-        let next = self.state.head().height + 1;
+        let next = self.state.head().beacon.values + 1;
         let due = |slot: &ChunkSlot| match slot {
-            ChunkSlot::Submitted(id) => self.state.submission(*id).is_some_and(|submission| {
-                submission.status == SubmissionStatus::Pending && self.state.sampling_height(submission) <= next
-            }),
+            ChunkSlot::Submitted(id) => self
+                .state
+                .submission(*id)
+                .is_some_and(|submission| submission.status == SubmissionStatus::Pending && submission.draw <= next),
             _ => false,
         };
-        self.state.chunk_slots.values().any(due)
+        self.state.genesis.params.epoch_blocks == 0 && self.state.chunk_slots.values().any(due)
     }
 
     /// Returns whether the ledger needs further blocks, even without transactions. This is the case while something is

@@ -84,7 +84,7 @@ pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Resu
     if stake == 0 {
         return Err(Refusal::not_found(format!("{node} has neither a stake nor coins in escrow")));
     }
-    let due = state.head().height.saturating_add(state.genesis.params.unbonding_blocks);
+    let due = state.head().clock.saturating_add(state.genesis.params.unbonding_blocks);
     *state.unbonding.entry((due, node.clone())).or_insert(0) += stake;
     Ok(())
 }

@@ -50,14 +50,21 @@ pub struct LedgerParams {
     pub submissions_per_ten_blocks: u32,
     /// The number of leading zero bits that the proof of work of a submission must have; 0 if no proof is required.
     pub proof_of_work_bits: u32,
-    /// The number of blocks from a submission to its sampling block, at least 1. The hash of the sampling block decides
-    /// whether the gradient is recomputed. Before this block, the miner may withdraw the submission.
-    pub draw_blocks: u64,
+    /// The minimum length of an epoch of the [beacon](super::Beacon) in blocks. If it is 0, there is no beacon: every
+    /// block has a random value, which is the hash of the block. The producer of a block can choose this hash.
+    pub epoch_blocks: u64,
+    /// The share of a validator's stake that is burned if the validator does not reveal its number for the beacon, in
+    /// ten-thousandths.
+    pub beacon_penalty: u64,
+    /// How many random values after a submission the one comes that decides whether the gradient is recomputed; at
+    /// least 1, and with a beacon at least 2, because the numbers of the current epoch may already be known.
+    pub draw_after: u64,
     /// The sampling rate: how many of [`ALL`] (65,536) submissions are recomputed on average.
     pub sampling: u32,
     /// The number of verifiers that are sampled to recompute one gradient.
     pub verifiers: u32,
-    /// The number of blocks that verifiers have, after they are sampled, to commit to their findings. Then they have
+    /// The number of blocks (this and all other numbers of blocks count only blocks with room for another transaction)
+    /// that verifiers have, after they are sampled, to commit to their findings. Then they have
     /// the same number of blocks to reveal them.
     pub attestation_blocks: u64,
     /// The number of blocks that validators have to vote after sampled verifiers have disagreed, and that proposers
@@ -90,10 +97,16 @@ pub struct LedgerParams {
     /// The share of a stake that is burned for a missing attestation or vote, or for one that finds the gradient
     /// unavailable, in ten-thousandths.
     pub silence_penalty: u64,
-    /// The maximum amount that the [fee pool](super::fee_pool) pays for one account in total, in micro-units.
-    pub pool_allowance: u64,
-    /// The maximum amount that the fee pool pays for all accounts together in one block, in micro-units.
-    pub pool_per_block: u64,
+    /// The minimum fee of a transaction for each of its bytes, in micro-units.
+    pub fee_per_byte: u64,
+    /// The minimum fee of a transaction for each row that it may add to the state for a long time, in micro-units.
+    pub fee_per_row: u64,
+    /// The maximum amount of fees that are [waived](super::fee_waiver) for one account in total, in micro-units.
+    pub waiver_per_account: u64,
+    /// The maximum amount of fees that are waived for all accounts together in one block, in micro-units.
+    pub waiver_per_block: u64,
+    /// The maximum time from the grant of a permission or of a fee allowance to its expiry, in seconds.
+    pub max_grant_seconds: u64,
     /// The collateral of a miner: the number of rewards that the miner must be able to lose for a wrong gradient,
     /// either from its stake or from its rewards in escrow. All gradients of a miner that has less are recomputed. The
     /// latest rewards of a miner without a sufficient stake are held in escrow until they reach this number.
@@ -119,7 +132,9 @@ impl LedgerParams {
         submissions_per_block: 1,
         submissions_per_ten_blocks: 10,
         proof_of_work_bits: 0,
-        draw_blocks: 1,
+        epoch_blocks: 0,
+        beacon_penalty: 0,
+        draw_after: 1,
         sampling: ALL,
         verifiers: 1,
         attestation_blocks: 600,
@@ -135,8 +150,11 @@ impl LedgerParams {
         unbonding_blocks: 100,
         fraud_penalty: 5_000,
         silence_penalty: 0,
-        pool_allowance: 1_000_000,
-        pool_per_block: 10_000_000,
+        fee_per_byte: 0,
+        fee_per_row: 0,
+        waiver_per_account: 200_000,
+        waiver_per_block: 200_000,
+        max_grant_seconds: 366 * 86_400,
         probation: 0,
     };
 
@@ -150,7 +168,9 @@ impl LedgerParams {
         unbonded_per_block: 4,
         unbonded_work_bits: 22,
         submissions_per_ten_blocks: 9,
-        draw_blocks: 10,
+        epoch_blocks: 30,
+        beacon_penalty: 50,
+        draw_after: 2,
         sampling: ALL / 8,
         verifiers: 3,
         attestation_blocks: 60,
@@ -161,6 +181,8 @@ impl LedgerParams {
         min_stake: 100_000_000,
         unbonding_blocks: 100_000,
         silence_penalty: 10,
+        fee_per_byte: 1,
+        fee_per_row: 5_000,
         probation: 16,
         ..Self::EMBEDDED
     };

@@ -52,6 +52,15 @@ pub struct Assignment {
     pub submission: Submission,
 }
 
+/// What a validator must do for the beacon in the current epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BeaconDuty {
+    /// Index of the current epoch.
+    pub epoch: u64,
+    /// Whether the validator must reveal the number to which it committed. If not, it only commits to the next one.
+    pub reveals: bool,
+}
+
 /// A gradient that can be contested now: by a dispute, or by an appeal against the finding that it is wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContestableGradient {
@@ -219,7 +228,7 @@ impl Ledger {
             match challenge.stage {
                 ChallengeStage::Commit => sampled.map(|sampled| sampled.committed.is_some()),
                 ChallengeStage::Reveal => sampled.map(|sampled| sampled.finding.is_some()),
-                ChallengeStage::Appeal | ChallengeStage::Contested => None,
+                ChallengeStage::Draw(_) | ChallengeStage::Appeal | ChallengeStage::Contested => None,
                 ChallengeStage::Panel => {
                     let validator = state.nodes_of(VALIDATOR).any(|(address, _)| address == verifier);
                     validator.then(|| challenge.votes.iter().any(|vote| vote.validator == verifier))
@@ -234,12 +243,24 @@ impl Ledger {
             let (stage, selector) = (challenge.stage, challenge.selector);
             let committed =
                 sampled(challenge).and_then(|sampled| sampled.committed).map(|committed| committed.into_vec());
-            let blocks_left = challenge.stage_ends.saturating_sub(state.head().height);
+            let blocks_left = challenge.stage_ends.saturating_sub(state.head().clock);
             let task = state.task_of(submission)?;
             let (challenge, id, submission) = (*id, challenge.submission, submission.clone());
             all.push(Assignment { challenge, stage, done, committed, blocks_left, selector, task, id, submission });
         }
         Ok(all)
+    }
+
+    /// Returns what a validator must do for the beacon; `None` if the network has no beacon, the address is not a
+    /// validator, or it has already sent its message of this epoch.
+    pub fn beacon_duty(&self, validator: &str) -> Option<BeaconDuty> {
+        let state = self.state();
+        let epoch = state.head().beacon.epoch;
+        let share = state.beacon_shares.get(validator);
+        let is_due = state.has_beacon()
+            && state.nodes_of(VALIDATOR).any(|(address, _)| address == validator)
+            && share.is_none_or(|share| !share.has_acted_in(epoch));
+        is_due.then_some(BeaconDuty { epoch, reveals: share.is_some() })
     }
 
     /// Returns the gradients that can be contested now, by a dispute or by an appeal, ordered by the ID of their

@@ -88,14 +88,14 @@ pub(super) fn release(state: &mut State, author: &Author) -> (String, u64) {
 
 /// Schedules the settlement of a gradient for the block after the last one in which it can be disputed.
 pub(super) fn schedule(state: &mut State, id: u64) {
-    let due = state.head().height.saturating_add(state.genesis.params.challenge_blocks).saturating_add(1);
+    let due = state.head().clock.saturating_add(state.genesis.params.challenge_blocks).saturating_add(1);
     state.maturing.insert((due, id), ());
 }
 
 /// Settles the gradients that can no longer be disputed and do not belong to the current round.
 pub(super) fn settle_due(state: &mut State, events: &mut Vec<Event>) {
-    let height = state.head().height;
-    while let Some((key, ())) = state.maturing.get_min().filter(|((due, _), ())| *due <= height).cloned() {
+    let clock = state.head().clock;
+    while let Some((key, ())) = state.maturing.get_min().filter(|((due, _), ())| *due <= clock).cloned() {
         state.maturing.remove(&key);
         let (_, id) = key;
         let Some(submission) = state.submissions.get(&id) else { continue };

@@ -19,11 +19,18 @@ pub struct ChainHead {
     /// Hash of the last block.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
+    /// The number of blocks so far that had room for another transaction. All deadlines are stated in this number, so
+    /// nobody can let a deadline pass by filling blocks.
+    pub clock: u64,
+    /// The number of seconds that passed while blocks had no room. Claims expire later by this time.
+    pub paused_seconds: u64,
+    /// The source of the random values that decide which gradients are recomputed, and by whom.
+    pub beacon: Beacon,
     /// Index of the current round, counted from 0. It equals the number of closed rounds.
     pub round: u64,
     /// The number of gradients that the current round has accepted. A disputed gradient does not count.
     pub accepted_in_round: u32,
-    /// Height of the block in which the current round became full, that is, reached its quota of accepted gradients;
+    /// The [clock](Self::clock) when the current round became full, that is, reached its quota of accepted gradients;
     /// `None` if it is not full.
     pub full_since: Option<u64>,
     /// The number of gradients accepted since the genesis, including those that were rejected later.
@@ -56,8 +63,38 @@ pub struct ChainHead {
     pub minted_for_verifiers: u64,
     /// The part of the burned micro-units that was paid as transaction fees.
     pub fees: u64,
-    /// Fees that the fee pool has paid in the current block, in micro-units.
-    pub paid_by_pool: u64,
+    /// Fees that were waived in the current block, in micro-units.
+    pub waived_in_block: u64,
+}
+
+/// The beacon: the source of random values that nobody can predict or choose. In each epoch, every validator reveals a
+/// secret number to which it committed in the epoch before. The random value of the epoch is a hash of all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beacon {
+    /// Index of the current epoch, counted from 0.
+    pub epoch: u64,
+    /// The [clock](ChainHead::clock) when the current epoch began.
+    pub since: u64,
+    /// The number of random values so far.
+    pub values: u64,
+    /// The last random value.
+    #[serde(with = "serde_bytes")]
+    pub value: [u8; 32],
+}
+
+/// The contribution of a validator to the beacon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BeaconShare {
+    /// Index of the epoch in which the validator must reveal its number.
+    pub epoch: u64,
+    /// Hash of 32 bytes by which the validator committed to its number.
+    pub committed: serde_bytes::ByteBuf,
+    /// The number that the validator revealed, 32 bytes; `None` before that.
+    pub revealed: Option<serde_bytes::ByteBuf>,
+    /// Hash by which the validator committed to its number of the next epoch; `None` before that.
+    pub next: Option<serde_bytes::ByteBuf>,
 }
 
 /// An account. An address that has no row in the table of accounts has an account with the default values.
@@ -123,7 +160,7 @@ pub struct Reputation {
     /// Heights of the blocks with the miner's latest submissions, in ascending order. They serve to limit how many
     /// gradients a miner may submit in ten blocks. Empty in the row of a session.
     pub recent_heights: Vec<u64>,
-    /// Height of the last block in which the miner cannot claim a chunk because it has withdrawn a claim or a
+    /// The last [clock](ChainHead::clock) at which the miner cannot claim a chunk because it has withdrawn a claim or a
     /// submission; 0 if it never withdrew anything, and in the row of a session.
     pub quarantined_until: u64,
 }
@@ -146,9 +183,10 @@ pub enum ChunkSlot {
 pub struct Claim {
     /// Who made the claim.
     pub author: Author,
-    /// Time of the block in which the claim was made, in seconds since 1970.
+    /// Time of the block in which the claim was made, in seconds since 1970, without the seconds that
+    /// [`ChainHead::paused_seconds`] counts.
     pub since: u64,
-    /// Time at which the claim expires, in seconds since 1970.
+    /// Time at which the claim expires, stated in the same way.
     pub expires: u64,
     /// Bond that the miner locked for the claim, in micro-units; 0 for a claim without a bond.
     pub bond: u64,
@@ -174,10 +212,12 @@ pub struct Submission {
     pub nonce: u64,
     /// Height of the block that contains the submission.
     pub height: u64,
+    /// The number of the random value (see [`Beacon::values`]) that decides whether the gradient is recomputed.
+    pub draw: u64,
     /// Bond of the claim, in micro-units, which stays locked until the gradient is accepted or rejected.
     pub bond: u64,
-    /// Height of the block in which the gradient was accepted, or in which the last of its disputes was dismissed;
-    /// `None` until it is accepted. The period in which the gradient can be disputed begins at this block.
+    /// The [clock](ChainHead::clock) when the gradient was accepted, or when the last of its disputes was dismissed;
+    /// `None` until it is accepted. The period in which the gradient can be disputed begins then.
     pub accepted: Option<u64>,
     /// The verifiers and voters that found a match, each as (address, reward in micro-units). They are paid when the
     /// gradient is settled, and slashed if a dispute proves it wrong. The reward of a voter is 0.
@@ -190,7 +230,7 @@ pub struct Submission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SubmissionStatus {
-    /// Nothing is decided yet: the hash of a later block decides whether verifiers recompute the gradient.
+    /// Nothing is decided yet: a later random value decides whether verifiers recompute the gradient.
     Pending,
     /// Verifiers were sampled to recompute the gradient, in the challenge with this ID.
     Challenged(u64),
@@ -231,11 +271,11 @@ pub struct Challenge {
     pub submission: u64,
     /// The stage that the challenge has reached.
     pub stage: ChallengeStage,
-    /// Height of the block at which the stage ends even if not all verifiers or voters have acted. Only open disputes
-    /// extend the stage beyond this block.
+    /// The [clock](ChainHead::clock) at which the stage ends even if not all verifiers or voters have acted. Only open
+    /// disputes extend the stage.
     pub stage_ends: u64,
-    /// Hash of the block that sampled the verifiers. It selects the tile (a part of the gradient) whose digest they
-    /// must reveal.
+    /// The random value that sampled the verifiers. It selects the tile (a part of the gradient) whose digest they must
+    /// reveal.
     #[serde(with = "serde_bytes")]
     pub selector: [u8; 32],
     /// The verifiers that were sampled for the current recomputation, without those that were removed because they
@@ -259,6 +299,9 @@ pub enum ChallengeStage {
     Commit,
     /// Each sampled verifier reveals the finding to which it committed.
     Reveal,
+    /// The sampled verifiers found a match. The random value with this number (see [`Beacon::values`]) decides whether
+    /// other verifiers must recompute the gradient once more.
+    Draw(u64),
     /// The sampled verifiers disagreed, and all validators vote.
     Panel,
     /// A mismatch was found. The gradient is rejected at the end of this stage unless somebody appeals.

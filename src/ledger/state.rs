@@ -5,8 +5,8 @@
 use super::{
     genesis::Genesis,
     rows::{
-        Account, Author, ChainHead, Challenge, ChunkSlot, DisputeCase, FeeAllowance, Proposal, Registration,
-        Reputation, Round, Submission,
+        Account, Author, BeaconShare, ChainHead, Challenge, ChunkSlot, DisputeCase, FeeAllowance, Proposal,
+        Registration, Reputation, Round, Submission,
     },
 };
 use crate::protocol::{Commitment, ProtocolError, Task};
@@ -72,18 +72,20 @@ tables! {
     /// Scheduled removals of grants and fee allowances, keyed by (time in seconds since 1970, granter, grantee, type
     /// URL of the permitted message). The type URL is empty for a fee allowance.
     removals: (u64, String, String, String) => (),
-    /// Fees that the fee pool has paid so far for an account, in micro-units, keyed by the account's address.
-    paid_by_pool: String => u64,
+    /// Fees that have been waived for an account so far, in micro-units, keyed by the account's address.
+    waived: String => u64,
     /// The number that the next session statement (a signed text that opens or closes a session) must carry, keyed by
     /// (granter, grantee). It counts how often a session between the two accounts was opened or closed, and how often a
     /// grant or a fee allowance was revoked.
     statement_numbers: (String, String) => u64,
     /// Registered nodes with their roles and stakes, keyed by address.
     nodes: String => Registration,
-    /// Locked coins that a later block returns, in micro-units, keyed by (height of that block, address of the owner).
+    /// The contributions of validators to the beacon, keyed by address.
+    beacon_shares: String => BeaconShare,
+    /// Locked coins that are returned later, in micro-units, keyed by (the clock at that time, address of the owner).
     unbonding: (u64, String) => u64,
-    /// Gradients outside the current round that can still be disputed, keyed by (height of the block in which they are
-    /// settled if they are not disputed, ID of the submission).
+    /// Gradients outside the current round that can still be disputed, keyed by (the clock at which they are settled if
+    /// they are not disputed, ID of the submission).
     maturing: (u64, u64) => (),
     /// Rewards that verifiers have earned, but that exceed the verification budget so far, in micro-units, keyed by the
     /// address of the verifier.

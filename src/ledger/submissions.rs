@@ -75,6 +75,7 @@ pub(super) fn submit(
     }
     let (session, is_unbonded) = (claim.author.session.clone(), state.is_unbonded(claim));
     count_submission(state, miner)?;
+    let draw = state.next_draw();
     let head = state.head_mut();
     head.submissions += 1;
     let (id, height, round) = (head.submissions, head.height, head.round);
@@ -87,6 +88,7 @@ pub(super) fn submit(
         commitment,
         nonce: message.nonce,
         height,
+        draw,
         bond: 0,
         accepted: None,
         attested_by: Vec::new(),
@@ -180,14 +182,13 @@ pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Conte
     }
 }
 
-/// Withdraws the claim of a miner, and each of its submissions whose sampling block has not come yet. The hash of the
-/// sampling block decides whether verifiers recompute the gradient. A miner that knows this decision would withdraw
-/// exactly the gradients that it is about to lose, so a later withdrawal is impossible.
+/// Withdraws the claim of a miner, and each of its submissions about whose random value nothing is known yet. The random
+/// value decides whether verifiers recompute the gradient. A miner that knows this decision would withdraw exactly the
+/// gradients that it is about to lose, so a later withdrawal is impossible.
 pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut Context) -> Result<(), Refusal> {
     let miner = &message.miner;
-    let pending =
-        state.submissions_of(miner).filter(|(_, own)| own.status == SubmissionStatus::Pending).map(|(id, _)| id);
-    let pending: Vec<u64> = pending.collect();
+    let is_open = |own: &Submission| own.status == SubmissionStatus::Pending && !state.is_drawn(own.draw);
+    let pending: Vec<u64> = state.submissions_of(miner).filter(|(_, own)| is_open(own)).map(|(id, _)| id).collect();
     for id in pending {
         leave_round(state, id);
         end(state, id, SubmissionStatus::Withdrawn);
@@ -195,7 +196,7 @@ pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut C
         context.events.push(Event::Withdrawn { id, miner: miner.clone() });
     }
     claims::cancel(state, miner);
-    let until = state.head().height.saturating_add(state.genesis.params.quarantine_blocks);
+    let until = state.head().clock.saturating_add(state.genesis.params.quarantine_blocks);
     state.reputation_mut(&Author::own(miner)).quarantined_until = until;
     Ok(())
 }
@@ -235,7 +236,7 @@ fn join_round(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let head = state.head_mut();
     head.accepted_in_round += 1;
     if head.accepted_in_round == quota {
-        head.full_since = Some(head.height);
+        head.full_since = Some(head.clock);
         events.push(Event::RoundFull { round });
     }
 }
@@ -243,11 +244,11 @@ fn join_round(state: &mut State, id: u64, events: &mut Vec<Event>) {
 /// Accepts a disputed gradient again after all of its disputes were dismissed. From now on it may be disputed again,
 /// because the limit on open disputes may have kept other challengers out.
 pub(super) fn reinstate(state: &mut State, id: u64, events: &mut Vec<Event>) {
-    let height = state.head().height;
+    let clock = state.head().clock;
     let Some(submission) = state.submissions.get_mut(&id) else { return };
     if submission.status == SubmissionStatus::Disputed {
         submission.status = SubmissionStatus::Accepted;
-        submission.accepted = Some(height);
+        submission.accepted = Some(clock);
         let author = submission.author();
         join_round(state, id, events);
         rewards::schedule(state, id);
@@ -324,11 +325,11 @@ fn void_others(state: &mut State, author: &Author, events: &mut Vec<Event>) {
 /// Accepts a submission, raises the miner's trust, and returns the bond. The reward is paid when the gradient is
 /// settled, or immediately if accepted gradients cannot be disputed.
 pub(super) fn accept(state: &mut State, id: u64, events: &mut Vec<Event>) {
-    let height = state.head().height;
+    let clock = state.head().clock;
     return_bond(state, id);
     let Some(submission) = state.submissions.get_mut(&id) else { return };
     submission.status = SubmissionStatus::Accepted;
-    submission.accepted = Some(height);
+    submission.accepted = Some(clock);
     let Submission { artifact, round, .. } = *submission;
     let author = submission.author();
     let reputation = state.reputation_mut(&author);

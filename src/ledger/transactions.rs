@@ -2,7 +2,7 @@
 //! both cases.
 
 use super::{
-    Event, State, aggregation, claims, coins,
+    Event, State, aggregation, beacon, claims, coins,
     context::{Context, Refusal},
     disputes, fees, grants, nodes, submissions, verification,
 };
@@ -27,7 +27,7 @@ pub struct TxOutcome {
     pub signer: String,
     /// Responses to the messages of the transaction, in the same order, each as (type URL, protobuf bytes); empty if
     /// the transaction failed.
-    pub answers: Vec<(String, serde_bytes::ByteBuf)>,
+    pub answers: Vec<Answer>,
     /// Events that the messages of the transaction caused; empty if the transaction failed.
     pub events: Vec<Event>,
 }
@@ -42,21 +42,41 @@ impl TxOutcome {
     }
 }
 
-/// Admits a transaction: does what [`reserve`] does, and then checks its signatures. If the transaction is refused,
-/// `state` may have changed.
-pub(super) fn admit(state: &mut State, tx: &[u8]) -> Result<Signed, Refusal> {
-    let decoded = DecodedTx::decode(tx)?;
-    reserve(state, decoded.content())?;
-    Ok(decoded.verify(&state.genesis.chain_id)?)
+impl From<Refusal> for TxOutcome {
+    /// Returns the outcome of a transaction that was not admitted.
+    fn from(Refusal { code, log }: Refusal) -> Self {
+        Self { hash: String::new(), code, log, signer: String::new(), answers: Vec::new(), events: Vec::new() }
+    }
 }
 
-/// Checks everything about a transaction except its signatures: its timeout height, its sequence number and the grants
-/// that it needs. Takes its fee, and increments the sequence number of the signer's account. If the transaction is
-/// refused, `state` may have changed.
+/// Admits a transaction: does what [`reserve`] does, and checks its signatures. If the transaction is refused, `state`
+/// may have changed.
+pub(super) fn admit(state: &mut State, tx: &[u8]) -> Result<Signed, Refusal> {
+    let decoded = DecodedTx::decode(tx)?;
+    precheck(&mut state.clone(), decoded.content())?;
+    let signed = decoded.verify(&state.genesis.chain_id)?;
+    reserve(state, &signed)?;
+    Ok(signed)
+}
+
+/// Does what [`precheck`] does. If the transaction pays no fee, executes its messages too: it is refused unless they
+/// succeed. Otherwise anybody could fill blocks without cost. If the transaction is refused, `state` may have changed.
+pub(super) fn reserve(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
+    let is_free = fees::is_free(signed);
+    precheck(state, signed)?;
+    if is_free {
+        execute_all(state, signed, "")?;
+    }
+    Ok(())
+}
+
+/// Checks everything about a transaction except its signatures and whether its messages succeed: its timeout height, its
+/// sequence number and the grants that it needs. Takes its fee, and increments the sequence number of the signer's
+/// account. If the transaction is refused, `state` may have changed.
 ///
 /// Checking a signature takes much longer than this function. A transaction that is refused here pays no fee, so it
 /// must not cause that work.
-pub(super) fn reserve(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
+pub(super) fn precheck(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let (height, timeout) = (state.head().height, signed.timeout_height);
     if timeout > 0 && height > timeout {
         let log = format!("the transaction is valid until block {timeout}, but this is block {height}");
@@ -76,24 +96,21 @@ pub(super) fn reserve(state: &mut State, signed: &Signed) -> Result<(), Refusal>
 /// Admits a transaction and executes its messages. If one of the messages fails, none of them takes effect, but the fee
 /// remains paid and the sequence number incremented.
 pub(super) fn deliver(state: &mut State, tx: &[u8]) -> TxOutcome {
-    deliver_as(state, tx_hash(tx), |state| admit(state, tx))
+    deliver_as(state, tx_hash(tx), |state| {
+        let decoded = DecodedTx::decode(tx)?;
+        precheck(state, decoded.content())?;
+        Ok(decoded.verify(&state.genesis.chain_id)?)
+    })
 }
 
 /// Does the same as [`deliver`] with a transaction whose signatures have been checked. Its outcome has no hash.
 #[cfg(feature = "compute")]
 pub(super) fn deliver_opened(state: &mut State, signed: &Signed) -> TxOutcome {
-    deliver_as(state, String::new(), |state| reserve(state, signed).map(|()| signed.clone()))
+    deliver_as(state, String::new(), |state| precheck(state, signed).map(|()| signed.clone()))
 }
 
 fn deliver_as(state: &mut State, hash: String, admit: impl FnOnce(&mut State) -> Result<Signed, Refusal>) -> TxOutcome {
-    let failed = |hash, signer, Refusal { code, log }| TxOutcome {
-        hash,
-        code,
-        log,
-        signer,
-        answers: Vec::new(),
-        events: Vec::new(),
-    };
+    let failed = |hash, signer, refusal: Refusal| TxOutcome { hash, signer, ..refusal.into() };
     let mut admitted = state.clone();
     let signed = match admit(&mut admitted) {
         Ok(signed) => signed,
@@ -101,21 +118,29 @@ fn deliver_as(state: &mut State, hash: String, admit: impl FnOnce(&mut State) ->
     };
     *state = admitted;
     let mut after = state.clone();
-    let mut context = Context { hash: &hash, session: None, events: Vec::new() };
-    let answers = signed.messages.iter().map(|message| {
-        let answer = execute(&mut after, message, &signed, &mut context)?;
-        Ok((format!("{}Response", message.type_url()), answer.into()))
-    });
-    let answers = answers.collect::<Result<_, Refusal>>();
-    let events = context.events;
-    match answers {
-        Ok(answers) => {
+    match execute_all(&mut after, &signed, &hash) {
+        Ok((answers, events)) => {
             *state = after;
             TxOutcome { hash, code: 0, log: String::new(), signer: signed.signer, answers, events }
         }
         Err(refusal) => failed(hash, signed.signer, refusal),
     }
 }
+
+/// Executes the messages of a transaction. Returns the responses to them, and the events. If a message fails, `state`
+/// may have changed.
+fn execute_all(state: &mut State, signed: &Signed, hash: &str) -> Result<(Vec<Answer>, Vec<Event>), Refusal> {
+    let mut context = Context { hash, session: None, events: Vec::new() };
+    let answers = signed.messages.iter().map(|message| {
+        let answer = execute(state, message, signed, &mut context)?;
+        Ok((format!("{}Response", message.type_url()), answer.into()))
+    });
+    let answers = answers.collect::<Result<_, Refusal>>()?;
+    Ok((answers, context.events))
+}
+
+/// The response to a message: its type URL, and its protobuf bytes.
+type Answer = (String, serde_bytes::ByteBuf);
 
 /// Executes a message and returns the response to it, as protobuf bytes.
 fn execute(state: &mut State, message: &Message, signed: &Signed, context: &mut Context) -> Result<Vec<u8>, Refusal> {
@@ -143,6 +168,7 @@ fn execute(state: &mut State, message: &Message, signed: &Signed, context: &mut 
         Message::Withdraw(message) => submissions::withdraw(state, message, context),
         Message::AnswerTrap(message) => submissions::answer_trap(message),
         Message::UnregisterNode(message) => nodes::unregister(state, message),
+        Message::RevealBeacon(message) => beacon::reveal(state, message),
         Message::CommitAttestation(message) => verification::commit(state, message),
         Message::RevealAttestation(message) => verification::reveal(state, message),
         Message::Arbitrate(message) => verification::vote(state, message),

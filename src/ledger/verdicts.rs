@@ -6,12 +6,12 @@ use crate::dispute::judge::Side;
 
 /// Ends the turns whose deadline has passed, and upholds or dismisses each dispute that is decided.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
-    let height = state.head().height;
+    let clock = state.head().clock;
     let ids: Vec<u64> = state.disputes.keys().copied().collect();
     for id in ids {
         // an upheld dispute also ends the other disputes about the same gradient
         let Some(mut case) = state.disputes.get(&id).cloned() else { continue };
-        match case.dispute.settle(height) {
+        match case.dispute.settle(clock) {
             None => drop(state.disputes.insert(id, case)),
             Some(Side::Challenger) => uphold_case(state, id, &case, events),
             Some(Side::Miner) => dismiss(state, id, &case, events),

@@ -1,5 +1,5 @@
-//! Verification of submitted gradients. The hash of a later block, the sampling block, decides whether a gradient is
-//! recomputed, and by which verifiers. These verifiers first commit to their findings and then reveal them, so that no
+//! Verification of submitted gradients. A later random value of the [beacon](super::beacon) decides whether a gradient
+//! is recomputed, and by which verifiers. These verifiers first commit to their findings and then reveal them, so that no
 //! verifier can copy another. If they disagree, all validators vote. Before a gradient is rejected as wrong, anybody
 //! may appeal.
 //!
@@ -12,7 +12,7 @@
 
 use super::{
     ALL, Author, Challenge, ChallengeStage, ChunkSlot, Event, Finding, LedgerParams, PER_MYRIAD, SampledVerifier,
-    State, Submission, SubmissionStatus, Vote,
+    State, SubmissionStatus, Vote,
     context::Refusal,
     decisions::{decide, open_to_appeal},
     nodes::{self, VALIDATOR},
@@ -25,18 +25,18 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Decides about each submission whose sampling block has come: either verifiers are sampled to recompute the gradient,
-/// or it is accepted immediately.
+/// Decides about each submission whose random value is known: either verifiers are sampled to recompute the gradient, or
+/// it is accepted immediately.
 pub(super) fn sample(state: &mut State, events: &mut Vec<Event>) {
     let submitted = |slot: &ChunkSlot| if let ChunkSlot::Submitted(id) = slot { Some(*id) } else { None };
     let ids: Vec<u64> = state.chunk_slots.values().filter_map(submitted).collect();
     for id in ids {
         let Some(submission) = state.submissions.get(&id) else { continue };
-        if submission.status != SubmissionStatus::Pending || state.sampling_height(submission) > state.head().height {
+        if submission.status != SubmissionStatus::Pending || submission.draw > state.head().beacon.values {
             continue;
         }
-        let (author, hash) = (submission.author(), state.head().hash);
-        let sampled = match random(&hash, "r3mes/sample/1", [id, 0]) % u64::from(ALL) < rate(state, &author) {
+        let (author, value) = (submission.author(), state.head().beacon.value);
+        let sampled = match random(&value, "r3mes/sample/1", [id, 0]) % u64::from(ALL) < rate(state, &author) {
             true => sampled_verifiers(state, id, &[&author.miner]),
             false => Vec::new(),
         };
@@ -48,10 +48,10 @@ pub(super) fn sample(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// Returns a pseudorandom number that nobody can choose: the first 8 bytes of the SHA-256 of `purpose`, the `hash` of a
-/// block and two `numbers`, as a big-endian integer.
-fn random(hash: &[u8; 32], purpose: &str, numbers: [u64; 2]) -> u64 {
-    let digest = Sha256::new().chain_update(purpose).chain_update(hash);
+/// Returns a pseudorandom number: the first 8 bytes of the SHA-256 of `purpose`, the random `value` of the beacon and two
+/// `numbers`, as a big-endian integer.
+fn random(value: &[u8; 32], purpose: &str, numbers: [u64; 2]) -> u64 {
+    let digest = Sha256::new().chain_update(purpose).chain_update(value);
     let digest = numbers.iter().fold(digest, |digest, number| digest.chain_update(number.to_le_bytes())).finalize();
     u64::from_be_bytes(digest[..8].try_into().expect("8 of 32 bytes"))
 }
@@ -81,7 +81,7 @@ pub(super) fn sampled_verifiers(state: &State, id: u64, excluded: &[&str]) -> Ve
     for seat in 0..u64::from(state.genesis.params.verifiers) {
         // scales 64 random bits to the total, which is below 2^64; a remainder modulo the total would favor the first
         // nodes
-        let mut at = (u128::from(random(&state.head().hash, "r3mes/verifier/1", [id, seat])) * total) >> 64;
+        let mut at = (u128::from(random(&state.head().beacon.value, "r3mes/verifier/1", [id, seat])) * total) >> 64;
         let taken = nodes.iter().find(|(_, stake)| match at.checked_sub(*stake) {
             Some(rest) => {
                 at = rest;
@@ -97,10 +97,10 @@ pub(super) fn sampled_verifiers(state: &State, id: u64, excluded: &[&str]) -> Ve
 }
 
 fn open(state: &mut State, submission: u64, sampled: Vec<SampledVerifier>, events: &mut Vec<Event>) {
-    let stage_ends = state.head().height.saturating_add(state.genesis.params.attestation_blocks);
+    let stage_ends = state.head().clock.saturating_add(state.genesis.params.attestation_blocks);
     let head = state.head_mut();
     head.challenges += 1;
-    let (id, selector) = (head.challenges, head.hash);
+    let (id, selector) = (head.challenges, head.beacon.value);
     let verifiers = sampled.iter().map(|sampled| sampled.verifier.clone()).collect();
     let challenge = Challenge {
         submission,
@@ -206,11 +206,11 @@ pub(super) fn vote(state: &mut State, message: &MsgSubmitCPUVerification) -> Res
     Ok(())
 }
 
-/// Ends the current stage of each challenge in which everybody has acted or the time is up.
+/// Ends the current stage of each challenge in which everybody has acted, the time is up, or the random value is known.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let open: Vec<(u64, Challenge)> = state.challenges.iter().map(|(id, open)| (*id, open.clone())).collect();
     for (id, challenge) in open {
-        let late = state.head().height >= challenge.stage_ends;
+        let late = state.head().clock >= challenge.stage_ends;
         match challenge.stage {
             ChallengeStage::Commit => {
                 if late || challenge.sampled.iter().all(|sampled| sampled.committed.is_some()) {
@@ -222,13 +222,14 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
                     end_reveal(state, id, challenge, events);
                 }
             }
+            ChallengeStage::Draw(draw) if draw <= state.head().beacon.values => draw_trap(state, id, challenge, events),
             ChallengeStage::Panel => end_panel(state, id, &challenge, late, events),
             ChallengeStage::Appeal if late => drop(decide(state, id, &challenge, Finding::Mismatch, events)),
             // no dispute was upheld, because that would have ended the challenge
             ChallengeStage::Contested if late && !state.is_disputed(challenge.submission) => {
                 decide(state, id, &challenge, Finding::Match, events);
             }
-            ChallengeStage::Appeal | ChallengeStage::Contested => {}
+            ChallengeStage::Draw(_) | ChallengeStage::Appeal | ChallengeStage::Contested => {}
         }
     }
 }
@@ -240,7 +241,7 @@ fn end_commit(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
         return end_without_attestations(state, id, &challenge, events);
     }
     challenge.stage = ChallengeStage::Reveal;
-    challenge.stage_ends = state.head().height.saturating_add(state.genesis.params.attestation_blocks);
+    challenge.stage_ends = state.head().clock.saturating_add(state.genesis.params.attestation_blocks);
     state.challenges.insert(id, challenge);
 }
 
@@ -253,7 +254,7 @@ fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
     let Some(found) = challenge.sampled.first().and_then(|sampled| sampled.finding) else {
         return end_without_attestations(state, id, &challenge, events);
     };
-    let LedgerParams { attestation_blocks, decision_blocks, challenge_blocks, .. } = state.genesis.params;
+    let LedgerParams { decision_blocks, challenge_blocks, trap_share, .. } = state.genesis.params;
     // verifiers that computed the same gradient have the same attestation leaf
     let same = |sampled: &SampledVerifier| sampled.finding == Some(found) && sampled.leaf == challenge.sampled[0].leaf;
     let agreed = challenge.sampled.iter().all(same)
@@ -264,30 +265,46 @@ fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
             decision_blocks
         }
         (true, Finding::Mismatch) if challenge_blocks > 0 => return open_to_appeal(state, id, challenge),
-        (true, _) => {
-            let others = if found == Finding::Match { trap(state, id, &challenge) } else { Vec::new() };
-            if others.is_empty() {
-                decide(state, id, &challenge, found, events);
-                return;
+        (true, Finding::Match) if trap_share > 0 && challenge.first_recomputation.is_empty() => {
+            if !state.has_beacon() {
+                return draw_trap(state, id, challenge, events);
             }
-            let verifiers = others.iter().map(|sampled| sampled.verifier.clone()).collect();
-            challenge.first_recomputation = std::mem::replace(&mut challenge.sampled, others);
-            challenge.stage = ChallengeStage::Commit;
-            challenge.selector = state.head().hash;
-            events.push(Event::Sampled { challenge: id, verifiers });
-            attestation_blocks
+            challenge.stage = ChallengeStage::Draw(state.next_draw());
+            u64::MAX
+        }
+        (true, _) => {
+            decide(state, id, &challenge, found, events);
+            return;
         }
     };
-    challenge.stage_ends = state.head().height.saturating_add(blocks);
+    challenge.stage_ends = state.head().clock.saturating_add(blocks);
     state.challenges.insert(id, challenge);
 }
 
-/// If the hash of the current block makes this challenge a trap, returns the verifiers that must recompute the gradient
-/// once more. Otherwise returns none.
+/// Decides by the last random value whether a challenge in which a match was found becomes a trap. If so, samples the
+/// verifiers that must recompute the gradient once more. If not, or if there are no other verifiers, accepts the
+/// gradient.
+fn draw_trap(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
+    let others = trap(state, id, &challenge);
+    if others.is_empty() {
+        decide(state, id, &challenge, Finding::Match, events);
+        return;
+    }
+    let verifiers = others.iter().map(|sampled| sampled.verifier.clone()).collect();
+    challenge.first_recomputation = std::mem::replace(&mut challenge.sampled, others);
+    challenge.stage = ChallengeStage::Commit;
+    challenge.selector = state.head().beacon.value;
+    challenge.stage_ends = state.head().clock.saturating_add(state.genesis.params.attestation_blocks);
+    events.push(Event::Sampled { challenge: id, verifiers });
+    state.challenges.insert(id, challenge);
+}
+
+/// If the last random value makes this challenge a trap, returns the verifiers that must recompute the gradient once
+/// more. Otherwise returns none.
 fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<SampledVerifier> {
-    let chance = random(&state.head().hash, "r3mes/trap/1", [id, 0]) % u64::from(ALL);
+    let chance = random(&state.head().beacon.value, "r3mes/trap/1", [id, 0]) % u64::from(ALL);
     let Some(submission) = state.submissions.get(&challenge.submission) else { return Vec::new() };
-    if !challenge.first_recomputation.is_empty() || chance >= u64::from(state.genesis.params.trap_share) {
+    if chance >= u64::from(state.genesis.params.trap_share) {
         return Vec::new();
     }
     let attested = challenge.sampled.iter().map(|sampled| sampled.verifier.as_str());
@@ -319,12 +336,13 @@ fn remove_silent(
     challenge.sampled = done;
 }
 
-/// Ends a challenge without a finding. The hash of the next block decides again whether the gradient is recomputed, and
-/// by whom.
+/// Ends a challenge without a finding. A later random value decides again whether the gradient is recomputed, and by
+/// whom.
 fn sample_again(state: &mut State, id: u64, challenge: &Challenge) {
     state.challenges.remove(&id);
+    let draw = state.next_draw();
     if let Some(submission) = state.submissions.get_mut(&challenge.submission) {
-        submission.status = SubmissionStatus::Pending;
+        (submission.status, submission.draw) = (SubmissionStatus::Pending, draw);
     }
 }
 
@@ -355,7 +373,7 @@ fn end_panel(state: &mut State, id: u64, challenge: &Challenge, late: bool, even
         }
         let mut extended = challenge.clone();
         extended.votes.retain(|vote| vote.finding != Finding::Unavailable);
-        extended.stage_ends = state.head().height.saturating_add(decision_blocks.max(1));
+        extended.stage_ends = state.head().clock.saturating_add(decision_blocks.max(1));
         state.challenges.insert(id, extended);
     }
 }
@@ -377,12 +395,5 @@ impl Challenge {
         let votes = self.votes.iter().filter(|vote| vote.finding == Finding::Mismatch).map(|vote| &vote.validator);
         let lost = |accuser: &&String| self.lost_disputes.iter().any(|(loser, _)| loser == *accuser);
         sampled.map(|sampled| &sampled.verifier).chain(votes).filter(|accuser| !lost(accuser)).collect()
-    }
-}
-
-impl State {
-    /// Returns the height of the block whose hash decides whether a submitted gradient is recomputed.
-    pub(super) fn sampling_height(&self, submission: &Submission) -> u64 {
-        submission.height.saturating_add(self.genesis.params.draw_blocks.max(1))
     }
 }

@@ -6,6 +6,6 @@ mod network;
 #[cfg(feature = "compute")]
 mod small_job;
 
-pub use network::{CHAIN, COINS, Network, address, genesis, honest, honest_finding, job, key, wrong};
+pub use network::{CHAIN, COINS, NETWORK, Network, address, genesis, honest, honest_finding, job, key, wrong};
 #[cfg(feature = "compute")]
 pub use small_job::SmallJob;

@@ -4,14 +4,14 @@
 use crate::{
     dispute::judge::{DisputeContext, Hash},
     ledger::{
-        ChainBlock, ChainHead, ChallengeStage, Event, Finding, Genesis, Ledger, LedgerParams, SubmissionStatus, Tx,
-        TxOutcome,
+        BeaconDuty, ChainBlock, ChainHead, ChallengeStage, Event, Finding, Genesis, Ledger, LedgerParams,
+        SubmissionStatus, Tx, TxOutcome,
     },
     protocol::{CHUNK_TOKENS, Commitment, Job, MatrixSpec, Task, TaskKind, Transport, merkle_root},
     store::Codec,
     tx::{
         Fee, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation, MsgRegisterNode, MsgRevealAggregation,
-        MsgRevealAttestation, MsgSubmitCPUVerification, MsgSubmitGradient, SessionKey,
+        MsgRevealAttestation, MsgRevealBeacon, MsgSubmitCPUVerification, MsgSubmitGradient, SessionKey,
     },
 };
 use data_encoding::HEXLOWER;
@@ -21,6 +21,11 @@ use std::sync::OnceLock;
 pub const CHAIN: &str = "simulation-1";
 /// Initial balance of each account in micro-units.
 pub const COINS: u64 = 1_000_000_000;
+
+/// The parameters of a network without fees and without a beacon: the hash of each block is a random value, and the
+/// tenth one after a submission decides whether the gradient is recomputed.
+pub const NETWORK: LedgerParams =
+    LedgerParams { epoch_blocks: 0, draw_after: 10, fee_per_byte: 0, fee_per_row: 0, ..LedgerParams::NETWORK };
 
 /// Returns the key of account `number`, which must be 1 to 254. Deriving a key takes longer than applying a block, so
 /// each key is derived only once.
@@ -172,6 +177,20 @@ impl Network {
         Message::ClaimTask(MsgClaimTask { miner: address(number), pool_id: 0, chunk_id })
     }
 
+    /// Returns the message with which account `number` reveals its number for the beacon, which is the same in all runs.
+    pub fn beacon_message(&self, number: u8, duty: BeaconDuty) -> Message {
+        let BeaconDuty { epoch, reveals } = duty;
+        let secret = |epoch: u64| {
+            let mut secret = vec![number; 32];
+            secret[..8].copy_from_slice(&epoch.to_le_bytes());
+            secret
+        };
+        let validator = address(number);
+        let next = MsgRevealBeacon::commitment(&validator, &secret(epoch + 1)).to_vec();
+        let number = if reveals { secret(epoch) } else { Vec::new() };
+        Message::RevealBeacon(MsgRevealBeacon { validator, epoch, number, next })
+    }
+
     /// Returns the position of the first chunk slot (the entry for one chunk in the current round) that can be claimed,
     /// or `None` if no chunk slot can be claimed.
     pub fn next_free(&self) -> Option<u64> {
@@ -214,13 +233,18 @@ impl Network {
     /// 12 blocks. The function `find` returns the finding of a verifier. Panics if a transaction fails.
     pub fn serve(&mut self, nodes: &[u8], find: impl Fn(u8, &Task, Commitment) -> Finding) {
         for _ in 0..12 {
-            let txs = self.pending_txs(nodes, &find);
-            if txs.is_empty() && !self.ledger.wants_block() {
+            if self.pending_txs(nodes, &find).is_empty() && !self.ledger.wants_block() {
                 return;
             }
-            for outcome in self.block(txs) {
-                assert_eq!((outcome.code, outcome.log.as_str()), (0, ""));
-            }
+            self.serve_once(nodes, &find);
+        }
+    }
+
+    /// Applies a block in which `nodes` act as verifiers and proposers. The function `find` returns the finding of a
+    /// verifier. Panics if a transaction fails.
+    pub fn serve_once(&mut self, nodes: &[u8], find: &impl Fn(u8, &Task, Commitment) -> Finding) {
+        for outcome in self.block(self.pending_txs(nodes, find)) {
+            assert_eq!((outcome.code, outcome.log.as_str()), (0, ""));
         }
     }
 
@@ -235,7 +259,8 @@ impl Network {
     pub fn pending_messages(&self, number: u8, find: &impl Fn(u8, &Task, Commitment) -> Finding) -> Vec<Message> {
         let verifier = address(number);
         let leaf = if self.guessing.contains(&number) { "guess" } else { "leaf" }.to_owned();
-        let mut messages = Vec::new();
+        let beacon = self.ledger.beacon_duty(&verifier);
+        let mut messages: Vec<Message> = beacon.map(|duty| self.beacon_message(number, duty)).into_iter().collect();
         for duty in self.ledger.assignments(&verifier).expect("assignments").into_iter().filter(|duty| !duty.done) {
             let claimed = duty.submission.commitment;
             let finding = find(number, &duty.task, claimed);

@@ -1,7 +1,7 @@
 //! The commitments of the commit/reveal protocol. An account first publishes the hash of a statement. It publishes the
 //! statement itself in a later block, so no other account can copy the statement in time.
 
-use super::{MsgRevealAggregation, MsgRevealAttestation};
+use super::{MsgRevealAggregation, MsgRevealAttestation, MsgRevealBeacon};
 use sha2::{Digest, Sha256};
 
 impl MsgRevealAttestation {
@@ -46,7 +46,16 @@ impl MsgRevealAggregation {
     }
 }
 
-fn hash_fields(domain: &str, fields: [&[u8]; 6]) -> [u8; 32] {
+impl MsgRevealBeacon {
+    /// Returns the commitment of a validator to a number for the beacon. It is the SHA-256 hash of the text
+    /// `r3mes/beacon-commitment/1`, followed by the validator's address and the number, each preceded by its length in
+    /// bytes (u32, little-endian).
+    pub fn commitment(validator: &str, number: &[u8]) -> [u8; 32] {
+        hash_fields("r3mes/beacon-commitment/1", [validator.as_bytes(), number])
+    }
+}
+
+fn hash_fields<const N: usize>(domain: &str, fields: [&[u8]; N]) -> [u8; 32] {
     let mut hash = Sha256::new().chain_update(domain);
     for field in fields {
         hash.update((field.len() as u32).to_le_bytes());

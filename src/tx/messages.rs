@@ -183,6 +183,19 @@ messages! {
             /// Random bytes, which are hashed into the commitment so that nobody can guess what was committed to.
             salt: Vec<u8> = bytes "6",
         }
+        /// Reveals the number of a validator for the beacon, which is the network's source of random values, and commits
+        /// to the number of the next epoch.
+        RevealBeacon(MsgRevealBeacon) signed by validator {
+            /// The address of the validator.
+            validator: String = string "1",
+            /// The index of the beacon's current epoch.
+            epoch: u64 = uint64 "2",
+            /// The number of the current epoch, 32 random bytes. Empty if the validator has not committed to one.
+            number: Vec<u8> = bytes "3",
+            /// The commitment to the number of the next epoch, 32 bytes, as computed by
+            /// [`MsgRevealBeacon::commitment`].
+            next: Vec<u8> = bytes "4",
+        }
         /// Reveals the aggregate of a round, which must match the proposer's earlier [`MsgCommitAggregation`].
         RevealAggregation(MsgRevealAggregation in Box) signed by proposer {
             /// The address of the proposer that computed the aggregate.
@@ -211,9 +224,9 @@ messages! {
             /// The address of the account to which the node and its stake belong.
             node_address: String = string "1",
         }
-        /// Withdraws a miner's claim, and all of its submissions whose sampling block has not come yet. The hash of the
-        /// sampling block decides whether verifiers recompute the gradient. For example, a miner sends this message
-        /// after it has found that its GPU computes wrong results. For a number of blocks, which the network's
+        /// Withdraws a miner's claim, and all of its submissions about whose random value nothing is known yet. The
+        /// random value decides whether verifiers recompute the gradient. For example, a miner sends this message after
+        /// it has found that its GPU computes wrong results. For a number of blocks, which the network's
         /// parameter `quarantine_blocks` states, the miner cannot claim any chunk.
         Withdraw(MsgWithdraw) signed by miner, allowed in MsgExec {
             /// The address of the miner that withdraws.

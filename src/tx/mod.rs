@@ -13,6 +13,7 @@ mod encoding;
 mod grants;
 mod keys;
 mod messages;
+mod minimum_fee;
 mod session;
 mod signing;
 mod submission;
@@ -30,10 +31,11 @@ pub use messages::{
     MAX_MESSAGES, Message, MsgAnswerDispute, MsgAnswerDisputeResponse, MsgAppeal, MsgClaimTask, MsgClaimTaskResponse,
     MsgCloseSession, MsgCommitAggregation, MsgCommitAggregationResponse, MsgCommitAttestation, MsgCompleteTask,
     MsgCompleteTaskResponse, MsgMoveDispute, MsgOpenDispute, MsgOpenDisputeResponse, MsgOpenSession, MsgRegisterNode,
-    MsgRegisterNodeResponse, MsgRevealAggregation, MsgRevealAttestation, MsgSetPayout, MsgSubmitCPUVerification,
-    MsgSubmitGradient, MsgSubmitGradientResponse, MsgSubmitTrapJobResult, MsgUnregisterNode, MsgWithdraw,
-    NodeResources,
+    MsgRegisterNodeResponse, MsgRevealAggregation, MsgRevealAttestation, MsgRevealBeacon, MsgSetPayout,
+    MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitGradientResponse, MsgSubmitTrapJobResult, MsgUnregisterNode,
+    MsgWithdraw, NodeResources,
 };
+pub use minimum_fee::MinimumFee;
 pub use session::Session;
 pub use signing::{SessionKey, Unsigned};
 #[cfg(test)]
@@ -52,8 +54,8 @@ pub mod code {
     /// canonical encoding.
     pub const MALFORMED: u32 = 2;
     /// A signature is wrong, or the signer may not send the message: it is not the account that must sign, or it lacks
-    /// a grant or a role, such as that of a validator. Also used if a fee allowance or the fee pool does not pay for
-    /// messages of this type.
+    /// a grant or a role, such as that of a validator. Also used if a fee allowance does not pay for
+    /// messages of this type, or if their fee is not waived.
     pub const UNAUTHORIZED: u32 = 4;
     /// An account has too few coins for the fee, the transfer, the bond or the stake, or a fee allowance does not cover
     /// the fee.
@@ -64,7 +66,7 @@ pub mod code {
     pub const INSUFFICIENT_FEE: u32 = 13;
     /// The transaction contains more than [`MAX_SIGNATURES`](super::MAX_SIGNATURES) signatures.
     pub const TOO_MANY_SIGNATURES: u32 = 14;
-    /// The mempool is full, or the fee pool, which pays the fees of newcomers, has reached its limit for this block.
+    /// The mempool is full, or no more fees are waived in this block.
     /// Sending the transaction again later may succeed.
     pub const MEMPOOL_FULL: u32 = 20;
     /// The transaction is larger than [`MAX_TX_BYTES`](super::MAX_TX_BYTES).

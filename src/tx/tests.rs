@@ -60,7 +60,14 @@ fn a_signed_transaction_can_be_opened() {
     let signed = Signed::open(&tx, CHAIN).unwrap();
     assert_eq!(
         signed,
-        Signed { signer: key.address().to_owned(), sequence: 41, fee: Fee::default(), timeout_height: 0, messages }
+        Signed {
+            signer: key.address().to_owned(),
+            sequence: 41,
+            fee: Fee::default(),
+            timeout_height: 0,
+            bytes: tx.len(),
+            messages
+        }
     );
     assert_eq!(canonical_address(key.address()).as_deref(), Ok(key.address()));
 }
@@ -296,6 +303,12 @@ fn every_message_has_the_same_bytes_as_from_cosmjs() {
             stake: "1000uremes".to_owned(),
             roles: vec![1, 4],
             resource_proof_ipfs_hash: "bafyproof".to_owned(),
+        }),
+        Message::RevealBeacon(MsgRevealBeacon {
+            validator: address(),
+            epoch: 9,
+            number: vec![7; 32],
+            next: vec![8; 32],
         }),
         Message::RevealAttestation(Box::new(MsgRevealAttestation {
             verifier: address(),

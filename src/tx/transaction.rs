@@ -109,6 +109,8 @@ pub struct Signed {
     pub fee: Fee,
     /// The height of the last block that may contain the transaction; 0 if every block may contain it.
     pub timeout_height: u64,
+    /// Size of the encoded transaction in bytes.
+    pub bytes: usize,
     /// The messages, in the order in which the transaction contains them. Each of them requires the signature of
     /// `signer`.
     pub messages: Vec<Message>,
@@ -176,7 +178,7 @@ impl DecodedTx {
         }
         let (fee, sequence, timeout_height) =
             (Fee::read(info.fee.clone(), &signer)?, signer_info.sequence, body.timeout_height);
-        Ok(Self { content: Signed { signer, sequence, fee, timeout_height, messages }, key, raw })
+        Ok(Self { content: Signed { signer, sequence, fee, timeout_height, bytes: tx.len(), messages }, key, raw })
     }
 
     /// Returns the content of the transaction. Anybody can have made it, because the signatures have not been checked.

@@ -56,6 +56,7 @@ const OWN = {
   "r3mes.wgpu.v1": {
     MsgSetPayout: "string miner = 1; string payout = 2;",
     MsgCommitAttestation: "string verifier = 1; uint64 challenge_id = 2; bytes commitment = 3;",
+    MsgRevealBeacon: "string validator = 1; uint64 epoch = 2; bytes number = 3; bytes next = 4;",
     MsgRevealAttestation: `string verifier = 1; uint64 challenge_id = 2; string result = 3; string gradient_hash = 4;
       string leaf = 5; bytes salt = 6;`,
     MsgRevealAggregation: `string proposer = 1; uint64 commitment_id = 2; uint64 training_round_id = 3;
@@ -321,6 +322,7 @@ const rows = [
     },
     "r3mes.wgpu.v1.MsgSetPayout": { miner: address, payout: other },
     "r3mes.wgpu.v1.MsgCommitAttestation": { verifier: address, challenge_id: 4, commitment: bytes(32, 5) },
+    "r3mes.wgpu.v1.MsgRevealBeacon": { validator: address, epoch: 9, number: bytes(32, 7), next: bytes(32, 8) },
     "r3mes.wgpu.v1.MsgRevealAttestation": {
       verifier: address,
       challenge_id: 4,

@@ -58,6 +58,7 @@ protobuf.parse(
   package r3mes.wgpu.v1;
   message MsgSetPayout { string miner = 1; string payout = 2; }
   message MsgCommitAttestation { string verifier = 1; uint64 challengeId = 2; bytes commitment = 3; }
+  message MsgRevealBeacon { string validator = 1; uint64 epoch = 2; bytes number = 3; bytes next = 4; }
   message MsgRevealAttestation {
     string verifier = 1; uint64 challengeId = 2; string result = 3; string gradientHash = 4; string leaf = 5;
     bytes salt = 6;
@@ -111,6 +112,12 @@ const messages = {
     roles: [1, 4],
     resourceProofIpfsHash: "bafyproof",
     resources: { cpuCores: 2, memoryGb: 24, gpuCount: 1, gpuMemoryGb: 8, storageGb: 100, networkBandwidthMbps: 50 },
+  },
+  "r3mes.wgpu.v1.MsgRevealBeacon": {
+    validator: address,
+    epoch: 9,
+    number: new Uint8Array(32).fill(7),
+    next: new Uint8Array(32).fill(8),
   },
   "r3mes.wgpu.v1.MsgRevealAttestation": {
     verifier: address,

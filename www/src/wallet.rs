@@ -2,8 +2,8 @@
 //! on.
 
 use r3mes_wgpu::tx::{
-    Fee, GrantPair, Message, MsgCloseSession, MsgOpenSession, Session, SessionKey, Unsigned, address_of,
-    canonical_address,
+    Fee, GrantPair, Message, MinimumFee, MsgCloseSession, MsgOpenSession, Session, SessionKey, TxError, Unsigned,
+    address_of, canonical_address,
 };
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::{JsError, JsValue, wasm_bindgen};
@@ -17,8 +17,10 @@ export interface Unsigned { bodyBytes: Uint8Array; authInfoBytes: Uint8Array }
  * object that the wallet signs, of the type `StdSignDoc`.
  */
 export interface AminoUnsigned extends Unsigned { document: string }
-/** What the account's next transaction needs: its compressed public key, sequence number, and fee in micro-units. */
-export interface Account { pubKey: Uint8Array; sequence: number; fee: number }
+/** The chain's minimum fee in micro-units: of any transaction, for each byte of it, and for each row that it may add. */
+export interface MinimumFee { floor: number; perByte: number; perRow: number }
+/** What the account's next transaction needs: its compressed public key, its sequence number, and the minimum fee. */
+export interface Account { pubKey: Uint8Array; sequence: number; fee: MinimumFee }
 /**
  * A session to grant: the largest total of fees in micro-units, the end in seconds since 1970, and whether the session
  * replaces an existing fee allowance.
@@ -34,8 +36,32 @@ export interface OpeningSession { chainId: string; pubKey: Uint8Array; grantee: 
 /** A statement by the owner of `pubKey` that closes a session. `number` has the same meaning as in `OpeningSession`. */
 export interface ClosingSession { chainId: string; pubKey: Uint8Array; grantee: string; number: number }
 /** What the session key needs in order to send a statement. `signature` is the wallet's signature, of 64 bytes. */
-export interface Carried { secret: Uint8Array; signature: Uint8Array; sequence: number; fee: number }
+export interface Carried { secret: Uint8Array; signature: Uint8Array; sequence: number; fee: MinimumFee }
 "#;
+
+/// The chain's minimum fee: the Rust form of the TypeScript interface `MinimumFee`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Prices {
+    floor: u64,
+    per_byte: u64,
+    per_row: u64,
+}
+
+impl Prices {
+    /// Returns the fee of a transaction with these messages, of which `with_fee` makes the bytes if the fee is known.
+    fn fee(
+        self,
+        sequence: u64,
+        messages: &[Message],
+        with_fee: impl Fn(u64) -> Result<Vec<u8>, TxError>,
+    ) -> Result<u64, TxError> {
+        let Self { floor, per_byte, per_row } = self;
+        // the final amount has no more digits, so the transaction does not become larger
+        let bytes = with_fee(u64::MAX)?.len();
+        Ok(MinimumFee { floor, per_byte, per_row }.of(bytes, messages, sequence == 0))
+    }
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -43,7 +69,7 @@ struct Account {
     #[serde(with = "serde_bytes")]
     pub_key: Vec<u8>,
     sequence: u64,
-    fee: u64,
+    fee: Prices,
 }
 
 impl Account {
@@ -52,8 +78,9 @@ impl Account {
     }
 
     fn unsigned(&self, messages: &[Message]) -> Result<JsValue, JsError> {
-        let fee = Fee { amount: self.fee, granter: None };
-        let Unsigned { body_bytes, auth_info_bytes } = Unsigned::new(&self.pub_key, self.sequence, &fee, messages)?;
+        let unsigned = |amount| Unsigned::new(&self.pub_key, self.sequence, &Fee { amount, granter: None }, messages);
+        let amount = self.fee.fee(self.sequence, messages, |amount| unsigned(amount)?.assemble(vec![0; 64]))?;
+        let Unsigned { body_bytes, auth_info_bytes } = unsigned(amount)?;
         Ok(serde_wasm_bindgen::to_value(&UnsignedBytes { body_bytes, auth_info_bytes })?)
     }
 }
@@ -127,15 +154,19 @@ struct SessionTx {
     #[serde(with = "serde_bytes")]
     signature: Vec<u8>,
     sequence: u64,
-    fee: u64,
+    fee: Prices,
 }
 
 impl SessionTx {
     /// Returns a transaction that contains `message`, signed with the session key. `granter`, the account that has
     /// signed the statement in the message, pays the fee.
     fn sign(&self, chain_id: &str, granter: String, message: Message) -> Result<Vec<u8>, JsError> {
-        let fee = Fee { amount: self.fee, granter: Some(granter).filter(|_| self.fee > 0) };
-        Ok(key(&self.secret)?.sign(chain_id, self.sequence, &fee, &[message])?)
+        let (key, messages) = (key(&self.secret)?, [message]);
+        let sign = |amount| {
+            let granter = Some(granter.clone()).filter(|_| amount > 0);
+            key.sign(chain_id, self.sequence, &Fee { amount, granter }, &messages)
+        };
+        Ok(sign(self.fee.fee(self.sequence, &messages, sign)?)?)
     }
 }
 

@@ -11,10 +11,7 @@ use crate::{
 };
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use r3mes_wgpu::{
-    ledger::{LedgerParams, fee_pool},
-    tx::SessionKey,
-};
+use r3mes_wgpu::{ledger::LedgerParams, tx::SessionKey};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -44,9 +41,6 @@ pub(crate) struct GenesisArgs {
     /// this machine's operator, with ten times the minimum stake]
     #[arg(long, value_name = "ADDRESS=MICRO", value_parser = address_and_coins)]
     operator: Vec<(String, u64)>,
-    /// Put this many micro-units into the fee pool, from which the fees of newcomers are paid
-    #[arg(long, value_name = "MICRO", value_parser = micro, default_value = "0")]
-    pool: u64,
     /// Add an account with this initial balance in micro-units; may be repeated
     #[arg(long, value_name = "ADDRESS=MICRO", value_parser = address_and_coins)]
     account: Vec<(String, u64)>,
@@ -54,7 +48,7 @@ pub(crate) struct GenesisArgs {
 
 /// Prints the genesis of a network for the given model and text.
 pub(crate) fn run(args: GenesisArgs) -> Result<Exit> {
-    let GenesisArgs { job, rules, chain_id, quota, mut operator, pool, mut account } = args;
+    let GenesisArgs { job, rules, chain_id, quota, mut operator, account } = args;
     let params = match rules {
         Rules::Embedded => LedgerParams::EMBEDDED,
         Rules::Network => LedgerParams::NETWORK,
@@ -63,9 +57,6 @@ pub(crate) fn run(args: GenesisArgs) -> Result<Exit> {
         let secret = wallet::operator_secret(&paths::data_dir(job.data_dir.clone())?)?;
         // ten times the minimum, so that the stake is still large enough after a penalty
         operator.push((SessionKey::new(&secret)?.address().to_owned(), 10 * params.min_stake));
-    }
-    if pool > 0 {
-        account.push((fee_pool(), pool));
     }
     // the seed depends on the chain id, so that a gradient computed for one network is invalid in another
     let seed = Sha256::new().chain_update("r3mes-wgpu genesis 1").chain_update(&chain_id).finalize().into();

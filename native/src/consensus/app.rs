@@ -6,12 +6,18 @@ use super::{
 };
 use crate::{
     clock::unix_seconds,
-    node::{AddedBlock, Admission, MAX_BLOCK_BYTES, Node},
+    node::{AddedBlock, Admission, Node},
 };
 use anyhow::{Context, Result, bail, ensure};
 use prost::bytes::Bytes;
-use r3mes_wgpu::ledger::{ChainBlock, Event, Ledger, Refusal, Tx, TxOutcome};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use r3mes_wgpu::{
+    ledger::{ChainBlock, Event, Ledger, MAX_BLOCK_BYTES, Refusal, Tx, TxOutcome, is_free_duty},
+    tx::DecodedTx,
+};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use tendermint_proto::{
     google::protobuf::Timestamp,
     v0_38::abci::{
@@ -145,16 +151,15 @@ impl AbciApp {
     fn admit(&self, tx: &[u8], now: u64) -> Result<(), Refusal> {
         let admission = lock(&self.admission).clone();
         let signed = admission.check(tx, self.node.min_fee(), now)?.verify(admission.chain_id())?;
-        lock(&self.admission).add(&signed, now)
+        lock(&self.admission).add(&signed, now).map(drop)
     }
 
-    /// Selects the transactions of a new block: those that are valid and fit into the block. The others stay in
-    /// CometBFT's mempool.
+    /// Selects the transactions of a new block: those that are valid and fit into the block, the free
+    /// [duties](is_free_duty) first. The others stay in CometBFT's mempool.
     fn prepare(&self, request: RequestPrepareProposal) -> Result<ResponsePrepareProposal> {
-        let max_bytes = usize::try_from(request.max_tx_bytes)?;
-        Ok(ResponsePrepareProposal {
-            txs: fitting(&self.node.ledger(), seconds(request.time)?, request.txs, max_bytes),
-        })
+        let (ledger, max_bytes) = (self.node.ledger(), usize::try_from(request.max_tx_bytes)?);
+        let txs = duties_first(request.txs);
+        Ok(ResponsePrepareProposal { txs: fitting(&ledger, seconds(request.time)?, txs, max_bytes) })
     }
 
     /// Accepts a proposed block only if [`Self::prepare`] could have built it. Without this check, a proposer could
@@ -232,6 +237,25 @@ impl AbciApp {
             }
         })
     }
+}
+
+/// Moves the free [duties](is_free_duty) among `txs` to the front, except those of signers that have other
+/// transactions before them. Transactions that cannot be decoded are removed.
+fn duties_first(txs: Vec<Bytes>) -> Vec<Bytes> {
+    let mut others_of = BTreeSet::new();
+    let (mut duties, mut others) = (Vec::new(), Vec::new());
+    for tx in txs {
+        let Ok(decoded) = DecodedTx::decode(&tx) else { continue };
+        let content = decoded.content();
+        if is_free_duty(content) && !others_of.contains(&content.signer) {
+            duties.push(tx);
+        } else {
+            others_of.insert(content.signer.clone());
+            others.push(tx);
+        }
+    }
+    duties.append(&mut others);
+    duties
 }
 
 /// Returns those of `txs` that a block at the time `time` can contain, in the same order. Each of them is valid after

@@ -1,12 +1,9 @@
 //! Decides which transactions the next block can contain.
 
 use r3mes_wgpu::{
-    ledger::{Ledger, Refusal},
+    ledger::{Ledger, Refusal, is_free_duty},
     tx::{DENOM, DecodedTx, Signed, code},
 };
-
-/// The maximum total size, in bytes, of the transactions in a block.
-pub(crate) const MAX_BLOCK_BYTES: usize = 1 << 20;
 
 /// A copy of the ledger for checking new transactions. In this copy, the transactions admitted so far have already paid
 /// their fees and used their sequence numbers.
@@ -28,13 +25,15 @@ impl Admission {
         &self.0.genesis().chain_id
     }
 
-    /// Checks everything about a transaction except its signatures. `now` is the time at which it arrives, in seconds
-    /// since 1970. The transaction must pay at least `min_fee` micro-units.
+    /// Checks everything about a transaction except its signatures, and whether its messages succeed if it pays no fee.
+    /// `now` is the time at which it arrives, in seconds since 1970. Unless the transaction is a free
+    /// [duty](is_free_duty), it must pay at least `min_fee` micro-units.
     pub(crate) fn check(&self, tx: &[u8], min_fee: u64, now: u64) -> Result<DecodedTx, Refusal> {
         let decoded = DecodedTx::decode(tx)?;
-        self.0.at(now).reserve(decoded.content())?;
-        let paid = decoded.content().fee.amount;
-        if paid < min_fee {
+        let content = decoded.content();
+        self.0.at(now).precheck(content)?;
+        let paid = content.fee.amount;
+        if paid < min_fee && !is_free_duty(content) {
             let log = format!("insufficient fee: got {paid}{DENOM}, required {min_fee}{DENOM}");
             return Err(Refusal { code: code::INSUFFICIENT_FEE, log });
         }
@@ -42,17 +41,18 @@ impl Admission {
     }
 
     /// Admits a transaction whose signatures have been checked. Checks the rest again, because other transactions may
-    /// have been admitted in the meantime. A refused transaction changes nothing.
-    pub(crate) fn add(&mut self, signed: &Signed, now: u64) -> Result<(), Refusal> {
+    /// have been admitted in the meantime. Returns whether it is a free [duty](is_free_duty), which comes first in a
+    /// block unless the mempool holds an earlier transaction of its signer. A refused transaction changes nothing.
+    pub(crate) fn add(&mut self, signed: &Signed, now: u64) -> Result<bool, Refusal> {
         let mut after = self.0.at(now);
         after.reserve(signed)?;
         self.0 = after;
-        Ok(())
+        Ok(is_free_duty(signed))
     }
 
     /// Checks a transaction and its signatures, and admits it at the time `now`, in seconds since 1970. A refused
     /// transaction changes nothing.
-    pub(crate) fn admit(&mut self, tx: &[u8], now: u64) -> Result<(), Refusal> {
+    pub(crate) fn admit(&mut self, tx: &[u8], now: u64) -> Result<bool, Refusal> {
         let signed = self.check(tx, 0, now)?.verify(self.chain_id())?;
         self.add(&signed, now)
     }

@@ -1,18 +1,23 @@
-//! The mempool: the transactions that the node has admitted and that no block contains yet.
+//! The mempool: the transactions that the node has admitted and that no block contains yet. Duties, the free
+//! transactions of verifiers, proposers and the parties of disputes, come before all others, so nobody can delay them by
+//! filling the mempool.
 
-use super::admission::{Admission, MAX_BLOCK_BYTES};
+use super::admission::Admission;
 use r3mes_wgpu::{
-    ledger::{Ledger, Refusal, Tx},
-    tx::{Signed, code},
+    ledger::{Ledger, MAX_BLOCK_BYTES, Refusal, Tx},
+    tx::{Signed, code, tx_hash},
 };
 use std::collections::{BTreeSet, VecDeque};
 
-/// The maximum number of pending transactions.
+/// The maximum number of pending duties, and that of all other pending transactions.
 const CAPACITY: usize = 8192;
 
-/// The pending transactions, in the order in which they arrived.
+/// The pending transactions.
 pub(super) struct Mempool {
     admission: Admission,
+    /// The duties, in the order in which they arrived.
+    duties: VecDeque<PendingTx>,
+    /// All other transactions, in the order in which they arrived.
     txs: VecDeque<PendingTx>,
     hashes: BTreeSet<String>,
 }
@@ -26,63 +31,71 @@ pub(super) struct PendingTx {
 
 impl Mempool {
     pub(super) fn new(ledger: Ledger) -> Self {
-        Self { admission: Admission::new(&ledger), txs: VecDeque::new(), hashes: BTreeSet::new() }
+        Self {
+            admission: Admission::new(&ledger),
+            duties: VecDeque::new(),
+            txs: VecDeque::new(),
+            hashes: BTreeSet::new(),
+        }
     }
 
     /// Returns a copy of the admission against which a new transaction has to be checked, or `None` if the transaction
-    /// with this hash is already pending. Fails if the mempool is full.
-    pub(super) fn admission(&self, hash: &str) -> Result<Option<Admission>, Refusal> {
-        if self.hashes.contains(hash) {
-            return Ok(None);
-        }
-        match self.txs.len() < CAPACITY {
-            true => Ok(Some(self.admission.clone())),
-            false => Err(Refusal { code: code::MEMPOOL_FULL, log: "mempool is full".to_owned() }),
-        }
+    /// with this hash is already pending.
+    pub(super) fn admission(&self, hash: &str) -> Option<Admission> {
+        (!self.hashes.contains(hash)).then(|| self.admission.clone())
     }
 
     /// Adds a transaction whose signatures have been checked, and that arrives at the time `now`, in seconds since
-    /// 1970. If the transaction is already pending, returns `Ok` and changes nothing.
+    /// 1970. If the transaction is already pending, returns `Ok` and changes nothing. Fails if the mempool is full.
     pub(super) fn add(&mut self, tx: PendingTx, now: u64) -> Result<(), Refusal> {
-        if self.admission(&tx.hash)?.is_none() {
-            return Ok(());
+        let Some(mut admission) = self.admission(&tx.hash) else { return Ok(()) };
+        let is_duty = admission.add(&tx.signed, now)?;
+        // a transaction must come after the earlier ones of its signer
+        let is_duty = is_duty && !self.txs.iter().any(|other| other.signed.signer == tx.signed.signer);
+        let queue = if is_duty { &mut self.duties } else { &mut self.txs };
+        if queue.len() >= CAPACITY {
+            return Err(Refusal { code: code::MEMPOOL_FULL, log: "mempool is full".to_owned() });
         }
-        self.admission.add(&tx.signed, now)?;
+        self.admission = admission;
         self.hashes.insert(tx.hash.clone());
-        self.txs.push_back(tx);
+        queue.push_back(tx);
         Ok(())
     }
 
-    /// Returns the oldest pending transactions, as many as fit into the next block. They stay pending until
-    /// [`Self::settle`] is called.
+    /// Returns the pending transactions for the next block: the duties, then the others, each from the oldest one on, as
+    /// many as fit. They stay pending until [`Self::settle`] is called.
     pub(super) fn next(&self) -> Vec<Tx> {
         let mut bytes = 0;
         let fits = |tx: &&PendingTx| {
             bytes += tx.bytes.len();
             bytes <= MAX_BLOCK_BYTES
         };
-        self.txs.iter().take_while(fits).map(|tx| Tx(tx.bytes.clone())).collect()
+        self.duties.iter().chain(&self.txs).take_while(fits).map(|tx| Tx(tx.bytes.clone())).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.txs.is_empty()
+        self.duties.is_empty() && self.txs.is_empty()
     }
 
-    /// Removes the first `count` transactions, which are now in the last block, and all transactions that are no longer
-    /// valid on `ledger`, the ledger after that block.
-    pub(super) fn settle(&mut self, ledger: Ledger, count: usize) {
+    /// Removes the transactions of `block`, the last block, and all transactions that are no longer valid on `ledger`,
+    /// the ledger after that block.
+    pub(super) fn settle(&mut self, ledger: Ledger, block: &[Tx]) {
         let now = ledger.state().head().time;
         self.admission = Admission::new(&ledger);
-        let Self { admission, txs, hashes } = self;
-        for tx in txs.drain(..count) {
-            hashes.remove(&tx.hash);
+        for tx in block {
+            self.hashes.remove(&tx_hash(&tx.0));
         }
-        txs.retain(|tx| {
+        let Self { admission, duties, txs, hashes } = self;
+        duties.retain(|tx| hashes.contains(&tx.hash));
+        txs.retain(|tx| hashes.contains(&tx.hash));
+        let mut is_valid = |tx: &PendingTx| {
             let fits = admission.add(&tx.signed, now).is_ok();
             if !fits {
                 hashes.remove(&tx.hash);
             }
             fits
-        });
+        };
+        duties.retain(&mut is_valid);
+        txs.retain(&mut is_valid);
     }
 }

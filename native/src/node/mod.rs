@@ -15,7 +15,7 @@ mod setup;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use admission::{Admission, MAX_BLOCK_BYTES};
+pub(crate) use admission::Admission;
 pub(crate) use chain::{BlockRecord, difference};
 pub(crate) use setup::{GenesisTerms, Setup};
 
@@ -160,7 +160,7 @@ impl Node {
         now: u64,
     ) -> Result<(), Refusal> {
         let hash = tx_hash(&tx);
-        let Some(admission) = self.mempool().admission(&hash)? else { return Ok(()) };
+        let Some(admission) = self.mempool().admission(&hash) else { return Ok(()) };
         let decoded = admission.check(&tx, self.min_fee, now)?;
         let signed = verify(decoded, admission.chain_id())?;
         self.mempool().add(PendingTx { hash, bytes: tx, signed }, now)?;
@@ -191,12 +191,11 @@ impl Node {
         if txs.is_empty() && !due {
             return Ok(None);
         }
-        let count = txs.len();
         let block = ChainBlock::new(head.height + 1, now.max(head.time), before.root(), txs);
         let (after, applied) = before.apply(&block);
         self.store_tasks(&after, &applied)?;
         let added = self.add(after.clone(), AddedBlock { block, applied })?;
-        self.mempool().settle(after, count);
+        self.mempool().settle(after, &added.block.txs);
         Ok(Some(added))
     }
 

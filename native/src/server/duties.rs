@@ -11,8 +11,8 @@ use axum::{
 };
 use r3mes_wgpu::{
     client::{
-        AggregationInput, AggregationJob, ClaimedGradient, DisputableGradient, DisputeList, GivenAnswer, HeldTask,
-        OpenDispute, VerificationDuty,
+        AggregationInput, AggregationJob, BeaconDuty, ClaimedGradient, DisputableGradient, DisputeList, GivenAnswer,
+        HeldTask, OpenDispute, VerificationDuty, VerifierDuties,
     },
     ledger::{Aggregation, Assignment, ChallengeStage, ContestableGradient, HeldClaim, Submission},
     protocol::Task,
@@ -47,13 +47,14 @@ async fn held(State(app): SharedApp, Path(address): Path<String>) -> Result<Json
     Ok(Json(json!({ "held": held })))
 }
 
-async fn challenges(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+async fn challenges(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<VerifierDuties>, Response> {
     let address = read_address(&address)?;
     let duty = |assignment: Assignment| {
         let Assignment { challenge, stage, done, committed, blocks_left, selector, task, id, submission } = assignment;
         let stage = match stage {
             ChallengeStage::Commit => "commit",
             ChallengeStage::Reveal => "reveal",
+            ChallengeStage::Draw(_) => "draw",
             ChallengeStage::Panel => "panel",
             ChallengeStage::Appeal => "appeal",
             ChallengeStage::Contested => "contested",
@@ -71,8 +72,10 @@ async fn challenges(State(app): SharedApp, Path(address): Path<String>) -> Resul
             committed: committed.as_deref().map(hex),
         }
     };
-    let duties = app.ledger().assignments(&address).map_err(inconsistent)?.into_iter().map(duty).collect::<Vec<_>>();
-    Ok(Json(json!({ "challenges": duties })))
+    let ledger = app.ledger();
+    let challenges = ledger.assignments(&address).map_err(inconsistent)?.into_iter().map(duty).collect();
+    let beacon = ledger.beacon_duty(&address).map(|duty| BeaconDuty { epoch: duty.epoch, reveals: duty.reveals });
+    Ok(Json(VerifierDuties { challenges, beacon }))
 }
 
 async fn aggregation(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
@@ -100,7 +103,7 @@ async fn aggregation(State(app): SharedApp, Path(address): Path<String>) -> Resu
 
 async fn disputes(State(app): SharedApp) -> Result<Json<DisputeList>, Response> {
     let ledger = app.ledger();
-    let next = ledger.state().head().height + 1;
+    let next = ledger.state().head().clock + 1;
     let watched = |found: ContestableGradient| {
         let ContestableGradient { id, submission, task, disputable, appealable } = found;
         DisputableGradient { gradient: claimed(id, &submission, &task), disputable, appealable }

@@ -11,7 +11,7 @@ use axum::{
 };
 use r3mes_wgpu::{
     client::GradientStatus,
-    ledger::{Finding, Round, SubmissionStatus, fee_pool, global_seed},
+    ledger::{Finding, Round, SubmissionStatus, fee_waiver, global_seed},
     tx::{ADDRESS_PREFIX, DENOM},
 };
 use serde::Deserialize;
@@ -78,7 +78,7 @@ async fn params(State(app): SharedApp) -> Json<Value> {
         ("tasks_per_round", json!(genesis.quota)),
         ("claim_lifetime_seconds", json!(params.claim_lifetime.to_string())),
         ("min_fee", json!(app.node.min_fee().to_string())),
-        ("fee_pool", json!(fee_pool())),
+        ("fee_waiver", json!(fee_waiver())),
     ] {
         json[name] = value;
     }

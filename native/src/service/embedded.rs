@@ -18,7 +18,7 @@ use r3mes_wgpu::{
     agents::Operator,
     client::Client,
     dispute::{judge::DisputeContext, prover::AdapterLayout},
-    ledger::{Genesis, LedgerParams, PROPOSER, VALIDATOR, fee_pool},
+    ledger::{Genesis, LedgerParams, PROPOSER, VALIDATOR},
     model::{transformer::Targets, weights::Model},
     protocol::CHUNK_TOKENS,
     training::{optimizer::Settings, worker::Worker},
@@ -35,8 +35,7 @@ use zeroize::Zeroizing;
 /// The default number of gradients that must be accepted to complete a round. The round's optimizer step uses their
 /// average.
 pub(crate) const QUOTA: u32 = 4;
-/// The initial balance, in micro-units, of each of two accounts: the operator's and the fee pool's. These coins have no
-/// value outside this process.
+/// The initial balance of the operator in micro-units. These coins have no value outside this process.
 pub(crate) const OPERATOR_COINS: u64 = 1_000_000_000_000;
 pub(crate) const OPERATOR_STAKE: u64 = 1_000_000;
 pub(crate) const OPERATOR_ROLES: [u32; 2] = [VALIDATOR, PROPOSER];
@@ -75,7 +74,7 @@ impl Embedded {
                     rank: args.rank as u32,
                     seed,
                     quota: QUOTA,
-                    accounts: vec![(operator.clone(), OPERATOR_COINS), (fee_pool(), OPERATOR_COINS)],
+                    accounts: vec![(operator.clone(), OPERATOR_COINS)],
                     nodes: vec![(operator, OPERATOR_STAKE, OPERATOR_ROLES.to_vec())],
                 },
             );

@@ -13,8 +13,7 @@ fn network(params: LedgerParams) -> Network {
 /// Returns ledger parameters under which all three verifiers recompute every gradient: there are so many seats that
 /// each of them gets one.
 fn all() -> LedgerParams {
-    let verified =
-        LedgerParams { sampling: ALL, verifiers: 16, trap_share: 0, draw_blocks: 1, ..LedgerParams::NETWORK };
+    let verified = LedgerParams { sampling: ALL, verifiers: 16, trap_share: 0, draw_after: 1, ..NETWORK };
     LedgerParams { probation: 0, claim_bond: 0, challenge_blocks: 0, ..verified }
 }
 
@@ -24,7 +23,7 @@ fn a_wrong_gradient_is_rejected_and_its_chunk_slot_is_free_again() {
     world.mine(1, honest);
     world.serve(&[7, 8, 9], honest_finding);
     assert_eq!(world.balance(1), COINS, "the reward of a miner on probation is held in escrow");
-    assert_eq!(world.ledger.state().reputation(&address(1)).escrow, LedgerParams::NETWORK.reward);
+    assert_eq!(world.ledger.state().reputation(&address(1)).escrow, NETWORK.reward);
     let position = world.free();
     world.mine(1, wrong);
     world.serve(&[7, 8, 9], honest_finding);
@@ -97,7 +96,7 @@ fn a_verifier_that_does_not_recompute_is_slashed_even_if_its_result_is_right() {
     assert_eq!(world.head().accepted_total, 1);
     assert_eq!((world.slashed(7), world.slashed(8), world.slashed(9)), (0, 1_000_000, 0));
     let owed = |number| world.ledger.state().owed.get(&address(number)).copied().unwrap_or_default();
-    let reward = LedgerParams::NETWORK.verifier_reward;
+    let reward = NETWORK.verifier_reward;
     assert!(owed(7) >= reward && owed(9) >= reward && owed(8) == 0, "each seat earns a reward");
     world.check();
 }
@@ -105,24 +104,20 @@ fn a_verifier_that_does_not_recompute_is_slashed_even_if_its_result_is_right() {
 #[test]
 fn verifiers_that_guess_the_same_leaf_lose_to_more_stake() {
     // all three verifiers are sampled: two with the same owner reveal the same wrong leaf, and the third has more stake
-    let nodes = [
-        (7, 4 * LedgerParams::NETWORK.min_stake),
-        (8, LedgerParams::NETWORK.min_stake),
-        (9, LedgerParams::NETWORK.min_stake),
-    ];
+    let nodes = [(7, 4 * NETWORK.min_stake), (8, NETWORK.min_stake), (9, NETWORK.min_stake)];
     let mut world = Network::new(genesis(2, all(), &nodes));
     world.guessing.extend([8, 9]);
     world.mine(1, honest);
     world.serve(&[7, 8, 9], honest_finding);
     assert_eq!(world.head().accepted_total, 1);
-    let half = LedgerParams::NETWORK.min_stake / 2;
+    let half = NETWORK.min_stake / 2;
     assert_eq!((world.slashed(7), world.slashed(8), world.slashed(9)), (0, half, half));
     world.check();
 }
 
 #[test]
 fn a_miner_without_stake_always_has_rewards_in_escrow() {
-    let reward = LedgerParams::NETWORK.reward;
+    let reward = NETWORK.reward;
     let mut world = network(LedgerParams { probation: 3, sampling: 0, verifiers: 1, ..all() });
     for count in 1..=5u64 {
         world.mine(1, honest);
@@ -148,7 +143,7 @@ fn a_silent_verifier_is_slashed_and_the_others_decide() {
     world.mine(1, honest);
     world.serve(&[7, 8], honest_finding);
     assert_eq!(world.head().accepted_total, 0, "the third verifier still has time to commit");
-    for _ in 0..LedgerParams::NETWORK.attestation_blocks {
+    for _ in 0..NETWORK.attestation_blocks {
         world.block(vec![]);
     }
     world.serve(&[7, 8], honest_finding);
@@ -168,7 +163,7 @@ fn other_verifiers_are_sampled_if_all_are_silent() {
         });
         verifiers.collect::<Vec<_>>()
     };
-    for _ in 0..20 * LedgerParams::NETWORK.attestation_blocks {
+    for _ in 0..20 * NETWORK.attestation_blocks {
         world.block(vec![]);
     }
     let sampled = sampled(&world);

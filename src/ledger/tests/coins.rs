@@ -49,23 +49,21 @@ fn a_failed_transaction_pays_its_fee_and_a_transaction_is_executed_once() {
 }
 
 #[test]
-fn the_fee_pool_pays_a_limited_amount_and_for_mining_only() {
-    let params = LedgerParams { pool_allowance: 10, pool_per_block: 16, ..LedgerParams::EMBEDDED };
-    let mut genesis = genesis(2, params, &[(9, 1_000_000)]);
-    genesis.accounts.push((fee_pool(), 1_000));
-    let mut world = Network::new(genesis);
+fn a_limited_amount_of_fees_is_waived_for_mining_only() {
+    let params = LedgerParams { waiver_per_account: 10, waiver_per_block: 16, ..LedgerParams::EMBEDDED };
+    let mut world = Network::new(genesis(2, params, &[(9, 1_000_000)]));
     let pay = |world: &Network, number: u8, amount: u64, message: Message| {
         let sequence = world.ledger.state().account_of(&address(number)).sequence;
-        let fee = Fee { amount, granter: Some(fee_pool()) };
+        let fee = Fee { amount, granter: Some(fee_waiver()) };
         key(number).sign(CHAIN, sequence, &fee, &[message]).unwrap()
     };
     let payout = |number: u8| Message::SetPayout(MsgSetPayout { miner: address(number), payout: address(1) });
     let good = pay(&world, 30, 6, payout(30));
     assert_eq!(world.block(vec![good])[0].log, "");
     let cases = [
-        (pay(&world, 30, 5, payout(30)), 5, "at most 10uremes for an account"),
+        (pay(&world, 30, 5, payout(30)), 5, "at most 10uremes are waived for an account"),
         (pay(&world, 1, 5, payout(1)), 5, "itself"),
-        (pay(&world, 31, 5, transfer(31, 1, 1)), 4, "only for mining"),
+        (pay(&world, 31, 5, transfer(31, 1, 1)), 4, "only the fees of mining"),
     ];
     for (tx, code, words) in cases {
         let outcome = world.block(vec![tx]).remove(0);
@@ -77,7 +75,7 @@ fn the_fee_pool_pays_a_limited_amount_and_for_mining_only() {
     let next = pay(&world, 33, 7, payout(33));
     assert!(world.ledger.next().admit(&next).is_ok(), "the limit starts anew in the next block");
     assert_eq!(world.block(vec![next])[0].code, 0);
-    assert_eq!(world.ledger.state().account_of(&fee_pool()).balance, 1_000 - 6 - 3 * 7);
+    assert_eq!(world.head().fees, 0);
     world.check();
 }
 

@@ -9,9 +9,9 @@ use crate::{
 use pollster::block_on;
 
 pub(super) const NODES: [(u8, u64); 3] = [(7, 10_000_000), (8, 10_000_000), (9, 10_000_000)];
-pub(super) const BOND: u64 = LedgerParams::NETWORK.dispute_bond;
-pub(super) const ANSWER: u64 = LedgerParams::NETWORK.answer_bond;
-pub(super) const REWARD: u64 = LedgerParams::NETWORK.reward;
+pub(super) const BOND: u64 = NETWORK.dispute_bond;
+pub(super) const ANSWER: u64 = NETWORK.answer_bond;
+pub(super) const REWARD: u64 = NETWORK.reward;
 
 /// A test network whose gradients can be computed and disputed.
 pub(super) struct DisputeNetwork {
@@ -28,8 +28,7 @@ pub(super) fn trusting() -> LedgerParams {
 /// Returns ledger parameters under which all three verifiers recompute every gradient: there are so many seats that
 /// each of them gets one.
 pub(super) fn all() -> LedgerParams {
-    let verified =
-        LedgerParams { sampling: ALL, verifiers: 16, trap_share: 0, draw_blocks: 1, ..LedgerParams::NETWORK };
+    let verified = LedgerParams { sampling: ALL, verifiers: 16, trap_share: 0, draw_after: 1, ..NETWORK };
     LedgerParams { min_stake: 1_000_000, probation: 0, claim_bond: 0, ..verified }
 }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 /// Returns a message of account `number`. `kind` selects its type, and the ledger may refuse it.
 fn message(world: &Network, number: u8, kind: u8, amount: u64) -> Message {
     let other = 1 + (amount % 9) as u8;
-    match kind % 13 {
+    match kind % 14 {
         0 | 1 => world.claim(number, world.ledger.state().available().next().unwrap_or(amount % 8)),
         2 | 3 if world.ledger.held(&address(number)).unwrap().is_some() => {
             let commitment = if amount.is_multiple_of(5) { wrong } else { honest };
@@ -26,6 +26,10 @@ fn message(world: &Network, number: u8, kind: u8, amount: u64) -> Message {
         7 => Message::SetPayout(MsgSetPayout { miner: address(number), payout: address(other) }),
         8 => Message::CompleteTask(MsgCompleteTask { miner: address(number), chunk_id: amount, ..Default::default() }),
         9 => Message::Withdraw(MsgWithdraw { miner: address(number) }),
+        10 => {
+            let duty = world.ledger.beacon_duty(&address(number));
+            world.beacon_message(number, duty.unwrap_or(BeaconDuty { epoch: amount % 4, reveals: amount % 2 == 0 }))
+        }
         _ => {
             let find = |_: u8, task: &Task, claimed| match amount % 7 {
                 0 => Finding::Match,
@@ -43,11 +47,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn no_coin_appears_or_is_lost_and_roots_agree(steps in prop::collection::vec((1u8..=9, 0u8..13, 0u64..2_000_000_000, 0u64..40), 1..90)) {
+    fn no_coin_appears_or_is_lost_and_roots_agree(steps in prop::collection::vec((1u8..=9, 0u8..14, 0u64..2_000_000_000, 0u64..40), 1..90), beacon in 0u64..3) {
         let params = LedgerParams {
             min_stake: 1_000_000, sampling: ALL / 2, claim_bond: 50, probation: 2, silence_penalty: 10,
-            attestation_blocks: 4, decision_blocks: 4, unbonding_blocks: 5, draw_blocks: 2, challenge_blocks: 3,
-            trap_share: ALL / 2, quarantine_blocks: 4, ..LedgerParams::NETWORK
+            attestation_blocks: 4, decision_blocks: 4, unbonding_blocks: 5, draw_after: 2, challenge_blocks: 3,
+            trap_share: ALL / 2, quarantine_blocks: 4, epoch_blocks: beacon, beacon_penalty: 50, ..NETWORK
         };
         let mut world = Network::new(genesis(2, params, &[(7, 2_000_000), (8, 2_000_000), (9, 4_000_000)]));
         for (number, kind, amount, pause) in steps {

@@ -2,10 +2,12 @@
 
 mod appeals;
 mod attestations;
+mod beacon;
 mod coins;
 mod dispute_network;
 mod disputes;
 mod invariants;
+mod room;
 mod rounds;
 mod settlement;
 mod transactions;
@@ -14,7 +16,7 @@ mod traps;
 use super::*;
 use crate::{
     protocol::{Commitment, Task},
-    simulation::{CHAIN, COINS, Network, address, genesis, honest, honest_finding, key, wrong},
+    simulation::{CHAIN, COINS, NETWORK, Network, address, genesis, honest, honest_finding, key, wrong},
     tx::{Fee, Message},
 };
 

@@ -9,7 +9,7 @@ const NODES: [(u8, u64); 3] = [(7, STAKE), (8, STAKE), (9, STAKE)];
 const POOR: u8 = 20;
 
 fn params() -> LedgerParams {
-    LedgerParams { draw_blocks: 1, challenge_blocks: 20, trap_share: 0, verifiers: 16, ..LedgerParams::NETWORK }
+    LedgerParams { draw_after: 1, challenge_blocks: 20, trap_share: 0, verifiers: 16, ..NETWORK }
 }
 
 fn network(quota: u32, params: LedgerParams) -> Network {
@@ -62,7 +62,7 @@ fn a_forger_earns_nothing_however_many_gradients_it_forges_before_the_first_is_f
     world.wait(21);
     assert!((1..=7).all(|id| world.status(id) == SubmissionStatus::Voided), "the others are void");
     assert_eq!((world.head().accepted_in_round, world.head().settled_total), (0, 0));
-    let bond = LedgerParams::NETWORK.claim_bond;
+    let bond = NETWORK.claim_bond;
     assert_eq!((world.balance(1), world.slashed(1)), (owned - bond, 50_000_000));
 }
 
@@ -130,7 +130,7 @@ fn garbage_of_accounts_without_coins_mints_nothing() {
     world.wait(21);
     assert_eq!((world.status(1), world.head().minted), (SubmissionStatus::Rejected(Finding::Mismatch), minted));
     let owed: u64 = world.ledger.state().owed.values().sum();
-    assert_eq!(owed, 16 * LedgerParams::NETWORK.verifier_reward, "the verifiers are paid when work is accepted");
+    assert_eq!(owed, 16 * NETWORK.verifier_reward, "the verifiers are paid when work is accepted");
     world.check();
 }
 
@@ -141,9 +141,9 @@ fn verifiers_of_a_newcomers_wrong_gradient_are_paid_from_its_bond() {
     world.mine(1, wrong);
     world.serve(&[7, 8, 9], honest_finding);
     world.wait(21);
-    assert_eq!(world.balance(1), COINS - LedgerParams::NETWORK.newcomer_bond);
+    assert_eq!(world.balance(1), COINS - NETWORK.newcomer_bond);
     let paid: u64 = [7, 8, 9].map(|number| world.balance(number) - COINS).iter().sum();
-    assert_eq!((paid, world.head().minted), (LedgerParams::NETWORK.newcomer_bond, minted));
+    assert_eq!((paid, world.head().minted), (NETWORK.newcomer_bond, minted));
     world.check();
 }
 
@@ -157,14 +157,14 @@ fn the_supply_grows_by_settled_gradients_only_and_at_most_by_their_budget() {
         }
         close(&mut world);
     }
-    let LedgerParams { reward, verification_budget, .. } = LedgerParams::NETWORK;
+    let LedgerParams { reward, verification_budget, .. } = NETWORK;
     let head = world.head();
     // each verifier's part of the budget is rounded down
     let budget = 6 * verification_budget;
     assert!(head.settled_total == 6 && (budget - 9..=budget).contains(&head.minted_for_verifiers));
     assert_eq!(head.minted - minted, 6 * reward + head.minted_for_verifiers);
     let owed: u64 = world.ledger.state().owed.values().sum();
-    assert_eq!(owed + head.minted_for_verifiers, 6 * 16 * LedgerParams::NETWORK.verifier_reward);
+    assert_eq!(owed + head.minted_for_verifiers, 6 * 16 * NETWORK.verifier_reward);
     world.check();
 }
 
@@ -198,7 +198,7 @@ fn mine_by_session(world: &mut Network, commitment: impl Fn(&Task) -> Commitment
 fn a_session_cannot_burn_the_stake_and_the_escrow_of_its_granter() {
     let mut world = network(16, LedgerParams { verifiers: 3, unbonded_work_bits: 4, ..params() });
     world.stake(1, 100_000_000);
-    let bond = LedgerParams::NETWORK.newcomer_bond;
+    let bond = NETWORK.newcomer_bond;
     open_session(&mut world, bond);
     let owned = world.balance(1);
     // the session has no collateral, although its granter has: its gradient is recomputed, and its bond is the larger
@@ -230,7 +230,7 @@ fn a_session_has_its_own_escrow_which_its_granter_gets_when_it_ends() {
         assert_eq!(mine_by_session(&mut world, honest), [0, 0]);
         close(&mut world);
     }
-    let reward = LedgerParams::NETWORK.reward;
+    let reward = NETWORK.reward;
     assert_eq!((world.balance(1) - owned, world.escrow(1)), (reward, 2 * reward));
     assert_eq!(world.ledger.state().reputations[&Author::own(&address(1))].escrow, 0, "the escrow is the session's");
     let pair = GrantPair { granter: address(1), grantee: address(30) };
@@ -253,7 +253,7 @@ fn unavailable_is_neither_an_accusation_nor_free() {
         _ => Finding::Unavailable,
     });
     assert_eq!(world.status(1), SubmissionStatus::Accepted, "no panel is needed");
-    let silence = LedgerParams::share(STAKE, LedgerParams::NETWORK.silence_penalty);
+    let silence = LedgerParams::share(STAKE, NETWORK.silence_penalty);
     assert_eq!([7, 8, 9].map(|number| world.slashed(number)), [silence, silence, 0]);
     assert_eq!(world.slashed(1), 0);
     world.check();
@@ -278,8 +278,8 @@ fn votes_for_unavailable_decide_nothing_and_cost_as_much_as_silence() {
         let vote = world.pending_messages(number, &|_, _, _| finding).remove(0);
         world.done(number, vote);
     }
-    world.wait(LedgerParams::NETWORK.decision_blocks);
-    let silence = LedgerParams::share(STAKE, LedgerParams::NETWORK.silence_penalty);
+    world.wait(NETWORK.decision_blocks);
+    let silence = LedgerParams::share(STAKE, NETWORK.silence_penalty);
     assert_eq!(
         [7, 8, 9].map(|number| world.slashed(number)),
         [silence, silence, 0],

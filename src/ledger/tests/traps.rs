@@ -1,5 +1,5 @@
 //! Tests that a trap exposes verifiers that attest a match without recomputing, and that a miner can withdraw without a
-//! penalty only before the sampling block.
+//! penalty only before the random value is known.
 
 use super::{
     dispute_network::{NODES, all},
@@ -36,8 +36,8 @@ fn a_trap_exposes_verifiers_that_did_not_recompute() {
 }
 
 #[test]
-fn a_miner_withdraws_without_penalty_only_before_the_sampling_block() {
-    let params = LedgerParams { draw_blocks: 3, quarantine_blocks: 20, claim_bond: 50, challenge_blocks: 0, ..all() };
+fn a_miner_withdraws_without_penalty_only_before_the_random_value_is_known() {
+    let params = LedgerParams { draw_after: 3, quarantine_blocks: 20, claim_bond: 50, challenge_blocks: 0, ..all() };
     let mut world = Network::new(genesis(2, params, &NODES));
     world.stake(1, 20_000_000);
     let (owned, position) = (world.balance(1), world.free());
@@ -51,7 +51,7 @@ fn a_miner_withdraws_without_penalty_only_before_the_sampling_block() {
     let claim = world.claim(1, position);
     assert!(world.send(1, claim).1.contains("no chunk can be claimed before block"));
     world.wait(20);
-    // after the sampling block a withdrawal has no effect on the submission
+    // once the random value is known, a withdrawal has no effect on the submission
     world.mine(1, wrong);
     world.wait(3);
     world.done(1, Message::Withdraw(MsgWithdraw { miner: address(1) }));

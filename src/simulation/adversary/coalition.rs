@@ -8,13 +8,13 @@ use super::{
 };
 use crate::{
     dispute::judge::Role,
-    ledger::{Aggregation, Applied, Assignment, ChallengeStage, Event},
+    ledger::{Aggregation, Applied, Assignment, BeaconDuty, ChallengeStage, Event},
     protocol::{CHUNK_TOKENS, Commitment, merkle_root},
     store::{Cid, Codec},
     tx::{
         MAX_TX_BYTES, Message, MsgAnswerDispute, MsgAppeal, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation,
-        MsgMoveDispute, MsgOpenDispute, MsgRevealAggregation, MsgRevealAttestation, MsgSubmitCPUVerification,
-        MsgUnregisterNode, Transfer,
+        MsgMoveDispute, MsgOpenDispute, MsgRevealAggregation, MsgRevealAttestation, MsgRevealBeacon,
+        MsgSubmitCPUVerification, MsgUnregisterNode, Transfer,
     },
 };
 use data_encoding::HEXLOWER;
@@ -104,7 +104,8 @@ impl Coalition {
             _ => 0,
         };
         let miners = self.miners.iter().map(|miner| (miner.address.clone(), coins));
-        miners.chain(self.nodes.iter().map(|node| (node.clone(), PURSE))).collect()
+        let nodes = self.nodes.iter().cloned().chain(["stuffer".to_owned()]);
+        miners.chain(nodes.map(|node| (node, PURSE))).collect()
     }
 
     /// The share of all stake that its verifiers and proposers have, which is the share of blocks that it proposes.
@@ -125,6 +126,7 @@ impl Coalition {
         if world.has_pending_of_coalition() {
             return;
         }
+        self.reveal(world);
         self.verify(world);
         self.propose(world);
         self.dispute(world);
@@ -249,6 +251,40 @@ impl Coalition {
         };
         world.served.insert(version.root, served);
         Some(Message::SubmitGradient(Box::new(submission(&world.ledger, address, version.root, version.commitment))))
+    }
+
+    /// Reveals the numbers of its nodes for the beacon.
+    fn reveal(&mut self, world: &mut World) {
+        let when = self.strategy.get("beacon");
+        let state = world.ledger.state();
+        let duties = self.nodes.iter().filter_map(|node| Some((node.clone(), world.ledger.beacon_duty(node)?)));
+        let message = |(validator, BeaconDuty { epoch, reveals }): (String, BeaconDuty)| {
+            let number = |epoch: u64| [validator.as_bytes(), &epoch.to_le_bytes(), &[0; 24]].concat()[..32].to_vec();
+            let next = MsgRevealBeacon::commitment(&validator, &number(epoch + 1)).to_vec();
+            let number = if reveals { number(epoch) } else { Vec::new() };
+            (validator.clone(), Message::RevealBeacon(MsgRevealBeacon { validator, epoch, number, next }))
+        };
+        let mut messages: Vec<(String, Message)> = duties.map(message).collect();
+        let left =
+            world.ledger.genesis().params.epoch_blocks.saturating_sub(state.head().clock - state.head().beacon.since);
+        if messages.is_empty() || when == "silent" || (when == "choose" && left > 1) {
+            return;
+        }
+        if when == "choose" {
+            // the first candidate withholds nothing
+            let candidates = (0..1u32 << messages.len().min(4)).rev();
+            let chosen = |set: u32| messages.iter().enumerate().filter(move |(at, _)| *at >= 4 || set >> at & 1 == 1);
+            let value = |set: &u32| {
+                let txs = chosen(*set).map(|(_, message)| message.clone()).collect();
+                std::cmp::Reverse(self.score(&world.foresee(txs)))
+            };
+            if let Some(best) = candidates.min_by_key(value) {
+                messages = chosen(best).map(|(_, message)| message.clone()).collect();
+            }
+        }
+        for (node, message) in messages {
+            send(world, &node, vec![message]);
+        }
     }
 
     /// Attests and votes with all nodes.
@@ -437,7 +473,8 @@ impl Coalition {
             "sampled" => world.events.iter().any(sampled),
             _ => {
                 let full = world.ledger.state().head().full_since;
-                full.is_some_and(|since| since + world.ledger.genesis().params.challenge_blocks <= world.height() + 1)
+                let head = world.ledger.state().head();
+                full.is_some_and(|since| since + world.ledger.genesis().params.challenge_blocks <= head.clock + 1)
             }
         };
         if blocks == 0 || !is_time || self.stuffed {

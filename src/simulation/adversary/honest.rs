@@ -12,7 +12,8 @@ use crate::{
         RoleError, Verifier,
     },
     client::{
-        AggregationInput, AggregationJob, Blocks, ClientError, DisputeList, FetchError, JobInfo, VerificationDuty,
+        AggregationInput, AggregationJob, BeaconDuty, Blocks, ClientError, DisputeList, FetchError, JobInfo,
+        VerificationDuty, VerifierDuties,
     },
     dispute::judge::Hash,
     ledger::{ChallengeStage, Ledger, global_seed, shard},
@@ -62,8 +63,9 @@ impl Chain for Party {
         })
     }
 
-    async fn duties(&self) -> Result<Vec<VerificationDuty>, ClientError> {
-        let assignments = self.world.borrow().ledger.assignments(&self.address).expect("a consistent ledger");
+    async fn duties(&self) -> Result<VerifierDuties, ClientError> {
+        let ledger = &self.world.borrow().ledger;
+        let assignments = ledger.assignments(&self.address).expect("a consistent ledger");
         let duty = |found: crate::ledger::Assignment| VerificationDuty {
             challenge_id: found.challenge,
             stage: stage(found.stage).to_owned(),
@@ -76,7 +78,11 @@ impl Chain for Party {
             gradient_hash: found.submission.commitment.to_string(),
             committed: found.committed.map(|committed| data_encoding::HEXLOWER.encode(&committed)),
         };
-        Ok(assignments.into_iter().map(duty).collect())
+        let beacon = ledger.beacon_duty(&self.address);
+        Ok(VerifierDuties {
+            challenges: assignments.into_iter().map(duty).collect(),
+            beacon: beacon.map(|duty| BeaconDuty { epoch: duty.epoch, reveals: duty.reveals }),
+        })
     }
 
     async fn aggregation_job(&self) -> Result<Option<AggregationJob>, ClientError> {
@@ -123,6 +129,7 @@ fn stage(stage: ChallengeStage) -> &'static str {
     match stage {
         ChallengeStage::Commit => "commit",
         ChallengeStage::Reveal => "reveal",
+        ChallengeStage::Draw(_) => "draw",
         ChallengeStage::Panel => "panel",
         ChallengeStage::Appeal => "appeal",
         ChallengeStage::Contested => "contested",

@@ -51,6 +51,12 @@ const GENES: &[(&str, &str, &[&str])] = &[
     ("stuff", "blocks that it fills with large transactions", &["0", "30", "70", "130", "300", "600"]),
     ("when", "when it fills them: as others are sampled, or as the round can be aggregated", &["sampled", "full"]),
     ("grind", "candidates for each block that it proposes", &["1", "4", "16"]),
+    (
+        "beacon",
+        "when its validators reveal their numbers for the beacon: at once, never, or last, and only those whose random \
+         value is the best",
+        &["honest", "silent", "choose"],
+    ),
     ("leave", "submissions after which an address unregisters to cash its escrow, 0 for never", &["0", "1", "4", "16"]),
     ("leaves", "how often it does so", &["always", "once"]),
 ];

@@ -3,10 +3,13 @@
 use super::gradient::{Gradients, chunk};
 use crate::{
     client::{ClaimedGradient, ClientError, DisputableGradient, DisputeList, GivenAnswer, OpenDispute},
-    ledger::{Applied, Event, Genesis, Ledger, LedgerParams, PROPOSER, Submission, TxOutcome, VALIDATOR},
+    ledger::{
+        Applied, Event, Genesis, Ledger, LedgerParams, MAX_BLOCK_BYTES, PROPOSER, Submission, TxOutcome, VALIDATOR,
+        fee_waiver,
+    },
     simulation::{COINS, genesis},
     store::{Cid, Codec, StoreError},
-    tx::{Fee, MAX_TX_BYTES, Message, Signed, code},
+    tx::{Fee, MAX_TX_BYTES, Message, MinimumFee, Signed, code},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -19,9 +22,7 @@ use std::{
 pub(super) const OPERATORS: usize = 5;
 /// The stake of an honest operator in micro-units.
 pub(super) const OPERATOR_STAKE: u64 = 1_000_000_000;
-/// The largest total size of the transactions in a block, in bytes, and the number of transactions that the mempool
-/// holds. Both are those of the program's mempool.
-const MAX_BLOCK_BYTES: usize = 1 << 20;
+/// The number of duties that the mempool holds, and that of other transactions, as in the program's mempool.
 const MEMPOOL_CAPACITY: usize = 8192;
 /// Size of a transaction that holds no dispute, in bytes.
 pub(super) const TX_BYTES: usize = 700;
@@ -67,6 +68,12 @@ struct PendingTx {
     messages: Vec<Message>,
     bytes: usize,
     of_coalition: bool,
+}
+
+impl PendingTx {
+    fn is_duty(&self) -> bool {
+        Message::all_are_duties(&self.messages)
+    }
 }
 
 pub(super) struct World {
@@ -137,7 +144,8 @@ impl World {
         bytes: usize,
         of_coalition: bool,
     ) -> Result<u64, ClientError> {
-        if self.mempool.len() >= MEMPOOL_CAPACITY {
+        let is_duty = Message::all_are_duties(&messages);
+        if self.mempool.iter().filter(|tx| tx.is_duty() == is_duty).count() >= MEMPOOL_CAPACITY {
             let (hash, log) = (String::new(), "the mempool is full".to_owned());
             return Err(ClientError::Failed { hash, code: code::MEMPOOL_FULL, log });
         }
@@ -161,31 +169,31 @@ impl World {
         self.mempool.is_empty()
     }
 
-    /// Makes the next block from the oldest transactions of the mempool. If the coalition proposes the block, its own
-    /// transactions come first, and it chooses the best of `candidates` blocks, which differ in their hashes. `score`
-    /// returns how good a block is for the coalition.
+    /// Makes the next block from the transactions of the mempool: the duties, then the others, each from the oldest one
+    /// on. If the coalition proposes the block, its own transactions come first, and it chooses the best of `candidates`
+    /// blocks, which differ in their hashes. `score` returns how good a block is for the coalition.
     pub(super) fn block(&mut self, by_coalition: bool, candidates: u64, score: impl Fn(&Applied) -> i64) {
-        if by_coalition {
-            self.mempool.make_contiguous().sort_by_key(|tx| !tx.of_coalition);
-        }
-        let (mut bytes, mut count) = (0, 0);
-        while let Some(tx) = self.mempool.get(count).filter(|tx| bytes + tx.bytes <= MAX_BLOCK_BYTES) {
-            bytes += tx.bytes;
-            count += 1;
-        }
-        let taken: Vec<PendingTx> = self.mempool.drain(..count).collect();
-        let mut sequences = BTreeMap::new();
-        let mut tickets = Vec::new();
-        let mut txs = Vec::new();
-        for PendingTx { ticket, signer, messages, .. } in taken {
-            let first = || self.ledger.state().account_of(&signer).sequence;
-            let next: &mut u64 = sequences.entry(signer.clone()).or_insert_with(first);
-            txs.push(Signed { signer, sequence: *next, fee: Fee::default(), timeout_height: 0, messages });
-            *next += 1;
-            tickets.push(ticket);
-        }
+        let order = |tx: &PendingTx| (by_coalition && !tx.of_coalition, !tx.is_duty());
+        self.mempool.make_contiguous().sort_by_key(order);
         let head = self.ledger.state().head();
         let (height, time) = (head.height + 1, head.time.max(1_000) + 1);
+        let mut admission = self.ledger.next().at(time);
+        let (mut tickets, mut txs) = (Vec::new(), Vec::new());
+        let mut bytes = 0;
+        while let Some(tx) = self.mempool.pop_front_if(|tx| bytes + tx.bytes <= MAX_BLOCK_BYTES) {
+            let PendingTx { ticket, signer, messages, bytes: size, .. } = tx;
+            let sequence = admission.state().account_of(&signer).sequence;
+            let fee = self.fee(&admission, &signer, &messages, size);
+            let signed = Signed { signer, sequence, fee, timeout_height: 0, bytes: size, messages };
+            match admission.reserve(&signed) {
+                Ok(()) => {
+                    bytes += size;
+                    txs.push(signed);
+                    tickets.push(ticket);
+                }
+                Err(refusal) => drop(self.outcomes.insert(ticket, refusal.into())),
+            }
+        }
         let entropy = self.random.next();
         let mut best = None::<(i64, Ledger, Applied)>;
         for nonce in 0..if by_coalition { candidates.max(1) } else { 1 } {
@@ -205,6 +213,35 @@ impl World {
             self.outcomes.insert(ticket, outcome);
         }
         self.record();
+    }
+
+    /// Returns what the next two blocks would do if the first one contained only these messages, each in a transaction
+    /// of its signer.
+    pub(super) fn foresee(&self, messages: Vec<(String, Message)>) -> Applied {
+        let head = self.ledger.state().head();
+        let txs = messages.into_iter().map(|(signer, message)| Signed {
+            sequence: self.ledger.state().account_of(&signer).sequence,
+            signer,
+            fee: Fee::default(),
+            timeout_height: 0,
+            bytes: TX_BYTES,
+            messages: vec![message],
+        });
+        let (ledger, mut applied) = self.ledger.apply_opened(head.time + 1, head.hash, &txs.collect::<Vec<_>>());
+        applied.events.extend(ledger.apply_opened(head.time + 2, head.hash, &[]).1.events);
+        applied
+    }
+
+    /// Returns the fee that a party states: none for duties, otherwise the minimum fee. An account with fewer coins asks
+    /// the ledger to waive it.
+    fn fee(&self, ledger: &Ledger, signer: &str, messages: &[Message], bytes: usize) -> Fee {
+        if Message::all_are_duties(messages) {
+            return Fee::default();
+        }
+        let LedgerParams { fee_per_byte: per_byte, fee_per_row: per_row, .. } = ledger.genesis().params;
+        let account = ledger.state().account_of(signer);
+        let amount = MinimumFee { floor: 0, per_byte, per_row }.of(bytes, messages, account.sequence == 0);
+        Fee { amount, granter: (account.balance < amount).then(fee_waiver) }
     }
 
     /// Applies blocks without transactions until a row of the state other than the head changes, but at most `most`
@@ -274,7 +311,7 @@ impl World {
 
     /// Returns the gradients that can be contested, and the open disputes, as a node reports them.
     pub(super) fn disputes(&mut self) -> DisputeList {
-        let height = self.height();
+        let (height, clock) = (self.height(), self.ledger.state().head().clock);
         if let Some((_, list)) = self.list.as_ref().filter(|(at, _)| *at == height) {
             return list.clone();
         }
@@ -294,7 +331,7 @@ impl World {
             dispute_id,
             gradient: claimed(&case.submission),
             challenger: case.challenger.clone(),
-            answerable: height < case.dispute.deadline(),
+            answerable: clock < case.dispute.deadline(),
             answers: case
                 .answers
                 .iter()

@@ -41,7 +41,7 @@ pub(crate) fn answer(bytes: &[u8]) {
     let cid = Codec::DagCbor.cid(bytes);
     block_on(async {
         let _ = client.job().await;
-        let _ = client.min_fee().await;
+        let _ = client.minimum_fee().await;
         let _ = client.min_stake().await;
         let _ = client.registration().await;
         let _ = client.balance(&address).await;
@@ -93,7 +93,7 @@ pub(crate) fn answers() -> Vec<Vec<u8>> {
     let answer = json!({
         "chain_id": "test-1", "genesis": digits, "height": 3, "time": 5, "arithmetic_version": 1, "model": cid, "rank": 4,
         "targets": ["attention.q"], "round": 1, "accepted": 2, "reward": 1_000_000,
-        "params": { "chain_id": "test-1", "min_fee": "1", "min_stake": 7 },
+        "params": { "chain_id": "test-1", "min_fee": "1", "fee_per_byte": 2, "min_stake": 7 },
         "node_registration": { "roles": [3, 4], "stake": "8" },
         "balances": [{ "denom": "uremes", "amount": "9" }],
         "pools": [{ "pool_id": "0" }], "chunks": [{ "chunk_id": "4" }],
@@ -130,7 +130,7 @@ mod tests {
         let read = block_on(async {
             [
                 ("job", client.job().await.is_ok()),
-                ("min_fee", client.min_fee().await.is_ok()),
+                ("minimum_fee", client.minimum_fee().await.is_ok()),
                 ("min_stake", client.min_stake().await.is_ok()),
                 ("registration", client.registration().await.is_ok()),
                 ("balance", client.balance(&address).await.is_ok()),

@@ -10,8 +10,8 @@ use r3mes_wgpu::{
     tx::{
         Fee, GrantPair, MAX_MESSAGES, MAX_TX_BYTES, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation,
         MsgMoveDispute, MsgOpenDispute, MsgOpenSession, MsgRegisterNode, MsgRevealAggregation, MsgRevealAttestation,
-        MsgSetPayout, MsgSubmitCPUVerification, MsgSubmitGradient, MsgUnregisterNode, MsgWithdraw, Session, Signed,
-        Transfer, Unsigned, canonical_address, tx_hash,
+        MsgRevealBeacon, MsgSetPayout, MsgSubmitCPUVerification, MsgSubmitGradient, MsgUnregisterNode, MsgWithdraw,
+        Session, Signed, Transfer, Unsigned, canonical_address, tx_hash,
     },
 };
 use std::sync::LazyLock;
@@ -132,6 +132,12 @@ fn messages(number: u8) -> Vec<Message> {
             verifier: own.clone(),
             challenge_id: 1,
             commitment: vec![7; 32],
+        }),
+        Message::RevealBeacon(MsgRevealBeacon {
+            validator: own.clone(),
+            epoch: 0,
+            number: vec![1; 32],
+            next: vec![2; 32],
         }),
         Message::RevealAttestation(Box::new(MsgRevealAttestation {
             verifier: own.clone(),

@@ -13,7 +13,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use pollster::block_on;
 use r3mes_wgpu::{
-    client::{Client, ClientError},
+    client::{Client, ClientError, ExecutedTx},
     tx::{DENOM, GrantPair, Message, Session, SessionKey, Transfer, canonical_address, rfc3339},
 };
 use serde_json::{Value, json};
@@ -70,11 +70,10 @@ pub(super) fn send(args: &SendArgs) -> Result<Exit> {
     let to = canonical_address(to)?;
     ensure!(*amount > 0, "the amount must be greater than 0");
     let client = client(on)?;
-    let fee = exit_if_refused(block_on(client.min_fee()))?;
     let from = client.address().to_owned();
-    eprintln!("Sending {amount}{DENOM} from {from} to {to}, with a fee of {fee}{DENOM}");
+    eprintln!("Sending {amount}{DENOM} from {from} to {to}");
     let transfer = Transfer { from: from.clone(), to: to.clone(), amount: *amount };
-    let hash = exit_if_refused(block_on(client.send(Message::Send(transfer))))?.hash;
+    let ExecutedTx { hash, fee, .. } = exit_if_refused(block_on(client.send(Message::Send(transfer))))?;
     let balance = exit_if_refused(block_on(client.balance(&from)))?;
     print(
         on,
@@ -82,7 +81,9 @@ pub(super) fn send(args: &SendArgs) -> Result<Exit> {
             "event": "sent", "from": from, "to": to, "amount": amount, "fee": fee, "transaction": hash,
             "balance": balance,
         }),
-        &format!("sent {amount}{DENOM} to {to}; the new balance is {balance}{DENOM}\ntransaction {hash}"),
+        &format!(
+            "sent {amount}{DENOM} to {to}, with a fee of {fee}{DENOM}; the new balance is {balance}{DENOM}\ntransaction {hash}"
+        ),
     );
     Ok(Exit::Ok)
 }

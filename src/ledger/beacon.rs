@@ -1,0 +1,129 @@
+//! The beacon: a source of random values that no single party can predict or choose. The random values decide which
+//! gradients are recomputed, and by which verifiers.
+//!
+//! Time is divided into epochs. In each epoch, every validator sends one message. It reveals the secret number to which
+//! it committed in the epoch before, and commits to its number for the next epoch. The random value of the epoch is the
+//! hash of the previous value and of all revealed numbers. A validator that does not reveal its number is slashed, and
+//! has to commit anew.
+//!
+//! What remains possible: the last validators to reveal know what the value would be, and may choose not to reveal.
+//! With `n` numbers that it can withhold, a coalition chooses among 2^n values, and loses `beacon_penalty` of a stake
+//! for each number that it withholds.
+
+use super::{
+    Beacon, BeaconShare, Event, State,
+    context::Refusal,
+    nodes::{self, VALIDATOR},
+};
+use crate::tx::{MsgRevealBeacon, code};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+
+/// Without a beacon, makes the hash of the new block the next random value.
+pub(super) fn begin_block(state: &mut State) {
+    let has_beacon = state.has_beacon();
+    let head = state.head_mut();
+    if !has_beacon {
+        (head.beacon.values, head.beacon.value) = (head.height, head.hash);
+    }
+}
+
+/// Stores the number that a validator reveals, and its commitment to the number of the next epoch. A validator that has
+/// not committed to a number of this epoch only commits.
+pub(super) fn reveal(state: &mut State, message: &MsgRevealBeacon) -> Result<(), Refusal> {
+    let MsgRevealBeacon { validator, epoch, number, next } = message;
+    let refused = |log: &str| Err(Refusal::rejected(log));
+    let current = state.head().beacon.epoch;
+    if !state.has_beacon() {
+        return refused("this network has no beacon");
+    }
+    if *epoch != current {
+        return refused(&format!("the message is for epoch {epoch} of the beacon, but the current epoch is {current}"));
+    }
+    if !state.nodes_of(VALIDATOR).any(|(address, _)| address == validator) {
+        return Err(Refusal::new(code::UNAUTHORIZED, format!("{validator} is not a validator")));
+    }
+    if next.len() != 32 {
+        return refused("the commitment to the next number is not 32 bytes long");
+    }
+    let next: serde_bytes::ByteBuf = next.clone().into();
+    let share = match state.beacon_shares.get(validator) {
+        Some(share) if share.has_acted_in(current) => {
+            return refused("the validator has already sent its message of this epoch");
+        }
+        Some(share) => {
+            if number.len() != 32 || *share.committed != MsgRevealBeacon::commitment(validator, number) {
+                return refused("the number is not the one to which the validator committed");
+            }
+            BeaconShare { revealed: Some(number.clone().into()), next: Some(next), ..share.clone() }
+        }
+        None if number.is_empty() => BeaconShare { epoch: epoch + 1, committed: next, revealed: None, next: None },
+        None => return refused("the validator has not committed to a number of this epoch"),
+    };
+    state.beacon_shares.insert(validator.clone(), share);
+    Ok(())
+}
+
+/// Ends the current epoch if it has lasted for `epoch_blocks` blocks, and validators with more than half of the stake of
+/// all validators have sent their messages. If validators with more than half of the stake have revealed their numbers,
+/// the epoch has a random value.
+pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
+    let (clock, Beacon { epoch, since, value, .. }) = (state.head().clock, state.head().beacon.clone());
+    if !state.has_beacon() || clock < since.saturating_add(state.genesis.params.epoch_blocks) {
+        return;
+    }
+    let all: u128 = state.nodes_of(VALIDATOR).map(|(_, node)| u128::from(node.stake)).sum();
+    let is_majority = |acted: &dyn Fn(&BeaconShare) -> bool| {
+        let nodes =
+            state.nodes_of(VALIDATOR).filter(|(address, _)| state.beacon_shares.get(*address).is_some_and(acted));
+        nodes.map(|(_, node)| u128::from(node.stake)).sum::<u128>() * 2 > all
+    };
+    if !is_majority(&|share| share.has_acted_in(epoch)) {
+        return;
+    }
+    let has_value = is_majority(&|share| share.revealed.is_some());
+    let mut hash = Sha256::new().chain_update("r3mes/beacon/1").chain_update(value).chain_update(epoch.to_le_bytes());
+    let mut silent = BTreeSet::new();
+    for (validator, share) in std::mem::take(&mut state.beacon_shares) {
+        match share {
+            BeaconShare { revealed: Some(number), next: Some(next), .. } => {
+                hash.update(number);
+                let share = BeaconShare { epoch: epoch + 1, committed: next, revealed: None, next: None };
+                state.beacon_shares.insert(validator, share);
+            }
+            share if share.epoch > epoch => drop(state.beacon_shares.insert(validator, share)),
+            _ => drop(silent.insert(validator)),
+        }
+    }
+    for validator in silent {
+        nodes::slash(state, &validator, state.genesis.params.beacon_penalty, events);
+    }
+    let head = state.head_mut();
+    let values = head.beacon.values + u64::from(has_value);
+    head.beacon = Beacon { epoch: epoch + 1, since: clock, values, value: hash.finalize().into() };
+}
+
+impl BeaconShare {
+    /// Returns whether the validator has sent its message of an epoch.
+    pub(super) fn has_acted_in(&self, epoch: u64) -> bool {
+        self.revealed.is_some() || self.epoch > epoch
+    }
+}
+
+impl State {
+    /// Returns whether the validators make the random values; if not, the hashes of blocks are the random values.
+    pub(super) fn has_beacon(&self) -> bool {
+        self.genesis.params.epoch_blocks > 0
+    }
+
+    /// Returns the number of the random value that decides about something that happens now.
+    pub(super) fn next_draw(&self) -> u64 {
+        self.head().beacon.values.saturating_add(self.genesis.params.draw_after.max(1 + u64::from(self.has_beacon())))
+    }
+
+    /// Returns whether anything may be known about the random value with this number. With a beacon, this is the case
+    /// from the beginning of its epoch on, because some validators may have revealed their numbers.
+    pub(super) fn is_drawn(&self, draw: u64) -> bool {
+        self.head().beacon.values + u64::from(self.has_beacon()) >= draw
+    }
+}

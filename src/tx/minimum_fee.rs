@@ -1,0 +1,57 @@
+//! The minimum fee of a transaction.
+
+use super::Message;
+
+/// The minimum fee of transactions. It does not apply to [duties](Message::all_are_duties).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MinimumFee {
+    /// Smallest fee of any transaction, in micro-units. Nodes choose it; the ledger requires none.
+    pub floor: u64,
+    /// Fee for each byte of the transaction, in micro-units.
+    pub per_byte: u64,
+    /// Fee for each row that the transaction may add to the state for a long time, in micro-units.
+    pub per_row: u64,
+}
+
+impl MinimumFee {
+    /// Returns the minimum fee, in micro-units, of a transaction of `bytes` bytes with these messages. `is_new` states
+    /// whether the transaction is the first one of its signer, and therefore adds an account.
+    pub fn of(&self, bytes: usize, messages: &[Message], is_new: bool) -> u64 {
+        let rows = u64::from(is_new) + messages.iter().map(rows).sum::<u64>();
+        let size = self.per_byte.saturating_mul(bytes as u64);
+        size.saturating_add(self.per_row.saturating_mul(rows)).max(self.floor)
+    }
+}
+
+/// Returns the largest number of rows that a message adds to the state for a long time. Rows that are removed after a
+/// few rounds do not count, and neither do those for which coins are locked.
+fn rows(message: &Message) -> u64 {
+    match message {
+        Message::Send(_) | Message::SetPayout(_) => 1,
+        // each grant and each fee allowance has a second row, which schedules its removal
+        Message::Grant(_) | Message::GrantAllowance(_) => 2,
+        Message::OpenSession(opening) => opening.session().map_or(0, |session| 2 * session.grants().count() as u64 + 3),
+        Message::Exec(_, messages) => messages.iter().map(rows).sum(),
+        _ => 0,
+    }
+}
+
+impl Message {
+    /// Returns whether all of these messages are duties: messages of verifiers, proposers and the parties of disputes.
+    /// Duties cost no fee, because the ledger expects them, and because they are limited in number or need a bond.
+    pub fn all_are_duties(messages: &[Self]) -> bool {
+        let is_duty = |message: &Self| {
+            use Message::{
+                AnswerDispute, Appeal, Arbitrate, CommitAggregation, CommitAttestation, MoveDispute, OpenDispute,
+                RevealAggregation, RevealAttestation, RevealBeacon,
+            };
+            match message {
+                RevealBeacon(_) | CommitAttestation(_) | RevealAttestation(_) | Arbitrate(_) => true,
+                CommitAggregation(_) | RevealAggregation(_) => true,
+                OpenDispute(_) | Appeal(_) | AnswerDispute(_) | MoveDispute(_) => true,
+                _ => false,
+            }
+        };
+        messages.iter().all(is_duty)
+    }
+}
