@@ -9,6 +9,7 @@ use std::{
     fs,
     io::Write,
     process::exit,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -16,10 +17,11 @@ const USAGE: &str = "Searches for strategies of dishonest coalitions that pay, o
 
 Usage: cargo run --release --example adversaries -- [OPTIONS]
 
-  --games N          number of strategies to play: the first half is random, the rest mutates the best (default 200)
+  --games N          number of games to play: the first half is random, the rest mutates the best (default 200)
   --tasks N          gradients that the coalition submits in a game (default 16)
   --quota N          gradients in a round (default 4)
   --seed N           seed of the search and of its games (default 1)
+  --threads N        games that are played at the same time (default: the number of processors)
   --objective NAME   mutates only the best strategies for this objective: profit, forging, loss, supply, capture, stall
   --resume FILE      first plays the strategies in this file, and appends each strategy that is found to it
   --replay STRATEGY  plays only this strategy, and its honest baseline
@@ -33,6 +35,7 @@ struct Args {
     tasks: u64,
     quota: u32,
     seed: u64,
+    threads: usize,
     objective: Option<String>,
     resume: Option<String>,
     replay: Option<String>,
@@ -44,7 +47,7 @@ fn fail(message: &str) -> ! {
 }
 
 fn args() -> Args {
-    let mut args = Args { games: 200, tasks: 16, quota: 4, seed: 1, objective: None, resume: None, replay: None };
+    let mut args = Args { games: 200, tasks: 16, quota: 4, seed: 1, threads: 0, objective: None, resume: None, replay: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         if word == "--help" {
@@ -58,6 +61,7 @@ fn args() -> Args {
             "--tasks" => args.tasks = number(),
             "--quota" => args.quota = number() as u32,
             "--seed" => args.seed = number(),
+            "--threads" => args.threads = number() as usize,
             "--objective" => args.objective = Some(value),
             "--resume" => args.resume = Some(value),
             "--replay" => args.replay = Some(value),
@@ -68,7 +72,7 @@ fn args() -> Args {
 }
 
 fn row(name: &str, outcome: &Outcome) {
-    let Outcome { profit, loss, supply, blocks, rounds, captured, halted, kept, submitted } = outcome;
+    let Outcome { profit, loss, supply, blocks, rounds, captured, halted, kept, submitted, .. } = outcome;
     let halted = if *halted { " · the chain halts" } else { "" };
     println!(
         "{name:8} {profit:+.3} R a task · honest parties lose {loss:.3} R · {supply:.2} R minted a gradient · \
@@ -79,7 +83,7 @@ fn row(name: &str, outcome: &Outcome) {
 }
 
 fn main() {
-    let Args { games, tasks, quota, seed, objective, resume, replay } = args();
+    let Args { games, tasks, quota, seed, threads, objective, resume, replay } = args();
     let conditions = Conditions { quota, tasks, params: LedgerParams::NETWORK };
     println!("seed {seed}, {tasks} tasks, rounds of {quota}; an honest miner earns +0.400 R a task\n");
     let parse = |text: &str| Strategy::parse(text).unwrap_or_else(|error| fail(&error));
@@ -93,27 +97,27 @@ fn main() {
     if among.is_empty() {
         fail("--objective names no objective; see --help");
     }
-    let mut search = Search::new(conditions, seed);
+    let threads = if threads > 0 { threads } else { thread::available_parallelism().map_or(1, usize::from) };
+    let mut search = Search::new(conditions, seed, threads);
     let start = Instant::now();
-    search.offer(&Strategy::honest());
+    search.offer(&[Strategy::honest()]);
     let earlier = resume.as_ref().and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-    for line in earlier.lines() {
-        search.offer(&parse(line));
-    }
+    search.offer(&earlier.lines().map(parse).collect::<Vec<_>>());
     let mut file = resume.map(|path| {
         let file = fs::OpenOptions::new().create(true).append(true).open(&path);
         file.unwrap_or_else(|error| fail(&format!("opening {path}: {error}")))
     });
     let mut reported = Instant::now();
-    for game in 0..games {
-        let (strategy, improved) = search.step(game >= games / 2, &among);
-        for objective in &improved {
-            println!("{objective}: {:+.3} with {strategy}", search.best()[objective].0);
-        }
-        if let Some(file) = file.as_mut().filter(|_| !improved.is_empty())
-            && let Err(error) = writeln!(file, "{strategy}")
-        {
-            fail(&format!("writing the file of strategies: {error}"));
+    while search.games() < games {
+        for (strategy, improved) in search.step(search.games() >= games / 2, &among) {
+            for objective in &improved {
+                println!("{objective}: {:+.3} with {strategy}", search.best()[objective].0);
+            }
+            if let Some(file) = file.as_mut().filter(|_| !improved.is_empty())
+                && let Err(error) = writeln!(file, "{strategy}")
+            {
+                fail(&format!("writing the file of strategies: {error}"));
+            }
         }
         if reported.elapsed() > Duration::from_secs(60) {
             eprintln!(
@@ -130,7 +134,7 @@ fn main() {
         println!("\n{} {value:+.3}: {best}", objective.0);
         let Some((strategy, outcome)) = search.simplified(objective) else { continue };
         println!("which needs no more than: {strategy}");
-        row("honest", &search.baseline(&strategy));
+        row("honest", &search.baseline(&strategy, 0));
         row("found", &outcome);
     }
 }

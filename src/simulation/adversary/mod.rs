@@ -76,6 +76,20 @@ pub struct Outcome {
     pub kept: [u64; 2],
     /// The number of gradients that the coalition submitted.
     pub submitted: u64,
+    /// The number of gradients of others that were settled. The verifiers of the coalition earn from them.
+    pub others: u64,
+}
+
+impl Outcome {
+    /// Returns how much more than by honest work the coalition earned for each gradient that it submitted, in units of
+    /// the reward. `honest` is the outcome of its honest baseline. A game in which others submit more gradients gives
+    /// its verifiers more to earn, which is no gain.
+    fn gain(&self, honest: &Self) -> f64 {
+        let own = 1.0 - COST as f64 / 1e6;
+        let from_others = (honest.profit - own) * honest.submitted as f64 / honest.others.max(1) as f64;
+        let others = if honest.others == 0 { 0.0 } else { from_others * self.others as f64 };
+        self.profit - own - others / self.submitted.max(1) as f64
+    }
 }
 
 /// Plays a game.
@@ -109,14 +123,14 @@ pub fn play(conditions: &Conditions, strategy: &Strategy, seed: u64) -> Outcome 
         let is_idle = world.mempool_is_empty() && world.events.is_empty();
         let by_coalition = world.random.below(1 << 32) < threshold;
         world.block(by_coalition, candidates, |applied| coalition.score(applied));
-        tally.add(&world);
+        tally.add(&world, &coalition);
         if is_idle && world.events.is_empty() {
             let full = world.ledger.state().head().full_since;
             let head = world.ledger.state().head();
             let waits =
                 full.is_some_and(|since| since + conditions.params.challenge_blocks > head.clock + SKIPPED_BLOCKS);
             world.skip(if waits { SKIPPED_BLOCKS } else { 3 });
-            tally.add(&world);
+            tally.add(&world, &coalition);
         }
         let round = world.ledger.state().head().round;
         if world.events.iter().any(|event| matches!(event, Event::RoundClosed { .. })) {
@@ -173,7 +187,7 @@ struct Tally {
 
 impl Tally {
     /// Adds the events of the last block.
-    fn add(&mut self, world: &World) {
+    fn add(&mut self, world: &World, coalition: &Coalition) {
         let is_honest = |address: &String| address.starts_with("honest") || address.starts_with("operator");
         let params = &world.ledger.genesis().params;
         let mut honest_left_out = false;
@@ -184,6 +198,7 @@ impl Tally {
                     self.lost += params.reward;
                     honest_left_out = true;
                 }
+                Event::Settled { miner, .. } if !coalition.addresses.contains(miner) => self.outcome.others += 1,
                 Event::Disputed { dispute, challenger, .. } => {
                     self.challengers.insert(*dispute, challenger.clone());
                 }

@@ -11,7 +11,7 @@ fn outcome(tasks: u64, strategy: &str) -> Outcome {
 fn an_honest_coalition_earns_the_reward_minus_the_cost_and_harms_nobody() {
     for strategy in ["honest", "wallet=stake", "wallet=empty miners=2", "wallet=fresh join=one"] {
         let Outcome { profit, loss, captured, halted, kept, submitted, .. } = outcome(8, strategy);
-        assert!((profit - 0.4).abs() < 1e-9, "{strategy} earns {profit}");
+        assert!((0.39..0.401).contains(&profit), "apart from fees, {strategy} earns {profit}");
         assert_eq!((loss, captured, halted, kept[1], submitted), (0.0, 0, false, 0, 8), "{strategy}");
     }
     let verifies = outcome(8, "coins=1000 nodes=2");
@@ -23,7 +23,7 @@ fn wrong_gradients_are_found_and_cost_their_miner() {
     let forges = outcome(8, "wallet=stake then=forged");
     assert!(forges.profit < 0.0 && forges.kept[1] == 0, "honest challengers dispute what was accepted: {forges:?}");
     let garbage = outcome(8, "wallet=fresh then=garbage");
-    assert_eq!((garbage.profit, garbage.kept[1], garbage.loss), (0.0, 0, 0.0));
+    assert!(garbage.profit <= 0.0 && garbage.kept[1] == 0 && garbage.loss == 0.0, "{garbage:?}");
 }
 
 #[test]
@@ -50,14 +50,14 @@ fn strategies_are_read_as_they_are_written() {
 
 #[test]
 fn a_search_finds_the_same_strategies_again() {
-    let search = || {
+    let search = |threads| {
         let params = LedgerParams::NETWORK;
-        let mut search = Search::new(Conditions { quota: 4, tasks: 4, params }, 5);
-        search.offer(&Strategy::honest());
-        let steps: Vec<_> = (0..12).map(|game| search.step(game >= 6, &OBJECTIVES)).collect();
+        let mut search = Search::new(Conditions { quota: 4, tasks: 4, params }, 5, threads);
+        search.offer(&[Strategy::honest()]);
+        let steps: Vec<_> = [false, true].map(|climbs| search.step(climbs, &OBJECTIVES)).into();
         (steps, search.best().clone())
     };
-    let (first, second) = (search(), search());
+    let (first, second) = (search(1), search(2));
     assert_eq!(first, second);
-    assert!(first.1["profit"].0 >= 0.0, "no strategy is better than the honest one that was offered");
+    assert!(first.1["profit"].0 < 0.05, "no strategy is better than honest work, apart from luck");
 }
