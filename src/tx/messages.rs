@@ -8,7 +8,7 @@ use super::{
     Allowance, Grant, GrantPair, Transfer, TxError,
     amino::{Amino, MAX_NAME_BYTES, object, typed},
     canonical_address,
-    encoding::decode,
+    encoding::{decode, decode_canonical},
     grants,
     table::{messages, payload, protobuf},
 };
@@ -431,7 +431,7 @@ fn exec_to_any(grantee: &str, messages: &[Message]) -> Any {
 }
 
 fn exec_amino(value: &[u8]) -> Result<Value, TxError> {
-    let MsgExec { grantee, msgs } = decode(value)?;
+    let MsgExec { grantee, msgs } = decode_canonical(value)?;
     let messages = msgs.iter().map(Message::amino).collect::<Result<Vec<_>, _>>()?;
     Ok(object([("grantee", grantee.to_amino()), ("msgs", Some(messages.into()))]))
 }

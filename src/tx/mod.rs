@@ -48,8 +48,8 @@ pub const DENOM: &str = "uremes";
 
 /// The codes that state why a transaction failed. Codes below 1000 have the same meaning as in the Cosmos SDK.
 pub mod code {
-    /// The transaction, or a value in one of its messages, is malformed, has an unknown field, or is not in the
-    /// canonical encoding.
+    /// The transaction, or a value in one of its messages, is malformed or has an unknown field, or bytes that the
+    /// signature does not cover are not in the canonical encoding.
     pub const MALFORMED: u32 = 2;
     /// A signature is wrong, or the signer may not send the message: it is not the account that must sign, or it lacks
     /// a grant or a role, such as that of a validator. Also used if a fee allowance or the fee pool does not pay for
