@@ -82,6 +82,16 @@ pub mod code {
     pub const TAKEN: u32 = 1101;
     /// The rules of the network do not permit the message in the current state of the ledger.
     pub const REJECTED: u32 = 1102;
+
+    /// Returns the codespace of a code, which states who has defined the code: `sdk` for the codes of the Cosmos SDK,
+    /// `remes` for those of this chain. Returns an empty text for the code 0, which stands for success.
+    pub fn codespace(code: u32) -> &'static str {
+        match code {
+            0 => "",
+            1..1000 => "sdk",
+            1000.. => "remes",
+        }
+    }
 }
 
 /// Error returned when a transaction, or a part of one such as a message, a key or an address, is not valid.

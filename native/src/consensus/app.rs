@@ -10,7 +10,10 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use prost::bytes::Bytes;
-use r3mes_wgpu::ledger::{ChainBlock, Event, Ledger, Refusal, Tx, TxOutcome};
+use r3mes_wgpu::{
+    ledger::{ChainBlock, Event, Ledger, Refusal, Tx, TxOutcome},
+    tx::code::codespace,
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tendermint_proto::{
     google::protobuf::Timestamp,
@@ -124,7 +127,7 @@ impl AbciApp {
             Err(refusal) => ResponseQuery {
                 code: refusal.code,
                 log: refusal.log,
-                codespace: "sdk".to_owned(),
+                codespace: codespace(refusal.code).to_owned(),
                 height,
                 ..Default::default()
             },
@@ -135,7 +138,7 @@ impl AbciApp {
         match self.admit(tx, unix_seconds()) {
             Ok(()) => ResponseCheckTx::default(),
             Err(Refusal { code, log }) => {
-                ResponseCheckTx { code, log, codespace: codespace(code), ..Default::default() }
+                ResponseCheckTx { code, log, codespace: codespace(code).to_owned(), ..Default::default() }
             }
         }
     }
@@ -259,7 +262,7 @@ fn result(outcome: &TxOutcome) -> ExecTxResult {
         data: outcome.data().into(),
         log: outcome.log.clone(),
         events: outcome.events.iter().map(abci_event).collect(),
-        codespace: codespace(outcome.code),
+        codespace: codespace(outcome.code).to_owned(),
         ..Default::default()
     }
 }
@@ -268,10 +271,6 @@ fn abci_event(event: &Event) -> AbciEvent {
     let (r#type, attributes) = event.attributes();
     let attributes = attributes.into_iter().map(|(key, value)| EventAttribute { key, value, index: true }).collect();
     AbciEvent { r#type, attributes }
-}
-
-fn codespace(code: u32) -> String {
-    if code == 0 { String::new() } else { "remes".to_owned() }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
