@@ -5,7 +5,7 @@ use super::{
     rpc,
     state::{AppState, SharedApp, blocking, failure, read_address},
 };
-use crate::{clock::unix_seconds, output::hex};
+use crate::clock::unix_seconds;
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
@@ -178,19 +178,5 @@ fn to_base64(json: &mut Value) {
 }
 
 async fn job(State(app): SharedApp) -> Json<JobInfo> {
-    let ledger = app.ledger();
-    let (genesis, head) = (ledger.genesis(), ledger.state().head());
-    Json(JobInfo {
-        chain_id: genesis.chain_id.clone(),
-        genesis: hex(&genesis.hash()),
-        height: head.height,
-        time: head.time.max(unix_seconds()),
-        arithmetic_version: genesis.job.arithmetic_version,
-        model: genesis.job.model.to_string(),
-        rank: genesis.job.rank,
-        targets: genesis.job.targets.clone(),
-        round: head.round,
-        accepted: head.accepted_total,
-        reward: genesis.params.reward,
-    })
+    Json(JobInfo::of(&app.ledger(), unix_seconds()))
 }
