@@ -183,10 +183,16 @@ pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Conte
 /// Withdraws the claim of a miner, and each of its submissions whose sampling block has not come yet. The hash of the
 /// sampling block decides whether verifiers recompute the gradient. A miner that knows this decision would withdraw
 /// exactly the gradients that it is about to lose, so a later withdrawal is impossible.
+///
+/// A session withdraws only what it has claimed and submitted itself.
 pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut Context) -> Result<(), Refusal> {
     let miner = &message.miner;
-    let pending =
-        state.submissions_of(miner).filter(|(_, own)| own.status == SubmissionStatus::Pending).map(|(id, _)| id);
+    let sender = context.session.clone();
+    let may_withdraw = |session: &Option<String>| sender.is_none() || *session == sender;
+    let pending = state
+        .submissions_of(miner)
+        .filter(|(_, own)| own.status == SubmissionStatus::Pending && may_withdraw(&own.session))
+        .map(|(id, _)| id);
     let pending: Vec<u64> = pending.collect();
     for id in pending {
         leave_round(state, id);
@@ -194,7 +200,9 @@ pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut C
         return_bond(state, id);
         context.events.push(Event::Withdrawn { id, miner: miner.clone() });
     }
-    claims::cancel(state, miner);
+    if state.claim_of(miner).is_some_and(|claim| may_withdraw(&claim.author.session)) {
+        claims::cancel(state, miner);
+    }
     let until = state.head().height.saturating_add(state.genesis.params.quarantine_blocks);
     state.reputation_mut(&Author::own(miner)).quarantined_until = until;
     Ok(())

@@ -214,7 +214,8 @@ messages! {
         /// Withdraws a miner's claim, and all of its submissions whose sampling block has not come yet. The hash of the
         /// sampling block decides whether verifiers recompute the gradient. For example, a miner sends this message
         /// after it has found that its GPU computes wrong results. For a number of blocks, which the network's
-        /// parameter `quarantine_blocks` states, the miner cannot claim any chunk.
+        /// parameter `quarantine_blocks` states, the miner cannot claim any chunk. If a session sends the message for
+        /// the miner, it withdraws only what the same session has claimed and submitted.
         Withdraw(MsgWithdraw) signed by miner, allowed in MsgExec {
             /// The address of the miner that withdraws.
             miner: String = string "1",

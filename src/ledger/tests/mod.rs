@@ -7,6 +7,7 @@ mod dispute_network;
 mod disputes;
 mod invariants;
 mod rounds;
+mod sessions;
 mod settlement;
 mod transactions;
 mod traps;
