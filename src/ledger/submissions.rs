@@ -73,7 +73,8 @@ pub(super) fn submit(
     if claim.author.session != context.session {
         return rejected("another session, or the miner itself, has claimed the chunk");
     }
-    let (session, is_unbonded) = (claim.author.session.clone(), state.is_unbonded(claim));
+    let (session, session_number) = (claim.author.session.clone(), claim.session_number);
+    let is_unbonded = state.is_unbonded(claim);
     count_submission(state, miner)?;
     let head = state.head_mut();
     head.submissions += 1;
@@ -88,6 +89,7 @@ pub(super) fn submit(
         nonce: message.nonce,
         height,
         bond: 0,
+        session_number,
         accepted: None,
         attested_by: Vec::new(),
         status: SubmissionStatus::Pending,
@@ -277,8 +279,9 @@ fn end(state: &mut State, id: u64, status: SubmissionStatus) {
 /// Returns the bond of a submission to its miner.
 fn return_bond(state: &mut State, id: u64) {
     let Some(submission) = state.submissions.get_mut(&id) else { return };
-    let (author, bond) = (submission.author(), std::mem::take(&mut submission.bond));
-    claims::unlock(state, &author, bond);
+    let (author, session_number) = (submission.author(), submission.session_number);
+    let bond = std::mem::take(&mut submission.bond);
+    claims::unlock(state, &author, session_number, bond);
 }
 
 /// Rejects a submission and frees its chunk slot. If the gradient is wrong, its author loses its bond, its escrow and

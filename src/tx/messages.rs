@@ -276,9 +276,9 @@ messages! {
             expiration: u64 = uint64 "3",
             /// The largest total amount that the session may spend on fees from the account's balance, in micro-units.
             cap: u64 = uint64 "4",
-            /// The number that the signed text states. It must equal the number of session openings plus the number of
-            /// revocations that the ledger has counted between the two accounts so far; otherwise the ledger refuses
-            /// the message.
+            /// The number that the signed text states. It must equal the number of session openings, granted fee
+            /// allowances and revocations that the ledger has counted between the two accounts so far; otherwise the
+            /// ledger refuses the message.
             number: u64 = uint64 "5",
             /// The ADR-36 signature of the text that [`MsgOpenSession::statement`] returns, made with the account's
             /// key.
@@ -293,9 +293,9 @@ messages! {
             grantee: String = string "2",
             /// The compressed secp256k1 public key of the account, 33 bytes.
             pub_key: Vec<u8> = bytes "3",
-            /// The number that the signed text states. It must equal the number of session openings plus the number of
-            /// revocations that the ledger has counted between the two accounts so far; otherwise the ledger refuses
-            /// the message.
+            /// The number that the signed text states. It must equal the number of session openings, granted fee
+            /// allowances and revocations that the ledger has counted between the two accounts so far; otherwise the
+            /// ledger refuses the message.
             number: u64 = uint64 "4",
             /// The ADR-36 signature of the text that [`MsgCloseSession::statement`] returns, made with the account's
             /// key.
