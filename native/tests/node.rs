@@ -7,9 +7,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use r3mes_wgpu::{
     store::{Cid, Codec},
-    tx::{Fee, Message, MsgSetPayout, MsgSubmitGradient, SessionKey},
+    tx::{Fee, Message, MsgSetPayout, MsgSubmitGradient, SessionKey, tx_hash},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Read},
     process::Stdio,
@@ -71,7 +71,7 @@ fn routes_that_wallets_and_explorers_use_are_answered() {
     assert_eq!(trained["model_ipfs_hash"], pools["pools"][0]["adapter"]);
     let formulas = node.get("/remes/remes/v1/reward_formula");
     let formulas: Value = serde_json::from_str(formulas["formulas"].as_str().unwrap()).unwrap();
-    assert_eq!(formulas["accepted_gradient"], serde_json::json!({ "amount": "1000000", "denom": "uremes" }));
+    assert_eq!(formulas["accepted_gradient"], json!({ "amount": "1000000", "denom": "uremes" }));
     let base = "/cosmos/base/tendermint/v1beta1";
     assert_eq!(node.get(&format!("{base}/node_info"))["default_node_info"]["network"], CHAIN);
     assert_eq!(node.get("/status")["result"]["node_info"]["network"], CHAIN);
@@ -128,7 +128,18 @@ fn an_invalid_transaction_is_refused_with_a_reason_and_changes_nothing() {
     let payout = MsgSetPayout { miner: key.address().to_owned(), payout: "cosmos1nobody".to_owned() };
     refused(node.signed(&key, Message::SetPayout(payout)), 2, "not an address");
     assert_eq!(node.sequence(&key), 0, "refused transactions are in no block");
-    refused(node.signed(&key, claim(&key, chunk + 4)), 1101, "not available");
+    let unavailable = key.sign(CHAIN, 0, &Fee::default(), &[claim(&key, chunk + 4)]).unwrap();
+    refused(node.send(&unavailable), 1101, "not available");
+    let rpc = |method: &str, params: Value| -> Value {
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+        let mut response = node.agent.post(&node.url).header("content-type", "application/json").send(call).unwrap();
+        serde_json::from_slice(&response.body_mut().read_to_vec().unwrap()).unwrap()
+    };
+    let refusal = rpc("broadcast_tx_sync", json!({ "tx": "AA==" }));
+    assert_eq!((&refusal["result"]["code"], &refusal["result"]["codespace"]), (&2.into(), &"sdk".into()));
+    let found = rpc("tx_search", json!({ "query": format!("tx.hash='{}'", tx_hash(&unavailable)) }));
+    let result = &found["result"]["txs"][0]["tx_result"];
+    assert_eq!((&result["code"], &result["codespace"]), (&1101.into(), &"remes".into()));
     let submit = |held: &Value, cid: &str, hash: &str| {
         Message::SubmitGradient(Box::new(MsgSubmitGradient {
             miner: key.address().to_owned(),

@@ -59,7 +59,9 @@ impl NodeProcess {
         let answer: Value = serde_json::from_slice(&response.body_mut().read_to_vec().unwrap()).unwrap();
         let parts = |answer: &Value| {
             let response = &answer["tx_response"];
-            (response["code"].as_u64().unwrap(), response["raw_log"].as_str().unwrap().to_owned())
+            let code = response["code"].as_u64().unwrap();
+            assert_eq!(response["codespace"], ["", "sdk", "remes"][usize::from(code > 0) + usize::from(code > 1000)]);
+            (code, response["raw_log"].as_str().unwrap().to_owned())
         };
         let checked = parts(&answer);
         if checked.0 != 0 {

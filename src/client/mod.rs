@@ -50,9 +50,11 @@ pub use sending::ExecutedTx;
 pub use sessions::ActiveGrants;
 
 use crate::{
+    ledger::Ledger,
     store::Cid,
     tx::{MinimumFee, SessionKey},
 };
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The interface that every agent (a miner, verifier, proposer or challenger) needs from the program around it. A miner
@@ -89,6 +91,26 @@ pub struct JobInfo {
     pub accepted: u64,
     /// Reward for each accepted gradient, in micro-units.
     pub reward: u64,
+}
+
+impl JobInfo {
+    /// Returns the job of a ledger, as a node reports it whose clock shows the time `now` in seconds since 1970.
+    pub fn of(ledger: &Ledger, now: u64) -> Self {
+        let (genesis, head) = (ledger.genesis(), ledger.state().head());
+        Self {
+            chain_id: genesis.chain_id.clone(),
+            genesis: HEXLOWER.encode(&genesis.hash()),
+            height: head.height,
+            time: head.time.max(now),
+            arithmetic_version: genesis.job.arithmetic_version,
+            model: genesis.job.model.to_string(),
+            rank: genesis.job.rank,
+            targets: genesis.job.targets.clone(),
+            round: head.round,
+            accepted: head.accepted_total,
+            reward: genesis.params.reward,
+        }
+    }
 }
 
 /// A task that a miner has claimed, with the values that the miner must repeat when it submits the gradient.

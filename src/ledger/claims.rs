@@ -49,7 +49,8 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     let bond = bond(state, &author)?;
     let LedgerParams { claim_lifetime, .. } = state.genesis.params;
     let now = state.claim_time();
-    let claim = Claim { author, since: now, expires: now.saturating_add(claim_lifetime), bond };
+    let session_number = state.session_number_of(&author);
+    let claim = Claim { author, since: now, expires: now.saturating_add(claim_lifetime), bond, session_number };
     match state.chunk_slots.entry(*chunk_id).or_insert(ChunkSlot::Claimed(Vec::new())) {
         ChunkSlot::Claimed(claims) => claims.push(claim),
         ChunkSlot::Submitted(_) | ChunkSlot::Accepted(_) => {
@@ -108,9 +109,13 @@ fn lock(state: &mut State, Author { miner, session }: &Author, bond: u64) -> Res
     coins::take(state, miner, bond, "the bond of a claim")
 }
 
-/// Returns the bond of a claim to the miner, and to the fee allowance of the session that claimed for it.
-pub(super) fn unlock(state: &mut State, Author { miner, session }: &Author, bond: u64) {
+/// Returns the bond of a claim to the miner, and to the fee allowance of the session that claimed for it. The fee
+/// allowance of a session that was opened since then is not raised: `session_number` is the number of the session when
+/// it locked the bond.
+pub(super) fn unlock(state: &mut State, author: &Author, session_number: u64, bond: u64) {
+    let Author { miner, session } = author;
     if let Some(session) = session
+        && state.session_number_of(author) == session_number
         && let Some(allowance) = state.allowances.get_mut(&(miner.clone(), session.clone()))
     {
         allowance.remaining = allowance.remaining.saturating_add(bond);
@@ -156,7 +161,7 @@ pub(super) fn release(state: &mut State, position: u64, miner: &str, submission:
         if claim.author.miner == miner {
             bond = claim.bond;
         } else {
-            unlock(state, &claim.author, claim.bond);
+            unlock(state, &claim.author, claim.session_number, claim.bond);
         }
     }
     bond
@@ -168,7 +173,7 @@ pub(super) fn cancel(state: &mut State, miner: &str) {
     let Some(ChunkSlot::Claimed(mut claims)) = state.chunk_slots.remove(&position) else { return };
     if let Some(at) = claims.iter().position(|claim| claim.author.miner == miner) {
         let claim = claims.remove(at);
-        unlock(state, &claim.author, claim.bond);
+        unlock(state, &claim.author, claim.session_number, claim.bond);
     }
     if !claims.is_empty() {
         state.chunk_slots.insert(position, ChunkSlot::Claimed(claims));

@@ -109,6 +109,7 @@ fn add_allowance(state: &mut State, allowance: &Allowance) -> Result<(), Refusal
         return refused("the fee allowance already exists");
     }
     set_allowance(state, &allowance.pair, FeeAllowance { remaining: allowance.cap, expires: allowance.expires });
+    void_statements(state, &allowance.pair);
     Ok(())
 }
 
@@ -221,9 +222,16 @@ impl State {
     }
 
     /// Returns the number that the next session statement (a signed text that opens or closes a session) between two
-    /// accounts must carry. It starts at 0, and grows by 1 when a session between them is opened or closed, and when a
-    /// grant or a fee allowance is revoked.
+    /// accounts must carry. It starts at 0, and grows by 1 when a session between them is opened or closed, when a fee
+    /// allowance is granted, and when a grant or a fee allowance is revoked. Therefore two different fee allowances
+    /// never have the same number.
     pub fn session_number(&self, pair: &GrantPair) -> u64 {
         self.statement_numbers.get(&key(pair)).copied().unwrap_or_default()
+    }
+
+    /// Returns the [number of the session](Self::session_number) of an author; 0 if the author is no session.
+    pub(super) fn session_number_of(&self, Author { miner, session }: &Author) -> u64 {
+        let pair = session.as_ref().map(|session| (miner.clone(), session.clone()));
+        pair.and_then(|pair| self.statement_numbers.get(&pair).copied()).unwrap_or_default()
     }
 }

@@ -190,6 +190,9 @@ pub struct Claim {
     pub expires: u64,
     /// Bond that the miner locked for the claim, in micro-units; 0 for a claim without a bond.
     pub bond: u64,
+    /// The [number of the session](super::State::session_number) when the session made the claim; 0 if the miner made
+    /// the claim itself.
+    pub session_number: u64,
 }
 
 /// What the ledger stores about a submitted gradient. The gradient itself is in the artifact, outside the ledger.
@@ -216,6 +219,9 @@ pub struct Submission {
     pub draw: u64,
     /// Bond of the claim, in micro-units, which stays locked until the gradient is accepted or rejected.
     pub bond: u64,
+    /// The [number of the session](super::State::session_number) when the session made the claim; 0 if the miner made
+    /// the claim itself.
+    pub session_number: u64,
     /// The [clock](ChainHead::clock) when the gradient was accepted, or when the last of its disputes was dismissed;
     /// `None` until it is accepted. The period in which the gradient can be disputed begins then.
     pub accepted: Option<u64>,

@@ -75,8 +75,8 @@ tables! {
     /// Fees that have been waived for an account so far, in micro-units, keyed by the account's address.
     waived: String => u64,
     /// The number that the next session statement (a signed text that opens or closes a session) must carry, keyed by
-    /// (granter, grantee). It counts how often a session between the two accounts was opened or closed, and how often a
-    /// grant or a fee allowance was revoked.
+    /// (granter, grantee). It counts how often a session between the two accounts was opened or closed, how often a fee
+    /// allowance was granted, and how often a grant or a fee allowance was revoked.
     statement_numbers: (String, String) => u64,
     /// Registered nodes with their roles and stakes, keyed by address.
     nodes: String => Registration,

@@ -73,7 +73,8 @@ pub(super) fn submit(
     if claim.author.session != context.session {
         return rejected("another session, or the miner itself, has claimed the chunk");
     }
-    let (session, is_unbonded) = (claim.author.session.clone(), state.is_unbonded(claim));
+    let (session, session_number) = (claim.author.session.clone(), claim.session_number);
+    let is_unbonded = state.is_unbonded(claim);
     count_submission(state, miner)?;
     let draw = state.next_draw();
     let head = state.head_mut();
@@ -90,6 +91,7 @@ pub(super) fn submit(
         height,
         draw,
         bond: 0,
+        session_number,
         accepted: None,
         attested_by: Vec::new(),
         status: SubmissionStatus::Pending,
@@ -185,17 +187,24 @@ pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Conte
 /// Withdraws the claim of a miner, and each of its submissions about whose random value nothing is known yet. The random
 /// value decides whether verifiers recompute the gradient. A miner that knows this decision would withdraw exactly the
 /// gradients that it is about to lose, so a later withdrawal is impossible.
+///
+/// A session withdraws only what it has claimed and submitted itself.
 pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut Context) -> Result<(), Refusal> {
     let miner = &message.miner;
+    let sender = context.session.clone();
+    let may_withdraw = |session: &Option<String>| sender.is_none() || *session == sender;
     let is_open = |own: &Submission| own.status == SubmissionStatus::Pending && !state.is_drawn(own.draw);
-    let pending: Vec<u64> = state.submissions_of(miner).filter(|(_, own)| is_open(own)).map(|(id, _)| id).collect();
+    let pending = state.submissions_of(miner).filter(|(_, own)| is_open(own) && may_withdraw(&own.session));
+    let pending: Vec<u64> = pending.map(|(id, _)| id).collect();
     for id in pending {
         leave_round(state, id);
         end(state, id, SubmissionStatus::Withdrawn);
         return_bond(state, id);
         context.events.push(Event::Withdrawn { id, miner: miner.clone() });
     }
-    claims::cancel(state, miner);
+    if state.claim_of(miner).is_some_and(|claim| may_withdraw(&claim.author.session)) {
+        claims::cancel(state, miner);
+    }
     let until = state.head().clock.saturating_add(state.genesis.params.quarantine_blocks);
     state.reputation_mut(&Author::own(miner)).quarantined_until = until;
     Ok(())
@@ -270,8 +279,9 @@ fn end(state: &mut State, id: u64, status: SubmissionStatus) {
 /// Returns the bond of a submission to its miner.
 fn return_bond(state: &mut State, id: u64) {
     let Some(submission) = state.submissions.get_mut(&id) else { return };
-    let (author, bond) = (submission.author(), std::mem::take(&mut submission.bond));
-    claims::unlock(state, &author, bond);
+    let (author, session_number) = (submission.author(), submission.session_number);
+    let bond = std::mem::take(&mut submission.bond);
+    claims::unlock(state, &author, session_number, bond);
 }
 
 /// Rejects a submission and frees its chunk slot. If the gradient is wrong, its author loses its bond, its escrow and

@@ -28,7 +28,7 @@ pub fn write(adapter: &LoraAdapter, optimizer: &Optimizer) -> Result<Vec<u8>, Er
     safetensors::serialize(views, Some(metadata)).map_err(malformed)
 }
 
-/// Decodes a checkpoint that [`write`] encoded.
+/// Decodes a checkpoint that [`write()`] encoded.
 pub fn read(bytes: &[u8]) -> Result<(LoraAdapter, Optimizer), Error> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
     let metadata = header.metadata().clone().unwrap_or_default();

@@ -7,15 +7,20 @@
 //!
 //! The transaction itself is encoded in protobuf, and the signature does not cover this encoding. Therefore, two
 //! different encodings must never have the same JSON, or anybody could give a signed transaction another hash. This
-//! holds because only the canonical encoding is accepted, and because everything in it appears in the JSON.
+//! holds because only the canonical encoding is accepted in this sign mode, and because everything in it appears in the
+//! JSON.
 
-use super::{Message, TxError, encoding::decode_body, transaction::ACCOUNT_NUMBER};
+use super::{
+    Message, TxError,
+    encoding::{decode_body, decode_canonical},
+    transaction::ACCOUNT_NUMBER,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use cosmrs::proto::{
     Timestamp,
     cosmos::{
         base::v1beta1::Coin,
-        tx::v1beta1::{AuthInfo, Fee},
+        tx::v1beta1::{AuthInfo, Fee, TxBody},
     },
 };
 use serde_json::{Map, Value};
@@ -121,13 +126,15 @@ pub(super) fn typed(name: &str, value: Value) -> Value {
     object([("type", Some(name.into())), ("value", Some(value))])
 }
 
-/// Returns the document that a wallet signs, the `StdSignDoc` of a transaction.
-pub(super) fn sign_doc(body: &[u8], auth_info: &AuthInfo, chain_id: &str) -> Result<Value, TxError> {
+/// Returns the document that a wallet signs, the `StdSignDoc` of a transaction. Fails unless the body, the signer
+/// information and all messages are in the canonical encoding.
+pub(super) fn sign_doc(body: &[u8], auth_info: &[u8], chain_id: &str) -> Result<Value, TxError> {
     let refused = |what: &str| TxError::Amino(what.to_owned());
-    let (body, has_unknown_fields) = decode_body(body)?;
-    if has_unknown_fields || !body.extension_options.is_empty() || !body.non_critical_extension_options.is_empty() {
+    let (read, has_unknown_fields) = decode_body(body)?;
+    if has_unknown_fields || !read.extension_options.is_empty() || !read.non_critical_extension_options.is_empty() {
         return Err(refused("the transaction must not have extension options or unknown fields"));
     }
+    let (body, auth_info): (TxBody, AuthInfo) = (decode_canonical(body)?, decode_canonical(auth_info)?);
     let [info] = &auth_info.signer_infos[..] else { return Err(refused("the transaction must have one signer")) };
     let Some(Fee { amount, gas_limit, payer, granter }) = &auth_info.fee else {
         return Err(refused("the transaction must state a fee"));

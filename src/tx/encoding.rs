@@ -1,21 +1,44 @@
-//! The canonical protobuf encoding. Only this encoding of a transaction is accepted, because otherwise the same
-//! transaction would have many hashes: protobuf permits unknown fields, and fields in any order.
+//! Decodes the protobuf messages of a transaction. Like the Cosmos SDK, it refuses unknown fields. The decoders that
+//! prost generates skip such fields, so this module searches for them.
 //!
-//! The canonical encoding is the one that protobuf encoders write and that ADR-027 of the Cosmos SDK describes:
+//! A protobuf message has many encodings: fields may be in any order, and fields with default values may be written or
+//! omitted. The bytes that the signature of a transaction covers may be in any of these encodings. All other bytes must
+//! be in the **canonical** encoding, or anybody could give a signed transaction another hash. The canonical encoding is
+//! the one that protobuf encoders write and that ADR-027 of the Cosmos SDK describes:
 //! <https://docs.cosmos.network/main/build/architecture/adr-027-deterministic-protobuf-serialization>.
 
 use super::TxError;
 use cosmrs::proto::cosmos::tx::v1beta1::TxBody;
 use prost::{
-    Message, Name,
-    encoding::{DecodeContext, decode_key, skip_field},
+    DecodeError, Message, Name,
+    encoding::{DecodeContext, WireType, bytes, decode_key, decode_varint, encode_key, skip_field},
 };
+use std::collections::{BTreeMap, btree_map::Entry};
 
 /// The field number of `TxBody.non_critical_extension_options`.
 const NON_CRITICAL_EXTENSION_OPTIONS: u32 = 2047;
+/// The largest depth to which messages are nested in a valid transaction: an `AuthInfo` contains a `SignerInfo`, which
+/// contains a `ModeInfo`, which contains a `ModeInfo.Single`. All fields of messages inside these count as unknown,
+/// because a search for unknown fields in deeply nested messages would take long.
+const MAX_DEPTH: usize = 3;
+
+/// Decodes a protobuf message from any of its encodings. Fails if the message, or a message inside it, has an unknown
+/// field. The content of an `Any` is not a message inside it: the caller decodes this content separately.
+pub(super) fn decode<M: Message + Name + Default>(bytes: &[u8]) -> Result<M, TxError> {
+    let malformed = |error: DecodeError| TxError::Malformed(format!("{}: {error}", M::NAME));
+    let message = M::decode(bytes).map_err(malformed)?;
+    // the canonical encoding has no unknown fields, so the search would find none
+    if message.encode_to_vec() == bytes {
+        return Ok(message);
+    }
+    match unknown_field::<M>(bytes, &mut Vec::new(), &mut KnownFields::default()).map_err(malformed)? {
+        None => Ok(message),
+        Some(number) => Err(TxError::Malformed(format!("{} has an unknown field with the number {number}", M::NAME))),
+    }
+}
 
 /// Decodes a protobuf message. Fails unless `bytes` is the canonical encoding of the message, without unknown fields.
-pub(super) fn decode<M: Message + Name + Default>(bytes: &[u8]) -> Result<M, TxError> {
+pub(super) fn decode_canonical<M: Message + Name + Default>(bytes: &[u8]) -> Result<M, TxError> {
     let message = M::decode(bytes).map_err(|error| TxError::Malformed(format!("{}: {error}", M::NAME)))?;
     match message.encode_to_vec() == bytes {
         true => Ok(message),
@@ -28,7 +51,7 @@ pub(super) fn decode<M: Message + Name + Default>(bytes: &[u8]) -> Result<M, TxE
 }
 
 /// Decodes the body of a transaction. Also returns whether the body has unknown fields that are not critical; these are
-/// ignored. Fails if the known fields are not in the canonical encoding, or if another field is unknown.
+/// ignored. Fails if another field is unknown.
 pub(super) fn decode_body(bytes: &[u8]) -> Result<(TxBody, bool), TxError> {
     let known =
         without_non_critical(bytes).map_err(|error| TxError::Malformed(format!("{}: {error}", TxBody::NAME)))?;
@@ -37,7 +60,7 @@ pub(super) fn decode_body(bytes: &[u8]) -> Result<(TxBody, bool), TxError> {
 
 /// Returns the encoded message without the unknown fields that are not critical. Readers may ignore a field of a
 /// `TxBody` whose number has the bit with the value 1024, as ADR-020 of the Cosmos SDK states.
-fn without_non_critical(bytes: &[u8]) -> Result<Vec<u8>, prost::DecodeError> {
+fn without_non_critical(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let (mut known, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
     while !rest.is_empty() {
         let field = rest;
@@ -48,4 +71,71 @@ fn without_non_critical(bytes: &[u8]) -> Result<Vec<u8>, prost::DecodeError> {
         }
     }
     Ok(known)
+}
+
+/// The fields of a message type that were found so far, by number. The value is `None` unless the field contains
+/// messages; then it is the fields of these messages.
+#[derive(Default)]
+struct KnownFields(BTreeMap<u32, Option<KnownFields>>);
+
+/// Returns the number of the first unknown field in `bytes`, an encoded message. This message is inside a message of
+/// the type `M`, in the field that `path` states: the number of a field of `M`, then the number of a field of the
+/// message in that field, and so on. An empty path stands for the message of the type `M` itself, which must be
+/// decodable.
+fn unknown_field<M: Message + Default>(
+    bytes: &[u8],
+    path: &mut Vec<u32>,
+    known: &mut KnownFields,
+) -> Result<Option<u32>, DecodeError> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (number, wire_type) = decode_key(&mut rest)?;
+        let mut content = rest;
+        skip_field(wire_type, number, &mut rest, DecodeContext::default())?;
+        let inside = match known.0.entry(number) {
+            Entry::Occupied(field) => field.into_mut(),
+            Entry::Vacant(_) if path.len() > MAX_DEPTH || !is_known::<M>(path, number) => return Ok(Some(number)),
+            Entry::Vacant(field) => {
+                let has_messages = wire_type == WireType::LengthDelimited && has_messages::<M>(path, number);
+                field.insert(has_messages.then(KnownFields::default))
+            }
+        };
+        if let Some(inside) = inside {
+            let length = decode_varint(&mut content)? as usize;
+            path.push(number);
+            if let Some(unknown) = unknown_field::<M>(&content[..length], path, inside)? {
+                return Ok(Some(unknown));
+            }
+            path.pop();
+        }
+    }
+    Ok(None)
+}
+
+/// Returns whether the message at `path` inside a message of the type `M` has a field with this number. An empty group
+/// with this number shows it: the decoder skips the group if the field is unknown. Otherwise the decoder fails, because
+/// no field of the messages in a transaction is a group.
+fn is_known<M: Message + Default>(path: &[u32], number: u32) -> bool {
+    let mut group = Vec::new();
+    encode_key(number, WireType::StartGroup, &mut group);
+    encode_key(number, WireType::EndGroup, &mut group);
+    M::decode(&*nested(path, group)).is_err()
+}
+
+/// Returns whether a known field contains messages, given that it has the wire type of messages, strings, bytes and
+/// packed integers. The content of one zero byte shows it: only a message cannot consist of this byte, because no field
+/// has the number 0.
+fn has_messages<M: Message + Default>(path: &[u32], number: u32) -> bool {
+    let mut field = Vec::new();
+    bytes::encode(number, &vec![0], &mut field);
+    M::decode(&*nested(path, field)).is_err()
+}
+
+/// Returns an encoded message that contains only the message at `path`, which contains only `field`.
+fn nested(path: &[u32], field: Vec<u8>) -> Vec<u8> {
+    path.iter().rev().fold(field, |content, number| {
+        let mut outer = Vec::new();
+        bytes::encode(*number, &content, &mut outer);
+        outer
+    })
 }

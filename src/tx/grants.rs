@@ -11,7 +11,7 @@ use super::{
     DENOM, TxError,
     amino::{Amino, object, typed},
     canonical_address,
-    encoding::decode,
+    encoding::{decode, decode_canonical},
 };
 use cosmrs::{
     Any,
@@ -87,9 +87,9 @@ impl GrantPair {
 
 impl Grant {
     pub(super) fn amino(value: &[u8]) -> Result<Value, TxError> {
-        let MsgGrant { granter, grantee, grant } = decode(value)?;
+        let MsgGrant { granter, grantee, grant } = decode_canonical(value)?;
         let authz::Grant { authorization, expiration } = grant.unwrap_or_default();
-        let message = unwrap::<GenericAuthorization>(authorization)?.msg;
+        let message = unwrap::<GenericAuthorization>(authorization, decode_canonical)?.msg;
         let authorization = typed("cosmos-sdk/GenericAuthorization", object([("msg", message.to_amino())]));
         let grant = object([("authorization", Some(authorization)), ("expiration", expiration.to_amino())]);
         Ok(object([("granter", granter.to_amino()), ("grantee", grantee.to_amino()), ("grant", Some(grant))]))
@@ -98,7 +98,7 @@ impl Grant {
     pub(super) fn read(value: &[u8]) -> Result<Self, TxError> {
         let MsgGrant { granter, grantee, grant } = decode(value)?;
         let authz::Grant { authorization, expiration } = grant.unwrap_or_default();
-        let message = unwrap::<GenericAuthorization>(authorization)?.msg;
+        let message = unwrap::<GenericAuthorization>(authorization, decode)?.msg;
         grantable(&message)?;
         let pair = GrantPair::read(&granter, &grantee)?;
         Ok(Self { pair, message, expires: seconds(expiration)? })
@@ -114,9 +114,9 @@ impl Grant {
 
 impl Allowance {
     pub(super) fn amino(value: &[u8]) -> Result<Value, TxError> {
-        let MsgGrantAllowance { granter, grantee, allowance } = decode(value)?;
-        let AllowedMsgAllowance { allowance, allowed_messages } = unwrap(allowance)?;
-        let BasicAllowance { spend_limit, expiration } = unwrap(allowance)?;
+        let MsgGrantAllowance { granter, grantee, allowance } = decode_canonical(value)?;
+        let AllowedMsgAllowance { allowance, allowed_messages } = unwrap(allowance, decode_canonical)?;
+        let BasicAllowance { spend_limit, expiration } = unwrap(allowance, decode_canonical)?;
         let basic = object([("spend_limit", spend_limit.to_amino()), ("expiration", expiration.to_amino())]);
         let allowed = object([
             ("allowance", Some(typed("cosmos-sdk/BasicAllowance", basic))),
@@ -128,11 +128,11 @@ impl Allowance {
 
     pub(super) fn read(value: &[u8]) -> Result<Self, TxError> {
         let MsgGrantAllowance { granter, grantee, allowance } = decode(value)?;
-        let AllowedMsgAllowance { allowance, allowed_messages } = unwrap(allowance)?;
+        let AllowedMsgAllowance { allowance, allowed_messages } = unwrap(allowance, decode)?;
         if allowed_messages != [MsgExec::type_url()] {
             return Err(malformed("a fee allowance must permit MsgExec only"));
         }
-        let BasicAllowance { spend_limit, expiration } = unwrap(allowance)?;
+        let BasicAllowance { spend_limit, expiration } = unwrap(allowance, decode)?;
         let pair = GrantPair::read(&granter, &grantee)?;
         let cap = amount(&spend_limit)?.ok_or_else(|| malformed("a fee allowance must have a limit"))?;
         Ok(Self { pair, cap, expires: seconds(expiration)? })
@@ -156,7 +156,7 @@ pub(super) fn read_revoke(value: &[u8]) -> Result<(GrantPair, String), TxError> 
 }
 
 pub(super) fn revoke_amino(value: &[u8]) -> Result<Value, TxError> {
-    let MsgRevoke { granter, grantee, msg_type_url } = decode(value)?;
+    let MsgRevoke { granter, grantee, msg_type_url } = decode_canonical(value)?;
     Ok(object([
         ("granter", granter.to_amino()),
         ("grantee", grantee.to_amino()),
@@ -176,7 +176,7 @@ pub(super) fn read_revoke_allowance(value: &[u8]) -> Result<GrantPair, TxError> 
 }
 
 pub(super) fn revoke_allowance_amino(value: &[u8]) -> Result<Value, TxError> {
-    let MsgRevokeAllowance { granter, grantee } = decode(value)?;
+    let MsgRevokeAllowance { granter, grantee } = decode_canonical(value)?;
     Ok(object([("granter", granter.to_amino()), ("grantee", grantee.to_amino())]))
 }
 
@@ -234,7 +234,8 @@ fn wrap<M: Message + Name>(message: &M) -> Any {
     Any { type_url: M::type_url(), value: message.encode_to_vec() }
 }
 
-fn unwrap<M: Message + Name + Default>(any: Option<Any>) -> Result<M, TxError> {
+/// Decodes the content of an `Any` with the function `decode`. Fails unless this content is an `M`.
+fn unwrap<M: Message + Name>(any: Option<Any>, decode: fn(&[u8]) -> Result<M, TxError>) -> Result<M, TxError> {
     match any {
         Some(Any { type_url, value }) if type_url == M::type_url() => decode(&value),
         _ => Err(malformed(&format!("not a {}", M::NAME))),

@@ -8,7 +8,7 @@ use super::{
     Allowance, Grant, GrantPair, Transfer, TxError,
     amino::{Amino, MAX_NAME_BYTES, object, typed},
     canonical_address,
-    encoding::decode,
+    encoding::{decode, decode_canonical},
     grants,
     table::{messages, payload, protobuf},
 };
@@ -227,7 +227,8 @@ messages! {
         /// Withdraws a miner's claim, and all of its submissions about whose random value nothing is known yet. The
         /// random value decides whether verifiers recompute the gradient. For example, a miner sends this message after
         /// it has found that its GPU computes wrong results. For a number of blocks, which the network's
-        /// parameter `quarantine_blocks` states, the miner cannot claim any chunk.
+        /// parameter `quarantine_blocks` states, the miner cannot claim any chunk. If a session sends the message for
+        /// the miner, it withdraws only what the same session has claimed and submitted.
         Withdraw(MsgWithdraw) signed by miner, allowed in MsgExec {
             /// The address of the miner that withdraws.
             miner: String = string "1",
@@ -288,9 +289,9 @@ messages! {
             expiration: u64 = uint64 "3",
             /// The largest total amount that the session may spend on fees from the account's balance, in micro-units.
             cap: u64 = uint64 "4",
-            /// The number that the signed text states. It must equal the number of session openings plus the number of
-            /// revocations that the ledger has counted between the two accounts so far; otherwise the ledger refuses
-            /// the message.
+            /// The number that the signed text states. It must equal the number of session openings, granted fee
+            /// allowances and revocations that the ledger has counted between the two accounts so far; otherwise the
+            /// ledger refuses the message.
             number: u64 = uint64 "5",
             /// The ADR-36 signature of the text that [`MsgOpenSession::statement`] returns, made with the account's
             /// key.
@@ -305,9 +306,9 @@ messages! {
             grantee: String = string "2",
             /// The compressed secp256k1 public key of the account, 33 bytes.
             pub_key: Vec<u8> = bytes "3",
-            /// The number that the signed text states. It must equal the number of session openings plus the number of
-            /// revocations that the ledger has counted between the two accounts so far; otherwise the ledger refuses
-            /// the message.
+            /// The number that the signed text states. It must equal the number of session openings, granted fee
+            /// allowances and revocations that the ledger has counted between the two accounts so far; otherwise the
+            /// ledger refuses the message.
             number: u64 = uint64 "4",
             /// The ADR-36 signature of the text that [`MsgCloseSession::statement`] returns, made with the account's
             /// key.
@@ -444,7 +445,7 @@ fn exec_to_any(grantee: &str, messages: &[Message]) -> Any {
 }
 
 fn exec_amino(value: &[u8]) -> Result<Value, TxError> {
-    let MsgExec { grantee, msgs } = decode(value)?;
+    let MsgExec { grantee, msgs } = decode_canonical(value)?;
     let messages = msgs.iter().map(Message::amino).collect::<Result<Vec<_>, _>>()?;
     Ok(object([("grantee", grantee.to_amino()), ("msgs", Some(messages.into()))]))
 }

@@ -50,8 +50,8 @@ pub const DENOM: &str = "uremes";
 
 /// The codes that state why a transaction failed. Codes below 1000 have the same meaning as in the Cosmos SDK.
 pub mod code {
-    /// The transaction, or a value in one of its messages, is malformed, has an unknown field, or is not in the
-    /// canonical encoding.
+    /// The transaction, or a value in one of its messages, is malformed or has an unknown field, or bytes that the
+    /// signature does not cover are not in the canonical encoding.
     pub const MALFORMED: u32 = 2;
     /// A signature is wrong, or the signer may not send the message: it is not the account that must sign, or it lacks
     /// a grant or a role, such as that of a validator. Also used if a fee allowance does not pay for
@@ -84,6 +84,16 @@ pub mod code {
     pub const TAKEN: u32 = 1101;
     /// The rules of the network do not permit the message in the current state of the ledger.
     pub const REJECTED: u32 = 1102;
+
+    /// Returns the codespace of a code, which states who has defined the code: `sdk` for the codes of the Cosmos SDK,
+    /// `remes` for those of this chain. Returns an empty text for the code 0, which stands for success.
+    pub fn codespace(code: u32) -> &'static str {
+        match code {
+            0 => "",
+            1..1000 => "sdk",
+            1000.. => "remes",
+        }
+    }
 }
 
 /// Error returned when a transaction, or a part of one such as a message, a key or an address, is not valid.

@@ -73,13 +73,13 @@ impl Unsigned {
     /// Returns the document that a wallet shows and signs if the sign mode is `SIGN_MODE_LEGACY_AMINO_JSON`, a
     /// `StdSignDoc` in JSON with sorted keys.
     pub fn amino_document(&self, chain_id: &str) -> Result<String, TxError> {
-        Ok(amino::sign_doc(&self.body_bytes, &decode(&self.auth_info_bytes)?, chain_id)?.to_string())
+        Ok(amino::sign_doc(&self.body_bytes, &self.auth_info_bytes, chain_id)?.to_string())
     }
 
     /// Does the same as [`Self::assemble`] with the signature of a document that a wallet returned. Fails if this is
     /// not the document that [`Self::amino_document`] returns: wallets let their owners change the fee and the memo.
     pub fn assemble_amino(self, chain_id: &str, signed: &str, signature: Vec<u8>) -> Result<Vec<u8>, TxError> {
-        let document = amino::sign_doc(&self.body_bytes, &decode(&self.auth_info_bytes)?, chain_id)?;
+        let document = amino::sign_doc(&self.body_bytes, &self.auth_info_bytes, chain_id)?;
         match serde_json::from_str::<serde_json::Value>(signed).is_ok_and(|signed| signed == document) {
             true => self.assemble(signature),
             false => Err(TxError::Amino("the wallet has signed another document than the proposed one".to_owned())),

@@ -109,7 +109,7 @@ macro_rules! messages {
                     if url == concat!("/", $package, ".", stringify!($name)) {
                         const NAME: &str = concat!($amino, "/", stringify!($name));
                         const { assert!(NAME.len() <= MAX_NAME_BYTES) };
-                        let message: $name = decode(value)?;
+                        let message: $name = decode_canonical(value)?;
                         return Ok(typed(NAME, message.to_amino().unwrap_or_default()));
                     }
                 )*)*

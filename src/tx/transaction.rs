@@ -9,7 +9,7 @@ use super::{
     MAX_MESSAGES, Message, TxError,
     address::{address, canonical_address},
     amino,
-    encoding::{decode, decode_body},
+    encoding::{decode, decode_body, decode_canonical},
     grants, submission,
 };
 use cosmrs::{
@@ -40,7 +40,7 @@ pub(super) const ACCOUNT_NUMBER: u64 = 0;
 pub(super) fn sign_bytes(body_bytes: &[u8], auth_info_bytes: &[u8], chain_id: &str) -> Result<Vec<u8>, TxError> {
     let auth_info: AuthInfo = decode(auth_info_bytes)?;
     match sign_mode(&auth_info)? {
-        SignMode::LegacyAminoJson => Ok(amino::sign_bytes(&amino::sign_doc(body_bytes, &auth_info, chain_id)?)),
+        SignMode::LegacyAminoJson => Ok(amino::sign_bytes(&amino::sign_doc(body_bytes, auth_info_bytes, chain_id)?)),
         _ => {
             let document = SignDoc {
                 body_bytes: body_bytes.to_vec(),
@@ -133,15 +133,17 @@ pub struct DecodedTx {
 }
 
 impl DecodedTx {
-    /// Decodes a transaction from `TxRaw` bytes. Checks that it has the canonical encoding and no unknown fields, that
-    /// it is within the limits of its size, its memo and its number of signatures, and that the account that must sign
-    /// each message is the one that has signed the transaction. Does not check any signature.
+    /// Decodes a transaction from `TxRaw` bytes. Checks that the `TxRaw` has the canonical encoding and that nothing in
+    /// it has unknown fields, that the transaction is within the limits of its size, its memo and its number of
+    /// signatures, and that the account that must sign each message is the one that has signed the transaction. Checks
+    /// neither any signature nor whether a transaction that is signed as amino JSON has the canonical encoding
+    /// throughout; [`Self::verify`] checks both.
     pub fn decode(tx: &[u8]) -> Result<Self, TxError> {
         let malformed = |what: &str| TxError::Malformed(what.to_owned());
         if tx.len() > MAX_TX_BYTES {
             return Err(TxError::TooLarge(tx.len()));
         }
-        let raw: TxRaw = decode(tx)?;
+        let raw: TxRaw = decode_canonical(tx)?;
         let (body, _) = decode_body(&raw.body_bytes)?;
         let info: AuthInfo = decode(&raw.auth_info_bytes)?;
         #[expect(deprecated, reason = "the field is refused")]

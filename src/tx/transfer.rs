@@ -4,7 +4,7 @@ use super::{
     TxError,
     amino::{Amino, object},
     canonical_address,
-    encoding::decode,
+    encoding::{decode, decode_canonical},
     grants,
 };
 use cosmrs::{Any, proto::cosmos::bank::v1beta1::MsgSend};
@@ -33,7 +33,7 @@ impl Transfer {
     }
 
     pub(super) fn amino(value: &[u8]) -> Result<Value, TxError> {
-        let MsgSend { from_address, to_address, amount } = decode(value)?;
+        let MsgSend { from_address, to_address, amount } = decode_canonical(value)?;
         Ok(object([
             ("from_address", from_address.to_amino()),
             ("to_address", to_address.to_amino()),

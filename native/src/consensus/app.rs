@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use prost::bytes::Bytes;
 use r3mes_wgpu::{
     ledger::{ChainBlock, Event, Ledger, MAX_BLOCK_BYTES, Refusal, Tx, TxOutcome, is_free_duty},
-    tx::DecodedTx,
+    tx::{DecodedTx, code::codespace},
 };
 use std::{
     collections::BTreeSet,
@@ -130,7 +130,7 @@ impl AbciApp {
             Err(refusal) => ResponseQuery {
                 code: refusal.code,
                 log: refusal.log,
-                codespace: "sdk".to_owned(),
+                codespace: codespace(refusal.code).to_owned(),
                 height,
                 ..Default::default()
             },
@@ -141,7 +141,7 @@ impl AbciApp {
         match self.admit(tx, unix_seconds()) {
             Ok(()) => ResponseCheckTx::default(),
             Err(Refusal { code, log }) => {
-                ResponseCheckTx { code, log, codespace: codespace(code), ..Default::default() }
+                ResponseCheckTx { code, log, codespace: codespace(code).to_owned(), ..Default::default() }
             }
         }
     }
@@ -283,7 +283,7 @@ fn result(outcome: &TxOutcome) -> ExecTxResult {
         data: outcome.data().into(),
         log: outcome.log.clone(),
         events: outcome.events.iter().map(abci_event).collect(),
-        codespace: codespace(outcome.code),
+        codespace: codespace(outcome.code).to_owned(),
         ..Default::default()
     }
 }
@@ -292,10 +292,6 @@ fn abci_event(event: &Event) -> AbciEvent {
     let (r#type, attributes) = event.attributes();
     let attributes = attributes.into_iter().map(|(key, value)| EventAttribute { key, value, index: true }).collect();
     AbciEvent { r#type, attributes }
-}
-
-fn codespace(code: u32) -> String {
-    if code == 0 { String::new() } else { "remes".to_owned() }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

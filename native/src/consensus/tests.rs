@@ -20,7 +20,7 @@ use tendermint_proto::{
     v0_38::abci::{
         Request, RequestApplySnapshotChunk, RequestCheckTx, RequestCommit, RequestFinalizeBlock, RequestInfo,
         RequestInitChain, RequestListSnapshots, RequestLoadSnapshotChunk, RequestOfferSnapshot, RequestPrepareProposal,
-        RequestProcessProposal, ResponseFinalizeBlock, Snapshot, request::Value as RequestValue,
+        RequestProcessProposal, RequestQuery, ResponseFinalizeBlock, Snapshot, request::Value as RequestValue,
         response::Value as ResponseValue, response_apply_snapshot_chunk::Result as Applied,
         response_offer_snapshot::Result as Offered, response_process_proposal::ProposalStatus,
     },
@@ -108,6 +108,19 @@ fn check_tx_follows_the_sequence_numbers_and_restarts_after_each_block() {
     assert_eq!(check(b"no transaction".to_vec()), code::MALFORMED);
     add(&app, 1, vec![transaction(0)]);
     assert_eq!([check(transaction(0)), check(transaction(1))], [code::WRONG_SEQUENCE, 0]);
+}
+
+#[test]
+fn the_codespace_states_whether_a_code_is_one_of_the_cosmos_sdk() {
+    let (_, app) = app(1000);
+    let check = |tx| ask!(app, CheckTx, RequestCheckTx { tx, r#type: 0 }).unwrap();
+    assert_eq!(check(transaction(0).into()).codespace, "");
+    assert_eq!(check(transaction(9).into()).codespace, "sdk");
+    let results = add(&app, 1, vec![claim(99, 0), transaction(9)]).tx_results;
+    let codes: Vec<_> = results.iter().map(|result| (result.code, result.codespace.as_str())).collect();
+    assert_eq!(codes, [(code::TAKEN, "remes"), (code::WRONG_SEQUENCE, "sdk")]);
+    let unknown = RequestQuery { path: "/unknown".to_owned(), ..Default::default() };
+    assert_eq!(ask!(app, Query, unknown).unwrap().codespace, "sdk");
 }
 
 #[test]

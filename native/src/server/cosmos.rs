@@ -5,7 +5,7 @@ use super::{
     rpc,
     state::{AppState, SharedApp, blocking, failure, read_address},
 };
-use crate::{clock::unix_seconds, output::hex};
+use crate::clock::unix_seconds;
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
@@ -17,7 +17,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use r3mes_wgpu::{
     client::JobInfo,
     ledger::TxOutcome,
-    tx::{DENOM, MAX_TX_BYTES, tx_hash},
+    tx::{DENOM, MAX_TX_BYTES, code::codespace, tx_hash},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -88,7 +88,7 @@ fn outcome_response(height: u64, outcome: &TxOutcome) -> Value {
 fn response(hash: &str, height: u64, code: u32, log: &str, data: &[u8]) -> Value {
     let data = data_encoding::HEXUPPER.encode(data);
     json!({
-        "height": height.to_string(), "txhash": hash, "codespace": if code == 0 { "" } else { "remes" }, "code": code,
+        "height": height.to_string(), "txhash": hash, "codespace": codespace(code), "code": code,
         "data": data, "raw_log": log, "logs": [], "info": "", "gas_wanted": "0", "gas_used": "0", "events": [],
     })
 }
@@ -178,19 +178,5 @@ fn to_base64(json: &mut Value) {
 }
 
 async fn job(State(app): SharedApp) -> Json<JobInfo> {
-    let ledger = app.ledger();
-    let (genesis, head) = (ledger.genesis(), ledger.state().head());
-    Json(JobInfo {
-        chain_id: genesis.chain_id.clone(),
-        genesis: hex(&genesis.hash()),
-        height: head.height,
-        time: head.time.max(unix_seconds()),
-        arithmetic_version: genesis.job.arithmetic_version,
-        model: genesis.job.model.to_string(),
-        rank: genesis.job.rank,
-        targets: genesis.job.targets.clone(),
-        round: head.round,
-        accepted: head.accepted_total,
-        reward: genesis.params.reward,
-    })
+    Json(JobInfo::of(&app.ledger(), unix_seconds()))
 }

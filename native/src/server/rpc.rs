@@ -20,7 +20,7 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use r3mes_wgpu::{
     ledger::TxOutcome,
-    tx::{MAX_TX_BYTES, rfc3339, tx_hash},
+    tx::{MAX_TX_BYTES, code::codespace, rfc3339, tx_hash},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -185,7 +185,7 @@ fn abci_query(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     let height = ledger.state().head().height.max(1);
     Ok(json!({ "response": {
         "code": code, "log": log, "info": "", "index": "0", "key": null, "value": BASE64.encode(value),
-        "proofOps": null, "height": height.to_string(), "codespace": if code == 0 { "" } else { "sdk" },
+        "proofOps": null, "height": height.to_string(), "codespace": codespace(code),
     } }))
 }
 
@@ -198,8 +198,7 @@ fn broadcast(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     let ran = app.node.outcome(&hash)?.is_some_and(|(_, _, outcome)| outcome.code == 0);
     let refusal = if ran { None } else { app.node.admit(tx, unix_seconds()).err() };
     let (code, log) = refusal.map_or((0, String::new()), |refusal| (refusal.code, refusal.log));
-    let codespace = if code == 0 { "" } else { "remes" };
-    Ok(json!({ "code": code, "data": "", "log": log, "codespace": codespace, "hash": hash }))
+    Ok(json!({ "code": code, "data": "", "log": log, "codespace": codespace(code), "hash": hash }))
 }
 
 /// Returns the transaction whose hash, in base64, is the parameter `hash`.
@@ -241,7 +240,7 @@ fn result(outcome: &TxOutcome) -> Value {
     json!({
         "code": outcome.code, "data": BASE64.encode(outcome.data()), "log": outcome.log, "info": "",
         "gas_wanted": "0", "gas_used": "0", "events": outcome.events.iter().map(event_json).collect::<Vec<_>>(),
-        "codespace": if outcome.code == 0 { "" } else { "remes" },
+        "codespace": codespace(outcome.code),
     })
 }
 

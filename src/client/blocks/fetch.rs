@@ -22,7 +22,7 @@ pub enum FetchError {
     /// The manifest of the adapter or the artifact is malformed.
     #[error(transparent)]
     Manifest(#[from] ProtocolError),
-    /// The blocks of the adapter or the artifact exceed [`MAX_DAG_BYTES`].
+    /// The blocks of the adapter or the artifact exceed 512 MiB.
     #[error("the blocks of manifest {root} exceed the limit of {MAX_DAG_BYTES} bytes")]
     TooLarge {
         /// CID of the manifest.

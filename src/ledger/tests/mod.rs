@@ -9,6 +9,7 @@ mod disputes;
 mod invariants;
 mod room;
 mod rounds;
+mod sessions;
 mod settlement;
 mod transactions;
 mod traps;

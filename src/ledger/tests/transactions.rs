@@ -60,7 +60,7 @@ fn code_of(tx: Vec<u8>) -> u32 {
 }
 
 #[test]
-fn only_the_canonical_encoding_of_a_transaction_is_accepted() {
+fn unknown_fields_and_other_encodings_of_what_is_not_signed_are_refused() {
     let good = with_body(|_| {});
     assert_eq!(code_of(good.clone()), 0);
 
@@ -107,7 +107,18 @@ fn only_the_canonical_encoding_of_a_transaction_is_accepted() {
         let rest = MsgSend { to_address: String::new(), ..send };
         body.messages[0].value = [to.encode_to_vec(), rest.encode_to_vec()].concat();
     });
-    assert_eq!(code_of(reordered), 2, "fields of a message in another order");
+    assert_eq!(code_of(reordered), 0, "fields of a message in another order");
+
+    // clients that use protobufjs may write fields with default values
+    assert_eq!(code_of(body(vec![0x12, 0])), 0, "an empty memo");
+    assert_eq!(code_of(info(vec![0x12, 2, 0x1a, 0])), 0, "an empty payer of the fee");
+    let claim = Message::ClaimTask(crate::tx::MsgClaimTask { miner: address(1), pool_id: 0, chunk_id: 0 });
+    let with_zeros = |body: &mut Vec<u8>, _: &mut Vec<u8>| {
+        let mut decoded = TxBody::decode(&**body).unwrap();
+        decoded.messages[0].value.extend([0x10, 0, 0x18, 0]);
+        *body = decoded.encode_to_vec();
+    };
+    assert_eq!(code_of(changed(1, &claim, with_zeros)), 0, "a message with the numbers 0");
 }
 
 #[test]

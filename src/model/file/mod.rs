@@ -1,6 +1,6 @@
 //! Reads and writes model files. A model is stored either as a `config.json` with one or more safetensors files, or as
 //! one GGUF file. The tensors of safetensors files have the names and packing of Hugging Face's `BitNetForCausalLM`.
-//! [`write`] always writes `config.json` and one safetensors file.
+//! [`write()`] always writes `config.json` and one safetensors file.
 //!
 //! The files are given as byte slices, which may be memory-mapped. Tensors are read one after another, so reading takes
 //! only the memory for the model itself and for a few rows.

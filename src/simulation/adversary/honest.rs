@@ -46,21 +46,7 @@ impl Chain for Party {
     }
 
     async fn job(&self) -> Result<JobInfo, ClientError> {
-        let world = self.world.borrow();
-        let (genesis, head) = (world.ledger.genesis(), world.ledger.state().head());
-        Ok(JobInfo {
-            chain_id: genesis.chain_id.clone(),
-            genesis: String::new(),
-            height: head.height,
-            time: head.time,
-            arithmetic_version: genesis.job.arithmetic_version,
-            model: genesis.job.model.to_string(),
-            rank: genesis.job.rank,
-            targets: genesis.job.targets.clone(),
-            round: head.round,
-            accepted: head.accepted_total,
-            reward: genesis.params.reward,
-        })
+        Ok(JobInfo::of(&self.world.borrow().ledger, 0))
     }
 
     async fn duties(&self) -> Result<VerifierDuties, ClientError> {

@@ -1,7 +1,7 @@
 //! SIMD implementations of the two ternary matrix products, forward and backward. A code is a trit (−1, 0 or 1) plus 1,
 //! so `out[t, c] = Σ_s row[t, s] · code[s, c] − Σ_s row[t, s]` for token `t`, column `c` and element `s` of the row.
 //!
-//! The module [product] computes both products for every level (instruction set). Each level has a file of its own,
+//! The module `product` computes both products for every level (instruction set). Each level has a file of its own,
 //! with the part that is computed in registers. Functions that correspond have the same name in all these files.
 //!
 //! The `unsafe` code of the CPU backend is here and in `optimized`. It calls functions that are compiled for a level,
