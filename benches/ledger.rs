@@ -8,7 +8,7 @@
 use r3mes_wgpu::{
     ledger::{ChainBlock, Genesis, Ledger, LedgerParams, Tx},
     protocol::{CHUNK_TOKENS, Commitment},
-    simulation::{CHAIN, genesis},
+    simulation::{CHAIN, NETWORK, genesis},
     store::Codec,
     tx::{Fee, Message, MsgClaimTask, MsgSubmitGradient, SessionKey},
 };

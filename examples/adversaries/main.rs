@@ -21,6 +21,7 @@ Usage: cargo run --release --example adversaries -- [OPTIONS]
   --tasks N          gradients that the coalition submits in a game (default 16)
   --quota N          gradients in a round (default 4)
   --seed N           seed of the search and of its games (default 1)
+  --shorten N        divides all deadlines by this number, so that games take fewer blocks (default 1)
   --threads N        games that are played at the same time (default: the number of processors)
   --objective NAME   mutates only the best strategies for this objective: profit, forging, loss, supply, capture, stall
   --resume FILE      first plays the strategies in this file, and appends each strategy that is found to it
@@ -35,6 +36,7 @@ struct Args {
     tasks: u64,
     quota: u32,
     seed: u64,
+    shorten: u64,
     threads: usize,
     objective: Option<String>,
     resume: Option<String>,
@@ -47,7 +49,17 @@ fn fail(message: &str) -> ! {
 }
 
 fn args() -> Args {
-    let mut args = Args { games: 200, tasks: 16, quota: 4, seed: 1, threads: 0, objective: None, resume: None, replay: None };
+    let mut args = Args {
+        games: 200,
+        tasks: 16,
+        quota: 4,
+        seed: 1,
+        shorten: 1,
+        threads: 0,
+        objective: None,
+        resume: None,
+        replay: None,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         if word == "--help" {
@@ -61,6 +73,7 @@ fn args() -> Args {
             "--tasks" => args.tasks = number(),
             "--quota" => args.quota = number() as u32,
             "--seed" => args.seed = number(),
+            "--shorten" => args.shorten = number(),
             "--threads" => args.threads = number() as usize,
             "--objective" => args.objective = Some(value),
             "--resume" => args.resume = Some(value),
@@ -83,8 +96,11 @@ fn row(name: &str, outcome: &Outcome) {
 }
 
 fn main() {
-    let Args { games, tasks, quota, seed, threads, objective, resume, replay } = args();
-    let conditions = Conditions { quota, tasks, params: LedgerParams::NETWORK };
+    let Args { games, tasks, quota, seed, shorten, threads, objective, resume, replay } = args();
+    if !(1..=10).contains(&shorten) {
+        fail("--shorten must be 1 to 10");
+    }
+    let conditions = Conditions { quota, tasks, params: LedgerParams::NETWORK }.shortened(shorten);
     println!("seed {seed}, {tasks} tasks, rounds of {quota}; an honest miner earns +0.400 R a task\n");
     let parse = |text: &str| Strategy::parse(text).unwrap_or_else(|error| fail(&error));
     if let Some(text) = replay {

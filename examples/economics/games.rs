@@ -5,9 +5,9 @@ use super::{COST, World, network_genesis, per_task};
 use pollster::block_on;
 use r3mes_wgpu::{
     dispute::{judge::Side, prover::Prover},
-    ledger::{LedgerParams, SubmissionStatus},
+    ledger::SubmissionStatus,
     protocol::{Artifact, Commitment, Task},
-    simulation::{COINS, SmallJob, address},
+    simulation::{COINS, NETWORK, SmallJob, address},
     tx::{Message, MsgAnswerDispute, MsgMoveDispute, MsgOpenDispute},
 };
 use std::collections::BTreeMap;

@@ -8,9 +8,9 @@
 mod games;
 
 use r3mes_wgpu::{
-    ledger::{Finding, Genesis, LedgerParams, SubmissionStatus},
+    ledger::{Finding, Genesis, SubmissionStatus},
     protocol::{Commitment, Task},
-    simulation::{Network, address, genesis, honest, honest_finding, wrong},
+    simulation::{NETWORK, Network, address, genesis, honest, honest_finding, wrong},
     tx::Message,
 };
 use std::collections::BTreeMap;

@@ -13,6 +13,7 @@ use super::{FeeAllowance, LedgerParams, State, coins, context::Refusal};
 use crate::tx::{ADDRESS_PREFIX, DENOM, Message, MinimumFee, Signed, code};
 use cosmrs::AccountId;
 use sha2::{Digest, Sha256};
+use std::sync::LazyLock;
 
 /// Returns whether a transaction is a free duty: it consists of messages of verifiers, proposers and the parties of
 /// disputes, and states no fee. Such a transaction is admitted only if its messages succeed, and should come before all
@@ -23,7 +24,7 @@ pub fn is_free_duty(signed: &Signed) -> bool {
 
 /// Returns whether nobody pays the fee of a transaction: it is a duty that states no fee, or its fee is waived.
 pub(super) fn is_free(signed: &Signed) -> bool {
-    is_free_duty(signed) || signed.fee.granter.as_ref() == Some(&fee_waiver())
+    is_free_duty(signed) || signed.fee.granter.as_ref() == Some(&*FEE_WAIVER)
 }
 
 impl State {
@@ -34,11 +35,15 @@ impl State {
     }
 }
 
+static FEE_WAIVER: LazyLock<String> = LazyLock::new(|| {
+    let name = Sha256::digest("r3mes fee waiver");
+    AccountId::new(ADDRESS_PREFIX, &name[..20]).expect("20 bytes under a prefix of letters").to_string()
+});
+
 /// Returns the address that a transaction names as the granter of its fee if the fee shall be waived. Nobody has the key
 /// of this address.
 pub fn fee_waiver() -> String {
-    let name = Sha256::digest("r3mes fee waiver");
-    AccountId::new(ADDRESS_PREFIX, &name[..20]).expect("20 bytes under a prefix of letters").to_string()
+    FEE_WAIVER.clone()
 }
 
 /// Burns the fee of a transaction. The payer is the signer, or the account that the transaction names as the granter of
@@ -52,7 +57,7 @@ pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> 
         return Err(Refusal::new(code::INSUFFICIENT_FEE, log));
     }
     let payer = match &signed.fee.granter {
-        Some(granter) if *granter == fee_waiver() => return waive(state, signed),
+        Some(granter) if *granter == *FEE_WAIVER => return waive(state, signed),
         Some(granter) => {
             charge_allowance(state, signed, granter)?;
             granter

@@ -49,6 +49,12 @@ macro_rules! tables {
                 rows
             }
 
+            /// Returns whether this state and `other` share all rows but the head.
+            #[cfg(feature = "compute")]
+            pub(crate) fn differs_by_head(&self, other: &Self) -> bool {
+                true $(&& (stringify!($name) == "head" || self.$name.ptr_eq(&other.$name)))*
+            }
+
             /// Inserts, replaces or removes one row, as stated by a row change that [`Self::changes`] returned.
             pub(super) fn insert(&mut self, row: &StateRow) -> Result<(), InvalidRow> {
                 let table = table(&row.key)?;

@@ -8,7 +8,7 @@ const BOND: u64 = 50;
 
 /// Returns a network in which submissions can be withdrawn for 50 blocks.
 fn network() -> Network {
-    let params = LedgerParams { claim_bond: BOND, draw_blocks: 50, quarantine_blocks: 2, ..LedgerParams::EMBEDDED };
+    let params = LedgerParams { claim_bond: BOND, draw_after: 50, quarantine_blocks: 2, ..LedgerParams::EMBEDDED };
     Network::new(genesis(6, params, &[(9, 1_000_000)]))
 }
 

@@ -32,9 +32,10 @@ use std::{
 };
 use world::{OPERATORS, World};
 
-/// A game ends without a result after this many blocks, or if no round has ended for [`STALL_BLOCKS`] blocks.
-const MAX_BLOCKS: u64 = 20_000;
-const STALL_BLOCKS: u64 = 2_500;
+/// The chain has come to a halt if no round has ended for this many times `challenge_blocks`.
+const STALL: u64 = 8;
+/// A game is over if the coalition has submitted nothing in this many rounds.
+const IDLE_ROUNDS: u64 = 8;
 /// The largest number of blocks that are skipped while nothing happens. Miners and the coalition look at the ledger in
 /// between.
 const SKIPPED_BLOCKS: u64 = 20;
@@ -50,6 +51,25 @@ pub struct Conditions {
     pub tasks: u64,
     /// The parameters of the ledger.
     pub params: LedgerParams,
+}
+
+impl Conditions {
+    /// Divides all deadlines by `factor`, so that games take fewer blocks.
+    pub fn shortened(self, factor: u64) -> Self {
+        let LedgerParams { epoch_blocks, attestation_blocks, decision_blocks, challenge_blocks, .. } = self.params;
+        let LedgerParams { move_blocks, quarantine_blocks, unbonding_blocks, .. } = self.params;
+        let params = LedgerParams {
+            epoch_blocks: epoch_blocks / factor,
+            attestation_blocks: attestation_blocks / factor,
+            decision_blocks: decision_blocks / factor,
+            challenge_blocks: challenge_blocks / factor,
+            move_blocks: move_blocks / factor,
+            quarantine_blocks: quarantine_blocks / factor,
+            unbonding_blocks: unbonding_blocks / factor,
+            ..self.params
+        };
+        Self { params, ..self }
+    }
 }
 
 /// The result of a game.
@@ -76,19 +96,18 @@ pub struct Outcome {
     pub kept: [u64; 2],
     /// The number of gradients that the coalition submitted.
     pub submitted: u64,
-    /// The number of gradients of others that were settled. The verifiers of the coalition earn from them.
-    pub others: u64,
+    /// The number of gradients of all miners that were settled. The verifiers of the coalition earn from them.
+    pub settled: u64,
 }
 
 impl Outcome {
     /// Returns how much more than by honest work the coalition earned for each gradient that it submitted, in units of
-    /// the reward. `honest` is the outcome of its honest baseline. A game in which others submit more gradients gives
-    /// its verifiers more to earn, which is no gain.
+    /// the reward. `honest` is the outcome of its honest baseline. A game in which more gradients are settled gives its
+    /// verifiers more to earn, which is no gain.
     fn gain(&self, honest: &Self) -> f64 {
         let own = 1.0 - COST as f64 / 1e6;
-        let from_others = (honest.profit - own) * honest.submitted as f64 / honest.others.max(1) as f64;
-        let others = if honest.others == 0 { 0.0 } else { from_others * self.others as f64 };
-        self.profit - own - others / self.submitted.max(1) as f64
+        let per_gradient = (honest.profit - own) * honest.submitted as f64 / honest.settled.max(1) as f64;
+        self.profit - own - per_gradient * self.settled as f64 / self.submitted.max(1) as f64
     }
 }
 
@@ -110,7 +129,10 @@ pub fn play(conditions: &Conditions, strategy: &Strategy, seed: u64) -> Outcome 
     let mut lives: Vec<honest::Life> = operators.chain(miners).collect();
     let threshold = (coalition.share() * 4_294_967_296.0) as u64;
     let candidates = strategy.number("grind");
+    let stall_blocks = STALL * conditions.params.challenge_blocks;
     let (mut tally, mut round_began, mut last_round) = (Tally::default(), 0, None);
+    // the round in which the coalition last submitted a gradient, and the number of its submissions by then
+    let mut active = (0, 0);
     loop {
         let height = world.borrow().height();
         coalition.act(&mut world.borrow_mut());
@@ -123,25 +145,28 @@ pub fn play(conditions: &Conditions, strategy: &Strategy, seed: u64) -> Outcome 
         let is_idle = world.mempool_is_empty() && world.events.is_empty();
         let by_coalition = world.random.below(1 << 32) < threshold;
         world.block(by_coalition, candidates, |applied| coalition.score(applied));
-        tally.add(&world, &coalition);
+        tally.add(&world);
         if is_idle && world.events.is_empty() {
             let full = world.ledger.state().head().full_since;
             let head = world.ledger.state().head();
             let waits =
                 full.is_some_and(|since| since + conditions.params.challenge_blocks > head.clock + SKIPPED_BLOCKS);
             world.skip(if waits { SKIPPED_BLOCKS } else { 3 });
-            tally.add(&world, &coalition);
+            tally.add(&world);
         }
         let round = world.ledger.state().head().round;
         if world.events.iter().any(|event| matches!(event, Event::RoundClosed { .. })) {
             round_began = height;
         }
-        if coalition.is_done() && last_round.is_none() {
+        if coalition.submitted > active.1 {
+            active = (round, coalition.submitted);
+        }
+        if (coalition.is_done() || round > active.0 + IDLE_ROUNDS) && last_round.is_none() {
             last_round = Some(round);
         }
-        tally.outcome.halted = height > round_began + STALL_BLOCKS;
+        tally.outcome.halted = height > round_began + stall_blocks;
         let is_over = last_round.is_some_and(|last| round > last && is_settled(&world, &coalition));
-        if is_over || tally.outcome.halted || height > MAX_BLOCKS {
+        if is_over || tally.outcome.halted {
             tally.outcome.blocks = height;
             break;
         }
@@ -187,7 +212,7 @@ struct Tally {
 
 impl Tally {
     /// Adds the events of the last block.
-    fn add(&mut self, world: &World, coalition: &Coalition) {
+    fn add(&mut self, world: &World) {
         let is_honest = |address: &String| address.starts_with("honest") || address.starts_with("operator");
         let params = &world.ledger.genesis().params;
         let mut honest_left_out = false;
@@ -198,7 +223,7 @@ impl Tally {
                     self.lost += params.reward;
                     honest_left_out = true;
                 }
-                Event::Settled { miner, .. } if !coalition.addresses.contains(miner) => self.outcome.others += 1,
+                Event::Settled { .. } => self.outcome.settled += 1,
                 Event::Disputed { dispute, challenger, .. } => {
                     self.challengers.insert(*dispute, challenger.clone());
                 }

@@ -12,7 +12,7 @@ pub const OBJECTIVES: [Objective; 6] = [
     ("profit", Outcome::gain),
     ("forging", |found, honest| if found.kept[1] > 0 { found.gain(honest) } else { f64::NEG_INFINITY }),
     ("loss", |found, _| found.loss),
-    ("supply", |found, honest| found.supply - honest.supply),
+    ("supply", |found, _| found.supply),
     ("capture", |found, _| {
         found.captured as f64 / found.rounds.max(1) as f64 + f64::from(u8::from(found.captured > 0))
     }),
@@ -62,7 +62,8 @@ impl Search {
         let play = |(strategy, trial): &(Strategy, u64)| play(&self.conditions, strategy, self.seed + trial);
         let each = games.len().div_ceil(self.threads.max(1)).max(1);
         thread::scope(|scope| {
-            let chunks = games.chunks(each).map(|games| scope.spawn(move || games.iter().map(play).collect::<Vec<_>>()));
+            let chunks =
+                games.chunks(each).map(|games| scope.spawn(move || games.iter().map(play).collect::<Vec<_>>()));
             let threads: Vec<_> = chunks.collect();
             threads.into_iter().flat_map(|thread| thread.join().expect("games do not panic")).collect()
         })

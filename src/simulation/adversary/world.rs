@@ -71,8 +71,9 @@ struct PendingTx {
 }
 
 impl PendingTx {
-    fn is_duty(&self) -> bool {
-        Message::all_are_duties(&self.messages)
+    /// Whether the transaction belongs to the coalition and is not one of those that fill blocks.
+    fn is_move(&self) -> bool {
+        self.of_coalition && self.bytes < MAX_TX_BYTES
     }
 }
 
@@ -87,7 +88,10 @@ pub(super) struct World {
     /// Events of the last block.
     pub(super) events: Vec<Event>,
     pub(super) random: Random,
-    mempool: VecDeque<PendingTx>,
+    /// The pending duties, and all other pending transactions.
+    mempool: [VecDeque<PendingTx>; 2],
+    /// The number of pending transactions of the coalition that do not just fill blocks.
+    moves: usize,
     outcomes: HashMap<u64, TxOutcome>,
     tickets: u64,
     list: Option<(u64, DisputeList)>,
@@ -125,7 +129,8 @@ impl World {
             submitted: BTreeMap::new(),
             events: Vec::new(),
             random: Random(seed),
-            mempool: VecDeque::new(),
+            mempool: Default::default(),
+            moves: 0,
             outcomes: HashMap::new(),
             tickets: 0,
             list: None,
@@ -144,14 +149,16 @@ impl World {
         bytes: usize,
         of_coalition: bool,
     ) -> Result<u64, ClientError> {
-        let is_duty = Message::all_are_duties(&messages);
-        if self.mempool.iter().filter(|tx| tx.is_duty() == is_duty).count() >= MEMPOOL_CAPACITY {
+        let queue = &mut self.mempool[usize::from(!Message::all_are_duties(&messages))];
+        if queue.len() >= MEMPOOL_CAPACITY {
             let (hash, log) = (String::new(), "the mempool is full".to_owned());
             return Err(ClientError::Failed { hash, code: code::MEMPOOL_FULL, log });
         }
         self.tickets += 1;
         let (ticket, signer) = (self.tickets, signer.to_owned());
-        self.mempool.push_back(PendingTx { ticket, signer, messages, bytes, of_coalition });
+        let tx = PendingTx { ticket, signer, messages, bytes, of_coalition };
+        self.moves += usize::from(tx.is_move());
+        queue.push_back(tx);
         Ok(ticket)
     }
 
@@ -162,25 +169,30 @@ impl World {
 
     /// Returns whether a transaction of the coalition that is not one of those that fill blocks is pending.
     pub(super) fn has_pending_of_coalition(&self) -> bool {
-        self.mempool.iter().any(|tx| tx.of_coalition && tx.bytes < MAX_TX_BYTES)
+        self.moves > 0
     }
 
     pub(super) fn mempool_is_empty(&self) -> bool {
-        self.mempool.is_empty()
+        self.mempool.iter().all(VecDeque::is_empty)
     }
 
     /// Makes the next block from the transactions of the mempool: the duties, then the others, each from the oldest one
-    /// on. If the coalition proposes the block, its own transactions come first, and it chooses the best of `candidates`
+    /// on. If the coalition proposes the block, its own transactions come before those of others of their kind, and it chooses the best of `candidates`
     /// blocks, which differ in their hashes. `score` returns how good a block is for the coalition.
     pub(super) fn block(&mut self, by_coalition: bool, candidates: u64, score: impl Fn(&Applied) -> i64) {
-        let order = |tx: &PendingTx| (by_coalition && !tx.of_coalition, !tx.is_duty());
-        self.mempool.make_contiguous().sort_by_key(order);
+        if by_coalition {
+            let own_first =
+                |queue: &mut VecDeque<PendingTx>| queue.make_contiguous().sort_by_key(|tx| !tx.of_coalition);
+            self.mempool.iter_mut().for_each(own_first);
+        }
         let head = self.ledger.state().head();
         let (height, time) = (head.height + 1, head.time.max(1_000) + 1);
-        let mut admission = self.ledger.next().at(time);
+        let mut admission = if self.mempool_is_empty() { self.ledger.clone() } else { self.ledger.next().at(time) };
         let (mut tickets, mut txs) = (Vec::new(), Vec::new());
         let mut bytes = 0;
-        while let Some(tx) = self.mempool.pop_front_if(|tx| bytes + tx.bytes <= MAX_BLOCK_BYTES) {
+        let fits = |bytes: usize| move |tx: &mut PendingTx| bytes + tx.bytes <= MAX_BLOCK_BYTES;
+        while let Some(tx) = self.mempool.iter_mut().find_map(|queue| queue.pop_front_if(fits(bytes))) {
+            self.moves -= usize::from(tx.is_move());
             let PendingTx { ticket, signer, messages, bytes: size, .. } = tx;
             let sequence = admission.state().account_of(&signer).sequence;
             let fee = self.fee(&admission, &signer, &messages, size);
@@ -250,7 +262,7 @@ impl World {
         for _ in 0..most {
             let before = self.ledger.clone();
             self.block(false, 1, |_| 0);
-            if !self.events.is_empty() || self.ledger.changes(&before).len() > 1 {
+            if !self.events.is_empty() || !self.ledger.state().differs_by_head(before.state()) {
                 return;
             }
         }
