@@ -326,7 +326,7 @@ fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (TestNetwork,
 
 /// Lets the verifier `rogue` attest "match" for every gradient that it is sampled for, without recomputing any.
 fn attest_match_blindly(rogue: &ScriptedMiner) {
-    for duty in block_on(rogue.client.duties()).unwrap().into_iter().filter(|duty| !duty.done) {
+    for duty in block_on(rogue.client.duties()).unwrap().challenges.into_iter().filter(|duty| !duty.done) {
         let (verifier, challenge_id) = (rogue.address().to_owned(), duty.challenge_id);
         let shown = MsgRevealAttestation {
             verifier: verifier.clone(),

@@ -1,6 +1,6 @@
 //! `genesis`: prints the genesis file of a new network, from which all nodes of the network start.
 
-use super::amounts::{address_and_coins, micro};
+use super::amounts::address_and_coins;
 use crate::{
     model::JobArgs,
     node::GenesisTerms,

@@ -7,10 +7,11 @@ use super::{
     snapshots::{FORMAT, described, pack, unpack},
 };
 use crate::node::{
-    MAX_BLOCK_BYTES, Node,
+    Node,
     tests::{memory, node, transaction},
 };
 use r3mes_wgpu::{
+    ledger::MAX_BLOCK_BYTES,
     simulation::{CHAIN, address, key},
     tx::{Fee, Message, MsgClaimTask, code},
 };

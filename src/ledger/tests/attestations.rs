@@ -105,7 +105,7 @@ fn a_verifier_that_does_not_recompute_is_slashed_even_if_its_result_is_right() {
 fn verifiers_that_guess_the_same_leaf_lose_to_more_stake() {
     // all three verifiers are sampled: two with the same owner reveal the same wrong leaf, and the third has more stake
     let nodes = [(7, 4 * NETWORK.min_stake), (8, NETWORK.min_stake), (9, NETWORK.min_stake)];
-    let mut world = Network::new(genesis(2, all(), &nodes));
+    let mut world = Network::new(genesis(2, LedgerParams { verifiers: 64, ..all() }, &nodes));
     world.guessing.extend([8, 9]);
     world.mine(1, honest);
     world.serve(&[7, 8, 9], honest_finding);
