@@ -298,8 +298,9 @@ fn hoarded_claims_are_limited_and_lose_their_bonds() {
 /// Starts a network whose verifiers are the operator and `others`. Each of the others is a pair: the number of its key,
 /// and its stake in micro-units. For each gradient, `drawn` seats of verifiers are sampled.
 fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (TestNetwork, Vec<ScriptedMiner>) {
-    let accounts: Vec<String> =
-        others.iter().map(|(number, stake)| format!("{}={stake}", ScriptedMiner::address_of(*number))).collect();
+    // a million micro-units more than the stake, for fees
+    let coins = |(number, stake): &(u8, u64)| format!("{}={}", ScriptedMiner::address_of(*number), stake + 1_000_000);
+    let accounts: Vec<String> = others.iter().map(coins).collect();
     let honest = format!("{}=1000000000", ScriptedMiner::address_of(7));
     let attacker = format!("{}=1000000000", ScriptedMiner::address_of(66));
     let mut arguments = vec!["--rules", "network", "--quota", "2", "--account", &honest, "--account", &attacker];
