@@ -73,8 +73,8 @@ impl<W: Recompute> Verifier<W> {
     }
 
     /// Does what the verifier must do next, if anything: for the beacon, then in challenges. Returns the result if this
-    /// call completed a recomputation. If a block of the task is missing, later calls request it again, as long as enough blocks are
-    /// left for an attestation.
+    /// call completed a recomputation. If a block of the task is missing, later calls request it again, as long as
+    /// enough blocks are left for an attestation.
     pub async fn work<C: Chain + ContentStore>(&mut self, client: &C) -> Result<Option<Recomputation>, RoleError> {
         let VerifierDuties { challenges: duties, beacon } = client.duties().await?;
         if let Some(duty) = beacon.filter(|duty| self.refused_epoch != Some(duty.epoch)) {

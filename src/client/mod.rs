@@ -149,8 +149,8 @@ mod text {
 struct TxParams {
     chain_id: String,
     minimum_fee: MinimumFee,
-    /// Address that a transaction names as the granter of its fee if the fee shall be waived, because the account has
-    /// too few coins; `None` if the chain waives no fees.
+    /// Address that a transaction names as the granter of its fee to ask that the fee be waived. Accounts with too few
+    /// coins do so. `None` if the chain waives no fees.
     fee_waiver: Option<String>,
 }
 
@@ -179,7 +179,7 @@ impl<H> Client<H> {
         &self.host
     }
 
-    /// Returns the address of the key by which this client signs transactions.
+    /// Returns the address of the key with which this client signs transactions.
     pub fn address(&self) -> &str {
         self.key.address()
     }

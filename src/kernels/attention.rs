@@ -1,8 +1,8 @@
 //! Causal attention with grouped key/value heads: `out = P · v`, where `P = softmax(q · kᵀ / √head_dim)`.
 //!
 //! A token sees its own key and the keys of earlier tokens in its sequence. `P · v` is a sum over keys, whose value
-//! rows have different exponents. To align the terms, each probability is first shifted by the exponent of its value
-//! row. The probabilities are then rounded to integers ≤ 2^14, in blocks of 32 keys that share a shift.
+//! rows have different exponents. To align the terms, each probability is first multiplied by the power of two of
+//! its value row. The results are then rounded to integers ≤ 2^14, in blocks of 32 keys that share a scale.
 
 use super::{
     INFO, Kernel, Saturated, flag, lowering, params, read,

@@ -64,9 +64,9 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealBeacon) -> Result<(),
     Ok(())
 }
 
-/// Ends the current epoch if it has lasted for `epoch_blocks` blocks, and validators with more than half of the stake of
-/// all validators have sent their messages. If validators with more than half of the stake have revealed their numbers,
-/// the epoch has a random value.
+/// Ends the current epoch if it has lasted for `epoch_blocks` blocks, and validators with more than half of the stake
+/// of all validators have sent their messages. If validators with more than half of the stake have revealed their
+/// numbers, the epoch has a random value.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let (clock, Beacon { epoch, since, value, .. }) = (state.head().clock, state.head().beacon.clone());
     if !state.has_beacon() || clock < since.saturating_add(state.genesis.params.epoch_blocks) {

@@ -181,8 +181,8 @@ pub(super) fn cancel(state: &mut State, miner: &str) {
 }
 
 impl State {
-    /// Returns the time by which claims expire: the time of the last block, in seconds since 1970, without the time that
-    /// passed while blocks had no room.
+    /// Returns the time by which claims expire: the time of the last block, in seconds since 1970, without the time
+    /// that passed while blocks had no room.
     fn claim_time(&self) -> u64 {
         self.head().time - self.head().paused_seconds
     }

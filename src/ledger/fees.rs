@@ -40,8 +40,8 @@ static FEE_WAIVER: LazyLock<String> = LazyLock::new(|| {
     AccountId::new(ADDRESS_PREFIX, &name[..20]).expect("20 bytes under a prefix of letters").to_string()
 });
 
-/// Returns the address that a transaction names as the granter of its fee if the fee shall be waived. Nobody has the key
-/// of this address.
+/// Returns the address that a transaction names as the granter of its fee to ask that the fee be waived. Nobody has the
+/// key of this address.
 pub fn fee_waiver() -> String {
     FEE_WAIVER.clone()
 }
@@ -73,8 +73,8 @@ pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Waives the fee of a transaction, and counts it toward the limits. Fails if the fee exceeds a limit, if the signer can
-/// pay the fee itself, or if the transaction contains a message whose fee is not waived.
+/// Waives the fee of a transaction, and counts it toward the limits. Fails if the fee exceeds a limit, if the signer
+/// can pay the fee itself, or if the transaction contains a message whose fee is not waived.
 fn waive(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let LedgerParams { waiver_per_account, waiver_per_block, .. } = state.genesis.params;
     let (fee, signer) = (signed.fee.amount, &signed.signer);

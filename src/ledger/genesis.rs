@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 const FORMAT: &str = "r3mes/genesis/3";
-/// The maximum size of a genesis in JSON, in bytes. It is enough for a text of a million chunks.
+/// The maximum size of a genesis in JSON, in bytes. It is enough for the CIDs of a million chunks of text.
 const MAX_JSON_BYTES: usize = 96 << 20;
 
 /// The genesis of a network: the rules, the job, and the state in which every ledger of the network starts.

@@ -193,8 +193,8 @@ impl Ledger {
         (Self { state, tree: self.tree.clone() }, applied)
     }
 
-    /// Returns the state after a block with this time, hash and total size of its transactions in bytes, and the results
-    /// of the block. `deliver` executes a transaction.
+    /// Returns the state after a block with this time, hash and total size of its transactions in bytes, and the
+    /// results of the block. `deliver` executes a transaction.
     fn execute<T>(
         &self,
         (time, hash, bytes): (u64, [u8; 32], usize),

@@ -184,9 +184,9 @@ pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Conte
     }
 }
 
-/// Withdraws the claim of a miner, and each of its submissions about whose random value nothing is known yet. The random
-/// value decides whether verifiers recompute the gradient. A miner that knows this decision would withdraw exactly the
-/// gradients that it is about to lose, so a later withdrawal is impossible.
+/// Withdraws the claim of a miner, and each of its submissions about whose random value nothing is known yet. The
+/// random value decides whether verifiers recompute the gradient. A miner that knows this decision would withdraw
+/// exactly the gradients that it is about to lose, so a later withdrawal is impossible.
 ///
 /// A session withdraws only what it has claimed and submitted itself.
 pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut Context) -> Result<(), Refusal> {

@@ -70,8 +70,8 @@ pub(super) fn reserve(state: &mut State, signed: &Signed) -> Result<(), Refusal>
     Ok(())
 }
 
-/// Checks everything about a transaction except its signatures and whether its messages succeed: its timeout height, its
-/// sequence number and the grants that it needs. Takes its fee, and increments the sequence number of the signer's
+/// Checks everything about a transaction except its signatures and whether its messages succeed: its timeout height,
+/// its sequence number and the grants that it needs. Takes its fee, and increments the sequence number of the signer's
 /// account. If the transaction is refused, `state` may have changed.
 ///
 /// Checking a signature takes much longer than this function. A transaction that is refused here pays no fee, so it

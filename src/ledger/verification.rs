@@ -1,6 +1,6 @@
 //! Verification of submitted gradients. A later random value of the [beacon](super::beacon) decides whether a gradient
-//! is recomputed, and by which verifiers. These verifiers first commit to their findings and then reveal them, so that no
-//! verifier can copy another. If they disagree, all validators vote. Before a gradient is rejected as wrong, anybody
+//! is recomputed, and by which verifiers. These verifiers first commit to their findings and then reveal them, so that
+//! no verifier can copy another. If they disagree, all validators vote. Before a gradient is rejected as wrong, anybody
 //! may appeal.
 //!
 //! A finding is about the commitment only: whoever recomputes the gradient knows whether the commitment is right, even
@@ -25,8 +25,8 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Decides about each submission whose random value is known: either verifiers are sampled to recompute the gradient, or
-/// it is accepted immediately.
+/// Decides about each submission whose random value is known: either verifiers are sampled to recompute the gradient,
+/// or it is accepted immediately.
 pub(super) fn sample(state: &mut State, events: &mut Vec<Event>) {
     let submitted = |slot: &ChunkSlot| if let ChunkSlot::Submitted(id) = slot { Some(*id) } else { None };
     let ids: Vec<u64> = state.chunk_slots.values().filter_map(submitted).collect();
@@ -48,8 +48,8 @@ pub(super) fn sample(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// Returns a pseudorandom number: the first 8 bytes of the SHA-256 of `purpose`, the random `value` of the beacon and two
-/// `numbers`, as a big-endian integer.
+/// Returns a pseudorandom number: the first 8 bytes of the SHA-256 of `purpose`, the random `value` of the beacon and
+/// two `numbers`, as a big-endian integer.
 fn random(value: &[u8; 32], purpose: &str, numbers: [u64; 2]) -> u64 {
     let digest = Sha256::new().chain_update(purpose).chain_update(value);
     let digest = numbers.iter().fold(digest, |digest, number| digest.chain_update(number.to_le_bytes())).finalize();
@@ -299,8 +299,8 @@ fn draw_trap(state: &mut State, id: u64, mut challenge: Challenge, events: &mut 
     state.challenges.insert(id, challenge);
 }
 
-/// If the last random value makes this challenge a trap, returns the verifiers that must recompute the gradient once
-/// more. Otherwise returns none.
+/// Returns the verifiers that must recompute the gradient once more because the beacon's latest random value has made
+/// this challenge a trap. Returns none if it has not.
 fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<SampledVerifier> {
     let chance = random(&state.head().beacon.value, "r3mes/trap/1", [id, 0]) % u64::from(ALL);
     let Some(submission) = state.submissions.get(&challenge.submission) else { return Vec::new() };

@@ -52,7 +52,7 @@ pub enum Mismatch {
         recomputed: u32,
     },
     /// A matrix of the two artifacts differs in name, shape or exponent, or only one of the two artifacts has it.
-    #[error("matrix {at} of the gradient should be {recomputed}, but the claimed artifact has {claimed}")]
+    #[error("matrix {at} of the recomputed artifact is {recomputed}, but that of the claimed artifact is {claimed}")]
     Matrix {
         /// Index of the matrix in canonical order.
         at: usize,

@@ -177,7 +177,8 @@ impl Network {
         Message::ClaimTask(MsgClaimTask { miner: address(number), pool_id: 0, chunk_id })
     }
 
-    /// Returns the message with which account `number` reveals its number for the beacon, which is the same in all runs.
+    /// Returns the message with which account `number` reveals its number for the beacon, which is the same in all
+    /// runs.
     pub fn beacon_message(&self, number: u8, duty: BeaconDuty) -> Message {
         let BeaconDuty { epoch, reveals } = duty;
         let secret = |epoch: u64| {

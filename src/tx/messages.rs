@@ -183,8 +183,8 @@ messages! {
             /// Random bytes, which are hashed into the commitment so that nobody can guess what was committed to.
             salt: Vec<u8> = bytes "6",
         }
-        /// Reveals the number of a validator for the beacon, which is the network's source of random values, and commits
-        /// to the number of the next epoch.
+        /// Reveals the number of a validator for the beacon, which is the network's source of random values, and
+        /// commits to the number of the next epoch.
         RevealBeacon(MsgRevealBeacon) signed by validator {
             /// The address of the validator.
             validator: String = string "1",

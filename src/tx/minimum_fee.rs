@@ -40,17 +40,24 @@ impl Message {
     /// Returns whether all of these messages are duties: messages of verifiers, proposers and the parties of disputes.
     /// Duties cost no fee, because the ledger expects them, and because they are limited in number or need a bond.
     pub fn all_are_duties(messages: &[Self]) -> bool {
+        use Message::{
+            AnswerDispute, Appeal, Arbitrate, CommitAggregation, CommitAttestation, MoveDispute, OpenDispute,
+            RevealAggregation, RevealAttestation, RevealBeacon,
+        };
         let is_duty = |message: &Self| {
-            use Message::{
-                AnswerDispute, Appeal, Arbitrate, CommitAggregation, CommitAttestation, MoveDispute, OpenDispute,
-                RevealAggregation, RevealAttestation, RevealBeacon,
-            };
-            match message {
-                RevealBeacon(_) | CommitAttestation(_) | RevealAttestation(_) | Arbitrate(_) => true,
-                CommitAggregation(_) | RevealAggregation(_) => true,
-                OpenDispute(_) | Appeal(_) | AnswerDispute(_) | MoveDispute(_) => true,
-                _ => false,
-            }
+            matches!(
+                message,
+                RevealBeacon(_)
+                    | CommitAttestation(_)
+                    | RevealAttestation(_)
+                    | Arbitrate(_)
+                    | CommitAggregation(_)
+                    | RevealAggregation(_)
+                    | OpenDispute(_)
+                    | Appeal(_)
+                    | AnswerDispute(_)
+                    | MoveDispute(_)
+            )
         };
         messages.iter().all(is_duty)
     }

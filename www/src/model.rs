@@ -43,7 +43,10 @@ pub(crate) fn targets(rank: u32, names: &[String]) -> Result<Targets, JsError> {
     let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
     let linears: Option<Vec<_>> = names.iter().map(linear).collect();
     let linears = linears.ok_or_else(|| {
-        JsError::new(&format!("this program does not know every layer in the job's list: {}", names.join(", ")))
+        JsError::new(&format!(
+            "the job adapts a layer that this program does not know; the layers of the job are {}",
+            names.join(", ")
+        ))
     })?;
     Ok(Targets { rank: rank as usize, linears })
 }

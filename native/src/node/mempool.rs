@@ -1,6 +1,6 @@
 //! The mempool: the transactions that the node has admitted and that no block contains yet. Duties, the free
-//! transactions of verifiers, proposers and the parties of disputes, come before all others, so nobody can delay them by
-//! filling the mempool.
+//! transactions of verifiers, proposers and the parties of disputes, come before all others, so nobody can delay them
+//! by filling the mempool.
 
 use super::admission::Admission;
 use r3mes_wgpu::{
@@ -62,8 +62,8 @@ impl Mempool {
         Ok(())
     }
 
-    /// Returns the pending transactions for the next block: the duties, then the others, each from the oldest one on, as
-    /// many as fit. They stay pending until [`Self::settle`] is called.
+    /// Returns the pending transactions for the next block: the duties, then the others, each from the oldest one on,
+    /// as many as fit. They stay pending until [`Self::settle`] is called.
     pub(super) fn next(&self) -> Vec<Tx> {
         let mut bytes = 0;
         let fits = |tx: &&PendingTx| {

@@ -113,7 +113,9 @@ fn case_a(source: &mut CaseSource, shape: BlocksShape<'_>, (label, byte, wide): 
     let lora_info = vec![source.word(), source.word(), EXPONENT as u32];
     Case {
         kernel: &lora_gradient_a::KERNEL,
-        label: format!("{width} features, rank {rank}, blocks of {blocks:?} tokens, {label}, shifts ≤ {farthest}"),
+        label: format!(
+            "{width} features, rank {rank}, blocks of {blocks:?} tokens, {label}, shifted by at most {farthest} bits"
+        ),
         params: params.words(),
         inputs: vec![x, folded, spans, lora_info, gradient(source, rank * width, farthest)],
     }
@@ -134,7 +136,9 @@ fn case_b(source: &mut CaseSource, shape: BlocksShape<'_>, (label, _, wide): Ope
     let lora_info = vec![source.word(), source.word(), EXPONENT as u32];
     Case {
         kernel: &lora_gradient_b::KERNEL,
-        label: format!("{width} features, rank {rank}, blocks of {blocks:?} tokens, {label}, shifts ≤ {farthest}"),
+        label: format!(
+            "{width} features, rank {rank}, blocks of {blocks:?} tokens, {label}, shifted by at most {farthest} bits"
+        ),
         params: params.words(),
         inputs: vec![dy, folded, spans, lora_info, gradient(source, rank * width, farthest)],
     }

@@ -28,7 +28,10 @@ fn message(world: &Network, number: u8, kind: u8, amount: u64) -> Message {
         9 => Message::Withdraw(MsgWithdraw { miner: address(number) }),
         10 => {
             let duty = world.ledger.beacon_duty(&address(number));
-            world.beacon_message(number, duty.unwrap_or(BeaconDuty { epoch: amount % 4, reveals: amount % 2 == 0 }))
+            world.beacon_message(
+                number,
+                duty.unwrap_or(BeaconDuty { epoch: amount % 4, reveals: amount.is_multiple_of(2) }),
+            )
         }
         _ => {
             let find = |_: u8, task: &Task, claimed| match amount % 7 {

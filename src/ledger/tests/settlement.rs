@@ -181,7 +181,7 @@ fn open_session(world: &mut Network, cap: u64) {
     assert_eq!(world.block(vec![grant])[0].log, "");
 }
 
-/// Lets the session submit a gradient, and returns the codes of its claim and its submission.
+/// Claims a chunk and submits a gradient by the session key. Returns the result codes of these two transactions.
 fn mine_by_session(world: &mut Network, commitment: impl Fn(&Task) -> Commitment) -> [u32; 2] {
     let claim = of_session(world, world.claim(1, world.free()));
     let claimed = world.block(vec![claim]).remove(0).code;

@@ -237,7 +237,9 @@ async fn next_block(world: &Shared) {
 pub(super) fn run_operator(world: &Shared, number: usize) -> Life {
     let world = world.clone();
     Box::pin(async move {
-        let (salt, computation) = ([number as u8; 32], Computation(world.clone()));
+        let computation = Computation(world.clone());
+        // the numbers for the beacon are derived from the salt, so it has to differ from game to game
+        let salt = Sha256::digest(world.borrow_mut().random.next().to_le_bytes()).into();
         let party = Party { world: world.clone(), address: operator(number), number };
         let mut operator = Operator::from_roles(
             party,

@@ -6,8 +6,8 @@
 //! computed and no transaction is signed. Games are deterministic: the same strategy and seed yield the same
 //! [`Outcome`].
 //!
-//! What is left out: computing and transfers take no time, the nodes do not copy artifacts from each other, a block has
-//! no fees, and the coalition censors no transactions of others when it proposes a block.
+//! What is left out: computing and transfers take no time, the nodes do not copy artifacts from each other, and the
+//! coalition censors no transactions of others when it proposes a block.
 
 mod coalition;
 mod gradient;
@@ -32,7 +32,8 @@ use std::{
 };
 use world::{OPERATORS, World};
 
-/// The chain has come to a halt if no round has ended for this many times `challenge_blocks`.
+/// The chain has come to a halt if no round has ended for this many times `challenge_blocks`, and as many times
+/// `epoch_blocks` for each gradient of a round.
 const STALL: u64 = 8;
 /// A game is over if the coalition has submitted nothing in this many rounds.
 const IDLE_ROUNDS: u64 = 8;
@@ -129,7 +130,8 @@ pub fn play(conditions: &Conditions, strategy: &Strategy, seed: u64) -> Outcome 
     let mut lives: Vec<honest::Life> = operators.chain(miners).collect();
     let threshold = (coalition.share() * 4_294_967_296.0) as u64;
     let candidates = strategy.number("grind");
-    let stall_blocks = STALL * conditions.params.challenge_blocks;
+    let LedgerParams { challenge_blocks, epoch_blocks, .. } = conditions.params;
+    let stall_blocks = STALL * (challenge_blocks + epoch_blocks * u64::from(conditions.quota));
     let (mut tally, mut round_began, mut last_round) = (Tally::default(), 0, None);
     // the round in which the coalition last submitted a gradient, and the number of its submissions by then
     let mut active = (0, 0);

@@ -76,8 +76,8 @@ impl Search {
         self.baselines.entry(key).or_insert_with_key(|(baseline, _)| play(conditions, baseline, seed)).clone()
     }
 
-    /// Plays strategies, and keeps each one that is the best one for an objective. Returns the objectives for which each
-    /// strategy is.
+    /// Plays strategies, and keeps each one that is the best one for an objective. Returns the objectives for which
+    /// each strategy is.
     pub fn offer(&mut self, strategies: &[Strategy]) -> Vec<Vec<&'static str>> {
         let games: Vec<_> = strategies.iter().map(|strategy| (strategy.clone(), 0)).collect();
         let first = self.play_all(&games);
@@ -85,8 +85,8 @@ impl Search {
         strategies.iter().zip(first).map(|(strategy, first)| self.judge(strategy, first)).collect()
     }
 
-    /// Plays further trials of a strategy if its first outcome is better than the best one for an objective. Returns the
-    /// objectives for which it is better in the mean.
+    /// Plays further trials of a strategy if its first outcome is better than the best one for an objective. Returns
+    /// the objectives for which it is better in the mean.
     fn judge(&mut self, strategy: &Strategy, first: Outcome) -> Vec<&'static str> {
         let honest = self.baseline(strategy, 0);
         let promising: Vec<Objective> = OBJECTIVES

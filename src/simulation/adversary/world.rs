@@ -177,8 +177,9 @@ impl World {
     }
 
     /// Makes the next block from the transactions of the mempool: the duties, then the others, each from the oldest one
-    /// on. If the coalition proposes the block, its own transactions come before those of others of their kind, and it chooses the best of `candidates`
-    /// blocks, which differ in their hashes. `score` returns how good a block is for the coalition.
+    /// on. If the coalition proposes the block, its own transactions come before those of others of their kind, and it
+    /// chooses the best of `candidates` blocks, which differ in their hashes. `score` returns how good a block is for
+    /// the coalition.
     pub(super) fn block(&mut self, by_coalition: bool, candidates: u64, score: impl Fn(&Applied) -> i64) {
         if by_coalition {
             let own_first =
@@ -244,8 +245,8 @@ impl World {
         applied
     }
 
-    /// Returns the fee that a party states: none for duties, otherwise the minimum fee. An account with fewer coins asks
-    /// the ledger to waive it.
+    /// Returns the fee that a party states: none for duties, otherwise the minimum fee. An account with fewer coins
+    /// asks the ledger to waive it.
     fn fee(&self, ledger: &Ledger, signer: &str, messages: &[Message], bytes: usize) -> Fee {
         if Message::all_are_duties(messages) {
             return Fee::default();

@@ -89,7 +89,10 @@ fn only_job(data_dir: &Path) -> Result<PathBuf> {
     }
     match &jobs[..] {
         [job] => Ok(job.clone()),
-        [] => bail!("{} contains none of: {CHECKPOINT}, {PEFT_CONFIG}, a job", data_dir.display()),
+        [] => bail!(
+            "{} contains no checkpoint ({CHECKPOINT}), no PEFT adapter ({PEFT_CONFIG}) and no folder of a job",
+            data_dir.display()
+        ),
         several => {
             let names: Vec<_> = several.iter().filter_map(|job| job.to_str()).collect();
             bail!("{} has several jobs; pass the folder of one of them: {}", data_dir.display(), names.join(", "))

@@ -2,8 +2,8 @@
 //! that lets the compiler vectorize the loops.
 //!
 //! They are written in plain Rust, and the macro `compiled` compiles them for several instruction sets. If the
-//! reference kernel is already a loop over a row, it is compiled again without changes; the other kernels have a file of
-//! their own here.
+//! reference kernel is already a loop over a row, it is compiled again without changes; the other kernels have a file
+//! of their own here.
 
 #![allow(clippy::needless_range_loop, reason = "the compiler vectorizes plain loops over arrays of equal length")]
 

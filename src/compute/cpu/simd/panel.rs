@@ -44,8 +44,8 @@ pub(super) struct MatrixBlocks<'a> {
 }
 
 impl MatrixBlocks<'_> {
-    /// Returns the part of the matrix that begins at this column of the product and at this step (four neighboring
-    /// elements of the summed axis). `column` must be a multiple of 4.
+    /// Returns the part of the matrix from which the given column of the product is computed, beginning at element
+    /// `4 * step` of the summed axis. `column` must be a multiple of 4.
     pub(super) fn from(self, step: usize, column: usize) -> Self {
         let block = match self.contracted {
             Contracted::Columns => column / 4 * self.stride + step,
