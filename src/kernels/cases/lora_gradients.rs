@@ -160,7 +160,7 @@ fn each(
 }
 
 /// Returns folded rows, as the kernel `lora_fold` writes them. A folded row contains 32 integers, one for each token of
-/// a block, and an exponent. In a partial block, the integers past the last token are 0. The exponents exceed the exponent
+/// a block, and an exponent. In a partial block, the integers past the last token are 0. The exponents exceed that
 /// of the gradient by at most `farthest`.
 fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw, farthest: i32) -> Vec<u32> {
     let mut words = vec![0; blocks.len() * rank * FOLD];

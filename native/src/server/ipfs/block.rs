@@ -20,16 +20,37 @@ const MAX_PUT_BYTES: usize = 16 << 20;
 
 /// Stores each file of the multipart form as one block. If an error occurs, stores none of them. The response has one
 /// line of JSON per file.
-pub(super) async fn put(State(ipfs): SharedIpfs, query: KuboQuery, mut form: Multipart) -> Result<Response, IpfsError> {
-    let name = query.text("cid-codec").unwrap_or("raw");
-    let codec = Codec::ALL.into_iter().find(|codec| codec.name() == name);
-    let codec = codec.ok_or_else(|| IpfsError::bad(format!("cid-codec={name}: expected raw, dag-cbor or dag-pb")))?;
-    query.only("mhtype", "sha2-256")?;
-    let pin = query.flag("pin", Flag::Off)?;
-    if pin == Flag::On {
-        ipfs.only_owner()?;
-    }
-    let (mut blocks, mut left) = (Vec::new(), MAX_PUT_BYTES);
+pub(super) async fn put(State(ipfs): SharedIpfs, query: KuboQuery, form: Multipart) -> Result<Response, IpfsError> {
+    let options = || {
+        let name = query.text("cid-codec").unwrap_or("raw");
+        let codec = Codec::ALL.into_iter().find(|codec| codec.name() == name);
+        let expected = || IpfsError::bad(format!("cid-codec={name}: expected raw, dag-cbor or dag-pb"));
+        let codec = codec.ok_or_else(expected)?;
+        query.only("mhtype", "sha2-256")?;
+        let pin = query.flag("pin", Flag::Off)?;
+        if pin == Flag::On {
+            ipfs.only_owner()?;
+        }
+        Ok::<_, IpfsError>((codec, pin))
+    };
+    // the files are read even if an option is invalid, because a client that is still sending may miss the response
+    let (options, files) = (options(), files(form).await);
+    let (codec, pin) = options?;
+    let blocks = files?.into_iter().map(|bytes| Block::new(codec, bytes)).collect::<Result<Vec<_>, _>>()?;
+    let lines =
+        lines(blocks.iter().map(|block| json!({ "Key": block.cid().to_string(), "Size": block.bytes().len() })));
+    let store = move |store: &BlockStore| {
+        store.put(&blocks)?;
+        let pinned = if pin == Flag::On { &blocks[..] } else { &[] };
+        pinned.iter().try_for_each(|block| store.pin(&block.cid()))
+    };
+    ipfs.with(store).await?;
+    Ok(lines)
+}
+
+/// Returns the bytes of each file of a multipart form.
+async fn files(mut form: Multipart) -> Result<Vec<Vec<u8>>, IpfsError> {
+    let (mut files, mut left) = (Vec::new(), MAX_PUT_BYTES);
     while let Some(mut file) = form.next_field().await.map_err(IpfsError::bad)? {
         let mut bytes = Vec::new();
         while let Some(piece) = file.chunk().await.map_err(IpfsError::bad)? {
@@ -40,17 +61,9 @@ pub(super) async fn put(State(ipfs): SharedIpfs, query: KuboQuery, mut form: Mul
             }
             bytes.extend_from_slice(&piece);
         }
-        blocks.push(Block::new(codec, bytes)?);
+        files.push(bytes);
     }
-    let lines =
-        lines(blocks.iter().map(|block| json!({ "Key": block.cid().to_string(), "Size": block.bytes().len() })));
-    let store = move |store: &BlockStore| {
-        store.put(&blocks)?;
-        let pinned = if pin == Flag::On { &blocks[..] } else { &[] };
-        pinned.iter().try_for_each(|block| store.pin(&block.cid()))
-    };
-    ipfs.with(store).await?;
-    Ok(lines)
+    Ok(files)
 }
 
 /// Returns the bytes of the block whose CID is the command's argument.
