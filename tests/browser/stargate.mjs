@@ -17,6 +17,9 @@ const walletOf = (byte) => DirectSecp256k1Wallet.fromKey(new Uint8Array(32).fill
  */
 export const addressOf = async (byte) => (await (await walletOf(byte)).getAccounts())[0].address;
 
+/** A fee that suffices for a transfer, even to an address without an account. */
+const FEE = coins(10_000, "uremes");
+
 /**
  * Checks what CosmJS reads about two accounts, and that it can send coins from the first one to the second.
  * @param {string} url the URL of the node
@@ -43,7 +46,7 @@ export async function checkReadsAndSends(url, chain, [rich, fresh], amount) {
   const signer = await SigningStargateClient.connectWithSigner(url, await walletOf(rich), options);
   /** @type {(sum: number, fee: readonly Coin[]) => ReturnType<typeof signer.sendTokens>} */
   const send = (sum, fee) => signer.sendTokens(address, other, coins(sum, "uremes"), { amount: fee, gas: "200000" });
-  const sent = await send(1000, coins(5, "uremes"));
+  const sent = await send(1000, FEE);
   assert.equal(sent.code, 0, sent.rawLog);
   const found = await reader.getTx(sent.transactionHash);
   assert.ok(found);
@@ -54,7 +57,7 @@ export async function checkReadsAndSends(url, chain, [rich, fresh], amount) {
   assert.equal((await reader.getBalance(other, "uremes")).amount, "1000");
   assert.equal((await reader.getSequence(address)).sequence, 1);
   assert.equal(await reader.getTx("00".repeat(32)), null);
-  const failed = await send(amount, []);
+  const failed = await send(amount, FEE);
   assert.equal(failed.code, 5, failed.rawLog);
 }
 
@@ -70,7 +73,7 @@ export async function checkAminoSends(url, [rich, fresh]) {
   const [address, other] = [await addressOf(rich), await addressOf(fresh)];
   const client = await SigningStargateClient.connectWithSigner(url, wallet, { broadcastPollIntervalMs: 100 });
   const before = Number((await client.getBalance(other, "uremes")).amount);
-  const fee = { amount: coins(7, "uremes"), gas: "200000" };
+  const fee = { amount: FEE, gas: "200000" };
   const sent = await client.sendTokens(address, other, coins(250, "uremes"), fee, 'a memo with <, > and "&"');
   assert.equal(sent.code, 0, sent.rawLog);
   assert.equal(Number((await client.getBalance(other, "uremes")).amount), before + 250);
