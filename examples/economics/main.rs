@@ -1,5 +1,5 @@
-//! Simulates strategies of miners, verifiers and challengers with the actual ledger code and the parameters
-//! `NETWORK`, and prints what each strategy earns.
+//! Simulates strategies of miners, verifiers and challengers with the actual ledger code, and prints what each strategy
+//! earns. The parameters are those of `LedgerParams::NETWORK`, but without fees and without a beacon.
 //!
 //! Every transaction is signed and executed. Gradients are computed only for the strategies with disputes. For all
 //! other strategies, a hash stands for the gradient: an honest miner submits the hash that honest verifiers expect, and

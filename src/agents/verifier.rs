@@ -6,7 +6,8 @@ mod tests;
 
 use super::{Chain, ContentStore, Recompute, RecomputedGradient, RoleError, hex};
 use crate::{
-    client::{BeaconDuty, Classify, ClientError, ErrorClass, FetchError, VerificationDuty, VerifierDuties},
+    client::{Classify, ClientError, ErrorClass, FetchError, VerificationDuty, VerifierDuties},
+    ledger::BeaconDuty,
     protocol::Task,
     store::Codec,
     training::worker::Worker,

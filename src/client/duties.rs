@@ -2,7 +2,7 @@
 //! a miner and the status of its submissions.
 
 use super::{Client, ClientError, Connection, invalid_response, text};
-use crate::store::Cid;
+use crate::{ledger::BeaconDuty, store::Cid};
 use serde::{Deserialize, Serialize};
 
 /// What a verifier must do in a challenge: recompute a submitted gradient and report what it found, or vote.
@@ -42,16 +42,6 @@ pub struct VerifierDuties {
     /// What the verifier must do for the beacon; `None` if it has nothing to do before the next epoch.
     #[serde(default)]
     pub beacon: Option<BeaconDuty>,
-}
-
-/// What a validator must do for the beacon (the network's source of random values) in the current epoch: reveal the
-/// number to which it committed, and commit to a number for the next epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BeaconDuty {
-    /// Index of the current epoch.
-    pub epoch: u64,
-    /// Whether the validator must reveal a number. If not, it only commits to the next one.
-    pub reveals: bool,
 }
 
 /// A completed round, whose accepted gradients a proposer must add up to compute the next adapter.

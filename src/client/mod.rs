@@ -41,7 +41,7 @@ pub use blocks::{BlockCache, BlockSource, BlockStore, Blocks, ChunkSink, FetchEr
 pub use connection::{Connection, MAX_RESPONSE_BYTES, NoResponse, Request, Response, Timer, WorkFile, model_file};
 pub use disputes::{ClaimedGradient, DisputableGradient, DisputeList, GivenAnswer, OpenDispute};
 pub use duties::{
-    AggregationInput, AggregationJob, BeaconDuty, GradientStatus, NodeRegistration, VerificationDuty, VerifierDuties,
+    AggregationInput, AggregationJob, GradientStatus, NodeRegistration, VerificationDuty, VerifierDuties,
 };
 pub use endpoints::{EndpointError, Endpoints};
 pub use error::{Classify, ClientError, ErrorClass};

@@ -197,7 +197,7 @@ impl Proposal {
 }
 
 impl State {
-    /// Returns the block height at which the current round became ready for aggregation: it has its quota of
+    /// Returns the [clock](super::ChainHead::clock) at which the current round became ready for aggregation: it has its quota of
     /// accepted gradients, and none of them can be disputed any longer. Returns `None` if it is not ready yet.
     pub(super) fn ready_since(&self) -> Option<u64> {
         let since = self.head().full_since?.saturating_add(self.genesis.params.challenge_blocks);

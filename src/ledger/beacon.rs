@@ -64,6 +64,21 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealBeacon) -> Result<(),
     Ok(())
 }
 
+/// Lets a node that stops being a validator leave the beacon: its commitment to a later number is void. Fails if the
+/// node still has to reveal its number of the current epoch.
+pub(super) fn leave(state: &mut State, node: &str) -> Result<(), Refusal> {
+    let current = state.head().beacon.epoch;
+    match state.beacon_shares.get_mut(node) {
+        None => {}
+        Some(share) if !share.has_acted_in(current) => {
+            return Err(Refusal::rejected("the validator must reveal its number for the beacon first"));
+        }
+        Some(share) if share.revealed.is_some() => share.next = None,
+        Some(_) => drop(state.beacon_shares.remove(node)),
+    }
+    Ok(())
+}
+
 /// Ends the current epoch if it has lasted for `epoch_blocks` blocks, and validators with more than half of the stake
 /// of all validators have sent their messages. If validators with more than half of the stake have revealed their
 /// numbers, the epoch has a random value.
@@ -86,10 +101,12 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let mut silent = BTreeSet::new();
     for (validator, share) in std::mem::take(&mut state.beacon_shares) {
         match share {
-            BeaconShare { revealed: Some(number), next: Some(next), .. } => {
+            BeaconShare { revealed: Some(number), next, .. } => {
                 hash.update(number);
-                let share = BeaconShare { epoch: epoch + 1, committed: next, revealed: None, next: None };
-                state.beacon_shares.insert(validator, share);
+                if let Some(committed) = next {
+                    let share = BeaconShare { epoch: epoch + 1, committed, revealed: None, next: None };
+                    state.beacon_shares.insert(validator, share);
+                }
             }
             share if share.epoch > epoch => drop(state.beacon_shares.insert(validator, share)),
             _ => drop(silent.insert(validator)),

@@ -6,7 +6,7 @@
 //! round. The slot then goes to the first miner that submits a gradient.
 
 use super::{
-    Author, ChunkSlot, Claim, Event, LedgerParams, State, coins,
+    Author, ChainHead, ChunkSlot, Claim, Event, LedgerParams, State, coins,
     context::{Context, Refusal},
 };
 use crate::tx::{DENOM, MsgClaimTask, MsgClaimTaskResponse, code};
@@ -35,9 +35,10 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     }
     let author = Author { miner: miner.clone(), session: context.session.clone() };
     let reputation = state.reputation(miner);
-    if reputation.quarantined_until >= state.head().clock && reputation.quarantined_until > 0 {
-        let log =
-            format!("after a withdrawal, no chunk can be claimed before block {}", reputation.quarantined_until + 1);
+    let ChainHead { height, clock, .. } = state.head();
+    if reputation.quarantined_until >= *clock && reputation.quarantined_until > 0 {
+        let first = height + (reputation.quarantined_until - clock) + 1;
+        let log = format!("after a withdrawal, no chunk can be claimed before block {first}");
         return Err(Refusal::new(code::REJECTED, log));
     }
     if state.submissions_of(miner).any(|(_, own)| own.position == *chunk_id && state.is_unsettled(own)) {

@@ -1,6 +1,6 @@
 //! Nodes: their roles, and their stakes. A part of a stake is burned (slashed) for wrong or missing work.
 
-use super::{Challenge, Event, LedgerParams, Registration, State, coins, context::Refusal};
+use super::{Challenge, Event, LedgerParams, Registration, State, beacon, coins, context::Refusal};
 use crate::tx::{DENOM, MsgRegisterNode, MsgRegisterNodeResponse, MsgUnregisterNode, code};
 use prost::Message;
 
@@ -36,6 +36,9 @@ pub(super) fn register(state: &mut State, message: &MsgRegisterNode) -> Result<V
             code::INSUFFICIENT_FUNDS,
             format!("the stake of a node must be at least {least}{DENOM}"),
         ));
+    }
+    if !roles.contains(&VALIDATOR) {
+        beacon::leave(state, node)?;
     }
     coins::take(state, node, stake, "the stake")?;
     let registration_id = add(state, node, stake, &roles);
@@ -76,6 +79,7 @@ pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Resu
     {
         return Err(Refusal::rejected("a claim or a submission of the miner is not settled yet"));
     }
+    beacon::leave(state, node)?;
     let stake = state.nodes.remove(node).map_or(0, |node| node.stake);
     // without the escrow, the miner has no collateral, so its probation begins anew
     let authors: Vec<_> = state.reputations_of(node).map(|(author, _)| author.clone()).collect();

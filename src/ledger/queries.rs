@@ -10,6 +10,7 @@ use crate::{
     protocol::{ProtocolError, Task},
     store::Cid,
 };
+use serde::{Deserialize, Serialize};
 
 /// A claim that a miner holds, with the values that the miner's submission must contain.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,7 +54,7 @@ pub struct Assignment {
 }
 
 /// What a validator must do for the beacon in the current epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BeaconDuty {
     /// Index of the current epoch.
     pub epoch: u64,

@@ -93,7 +93,8 @@ pub struct BeaconShare {
     pub committed: serde_bytes::ByteBuf,
     /// The number that the validator revealed, 32 bytes; `None` before that.
     pub revealed: Option<serde_bytes::ByteBuf>,
-    /// Hash by which the validator committed to its number of the next epoch; `None` before that.
+    /// Hash by which the validator committed to its number of the next epoch; `None` before that, and if the node has
+    /// stopped being a validator.
     pub next: Option<serde_bytes::ByteBuf>,
 }
 

@@ -11,8 +11,8 @@ use axum::{
 };
 use r3mes_wgpu::{
     client::{
-        AggregationInput, AggregationJob, BeaconDuty, ClaimedGradient, DisputableGradient, DisputeList, GivenAnswer,
-        HeldTask, OpenDispute, VerificationDuty, VerifierDuties,
+        AggregationInput, AggregationJob, ClaimedGradient, DisputableGradient, DisputeList, GivenAnswer, HeldTask,
+        OpenDispute, VerificationDuty, VerifierDuties,
     },
     ledger::{Aggregation, Assignment, ChallengeStage, ContestableGradient, HeldClaim, Submission},
     protocol::Task,
@@ -74,8 +74,7 @@ async fn challenges(State(app): SharedApp, Path(address): Path<String>) -> Resul
     };
     let ledger = app.ledger();
     let challenges = ledger.assignments(&address).map_err(inconsistent)?.into_iter().map(duty).collect();
-    let beacon = ledger.beacon_duty(&address).map(|duty| BeaconDuty { epoch: duty.epoch, reveals: duty.reveals });
-    Ok(Json(VerifierDuties { challenges, beacon }))
+    Ok(Json(VerifierDuties { challenges, beacon: ledger.beacon_duty(&address) }))
 }
 
 async fn aggregation(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {

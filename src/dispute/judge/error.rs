@@ -19,7 +19,7 @@ pub enum DisputeError {
     #[error("the game is over")]
     Over,
     /// The move or the answer came after its deadline.
-    #[error("block {height} is after the deadline, block {deadline}")]
+    #[error("the deadline passed {} blocks ago", height - deadline)]
     Late {
         /// Height of the block that contains the move or the answer.
         height: u64,

@@ -1,7 +1,7 @@
 //! Tests of the beacon: nobody can choose its random values, and nobody that takes part in time loses anything.
 
 use super::{dispute_network::all, *};
-use crate::tx::{MsgRevealBeacon, MsgWithdraw};
+use crate::tx::{MsgRegisterNode, MsgRevealBeacon, MsgUnregisterNode, MsgWithdraw};
 
 const NODES: [(u8, u64); 3] = [(7, 2_000_000), (8, 2_000_000), (9, 2_000_000)];
 const EPOCH: u64 = 5;
@@ -61,6 +61,25 @@ fn a_validator_that_withholds_its_number_is_slashed_and_commits_anew() {
     assert!(world.ledger.beacon_duty(&address(9)).unwrap().reveals);
     epoch(&mut world, &[7, 8, 9]);
     assert_eq!((world.slashed(9), world.head().beacon.values), (10_000, 3), "no further penalty");
+    world.check();
+}
+
+#[test]
+fn a_validator_that_reveals_before_it_leaves_loses_nothing() {
+    let mut world = network();
+    epoch(&mut world, &[7, 8, 9]);
+    let leave = Message::UnregisterNode(MsgUnregisterNode { node_address: address(9) });
+    assert!(world.send(9, leave.clone()).1.contains("must reveal its number"));
+    let mines = MsgRegisterNode { node_address: address(8), node_type: 1, stake: "0".to_owned(), ..Default::default() };
+    assert!(world.send(8, Message::RegisterNode(mines.clone())).1.contains("must reveal its number"));
+    reveal(&mut world, &[7, 8, 9]);
+    world.done(9, leave);
+    world.done(8, Message::RegisterNode(mines));
+    for _ in 0..3 {
+        epoch(&mut world, &[7]);
+    }
+    assert_eq!([7, 8, 9].map(|number| world.slashed(number)), [0; 3]);
+    assert_eq!(world.head().beacon.values, 4, "the beacon goes on with those that remain");
     world.check();
 }
 

@@ -12,8 +12,8 @@ use crate::{
         RoleError, Verifier,
     },
     client::{
-        AggregationInput, AggregationJob, BeaconDuty, Blocks, ClientError, DisputeList, FetchError, JobInfo,
-        VerificationDuty, VerifierDuties,
+        AggregationInput, AggregationJob, Blocks, ClientError, DisputeList, FetchError, JobInfo, VerificationDuty,
+        VerifierDuties,
     },
     dispute::judge::Hash,
     ledger::{ChallengeStage, Ledger, global_seed, shard},
@@ -64,10 +64,9 @@ impl Chain for Party {
             gradient_hash: found.submission.commitment.to_string(),
             committed: found.committed.map(|committed| data_encoding::HEXLOWER.encode(&committed)),
         };
-        let beacon = ledger.beacon_duty(&self.address);
         Ok(VerifierDuties {
             challenges: assignments.into_iter().map(duty).collect(),
-            beacon: beacon.map(|duty| BeaconDuty { epoch: duty.epoch, reveals: duty.reveals }),
+            beacon: ledger.beacon_duty(&self.address),
         })
     }
 
