@@ -156,7 +156,7 @@ impl Genesis {
         self.chunks[chunk_number(position, self.chunks.len() as u64) as usize]
     }
 
-    /// Returns the positions of a round's chunk slots.
+    /// Returns the positions of a round's chunk slots, which are numbered consecutively over all rounds.
     pub fn positions(&self, round: u64) -> std::ops::Range<u64> {
         let quota = u64::from(self.quota);
         let start = round.saturating_mul(quota);

@@ -1,7 +1,7 @@
 //! The data that miners, nodes and verifiers exchange. This module does no I/O.
 //!
-//! A [`Task`] names everything that determines a gradient. An [`Artifact`] contains the gradient, encoded in blocks. A
-//! [`Commitment`] binds the gradient to the task. A [`Receipt`] contains the task, the CID of the artifact, and the
+//! A [`Task`] contains everything that determines a gradient. An [`Artifact`] contains the gradient, encoded in blocks.
+//! A [`Commitment`] binds the gradient to the task. A [`Receipt`] contains the task, the CID of the artifact, and the
 //! commitment. Anybody who has a receipt can [`verify`] the gradient.
 
 mod adapter;

@@ -59,7 +59,7 @@ impl CarReader {
     }
 
     /// Parses the next bytes of the file. Each block that is complete with these bytes is checked against its CID and
-    /// appended to `done`.
+    /// appended to `done`. Fails if the file is malformed or too long, or if a block does not match its CID.
     pub fn push(&mut self, bytes: &[u8], done: &mut Vec<Block>) -> Result<(), StoreError> {
         let too_large = || malformed("it is longer than the limit");
         self.remaining_bytes = self.remaining_bytes.checked_sub(bytes.len()).ok_or_else(too_large)?;

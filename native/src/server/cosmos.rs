@@ -126,7 +126,8 @@ async fn balance(
     Ok(Json(json!({ "balance": { "denom": query.denom, "amount": amount.to_string() } })))
 }
 
-/// Calls a method of the node's JSON-RPC. The REST routes that use this function return the result in another form.
+/// Calls a method of the node's JSON-RPC and returns its result, which the REST routes convert to their own format. If
+/// the method fails, returns a response with the HTTP status 404.
 async fn call_rpc(app: Arc<AppState>, method: &'static str, params: Value) -> Result<Value, Response> {
     let result = blocking(move || Ok(rpc::call(&app, method, &params))).await?;
     result.map_err(|error| failure(StatusCode::NOT_FOUND, 5, error.message))
@@ -157,7 +158,8 @@ async fn block(State(app): SharedApp, Path(height): Path<String>) -> Result<Json
     Ok(Json(block))
 }
 
-/// Converts the hexadecimal hashes and addresses of the JSON-RPC to base64, which the REST API uses.
+/// Replaces the hexadecimal hashes and addresses in `json`, a result of the JSON-RPC, with base64, which the REST API
+/// uses. Also renames the fields `parts` to `part_set_header`.
 fn to_base64(json: &mut Value) {
     match json {
         Value::Array(all) => all.iter_mut().for_each(to_base64),

@@ -109,7 +109,7 @@ async fn respond(app: Arc<AppState>, id: Value, method: String, params: Value) -
     Ok((StatusCode::OK, Json(response)).into_response())
 }
 
-/// Executes a JSON-RPC method, here or in CometBFT, and returns its result.
+/// Executes a JSON-RPC method and returns its result. A replica forwards most methods to its CometBFT.
 pub(super) fn call(app: &AppState, method: &str, params: &Value) -> Result<Value, RpcError> {
     if let Some(engine) = app.settings.engine.as_ref().filter(|_| FORWARDED.contains(&method)) {
         return forward(engine, method, params);

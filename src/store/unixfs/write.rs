@@ -5,7 +5,8 @@ use crate::store::dag_pb::{PbLink, PbNode};
 use crate::store::{Block, Cid, Codec, Dag, MAX_BLOCK_BYTES, StoreError};
 use prost::Message;
 
-/// The largest number of links that a node may have. A node with so many links still fits in a block.
+/// The largest number of links that a node may have. A node with so many links is still at most 1 MiB long, the limit
+/// for a block.
 const MAX_WIDTH: usize = 8192;
 
 /// The layout of a file's tree: the size of the leaves, and the largest number of links in a node. The CID of a file

@@ -121,7 +121,8 @@ fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayF
     }
 }
 
-/// Replaces the status 404 (not found) with 412 (precondition failed) if the client accepts only cached content.
+/// Returns `error`. If its status is 404 (not found) and the request headers accept only cached content, replaces the
+/// status with 412 (precondition failed).
 fn absent(error: IpfsError, headers: &HeaderMap) -> IpfsError {
     let only_cached = headers.get(header::CACHE_CONTROL).is_some_and(|wish| wish == "only-if-cached");
     match error.status {

@@ -28,7 +28,8 @@ impl KuboQuery {
         self.0.iter().rev().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the value of a boolean option, or `default` if the option is missing.
+    /// Returns the value of a boolean option, or `default` if the option is missing. Returns an error if the value is
+    /// not a boolean.
     pub(super) fn flag(&self, name: &str, default: Flag) -> Result<Flag, IpfsError> {
         match self.text(name) {
             None => Ok(default),
@@ -38,13 +39,15 @@ impl KuboQuery {
         }
     }
 
-    /// Returns the value of a numeric option, or `None` if the option is missing.
+    /// Returns the value of a numeric option, or `None` if the option is missing. Returns an error if the value is not
+    /// a number.
     pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, IpfsError> {
         let wrong = |text: &str| IpfsError::bad(format!("{name}={text}: expected a number"));
         self.text(name).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
     }
 
-    /// Returns an error if the option `name` has a value other than `value`, the only supported one.
+    /// Returns an error if the query contains the option `name` with a value other than `value`, the only supported
+    /// one.
     pub(super) fn only(&self, name: &str, value: &str) -> Result<(), IpfsError> {
         match self.text(name) {
             Some(other) if other != value => Err(IpfsError::bad(format!("{name}={other}: only {value} is supported"))),
@@ -52,7 +55,8 @@ impl KuboQuery {
         }
     }
 
-    /// Returns the arguments as CIDs of version 1. Each argument must be a CID, with or without the prefix `/ipfs/`.
+    /// Returns the arguments, of which there must be at least one, as CIDs of version 1. Each argument must be a CID,
+    /// with or without the prefix `/ipfs/`.
     pub(super) fn cids(&self) -> Result<Vec<Cid>, IpfsError> {
         let arguments: Vec<&str> =
             self.0.iter().filter(|(name, _)| name == "arg").map(|(_, value)| value.as_str()).collect();
