@@ -25,6 +25,8 @@ mod page;
 mod requests;
 mod sessions;
 mod stores;
+mod strangers;
+mod surroundings;
 
 // tests with miners and verifiers that break the rules
 mod adversaries;

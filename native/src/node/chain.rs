@@ -5,10 +5,11 @@
 //! of its transactions. The file therefore contains every acknowledged block, and no partly written one, even after
 //! `kill -9` or a power cut.
 
+use crate::database::RecoveringDatabase;
 use anyhow::{Context, Result, bail};
 use r3mes_wgpu::ledger::{Applied, ChainBlock, Genesis, Ledger, StateRow, TxOutcome};
 use redb::{
-    Database, Durability, Key, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
+    Database, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
     TableDefinition, Value,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -36,49 +37,44 @@ pub(crate) struct BlockRecord {
 }
 
 /// The database file that contains a chain.
-pub(super) struct Chain(Database);
+pub(super) struct Chain(RecoveringDatabase);
+
+/// Error returned if a block is appended that is already on disk. Its transaction was committed although the disk
+/// reported an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the block at height {0} is already on disk")]
+pub(super) struct AlreadyAdded(u64);
 
 impl Chain {
     /// Reads the ledger from the database. If the database is empty, creates the ledger from `genesis` and writes it.
     /// Returns an error if the database belongs to another genesis.
-    pub(super) fn open(database: Database, genesis: &Genesis) -> Result<(Self, Ledger)> {
-        let write = database.begin_write()?;
-        // creates the tables, so that readers never fail to find them
-        write.open_table(BLOCKS)?;
-        write.open_table(TRANSACTIONS)?;
-        let ledger = {
+    pub(super) fn open(database: RecoveringDatabase, genesis: &Genesis) -> Result<(Self, Ledger)> {
+        let ledger = database.write(|write| {
+            // creates the tables, so that readers never fail to find them
+            write.open_table(BLOCKS)?;
+            write.open_table(TRANSACTIONS)?;
             let (mut meta, mut rows) = (write.open_table(META)?, write.open_table(ROWS)?);
             let stored = meta.get("genesis")?.map(|stored| decode::<Genesis>(stored.value())).transpose()?;
-            match stored {
-                Some(stored) => {
-                    compare(genesis, &stored)?;
-                    let all: Vec<StateRow> = rows
-                        .iter()?
-                        .map(|entry| {
-                            let (key, value) = entry?;
-                            Ok(StateRow { key: key.value().to_vec(), value: Some(value.value().to_vec()) })
-                        })
-                        .collect::<Result<_>>()?;
-                    Ledger::restore(stored, &all).context("reading the rows of the ledger")?
-                }
-                None => {
-                    meta.insert("genesis", encode(genesis)?.as_slice())?;
-                    let ledger = Ledger::new(genesis.clone())?;
-                    insert(&mut rows, &ledger)?;
-                    ledger
-                }
+            if let Some(stored) = stored {
+                compare(genesis, &stored)?;
+                return restore(stored, &rows);
             }
-        };
-        write.commit()?;
+            meta.insert("genesis", encode(genesis)?.as_slice())?;
+            let ledger = Ledger::new(genesis.clone())?;
+            insert(&mut rows, &ledger)?;
+            Ok(ledger)
+        })?;
         Ok((Self(database), ledger))
     }
 
     /// Appends a block that changed the ledger from `before` to `after`. The block is on disk when this function
-    /// returns.
+    /// returns. Returns [`AlreadyAdded`] and changes nothing if the chain on disk has a block at this height.
     pub(super) fn add(&self, before: &Ledger, after: &Ledger, block: &ChainBlock, applied: &Applied) -> Result<()> {
-        let mut write = self.0.begin_write()?;
-        write.set_durability(Durability::Immediate)?;
-        {
+        self.0.write(|write| {
+            let mut blocks = write.open_table(BLOCKS)?;
+            if blocks.last()?.is_some_and(|(last, _)| last.value() >= block.height) {
+                return Err(AlreadyAdded(block.height).into());
+            }
             let mut rows = write.open_table(ROWS)?;
             for StateRow { key, value } in after.changes(before) {
                 match value {
@@ -86,7 +82,7 @@ impl Chain {
                     None => rows.remove(key.as_slice())?,
                 };
             }
-            let (mut blocks, mut transactions) = (write.open_table(BLOCKS)?, write.open_table(TRANSACTIONS)?);
+            let mut transactions = write.open_table(TRANSACTIONS)?;
             for (at, outcome) in applied.outcomes.iter().enumerate() {
                 // replaces the entry of a transaction that failed in an earlier block and is now executed again
                 transactions.insert(outcome.hash.as_str(), (block.height, at as u32))?;
@@ -99,21 +95,30 @@ impl Chain {
                     transactions.remove(outcome.hash.as_str())?;
                 }
             }
-        }
-        Ok(write.commit()?)
+            Ok(())
+        })
     }
 
     /// Replaces the ledger with another ledger of the same genesis, and deletes all blocks and outcomes.
     pub(super) fn replace(&self, ledger: &Ledger) -> Result<()> {
-        let mut write = self.0.begin_write()?;
-        write.set_durability(Durability::Immediate)?;
-        write.delete_table(ROWS)?;
-        write.delete_table(BLOCKS)?;
-        write.delete_table(TRANSACTIONS)?;
-        write.open_table(BLOCKS)?;
-        write.open_table(TRANSACTIONS)?;
-        insert(&mut write.open_table(ROWS)?, ledger)?;
-        Ok(write.commit()?)
+        self.0.write(|write| {
+            write.delete_table(ROWS)?;
+            write.delete_table(BLOCKS)?;
+            write.delete_table(TRANSACTIONS)?;
+            write.open_table(BLOCKS)?;
+            write.open_table(TRANSACTIONS)?;
+            insert(&mut write.open_table(ROWS)?, ledger)
+        })
+    }
+
+    /// Returns the error of the disk because of which no block can be added now, if there is one.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.0.fault()
+    }
+
+    /// Reads the ledger from the disk.
+    pub(super) fn ledger(&self) -> Result<Ledger> {
+        read(&self.0.begin_read()?)
     }
 
     fn table<K: Key, V: Value>(&self, table: TableDefinition<K, V>) -> Result<ReadOnlyTable<K, V>> {
@@ -144,14 +149,20 @@ impl Chain {
 
 /// Reads the ledger from the database of a node that is not running. The database is not changed.
 pub(crate) fn read_only(database: &Database) -> Result<Ledger> {
-    let read = database.begin_read()?;
+    read(&database.begin_read()?)
+}
+
+fn read(read: &ReadTransaction) -> Result<Ledger> {
     let genesis = read.open_table(META)?.get("genesis")?.context("the ledger has no genesis")?;
-    let rows = read.open_table(ROWS)?;
+    restore(decode(genesis.value())?, &read.open_table(ROWS)?)
+}
+
+fn restore(genesis: Genesis, rows: &impl ReadableTable<&'static [u8], &'static [u8]>) -> Result<Ledger> {
     let rows = rows.iter()?.map(|entry| {
         let (key, value) = entry?;
         Ok(StateRow { key: key.value().to_vec(), value: Some(value.value().to_vec()) })
     });
-    Ok(Ledger::restore(decode(genesis.value())?, &rows.collect::<Result<Vec<_>>>()?)?)
+    Ledger::restore(genesis, &rows.collect::<Result<Vec<_>>>()?).context("reading the rows of the ledger")
 }
 
 fn insert(rows: &mut Table<&[u8], &[u8]>, ledger: &Ledger) -> Result<()> {

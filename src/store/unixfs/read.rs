@@ -3,7 +3,7 @@
 
 use super::{FILE, RAW, UnixFsData};
 use crate::store::dag_pb::{PbNode, malformed};
-use crate::store::{Block, Cid, Codec, Fetch, StoreError};
+use crate::store::{Block, Cid, Codec, Fetch, StoreError, inline_bytes};
 use prost::Message;
 use std::ops::Range;
 
@@ -48,12 +48,15 @@ impl FileReader {
     /// if the block is a node with links.
     pub fn push_block(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
         let Some(at) = self.pending.pop() else { return Ok(Vec::new()) };
-        let block = Block::check(at.cid, bytes)?;
-        let bytes = match Codec::of(&at.cid)? {
-            Codec::Raw => block.into_bytes(),
-            Codec::DagCbor => return Err(StoreError::Codec(at.cid)),
-            Codec::DagPb => {
-                let node = PbNode::read(block.bytes())?;
+        let bytes = match inline_bytes(&at.cid) {
+            Some(inline) => inline.to_vec(),
+            None => Block::check(at.cid, bytes)?.into_bytes(),
+        };
+        let bytes = match Codec::stated(&at.cid) {
+            Some(Codec::Raw) => bytes,
+            None | Some(Codec::DagCbor) => return Err(StoreError::Codec(at.cid)),
+            Some(Codec::DagPb) => {
+                let node = PbNode::read(&bytes)?;
                 let data = node.data.as_deref().ok_or_else(|| malformed(format!("block {} has no data", at.cid)))?;
                 let data = UnixFsData::decode(data).map_err(malformed)?;
                 if ![FILE, RAW].contains(&data.kind) {
