@@ -13,7 +13,9 @@ pub(crate) fn explain_refusals() {
     panic::set_hook(Box::new(move |panic| {
         let message = panic.payload_as_str().unwrap_or_default();
         if REFUSED.iter().any(|words| message.contains(words)) {
-            note!("r3mes-wgpu: the system refuses another thread ({message}); raise its limit of processes and threads");
+            note!(
+                "r3mes-wgpu: the system refuses another thread ({message}); raise its limit of processes and threads"
+            );
             exit(Exit::Failure as i32);
         }
         default(panic);
