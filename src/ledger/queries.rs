@@ -45,8 +45,6 @@ pub struct Assignment {
     /// The random value that sampled the verifiers. It selects the tile (a part of the gradient) whose digest each
     /// verifier must state.
     pub selector: [u8; 32],
-    /// The task that the verifier must recompute.
-    pub task: Task,
     /// ID of the submission whose gradient is recomputed.
     pub id: u64,
     /// The submission whose gradient is recomputed.
@@ -120,6 +118,11 @@ impl State {
             rejected: sum.rejected + of_session.rejected,
             ..sum
         })
+    }
+
+    /// Returns whether a miner holds a claim.
+    pub fn holds_claim(&self, miner: &str) -> bool {
+        self.claim_of(miner).is_some()
     }
 
     /// Returns the registration of a node: its roles and its stake; `None` if the node is not registered.
@@ -218,7 +221,7 @@ impl Ledger {
     }
 
     /// Returns what a verifier must do in each open challenge, ordered by the ID of the challenge.
-    pub fn assignments(&self, verifier: &str) -> Result<Vec<Assignment>, ProtocolError> {
+    pub fn assignments(&self, verifier: &str) -> Vec<Assignment> {
         let state = self.state();
         let sampled =
             |challenge: &Challenge| challenge.sampled.iter().find(|sampled| sampled.verifier == verifier).cloned();
@@ -243,11 +246,10 @@ impl Ledger {
             let committed =
                 sampled(challenge).and_then(|sampled| sampled.committed).map(|committed| committed.into_vec());
             let blocks_left = challenge.stage_ends.saturating_sub(state.head().clock);
-            let task = state.task_of(submission)?;
             let (challenge, id, submission) = (*id, challenge.submission, submission.clone());
-            all.push(Assignment { challenge, stage, done, committed, blocks_left, selector, task, id, submission });
+            all.push(Assignment { challenge, stage, done, committed, blocks_left, selector, id, submission });
         }
-        Ok(all)
+        all
     }
 
     /// Returns what a validator must do for the beacon; `None` if the network has no beacon, the address is not a

@@ -35,6 +35,7 @@ pub use job::{Job, MAX_EXPONENT, MAX_MATRICES, MatrixSpec, TaskKind};
 pub use merkle::merkle_root;
 pub use parts::parts;
 pub use receipt::Receipt;
+pub(crate) use task::MAX_MINER_BYTES;
 pub use task::{Task, TaskTerms, task_key};
 pub use transport::Transport;
 pub use transport_matrix::{MAX_GRADIENT_BITS, TransportMatrix};

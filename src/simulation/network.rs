@@ -264,14 +264,15 @@ impl Network {
         let leaf = if self.guessing.contains(&number) { "guess" } else { "leaf" }.to_owned();
         let beacon = self.ledger.beacon_duty(&verifier);
         let mut messages: Vec<Message> = beacon.map(|duty| self.beacon_message(number, duty)).into_iter().collect();
-        for duty in self.ledger.assignments(&verifier).expect("assignments").into_iter().filter(|duty| !duty.done) {
+        for duty in self.ledger.assignments(&verifier).into_iter().filter(|duty| !duty.done) {
             let claimed = duty.submission.commitment;
-            let finding = find(number, &duty.task, claimed);
+            let task = self.ledger.task_of(&duty.submission).expect("a task");
+            let finding = find(number, &task, claimed);
             let (challenge_id, is_valid) = (duty.challenge, finding == Finding::Match);
             let computed_hash = match finding {
                 Finding::Match => claimed.to_string(),
-                Finding::Mismatch if claimed == honest(&duty.task) => wrong(&duty.task).to_string(),
-                Finding::Mismatch => honest(&duty.task).to_string(),
+                Finding::Mismatch if claimed == honest(&task) => wrong(&task).to_string(),
+                Finding::Mismatch => honest(&task).to_string(),
                 Finding::Unavailable => String::new(),
             };
             if duty.stage == ChallengeStage::Panel {

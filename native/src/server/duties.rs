@@ -15,6 +15,7 @@ use r3mes_wgpu::{
         OpenDispute, VerificationDuty, VerifierDuties,
     },
     ledger::{Aggregation, Assignment, ChallengeStage, ContestableGradient, HeldClaim, Ledger, Submission},
+    store::Cid,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -44,8 +45,8 @@ async fn held(State(app): SharedApp, Path(address): Path<String>) -> Result<Json
 
 async fn challenges(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<VerifierDuties>, Response> {
     let address = read_address(&address)?;
-    let duty = |assignment: Assignment| {
-        let Assignment { challenge, stage, done, committed, blocks_left, selector, task, id, submission } = assignment;
+    let duty = |task: Cid, assignment: Assignment| {
+        let Assignment { challenge, stage, done, committed, blocks_left, selector, id, submission } = assignment;
         let stage = match stage {
             ChallengeStage::Commit => "commit",
             ChallengeStage::Reveal => "reveal",
@@ -60,15 +61,19 @@ async fn challenges(State(app): SharedApp, Path(address): Path<String>) -> Resul
             done,
             blocks_left,
             selector,
-            task: task.cid(),
+            task,
             stored_gradient_id: id,
             ipfs_hash: submission.artifact,
             gradient_hash: submission.commitment.to_string(),
             committed: committed.as_deref().map(hex),
         }
     };
-    let duties = app.query(move |_, ledger| {
-        let challenges = ledger.assignments(&address)?.into_iter().map(duty).collect();
+    let duties = app.query(move |app, ledger| {
+        let duty = |assignment: Assignment| -> anyhow::Result<VerificationDuty> {
+            let task = app.task_cids.of(ledger, assignment.id, &assignment.submission)?;
+            Ok(duty(task, assignment))
+        };
+        let challenges = ledger.assignments(&address).into_iter().map(duty).collect::<Result<_, _>>()?;
         Ok(VerifierDuties { challenges, beacon: ledger.beacon_duty(&address) })
     });
     Ok(Json(duties.await?))

@@ -192,7 +192,7 @@ impl Coalition {
                 }
                 continue;
             }
-            if world.ledger.held(&address).ok().flatten().is_some() {
+            if world.ledger.state().holds_claim(&address) {
                 if let Some(message) = self.submission(world, at, None) {
                     send(world, &address, vec![message]);
                 }
@@ -297,7 +297,7 @@ impl Coalition {
     /// Sends the attestations and votes of all the coalition's verifiers.
     fn verify(&mut self, world: &mut World) {
         for node in self.nodes.clone() {
-            let duties = world.ledger.assignments(&node).expect("a consistent ledger");
+            let duties = world.ledger.assignments(&node);
             for duty in duties.into_iter().filter(|duty| !duty.done) {
                 if let Some(message) = self.statement(world, &node, &duty) {
                     send(world, &node, vec![message]);
@@ -307,7 +307,7 @@ impl Coalition {
     }
 
     fn statement(&mut self, world: &mut World, verifier: &str, duty: &Assignment) -> Option<Message> {
-        let Assignment { challenge: challenge_id, stage, selector, task, id, submission, .. } = duty;
+        let Assignment { challenge: challenge_id, stage, selector, id, submission, .. } = duty;
         let is_own = self.addresses.contains(&submission.miner);
         let finding = self.strategy.get(match (is_own, *stage == ChallengeStage::Panel) {
             (true, false) => "own",
@@ -317,20 +317,21 @@ impl Coalition {
         });
         let result = match finding {
             "honest" => {
-                self.computed.insert(task.cid());
+                self.computed.insert(world.submitted.get(id)?.task);
                 if world.submitted.get(id)?.right { "match" } else { "mismatch" }
             }
             "silent" => return None,
             fixed => fixed,
         };
-        let leaf = match self.computed.contains(&task.cid()) {
-            true => HEXLOWER.encode(&leaf(task, selector)),
+        let task = world.ledger.task_of(submission).ok()?;
+        let leaf = match self.computed.contains(&world.submitted.get(id)?.task) {
+            true => HEXLOWER.encode(&leaf(&task, selector)),
             false => "guess".to_owned(),
         };
         let (verifier, claimed) = (verifier.to_owned(), submission.commitment.to_string());
         let gradient_hash = match result {
             "match" => claimed.clone(),
-            "mismatch" => Commitment::new(task, &[8; 32]).to_string(),
+            "mismatch" => Commitment::new(&task, &[8; 32]).to_string(),
             _ => String::new(),
         };
         if *stage == ChallengeStage::Panel {

@@ -36,6 +36,8 @@ pub(super) struct TaskGradients {
 /// The gradients of all tasks that miners have claimed so far, by the CID of the task.
 pub(super) struct Gradients {
     known: HashMap<Cid, Rc<TaskGradients>>,
+    /// The same gradients by the key of the task, which takes less time to compute than the CID.
+    by_key: HashMap<[u8; 32], Rc<TaskGradients>>,
     /// The bytes of all chunks and tasks.
     blocks: HashMap<Cid, Vec<u8>>,
     manifests: HashMap<Cid, Vec<u8>>,
@@ -44,20 +46,21 @@ pub(super) struct Gradients {
 impl Gradients {
     pub(super) fn new(chunks: u32) -> Self {
         let blocks = (0..chunks).map(chunk).map(|bytes| (Codec::Raw.cid(&bytes), bytes));
-        Self { known: HashMap::new(), blocks: blocks.collect(), manifests: HashMap::new() }
+        Self { known: HashMap::new(), by_key: HashMap::new(), blocks: blocks.collect(), manifests: HashMap::new() }
     }
 
     /// Returns the correct and the wrong gradient of a task. Stores them if this is the first call for the task.
     pub(super) fn of(&mut self, task: &Task) -> Rc<TaskGradients> {
-        let block = task.block();
-        if let Some(known) = self.known.get(&block.cid()) {
+        if let Some(known) = self.by_key.get(&task.key()) {
             return known.clone();
         }
+        let block = task.block();
         let new = Rc::new(TaskGradients { right: version(task, 1), wrong: version(task, 2) });
         for version in [&new.right, &new.wrong] {
             self.manifests.insert(version.root, version.manifest.clone());
         }
         self.known.insert(block.cid(), new.clone());
+        self.by_key.insert(task.key(), new.clone());
         self.blocks.insert(block.cid(), block.into_bytes());
         new
     }

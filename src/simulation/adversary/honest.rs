@@ -50,15 +50,15 @@ impl Chain for Party {
     }
 
     async fn duties(&self) -> Result<VerifierDuties, ClientError> {
-        let ledger = &self.world.borrow().ledger;
-        let assignments = ledger.assignments(&self.address).expect("a consistent ledger");
+        let world = self.world.borrow();
+        let assignments = world.ledger.assignments(&self.address);
         let duty = |found: crate::ledger::Assignment| VerificationDuty {
             challenge_id: found.challenge,
             stage: stage(found.stage).to_owned(),
             done: found.done,
             blocks_left: found.blocks_left,
             selector: found.selector,
-            task: found.task.cid(),
+            task: world.submitted[&found.id].task,
             stored_gradient_id: found.id,
             ipfs_hash: found.submission.artifact,
             gradient_hash: found.submission.commitment.to_string(),
@@ -66,7 +66,7 @@ impl Chain for Party {
         };
         Ok(VerifierDuties {
             challenges: assignments.into_iter().map(duty).collect(),
-            beacon: ledger.beacon_duty(&self.address),
+            beacon: world.ledger.beacon_duty(&self.address),
         })
     }
 
@@ -283,7 +283,7 @@ async fn mine(party: &Party) -> Option<()> {
     };
     let chunk_id = position;
     let miner = party.address.clone();
-    if party.world.borrow().ledger.held(&miner).ok()?.is_none() {
+    if !party.world.borrow().ledger.state().holds_claim(&miner) {
         party.send(Message::ClaimTask(MsgClaimTask { miner, pool_id: 0, chunk_id })).await.ok()?;
     }
     let held = party.world.borrow().ledger.held(&party.address).ok()??;

@@ -2,7 +2,10 @@
 //! mutations of the best known strategy for each objective.
 
 use super::{Conditions, Outcome, Random, Strategy, play};
-use std::{collections::BTreeMap, thread};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+};
 
 /// What a search maximizes: the name of the objective, and a function that rates the outcome of a strategy. The second
 /// argument of the function is the outcome of the honest baseline, that is, of honest accounts with the same coins and
@@ -81,10 +84,20 @@ impl Search {
         self.baselines.entry(key).or_insert_with_key(|(baseline, _)| play(conditions, baseline, seed)).clone()
     }
 
+    /// Simulates, in parallel, the honest baselines of these simulations that have not been simulated yet.
+    fn prepare_baselines(&mut self, games: &[(Strategy, u64)]) {
+        let keys = games.iter().map(|(strategy, trial)| (strategy.honest_baseline(), *trial));
+        let missing: BTreeSet<_> = keys.filter(|key| !self.baselines.contains_key(key)).collect();
+        let missing: Vec<_> = missing.into_iter().collect();
+        let outcomes = self.play_all(&missing);
+        self.baselines.extend(missing.into_iter().zip(outcomes));
+    }
+
     /// Simulates strategies, and keeps each one that is the best so far for an objective. Returns for each strategy the
     /// names of these objectives.
     pub fn offer(&mut self, strategies: &[Strategy]) -> Vec<Vec<&'static str>> {
         let games: Vec<_> = strategies.iter().map(|strategy| (strategy.clone(), 0)).collect();
+        self.prepare_baselines(&games);
         let first = self.play_all(&games);
         self.games += games.len() as u64;
         strategies.iter().zip(first).map(|(strategy, first)| self.judge(strategy, first)).collect()
@@ -102,6 +115,7 @@ impl Search {
             return Vec::new();
         }
         let games: Vec<_> = (1..TRIALS).map(|trial| (strategy.clone(), trial)).collect();
+        self.prepare_baselines(&games);
         let mut outcomes = vec![first];
         outcomes.extend(self.play_all(&games));
         self.games += games.len() as u64;
