@@ -50,8 +50,8 @@ pub enum Error {
     /// A value left the range of its number format during a computation, so there is no result.
     #[error("{what}: a value left the range of its number format")]
     Saturated {
-        /// Name of the computation that failed.
-        what: &'static str,
+        /// Name of the computation that failed, such as `linear` or `head logits`.
+        what: String,
     },
     /// The run was stopped by the yield hook, a callback that the executor calls after each slice of work.
     #[error("the run was stopped")]

@@ -20,6 +20,7 @@ mod decoder;
 mod exactness;
 mod faults;
 mod optimizer;
+mod saturation;
 mod shards;
 
 // tests of model and adapter files that other programs wrote

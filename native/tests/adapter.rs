@@ -5,7 +5,11 @@
 use crate::node_process::NodeProcess;
 use crate::work_dir::{SMALL_MODEL, WorkDir};
 use prost::Message;
-use r3mes_wgpu::{model::peft::GradientPackage, protocol::Receipt, training::checkpoint};
+use r3mes_wgpu::{
+    model::peft::{self, GradientPackage},
+    protocol::Receipt,
+    training::checkpoint,
+};
 use serde_json::Value;
 use std::{
     ffi::OsStr,
@@ -80,6 +84,39 @@ fn an_adapter_survives_peft_export_and_import_and_can_be_trained_further() {
     for again in [["export", &trained, "--out", &exported], ["import", &exported, "--out", &file]] {
         assert!(adapter(again).unwrap_err().contains("already exists"));
     }
+}
+
+#[test]
+fn an_adapter_of_some_linear_layers_can_be_trained_further() {
+    let work_dir = WorkDir::new("adapter-subset");
+    let [trained, exported, imported] = ["trained", "exported", "imported"].map(|name| path_in(&work_dir, name));
+    train(&work_dir, Path::new(&trained), "1").unwrap();
+    // keep the factors of two linear layers, and name the layers by a regular expression
+    let mut subset = read(&Path::new(&trained).join("checkpoint.safetensors"));
+    subset.matrices.retain(|matrix| matrix.name.contains("attention.q") || matrix.name.contains("attention.v"));
+    let (config, tensors) = peft::write(&subset, "").unwrap();
+    let mut config: Value = serde_json::from_slice(&config).unwrap();
+    config["target_modules"] = r".*\.(q|v)_proj".into();
+    fs::create_dir(&exported).unwrap();
+    fs::write(format!("{exported}/adapter_config.json"), config.to_string()).unwrap();
+    fs::write(format!("{exported}/adapter_model.safetensors"), tensors).unwrap();
+
+    let checkpoint = format!("{imported}/checkpoint.safetensors");
+    adapter(["import", &exported, "--out", &checkpoint, "--model", SMALL_MODEL]).unwrap();
+    let before = read(Path::new(&checkpoint));
+    train(&work_dir, Path::new(&imported), "1").unwrap();
+    let report = inspect(&imported);
+    assert_eq!(report["steps"].as_u64(), Some(1));
+    assert_eq!(report["target_modules"], serde_json::json!(["q_proj", "v_proj"]));
+    let after = read(Path::new(&checkpoint));
+    assert!(after.matrices.len() == 4 && after.matrices[0].values != before.matrices[0].values);
+    // an adapter of another model is refused
+    let (data, text) = (work_dir.data(), work_dir.text());
+    let flags = ["train", "--backend", "cpu", "--rank", "4", "--steps", "2", "--out", &imported];
+    let paths = ["--text", text.to_str().unwrap(), "--data-dir", data.to_str().unwrap()];
+    let model = format!("{FIXTURE}/model");
+    let error = run(flags.into_iter().chain(paths).chain(["--model", &model])).unwrap_err();
+    assert!(error.contains("does not fit the model"), "{error}");
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod work_dir;
 mod adapter;
 mod cli;
 mod import;
+mod import_files;
+mod out_of_range;
 mod verifier;
 mod wallet;
 

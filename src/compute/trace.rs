@@ -14,6 +14,8 @@ pub struct Traced {
     pub label: String,
     /// Name of the kernel that was launched.
     pub kernel: &'static str,
+    /// Whether a value left its range in this dispatch.
+    pub saturated: Saturated,
     /// SHA-256 of the words that the dispatch wrote, as little-endian bytes, one buffer after another in binding order.
     pub digest: [u8; 32],
 }
@@ -30,14 +32,15 @@ pub async fn run_traced(
     let mut saturated = false;
     for at in dispatches {
         let dispatch = &recording.dispatches()[at];
-        saturated |= executor.run(at..at + 1).await?;
+        let in_dispatch = executor.run(at..at + 1).await?;
+        saturated |= in_dispatch;
         let mut hash = Sha256::new();
         for written in dispatch.written() {
             let words = executor.read(written.id).await?;
             words[..written.words].iter().for_each(|word| hash.update(word.to_le_bytes()));
         }
         let (label, kernel) = (dispatch.label.clone(), dispatch.kernel.name);
-        trace.push(Traced { label, kernel, digest: hash.finalize().into() });
+        trace.push(Traced { label, kernel, saturated: in_dispatch, digest: hash.finalize().into() });
     }
     Ok(saturated)
 }

@@ -307,7 +307,7 @@ impl BitLinearExecutor {
 
     async fn run(&mut self, dispatches: std::ops::Range<usize>) -> Result<(), Error> {
         match self.executor.run(dispatches).await? {
-            true => Err(Error::Saturated { what: "linear" }),
+            true => Err(Error::Saturated { what: "linear".into() }),
             false => Ok(()),
         }
     }

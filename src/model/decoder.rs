@@ -20,7 +20,7 @@ use crate::{
     error::Error,
     numbers::lora::LoraAdapter,
 };
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// A model on a backend, with or without an adapter, and the tokens that it has read.
 pub struct Decoder {
@@ -104,6 +104,9 @@ impl Decoder {
     ///
     /// The score of a token is the base-2 logarithm, in Q20 (20 fraction bits), of the probability that it comes next,
     /// plus a constant that is the same for all tokens.
+    ///
+    /// Returns [`Error::Saturated`] with the name of the dispatch if a value leaves its range, because the scores are
+    /// then meaningless.
     pub async fn read(&mut self, tokens: &[u32]) -> Result<Vec<i32>, Error> {
         let (first, end) = (self.read, self.read + tokens.len());
         if tokens.is_empty() || end > self.window.len() {
@@ -116,7 +119,9 @@ impl Decoder {
         self.executor.write(self.ids, &self.window).await?;
         // runs start at a multiple of the unit alignment: a few earlier tokens are computed again, with the same result
         let first = first & !(self.executor.unit_alignment() - 1);
-        self.executor.run_units(0..self.recording.dispatches().len(), first..end).await?;
+        if self.executor.run_units(0..self.recording.dispatches().len(), first..end).await? {
+            return Err(Error::Saturated { what: self.first_saturation(first..end).await? });
+        }
         self.read = end;
         let mut next = Vec::with_capacity(self.vocab);
         for shard in &self.scores {
@@ -125,5 +130,15 @@ impl Decoder {
             next.extend(rows[(end - 1) * vocab..end * vocab].iter().map(|score| *score as i32));
         }
         Ok(next)
+    }
+
+    /// Returns the label of the first dispatch in which a value leaves its range, for the work units `units`.
+    async fn first_saturation(&mut self, units: Range<usize>) -> Result<String, Error> {
+        for (at, dispatch) in self.recording.dispatches().iter().enumerate() {
+            if self.executor.run_units(at..at + 1, units.clone()).await? {
+                return Ok(dispatch.label.clone());
+            }
+        }
+        Ok("the forward pass".into())
     }
 }

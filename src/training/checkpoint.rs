@@ -4,6 +4,7 @@
 use super::optimizer::Optimizer;
 use crate::{
     error::Error,
+    model::file::parse_safetensors,
     numbers::lora::{LoraAdapter, LoraMatrix},
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -31,11 +32,11 @@ pub fn write(adapter: &LoraAdapter, optimizer: &Optimizer) -> Result<Vec<u8>, Er
 
 /// Decodes a checkpoint that [`write()`] has encoded. Returns an error if the bytes are not such a checkpoint.
 pub fn read(bytes: &[u8]) -> Result<(LoraAdapter, Optimizer), Error> {
+    let file = parse_safetensors("checkpoint", bytes)?;
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
     let metadata = header.metadata().clone().unwrap_or_default();
     let field = |name: &str| metadata.get(name).ok_or_else(|| Error::Missing { name: format!("checkpoint {name}") });
     let number = |name: &str| field(name)?.parse::<u32>().map_err(malformed);
-    let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
     let matrices = field("order")?.split(' ').filter(|name| !name.is_empty()).map(|name| {
         let tensor = file.tensor(name).map_err(malformed)?;
         let &[rows, columns] = tensor.shape() else { return Err(malformed(format!("tensor {name} is not a matrix"))) };

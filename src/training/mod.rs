@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod conformance;
 pub mod optimizer;
 mod round;
+pub mod saturation;
 pub mod session;
 pub mod step;
 pub mod trial;

@@ -2,6 +2,7 @@
 
 use super::{
     optimizer::{Optimizer, StepReport},
+    saturation::Saturation,
     step::{ChunkGradient, Trainer, nats},
 };
 use crate::{
@@ -61,15 +62,34 @@ impl TrainingSession {
         Ok(SessionStep { loss, supervised, report })
     }
 
-    /// Returns the mean loss of the given chunks with the current adapter, in nats per token.
-    pub async fn evaluate(&mut self, chunks: &[&[u32]]) -> Result<f64, Error> {
+    /// Returns why a step with the given chunks saturates; see [`Trainer::explain_saturation`]. Returns `None` if it
+    /// does not saturate.
+    pub async fn explain_saturation(&mut self, chunks: &[&[u32]]) -> Result<Option<Saturation>, Error> {
+        self.load().await?;
+        for (i, chunk) in chunks.iter().enumerate() {
+            let number = self.optimizer.steps() * chunks.len() as u64 + i as u64;
+            let found = self.trainer.explain_saturation(&self.adapter, chunk, &self.dither, number).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the mean loss of the given chunks with the current adapter, in nats per token. Returns `None` if a value
+    /// saturates, because the loss is then meaningless.
+    pub async fn evaluate(&mut self, chunks: &[&[u32]]) -> Result<Option<f64>, Error> {
         self.load().await?;
         let (mut loss, mut supervised) = (0, 0);
         for chunk in chunks {
-            loss += self.trainer.evaluate(chunk).await?.0;
+            let (summed, saturated) = self.trainer.evaluate(chunk).await?;
+            if saturated {
+                return Ok(None);
+            }
+            loss += summed;
             supervised += chunk.len() - 1;
         }
-        Ok(nats(loss, supervised))
+        Ok(Some(nats(loss, supervised)))
     }
 
     async fn load(&mut self) -> Result<(), Error> {

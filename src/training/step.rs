@@ -128,6 +128,11 @@ impl Trainer {
         Ok((gradient?, trace))
     }
 
+    /// Returns the exponents that were loaded with the adapter, in the adapter's order.
+    pub(super) fn exponents(&self) -> Vec<i32> {
+        self.exponents.iter().flat_map(|pair| [pair.0, pair.1]).collect()
+    }
+
     /// Sets the hook that the executor calls after each slice of work; see [`Executor::set_yield_hook`].
     pub fn set_yield_hook(&mut self, hook: YieldHook) {
         self.executor.set_yield_hook(hook);

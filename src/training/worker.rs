@@ -14,7 +14,10 @@ use crate::{
         AdapterState, Artifact, CHUNK_TOKENS, Chunk, Gradient, MatrixSpec, ProtocolError, Task, attestation_leaf,
     },
     store::{Cid, Fetch},
-    training::step::{ChunkGradient, Trainer},
+    training::{
+        saturation::Saturation,
+        step::{ChunkGradient, Trainer},
+    },
 };
 
 /// Error returned when a task cannot be computed.
@@ -93,6 +96,21 @@ impl Worker {
         let found = self.trainer.gradient(chunk.tokens(), &task.key(), 0).await?;
         let ChunkGradient { loss, supervised, matrices, saturated, .. } = found;
         Ok((!saturated).then_some(Gradient { loss, tokens: supervised as u32, matrices }))
+    }
+
+    /// Returns why the gradient of a task saturates; see [`Trainer::explain_saturation`]. Returns `None` if it does not
+    /// saturate.
+    pub async fn explain_saturation(
+        &mut self,
+        task: &Task,
+        blocks: Fetch<'_>,
+    ) -> Result<Option<Saturation>, WorkerError> {
+        if self.gradient(task, blocks).await?.is_some() {
+            return Ok(None);
+        }
+        let adapter = AdapterState::fetch(&task.adapter, blocks)?.adapter;
+        let chunk = Chunk::fetch(&task.chunk, self.vocab, blocks)?;
+        Ok(self.trainer.explain_saturation(&adapter, chunk.tokens(), &task.key(), 0).await?)
     }
 
     /// Computes the same artifact as [`Self::compute`], and audits one linear layer, which is selected by the task key.

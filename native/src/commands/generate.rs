@@ -8,12 +8,18 @@ use crate::{
     output::{self, Exit, note},
     paths,
 };
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use pollster::block_on;
-use r3mes_wgpu::model::{decoder::Decoder, sampling::Sampler};
+use r3mes_wgpu::{
+    error::Error,
+    model::{decoder::Decoder, sampling::Sampler},
+};
 use serde_json::json;
 use std::{path::PathBuf, time::Instant};
+
+/// The context of errors while text is generated.
+const GENERATION: &str = "the model, or the adapter in it, cannot continue the text (logits must be within ±710 nats)";
 
 #[derive(Args)]
 pub(crate) struct GenerateArgs {
@@ -68,7 +74,7 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
     // if the prompt does not fit into the context with room to continue, only its end is read: half a context
     let room = decoder.remaining();
     let kept = if prompt.len() < room { prompt.len() } else { room / 2 + 1 };
-    let mut scores = block_on(decoder.read(&prompt[prompt.len() - kept..]))?;
+    let mut scores = block_on(decoder.read(&prompt[prompt.len() - kept..])).context(GENERATION)?;
     if !args.json {
         output::piece(&args.prompt);
     }
@@ -82,9 +88,10 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
         text += &piece;
         generated += 1;
         scores = match decoder.remaining() {
-            0 => block_on(shift_window(&mut decoder, token))?,
-            _ => block_on(decoder.read(&[token]))?,
-        };
+            0 => block_on(shift_window(&mut decoder, token)),
+            _ => block_on(decoder.read(&[token])),
+        }
+        .context(GENERATION)?;
     }
     let rate = generated as f64 / start.elapsed().as_secs_f64().max(1e-9);
     if args.json {
@@ -101,10 +108,10 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
 
 /// Makes room in a full context: drops the earlier half of its tokens, appends the new token, and computes the context
 /// anew from these tokens. Returns the logits for the token that follows.
-async fn shift_window(decoder: &mut Decoder, token: u32) -> Result<Vec<i32>> {
+async fn shift_window(decoder: &mut Decoder, token: u32) -> Result<Vec<i32>, Error> {
     let mut tokens = decoder.tokens().to_vec();
     tokens.drain(..tokens.len().div_ceil(2));
     tokens.push(token);
     decoder.reset();
-    Ok(decoder.read(&tokens).await?)
+    decoder.read(&tokens).await
 }

@@ -189,16 +189,20 @@ impl Mining<'_> {
 /// work file. `escrow` is the total of the miner's rewards in escrow, in micro-units. `count` is the number of tasks
 /// accepted so far.
 fn print_accepted(args: &MineArgs, task: &AcceptedTask, seconds: Option<f64>, escrow: u64, count: u64) {
-    let AcceptedTask { receipt, gradient_root, transaction, round, loss, balance, .. } = task;
+    let AcceptedTask { receipt, gradient_root, transaction, round, loss, void_reason, balance, .. } = task;
     let (task, cid) = (receipt.task().cid(), receipt.artifact());
     let rate = seconds.map(|seconds| CHUNK_TOKENS as f64 / seconds);
     if args.json {
         return output::line(json!({
             "event": "accepted", "task": task.to_string(), "cid": cid.to_string(),
-            "gradient_digest": output::hex(gradient_root), "loss": loss, "tokens_per_second": rate,
+            "gradient_digest": output::hex(gradient_root), "loss": loss, "void_reason": void_reason,
+            "tokens_per_second": rate,
             "round": round, "accepted": count, "balance": balance, "escrow": escrow,
             "transaction": transaction,
         }));
+    }
+    if let Some(reason) = void_reason {
+        eprintln!("The gradient is void, so it does not train the adapter: {reason}.");
     }
     let loss = loss.map_or("void".to_owned(), |loss| format!("{loss:.4}"));
     let rate = rate.map_or("resumed".to_owned(), |rate| format!("{rate:6.0} tokens/s"));

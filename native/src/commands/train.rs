@@ -1,5 +1,6 @@
 //! `train`: fine-tunes an adapter on a text, with the same training step as mining and without a node.
 
+use super::adapter;
 use crate::{
     compute::{self, ComputeArgs},
     interrupt::Interrupt,
@@ -8,12 +9,16 @@ use crate::{
     output::{self, Exit, note, say},
     paths,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 use r3mes_wgpu::{
-    model::{transformer::RecordedStep, weights::Model},
+    model::{
+        transformer::{RecordedStep, Targets},
+        weights::Model,
+    },
+    numbers::lora::LoraAdapter,
     protocol::{CHUNK_TOKENS, Chunk, task_key},
     training::{
         checkpoint,
@@ -82,7 +87,6 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     let data_dir = paths::data_dir(args.job.data_dir.clone())?;
     let model_dir = model::dir(args.job.model.as_deref(), &data_dir)?;
     let model = model::read(&model_dir)?;
-    let targets = model::targets(args.job.rank);
     let chunks = model::chunks(&args.job, &model_dir, &model)?;
     let (train, held_out) = match &args.eval {
         Some(path) => (&chunks[..], HeldOutText::read(path, &model_dir, &model)?),
@@ -95,22 +99,13 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     fs::create_dir_all(&args.out).with_context(|| format!("creating {}", args.out.display()))?;
     let path = args.out.join("checkpoint.safetensors");
     let (adapter, optimizer) = if path.exists() {
-        let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-        let (adapter, optimizer) = checkpoint::read(&bytes).with_context(|| format!("{}", path.display()))?;
-        ensure!(
-            adapter.rank == args.job.rank,
-            "{} has rank {}; pass --rank {}",
-            path.display(),
-            adapter.rank,
-            adapter.rank
-        );
-        note!("Continuing from step {}.", optimizer.steps());
-        (adapter, optimizer)
+        read_checkpoint(&path, &args, &model)?
     } else {
-        let (_, state) = job::create(&model, &targets, settings, seed)?;
+        let (_, state) = job::create(&model, &model::targets(args.job.rank), settings, seed)?;
         let optimizer = Optimizer::from_bytes(&state.optimizer)?;
         (state.adapter, optimizer)
     };
+    let targets = Targets::from_adapter(&adapter);
     let sequences = compute.backend.sequences_per_run(SEQUENCES).min(CHUNK_TOKENS.div_ceil(model.config.context));
     let step = RecordedStep::new(&model, &targets, sequences);
     let trainer = block_on(Trainer::prepare(step, &compute.backend))?;
@@ -124,7 +119,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
         let at = |i: u64| train[((number * u64::from(args.chunks) + i) % train.len() as u64) as usize].tokens();
         let batch: Vec<_> = (0..u64::from(args.chunks)).map(at).collect();
         let done = block_on(session.step(&batch))?;
-        let report = done.report.context("a value in the training step left its range; use a lower --learning-rate")?;
+        let Some(report) = done.report else { return Err(no_gradient(&mut session, &batch)?) };
         bar.inc(1);
         bar.set_message(format!("loss {:.4}", done.loss));
         if args.json {
@@ -142,6 +137,20 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     bar.finish();
     note!("Saved step {} in {}.", session.optimizer().steps(), path.display());
     Ok(if interrupt.is_requested() { Exit::Interrupted } else { Exit::Ok })
+}
+
+/// Reads the checkpoint from which training continues. Its adapter may adapt only some of the seven linear layers;
+/// these are then the ones that are trained. Returns an error if the adapter does not fit the model, or has another
+/// rank than `--rank`.
+fn read_checkpoint(path: &Path, args: &TrainArgs, model: &Model) -> Result<(LoraAdapter, Optimizer)> {
+    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let (adapter, optimizer) = checkpoint::read(&bytes).with_context(|| format!("{}", path.display()))?;
+    let rank = adapter.rank;
+    ensure!(rank == args.job.rank, "{} has rank {rank}; pass --rank {rank}", path.display());
+    adapter::check_fits(&adapter, &model.config)
+        .with_context(|| format!("the adapter in {} does not fit the model", path.display()))?;
+    eprintln!("Continuing from step {}.", optimizer.steps());
+    Ok((adapter, optimizer))
 }
 
 /// Returns the settings of a new optimizer. If `learning_rate` is `None`, the default learning rate of this kind of
@@ -190,7 +199,8 @@ impl HeldOutText {
         if texts.is_empty() {
             return Ok(());
         }
-        let (step, loss) = (session.optimizer().steps(), block_on(session.evaluate(&texts))?);
+        let step = session.optimizer().steps();
+        let Some(loss) = block_on(session.evaluate(&texts))? else { return Err(no_gradient(session, &texts)?) };
         let predicted = (self.tokens() - texts.len()) as f64;
         let bits = self.bytes.map(|bytes| loss / LN_2 * predicted / bytes as f64);
         if args.json {
@@ -202,6 +212,16 @@ impl HeldOutText {
         }
         Ok(())
     }
+}
+
+/// Returns an error that says why training cannot go on with these chunks.
+fn no_gradient(session: &mut TrainingSession, chunks: &[&[u32]]) -> Result<anyhow::Error> {
+    let found = block_on(session.explain_saturation(chunks))?;
+    let step = session.optimizer().steps();
+    Ok(match found {
+        Some(found) => anyhow!("step {step} cannot be computed: {found}"),
+        None => anyhow!("the loss at step {step} cannot be computed, because a value left the range of the arithmetic"),
+    })
 }
 
 fn save(session: &TrainingSession, path: &Path) -> Result<()> {

@@ -3,6 +3,7 @@
 pub(crate) mod files;
 mod shipped;
 pub(crate) mod tokenizer;
+mod tokenizer_file;
 
 pub(crate) use tokenizer::TextTokenizer;
 

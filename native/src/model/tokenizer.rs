@@ -1,7 +1,8 @@
 //! Converts between text and tokens. Either every byte is a token, or the model's `tokenizer.json` defines the tokens.
 //! Hugging Face's crate `tokenizers` reads this file.
 
-use anyhow::{Context, Result, anyhow, ensure};
+use super::tokenizer_file;
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use r3mes_wgpu::protocol::{CHUNK_TOKENS, Chunk};
 use std::{fs, path::Path};
 use tokenizers::{
@@ -16,14 +17,17 @@ pub(crate) enum TextTokenizer {
     /// Every byte is a token. The model has a vocabulary of 256 and no tokenizer file.
     Bytes,
     /// The tokenizer that the model's `tokenizer.json` defines.
-    Learned(Box<Tokenizer>),
+    Learned {
+        tokenizer: Box<Tokenizer>,
+        /// The number of tokens in the model's vocabulary. The tokenizer may define more, which no text may use.
+        vocab: usize,
+    },
 }
 
 impl TextTokenizer {
     /// Opens the tokenizer of the model in the folder `dir`. The model's vocabulary has `vocab` tokens.
     ///
-    /// Returns an error if the tokenizer has a token ID that is not less than `vocab`, or if there is no tokenizer file
-    /// and `vocab` is not 256.
+    /// Returns an error if the tokenizer file cannot be read, or if there is no such file and `vocab` is not 256.
     pub(crate) fn open(dir: &Path, vocab: usize) -> Result<Self> {
         let path = dir.join(TOKENIZER);
         if !path.exists() {
@@ -32,20 +36,27 @@ impl TextTokenizer {
         }
         let failed = || format!("reading the tokenizer in {}", path.display());
         let bytes = fs::read(&path).with_context(failed)?;
-        let tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| anyhow!("{error}")).with_context(failed)?;
-        let largest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0) as usize;
-        ensure!(largest < vocab, "{}: token {largest} is beyond the model's vocabulary of {vocab}", path.display());
-        Ok(Self::Learned(Box::new(tokenizer)))
+        let tokenizer = tokenizer_file::parse(&bytes).with_context(failed)?;
+        Ok(Self::Learned { tokenizer: Box::new(tokenizer), vocab })
     }
 
-    /// Returns the token IDs of one text, including the special tokens that the tokenizer adds. Python's
-    /// `tokenizer.encode(text).ids` returns the same IDs.
+    /// Returns the token IDs of one text, including the special tokens that the tokenizer adds. In `transformers`,
+    /// `tokenizer(text).input_ids` are the same IDs. Returns an error if one of them is beyond the model's vocabulary.
     pub(crate) fn encode(&self, text: &[u8]) -> Result<Vec<u32>> {
         match self {
             Self::Bytes => Ok(text.iter().map(|byte| u32::from(*byte)).collect()),
-            Self::Learned(tokenizer) => {
+            Self::Learned { tokenizer, vocab } => {
                 let text = std::str::from_utf8(text).context("not UTF-8")?;
-                Ok(tokenizer.encode_fast(text, true).map_err(|error| anyhow!("{error}"))?.get_ids().to_vec())
+                let ids = tokenizer.encode_fast(text, true).map_err(|error| anyhow!("{error}"))?.get_ids().to_vec();
+                if let Some(&id) = ids.iter().find(|id| **id as usize >= *vocab) {
+                    let token = tokenizer.id_to_token(id).unwrap_or_default();
+                    bail!(
+                        "the text contains the token {token:?} with the ID {id}, but the model's vocabulary has only \
+                         {vocab} tokens; use the tokenizer.json that belongs to this model, or remove the token from \
+                         the text"
+                    );
+                }
+                Ok(ids)
             }
         }
     }
@@ -65,7 +76,7 @@ impl TextTokenizer {
     pub(crate) fn stream(&self) -> TextStream<'_> {
         match self {
             Self::Bytes => TextStream::Bytes(Vec::new()),
-            Self::Learned(tokenizer) => TextStream::Learned(tokenizer.decode_stream(true)),
+            Self::Learned { tokenizer, .. } => TextStream::Learned(tokenizer.decode_stream(true)),
         }
     }
 }
@@ -126,9 +137,18 @@ mod tests {
     }
 
     #[test]
-    fn a_tokenizer_with_more_tokens_than_the_vocabulary_is_rejected() {
-        let error = TextTokenizer::open(Path::new(DATA), 1199).err().unwrap().to_string();
-        assert!(error.contains("token 1199 is beyond the model's vocabulary of 1199"), "{error}");
+    fn only_a_text_that_uses_a_token_beyond_the_vocabulary_is_rejected() {
+        let whole = TextTokenizer::open(Path::new(DATA), 1200).unwrap();
+        let text = "Call me Ishmael.".as_bytes();
+        let ids = whole.encode(text).unwrap();
+        let largest = ids.iter().copied().max().unwrap();
+        let enough = TextTokenizer::open(Path::new(DATA), largest as usize + 1).unwrap();
+        assert_eq!(enough.encode(text).unwrap(), ids);
+        let error = TextTokenizer::open(Path::new(DATA), largest as usize).unwrap().encode(text).unwrap_err();
+        let error = error.to_string();
+        let TextTokenizer::Learned { tokenizer, .. } = whole else { unreachable!() };
+        let token = tokenizer.id_to_token(largest).unwrap();
+        assert!(error.contains(&format!("the token {token:?} with the ID {largest}")), "{error}");
     }
 
     #[test]

@@ -117,6 +117,8 @@ pub struct AcceptedTask {
     pub round: u64,
     /// Mean loss in nats per token; `None` if the gradient is void because a value left its range.
     pub loss: Option<f64>,
+    /// Why the gradient is void. `None` if it is not void, or if an earlier run of the program has computed it.
+    pub void_reason: Option<String>,
     /// Balance of the payout address after the gradient was accepted, in micro-units.
     pub balance: u64,
     /// Total size, in bytes, of the artifact's blocks, which contain the gradient.
@@ -134,6 +136,8 @@ pub struct Miner<H> {
     pending: Option<PendingResult>,
     /// Index of the chunk that this miner claimed last; `None` before its first claim.
     claimed_chunk: Option<u64>,
+    /// Why the first void artifact was void; `None` if there was none.
+    void_reason: Option<String>,
 }
 
 /// A computed gradient that has not been accepted yet.
@@ -141,7 +145,9 @@ struct PendingResult {
     receipt: Receipt,
     artifact: Artifact,
     held: HeldTask,
-    /// Hash of the transaction that submitted the gradient, and ID of the submission. Empty before the submission.
+    /// Why the artifact is void, if it is and if the miner has found out.
+    void_reason: Option<String>,
+    /// Hash of the transaction that submitted the gradient, and ID of the submission. Not set before the submission.
     submitted: OnceCell<(String, u64)>,
 }
 
@@ -169,6 +175,7 @@ impl<H: Host + WorkFile> Miner<H> {
             health_check: None,
             pending: None,
             claimed_chunk: None,
+            void_reason: None,
         }
     }
 
@@ -212,13 +219,16 @@ impl<H: Host + WorkFile> Miner<H> {
         if self.pending.is_none() {
             let Some((task, held)) = self.claim().await? else { return Ok(None) };
             on_stage(TaskStage::Claimed { task: Box::new(task.clone()), round: held.round });
-            let (artifact, stage): (_, fn(_) -> _) = match self.restore(&task).await {
-                Some(artifact) => (artifact, TaskStage::Restored),
-                None => (self.compute(&task).await?, TaskStage::Computed),
+            let (artifact, void_reason, stage): (_, _, fn(_) -> _) = match self.restore(&task).await {
+                Some(artifact) => (artifact, None, TaskStage::Restored),
+                None => {
+                    let (artifact, void_reason) = self.compute(&task).await?;
+                    (artifact, void_reason, TaskStage::Computed)
+                }
             };
             let receipt = Receipt::new(task, &artifact, Vec::new())?;
             on_stage(stage(Box::new(receipt.clone())));
-            self.pending = Some(PendingResult { receipt, artifact, held, submitted: OnceCell::new() });
+            self.pending = Some(PendingResult { receipt, artifact, held, void_reason, submitted: OnceCell::new() });
         }
         let Some(pending) = &self.pending else { return Ok(None) };
         let finished = self.finish(pending, gives_up, on_stage).await;
@@ -237,7 +247,7 @@ impl<H: Host + WorkFile> Miner<H> {
         gives_up: impl Fn() -> bool,
         mut on_stage: impl FnMut(TaskStage),
     ) -> Result<AcceptedTask, MiningError> {
-        let PendingResult { receipt, artifact, held, submitted } = pending;
+        let PendingResult { receipt, artifact, held, void_reason, submitted } = pending;
         let dag = artifact.dag()?;
         let loss = artifact.as_gradient().map(|gradient| nats(gradient.loss, gradient.tokens as usize));
         let (transaction, id) = match submitted.get() {
@@ -266,6 +276,7 @@ impl<H: Host + WorkFile> Miner<H> {
             transaction: transaction.clone(),
             round: held.round,
             loss,
+            void_reason: void_reason.clone(),
             balance: self.client.balance(&self.payout).await?,
             bytes: dag.bytes() as u64,
         })
@@ -320,11 +331,21 @@ impl<H: Host + WorkFile> Miner<H> {
         }
     }
 
-    async fn compute(&mut self, task: &Task) -> Result<Artifact, MiningError> {
+    /// Computes the artifact of a task. If the artifact is void, also returns the reason. Because it takes long to
+    /// find, the reason is found only once; later void artifacts have the reason of the first.
+    async fn compute(&mut self, task: &Task) -> Result<(Artifact, Option<String>), MiningError> {
         let blocks = Blocks::of_task(self.client.host(), task).await?;
         let artifact = self.worker.compute(task, &|cid| blocks.get(cid)).await?;
         self.client.host().save_work(&artifact.dag()?.to_car()).await;
-        Ok(artifact)
+        if artifact.as_gradient().is_some() {
+            return Ok((artifact, None));
+        }
+        if self.void_reason.is_none() {
+            let found = self.worker.explain_saturation(task, &|cid| blocks.get(cid)).await?;
+            let too_large = || "the gradient is too large for its encoding".to_owned();
+            self.void_reason = Some(found.map_or_else(too_large, |saturation| saturation.to_string()));
+        }
+        Ok((artifact, self.void_reason.clone()))
     }
 
     /// Returns the artifact of this task from the work file. Returns `None` if the file is damaged or absent, or

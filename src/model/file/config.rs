@@ -1,48 +1,44 @@
 //! Reads and writes `config.json`, which states the sizes of a model, and how its weights and scales are stored.
 
-use crate::{error::Error, kernels::attention::MAX_CONTEXT, model::config::ModelConfig};
+use super::{
+    config_keys::{self, GENERATION, HARMLESS, HARMLESS_QUANTIZATION, HARMLESS_ROPE},
+    contents::{recognize, without_bom},
+};
+use crate::{
+    error::Error,
+    kernels::attention::MAX_CONTEXT,
+    model::config::{Linear, ModelConfig},
+};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// The number of fraction bits of the residual stream if `config.json` does not state it. With 16 fraction bits,
 /// the stream can hold values within ±32,768.
 const RESIDUAL_FRACTION_BITS: u32 = 16;
 
 const MODEL_TYPE: &str = "bitnet";
-const ACTIVATION: &str = "relu2";
+pub(super) const ACTIVATION: &str = "relu2";
 
 /// What `config.json` states about a model.
 pub(super) struct ParsedConfig {
     pub(super) model: ModelConfig,
     pub(super) convention: ScaleConvention,
-    pub(super) head: HeadWeights,
+    /// Whether the output head uses the weights of the embedding: `tie_word_embeddings` is true or absent.
+    pub(super) tied: bool,
 }
 
-/// How the real weights of a linear layer are computed from its stored weights and its `weight_scale`.
+/// How the real weights of a linear layer are computed from its stored weights and its `weight_scale`. The
+/// `quantization_config` states this with `linear_class` and `quantization_mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScaleConvention {
-    /// A trit is multiplied by `weight_scale`. This applies if there is no `quantization_config`, or if `linear_class`
-    /// is `autobitlinear` and `quantization_mode` is `offline` or absent. If a layer has full-precision weights but no
-    /// `weight_scale`, the weights are quantized as in [`Online`](Self::Online).
+    /// A trit is multiplied by `weight_scale`. This applies if `linear_class` is `autobitlinear` and
+    /// `quantization_mode` is `offline` or absent.
     Multiplies,
-    /// A trit is divided by `weight_scale`. This applies if `linear_class` is `bitlinear`, or if there is a
-    /// `quantization_config` without a `linear_class`.
+    /// A trit is divided by `weight_scale`. This applies if `linear_class` is `bitlinear` or absent.
     Divides,
     /// The file has weights in full precision, which are quantized relative to their mean magnitude. This applies if
     /// `linear_class` is `autobitlinear` and `quantization_mode` is `online`.
     Online,
-}
-
-/// Where a model file stores the weights of the output head, which computes a score for each token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HeadWeights {
-    /// The output head uses the weights of the embedding (`tie_word_embeddings` is true). Other head weights in the
-    /// file are ignored.
-    Tied,
-    /// The config does not state `tie_word_embeddings`. The output head uses the weights of the embedding. A file that
-    /// contains separate head weights is refused.
-    Unspecified,
-    /// The output head has weights of its own (`tie_word_embeddings` is false). Such a model is refused.
-    Separate,
 }
 
 /// The keys of `config.json` that this program reads and writes.
@@ -70,13 +66,19 @@ struct ConfigFile {
     tie_word_embeddings: Option<bool>,
     quantization_config: Option<QuantizationFile>,
     residual_fraction_bits: Option<u32>,
+    #[serde(flatten)]
+    other: Map<String, Value>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct RopeFile {
     rope_theta: Option<f64>,
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// The older name of `rope_type`. Some versions of `transformers` write both.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    older_type: Option<String>,
+    #[serde(flatten)]
+    other: Map<String, Value>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -86,6 +88,10 @@ struct QuantizationFile {
     quantization_mode: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     use_rms_norm: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modules_to_not_convert: Option<Vec<String>>,
+    #[serde(flatten)]
+    other: Map<String, Value>,
 }
 
 fn malformed(reason: String) -> Error {
@@ -94,7 +100,9 @@ fn malformed(reason: String) -> Error {
 
 /// Reads a `config.json` and checks that this program supports the model.
 pub(super) fn read(bytes: &[u8]) -> Result<ParsedConfig, Error> {
-    let file: ConfigFile = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
+    let unreadable =
+        |error: serde_json::Error| malformed(recognize(bytes).map_or_else(|| error.to_string(), str::to_owned));
+    let file: ConfigFile = serde_json::from_slice(without_bom(bytes)).map_err(unreadable)?;
     for (what, found, expected) in
         [("model_type", &file.model_type, MODEL_TYPE), ("hidden_act", &file.hidden_act, ACTIVATION)]
     {
@@ -105,6 +113,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<ParsedConfig, Error> {
     if file.attention_bias == Some(true) {
         return Err(malformed("attention_bias is not supported".into()));
     }
+    config_keys::check("", &file.other, &[&HARMLESS[..], &GENERATION].concat()).map_err(malformed)?;
     let heads = file.num_attention_heads;
     let model = ModelConfig {
         layers: file.num_hidden_layers,
@@ -120,21 +129,39 @@ pub(super) fn read(bytes: &[u8]) -> Result<ParsedConfig, Error> {
         residual_fraction_bits: file.residual_fraction_bits.unwrap_or(RESIDUAL_FRACTION_BITS),
     }
     .check()?;
-    let head = match file.tie_word_embeddings {
-        Some(true) => HeadWeights::Tied,
-        Some(false) => HeadWeights::Separate,
-        None => HeadWeights::Unspecified,
-    };
-    Ok(ParsedConfig { model, convention: convention(file.quantization_config.as_ref())?, head })
+    let convention = convention(file.quantization_config.as_ref(), model.layers)?;
+    Ok(ParsedConfig { model, convention, tied: file.tie_word_embeddings.unwrap_or(true) })
 }
 
-fn convention(file: Option<&QuantizationFile>) -> Result<ScaleConvention, Error> {
-    let Some(file) = file else { return Ok(ScaleConvention::Multiplies) };
+/// Returns how a model with `layers` decoder layers stores its weights.
+fn convention(file: Option<&QuantizationFile>, layers: usize) -> Result<ScaleConvention, Error> {
+    let Some(file) = file else {
+        return Err(malformed(
+            "quantization_config is missing, so the linear layers are not ternary, and quantizing them would make \
+             another model. If the model was trained with ternary weights, add the quantization_config with which it \
+             was trained"
+                .into(),
+        ));
+    };
     if file.quant_method != MODEL_TYPE {
         return Err(malformed(format!("quant_method is {:?}; only {MODEL_TYPE:?} is supported", file.quant_method)));
     }
     if file.use_rms_norm == Some(true) {
         return Err(malformed("use_rms_norm (a norm inside each linear) is not supported".into()));
+    }
+    config_keys::check("quantization_config.", &file.other, &HARMLESS_QUANTIZATION).map_err(malformed)?;
+    for entry in file.modules_to_not_convert.iter().flatten() {
+        let names = |layer| {
+            Linear::ALL
+                .iter()
+                .any(|linear| config_keys::names_linear(entry, &format!("model.layers.{layer}.{}", linear.path())))
+        };
+        if (0..layers).any(names) {
+            return Err(malformed(format!(
+                "modules_to_not_convert contains {entry:?}, which names a linear layer of the decoder that is not \
+                 ternary; only models are supported in which all seven linear layers of each decoder layer are ternary"
+            )));
+        }
     }
     let class = file.linear_class.as_deref().unwrap_or("bitlinear");
     match (class, file.quantization_mode.as_deref().unwrap_or("offline")) {
@@ -151,11 +178,13 @@ fn convention(file: Option<&QuantizationFile>) -> Result<ScaleConvention, Error>
 /// `rope_parameters.rope_theta`.
 fn theta(file: &ConfigFile) -> Result<f64, Error> {
     let mut theta = file.rope_theta;
-    for rope in [&file.rope_parameters, &file.rope_scaling].into_iter().flatten() {
-        match rope.rope_type.as_deref() {
-            None | Some("default") => theta = rope.rope_theta.or(theta),
-            Some(other) => return Err(malformed(format!("rope_type is {other:?}; only \"default\" is supported"))),
+    for (path, rope) in [("rope_parameters.", &file.rope_parameters), ("rope_scaling.", &file.rope_scaling)] {
+        let Some(rope) = rope else { continue };
+        config_keys::check(path, &rope.other, &HARMLESS_ROPE).map_err(malformed)?;
+        if let Some(other) = [&rope.rope_type, &rope.older_type].into_iter().flatten().find(|kind| *kind != "default") {
+            return Err(malformed(format!("{path}rope_type is {other:?}; only \"default\" is supported")));
         }
+        theta = rope.rope_theta.or(theta);
     }
     theta.ok_or_else(|| malformed("rope_theta is missing".into()))
 }
@@ -193,8 +222,14 @@ pub(super) fn write(config: &ModelConfig) -> Result<Vec<u8>, Error> {
             linear_class: Some("autobitlinear".into()),
             quantization_mode: Some("offline".into()),
             use_rms_norm: None,
+            modules_to_not_convert: None,
+            other: Map::new(),
         }),
         residual_fraction_bits: Some(config.residual_fraction_bits),
+        other: Map::new(),
     };
     serde_json::to_vec_pretty(&file).map_err(|error| malformed(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

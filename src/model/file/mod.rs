@@ -6,12 +6,16 @@
 //! only the memory for the model itself and for a few rows.
 
 mod config;
+mod config_keys;
+mod contents;
 mod gguf;
+mod k_quants;
 mod safetensors_source;
 mod tensor;
 mod ternary;
 mod write;
 
+pub use contents::{is_disabled, parse_safetensors, recognize, without_bom};
 pub use write::{config_json, write, write_tensors};
 
 use super::{
@@ -49,11 +53,18 @@ pub fn read_pieces(config: &[u8], pieces: &[&[u8]], progress: Progress) -> Resul
     assemble(safetensors_source::SafetensorsSource::new(pieces, &config)?, config.model, progress)
 }
 
-/// Reads a model from the bytes of a GGUF file of bitnet.cpp or llama.cpp.
-pub fn read_gguf(bytes: &[u8], progress: Progress) -> Result<Model, Error> {
-    let source = gguf::GgufSource::new(bytes)?;
+/// Reads a model from the bytes of a GGUF file of bitnet.cpp or llama.cpp. If the file has been split, `parts` contains
+/// all of its parts, in any order; otherwise it contains only the file.
+pub fn read_gguf(parts: &[&[u8]], progress: Progress) -> Result<Model, Error> {
+    let source = gguf::GgufSource::new(parts)?;
     let config = source.config()?;
     assemble(source, config, progress)
+}
+
+/// Returns the name of the architecture that a GGUF file states: `bitnet-b1.58`, `bitnet-25` or `bitnet`. `parts` is
+/// the same as in [`read_gguf`].
+pub fn gguf_architecture<'a>(parts: &[&'a [u8]]) -> Result<&'a str, Error> {
+    gguf::GgufSource::new(parts)?.architecture()
 }
 
 /// Reads all tensors of a model, and checks the shape of each tensor against `config`.

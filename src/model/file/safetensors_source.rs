@@ -2,7 +2,8 @@
 
 use super::{
     TensorSource,
-    config::{HeadWeights, ParsedConfig, ScaleConvention},
+    config::{ParsedConfig, ScaleConvention},
+    contents::parse_safetensors,
     tensor::{FileTensor, TensorKind},
     ternary,
 };
@@ -11,9 +12,10 @@ use crate::{
     model::{embedding::Embedding, weights::Gain},
     numbers::ternary::Ternary,
 };
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
 use std::collections::BTreeMap;
 
+const FILE: &str = "model.safetensors";
 const HEAD: &str = "lm_head.weight";
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
@@ -24,28 +26,35 @@ pub(super) struct SafetensorsSource<'a> {
 }
 
 impl<'a> SafetensorsSource<'a> {
-    /// Lists the tensors of all files. Returns an error if a name occurs twice, or if the output head does not use the
-    /// weights of the embedding.
+    /// Lists the tensors of all files. Returns an error if a name occurs twice, or if the output head has other weights
+    /// than the embedding.
     pub(super) fn new(pieces: &[&'a [u8]], config: &ParsedConfig) -> Result<Self, Error> {
-        let malformed = |reason: String| Error::Malformed { what: "model.safetensors", reason };
+        let malformed = |reason: String| Error::Malformed { what: FILE, reason };
         let mut remaining = BTreeMap::new();
         for piece in pieces {
-            let file = SafeTensors::deserialize(piece).map_err(|error| malformed(error.to_string()))?;
-            for (name, view) in file.tensors() {
+            for (name, view) in parse_safetensors(FILE, piece)?.tensors() {
                 let (kind, shape, bytes) = (kind(view.dtype()), view.shape().to_vec(), view.data());
                 if remaining.insert(name.clone(), FileTensor { name: name.clone(), kind, shape, bytes }).is_some() {
                     return Err(malformed(format!("the tensor {name} occurs twice")));
                 }
             }
         }
-        match (config.head, remaining.remove(HEAD)) {
-            (HeadWeights::Tied, _) | (HeadWeights::Unspecified, None) => {
-                Ok(Self { remaining, convention: config.convention })
+        match (remaining.remove(HEAD), remaining.get(EMBEDDING)) {
+            (None, _) if config.tied => {}
+            (Some(head), Some(embedding)) if head.has_values_of(embedding) => {}
+            (None, _) => {
+                return Err(malformed(format!(
+                    "{HEAD} is missing, although config.json sets tie_word_embeddings to false"
+                )));
             }
-            _ => Err(malformed(format!(
-                "{HEAD}: only models whose output head uses the embedding (tie_word_embeddings) are supported"
-            ))),
+            (Some(head), _) => {
+                return Err(head.error(
+                    "its values are not those of model.embed_tokens.weight; only models whose output head uses the \
+                     embedding are supported",
+                ));
+            }
         }
+        Ok(Self { remaining, convention: config.convention })
     }
 
     fn take(&mut self, name: String) -> Result<FileTensor<'a>, Error> {

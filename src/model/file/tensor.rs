@@ -1,5 +1,6 @@
 //! A tensor of a model file: its name, element type, shape and bytes.
 
+use super::k_quants;
 use crate::{error::Error, model::float_conversion::binary16};
 
 /// The element type of a tensor in a model file.
@@ -8,10 +9,28 @@ pub(super) enum TensorKind {
     F32,
     F16,
     BF16,
+    /// Blocks of 256 elements with 4 bits each, which only GGUF files have.
+    Q4K,
+    /// Blocks of 256 elements with 6 bits each, which only GGUF files have.
+    Q6K,
     U8,
     I8,
-    /// A type other than F32, F16, BF16, U8 and I8. The text is the name of the type, for error messages.
+    /// A type other than the ones above. The text is the name of the type, for error messages.
     Other(&'static str),
+}
+
+impl TensorKind {
+    /// Returns the number of elements of a block, and the size of the block in bytes. A block is the smallest part of a
+    /// tensor that can be decoded. Returns `None` for types whose elements are not real numbers.
+    pub(super) fn block(self) -> Option<(usize, usize)> {
+        match self {
+            Self::F32 => Some((1, 4)),
+            Self::F16 | Self::BF16 => Some((1, 2)),
+            Self::Q4K => Some((k_quants::BLOCK, k_quants::Q4_K_BYTES)),
+            Self::Q6K => Some((k_quants::BLOCK, k_quants::Q6_K_BYTES)),
+            Self::U8 | Self::I8 | Self::Other(_) => None,
+        }
+    }
 }
 
 /// A tensor of a model file. Its elements are not decoded yet.
@@ -37,16 +56,13 @@ impl<'a> FileTensor<'a> {
     }
 
     /// Returns a function that decodes one row: it takes the index of the row and writes `width` values as f32 to a
-    /// slice. Returns `None` unless the elements are of the type F32, F16 or BF16.
+    /// slice. Returns `None` if the elements are not real numbers, or if a row is not a whole number of blocks.
     pub(super) fn rows(&self, width: usize) -> Option<impl Fn(usize, &mut [f32]) + use<'a>> {
         let (kind, bytes) = (self.kind, self.bytes);
-        let size = match kind {
-            TensorKind::F32 => 4,
-            TensorKind::F16 | TensorKind::BF16 => 2,
-            _ => return None,
-        };
+        let (block, size) = kind.block().filter(|(block, _)| width.is_multiple_of(*block))?;
+        let row_bytes = width / block * size;
         Some(move |row: usize, out: &mut [f32]| {
-            let bytes = &bytes[row * width * size..][..width * size];
+            let bytes = &bytes[row * row_bytes..][..row_bytes];
             match kind {
                 TensorKind::F32 => {
                     out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, four)| *out = f32::from_le_bytes(*four));
@@ -55,10 +71,28 @@ impl<'a> FileTensor<'a> {
                     .iter_mut()
                     .zip(bytes.as_chunks().0)
                     .for_each(|(out, two)| *out = binary16(u16::from_le_bytes(*two))),
+                TensorKind::Q4K => k_quants::q4_k_row(bytes, out),
+                TensorKind::Q6K => k_quants::q6_k_row(bytes, out),
                 _ => out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, two)| {
                     *out = f32::from_bits(u32::from(u16::from_le_bytes(*two)) << 16);
                 }),
             }
+        })
+    }
+
+    /// Returns whether two tensors have the same shape and the same values. The values of tensors of different types
+    /// are compared as f32. Returns false if they are not real numbers.
+    pub(super) fn has_values_of(&self, other: &Self) -> bool {
+        if self.shape != other.shape || self.kind == other.kind {
+            return self.shape == other.shape && self.bytes == other.bytes;
+        }
+        let width = self.shape.last().copied().unwrap_or(1);
+        let (Some(read), Some(read_other)) = (self.rows(width), other.rows(width)) else { return false };
+        let (mut row, mut other_row) = (vec![0.0; width], vec![0.0; width]);
+        (0..self.shape.iter().rev().skip(1).product()).all(|at| {
+            read(at, &mut row);
+            read_other(at, &mut other_row);
+            row == other_row
         })
     }
 

@@ -39,10 +39,10 @@ pub(super) fn linear(
                 (ScaleConvention::Divides, _) => {
                     Err(weight.error("linear_class \"bitlinear\" requires packed weights (U8)"))
                 }
-                (ScaleConvention::Multiplies, Some(_)) => {
+                (ScaleConvention::Multiplies, _) => {
                     trits(weight, dequant_scale(weight, scale, convention)?, rows, columns)
                 }
-                _ => full_precision(weight, rows, columns),
+                (ScaleConvention::Online, _) => full_precision(weight, rows, columns),
             }
         }
         _ => Err(weight.error("the type must be U8 (packed), F32, F16 or BF16")),

@@ -9,18 +9,23 @@
 mod config;
 mod gradient_package;
 mod names;
+mod targets;
 
 pub use config::MAX_CONFIG_BYTES;
 pub use gradient_package::{GradientPackage, GradientTensor};
 pub use names::{Factor, module_name, parse_matrix_name, tensor_name};
 
-use super::float_conversion::{tensor_to_f32, transpose};
+use super::{
+    file::parse_safetensors,
+    float_conversion::{tensor_to_f32, transpose},
+    transformer::Targets,
+};
 use crate::{
     error::Error,
     numbers::lora::{LoraAdapter, LoraMatrix, MASTER_FRACTION_BITS, MAX_FEATURES},
 };
 use names::parse_tensor_name;
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, tensor::TensorView};
 use std::collections::{BTreeMap, HashMap};
 
 /// The largest size of an `adapter_model.safetensors` that is accepted, in bytes. It is about three times the size of
@@ -84,45 +89,53 @@ pub fn write(adapter: &LoraAdapter, base_model: &str) -> Result<(Vec<u8>, Vec<u8
 /// Reads an adapter from the bytes of `adapter_config.json` and of `adapter_model.safetensors`. Values are F32, BF16 or
 /// F16, and are rounded to Q3.28.
 ///
-/// Returns an error if the config enables anything other than LoRA of one rank on the seven linear layers, if a tensor
-/// is missing, unexpected or of the wrong shape, or if a value is outside ±8. The error states the name of the key or
-/// the tensor.
+/// Returns an error if the config enables anything other than LoRA of one rank and one alpha on the same linear layers
+/// of each decoder layer, if a tensor is missing, unexpected or of the wrong shape, or if a value is outside ±8. The
+/// error states the name of the key or the tensor.
 pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
-    let (rank, alpha, targets) = config::read(config)?;
+    let config = config::read(config)?;
     if tensors.len() > MAX_TENSOR_BYTES {
         return Err(Error::Malformed {
             what: TENSORS,
             reason: format!("the file has more than {MAX_TENSOR_BYTES} bytes"),
         });
     }
-    let broken = |error: safetensors::SafeTensorError| Error::Malformed { what: TENSORS, reason: error.to_string() };
-    let file = SafeTensors::deserialize(tensors).map_err(broken)?;
-    let mut layers = 0;
+    let file = parse_safetensors(TENSORS, tensors)?;
+    let (mut stored, mut adapter_name) = (BTreeMap::new(), None);
     for name in file.names() {
-        let (layer, linear, _) = parse_tensor_name(name)
+        let (layer, linear, factor, adapter) = parse_tensor_name(name)
             .ok_or_else(|| malformed_entry(TENSORS, name, "not a LoRA factor of one of the seven linear layers"))?;
-        if !targets.contains(&linear) {
-            return Err(malformed_entry(
-                TENSORS,
-                name,
-                "the tensor belongs to a linear layer that is not in the config's target_modules",
-            ));
+        if *adapter_name.get_or_insert(adapter) != adapter {
+            return Err(malformed_entry(TENSORS, name, "the tensor belongs to a second adapter in the same file"));
         }
-        layers = layers.max(layer + 1);
+        stored.insert((layer, linear, factor), name);
+    }
+    let layers = stored.keys().map(|(layer, ..)| layer + 1).max().unwrap_or(0);
+    if layers == 0 {
+        return Err(Error::Malformed { what: TENSORS, reason: "the file has no LoRA factors".into() });
+    }
+    let (Targets { rank, linears }, alpha) = config.resolve(layers)?;
+    if let Some((_, name)) = stored.iter().find(|((_, linear, _), _)| !linears.contains(linear)) {
+        return Err(malformed_entry(
+            TENSORS,
+            name,
+            "the tensor belongs to a linear layer that is not in the config's target_modules",
+        ));
     }
     let mut matrices = Vec::new();
     let mut shapes = BTreeMap::new();
-    for (layer, &linear) in (0..layers).flat_map(|layer| targets.iter().map(move |linear| (layer, linear))) {
+    for (layer, &linear) in (0..layers).flat_map(|layer| linears.iter().map(move |linear| (layer, linear))) {
         for factor in [Factor::A, Factor::B] {
             let name = format!("layers.{layer}.{}.{}", linear.name(), if factor == Factor::A { 'a' } else { 'b' });
-            let tensor_name = tensor_name(&name).unwrap_or_default();
-            let tensor = file.tensor(&tensor_name).map_err(|_| Error::Missing { name: tensor_name.clone() })?;
+            let missing = || Error::Missing { name: tensor_name(&name).unwrap_or_default() };
+            let tensor_name = stored.get(&(layer, linear, factor)).ok_or_else(missing)?;
+            let tensor = file.tensor(tensor_name).map_err(|_| missing())?;
             let columns = match (factor, tensor.shape()) {
                 (Factor::A, &[rows, columns]) | (Factor::B, &[columns, rows]) if rows == rank => columns,
                 (_, shape) => {
                     return Err(malformed_entry(
                         TENSORS,
-                        &tensor_name,
+                        tensor_name,
                         &format!("the shape {shape:?} does not match the rank {rank}"),
                     ));
                 }
@@ -131,17 +144,14 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
             if !(1..=MAX_FEATURES).contains(&columns) || columns != first {
                 return Err(malformed_entry(
                     TENSORS,
-                    &tensor_name,
+                    tensor_name,
                     &format!("{columns} features, {first} in layer 0; both must be equal and in 1..={MAX_FEATURES}"),
                 ));
             }
-            let values = masters(&tensor_name, &tensor)?;
+            let values = masters(tensor_name, &tensor)?;
             let values = if factor == Factor::A { values } else { transpose(&values, rank) };
             matrices.push(LoraMatrix { name, rows: rank, columns, values });
         }
-    }
-    if matrices.is_empty() {
-        return Err(Error::Malformed { what: TENSORS, reason: "the file has no LoRA factors".into() });
     }
     Ok(LoraAdapter { rank, alpha, matrices })
 }

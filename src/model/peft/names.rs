@@ -46,16 +46,17 @@ fn layer_number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|number: &usize| *number < MAX_LAYERS && number.to_string() == text)
 }
 
-/// Parses PEFT's name of a tensor into the index of the decoder layer, the linear layer and the factor. Returns `None`
-/// if the name is not that of a LoRA factor.
-pub(super) fn parse_tensor_name(name: &str) -> Option<(usize, Linear, Factor)> {
+/// Parses PEFT's name of a tensor into the index of the decoder layer, the linear layer, the factor, and the name of
+/// the adapter. PEFT leaves out the name of the adapter when it saves files; other programs write it, as in
+/// `….lora_A.default.weight`. Returns `None` if the name is not that of a LoRA factor.
+pub(super) fn parse_tensor_name(name: &str) -> Option<(usize, Linear, Factor, &str)> {
     let (layer, rest) = name.strip_prefix(PREFIX)?.split_once('.')?;
     let rest = rest.strip_suffix(".weight")?;
-    let (module, factor) = rest.rsplit_once('.')?;
-    let factor = match factor {
-        "lora_A" => Factor::A,
-        "lora_B" => Factor::B,
-        _ => return None,
-    };
-    Some((layer_number(layer)?, Linear::ALL.into_iter().find(|linear| linear.path() == module)?, factor))
+    let (at, factor) = [(".lora_A", Factor::A), (".lora_B", Factor::B)]
+        .into_iter()
+        .find_map(|(word, factor)| rest.rfind(word).map(|at| (at, factor)))?;
+    let (module, adapter) = (&rest[..at], &rest[at + ".lora_A".len()..]);
+    let adapter = if adapter.is_empty() { adapter } else { adapter.strip_prefix('.')? };
+    let linear = Linear::ALL.into_iter().find(|linear| linear.path() == module)?;
+    Some((layer_number(layer)?, linear, factor, adapter))
 }

@@ -6,7 +6,8 @@ Made with torch 2.15.0, transformers 5.24.0, tokenizers 0.23.3, gguf 0.19.0, num
 
 Neither the tests nor CI run this; they read its files. `reference.safetensors` holds ids [tokens] and the float logits
 [tokens, vocab] of `transformers` on the folder as it loads it. The GGUF is written by the `gguf` package, its TQ1_0 and
-TQ2_0 by that package's quantizer; i2_s is packed here, as bitnet.cpp's dot product reads it.
+TQ2_0 by that package's quantizer; i2_s is packed here, as bitnet.cpp's dot product reads it. `k_quants.safetensors` has
+blocks of k-quants and their values.
 """
 
 import hashlib
@@ -254,6 +255,19 @@ def tokenizer():
     print("tokenizer", maker.get_vocab_size(), "tokens,", len(lines), "lines,", count, "ids")
 
 
+def k_quants():
+    """Random blocks of Q4_K and Q6_K, and their values as the `gguf` package decodes them, like ggml."""
+    random, tensors = np.random.default_rng(6), {}
+    for kind, size, halves in [("Q4_K", 144, [0, 2]), ("Q6_K", 210, [208])]:
+        blocks = random.integers(0, 256, (4, size), dtype=np.uint8)
+        for at in halves:
+            blocks[:, at:at + 2] = random.uniform(0.0001, 0.01, (4, 1)).astype(np.float16).view(np.uint8)
+        values = quants.dequantize(blocks, gguf.GGMLQuantizationType[kind]).astype(np.float32)
+        tensors[kind], tensors[f"{kind}.values"] = torch.tensor(blocks), torch.tensor(values)
+    save_file(tensors, HERE / "k_quants.safetensors")
+
+
 hugging_face()
 tokenizer()
 write_gguf()
+k_quants()

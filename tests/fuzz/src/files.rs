@@ -27,7 +27,7 @@ pub(crate) fn safetensors_files() -> Vec<Vec<u8>> {
 
 /// Reads the bytes as a GGUF file.
 pub(crate) fn gguf(bytes: &[u8]) {
-    let _ = file::read_gguf(bytes, &mut |_, _| {});
+    let _ = file::read_gguf(&[bytes], &mut |_, _| {});
 }
 
 /// Returns the seeds of [`gguf`]: a header whose entries (a text, numbers and an array) do not describe a complete

@@ -102,7 +102,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<()> {
 
 /// Returns an error unless the adapter fits the model. It fits if it adapts the same linear layers in every layer of
 /// the model, with matrices of matching shapes.
-pub(super) fn check_fits(adapter: &LoraAdapter, config: &ModelConfig) -> Result<()> {
+pub(in crate::commands) fn check_fits(adapter: &LoraAdapter, config: &ModelConfig) -> Result<()> {
     Ok(adapter.check_shapes(&Targets::from_adapter(adapter).shapes(config))?)
 }
 

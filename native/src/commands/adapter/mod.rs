@@ -3,6 +3,8 @@
 mod inspect;
 mod source;
 
+pub(super) use inspect::check_fits;
+
 use super::{
     train::{self, OptimizerKind},
     verify,
@@ -132,7 +134,7 @@ fn merge(args: &MergeArgs) -> Result<()> {
 fn import(args: &AdapterImportArgs) -> Result<()> {
     let adapter = source::read_peft(&args.dir)?;
     if let Some(dir) = &args.model {
-        inspect::check_fits(&adapter, &model::read(dir)?.config)?;
+        check_fits(&adapter, &model::read(dir)?.config)?;
     }
     save(&adapter, &args.out)?;
     say!("{}: rank {}, {} matrices", args.out.display(), adapter.rank, adapter.matrices.len());

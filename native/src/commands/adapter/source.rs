@@ -21,6 +21,8 @@ use std::{
 
 pub(super) const PEFT_CONFIG: &str = "adapter_config.json";
 pub(super) const PEFT_TENSORS: &str = "adapter_model.safetensors";
+/// The file in which older versions of PEFT saved the tensors.
+const PEFT_PICKLE: &str = "adapter_model.bin";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const LEDGER: &str = "ledger.redb";
 
@@ -52,6 +54,12 @@ pub(super) fn read(source: &str) -> Result<LoadedAdapter> {
     let folder = |name: &str| Some(path.join(name)).filter(|path| path.is_file());
     if let Some(file) = folder(CHECKPOINT).or_else(|| path.is_file().then(|| path.to_owned())) {
         let bytes = read_file(&file, MAX_CHECKPOINT_BYTES)?;
+        ensure!(
+            !bytes.starts_with(b"GGUF"),
+            "{} is a GGUF file. LoRA adapters in this format are not read; pass the adapter in PEFT's format, as a \
+             folder with {PEFT_CONFIG} and {PEFT_TENSORS}",
+            file.display()
+        );
         let (adapter, optimizer) = checkpoint::read(&bytes).with_context(|| file.display().to_string())?;
         return Ok(LoadedAdapter { adapter, kind: "a checkpoint", steps: Some(optimizer.steps()) });
     }
@@ -72,7 +80,14 @@ fn of_state(state: AdapterState, kind: &'static str) -> Result<LoadedAdapter> {
 /// Reads the adapter in a PEFT folder.
 pub(super) fn read_peft(dir: &Path) -> Result<LoraAdapter> {
     let config = read_file(&dir.join(PEFT_CONFIG), peft::MAX_CONFIG_BYTES as u64)?;
-    let tensors = read_file(&dir.join(PEFT_TENSORS), peft::MAX_TENSOR_BYTES as u64)?;
+    let tensors = dir.join(PEFT_TENSORS);
+    ensure!(
+        tensors.exists() || !dir.join(PEFT_PICKLE).exists(),
+        "{} has {PEFT_PICKLE} but no {PEFT_TENSORS}. {PEFT_PICKLE} is a pickle of PyTorch, which can execute code and \
+         is therefore not read; save the adapter again with save_pretrained of PEFT",
+        dir.display()
+    );
+    let tensors = read_file(&tensors, peft::MAX_TENSOR_BYTES as u64)?;
     peft::read(&config, &tensors).with_context(|| format!("reading the adapter in {}", dir.display()))
 }
 

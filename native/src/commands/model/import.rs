@@ -40,6 +40,9 @@ pub(crate) fn run(args: &ModelImportArgs) -> Result<Exit> {
     let model =
         source.read(&mut on_layer).with_context(|| format!("reading the model in {}", args.source.display()))?;
     bar.finish_and_clear();
+    if let Some(advice) = source.unstated()? {
+        eprintln!("{advice}");
+    }
     let partial = create_partial(out)?;
     let convert = || -> Result<()> {
         write(&model, &partial)?;

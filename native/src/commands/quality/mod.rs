@@ -11,7 +11,7 @@ use crate::{
     output::{Exit, note},
     paths,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use pollster::block_on;
 use r3mes_reference::{
@@ -181,9 +181,12 @@ impl QualityRun {
                     let real = |matrix: &GradientMatrix| {
                         matrix.values.iter().map(|value| *value as f64 * 2f64.powi(matrix.exponent)).collect()
                     };
-                    (!found.saturated)
-                        .then(|| found.matrices.iter().map(real).collect())
-                        .context("a value in a training step left its range")
+                    if found.saturated {
+                        let cause = block_on(trainer.explain_saturation(adapter, sequence, &key, number))?;
+                        let cause = cause.map_or_else(String::new, |cause| cause.to_string());
+                        bail!("step {number} with integers cannot be computed: {cause}");
+                    }
+                    Ok(found.matrices.iter().map(real).collect())
                 })
             }
         })

@@ -6,18 +6,43 @@
 //! Counts and lengths in a file are not trusted: they never determine how much memory is allocated, and the bytes that
 //! they describe must be present.
 
-use super::stored_tensor::{StoredTensor, malformed};
-use crate::error::Error;
-use std::collections::BTreeMap;
+use super::stored_tensor::{StoredTensor, TRUNCATED, malformed};
+use crate::{error::Error, model::file::contents::recognize};
+use std::{collections::BTreeMap, fmt};
 
-/// A metadata value of a GGUF file. `Other` stands for a value of a type that this program never needs, such as an
-/// array.
+/// A metadata value of a GGUF file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum MetadataValue<'a> {
     Integer(i128),
     Float(f64),
+    Bool(bool),
     String(&'a str),
-    Other,
+    /// An array with this many elements, which this program never needs.
+    Array(usize),
+}
+
+impl MetadataValue<'_> {
+    /// Returns whether two values are equal. A float equals the integer of the same value.
+    pub(super) fn equals(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Float(real), Self::Integer(integer)) | (Self::Integer(integer), Self::Float(real)) => {
+                *real == *integer as f64
+            }
+            _ => self == other,
+        }
+    }
+}
+
+impl fmt::Display for MetadataValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(value) => value.fmt(f),
+            Self::Float(value) => value.fmt(f),
+            Self::Bool(value) => value.fmt(f),
+            Self::String(value) => write!(f, "{:?}", value.chars().take(80).collect::<String>()),
+            Self::Array(length) => write!(f, "an array of {length} values"),
+        }
+    }
 }
 
 /// The metadata and the tensors that the header of a GGUF file lists, in two maps whose keys are names.
@@ -31,8 +56,10 @@ struct HeaderReader<'a>(&'a [u8]);
 
 impl<'a> HeaderReader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
-        let (taken, rest) =
-            self.0.split_at_checked(count).ok_or_else(|| malformed("the file ends inside its header"))?;
+        let (taken, rest) = self
+            .0
+            .split_at_checked(count)
+            .ok_or_else(|| malformed(format!("the file ends inside its header; {TRUNCATED}")))?;
         self.0 = rest;
         Ok(taken)
     }
@@ -70,7 +97,7 @@ impl<'a> HeaderReader<'a> {
             4 => MetadataValue::Integer(u32::from_le_bytes(self.array()?).into()),
             5 => MetadataValue::Integer(i32::from_le_bytes(self.array()?).into()),
             6 => MetadataValue::Float(f32::from_le_bytes(self.array()?).into()),
-            7 => self.take(1).map(|_| MetadataValue::Other)?,
+            7 => MetadataValue::Bool(self.take(1)? != [0]),
             8 => MetadataValue::String(self.text()?),
             9 => self.skip_array()?,
             10 => MetadataValue::Integer(u64::from_le_bytes(self.array()?).into()),
@@ -80,7 +107,7 @@ impl<'a> HeaderReader<'a> {
         })
     }
 
-    /// Skips an array and returns `Other`. Checks only that the bytes of the array are present.
+    /// Skips an array and returns the number of its elements. Checks only that the bytes of the array are present.
     fn skip_array(&mut self) -> Result<MetadataValue<'a>, Error> {
         let (kind, count) = (self.u32()?, self.size()?);
         let each = match kind {
@@ -93,7 +120,7 @@ impl<'a> HeaderReader<'a> {
                 for _ in 0..count {
                     self.text()?;
                 }
-                return Ok(MetadataValue::Other);
+                return Ok(MetadataValue::Array(count));
             }
             _ => return Err(malformed(format!("a metadata array has values of the unsupported type {kind}"))),
         };
@@ -102,7 +129,7 @@ impl<'a> HeaderReader<'a> {
                 .checked_mul(each)
                 .ok_or_else(|| malformed(format!("a metadata array of {count} values is too large")))?,
         )?;
-        Ok(MetadataValue::Other)
+        Ok(MetadataValue::Array(count))
     }
 }
 
@@ -110,9 +137,12 @@ impl<'a> HeaderReader<'a> {
 /// tensor would start after the end of the file.
 pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
     let mut rest = HeaderReader(bytes);
-    if rest.take(4)? != b"GGUF" {
-        return Err(malformed("the file does not begin with GGUF"));
+    if !bytes.starts_with(b"GGUF") {
+        return Err(malformed(recognize(bytes).unwrap_or(
+            "the file does not begin with GGUF; pass a GGUF file, or the folder with config.json and safetensors files",
+        )));
     }
+    rest.take(4)?;
     let version = rest.u32()?;
     if !(2..=3).contains(&version) {
         return Err(malformed(format!("GGUF version {version} is not supported; expected 2 or 3, little-endian")));
@@ -154,7 +184,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
     let data = bytes.get(data..).unwrap_or_default();
     let mut tensors = BTreeMap::new();
     for (name, shape, number, offset) in infos {
-        let bytes = data.get(offset..).ok_or_else(|| malformed(format!("the file ends before the tensor {name}")))?;
+        let bytes = data
+            .get(offset..)
+            .ok_or_else(|| malformed(format!("the file ends before the tensor {name}; {TRUNCATED}")))?;
         if tensors.insert(name, StoredTensor { name, number, shape, bytes }).is_some() {
             return Err(malformed(format!("the tensor {name} occurs twice")));
         }

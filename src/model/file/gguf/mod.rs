@@ -1,13 +1,15 @@
 //! Reads GGUF files of models that have the architecture of BitNet b1.58 2B4T. The files call this architecture
-//! `bitnet-b1.58`, or `bitnet-25` if the first release of bitnet.cpp made them.
+//! `bitnet-b1.58`, `bitnet-25` if the first release of bitnet.cpp made them, or `bitnet`.
 //!
 //! The reader makes assumptions where a file states nothing: the activation is relu², the output head uses the weights
 //! of the embedding, and the rows of the query and key weights are in Hugging Face's order. (bitnet.cpp rotates heads
-//! as GPT-NeoX does, and its converter does not permute rows, which implies this order.) A file with separate head
-//! weights, `output.weight`, is refused.
+//! as GPT-NeoX does, and its converter does not permute rows, which implies this order.) A file whose head weights,
+//! `output.weight`, differ from the embedding is refused.
 
 mod blocks;
 mod header;
+mod keys;
+mod parts;
 mod stored_tensor;
 mod types;
 
@@ -24,8 +26,10 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-const ARCHITECTURES: [&str; 2] = ["bitnet-b1.58", "bitnet-25"];
+const ARCHITECTURES: [&str; 3] = ["bitnet-b1.58", "bitnet-25", "bitnet"];
 const EMBEDDING: &str = "token_embd.weight";
+const HEAD: &str = "output.weight";
+const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 /// Pairs of names for the same module: its path in `BitNetForCausalLM`, and its name in GGUF files.
 const NAMES: [(&str, &str); 12] = [
@@ -50,35 +54,65 @@ pub(super) struct GgufSource<'a> {
 }
 
 impl<'a> GgufSource<'a> {
-    /// Reads the header of the file. `bytes` is the whole file.
-    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Error> {
-        let GgufHeader { values, tensors } = header::read(bytes)?;
+    /// Reads the header of the file. `parts` contains the whole file, or all parts of a split file.
+    pub(super) fn new(parts: &[&'a [u8]]) -> Result<Self, Error> {
+        let GgufHeader { values, tensors } = parts::read(parts)?;
         Ok(Self { values, remaining: tensors })
+    }
+
+    /// Returns an error if the file is not a model.
+    fn check_type(&self) -> Result<(), Error> {
+        if self.values.is_empty() && self.remaining.is_empty() {
+            return Err(malformed("the file has a GGUF header, but no metadata and no tensors; it is not a model"));
+        }
+        let kind = self.values.get("general.type").copied().unwrap_or(MetadataValue::String("model"));
+        if kind == MetadataValue::String("adapter") || self.values.contains_key("adapter.type") {
+            return Err(malformed(
+                "the file is a LoRA adapter, not a model; this program reads adapters in PEFT's format only \
+                 (adapter_config.json and adapter_model.safetensors)",
+            ));
+        }
+        match kind {
+            MetadataValue::String("model") => Ok(()),
+            other => Err(malformed(format!("general.type is {other}, so the file is not a model"))),
+        }
+    }
+
+    /// Returns the name of the architecture, which is one of [`ARCHITECTURES`].
+    pub(super) fn architecture(&self) -> Result<&'a str, Error> {
+        self.check_type()?;
+        match self.values.get("general.architecture") {
+            Some(MetadataValue::String(name)) if ARCHITECTURES.contains(name) => Ok(name),
+            Some(MetadataValue::String(name)) => {
+                Err(malformed(format!("architecture {name:?} is not one of {ARCHITECTURES:?}")))
+            }
+            _ => Err(malformed("general.architecture is missing")),
+        }
     }
 
     /// Returns the model's sizes, which follow from the metadata of the file.
     pub(super) fn config(&self) -> Result<ModelConfig, Error> {
-        let architecture = match self.values.get("general.architecture") {
-            Some(MetadataValue::String(name)) if ARCHITECTURES.contains(name) => name,
-            Some(MetadataValue::String(name)) => {
-                return Err(malformed(format!("architecture {name:?} is not one of {ARCHITECTURES:?}")));
-            }
-            _ => return Err(malformed("general.architecture is missing")),
-        };
-        if self.values.contains_key(format!("{architecture}.rope.scaling.type").as_str())
-            && !matches!(self.text(architecture, "rope.scaling.type"), Some("none"))
-        {
-            return Err(malformed("rope.scaling is not supported"));
-        }
+        let architecture = self.architecture()?;
+        keys::check(&self.values, architecture)?;
         let (width, heads) =
             (self.size(architecture, "embedding_length")?, self.size(architecture, "attention.head_count")?);
+        let mut head_dim = None;
+        for key in ["attention.key_length", "attention.value_length", "rope.dimension_count"] {
+            let length = self.optional_size(architecture, key)?.or(head_dim);
+            if head_dim.is_some() && length != head_dim {
+                return Err(malformed(format!(
+                    "{key} is not the length of a head's key; only one length is supported"
+                )));
+            }
+            head_dim = length;
+        }
         let embedding = self.remaining.get(EMBEDDING).ok_or_else(|| Error::Missing { name: EMBEDDING.into() })?;
         ModelConfig {
             layers: self.size(architecture, "block_count")?,
             width,
             heads,
-            kv_heads: self.size(architecture, "attention.head_count_kv").unwrap_or(heads),
-            head_dim: self.size(architecture, "rope.dimension_count").unwrap_or(width / heads.max(1)),
+            kv_heads: self.optional_size(architecture, "attention.head_count_kv")?.unwrap_or(heads),
+            head_dim: head_dim.unwrap_or(width / heads.max(1)),
             ffn_width: self.size(architecture, "feed_forward_length")?,
             vocab: embedding.shape[0],
             context: self.size(architecture, "context_length")?.min(MAX_CONTEXT),
@@ -94,16 +128,17 @@ impl<'a> GgufSource<'a> {
         self.values.get(key.as_str()).ok_or(Error::Missing { name: key })
     }
 
-    fn text(&self, architecture: &str, key: &str) -> Option<&'a str> {
-        if let Ok(MetadataValue::String(text)) = self.value(architecture, key) { Some(text) } else { None }
-    }
-
     fn size(&self, architecture: &str, key: &str) -> Result<usize, Error> {
         match self.value(architecture, key)? {
             MetadataValue::Integer(value) => usize::try_from(*value)
                 .map_err(|_| malformed(format!("{key} is {value}, which is negative or too large"))),
             _ => Err(malformed(format!("{key} is not an integer"))),
         }
+    }
+
+    /// Returns the integer with this key, or `None` if the file does not have the key.
+    fn optional_size(&self, architecture: &str, key: &str) -> Result<Option<usize>, Error> {
+        self.value(architecture, key).is_ok().then(|| self.size(architecture, key)).transpose()
     }
 
     fn real(&self, architecture: &str, key: &str) -> Result<f64, Error> {
@@ -135,14 +170,22 @@ fn decimal(value: f64) -> f64 {
 
 impl TensorSource for GgufSource<'_> {
     fn embedding(&mut self, vocab: usize, width: usize) -> Result<Embedding, Error> {
-        let tensor = self.tensor(EMBEDDING)?.float_tensor()?;
+        let tensor = self.tensor(EMBEDDING)?.real_tensor()?;
         tensor.check_shape(&[vocab, width])?;
-        let rows = tensor.rows(width).ok_or_else(|| tensor.error("the type must be F32, F16 or BF16"))?;
+        if let Some(head) = self.remaining.remove(HEAD)
+            && !head.real_tensor()?.has_values_of(&tensor)
+        {
+            return Err(head.error(
+                "its values are not those of token_embd.weight; only models whose output head uses the embedding are \
+                 supported",
+            ));
+        }
+        let rows = tensor.rows(width).ok_or_else(|| tensor.error("its elements are not real numbers"))?;
         Embedding::quantize_rows(vocab, width, rows)
     }
 
     fn gain(&mut self, path: &str, width: usize) -> Result<Gain, Error> {
-        let tensor = self.take(path)?.float_tensor()?;
+        let tensor = self.take(path)?.real_tensor()?;
         Gain::quantize(&tensor.to_f32(&[width])?).map_err(|error| tensor.error(error))
     }
 
@@ -155,12 +198,13 @@ impl TensorSource for GgufSource<'_> {
     }
 
     fn finish(mut self) -> Result<(), Error> {
-        self.remaining.remove("rope_freqs.weight");
+        if let Some(factors) = self.remaining.remove(ROPE_FACTORS)
+            && !factors.real_tensor()?.to_f32(&factors.shape)?.iter().all(|factor| *factor == 1.0)
+        {
+            return Err(factors.error("the rotary frequencies are scaled; only unscaled ones are supported"));
+        }
         match self.remaining.into_values().next() {
             None => Ok(()),
-            Some(other) if other.name == "output.weight" => {
-                Err(other.error("only models whose output head uses the embedding are supported"))
-            }
             Some(other) => Err(other.error("a BitNet model has no such tensor")),
         }
     }

@@ -6,6 +6,9 @@ use crate::{
     model::file::tensor::{FileTensor, TensorKind},
 };
 
+/// What to do if a file ends too early, as a part of error messages.
+pub(super) const TRUNCATED: &str = "it is truncated, so download it again";
+
 /// A tensor that the header of a GGUF file lists: its name, the number by which GGUF identifies its element type, and
 /// its shape, beginning with the slowest axis.
 #[derive(Clone, Debug)]
@@ -26,18 +29,25 @@ impl<'a> StoredTensor<'a> {
     pub(super) fn bytes(&self, count: usize) -> Result<&'a [u8], Error> {
         self.bytes
             .get(..count)
-            .ok_or_else(|| self.error(format_args!("the file ends before the last of its {count} bytes")))
+            .ok_or_else(|| self.error(format_args!("the file ends before the last of its {count} bytes; {TRUNCATED}")))
     }
 
-    /// Returns the tensor with the bytes of its elements. Returns an error unless the type is F32, F16 or BF16.
-    pub(super) fn float_tensor(&self) -> Result<FileTensor<'a>, Error> {
-        let (kind, size) = match self.number {
-            types::F32 => (TensorKind::F32, 4),
-            types::F16 => (TensorKind::F16, 2),
-            types::BF16 => (TensorKind::BF16, 2),
-            _ => return Err(self.error("the type must be F32, F16 or BF16")),
+    /// Returns the tensor with the bytes of its elements. Returns an error unless the type is F32, F16, BF16, Q4_K or
+    /// Q6_K, and a row is a whole number of blocks.
+    pub(super) fn real_tensor(&self) -> Result<FileTensor<'a>, Error> {
+        let kind = match self.number {
+            types::F32 => TensorKind::F32,
+            types::F16 => TensorKind::F16,
+            types::BF16 => TensorKind::BF16,
+            types::Q4_K => TensorKind::Q4K,
+            types::Q6_K => TensorKind::Q6K,
+            _ => return Err(self.error("the type must be F32, F16, BF16, Q4_K or Q6_K")),
         };
-        let bytes = self.bytes(size * self.elements())?;
+        let (block, size) = kind.block().unwrap_or((1, 1));
+        if !self.shape.last().is_some_and(|width| width.is_multiple_of(block)) {
+            return Err(self.error(format_args!("the length of a row is not a multiple of the block size {block}")));
+        }
+        let bytes = self.bytes(self.elements() / block * size)?;
         Ok(FileTensor { name: self.name.into(), kind, shape: self.shape.clone(), bytes })
     }
 

@@ -2,6 +2,8 @@
 
 pub(super) const F32: u32 = 0;
 pub(super) const F16: u32 = 1;
+pub(super) const Q4_K: u32 = 12;
+pub(super) const Q6_K: u32 = 14;
 pub(super) const BF16: u32 = 30;
 pub(super) const TQ1_0: u32 = 34;
 pub(super) const TQ2_0: u32 = 35;
@@ -20,9 +22,9 @@ const TYPES: [(u32, &str); 20] = [
     (8, "Q8_0"),
     (10, "Q2_K"),
     (11, "Q3_K"),
-    (12, "Q4_K"),
+    (Q4_K, "Q4_K"),
     (13, "Q5_K"),
-    (14, "Q6_K"),
+    (Q6_K, "Q6_K"),
     (15, "Q8_K"),
     (20, "IQ4_NL"),
     (BF16, "BF16"),

@@ -1,0 +1,194 @@
+//! Decides which linear layers an adapter adapts, and with which rank and alpha, from an `adapter_config.json`. The
+//! rules are those of the functions `check_target_module_exists` and `get_pattern_key` in PEFT 0.21.
+
+use super::{
+    config::{AdapterConfig, malformed},
+    names::module_name,
+};
+use crate::{
+    error::Error,
+    model::{config::Linear, transformer::Targets},
+};
+use fancy_regex::Regex;
+use serde_json::Value;
+
+/// A value of `target_modules` or `exclude_modules`.
+pub(super) enum Modules {
+    /// The value `all-linear` of `target_modules`, which names every linear layer except the output head.
+    AllLinear,
+    /// A regular expression for whole module paths.
+    Expression(Regex),
+    /// Module paths, or ends of module paths that begin after a dot.
+    Names(Vec<String>),
+}
+
+/// The layers that `layers_to_transform` names, and how the index of a layer is found in a module path.
+pub(super) struct LayerFilter {
+    indexes: Vec<u64>,
+    patterns: Vec<Regex>,
+}
+
+/// The ranks or the alphas of some modules. Each entry is an expression for the end of a module path, and the value.
+pub(super) struct Overrides(Vec<(Regex, Value)>);
+
+/// Compiles an expression in the syntax of Python's module `re`. `key` is the key of the config, for errors.
+fn compile(key: &str, expression: &str) -> Result<Regex, Error> {
+    Regex::new(expression).map_err(|error| malformed(format!("{key} has an expression that is not supported: {error}")))
+}
+
+/// Returns whether the expression matches. Returns an error if it needs too many steps.
+fn matches(expression: &Regex, path: &str) -> Result<bool, Error> {
+    expression.is_match(path).map_err(|error| malformed(format!("matching {path} failed: {error}")))
+}
+
+fn texts(key: &str, value: &Value) -> Result<Vec<String>, Error> {
+    let not_text = || malformed(format!("{key} must be a text or a list of texts"));
+    match value {
+        Value::Null => Ok(Vec::new()),
+        Value::String(text) => Ok(vec![text.clone()]),
+        Value::Array(list) => list.iter().map(|text| text.as_str().map(str::to_owned).ok_or_else(not_text)).collect(),
+        _ => Err(not_text()),
+    }
+}
+
+impl Modules {
+    /// Reads the value of the key `key`.
+    pub(super) fn read(key: &str, value: &Value) -> Result<Self, Error> {
+        match value {
+            Value::String(text) if key == "target_modules" && text.eq_ignore_ascii_case("all-linear") => {
+                Ok(Self::AllLinear)
+            }
+            Value::String(text) => Ok(Self::Expression(compile(key, &format!(r"^(?:{text})\z"))?)),
+            _ => Ok(Self::Names(texts(key, value)?)),
+        }
+    }
+
+    /// Returns whether the module at `path` is named.
+    fn contains(&self, path: &str) -> Result<bool, Error> {
+        match self {
+            Self::AllLinear => Ok(true),
+            Self::Expression(expression) => matches(expression, path),
+            Self::Names(names) => Ok(names.iter().any(|name| is_end(name, path))),
+        }
+    }
+}
+
+/// Returns whether `name` is the whole module path, or the end of it after a dot.
+fn is_end(name: &str, path: &str) -> bool {
+    path.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+impl LayerFilter {
+    /// Reads the values of `layers_to_transform` and `layers_pattern`. Returns `None` if all layers are adapted.
+    pub(super) fn read(indexes: &Value, pattern: &Value) -> Result<Option<Self>, Error> {
+        let list = match indexes {
+            Value::Null => return Ok(None),
+            Value::Array(list) => list.clone(),
+            one => vec![one.clone()],
+        };
+        let invalid = || malformed("layers_to_transform must be the index of a layer, or a list of indexes".into());
+        let indexes = list.iter().map(|index| index.as_u64().ok_or_else(invalid)).collect::<Result<Vec<_>, _>>()?;
+        let expression = |pattern: String| compile("layers_pattern", &format!(r"^(?:|.*?\.){pattern}\.(?P<idx>\d+)\."));
+        let mut patterns = texts("layers_pattern", pattern)?;
+        if patterns.is_empty() {
+            patterns.push(r"[^.]*".into());
+        }
+        let patterns = patterns.into_iter().map(expression).collect::<Result<_, _>>()?;
+        Ok((!indexes.is_empty()).then_some(Self { indexes, patterns }))
+    }
+
+    fn contains(&self, path: &str) -> Result<bool, Error> {
+        for pattern in &self.patterns {
+            let found =
+                pattern.captures(path).map_err(|error| malformed(format!("matching {path} failed: {error}")))?;
+            if let Some(index) = found.and_then(|found| found.name("idx")?.as_str().parse().ok()) {
+                return Ok(self.indexes.contains(&index));
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Overrides {
+    /// Reads the value of `rank_pattern` or `alpha_pattern`.
+    pub(super) fn read(key: &str, value: &Value) -> Result<Self, Error> {
+        let entry = |(pattern, value): (&String, &Value)| {
+            Ok((compile(key, &format!(r"^(?:.*\.)?(?:{pattern})\z"))?, value.clone()))
+        };
+        Ok(Self(value.as_object().into_iter().flatten().map(entry).collect::<Result<_, Error>>()?))
+    }
+
+    /// Returns the value for the module at `path`, or `default` if no entry matches. Returns an error if entries with
+    /// different values match, because the order of the entries in the file then decides.
+    fn value<'a>(&'a self, key: &str, path: &str, default: &'a Value) -> Result<&'a Value, Error> {
+        let mut found = None;
+        for (expression, value) in &self.0 {
+            if matches(expression, path)? {
+                if found.is_some_and(|other| other != value) {
+                    return Err(malformed(format!("{key} has two different values for {path}; keep only one")));
+                }
+                found = Some(value);
+            }
+        }
+        Ok(found.unwrap_or(default))
+    }
+}
+
+impl AdapterConfig {
+    /// Returns the rank, the adapted linear layers and alpha of an adapter for a model with `layers` decoder layers.
+    ///
+    /// Returns an error unless the adapter adapts the same linear layers in every decoder layer, all with the same rank
+    /// and the same alpha. With rsLoRA, the returned alpha is `lora_alpha · √rank`, because rsLoRA divides by √rank
+    /// instead of the rank; it must be a whole number.
+    pub(super) fn resolve(&self, layers: usize) -> Result<(Targets, u32), Error> {
+        let mut adapter: Option<(Targets, u32)> = None;
+        for layer in 0..layers {
+            let mut linears = Vec::new();
+            for linear in Linear::ALL {
+                let path = format!("model.layers.{layer}.{}", linear.path());
+                if !self.adapts(&path)? {
+                    continue;
+                }
+                linears.push(linear);
+                let rank = self.rank(self.ranks.value("rank_pattern", &path, &self.rank)?)?;
+                let alpha = self.alpha(self.alphas.value("alpha_pattern", &path, &self.alpha)?, rank)?;
+                let (first, first_alpha) =
+                    adapter.get_or_insert_with(|| (Targets { rank, linears: Vec::new() }, alpha));
+                if (first.rank, *first_alpha) != (rank, alpha) {
+                    let key = if first.rank == rank { "alpha_pattern" } else { "rank_pattern" };
+                    return Err(malformed(format!(
+                        "{key} gives {path} the rank {rank} and the alpha {alpha}, but another linear layer has the \
+                         rank {} and the alpha {first_alpha}; only one rank and one alpha are supported",
+                        first.rank
+                    )));
+                }
+            }
+            let names =
+                |linears: &[Linear]| linears.iter().map(|linear| module_name(*linear)).collect::<Vec<_>>().join(" ");
+            match &mut adapter {
+                Some((targets, _)) if layer == 0 => targets.linears = linears,
+                Some((targets, _)) if targets.linears != linears => {
+                    return Err(malformed(format!(
+                        "target_modules and layers_to_transform select {:?} in layer 0, but {:?} in layer {layer}; \
+                         only adapters of the same linear layers in every decoder layer are supported",
+                        names(&targets.linears),
+                        names(&linears)
+                    )));
+                }
+                _ => {}
+            }
+        }
+        adapter.ok_or_else(|| malformed("target_modules names none of the model's linear layers".into()))
+    }
+
+    /// Returns whether the linear layer at `path` is adapted.
+    fn adapts(&self, path: &str) -> Result<bool, Error> {
+        if self.excluded.contains(path)? || !self.targets.contains(path)? {
+            return Ok(false);
+        }
+        match (&self.layers, &self.targets) {
+            (Some(layers), Modules::Names(names)) if !names.iter().any(|name| name == path) => layers.contains(path),
+            _ => Ok(true),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Finds out why a training step has no gradient: which dispatch first had a value that left its range, and whether the
+//! cause is the model or the adapter.
+
+use super::step::Trainer;
+use crate::{error::Error, numbers::lora::LoraAdapter};
+use std::fmt;
+
+/// The largest magnitude of a parameter of a new adapter, 0.06 in Q3.28.
+const NEW_MAX: u32 = 16_106_127;
+
+/// Where a value first left its range, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saturation {
+    /// Label of the dispatch, such as `head logits`.
+    pub dispatch: String,
+    /// Name of the kernel that the dispatch ran.
+    pub kernel: &'static str,
+    /// Whether a value also leaves its range with a new adapter, which adds nothing to the model and has small
+    /// parameters. The cause is then the model, and not how the adapter was trained.
+    pub with_new_adapter: bool,
+}
+
+impl fmt::Display for Saturation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { dispatch, kernel, with_new_adapter } = self;
+        write!(f, "a value left the range of the arithmetic, first in {dispatch} (kernel {kernel}). ")?;
+        if *kernel == "head_logits" {
+            write!(f, "Logits must be within ±710 nats. ")?;
+        }
+        f.write_str(match with_new_adapter {
+            true => "This also happens with a new adapter: the cause is the model, and no learning rate avoids it",
+            false => {
+                "This does not happen with a new adapter: the parameters of this one have become too large: train again \
+                      from an earlier checkpoint with a lower learning rate"
+            }
+        })
+    }
+}
+
+impl Trainer {
+    /// Returns why the gradient of a chunk saturates, or `None` if it does not saturate. The arguments are those of
+    /// [`Self::gradient`], and `adapter` is the adapter that was loaded last. This computes the gradient up to two
+    /// times and runs the dispatches one at a time, so it is slow.
+    pub async fn explain_saturation(
+        &mut self,
+        adapter: &LoraAdapter,
+        chunk: &[u32],
+        task_key: &[u8; 32],
+        step: u64,
+    ) -> Result<Option<Saturation>, Error> {
+        let (_, trace) = self.traced_gradient(chunk, task_key, step).await?;
+        let Some(first) = trace.into_iter().find(|traced| traced.saturated) else { return Ok(None) };
+        let exponents = self.exponents();
+        self.load(&as_new(adapter), &exponents).await?;
+        let with_new_adapter = self.gradient(chunk, task_key, step).await?.saturated;
+        self.load(adapter, &exponents).await?;
+        Ok(Some(Saturation { dispatch: first.label, kernel: first.kernel, with_new_adapter }))
+    }
+}
+
+/// Returns an adapter of the same shape with parameters as small as those of a new one: the factors b are 0, and the
+/// factors a are divided by an integer so that no element is larger than [`NEW_MAX`].
+fn as_new(adapter: &LoraAdapter) -> LoraAdapter {
+    let mut new = adapter.clone();
+    for pair in new.matrices.chunks_exact_mut(2) {
+        let max = pair[0].values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
+        let divisor = max.div_ceil(NEW_MAX).max(1) as i32;
+        pair[0].values.iter_mut().for_each(|value| *value /= divisor);
+        pair[1].values.fill(0);
+    }
+    new
+}
