@@ -177,7 +177,7 @@ fn abci_query(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     let path = params["path"].as_str().ok_or_else(|| invalid("path is missing"))?;
     let data = unhex(params["data"].as_str().unwrap_or_default()).ok_or_else(|| invalid("data is not hexadecimal"))?;
     let ledger = app.ledger();
-    let (code, log, value) = match ledger.query(path, &data) {
+    let (code, log, value) = match ledger.query(path, &data, app.node.min_fee()) {
         Ok(value) => (0, String::new(), value),
         Err(refusal) => (refusal.code, refusal.log, Vec::new()),
     };
