@@ -1,14 +1,11 @@
 //! Routes for the claimed task of a miner, the pending work of a verifier or a proposer, and the open disputes.
 
-use super::state::{AppState, SharedApp, failure, read_address};
-use crate::{clock::unix_seconds, output::hex};
-use axum::{
-    Json, Router,
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-    routing::get,
+use super::{
+    extract::PathOf,
+    state::{AppState, SharedApp, failure, read_address},
 };
+use crate::{clock::unix_seconds, output::hex};
+use axum::{Json, Router, extract::State, http::StatusCode, response::Response, routing::get};
 use r3mes_wgpu::{
     client::{
         AggregationInput, AggregationJob, ClaimedGradient, DisputableGradient, DisputeList, GivenAnswer, HeldTask,
@@ -34,7 +31,7 @@ fn inconsistent(error: impl std::fmt::Display) -> Response {
     failure(StatusCode::INTERNAL_SERVER_ERROR, 13, error)
 }
 
-async fn held(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+async fn held(State(app): SharedApp, PathOf(address): PathOf<String>) -> Result<Json<Value>, Response> {
     let address = read_address(&address)?;
     let held = app.ledger().at(unix_seconds()).held(&address).map_err(inconsistent)?;
     let held = held.map(|HeldClaim { task, round, shard, global_seed, proof_of_work_bits, .. }| HeldTask {
@@ -47,7 +44,7 @@ async fn held(State(app): SharedApp, Path(address): Path<String>) -> Result<Json
     Ok(Json(json!({ "held": held })))
 }
 
-async fn challenges(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<VerifierDuties>, Response> {
+async fn challenges(State(app): SharedApp, PathOf(address): PathOf<String>) -> Result<Json<VerifierDuties>, Response> {
     let address = read_address(&address)?;
     let duty = |assignment: Assignment| {
         let Assignment { challenge, stage, done, committed, blocks_left, selector, task, id, submission } = assignment;
@@ -77,7 +74,7 @@ async fn challenges(State(app): SharedApp, Path(address): Path<String>) -> Resul
     Ok(Json(VerifierDuties { challenges, beacon: ledger.beacon_duty(&address) }))
 }
 
-async fn aggregation(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+async fn aggregation(State(app): SharedApp, PathOf(address): PathOf<String>) -> Result<Json<Value>, Response> {
     let address = read_address(&address)?;
     let job = app.ledger().aggregation(&address).map_err(inconsistent)?.map(|aggregation| {
         let Aggregation { round, adapter, gradients, may_leave_out, own } = aggregation;

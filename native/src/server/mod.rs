@@ -7,11 +7,12 @@
 mod cosmos;
 mod duties;
 mod events;
-mod grants;
+mod extract;
 mod ipfs;
 mod origin;
 mod page;
 mod page_files;
+mod pagination;
 mod remes;
 mod rpc;
 mod state;
@@ -110,11 +111,9 @@ fn router(app: Arc<AppState>) -> Router {
         .allow_origin(app.settings.origins.clone())
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([header::CONTENT_TYPE]);
+    let api = Router::new().merge(cosmos::routes()).merge(duties::routes()).merge(remes::routes());
     Router::new()
-        .merge(cosmos::routes())
-        .merge(duties::routes())
-        .merge(remes::routes())
-        .merge(grants::routes())
+        .merge(extract::with_errors(api))
         .merge(ipfs::routes(app.node.blocks().clone(), access, app.settings.origins.clone()))
         .merge(rpc::routes())
         .merge(status::routes())

@@ -1,12 +1,13 @@
 //! HTTP routes that serve the files of the mining page and of the model.
 
 use super::{
+    extract::PathOf,
     page_files::{PageFile, PageFolder, Representation},
     state::{AppState, SharedApp, blocking, failure, internal_error},
 };
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::{get, get_service},
@@ -133,7 +134,7 @@ fn has(headers: &HeaderMap, etag: &HeaderValue) -> bool {
 
 /// Serves a file of the model. Miners check what they receive: the model must have the CID that the network's genesis
 /// states.
-async fn model_file(State(app): SharedApp, Path(name): Path<String>) -> Result<Response, Response> {
+async fn model_file(State(app): SharedApp, PathOf(name): PathOf<String>) -> Result<Response, Response> {
     let kind = match name.as_str() {
         "config.json" => "application/json",
         "model.safetensors" => "application/octet-stream",
