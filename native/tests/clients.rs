@@ -1,5 +1,5 @@
 //! Tests of what clients of Cosmos chains rely on: the errors of the REST routes and of the JSON-RPC, batches,
-//! simulations, and the search for transactions. `tests/browser/stargate.test.mjs` tests the same with
+//! simulations, the search for transactions, and the WebSocket. `tests/browser/stargate.test.mjs` tests the same with
 //! CosmJS.
 
 use crate::node_process::{CHAIN, NodeProcess};
@@ -8,6 +8,11 @@ use crate::work_dir::WorkDir;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use r3mes_wgpu::tx::{Fee, Message as TxMessage, Transfer};
 use serde_json::{Value, json};
+use std::{
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+use tungstenite::{Message, WebSocket, client::IntoClientRequest, handshake::client::Response};
 
 /// The initial balance of the account that sends coins, in micro-units.
 const COINS: u64 = 1_000_000_000;
@@ -109,6 +114,7 @@ fn malformed_requests_are_refused_as_a_cosmos_node_refuses_them() {
         ("/r3mes/wgpu/v1/nothing".to_owned(), (501, 12), "Not Implemented"),
         ("/cosmos/tx/v1beta1/simulate".to_owned(), (501, 12), "Method Not Allowed"),
         ("/elsewhere".to_owned(), (404, 5), "not found"),
+        ("/websocket".to_owned(), (400, 3), "upgrade"),
     ] {
         assert_error(get(&path), expected, words, &path);
     }
@@ -190,6 +196,7 @@ fn the_json_rpc_answers_batches_and_refuses_malformed_calls() {
         assert_eq!((status, code(&answer)), (200, -32602), "{method} {params}: {answer}");
         assert!(answer["error"]["message"].as_str().unwrap().contains(words), "{method} {params}: {answer}");
     }
+    assert_eq!(code(&rpc(&call(json!(1), "subscribe")).1), -32601);
 }
 
 #[test]
@@ -289,4 +296,133 @@ fn the_bank_reports_balances_the_supply_and_the_coin() {
     let set = network.node.get("/cosmos/base/tendermint/v1beta1/validatorsets/latest");
     assert_eq!(set["validators"], json!([]));
     assert_eq!(network.node.get("/cosmos/auth/v1beta1/params")["params"]["tx_sig_limit"], "7");
+}
+
+/// A WebSocket connection to a node.
+type Socket = WebSocket<TcpStream>;
+
+/// Opens a connection. If `origin` is not empty, the request states that a page of this origin has sent it.
+fn connect(node: &NodeProcess, origin: &str) -> Result<(Socket, Response), u16> {
+    let host = node.url.strip_prefix("http://").unwrap();
+    let mut request = format!("ws://{host}/websocket").into_client_request().unwrap();
+    if !origin.is_empty() {
+        request.headers_mut().insert("origin", origin.parse().unwrap());
+    }
+    let stream = TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    tungstenite::client(request, stream).map_err(|error| match error {
+        tungstenite::HandshakeError::Failure(tungstenite::Error::Http(response)) => response.status().as_u16(),
+        error => panic!("{error}"),
+    })
+}
+
+/// Sends a call, without waiting for its answer.
+fn send(socket: &mut Socket, id: u64, method: &str, params: &Value) {
+    let call = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+    socket.send(Message::text(call.to_string())).unwrap();
+}
+
+/// Returns the next message that is a text, as JSON.
+fn next(socket: &mut Socket) -> Value {
+    loop {
+        if let Message::Text(text) = socket.read().unwrap() {
+            return serde_json::from_str(&text).unwrap();
+        }
+    }
+}
+
+fn ask(socket: &mut Socket, method: &str, params: &Value) -> Value {
+    send(socket, 99, method, params);
+    next(socket)
+}
+
+#[test]
+fn a_websocket_reports_blocks_and_transactions_to_its_subscribers() {
+    let network = network("websocket");
+    let node = &network.node;
+    let (mut socket, _) = connect(node, "").unwrap();
+    assert_eq!(ask(&mut socket, "status", &json!({}))["result"]["node_info"]["network"], CHAIN);
+    socket.send(Message::text("{")).unwrap();
+    assert_eq!(next(&mut socket)["error"]["code"], -32700);
+    socket.send(Message::Ping("are you there".into())).unwrap();
+    assert_eq!(socket.read().unwrap(), Message::Pong("are you there".into()));
+
+    let of = |recipient: &str| json!({ "query": format!("tm.event='Tx' AND transfer.recipient='{recipient}'") });
+    let (to, other) = (of(&ScriptedMiner::address_of(8)), of(&ScriptedMiner::address_of(9)));
+    let blocks = json!({ "query": "tm.event='NewBlock'" });
+    let headers = json!({ "query": "tm.event='NewBlockHeader'" });
+    for (id, query) in (1..).zip([&to, &other, &headers, &blocks]) {
+        send(&mut socket, id, "subscribe", query);
+        assert_eq!(next(&mut socket), json!({ "jsonrpc": "2.0", "id": id, "result": {} }));
+    }
+    let words = |answer: Value| answer["error"]["message"].as_str().unwrap().to_owned();
+    assert!(words(ask(&mut socket, "subscribe", &to)).contains("already subscribed"));
+    assert!(words(ask(&mut socket, "subscribe", &json!({ "query": "Tx" }))).contains("invalid query"));
+    assert!(words(ask(&mut socket, "subscribe", &json!({}))).contains("the query is empty"));
+    assert_eq!(ask(&mut socket, "subscribe", &json!({ "query": "tx.height>1000000" }))["result"], json!({}));
+    let sixth = ask(&mut socket, "subscribe", &json!({ "query": "tx.height=1" }));
+    assert!(words(sixth).contains("already has 5 subscriptions"));
+
+    // the network may produce blocks without transactions at any time
+    let tx = transfer(0, 5);
+    node.send(&tx);
+    let mut received = Vec::new();
+    let found = loop {
+        let message = next(&mut socket);
+        let result = message["result"].clone();
+        let data = result["data"]["type"].as_str().unwrap().to_owned();
+        received.push((message["id"].as_u64().unwrap(), data));
+        if message["id"] == 1 {
+            break result;
+        }
+    };
+    assert!(received.contains(&(4, "tendermint/event/NewBlock".to_owned())), "{received:?}");
+    assert!(received.contains(&(3, "tendermint/event/NewBlockHeader".to_owned())), "{received:?}");
+    assert!(received.iter().all(|(id, _)| *id != 2), "{received:?}");
+    let result = &found["data"]["value"]["TxResult"];
+    assert_eq!((&found["query"], &result["tx"]), (&to["query"], &json!(BASE64.encode(&tx))));
+    assert_eq!(result["result"]["code"], 0);
+    assert_eq!(found["events"]["tx.hash"], json!([r3mes_wgpu::tx::tx_hash(&tx)]));
+    assert_eq!(found["events"]["tx.height"], json!([result["height"]]));
+
+    let answer = |socket: &mut Socket, method: &str, params: &Value| {
+        send(socket, 99, method, params);
+        std::iter::repeat_with(|| next(socket)).find(|message| message["id"] == 99).unwrap()
+    };
+    assert_eq!(answer(&mut socket, "unsubscribe", &to)["result"], json!({}));
+    assert!(words(answer(&mut socket, "unsubscribe", &to)).contains("not found"));
+    assert_eq!(answer(&mut socket, "unsubscribe_all", &json!({}))["result"], json!({}));
+    node.send(&transfer(1, 5));
+    assert_eq!(ask(&mut socket, "health", &json!({}))["id"], 99, "no event arrives before the answer");
+}
+
+#[test]
+fn a_websocket_is_closed_if_its_client_breaks_the_limits() {
+    let work_dir = WorkDir::new("websocket-limits");
+    let node = NodeProcess::start(&work_dir);
+    assert_eq!(connect(&node, "https://example.org").unwrap_err(), 403);
+    let (mut socket, _) = connect(&node, &node.url).unwrap();
+    socket.close(None).unwrap();
+    assert!(matches!(socket.read(), Ok(Message::Close(_))), "the node answers the close frame");
+
+    let (mut socket, _) = connect(&node, "").unwrap();
+    let _ = socket.send(Message::text("x".repeat((1 << 20) + 1)));
+    let closed = std::iter::repeat_with(|| socket.read()).find(|message| !matches!(message, Ok(Message::Ping(_))));
+    assert!(!matches!(closed, Some(Ok(Message::Text(_)))), "{closed:?}");
+
+    // a client that sends calls but does not read the answers
+    let (mut socket, _) = connect(&node, "").unwrap();
+    socket.get_ref().set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    let batch: Value = (0..20).map(|id| json!({ "id": id, "method": "status" })).collect();
+    let (batch, start) = (Message::text(batch.to_string()), Instant::now());
+    let closed = loop {
+        assert!(start.elapsed() < Duration::from_secs(60), "the connection is still open");
+        match socket.send(batch.clone()) {
+            Ok(()) => {}
+            Err(tungstenite::Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(start.elapsed() > Duration::from_secs(4), "{closed}");
+    assert_eq!(node.get("/health")["status"], "ok");
 }

@@ -1,5 +1,5 @@
-//! The part of CometBFT 0.38's JSON-RPC that wallets and CosmJS use. Calls are sent with `POST /`, alone or as a batch.
-//! Wallets also send `GET /status`, to test whether a node responds.
+//! The part of CometBFT 0.38's JSON-RPC that wallets and CosmJS use. Calls are sent with `POST /`, alone or as a batch,
+//! or over the WebSocket `/websocket`. Wallets also send `GET /status`, to test whether a node responds.
 //!
 //! See <https://docs.cometbft.com/v0.38/rpc/>. A replica forwards the calls to its CometBFT. A single sequencer (a node
 //! that produces blocks without CometBFT) answers them itself. Its chain has no votes and therefore no commits, and its
@@ -9,6 +9,8 @@ mod error;
 mod methods;
 mod query;
 mod search;
+mod subscriptions;
+mod websocket;
 
 pub(super) use error::{RpcError, RpcErrorKind};
 pub(super) use query::EventQuery;
@@ -52,7 +54,7 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
     Router::new()
         .route("/", post(handle))
         .route("/status", get(status_alone))
-        
+        .route("/websocket", get(websocket::connect))
 }
 
 /// A JSON-RPC request.
@@ -152,6 +154,9 @@ pub(super) fn call(app: &AppState, method: &str, params: &Value) -> Result<Value
         "tx" => methods::tx(app, params),
         "tx_search" => search::tx_search(app, params),
         "block" => methods::block(app, params),
+        "subscribe" | "unsubscribe" | "unsubscribe_all" => {
+            Err(RpcError::new(RpcErrorKind::UnknownMethod, format!("{method} needs the WebSocket /websocket")))
+        }
         _ => Err(RpcError::new(RpcErrorKind::UnknownMethod, format!("method {method} not found"))),
     }
 }
