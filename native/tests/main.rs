@@ -21,6 +21,7 @@ mod verifier;
 mod wallet;
 
 // tests of a node, and of clients with one or several nodes
+mod clients;
 mod node;
 mod nodes;
 mod page;

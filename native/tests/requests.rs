@@ -59,6 +59,15 @@ fn seed_requests(key: &SessionKey) -> Vec<RawRequest> {
         "/remes/remes/v1/stored_gradient/1",
         "/remes/remes/v1/global_seed/0",
         "/cosmos/tx/v1beta1/txs/ABCDEF",
+        "/cosmos/tx/v1beta1/txs?query=tx.height%3E=1%20AND%20message.module='bank'&page=1&limit=3&order_by=2",
+        "/cosmos/bank/v1beta1/supply?pagination.limit=1&pagination.key=AAAA",
+        "/cosmos/bank/v1beta1/supply/by_denom?denom=uremes",
+        "/cosmos/bank/v1beta1/denoms_metadata",
+        "/cosmos/bank/v1beta1/denoms_metadata/uremes",
+        "/cosmos/bank/v1beta1/params",
+        "/cosmos/auth/v1beta1/params",
+        "/cosmos/base/node/v1beta1/config",
+        "/cosmos/base/tendermint/v1beta1/validatorsets/latest",
         "/cosmos/base/tendermint/v1beta1/node_info",
         "/cosmos/base/tendermint/v1beta1/syncing",
         "/cosmos/base/tendermint/v1beta1/blocks/latest",
@@ -78,6 +87,7 @@ fn seed_requests(key: &SessionKey) -> Vec<RawRequest> {
         "/remes/remes/v1/node_registration/",
         "/cosmos/auth/v1beta1/accounts/",
         "/cosmos/bank/v1beta1/balances/",
+        "/cosmos/bank/v1beta1/spendable_balances/",
     ] {
         seeds.push(get(&format!("{path}{address}")));
     }
@@ -96,12 +106,18 @@ fn seed_requests(key: &SessionKey) -> Vec<RawRequest> {
     let json = |text: String| text.into_bytes();
     let broadcast = format!(r#"{{"tx_bytes":"{tx}","mode":"BROADCAST_MODE_SYNC"}}"#);
     seeds.push(post("/cosmos/tx/v1beta1/txs", "application/json", json(broadcast)));
+    let simulation = format!(r#"{{"tx_bytes":"{tx}"}}"#);
+    seeds.push(post("/cosmos/tx/v1beta1/simulate", "application/json", json(simulation)));
+    let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"status","params":{}},{"id":"a","method":"health"}]"#;
+    seeds.push(post("/", "application/json", json(batch.to_owned())));
+    let upgrade = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    seeds.push((get("/websocket").0 + upgrade, Vec::new()));
     for (method, params) in [
         ("status", "{}".to_owned()),
         ("abci_info", "[]".to_owned()),
         ("broadcast_tx_sync", format!(r#"{{"tx":"{tx}"}}"#)),
         ("abci_query", r#"{"path":"/cosmos.auth.v1beta1.Query/Account","data":"0a0161","height":"0"}"#.to_owned()),
-        ("tx_search", r#"{"query":"tx.hash='AB'","page":"1","per_page":"30"}"#.to_owned()),
+        ("tx_search", r#"{"query":"tx.height>=1 AND message.module='remes'","page":"1","per_page":"30"}"#.to_owned()),
         ("block", r#"{"height":"1"}"#.to_owned()),
         ("tx", r#"{"hash":"q80=","prove":false}"#.to_owned()),
     ] {
@@ -152,8 +168,10 @@ fn send(node: &NodeProcess, (head, body): &RawRequest) -> Vec<u8> {
 fn assert_answered(node: &NodeProcess, seed: &RawRequest) {
     let answer = send(node, seed);
     let line = String::from_utf8_lossy(&answer);
-    // 503 means that the page is not built, and Kubo's RPC refuses requests with 500
-    let refused = line.starts_with("HTTP/1.1 503") || line.starts_with("HTTP/1.1 500") && seed.0.contains("/api/");
+    // 501 means that the route is unknown, 503 that the page is not built, and Kubo's RPC refuses requests with 500
+    let unknown = line.starts_with("HTTP/1.1 501") && !seed.0.contains("/api/");
+    let refused =
+        unknown || line.starts_with("HTTP/1.1 503") || line.starts_with("HTTP/1.1 500") && seed.0.contains("/api/");
     let broken = line.starts_with("HTTP/1.1 5") && !refused;
     assert!(!broken, "{line}\n{}\n{}", seed.0, String::from_utf8_lossy(&seed.1));
 }

@@ -29,9 +29,18 @@ pub(super) fn is_free(signed: &Signed) -> bool {
 
 impl State {
     fn minimum_fee(&self, signed: &Signed) -> u64 {
+        self.fee_of(signed, &self.fees(0))
+    }
+
+    /// Returns the prices of transactions on a node that requires at least `floor` micro-units for each.
+    pub fn fees(&self, floor: u64) -> MinimumFee {
         let LedgerParams { fee_per_byte, fee_per_row, .. } = self.genesis.params;
-        let minimum = MinimumFee { floor: 0, per_byte: fee_per_byte, per_row: fee_per_row };
-        minimum.of(signed.bytes, &signed.messages, !self.accounts.contains_key(&signed.signer))
+        MinimumFee { floor, per_byte: fee_per_byte, per_row: fee_per_row }
+    }
+
+    /// Returns the fee of a transaction at these prices.
+    pub(super) fn fee_of(&self, signed: &Signed, fees: &MinimumFee) -> u64 {
+        fees.of(signed.bytes, &signed.messages, !self.accounts.contains_key(&signed.signer))
     }
 }
 
@@ -46,24 +55,33 @@ pub fn fee_waiver() -> String {
     FEE_WAIVER.clone()
 }
 
-/// Burns the fee of a transaction. The payer is the signer, or the account that the transaction states as the granter
-/// of the fee. Fails if the fee is lower than the minimum fee and the transaction is not a free duty, if the payer has
-/// too few coins, or if the granter's fee allowance does not cover the fee.
-pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
-    let fee = signed.fee.amount;
-    let minimum = state.minimum_fee(signed);
+/// Returns the address of the account that pays the fee of a transaction, or `None` if the fee is waived.
+pub(super) fn payer(signed: &Signed) -> Option<&str> {
+    match &signed.fee.granter {
+        Some(granter) if *granter == *FEE_WAIVER => None,
+        Some(granter) => Some(granter),
+        None => Some(&signed.signer),
+    }
+}
+
+/// Fails if the fee of a transaction is lower than the minimum fee and the transaction is no free duty.
+pub(super) fn check_minimum(state: &State, signed: &Signed) -> Result<(), Refusal> {
+    let (fee, minimum) = (signed.fee.amount, state.minimum_fee(signed));
     if fee < minimum && !is_free_duty(signed) {
         let log = format!("insufficient fee: got {fee}{DENOM}, required {minimum}{DENOM}");
         return Err(Refusal::new(code::INSUFFICIENT_FEE, log));
     }
-    let payer = match &signed.fee.granter {
-        Some(granter) if *granter == *FEE_WAIVER => return waive(state, signed),
-        Some(granter) => {
-            charge_allowance(state, signed, granter)?;
-            granter
-        }
-        None => &signed.signer,
-    };
+    Ok(())
+}
+
+/// Burns the fee of a transaction. The payer is the signer, or the account that the transaction names as the granter of
+/// the fee. Fails if the payer has too few coins, or if a granter does not cover this fee.
+pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
+    let fee = signed.fee.amount;
+    let Some(payer) = payer(signed) else { return waive(state, signed) };
+    if payer != signed.signer {
+        charge_allowance(state, signed, payer)?;
+    }
     coins::take(state, payer, fee, "the fee")?;
     if fee > 0 {
         let head = state.head_mut();

@@ -15,6 +15,7 @@ mod block;
 mod claims;
 mod coins;
 mod context;
+mod cosmos_events;
 mod decisions;
 mod disputes;
 mod events;
@@ -27,6 +28,7 @@ mod params;
 mod queries;
 mod rewards;
 mod rows;
+mod simulation;
 mod state;
 mod submissions;
 #[cfg(test)]
@@ -38,6 +40,7 @@ mod verification;
 
 pub use block::{ChainBlock, MAX_BLOCK_BYTES, Tx};
 pub use context::Refusal;
+pub use cosmos_events::CosmosEvent;
 pub use events::Event;
 pub use fees::{fee_waiver, is_free_duty};
 pub use genesis::{Genesis, GenesisError};
@@ -50,6 +53,7 @@ pub use rows::{
     FeeAllowance, Finding, Proposal, Registration, Reputation, Round, SampledVerifier, Submission, SubmissionStatus,
     Vote,
 };
+pub use simulation::SimulatedTx;
 pub use state::{InvalidRow, State, StateRow};
 pub use submissions::{global_seed, shard};
 pub use transactions::TxOutcome;

@@ -97,6 +97,11 @@ impl State {
         self.account(address)
     }
 
+    /// Returns the number of all micro-units that exist: those of the accounts, and those that are locked.
+    pub fn supply(&self) -> u64 {
+        self.head().minted - self.head().burned
+    }
+
     /// Returns a submission by its ID; `None` if it does not exist or is no longer stored.
     pub fn submission(&self, id: u64) -> Option<&Submission> {
         self.submissions.get(&id)

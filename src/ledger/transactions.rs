@@ -78,6 +78,13 @@ pub(super) fn reserve(state: &mut State, signed: &Signed) -> Result<(), Refusal>
 /// This function runs before the signatures are checked, because a check of a signature takes much longer, and a
 /// transaction that is refused pays no fee for it.
 pub(super) fn precheck(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
+    check_permission(state, signed)?;
+    fees::check_minimum(state, signed)?;
+    pay(state, signed)
+}
+
+/// Checks the timeout height of a transaction, its sequence number and the grants that it needs.
+fn check_permission(state: &State, signed: &Signed) -> Result<(), Refusal> {
     let (height, timeout) = (state.head().height, signed.timeout_height);
     if timeout > 0 && height > timeout {
         let log = format!("the transaction is valid until block {timeout}, but this is block {height}");
@@ -88,7 +95,11 @@ pub(super) fn precheck(state: &mut State, signed: &Signed) -> Result<(), Refusal
         let log = format!("account sequence mismatch, expected {expected}, got {}", signed.sequence);
         return Err(Refusal::new(code::WRONG_SEQUENCE, log));
     }
-    grants::permit(state, signed)?;
+    grants::permit(state, signed)
+}
+
+/// Takes the fee of a transaction, and increments the sequence number of the signer's account.
+fn pay(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     fees::charge(state, signed)?;
     state.account_mut(&signed.signer).sequence += 1;
     Ok(())
@@ -108,6 +119,16 @@ pub(super) fn deliver(state: &mut State, tx: &[u8]) -> TxOutcome {
 #[cfg(feature = "compute")]
 pub(super) fn deliver_opened(state: &mut State, signed: &Signed) -> TxOutcome {
     deliver_as(state, String::new(), |state| precheck(state, signed).map(|()| signed.clone()))
+}
+
+/// Does what [`deliver`] does with a transaction that need not be signed, and that may state a fee below the minimum,
+/// such as none. Its outcome has no hash.
+pub(super) fn simulate(state: &mut State, signed: &Signed) -> TxOutcome {
+    deliver_as(state, String::new(), |state| {
+        check_permission(state, signed)?;
+        pay(state, signed)?;
+        Ok(signed.clone())
+    })
 }
 
 fn deliver_as(state: &mut State, hash: String, admit: impl FnOnce(&mut State) -> Result<Signed, Refusal>) -> TxOutcome {

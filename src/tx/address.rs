@@ -22,3 +22,10 @@ pub fn canonical_address(text: &str) -> Result<String, TxError> {
         _ => Err(TxError::Address(text.chars().take(64).collect())),
     }
 }
+
+/// Returns the bech32 address of a validator of the consensus engine, `remesvalcons1…`. `hash` is the address that the
+/// engine itself uses. Returns `None` if it does not have 20 bytes.
+pub fn consensus_address(hash: &[u8]) -> Option<String> {
+    let id = (hash.len() == 20).then(|| AccountId::new(&format!("{ADDRESS_PREFIX}valcons"), hash));
+    Some(id?.ok()?.to_string())
+}

@@ -2,6 +2,15 @@
 
 use super::Message;
 
+/// The gas of a transfer. The gas of other transactions is proportional to their minimum fee. It is also the gas limit
+/// that this program writes into its transactions; the ledger itself does not count gas.
+pub const TRANSFER_GAS: u64 = 200_000;
+/// The size of a transfer in bytes, and the rows that it may add to the state; both are upper bounds.
+const TRANSFER_BYTES: u64 = 512;
+const TRANSFER_ROWS: u64 = 2;
+/// The number of digits after the point of a gas price in the Cosmos SDK.
+const PRICE_DIGITS: usize = 18;
+
 /// The minimum fee of transactions. It does not apply to [duties](Message::all_are_duties).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MinimumFee {
@@ -20,6 +29,32 @@ impl MinimumFee {
         let rows = u64::from(is_new) + messages.iter().map(rows).sum::<u64>();
         let size = self.per_byte.saturating_mul(bytes as u64);
         size.saturating_add(self.per_row.saturating_mul(rows)).max(self.floor)
+    }
+
+    /// Returns the gas of a transaction whose minimum fee is `fee`: so much that the gas times the
+    /// [gas price](Self::gas_price) is at least the fee. It is [`TRANSFER_GAS`] if transactions cost nothing.
+    pub fn gas(&self, fee: u64) -> u64 {
+        match self.of_transfer() {
+            0 => TRANSFER_GAS,
+            transfer => {
+                let gas = (u128::from(fee) * u128::from(TRANSFER_GAS)).div_ceil(transfer.into());
+                u64::try_from(gas).unwrap_or(u64::MAX)
+            }
+        }
+    }
+
+    /// Returns the price of one unit of gas, in micro-units, as a decimal number with 18 digits after the point: the
+    /// fee of a transfer divided by [`TRANSFER_GAS`].
+    pub fn gas_price(&self) -> String {
+        const ONE: u128 = 10_u128.pow(PRICE_DIGITS as u32);
+        // no digit is lost, because `TRANSFER_GAS` divides `ONE`
+        let price = u128::from(self.of_transfer()) * (ONE / u128::from(TRANSFER_GAS));
+        format!("{}.{:0PRICE_DIGITS$}", price / ONE, price % ONE)
+    }
+
+    fn of_transfer(&self) -> u64 {
+        let size = self.per_byte.saturating_mul(TRANSFER_BYTES);
+        size.saturating_add(self.per_row.saturating_mul(TRANSFER_ROWS)).max(self.floor)
     }
 }
 

@@ -23,7 +23,7 @@ mod tests;
 mod transaction;
 mod transfer;
 
-pub use address::canonical_address;
+pub use address::{canonical_address, consensus_address};
 pub use adr36::{sign_bytes as text_sign_bytes, signer as address_of};
 pub use grants::{Allowance, GRANTABLE, Grant, GrantPair, rfc3339};
 pub use keys::{COIN_TYPE, KeyPath, MAX_MNEMONIC_BYTES, MNEMONIC_WORDS, Mnemonic};
@@ -35,7 +35,7 @@ pub use messages::{
     MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitGradientResponse, MsgSubmitTrapJobResult, MsgUnregisterNode,
     MsgWithdraw, NodeResources,
 };
-pub use minimum_fee::MinimumFee;
+pub use minimum_fee::{MinimumFee, TRANSFER_GAS};
 pub use session::Session;
 pub use signing::{SessionKey, Unsigned};
 #[cfg(test)]
@@ -47,6 +47,14 @@ pub use transfer::Transfer;
 pub const ADDRESS_PREFIX: &str = "remes";
 /// The name of the coin's smallest unit, the micro-unit. One R3MES is a million micro-units.
 pub const DENOM: &str = "uremes";
+/// The name of the unit in which wallets show amounts. It is a million micro-units.
+pub const DISPLAY_DENOM: &str = "remes";
+/// The number of digits of a micro-unit after the point in the unit [`DISPLAY_DENOM`].
+pub const DISPLAY_DIGITS: u32 = 6;
+/// The name of the coin that wallets show.
+pub const SYMBOL: &str = "R3MES";
+/// What the coin is for, in words for wallets and explorers.
+pub const COIN_PURPOSE: &str = "The coin in which fees and rewards are paid";
 
 /// The codes that state why a transaction failed. Codes below 1000 have the same meaning as in the Cosmos SDK.
 pub mod code {

@@ -2,7 +2,8 @@
 //! transaction and returns the signature.
 
 use super::{
-    DENOM, Fee, Message, TxError, address::address, amino, encoding::decode, submission, text_sign_bytes, transaction,
+    DENOM, Fee, Message, TRANSFER_GAS, TxError, address::address, amino, encoding::decode, submission, text_sign_bytes,
+    transaction,
 };
 use cosmrs::{
     AccountId, Coin,
@@ -22,9 +23,6 @@ use cosmrs::{
 use k256::ecdsa::VerifyingKey;
 use prost::Message as _;
 use sha2::{Digest, Sha256};
-
-/// The gas limit in every transaction. Wallets show this number, but the ledger does not count gas.
-const GAS: u64 = 200_000;
 
 /// A transaction without its signature, in two encoded parts. The signature covers both of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +51,7 @@ impl Unsigned {
         let granter =
             fee.granter.as_ref().map(|granter| granter.parse::<AccountId>()).transpose().map_err(malformed)?;
         let info = SignerInfo::single_direct(Some(key), sequence);
-        let info = info.auth_info(tx::Fee { amount, gas_limit: GAS, payer: None, granter });
+        let info = info.auth_info(tx::Fee { amount, gas_limit: TRANSFER_GAS, payer: None, granter });
         let (body_bytes, auth_info_bytes) =
             (body.into_bytes().map_err(malformed)?, info.into_bytes().map_err(malformed)?);
         Ok(Self { body_bytes, auth_info_bytes })

@@ -6,17 +6,24 @@
 //! ID prevents its execution on another chain.
 
 use super::{
-    MAX_MESSAGES, Message, TxError,
+    DENOM, MAX_MESSAGES, Message, TxError,
     address::{address, canonical_address},
     amino,
     encoding::{decode, decode_body, decode_canonical},
     grants, submission,
 };
 use cosmrs::{
+    Any,
     crypto::PublicKey,
-    proto::cosmos::tx::{
-        signing::v1beta1::SignMode,
-        v1beta1::{self as proto, AuthInfo, SignDoc, TxRaw, mode_info::Sum},
+    proto::cosmos::{
+        base::v1beta1::Coin,
+        tx::{
+            signing::v1beta1::SignMode,
+            v1beta1::{
+                self as proto, AuthInfo, ModeInfo, SignDoc, TxBody, TxRaw,
+                mode_info::{Single, Sum},
+            },
+        },
     },
 };
 use data_encoding::HEXUPPER;
@@ -31,6 +38,8 @@ pub const MAX_MEMO_BYTES: usize = 256;
 /// The largest number of signatures in a transaction: its own signature, one in each submission, and one in each
 /// message that opens or closes a session. It is the default of the Cosmos SDK.
 pub const MAX_SIGNATURES: usize = 7;
+/// The size of a signature in bytes.
+const SIGNATURE_BYTES: usize = 64;
 /// The account number, which the Cosmos SDK includes in the bytes to be signed. Every account of this chain has the
 /// same number.
 pub(super) const ACCOUNT_NUMBER: u64 = 0;
@@ -122,6 +131,31 @@ impl Signed {
     pub fn open(tx: &[u8], chain_id: &str) -> Result<Self, TxError> {
         DecodedTx::decode(tx)?.verify(chain_id)
     }
+
+    /// Decodes a transaction that is to be simulated, from `TxRaw` bytes. It needs no signature, no key, no sign mode
+    /// and no fee. The account that must sign its first message counts as its signer. Its size counts as if it were
+    /// signed and stated the largest possible fee.
+    pub fn unsigned(tx: &[u8]) -> Result<Self, TxError> {
+        let (mut raw, body, mut info) = parts(tx)?;
+        let [signer_info] = &mut info.signer_infos[..] else { return Err(one_signer()) };
+        let sequence = signer_info.sequence;
+        let messages = messages(&body)?;
+        let signer = messages[0].signer().to_owned();
+        let fee = Fee::read(info.fee.clone(), &signer)?;
+
+        signer_info
+            .public_key
+            .get_or_insert(Any { type_url: PublicKey::SECP256K1_TYPE_URL.to_owned(), value: vec![0; 35] });
+        let mode = Single { mode: SignMode::LegacyAminoJson.into() };
+        signer_info.mode_info = Some(ModeInfo { sum: Some(Sum::Single(mode)) });
+        let longest = info.fee.get_or_insert_default();
+        longest.amount = vec![Coin { denom: DENOM.to_owned(), amount: u64::MAX.to_string() }];
+        longest.gas_limit = u64::MAX;
+        raw.auth_info_bytes = info.encode_to_vec();
+        raw.signatures = vec![vec![0; SIGNATURE_BYTES]];
+        check_messages(&messages, &signer)?;
+        Ok(Self { signer, sequence, fee, timeout_height: body.timeout_height, bytes: raw.encoded_len(), messages })
+    }
 }
 
 /// A transaction whose signatures have not been checked yet. A node decides with its content whether it has to check
@@ -139,26 +173,8 @@ impl DecodedTx {
     /// neither any signature nor whether a transaction that is signed as amino JSON has the canonical encoding
     /// throughout; [`Self::verify`] checks both.
     pub fn decode(tx: &[u8]) -> Result<Self, TxError> {
-        let malformed = |what: &str| TxError::Malformed(what.to_owned());
-        if tx.len() > MAX_TX_BYTES {
-            return Err(TxError::TooLarge(tx.len()));
-        }
-        let raw: TxRaw = decode_canonical(tx)?;
-        let (body, _) = decode_body(&raw.body_bytes)?;
-        let info: AuthInfo = decode(&raw.auth_info_bytes)?;
-        #[expect(deprecated, reason = "the field is refused")]
-        if info.tip.is_some() {
-            return Err(malformed("tips are not supported"));
-        }
-        if !body.extension_options.is_empty() {
-            return Err(TxError::ExtensionOptions);
-        }
-        if body.memo.len() > MAX_MEMO_BYTES {
-            return Err(TxError::MemoTooLong(body.memo.len()));
-        }
-        let ([signer_info], [_]) = (&info.signer_infos[..], &raw.signatures[..]) else {
-            return Err(malformed("a transaction must have exactly one signer and one signature"));
-        };
+        let (raw, body, info) = parts(tx)?;
+        let ([signer_info], [_]) = (&info.signer_infos[..], &raw.signatures[..]) else { return Err(one_signer()) };
         sign_mode(&info)?;
         let any = signer_info.public_key.as_ref().ok_or_else(|| malformed("the signer's public key is missing"))?;
         let key = PublicKey::try_from(any).map_err(|_| TxError::Key)?;
@@ -167,17 +183,8 @@ impl DecodedTx {
             return Err(TxError::Key);
         }
         let (signer, key) = (address(&key)?, VerifyingKey::from_sec1_bytes(&key.to_bytes()).map_err(|_| TxError::Key)?);
-        if body.messages.is_empty() || body.messages.len() > MAX_MESSAGES {
-            return Err(malformed(&format!("it has {} messages instead of 1 to {MAX_MESSAGES}", body.messages.len())));
-        }
-        let messages = body.messages.iter().map(Message::read).collect::<Result<Vec<_>, _>>()?;
-        if let Some(message) = messages.iter().find(|message| message.signer() != signer) {
-            return Err(TxError::Signer { signer: message.signer().to_owned(), found: signer });
-        }
-        let signatures = 1 + messages.iter().map(inner_signatures).sum::<usize>();
-        if signatures > MAX_SIGNATURES {
-            return Err(TxError::TooManySignatures(signatures));
-        }
+        let messages = messages(&body)?;
+        check_messages(&messages, &signer)?;
         let (fee, sequence, timeout_height) =
             (Fee::read(info.fee.clone(), &signer)?, signer_info.sequence, body.timeout_height);
         Ok(Self { content: Signed { signer, sequence, fee, timeout_height, bytes: tx.len(), messages }, key, raw })
@@ -205,6 +212,55 @@ impl DecodedTx {
         }
         Ok(content)
     }
+}
+
+/// Decodes the parts of a transaction, and checks its size, its memo and that it has no extension options.
+fn parts(tx: &[u8]) -> Result<(TxRaw, TxBody, AuthInfo), TxError> {
+    if tx.len() > MAX_TX_BYTES {
+        return Err(TxError::TooLarge(tx.len()));
+    }
+    let raw: TxRaw = decode_canonical(tx)?;
+    let (body, _) = decode_body(&raw.body_bytes)?;
+    let info: AuthInfo = decode(&raw.auth_info_bytes)?;
+    #[expect(deprecated, reason = "the field is refused")]
+    if info.tip.is_some() {
+        return Err(malformed("tips are not supported"));
+    }
+    if !body.extension_options.is_empty() {
+        return Err(TxError::ExtensionOptions);
+    }
+    if body.memo.len() > MAX_MEMO_BYTES {
+        return Err(TxError::MemoTooLong(body.memo.len()));
+    }
+    Ok((raw, body, info))
+}
+
+/// Decodes the messages of a transaction, of which there is at least one.
+fn messages(body: &TxBody) -> Result<Vec<Message>, TxError> {
+    if body.messages.is_empty() || body.messages.len() > MAX_MESSAGES {
+        return Err(malformed(format!("it has {} messages instead of 1 to {MAX_MESSAGES}", body.messages.len())));
+    }
+    body.messages.iter().map(Message::read).collect()
+}
+
+/// Checks that `signer` is the account that must sign each message, and how many signatures the messages contain.
+fn check_messages(messages: &[Message], signer: &str) -> Result<(), TxError> {
+    if let Some(message) = messages.iter().find(|message| message.signer() != signer) {
+        return Err(TxError::Signer { signer: message.signer().to_owned(), found: signer.to_owned() });
+    }
+    let signatures = 1 + messages.iter().map(inner_signatures).sum::<usize>();
+    if signatures > MAX_SIGNATURES {
+        return Err(TxError::TooManySignatures(signatures));
+    }
+    Ok(())
+}
+
+fn malformed(what: impl Into<String>) -> TxError {
+    TxError::Malformed(what.into())
+}
+
+fn one_signer() -> TxError {
+    malformed("a transaction must have exactly one signer and one signature")
 }
 
 /// Returns the number of signatures that a message contains.

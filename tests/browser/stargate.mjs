@@ -8,8 +8,11 @@ import { SigningStargateClient, StargateClient, coins } from "@cosmjs/stargate";
 
 /** @import { Coin } from "@cosmjs/stargate" */
 
-/** @param {number} byte the value of every byte of the secret key */
-const walletOf = (byte) => DirectSecp256k1Wallet.fromKey(new Uint8Array(32).fill(byte), "remes");
+/**
+ * Returns the wallet of the account whose secret key consists of 32 copies of `byte`.
+ * @param {number} byte
+ */
+export const walletOf = (byte) => DirectSecp256k1Wallet.fromKey(new Uint8Array(32).fill(byte), "remes");
 
 /**
  * Returns the address of the account whose secret key consists of 32 copies of `byte`.

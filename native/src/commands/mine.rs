@@ -202,7 +202,7 @@ fn print_accepted(args: &MineArgs, task: &AcceptedTask, seconds: Option<f64>, es
         }));
     }
     if let Some(reason) = void_reason {
-        eprintln!("The gradient is void, so it does not train the adapter: {reason}.");
+        note!("The gradient is void, so it does not train the adapter: {reason}.");
     }
     let loss = loss.map_or("void".to_owned(), |loss| format!("{loss:.4}"));
     let rate = rate.map_or("resumed".to_owned(), |rate| format!("{rate:6.0} tokens/s"));

@@ -149,7 +149,7 @@ fn read_checkpoint(path: &Path, args: &TrainArgs, model: &Model) -> Result<(Lora
     ensure!(rank == args.job.rank, "{} has rank {rank}; pass --rank {rank}", path.display());
     adapter::check_fits(&adapter, &model.config)
         .with_context(|| format!("the adapter in {} does not fit the model", path.display()))?;
-    eprintln!("Continuing from step {}.", optimizer.steps());
+    note!("Continuing from step {}.", optimizer.steps());
     Ok((adapter, optimizer))
 }
 

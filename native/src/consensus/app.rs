@@ -11,7 +11,7 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use prost::bytes::Bytes;
 use r3mes_wgpu::{
-    ledger::{ChainBlock, Event, Ledger, MAX_BLOCK_BYTES, Refusal, Tx, TxOutcome, is_free_duty},
+    ledger::{ChainBlock, CosmosEvent, Ledger, MAX_BLOCK_BYTES, Refusal, Tx, TxOutcome, is_free_duty},
     tx::{DecodedTx, code::codespace},
 };
 use std::{
@@ -125,7 +125,7 @@ impl AbciApp {
     fn query(&self, request: &RequestQuery) -> Result<ResponseQuery> {
         let ledger = self.node.ledger();
         let height = i64::try_from(ledger.state().head().height)?;
-        Ok(match ledger.query(&request.path, &request.data) {
+        Ok(match ledger.query(&request.path, &request.data, self.node.min_fee()) {
             Ok(value) => ResponseQuery { value: value.into(), height, ..Default::default() },
             Err(refusal) => ResponseQuery {
                 code: refusal.code,
@@ -183,8 +183,8 @@ impl AbciApp {
         let block = ChainBlock { height, time: seconds(request.time)?, hash, txs };
         let (after, applied) = ledger.apply(&block);
         let response = ResponseFinalizeBlock {
-            events: applied.events.iter().map(abci_event).collect(),
-            tx_results: applied.outcomes.iter().map(result).collect(),
+            events: applied.events.iter().map(CosmosEvent::from).map(abci_event).collect(),
+            tx_results: applied.outcomes.iter().zip(&block.txs).map(|(outcome, tx)| result(outcome, &tx.0)).collect(),
             app_hash: after.root().to_vec().into(),
             ..Default::default()
         };
@@ -277,19 +277,18 @@ fn seconds(time: Option<Timestamp>) -> Result<u64> {
     u64::try_from(time.seconds).context("the time of the block is before 1970")
 }
 
-fn result(outcome: &TxOutcome) -> ExecTxResult {
+fn result(outcome: &TxOutcome, tx: &[u8]) -> ExecTxResult {
     ExecTxResult {
         code: outcome.code,
         data: outcome.data().into(),
         log: outcome.log.clone(),
-        events: outcome.events.iter().map(abci_event).collect(),
+        events: outcome.cosmos_events(tx).into_iter().map(abci_event).collect(),
         codespace: codespace(outcome.code).to_owned(),
         ..Default::default()
     }
 }
 
-fn abci_event(event: &Event) -> AbciEvent {
-    let (r#type, attributes) = event.attributes();
+fn abci_event(CosmosEvent { kind: r#type, attributes }: CosmosEvent) -> AbciEvent {
     let attributes = attributes.into_iter().map(|(key, value)| EventAttribute { key, value, index: true }).collect();
     AbciEvent { r#type, attributes }
 }

@@ -85,6 +85,11 @@ fn replicas_agree_and_a_block_is_stored_only_on_commit() {
         ask!(one.1, Commit, RequestCommit {}).unwrap();
         assert_eq!(ran.app_hash, one.0.ledger().root().to_vec());
         assert_eq!((ran.tx_results[0].code, ran.tx_results[0].log.as_str()), (0, ""));
+        let mut kinds = ran.tx_results[0].events.iter().map(|event| event.r#type.as_str());
+        assert!(
+            kinds.any(|kind| kind == if height == 4 { "claimed" } else { "transfer" }),
+            "CometBFT indexes the events"
+        );
         assert_eq!(add(&other.1, height, vec![transaction(height - 1)]), ran);
         let info = ask!(one.1, Info, RequestInfo::default()).unwrap();
         assert_eq!((info.last_block_height as u64, info.last_block_app_hash), (height, ran.app_hash));

@@ -1,18 +1,22 @@
 //! The chain on disk, in one redb database file. It contains the ledger's rows, the blocks with the outcomes of their
-//! transactions, and an index of the transactions by hash.
+//! transactions, and indexes of the transactions by hash and by the attributes of their events.
 //!
 //! Each block is written in one durable database transaction, together with the rows that it changed and the outcomes
 //! of its transactions. The file therefore contains every acknowledged block, and no partly written one, even after
 //! `kill -9` or a power cut.
 
+use super::{
+    block_record::{BlockRecord, FoundTx},
+    tx_index::{self, TX_INDEX, TxFilter, TxPlace},
+};
 use crate::database::RecoveringDatabase;
 use anyhow::{Context, Result, bail};
-use r3mes_wgpu::ledger::{Applied, ChainBlock, Genesis, Ledger, StateRow, TxOutcome};
+use r3mes_wgpu::ledger::{Applied, ChainBlock, Genesis, Ledger, StateRow};
 use redb::{
     Database, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
-    TableDefinition, Value,
+    TableDefinition, Value, WriteTransaction,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
 /// The table that stores the genesis in DAG-CBOR, under the key `genesis`.
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -25,16 +29,6 @@ const BLOCKS: TableDefinition<u64, &[u8]> = TableDefinition::new("blocks");
 const TRANSACTIONS: TableDefinition<&str, (u64, u32)> = TableDefinition::new("transactions");
 /// The number of blocks that are kept. Older blocks are deleted.
 const KEPT_BLOCKS: u64 = 100_000;
-
-/// A block with the results of its execution.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct BlockRecord {
-    pub(crate) block: ChainBlock,
-    /// The root hash of the ledger after the block.
-    #[serde(with = "serde_bytes")]
-    pub(crate) root: [u8; 32],
-    pub(crate) outcomes: Vec<TxOutcome>,
-}
 
 /// The database file that contains a chain.
 pub(super) struct Chain(RecoveringDatabase);
@@ -53,6 +47,8 @@ impl Chain {
             // creates the tables, so that readers never fail to find them
             write.open_table(BLOCKS)?;
             write.open_table(TRANSACTIONS)?;
+            write.open_table(TX_INDEX)?;
+            index_old_blocks(write)?;
             let (mut meta, mut rows) = (write.open_table(META)?, write.open_table(ROWS)?);
             let stored = meta.get("genesis")?.map(|stored| decode::<Genesis>(stored.value())).transpose()?;
             if let Some(stored) = stored {
@@ -82,17 +78,31 @@ impl Chain {
                     None => rows.remove(key.as_slice())?,
                 };
             }
-            let mut transactions = write.open_table(TRANSACTIONS)?;
-            for (at, outcome) in applied.outcomes.iter().enumerate() {
-                // replaces the entry of a transaction that failed in an earlier block and is now executed again
-                transactions.insert(outcome.hash.as_str(), (block.height, at as u32))?;
-            }
             let record = BlockRecord { block: block.clone(), root: after.root(), outcomes: applied.outcomes.clone() };
             blocks.insert(block.height, encode(&record)?.as_slice())?;
+            let (mut transactions, mut index) = (write.open_table(TRANSACTIONS)?, write.open_table(TX_INDEX)?);
+            for (at, outcome) in (0..).zip(&record.outcomes) {
+                // a transaction that failed in an earlier block and is now executed again is found only here
+                let replaced = transactions.insert(outcome.hash.as_str(), (block.height, at))?;
+                if let Some((height, at)) = replaced.map(|place| place.value())
+                    && let Some(earlier) = blocks.get(height)?
+                {
+                    tx_index::remove(&mut index, &decode(earlier.value())?, at)?;
+                }
+                tx_index::insert(&mut index, &record, at)?;
+            }
             while blocks.len()? > KEPT_BLOCKS {
-                let Some((_, record)) = blocks.pop_first()? else { break };
-                for outcome in decode::<BlockRecord>(record.value())?.outcomes {
-                    transactions.remove(outcome.hash.as_str())?;
+                let Some((height, record)) = blocks.pop_first()?.map(|(height, record)| (height.value(), record))
+                else {
+                    break;
+                };
+                let record: BlockRecord = decode(record.value())?;
+                for (at, outcome) in (0..).zip(&record.outcomes) {
+                    let place = transactions.get(outcome.hash.as_str())?.map(|place| place.value());
+                    if place == Some((height, at)) {
+                        transactions.remove(outcome.hash.as_str())?;
+                        tx_index::remove(&mut index, &record, at)?;
+                    }
                 }
             }
             Ok(())
@@ -105,8 +115,10 @@ impl Chain {
             write.delete_table(ROWS)?;
             write.delete_table(BLOCKS)?;
             write.delete_table(TRANSACTIONS)?;
+            write.delete_table(TX_INDEX)?;
             write.open_table(BLOCKS)?;
             write.open_table(TRANSACTIONS)?;
+            write.open_table(TX_INDEX)?;
             insert(&mut write.open_table(ROWS)?, ledger)
         })
     }
@@ -134,16 +146,40 @@ impl Chain {
         record.map(|record| decode(record.value())).transpose()
     }
 
-    /// Returns the height of the block that contains a transaction, the transaction's index in that block, and its
-    /// outcome. Returns `None` if no kept block contains the transaction.
-    pub(super) fn outcome(&self, hash: &str) -> Result<Option<(u64, u32, TxOutcome)>> {
+    /// Returns the transaction with a hash, or `None` if no kept block contains it.
+    pub(super) fn transaction(&self, hash: &str) -> Result<Option<FoundTx>> {
         let transactions = self.table(TRANSACTIONS)?;
         let place = ReadableTable::get(&transactions, hash)?.map(|place| place.value());
-        let Some((height, index)) = place else { return Ok(None) };
-        let record = self.block(height)?.context("the block that contains the transaction is missing")?;
-        let outcome =
-            record.outcomes.into_iter().nth(index as usize).context("the block lacks the transaction's outcome")?;
-        Ok(Some((height, index, outcome)))
+        Ok(self.transactions(&Vec::from_iter(place))?.pop())
+    }
+
+    /// Returns the transactions at these places, without those whose blocks have been deleted.
+    pub(super) fn transactions(&self, places: &[TxPlace]) -> Result<Vec<FoundTx>> {
+        let mut found = Vec::new();
+        for in_block in places.chunk_by(|(one, _), (other, _)| one == other) {
+            if let Some(record) = self.block(in_block[0].0)? {
+                for (_, index) in in_block {
+                    found.push(record.transaction(*index)?);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns the places of all transactions that satisfy a filter, in ascending order. Returns `None` if the search
+    /// would take too long.
+    pub(super) fn search(&self, filter: &TxFilter) -> Result<Option<Vec<TxPlace>>> {
+        let read = self.0.begin_read()?;
+        let index = read.open_table(TX_INDEX)?;
+        let Some(hash) = &filter.hash else { return tx_index::search(&index, filter) };
+        let transactions = read.open_table(TRANSACTIONS)?;
+        let mut places = Vec::from_iter(ReadableTable::get(&transactions, hash.as_str())?.map(|place| place.value()));
+        if let [place] = places[..]
+            && !tx_index::matches(&index, filter, place)?
+        {
+            places.clear();
+        }
+        Ok(Some(places))
     }
 }
 
@@ -163,6 +199,24 @@ fn restore(genesis: Genesis, rows: &impl ReadableTable<&'static [u8], &'static [
         Ok(StateRow { key: key.value().to_vec(), value: Some(value.value().to_vec()) })
     });
     Ledger::restore(genesis, &rows.collect::<Result<Vec<_>>>()?).context("reading the rows of the ledger")
+}
+
+/// Builds the index of transactions if a version of this program that had none has written the file.
+fn index_old_blocks(write: &WriteTransaction) -> Result<()> {
+    let (transactions, mut index) = (write.open_table(TRANSACTIONS)?, write.open_table(TX_INDEX)?);
+    if !index.is_empty()? || transactions.is_empty()? {
+        return Ok(());
+    }
+    for entry in write.open_table(BLOCKS)?.iter()? {
+        let (height, record) = entry?;
+        let record: BlockRecord = decode(record.value())?;
+        for (at, outcome) in (0..).zip(&record.outcomes) {
+            if transactions.get(outcome.hash.as_str())?.is_some_and(|place| place.value() == (height.value(), at)) {
+                tx_index::insert(&mut index, &record, at)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn insert(rows: &mut Table<&[u8], &[u8]>, ledger: &Ledger) -> Result<()> {

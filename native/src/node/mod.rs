@@ -7,6 +7,7 @@
 //! The chain is in the file `ledger.redb`, and the data blocks are in the file `blocks.redb`.
 
 mod admission;
+mod block_record;
 pub(crate) mod block_sync;
 mod chain;
 mod ledger_file;
@@ -14,10 +15,13 @@ mod mempool;
 mod setup;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tx_index;
 
 pub(crate) use admission::Admission;
-pub(crate) use chain::{BlockRecord, difference};
+pub(crate) use block_record::{BlockRecord, FoundTx};
+pub(crate) use chain::difference;
 pub(crate) use setup::{GenesisTerms, Setup};
+pub(crate) use tx_index::{TxFilter, TxPlace, attributes};
 
 use crate::{
     blocks::{BlockStore, Quota},
@@ -27,7 +31,7 @@ use anyhow::{Context, Result};
 use chain::{AlreadyAdded, Chain};
 use mempool::{Mempool, PendingTx};
 use r3mes_wgpu::{
-    ledger::{Applied, ChainBlock, Event, Genesis, Ledger, Refusal, TxOutcome},
+    ledger::{Applied, ChainBlock, Event, Genesis, Ledger, Refusal},
     store::Cid,
     tx::{DecodedTx, Signed, TxError, tx_hash},
 };
@@ -145,10 +149,22 @@ impl Node {
         height > self.ledger().state().head().height
     }
 
-    /// Returns the height of the block that contains a transaction, the transaction's index in that block, and its
-    /// outcome. Returns `None` if no kept block contains the transaction.
-    pub(crate) fn outcome(&self, hash: &str) -> Result<Option<(u64, u32, TxOutcome)>> {
-        Ok(self.chain.outcome(hash)?.filter(|(height, ..)| !self.is_future(*height)))
+    /// Returns the transaction with a hash, or `None` if no kept block contains it.
+    pub(crate) fn transaction(&self, hash: &str) -> Result<Option<FoundTx>> {
+        Ok(self.chain.transaction(hash)?.filter(|found| !self.is_future(found.height)))
+    }
+
+    /// Returns the places of all transactions that satisfy a filter, in ascending order. Returns `None` if the search
+    /// would take too long.
+    pub(crate) fn search(&self, mut filter: TxFilter) -> Result<Option<Vec<TxPlace>>> {
+        let last = self.ledger().state().head().height;
+        filter.heights = *filter.heights.start()..=last.min(*filter.heights.end());
+        self.chain.search(&filter)
+    }
+
+    /// Returns the transactions at these places, without those whose blocks have been deleted.
+    pub(crate) fn transactions(&self, places: &[TxPlace]) -> Result<Vec<FoundTx>> {
+        self.chain.transactions(places)
     }
 
     /// Admits a transaction to the mempool. `now` is the time at which it arrives, in seconds since 1970.

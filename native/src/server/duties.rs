@@ -1,14 +1,12 @@
 //! HTTP routes that return the task that a miner has claimed, the pending work of a verifier or a proposer, and the
 //! open disputes.
 
-use super::state::{AppState, SharedApp, read_address};
-use crate::{clock::unix_seconds, output::hex};
-use axum::{
-    Json, Router,
-    extract::{Path, State},
-    response::Response,
-    routing::get,
+use super::{
+    extract::PathOf,
+    state::{AppState, SharedApp, read_address},
 };
+use crate::{clock::unix_seconds, output::hex};
+use axum::{Json, Router, extract::State, response::Response, routing::get};
 use r3mes_wgpu::{
     client::{
         AggregationInput, AggregationJob, ClaimedGradient, DisputableGradient, DisputeList, GivenAnswer, HeldTask,
@@ -28,7 +26,7 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
         .route("/r3mes/wgpu/v1/disputes", get(disputes))
 }
 
-async fn held(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+async fn held(State(app): SharedApp, PathOf(address): PathOf<String>) -> Result<Json<Value>, Response> {
     let address = read_address(&address)?;
     let held = app.query(move |_, ledger| {
         let held = ledger.at(unix_seconds()).held(&address)?;
@@ -43,7 +41,7 @@ async fn held(State(app): SharedApp, Path(address): Path<String>) -> Result<Json
     Ok(Json(json!({ "held": held.await? })))
 }
 
-async fn challenges(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<VerifierDuties>, Response> {
+async fn challenges(State(app): SharedApp, PathOf(address): PathOf<String>) -> Result<Json<VerifierDuties>, Response> {
     let address = read_address(&address)?;
     let duty = |task: Cid, assignment: Assignment| {
         let Assignment { challenge, stage, done, committed, blocks_left, selector, id, submission } = assignment;
@@ -79,7 +77,7 @@ async fn challenges(State(app): SharedApp, Path(address): Path<String>) -> Resul
     Ok(Json(duties.await?))
 }
 
-async fn aggregation(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+async fn aggregation(State(app): SharedApp, PathOf(address): PathOf<String>) -> Result<Json<Value>, Response> {
     let address = read_address(&address)?;
     let job = app.query(move |app, ledger| {
         let Some(Aggregation { round, adapter, gradients, may_leave_out, own }) = ledger.aggregation(&address) else {

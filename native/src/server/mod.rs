@@ -8,13 +8,14 @@ mod connections;
 mod cosmos;
 mod duties;
 mod events;
-mod grants;
+mod extract;
 mod guard;
 mod ipfs;
 mod model_files;
 mod origin;
 mod page;
 mod page_files;
+mod pagination;
 mod peer;
 mod remes;
 mod rpc;
@@ -128,15 +129,16 @@ fn router(app: Arc<AppState>, owner: OwnerToken) -> Router {
     let predicate = DefaultPredicate::new()
         .and(NotForContentType::const_new("application/octet-stream"))
         .and(NotForContentType::const_new("application/vnd.ipld"));
-    Router::new()
+    let api = Router::new()
         .merge(cosmos::routes())
         .merge(duties::routes())
         .merge(remes::routes())
-        .merge(grants::routes())
+        .merge(model_files::routes());
+    Router::new()
+        .merge(extract::with_errors(api))
         .merge(ipfs::routes(app.node.blocks().clone(), owner, app.settings.origins.clone()))
         .merge(rpc::routes())
         .merge(status::routes())
-        .merge(model_files::routes())
         .layer(from_fn(guard::no_blind_requests))
         .merge(page::routes(&app))
         // blocks and weights hardly get smaller, and compressing them would keep the cores busy

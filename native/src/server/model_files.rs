@@ -1,10 +1,13 @@
 //! The HTTP route that serves the files of the model. They are read from disk as fast as the client receives them.
 
-use super::state::{AppState, SharedApp, failure};
+use super::{
+    extract::PathOf,
+    state::{AppState, SharedApp, failure},
+};
 use axum::{
     Router,
     body::Body,
-    extract::{Path, Request, State},
+    extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     response::Response,
     routing::get,
@@ -18,7 +21,7 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
 
 /// Serves a file of the model, whole or in the range that the request names. Miners check what they receive: the model
 /// must have the CID that the network's genesis states.
-async fn file(State(app): SharedApp, Path(name): Path<String>, request: Request) -> Result<Response, Response> {
+async fn file(State(app): SharedApp, PathOf(name): PathOf<String>, request: Request) -> Result<Response, Response> {
     if !["config.json", "model.safetensors"].contains(&name.as_str()) {
         let message = "not found; the model files are config.json and model.safetensors";
         return Err(failure(StatusCode::NOT_FOUND, 5, message));

@@ -1,7 +1,7 @@
 //! Parses the origins of other websites that a node allows. Pages from an allowed origin may send requests to the node
 //! (CORS) and embed its page `embed.html`.
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderMap, HeaderValue, header};
 
 /// Parses an origin in the form in which browsers send it, such as `https://example.org` or `http://127.0.0.1:8080`.
 /// Returns an error for any other form.
@@ -18,9 +18,18 @@ pub(super) fn parse(text: &str) -> Result<HeaderValue, String> {
     }
 }
 
+/// Returns whether a request was sent by a page of the node itself, by a page of an allowed website, or by no page.
+pub(super) fn is_allowed(headers: &HeaderMap, allowed: &[HeaderValue]) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    let host = headers.get(header::HOST).map(text).filter(|host| !host.is_empty());
+    allowed.contains(origin)
+        || host.is_some_and(|host| text(origin).split_once("://").is_some_and(|(_, own)| own == host))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::*;
 
     #[test]
     fn only_origins_as_browsers_send_them_are_accepted() {
@@ -32,5 +41,20 @@ mod tests {
         {
             assert!(parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_page_needs_permission_unless_it_is_a_page_of_the_node() {
+        let allowed = [parse("https://example.org").unwrap()];
+        let is_allowed = |origin: Option<&'static str>| {
+            let headers = origin.map(|origin| (header::ORIGIN, HeaderValue::from_static(origin)));
+            let host = (header::HOST, HeaderValue::from_static("127.0.0.1:7717"));
+            is_allowed(&headers.into_iter().chain([host]).collect(), &allowed)
+        };
+        assert!(
+            is_allowed(None) && is_allowed(Some("http://127.0.0.1:7717")) && is_allowed(Some("https://example.org"))
+        );
+        assert!(!is_allowed(Some("https://example.com")) && !is_allowed(Some("http://127.0.0.1:80")));
+        assert!(!is_allowed(Some("null")));
     }
 }

@@ -1,14 +1,11 @@
 //! HTTP queries of the R3MES module. Their paths and field names are those of the protobuf package `remes.remes.v1`.
 
-use super::state::{AppState, SharedApp, failure, read_address};
-use crate::{clock::unix_seconds, output::hex};
-use axum::{
-    Json, Router,
-    extract::{Path, Query, State},
-    http::StatusCode,
-    response::Response,
-    routing::get,
+use super::{
+    extract::{PathOf, QueryOf},
+    state::{AppState, SharedApp, failure, read_address},
 };
+use crate::{clock::unix_seconds, output::hex};
+use axum::{Json, Router, extract::State, http::StatusCode, response::Response, routing::get};
 use r3mes_wgpu::{
     client::GradientStatus,
     ledger::{Finding, Round, SubmissionStatus, fee_waiver, global_seed},
@@ -53,8 +50,8 @@ struct LimitQuery {
 
 async fn available_chunks(
     State(app): SharedApp,
-    Path(pool): Path<String>,
-    Query(query): Query<LimitQuery>,
+    PathOf(pool): PathOf<String>,
+    QueryOf(query): QueryOf<LimitQuery>,
 ) -> Result<Json<Value>, Response> {
     if pool != POOL {
         return Err(failure(StatusCode::NOT_FOUND, 5, format!("pool {pool} not found; the only pool is {POOL}")));
@@ -114,7 +111,7 @@ async fn model_params(State(app): SharedApp) -> Json<Value> {
 
 /// Returns a miner's fraud score: the number of its rejected submissions divided by the number of its accepted and
 /// rejected submissions, with six decimals. A submission is rejected if its gradient is wrong or unavailable.
-async fn fraud_score(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+async fn fraud_score(State(app): SharedApp, PathOf(address): PathOf<String>) -> Result<Json<Value>, Response> {
     let address = read_address(&address)?;
     let reputation = app.ledger().state().reputation(&address);
     let (wrong, all) = (reputation.rejected, reputation.accepted + reputation.rejected);
@@ -123,7 +120,7 @@ async fn fraud_score(State(app): SharedApp, Path(address): Path<String>) -> Resu
     Ok(Json(json!({ "miner": address, "fraud_score": score })))
 }
 
-async fn stored(State(app): SharedApp, Path(id): Path<u64>) -> Result<Json<Value>, Response> {
+async fn stored(State(app): SharedApp, PathOf(id): PathOf<u64>) -> Result<Json<Value>, Response> {
     let ledger = app.ledger();
     let Some(submission) = ledger.state().submission(id) else {
         return Err(failure(
@@ -151,7 +148,7 @@ async fn stored(State(app): SharedApp, Path(id): Path<u64>) -> Result<Json<Value
     Ok(Json(json!({ "stored_gradient": stored })))
 }
 
-async fn score(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+async fn score(State(app): SharedApp, PathOf(address): PathOf<String>) -> Result<Json<Value>, Response> {
     let address = read_address(&address)?;
     let reputation = app.ledger().state().reputation(&address);
     Ok(Json(json!({ "miner_score": {
@@ -161,7 +158,7 @@ async fn score(State(app): SharedApp, Path(address): Path<String>) -> Result<Jso
     } })))
 }
 
-async fn registration(State(app): SharedApp, Path(address): Path<String>) -> Result<Json<Value>, Response> {
+async fn registration(State(app): SharedApp, PathOf(address): PathOf<String>) -> Result<Json<Value>, Response> {
     let address = read_address(&address)?;
     let ledger = app.ledger();
     let Some(node) = ledger.state().node(&address) else {
@@ -173,7 +170,7 @@ async fn registration(State(app): SharedApp, Path(address): Path<String>) -> Res
     } })))
 }
 
-async fn seed(State(app): SharedApp, Path(round): Path<u64>) -> Result<Json<Value>, Response> {
+async fn seed(State(app): SharedApp, PathOf(round): PathOf<u64>) -> Result<Json<Value>, Response> {
     let ledger = app.ledger();
     let Some(Round { hash, .. }) = ledger.state().round_of(round) else {
         return Err(failure(

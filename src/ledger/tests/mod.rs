@@ -3,6 +3,7 @@
 mod appeals;
 mod attestations;
 mod beacon;
+mod clients;
 mod coins;
 mod dispute_network;
 mod disputes;

@@ -216,10 +216,16 @@ pub(crate) fn bodies() -> Vec<Vec<u8>> {
     seeds
 }
 
-const QUERIES: [&str; 6] = [
+const QUERIES: [&str; 12] = [
     "/cosmos.auth.v1beta1.Query/Account",
     "/cosmos.bank.v1beta1.Query/Balance",
     "/cosmos.bank.v1beta1.Query/AllBalances",
+    "/cosmos.bank.v1beta1.Query/SpendableBalances",
+    "/cosmos.bank.v1beta1.Query/SpendableBalanceByDenom",
+    "/cosmos.bank.v1beta1.Query/TotalSupply",
+    "/cosmos.bank.v1beta1.Query/SupplyOf",
+    "/cosmos.bank.v1beta1.Query/DenomsMetadata",
+    "/cosmos.bank.v1beta1.Query/DenomMetadata",
     "/cosmos.staking.v1beta1.Query/DelegatorDelegations",
     "/cosmos.tx.v1beta1.Service/Simulate",
     "/none",
@@ -228,7 +234,7 @@ const QUERIES: [&str; 6] = [
 /// Makes the ledger answer a query. The first byte selects the path of the query, and the remaining bytes are its data.
 pub(crate) fn query(bytes: &[u8]) {
     let Some((path, data)) = bytes.split_first() else { return };
-    let _ = LEDGER.query(QUERIES[usize::from(*path) % QUERIES.len()], data);
+    let _ = LEDGER.query(QUERIES[usize::from(*path) % QUERIES.len()], data, 0);
 }
 
 /// Returns the seeds of [`query`]: one query for each path.

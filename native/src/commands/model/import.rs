@@ -41,7 +41,7 @@ pub(crate) fn run(args: &ModelImportArgs) -> Result<Exit> {
         source.read(&mut on_layer).with_context(|| format!("reading the model in {}", args.source.display()))?;
     bar.finish_and_clear();
     if let Some(advice) = source.unstated()? {
-        eprintln!("{advice}");
+        note!("{advice}");
     }
     let partial = create_partial(out)?;
     let convert = || -> Result<()> {

@@ -5,10 +5,11 @@
 
 mod kill;
 mod power_cut;
+mod search;
 
 use super::*;
 use r3mes_wgpu::{
-    ledger::{Genesis, LedgerParams},
+    ledger::{Genesis, LedgerParams, Tx},
     numbers::lora::{LoraAdapter, LoraMatrix},
     protocol::{AdapterState, CHUNK_TOKENS, MatrixSpec, cut_text},
     simulation::{CHAIN, address, genesis, key},
@@ -91,8 +92,8 @@ fn assert_intact(node: &Node, acknowledged: u64, context: &str) {
     for height in 1..=height {
         let record = node.block(height).unwrap().expect("a block that is kept");
         assert_eq!(record.root, roots()[height as usize], "{context}");
-        let (found, _, outcome) = node.outcome(&record.outcomes[0].hash).unwrap().unwrap();
-        assert_eq!((found, outcome), (height, record.outcomes[0].clone()), "{context}");
+        let found = node.transaction(&record.outcomes[0].hash).unwrap().unwrap();
+        assert_eq!((found.height, &found.outcome), (height, &record.outcomes[0]), "{context}");
     }
 }
 
@@ -137,7 +138,7 @@ fn several_transactions_of_an_account_fit_into_one_block() {
     let added = node.produce(1_000).unwrap().unwrap();
     assert_eq!(added.block.txs.len(), 3, "a pending transaction is added only once");
     assert!(added.applied.outcomes.iter().all(|outcome| outcome.code == 0));
-    assert_eq!(node.outcome(&added.applied.outcomes[2].hash).unwrap().unwrap().1, 2);
+    assert_eq!(node.transaction(&added.applied.outcomes[2].hash).unwrap().unwrap().index, 2);
 }
 
 #[test]

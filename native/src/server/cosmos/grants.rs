@@ -1,15 +1,15 @@
 //! Routes for grants and fee allowances, with the paths and the JSON of the REST server of a Cosmos SDK 0.50 node.
 //! Another route returns the sequence number for the next signed statement that opens or closes a session.
 
-use super::state::{AppState, InvalidAddress, SharedApp, failure, read_address};
-use crate::clock::unix_seconds;
-use axum::{
-    Json, Router,
-    extract::{Path, Query, State},
-    http::StatusCode,
-    response::Response,
-    routing::get,
+use crate::{
+    clock::unix_seconds,
+    server::{
+        extract::{PathOf, QueryOf},
+        pagination::PageRequest,
+        state::{AppState, InvalidAddress, SharedApp, failure, read_address},
+    },
 };
+use axum::{Json, Router, extract::State, http::StatusCode, response::Response, routing::get};
 use r3mes_wgpu::{
     ledger::FeeAllowance,
     tx::{DENOM, GrantPair, rfc3339},
@@ -32,27 +32,29 @@ struct GrantQuery {
     msg_type_url: Option<String>,
 }
 
-async fn grants(State(app): SharedApp, Query(query): Query<GrantQuery>) -> Result<Json<Value>, Response> {
+async fn grants(
+    State(app): SharedApp,
+    QueryOf(query): QueryOf<GrantQuery>,
+    QueryOf(page): QueryOf<PageRequest>,
+) -> Result<Json<Value>, Response> {
     let pair = pair(&query.granter, &query.grantee)?;
     let (grants, now) = (app.ledger().state().granted(&pair), unix_seconds());
     let wanted =
         |message: &str| query.msg_type_url.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == message);
     let grants = grants.iter().filter(|(message, expires)| *expires > now && wanted(message));
-    let grants: Vec<_> = grants
-        .map(|(message, expires)| {
-            let authorization = json!({ "@type": "/cosmos.authz.v1beta1.GenericAuthorization", "msg": message });
-            json!({ "authorization": authorization, "expiration": rfc3339(*expires) })
-        })
-        .collect();
-    let total = grants.len().to_string();
-    Ok(Json(json!({ "grants": grants, "pagination": { "next_key": null, "total": total } })))
+    let entry = |(message, expires): &(String, u64)| {
+        let authorization = json!({ "@type": "/cosmos.authz.v1beta1.GenericAuthorization", "msg": message });
+        (message.clone(), json!({ "authorization": authorization, "expiration": rfc3339(*expires) }))
+    };
+    let (grants, pagination) = page.select(grants.map(entry).collect())?;
+    Ok(Json(json!({ "grants": grants, "pagination": pagination })))
 }
 
 /// Returns the fee allowance that a granter has given to a grantee. Until an exhausted allowance expires, it is
 /// returned with a remaining amount of 0 micro-units.
 async fn allowance(
     State(app): SharedApp,
-    Path((granter, grantee)): Path<(String, String)>,
+    PathOf((granter, grantee)): PathOf<(String, String)>,
 ) -> Result<Json<Value>, Response> {
     let pair = pair(&granter, &grantee)?;
     let allowed = app.ledger().state().allowance(&pair).filter(|allowed| allowed.expires > unix_seconds());
@@ -75,7 +77,7 @@ async fn allowance(
 /// is a signed text that opens or closes a session.
 async fn session(
     State(app): SharedApp,
-    Path((granter, grantee)): Path<(String, String)>,
+    PathOf((granter, grantee)): PathOf<(String, String)>,
 ) -> Result<Json<Value>, Response> {
     let pair = pair(&granter, &grantee)?;
     let number = app.ledger().state().session_number(&pair);
