@@ -27,8 +27,8 @@ use std::{sync::OnceLock, time::Instant};
 
 const SHAPE: Shape = Shape { tokens: 128, features: 2048 };
 const ROUNDS: usize = 7;
-/// The number of launches of a kernel in one timed run. With eight launches, the fixed cost of submitting a run hardly
-/// affects the time per launch.
+/// The number of launches of a kernel in one timed run. The time per launch is the time of the run divided by this
+/// number. With eight launches, it contains only a small part of the fixed cost of submitting a run.
 const LAUNCHES: usize = 8;
 
 /// One line of the printed table: a lowering, and its shortest time per launch.

@@ -1,4 +1,4 @@
-//! Measures the speed of the ternary matrix products on the CPU, in GOP/s:
+//! Measures the speed of the ternary matrix products on the CPU in GOP/s (billions of operations per second):
 //! `2 · tokens · in_features · out_features / seconds / 10^9`.
 //!
 //! For comparison, it also measures an f32 product of the same shape, and the highest rate at which this machine can
@@ -117,8 +117,9 @@ impl Float {
     }
 }
 
-/// Executes `vpmaddubsw` as often as is needed for `1 / share` of the multiplications of one matrix product. All
-/// operands stay in registers, and twelve independent chains hide the latency of the instruction.
+/// Executes `vpmaddubsw`, the AVX2 instruction that multiplies 32 pairs of bytes, as often as `1 / share` of the
+/// multiplications of one matrix product need. All operands stay in registers, and twelve independent chains hide the
+/// latency of the instruction.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn multiply_in_registers(share: usize) {

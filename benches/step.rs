@@ -7,7 +7,7 @@
 //! name, and each kernel uses the lowering (WGSL implementation) that is fastest on this GPU.
 //!
 //! Each dispatch (one launch of a kernel) is also run by itself. The time of the fastest dispatch is mostly the
-//! overhead of starting a run. This time is therefore subtracted from the time of every dispatch.
+//! overhead of starting a run, so it is subtracted from the time of every dispatch.
 
 use pollster::block_on;
 use r3mes_wgpu::{

@@ -1,11 +1,11 @@
-//! The error type of the library. Each error names what is wrong; if a limit is exceeded, the error also states the
+//! The error type of the library. Each error states what is wrong. If a limit is exceeded, the error also states the
 //! limit.
 
 /// An error of a model, an adapter, a training step or a compute backend.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A value is not the one that is required.
+    /// A value differs from the required value.
     #[error("{what}: expected {expected}, found {found}")]
     Mismatch {
         /// Name of the value that is wrong, such as `matrix of the adapter`.
@@ -70,7 +70,7 @@ pub enum Error {
         /// Names of all GPUs of this machine; `none` if there are none.
         listed: String,
     },
-    /// A limit of the GPU is too low for the computation.
+    /// A limit of the GPU is too low for the computation, such as the largest permitted size of a buffer.
     #[error("{what}: the limit {limit} must be at least {needed}, but the GPU offers only {offered}")]
     GpuLimit {
         /// Name of the buffer or the dispatch that exceeds the limit, or of the GPU if its limit is too low for any
@@ -122,8 +122,8 @@ pub enum Error {
         /// The word that the backend has computed.
         found: u32,
     },
-    /// The GPU must not be used: for one kernel, no lowering (WGSL implementation) computes the bits of the reference
-    /// kernel on this GPU.
+    /// The GPU must not be used, because no lowering (WGSL implementation) of one kernel computes the bits of the
+    /// reference kernel on this GPU.
     #[error("{gpu} cannot run kernel {kernel}: {reasons}")]
     GpuUnfit {
         /// Name of the GPU, with its driver and graphics API.

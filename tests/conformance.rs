@@ -1,5 +1,5 @@
 //! Tests that training on the CPU gives the golden digests with the reference kernels, with optimized kernels and at
-//! every SIMD level. The number of threads and the number of sequences in a run must not matter.
+//! every SIMD level. The number of threads and the number of sequences in a run must not affect the digests.
 
 use pollster::block_on;
 use r3mes_wgpu::{

@@ -1,8 +1,9 @@
-//! Tests that a faulty backend is detected and that its faulty dispatch is named. The fault is planted: one kernel
-//! computes one word of its output wrongly. The fault is found in three ways. A comparison of traces (digests of
-//! the output of every dispatch) finds the first dispatch that differs. A bisection, which runs the first n dispatches
-//! on the faulty backend and the others on a correct one, finds the smallest n that gives a wrong result. An audit
-//! computes some dispatches again with the reference kernels, and reports the kernel whose result differs.
+//! Tests that a faulty backend is detected, and that the dispatch in which the fault occurs is found. For these tests,
+//! one kernel is replaced by a faulty one, which computes one word of its output wrongly. The fault is found in three
+//! ways. A comparison of traces (digests of the output of every dispatch) finds the first dispatch that differs. A
+//! bisection, which runs the first n dispatches on the faulty backend and the others on a correct one, finds the
+//! smallest n that gives a wrong result. An audit computes some dispatches again with the reference kernels, and
+//! reports the kernel whose result differs.
 
 use pollster::block_on;
 use r3mes_wgpu::{

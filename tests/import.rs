@@ -1,6 +1,6 @@
-//! Tests that models which other programs wrote give logits close to those of `transformers`, and that such a model is
-//! unchanged after it is written and read back. An unsupported or damaged model must be refused with an error that
-//! names the cause. `tests/data/bitnet/make.py` describes and generates the models.
+//! Tests of models that other programs wrote. Their logits must be close to those of `transformers`, and a model must
+//! be unchanged after it is written and read back. An unsupported or damaged model must be refused with an error that
+//! states the cause. `tests/data/bitnet/make.py` describes and generates the models.
 
 use pollster::block_on;
 use proptest::prelude::*;
@@ -190,8 +190,8 @@ fn errors_name_the_unsupported_feature_of_a_gguf() {
     }
 }
 
-/// Returns damaged bytes: each of `changes` overwrites one byte, mostly among the first `header` bytes, and `cut`
-/// removes the end.
+/// Returns a damaged copy of `bytes`. Each element of `changes` overwrites one byte, mostly among the first `header`
+/// bytes. If `cut` is given, the end of the copy is removed.
 fn damage(bytes: &[u8], changes: &[(usize, u8)], cut: Option<usize>, header: usize) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for (number, (at, value)) in changes.iter().enumerate() {

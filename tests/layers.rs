@@ -110,7 +110,7 @@ fn layer<'a>(layers: &'a [Vec<String>], path: &[String]) -> Option<(usize, &'a s
 }
 
 /// Checks the imports of every source file in `folder` against the layers that docs/ARCHITECTURE.md lists under
-/// `heading`. Also fails if it finds at most `least` imports, because it must then have overlooked some.
+/// `heading`. Also fails if it finds at most `least` imports, because it must have overlooked some in this case.
 fn check(heading: &str, folder: &str, least: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let layers = layers(heading);

@@ -43,7 +43,8 @@ struct Case {
 }
 
 /// The shape of a ternary matrix product. `planes` is 0 for the forward product. For the backward product, it is the
-/// number of int8 planes that store the gradient `dy`: 1 for 8-bit values, 2 for 16-bit values.
+/// number of bytes that store each value of the gradient `dy`: 1 for 8-bit values, 2 for 16-bit values. (The high bytes
+/// of a row are stored separately from the low bytes; each of these two parts is called a plane.)
 #[derive(Clone, Copy, Debug)]
 struct Size {
     planes: usize,

@@ -23,7 +23,7 @@ export class Statistics {
   #earned = 0;
   /** @type {number | undefined} the balance of the payout address in micro-units, if known */
   #balance;
-  /** The rewards that the ledger holds back while the miner is on probation, in micro-units. */
+  /** The rewards of the miner that the ledger holds back in escrow, in micro-units. */
   #escrow = 0;
 
   /** @param {ParentNode} root contains the elements to fill */

@@ -1,5 +1,6 @@
-//! Searches for strategies with which a coalition of dishonest parties gains, or harms honest ones, under the rules of
-//! the ledger and with the parameters `LedgerParams::NETWORK`. See [`r3mes_wgpu::simulation::adversary`].
+//! Searches for strategies with which a coalition of dishonest accounts earns more than by honest work, or harms honest
+//! accounts. The simulated ledger has the parameters `LedgerParams::NETWORK`. See
+//! [`r3mes_wgpu::simulation::adversary`].
 
 use r3mes_wgpu::{
     ledger::LedgerParams,

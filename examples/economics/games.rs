@@ -85,8 +85,8 @@ fn dispute(
     }
 }
 
-/// Simulates a miner that forges every gradient and defends it in disputes, and a watcher that disputes the accepted
-/// ones. Prints what each of them earns per task.
+/// Simulates a miner that forges every gradient and defends the forged gradients in disputes, and a watcher that
+/// disputes those that were accepted. Prints what each of the two earns per task.
 pub(super) fn forges_and_defends() {
     let job = SmallJob::new(7);
     let mut world = World::new(job.genesis(network_genesis()));

@@ -9,7 +9,8 @@ use crate::{
     output::Exit,
 };
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Arg, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::env;
 
 /// Trains LoRA adapters of BitNet models in exact integers: a gradient has the same bytes on every GPU and CPU.
 ///
@@ -60,6 +61,26 @@ enum Command {
     Probe,
 }
 
+impl Cli {
+    /// Parses the arguments of this process. If they are wrong, prints why, and ends the process with exit code 2.
+    ///
+    /// An empty environment variable counts as one that is not set, because service managers and container tools often
+    /// cannot unset a variable.
+    pub(crate) fn from_command_line() -> Self {
+        let matches = without_empty_variables(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// Makes a command and its subcommands ignore environment variables that are empty.
+fn without_empty_variables(command: ClapCommand) -> ClapCommand {
+    let unset = |arg: Arg| {
+        let is_empty = arg.get_env().and_then(env::var_os).is_some_and(|value| value.is_empty());
+        if is_empty { arg.env(None::<&str>) } else { arg }
+    };
+    command.mut_args(unset).mut_subcommands(without_empty_variables)
+}
+
 /// Runs the command that was given on the command line.
 pub(crate) fn run(cli: Cli) -> Result<Exit> {
     match cli.command {
@@ -108,7 +129,6 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn flags_and_defaults_of_every_command_are_consistent() {

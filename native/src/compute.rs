@@ -1,6 +1,9 @@
 //! Selects the backend (CPU or GPU) on which a command computes, and defines the flags for this choice.
 
-use crate::{clock::elapsed_ms, output::Exit};
+use crate::{
+    clock::elapsed_ms,
+    output::{Exit, note},
+};
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use pollster::block_on;
@@ -147,13 +150,13 @@ fn fastest(devices: &[&Device]) -> Result<Option<Compute>> {
     for device in devices {
         match open(device) {
             Ok((gpu, tuning)) => passing.push((tuning.timed_ms(), *device, gpu, tuning.choice)),
-            Err(error) => eprintln!("{device} is not used: {error:#}"),
+            Err(error) => note!("{device} is not used: {error:#}"),
         }
     }
     passing.sort_by(|a, b| a.0.total_cmp(&b.0));
     for (at, (milliseconds, device, ..)) in passing.iter().enumerate().filter(|_| passing.len() > 1) {
         let verdict = if at == 0 { "the fastest, used" } else { "slower, not used" };
-        eprintln!("{device}: {milliseconds:.3} ms for one launch of each timed kernel ({verdict})");
+        note!("{device}: {milliseconds:.3} ms for one launch of each timed kernel ({verdict})");
     }
     Ok(passing.into_iter().next().map(|(_, device, gpu, choice)| Compute {
         backend: Backend::Gpu { gpu, choice },

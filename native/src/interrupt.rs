@@ -1,50 +1,112 @@
-//! Handles Ctrl-C. The first Ctrl-C requests a stop after the current task, and the second one ends the process
-//! immediately. In both cases, nothing that was accepted or saved is lost.
+//! Handles requests to stop: Ctrl-C, and the signal SIGTERM, which service managers and containers send.
+//!
+//! A command that has something to finish [listens](Interrupt::listen) for the first request and stops after its
+//! current task. The second request ends the process immediately, as the first one does in all other commands. In every
+//! case, nothing that was accepted or saved is lost.
 
+use crate::{
+    output::{Exit, note},
+    threads,
+};
 use anyhow::{Context, Result};
 use std::{
+    process::exit,
     sync::{
-        Arc,
+        OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    thread::sleep,
+    time::{Duration, Instant},
 };
+use tokio::runtime::Builder;
 
-/// The time for which the process waits after Ctrl-C, so that a passphrase prompt can turn the terminal's echo on
-/// again.
+/// The time between a request to stop and the end of the process. A passphrase prompt, which also receives Ctrl-C, can
+/// turn the terminal's echo on again in this time.
 const PROMPT_TIME: Duration = Duration::from_millis(200);
 
-/// Handles Ctrl-C for commands that have nothing to finish. The process ends after a short wait. During this wait a
-/// passphrase prompt, which also receives the signal, can restore the terminal.
-pub(crate) fn end_at_once() -> Result<()> {
-    ctrlc::set_handler(|| {
-        std::thread::sleep(PROMPT_TIME);
-        std::process::exit(super::output::Exit::Interrupted as i32);
+/// Whether a command waits for the first request, so that it does not end the process.
+static LISTENING: AtomicBool = AtomicBool::new(false);
+/// The time of the first request.
+static REQUESTED: OnceLock<Instant> = OnceLock::new();
+
+/// Starts a thread that handles requests to stop until the process ends. Without it, a process that is the first one of
+/// a container would ignore SIGTERM.
+pub(crate) fn handle() -> Result<()> {
+    let runtime = Builder::new_current_thread().enable_io().build().context("listening for Ctrl-C")?;
+    let mut requests = {
+        let _runtime = runtime.enter();
+        Requests::listen().context("listening for Ctrl-C")?
+    };
+    threads::start("interrupt", move || {
+        runtime.block_on(async {
+            loop {
+                requests.next().await;
+                stop();
+            }
+        });
     })
-    .context("listening for Ctrl-C")
 }
 
-/// A flag that is set when the user presses Ctrl-C.
-#[derive(Clone)]
-pub(crate) struct Interrupt(Arc<AtomicBool>);
+fn stop() {
+    if !LISTENING.load(Ordering::SeqCst) || REQUESTED.set(Instant::now()).is_err() {
+        sleep(PROMPT_TIME);
+        exit(Exit::Interrupted as i32);
+    }
+    note!("Stopping after the current task. Press Ctrl-C again to stop immediately.");
+}
 
-impl Interrupt {
-    /// Installs the handler for Ctrl-C. The first Ctrl-C sets the returned flag, and the second one ends the process.
-    pub(crate) fn listen() -> Result<Self> {
-        let requested = Arc::new(AtomicBool::new(false));
-        let flag = requested.clone();
-        ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::SeqCst) {
-                std::process::exit(super::output::Exit::Interrupted as i32);
-            }
-            eprintln!("Stopping after the current task. Press Ctrl-C again to stop immediately.");
-        })
-        .context("listening for Ctrl-C")?;
-        Ok(Self(requested))
+/// The streams of requests to stop.
+struct Requests {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    ctrl_c: tokio::signal::unix::Signal,
+    #[cfg(windows)]
+    ctrl_c: tokio::signal::windows::CtrlC,
+}
+
+impl Requests {
+    #[cfg(unix)]
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, ctrl_c: signal(SignalKind::interrupt())? })
     }
 
-    /// Returns whether the user has pressed Ctrl-C.
-    pub(crate) fn is_requested(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+    #[cfg(windows)]
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { ctrl_c: tokio::signal::windows::ctrl_c()? })
+    }
+
+    /// Waits for the next request.
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.ctrl_c.recv() => {}
+        }
+        #[cfg(windows)]
+        self.ctrl_c.recv().await;
+    }
+}
+
+/// Proof that the current command stops by itself after the first request.
+#[derive(Clone, Copy)]
+pub(crate) struct Interrupt(());
+
+impl Interrupt {
+    /// Makes the first request to stop set a flag instead of ending the process.
+    pub(crate) fn listen() -> Self {
+        LISTENING.store(true, Ordering::SeqCst);
+        Self(())
+    }
+
+    /// Returns whether the user or the system has requested a stop.
+    pub(crate) fn is_requested(self) -> bool {
+        REQUESTED.get().is_some()
+    }
+
+    /// Returns whether a stop was requested at least this long ago.
+    pub(crate) fn was_requested_before(self, time: Duration) -> bool {
+        REQUESTED.get().is_some_and(|requested| requested.elapsed() >= time)
     }
 }

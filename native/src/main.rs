@@ -4,8 +4,9 @@
 //!
 //! | Modules | Contents |
 //! |---|---|
-//! | `output`, `clock`, `log`, `interrupt` | results and exit codes, time, logging, Ctrl-C |
-//! | `paths`, `threads` | the data folder, durable file writes, thread creation |
+//! | `output`, `clock`, `log` | results and exit codes, time, logging |
+//! | `paths`, `threads`, `database` | the data folder, durable files and databases, thread creation |
+//! | `interrupt` | Ctrl-C and SIGTERM |
 //! | `wallet`, `blocks`, `model`, `compute`, `job` | keys, block store, model and text, backends, jobs |
 //! | `client` | HTTP clients of nodes, gateways and block stores |
 //! | `node` | a node's ledger, chain, mempool and data blocks |
@@ -22,6 +23,7 @@ mod clock;
 mod commands;
 mod compute;
 mod consensus;
+mod database;
 mod interrupt;
 mod job;
 mod log;
@@ -34,15 +36,16 @@ mod service;
 mod threads;
 mod wallet;
 
-use clap::Parser;
-use output::Exit;
+use output::{Exit, note};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match cli::run(cli::Cli::parse()) {
+    let cli = cli::Cli::from_command_line();
+    threads::explain_refusals();
+    match interrupt::handle().and_then(|()| cli::run(cli)) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("r3mes-wgpu: {error:#}");
+            note!("r3mes-wgpu: {error:#}");
             error.downcast_ref::<Exit>().copied().unwrap_or(Exit::Failure).into()
         }
     }

@@ -3,7 +3,7 @@
 
 use std::{
     fmt,
-    io::{ErrorKind, Write, stdout},
+    io::{ErrorKind, Write, stderr, stdout},
     process::{ExitCode, exit},
 };
 
@@ -54,7 +54,7 @@ pub(crate) fn piece(text: &str) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => exit(Exit::Ok as i32),
         Err(error) => {
-            eprintln!("r3mes-wgpu: writing to stdout: {error}");
+            note!("r3mes-wgpu: writing to stdout: {error}");
             exit(Exit::Failure as i32)
         }
     }
@@ -65,6 +65,18 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
 }
 pub(crate) use say;
+
+/// Prints one line for people on stderr. Does nothing if stderr cannot be written, for example because its reader has
+/// ended or the disk is full.
+pub(crate) fn note_line(text: impl fmt::Display) {
+    let _ = writeln!(stderr(), "{text}");
+}
+
+/// Formats its arguments and prints them with [`note_line`].
+macro_rules! note {
+    ($($text:tt)*) => { $crate::output::note_line(format_args!($($text)*)) };
+}
+pub(crate) use note;
 
 /// Returns bytes as a string of lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -1,8 +1,26 @@
 //! Starts threads that the process needs: if one of them panics, the process exits.
 
-use crate::output::Exit;
+use crate::output::{Exit, note};
 use anyhow::{Context, Result};
-use std::{process::exit, thread};
+use std::{panic, process::exit, thread};
+
+/// The words with which libraries panic if the system refuses a thread that they cannot do without.
+const REFUSED: [&str; 2] = ["can't spawn worker thread", "failed to spawn thread"];
+
+/// Makes the process exit with a reason, instead of a panic, if the system refuses a thread.
+pub(crate) fn explain_refusals() {
+    let default = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload_as_str().unwrap_or_default();
+        if REFUSED.iter().any(|words| message.contains(words)) {
+            note!(
+                "r3mes-wgpu: the system refuses another thread ({message}); raise its limit of processes and threads"
+            );
+            exit(Exit::Failure as i32);
+        }
+        default(panic);
+    }));
+}
 
 /// A value that a thread owns. If the thread panics, dropping the value ends the process.
 struct Guard;
@@ -10,7 +28,7 @@ struct Guard;
 impl Drop for Guard {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("r3mes-wgpu: exiting because a thread panicked; all acknowledged data is on disk");
+            note!("r3mes-wgpu: exiting because a thread panicked; all acknowledged data is on disk");
             exit(Exit::Failure as i32);
         }
     }

@@ -163,8 +163,9 @@ fn a_copied_gradient_is_slashed_and_its_owner_is_accepted() {
     fair(&network);
 }
 
-/// The miner of a right gradient withholds its bytes, so that verifiers that only fetch would call it unavailable. The
-/// verifier recomputes the gradient, accuses nobody, and stores the artifact.
+/// Tests a miner that submits a correct gradient but withholds the artifact's bytes. A verifier that only fetched the
+/// artifact would attest that the gradient is unavailable. The verifier of this program recomputes the gradient,
+/// accuses nobody, and stores the artifact.
 #[test]
 fn withheld_bytes_of_a_right_gradient_are_stored_by_its_verifier() {
     let network = network("withheld", |_| {});
@@ -296,7 +297,7 @@ fn hoarded_claims_are_limited_and_lose_their_bonds() {
 }
 
 /// Starts a network whose verifiers are the operator and `others`. Each of the others is a pair: the number of its key,
-/// and its stake in micro-units. For each gradient, `drawn` seats of verifiers are sampled.
+/// and its stake in micro-units. For each gradient, the ledger samples verifiers for `drawn` seats.
 fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (TestNetwork, Vec<ScriptedMiner>) {
     // a million micro-units more than the stake, for fees
     let coins = |(number, stake): &(u8, u64)| format!("{}={}", ScriptedMiner::address_of(*number), stake + 1_000_000);

@@ -143,7 +143,7 @@ fn a_miner_whose_backend_fails_withdraws_its_submission_and_loses_nothing() {
     let client = Client::new(HttpHost::new(&network.node.url), crate::scripted_miner::key(66));
     let miner = Miner::new(client, worker, rogue.address().to_owned(), "cpu".to_owned());
     let mut miner = miner.with_known_answers(backend);
-    let error = block_on(miner.work(|_| {})).unwrap_err();
+    let error = block_on(miner.work(|| false, |_| {})).unwrap_err();
     assert!(matches!(error, MiningError::BackendFault(_)), "{error}");
     assert_eq!(status(&rogue, 1), "withdrawn");
     assert_eq!((network.stake(rogue.address()), network.node.balance(rogue.address())), (STAKE, COINS - STAKE));

@@ -26,6 +26,8 @@ mod page;
 mod requests;
 mod sessions;
 mod stores;
+mod strangers;
+mod surroundings;
 
 // tests with miners and verifiers that break the rules
 mod adversaries;

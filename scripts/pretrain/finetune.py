@@ -4,7 +4,7 @@
 
 MODEL is a folder that `model import` wrote, ADAPTER a PEFT folder with the initial adapter; TRAIN and EVAL are texts.
 Prints lines `step<TAB>bits per byte`, measured on EVAL. The gradients are those of PyTorch's autograd in f32. Each step
-takes a chunk of 2048 tokens, by AdamW with the settings of `train`.
+trains on one chunk of 2048 tokens. The optimizer is AdamW with the settings of `train`.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def frozen(folder):
 
 
 def adapt(model, folder):
-    """Gives every linear layer its factors of the PEFT adapter in a folder; returns all factors."""
+    """Reads the PEFT adapter in a folder, attaches its factors to the linear layers, and returns all factors."""
     settings = json.loads((folder / "adapter_config.json").read_text())
     scaling = settings["lora_alpha"] / settings["r"]
     tensors = load_file(folder / "adapter_model.safetensors")
@@ -84,16 +84,19 @@ def adapt(model, folder):
 
 
 def labelled(tokens, context):
-    """Cuts tokens into sequences; returns pairs of a sequence and its labels, which are the following tokens.
+    """Cuts tokens into sequences of `context` tokens. Returns a pair for each sequence: its tokens and their labels.
 
-    The last token has no label.
+    The label of a token is the token that follows it. The last token has no label.
     """
     labels = torch.cat((tokens[1:], torch.tensor([NO_LABEL])))
     return list(zip(tokens.split(context), labels.split(context)))
 
 
 def sums(model, sequences):
-    """Yields losses in nats, each summed over some of the sequences; only the last sequence can be short."""
+    """Yields losses in nats. Each is the sum over the tokens of one batch of sequences.
+
+    Only the last sequence may be shorter than the model's context.
+    """
     whole = [pair for pair in sequences if len(pair[0]) == model.c.context]
     rest = [pair for pair in sequences if len(pair[0]) != model.c.context]
     for part in [whole[at : at + SEQUENCES] for at in range(0, len(whole), SEQUENCES)] + [[pair] for pair in rest]:

@@ -1,9 +1,10 @@
-"""Prints the bits per byte of interpolated modified Kneser-Ney models, with which the backbone is compared.
+"""Prints the bits per byte of n-gram models, with which the backbone is compared.
 
-    python3 ngram.py DIR      trains on DIR/train.*, tests on DIR/held_out.*: tokens in order 5, bytes in order 8
+    python3 ngram.py DIR      trains on DIR/train.*, tests on DIR/held_out.*: tokens in order 5, bytes in orders 5 and 8
 
-Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling", 1998. A gram is stored
-as one 64-bit integer, with its last symbol in the lowest bits.
+The models use interpolated modified Kneser-Ney smoothing: Chen and Goodman, "An Empirical Study of Smoothing Techniques
+for Language Modeling", 1998. A gram is a sequence of symbols (tokens or bytes). It is stored as one 64-bit integer,
+with its last symbol in the lowest bits.
 """
 
 import pathlib
@@ -13,7 +14,10 @@ import numpy
 
 
 def grams(data, order, bits):
-    """Returns the grams of `order` symbols, an array of length len(data) - order + 1."""
+    """Returns all grams of `order` symbols in `data`, an array of length len(data) - order + 1.
+
+    A symbol takes `bits` bits.
+    """
     values = numpy.zeros(len(data) - order + 1, dtype=numpy.uint64)
     for at in range(order):
         values = values << numpy.uint64(bits) | data[at : at + len(values)].astype(numpy.uint64)
@@ -21,7 +25,10 @@ def grams(data, order, bits):
 
 
 class Level:
-    """The counts of grams of one length, and the discounts and sums that smoothing needs for each context."""
+    """The counts of grams of one length, and what smoothing needs: discounts, and sums for each context.
+
+    The context of a gram is the gram without its last symbol.
+    """
 
     def __init__(self, seen, counts, bits):
         self.seen, self.counts, self.bits = seen, counts, numpy.uint64(bits)
@@ -37,9 +44,9 @@ class Level:
         self.left = numpy.add.reduceat(self.discounts[numpy.minimum(counts, 3)], starts)
 
     def probability(self, asked, lower):
-        """Returns the probability of each gram in `asked`.
+        """Returns, for each gram in `asked`, the probability of its last symbol after its other symbols.
 
-        `lower` has the probabilities of these grams without their first symbol.
+        `lower` contains these probabilities for the same grams without their first symbol.
         """
         at = numpy.minimum(numpy.searchsorted(self.seen, asked), len(self.seen) - 1)
         counts = numpy.where(self.seen[at] == asked, self.counts[at], 0)
@@ -51,7 +58,7 @@ class Level:
 
 
 def levels(data, order, bits):
-    """Returns a level for each length, longest grams first.
+    """Returns a `Level` for each length from `order` to 1, the longest grams first.
 
     The first level counts how often each gram occurs. The others count the different symbols that precede a gram.
     """
@@ -65,7 +72,7 @@ def levels(data, order, bits):
 
 
 def bits(data, held_out, order, symbol_bits):
-    """Returns the bits that a model of `data` needs for the whole held-out text."""
+    """Returns how many bits a model that is trained on `data` needs to encode the whole held-out text."""
     text = numpy.concatenate((data[-order + 1 :], held_out))  # a context for the first symbols
     probability = numpy.full(len(held_out), 2.0**-symbol_bits)
     for level, length in zip(reversed(levels(data, order, symbol_bits)), range(1, order + 1)):

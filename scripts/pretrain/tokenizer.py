@@ -2,9 +2,9 @@
 
     python3 tokenizer.py DIR      reads DIR/*.bin; writes DIR/tokenizer.json, DIR/train.u16, DIR/held_out.u16
 
-Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", 2016, applied to bytes,
-so that every text has tokens and every token stands for bytes. Uses the package `tokenizers`, whose Rust crate
-reads the file.
+The method is that of Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", 2016, applied to
+bytes, so that every text can be converted to tokens and every token stands for a sequence of bytes. The Python package
+`tokenizers` writes the file DIR/tokenizer.json, and the Rust crate of the same name reads it.
 """
 
 import pathlib

@@ -1,4 +1,4 @@
-"""Trains the shipped backbone. It can be stopped and continued at any time.
+"""Trains the bundled backbone. The training can be stopped and continued at any time.
 
     python3 train.py DIR                until Ctrl-C; the same command continues from DIR/checkpoint.pt
     python3 train.py DIR --decay 600    the last 600 steps, with the learning rate falling to zero
@@ -27,7 +27,7 @@ def tokens(path):
 
 
 def batch(data, context, step):
-    """Returns sequences at random places of the data, and their labels. They depend on the step only."""
+    """Returns sequences at random places of the data, and their labels. The places depend only on the step's number."""
     generator = torch.Generator().manual_seed(step)
     starts = torch.randint(len(data) - context, (SEQUENCES,), generator=generator)
     return torch.stack([data[at : at + context] for at in starts]), torch.stack(
@@ -37,7 +37,7 @@ def batch(data, context, step):
 
 @torch.no_grad()
 def bits_per_token(model, data, every=1):
-    """Returns the mean loss over one in `every` windows of the context's length.
+    """Returns the mean loss in bits per token. Evaluates one in `every` windows, each as long as the model's context.
 
     The first tokens of a window are predicted with little context.
     """

@@ -1,5 +1,5 @@
-//! What verifiers, proposers and challengers compute. The model and its backends compute it in production. Simulations
-//! compute hashes that stand for gradients.
+//! The computations of verifiers, proposers and challengers, as traits. In production, the model and its backends
+//! implement them. In simulations, hashes stand for gradients.
 
 use super::RoleError;
 use crate::{
@@ -22,16 +22,17 @@ pub struct RecomputedGradient {
     pub commitment: Commitment,
     /// The blocks of the gradient's artifact. A correct submission contains the CID of their root.
     pub artifact: Dag,
-    /// The attestation leaf: a digest of the tile of the gradient that the selector selects; `None` if the gradient is
-    /// void.
+    /// The attestation leaf: the digest of one tile (a part) of the gradient, which the ledger selects at random;
+    /// `None` if the gradient is void.
     pub leaf: Option<[u8; 32]>,
 }
 
 /// Recomputes the gradients of tasks.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait Recompute {
-    /// Computes the gradient of a task from the task's `inputs`, and audits the backend that computes it. `selector`
-    /// selects the tile whose digest is the attestation leaf.
+    /// Computes the gradient of a task from the task's `inputs`, and audits the backend that computes it, that is,
+    /// compares its results with those of the reference kernels. `selector`, a random value from the ledger, selects
+    /// the tile (a part of the gradient) whose digest is the attestation leaf.
     async fn recompute(
         &mut self,
         task: &Task,

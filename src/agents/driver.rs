@@ -11,6 +11,11 @@ use crate::client::{Backoff, Classify, Connection, ErrorClass, Retry, RetryPolic
 pub trait Runtime {
     /// Returns whether the program wants the loop to end. The loop asks before each step of the agent.
     fn should_stop(&self) -> bool;
+    /// Returns whether the program no longer wants to know what becomes of work that is already submitted. By default,
+    /// a step ends only when that is decided.
+    fn gives_up_waiting(&self) -> bool {
+        false
+    }
     /// Waits this many milliseconds, but stops as soon as [`should_stop`](Self::should_stop) returns true.
     async fn wait(&self, milliseconds: u32);
     /// Waits while work is paused, for example by the user. By default, work is never paused.

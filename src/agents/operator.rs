@@ -14,8 +14,8 @@ use crate::{
     training::worker::Worker,
 };
 
-/// Purpose for which a secret salt is derived from the operator's key. Until the operator reveals what it has committed
-/// to, the salt keeps others from guessing it.
+/// The purpose that is passed to [`Client::secret`] to derive a secret salt from the operator's key. The salt prevents
+/// others from guessing what the operator has committed to before the operator reveals it.
 const SALT_PURPOSE: &str = "sealing salt";
 
 /// An operator, which is always a verifier, and can also be a proposer and a challenger.

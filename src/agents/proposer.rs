@@ -54,8 +54,8 @@ impl<A: Aggregator> Proposer<A> {
         let message = self.message(client, &job, &computed).await?;
         self.computed = Some(computed);
         match client.send(message).await {
-            // a refusal means that another proposer's aggregate has closed the round, or that no block has followed the
-            // one that contains the commitment
+            // the ledger refuses the message if another proposer's aggregate has closed the round, or if no block has
+            // followed the one that contains the commitment
             Ok(_) | Err(ClientError::Failed { code: code::REJECTED | code::NOT_FOUND, .. }) => Ok(fresh),
             Err(error) => Err(error.into()),
         }
@@ -85,8 +85,8 @@ impl<A: Aggregator> Proposer<A> {
         Ok(ComputedAggregate { round: job.round, gradients, adapter: dag.root, layout_root })
     }
 
-    /// Fetches the gradient of a task. Returns an error if the artifact is not that of the `claimed` commitment, in
-    /// hexadecimal, by which the miner has committed to the gradient.
+    /// Fetches the gradient of a task. `claimed` is the commitment, in hexadecimal, by which the miner has committed to
+    /// the gradient. Returns an error if the fetched gradient does not match this commitment.
     async fn gradient<C: ContentStore>(
         &self,
         client: &C,
@@ -139,8 +139,8 @@ impl<A: Aggregator> Proposer<A> {
 }
 
 impl ComputedAggregate {
-    /// Whether this aggregate still adds up the gradients that `job` requires. A dispute may have removed a gradient
-    /// from the round in the meantime, and another gradient may have taken its place.
+    /// Returns whether this aggregate still adds up the gradients that `job` requires. A dispute may have removed a
+    /// gradient from the round in the meantime, and another gradient may have taken its place.
     fn is_of(&self, job: &AggregationJob) -> bool {
         let known = |(id, _): &(u64, String)| job.gradients.iter().any(|input| input.id == *id && job.includes(input));
         let all = job.gradients.iter().filter(|input| job.includes(input)).count();
@@ -150,8 +150,8 @@ impl ComputedAggregate {
 }
 
 impl AggregationJob {
-    /// Whether a gradient belongs to the aggregate. Before the proposer's commitment, all gradients do; after it, only
-    /// those that the commitment covers.
+    /// Returns whether a gradient belongs to the aggregate. Before the proposer's commitment, all gradients of the
+    /// round belong to it; after the commitment, only those that the commitment covers.
     fn includes(&self, input: &AggregationInput) -> bool {
         self.commitment_id.is_none() || self.committed.contains(&input.id)
     }

@@ -26,7 +26,7 @@ pub struct Verifier<W = Worker> {
     salt: [u8; 32],
     /// Results of recomputations, by the ID of the open challenge for which the gradient was recomputed.
     results: BTreeMap<u64, Recomputation>,
-    /// The tasks of which blocks are missing, by the ID of the open challenge.
+    /// The tasks that could not be fetched completely yet, because blocks are missing, by the ID of the open challenge.
     missing: BTreeMap<u64, MissingTask>,
     /// The epoch of the beacon in which the chain last refused the verifier's message. The verifier does not repeat it.
     refused_epoch: Option<u64>,
@@ -114,7 +114,8 @@ impl<W: Recompute> Verifier<W> {
         failure.map_or(Ok(None), Err)
     }
 
-    /// Reveals the verifier's number for the beacon, and commits to the number of the next epoch.
+    /// Reveals the verifier's secret number for the current epoch of the beacon, and commits to its number for the next
+    /// epoch.
     async fn take_part_in_beacon<C: Chain>(&mut self, client: &C, duty: BeaconDuty) -> Result<(), RoleError> {
         let BeaconDuty { epoch, reveals } = duty;
         let validator = client.address().to_owned();
@@ -131,8 +132,8 @@ impl<W: Recompute> Verifier<W> {
         }
     }
 
-    /// Returns the verifier's number for an epoch of the beacon. It is derived from the verifier's salt, so it is the
-    /// same after a restart.
+    /// Returns the verifier's secret number for an epoch of the beacon. The number is derived from the verifier's salt,
+    /// so it is the same after a restart.
     fn beacon_number(&self, epoch: u64) -> [u8; 32] {
         Sha256::new().chain_update("beacon").chain_update(self.salt).chain_update(epoch.to_le_bytes()).finalize().into()
     }
@@ -188,7 +189,7 @@ impl<W: Recompute> Verifier<W> {
             false => ("mismatch", Some(format!("the gradient's correct commitment is {commitment}"))),
         };
         if result == "match" && artifact.root == duty.ipfs_hash && client.artifact(&artifact.root).await.is_err() {
-            // without the artifact, the miner is not paid, but the finding is right all the same
+            // an error is ignored: without the artifact, the miner is not paid, but the finding is correct all the same
             drop(client.store(&artifact).await);
         }
         Ok(Recomputation { id: duty.stored_gradient_id, result, reason, commitment, leaf })
@@ -233,8 +234,8 @@ impl<W: Recompute> Verifier<W> {
         Message::CommitAttestation(MsgCommitAttestation { verifier, challenge_id, commitment })
     }
 
-    /// Returns the message that reveals the attestation. The verifier's commitment, which it sends earlier, is the hash
-    /// of this message.
+    /// Returns the message that reveals the attestation. The verifier commits to it beforehand by publishing a hash of
+    /// this message.
     fn reveal(&self, verifier: &str, challenge_id: u64, result: &Recomputation) -> MsgRevealAttestation {
         MsgRevealAttestation {
             verifier: verifier.to_owned(),

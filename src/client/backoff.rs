@@ -38,7 +38,7 @@ impl Backoff {
         whole - (u64::from(whole / 2) * u64::from(random) / u64::from(u32::MAX)) as u32
     }
 
-    /// Whether the waiting time has grown to the maximum.
+    /// Returns whether the waiting time has grown to the maximum.
     pub fn is_longest(&self) -> bool {
         self.failures > 0 && self.whole_ms() == self.max_ms
     }
@@ -58,14 +58,13 @@ pub enum Retry {
     After(u32),
 }
 
-/// Decides what follows a failed request: a retry with the next node, a retry after a wait, or none.
+/// Decides what follows a failed request: a retry with the next node, a retry after a wait, or no retry.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
     nodes: u32,
     /// The number of failures since the last success, counted over all nodes.
     failures: u32,
-    /// Computes the waiting times. Its own count of failures is replaced by the number of times that all nodes have
-    /// failed.
+    /// Computes the waiting times. Instead of single failures, it counts how often all nodes have failed.
     backoff: Backoff,
 }
 

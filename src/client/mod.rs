@@ -94,7 +94,8 @@ pub struct JobInfo {
 }
 
 impl JobInfo {
-    /// Returns the job of a ledger, as a node reports it whose clock shows the time `now` in seconds since 1970.
+    /// Returns the job of a ledger as a node reports it. `now` is the time that the node's clock shows, in seconds
+    /// since 1970.
     pub fn of(ledger: &Ledger, now: u64) -> Self {
         let (genesis, head) = (ledger.genesis(), ledger.state().head());
         Self {
@@ -149,13 +150,13 @@ mod text {
 struct TxParams {
     chain_id: String,
     minimum_fee: MinimumFee,
-    /// Address that a transaction names as the granter of its fee to ask that the fee be waived. Accounts with too few
+    /// Address that a transaction states as the granter of its fee to ask that the fee be waived. Accounts with too few
     /// coins do so. `None` if the chain waives no fees.
     fee_waiver: Option<String>,
 }
 
-/// A client of an R3MES node, with the key by which it signs transactions. `H` is the type that connects the client to
-/// the node.
+/// A client of an R3MES node, with the key with which it signs transactions. `H` is the type that connects the client
+/// to the node.
 pub struct Client<H> {
     host: H,
     key: SessionKey,

@@ -39,7 +39,8 @@ impl ExecutedTx {
     pub fn response<M: prost::Message + Name + Default>(&self) -> Option<M> {
         self.responses.iter().find_map(|response| match response.type_url.as_str() {
             url if url == M::type_url() => M::decode(&*response.value).ok(),
-            // inner responses have no type URL; the first is right, because a session sends one message at a time
+            // inner responses have no type URL; the first one is the correct one, because a session sends one message
+            // at a time
             url if url == MsgExecResponse::type_url() => {
                 let inside = MsgExecResponse::decode(&*response.value).ok()?;
                 inside.results.first().and_then(|response| M::decode(&**response).ok())

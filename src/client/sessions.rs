@@ -11,7 +11,7 @@ pub struct ActiveGrants {
     /// Type URLs of the messages that the grantee may send in the granter's name.
     pub messages: Vec<String>,
     /// The amount of fees that the granter will still pay for the grantee, in micro-units; `None` if the granter pays
-    /// none.
+    /// no fees.
     pub allowance: Option<u64>,
 }
 

@@ -12,8 +12,8 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Runs a test case, which is one dispatch, on a backend. Returns the words of all buffers after the dispatch, in the
-/// order of [`Case::inputs`], and whether a value left its range.
+/// Runs a test case, which is one dispatch (launch of a kernel), on a backend. Returns the words of all buffers after
+/// the dispatch, in the order of [`Case::inputs`], and whether a value left the range of its number format.
 pub async fn run(backend: &Backend, case: &Case) -> Result<(Vec<Vec<u32>>, Saturated), Error> {
     let (recording, ids) = Recording::single(case);
     let mut executor = backend.executor(&Arc::new(recording)).await?;
@@ -47,8 +47,8 @@ pub async fn passes(backend: &Backend, case: &Case) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the name that error messages give to the implementation of a kernel: on a GPU, the name of the lowering; on
-/// other backends, `cpu` or `split`.
+/// Returns the name by which error messages identify the implementation of a kernel. On a GPU, it is the name of the
+/// lowering (WGSL implementation), or `none` if the kernel has no lowering. On other backends, it is `cpu` or `split`.
 #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU has lowerings"))]
 fn lowering(backend: &Backend, kernel: &'static Kernel) -> &'static str {
     match backend {
@@ -59,7 +59,7 @@ fn lowering(backend: &Backend, kernel: &'static Kernel) -> &'static str {
     }
 }
 
-/// Returns the names of the buffers that a kernel binds, except the saturation flag.
+/// Returns the names of the buffers that a kernel reads or writes, in binding order. The saturation flag is left out.
 fn bound(kernel: &'static Kernel) -> impl Iterator<Item = &'static str> {
     let buffers = kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
     buffers.map(|binding| binding.name)

@@ -16,21 +16,22 @@ use crate::{
 use cpu::executor::CpuExecutor;
 use std::{ops::Range, pin::Pin, sync::Arc};
 
-/// A callback that an executor calls after each slice of work. It may let other tasks have the processor, wait, or stop
-/// the run.
+/// A callback that an executor calls after each slice of work: on a GPU one or more submissions, on the CPU one
+/// dispatch (launch of a kernel). The callback can let other tasks use the processor, wait, or stop the run.
 #[derive(Clone, Copy)]
 pub struct YieldHook {
-    /// Returns the milliseconds since a fixed moment. The CPU backend measures slices with this clock.
+    /// A clock: returns the milliseconds since a fixed moment. The CPU backend uses it to measure how long each slice
+    /// of work takes.
     pub clock: fn() -> f64,
-    /// Called after each slice. The run waits for the returned future, and stops with [`Error::Stopped`] if the future
-    /// yields false.
+    /// The function that is called after each slice of work. The run waits for the returned future. If the future
+    /// yields false, the run stops and returns [`Error::Stopped`].
     pub after_slice: fn(Slice) -> Pin<Box<dyn Future<Output = bool>>>,
 }
 
-/// A completed part of a run: one submission to a GPU, or one dispatch on the CPU.
+/// A completed part of a run: one or more submissions to a GPU, or one dispatch (launch of a kernel) on the CPU.
 #[derive(Clone, Copy, Debug)]
 pub struct Slice {
-    /// Milliseconds that the slice took.
+    /// The time that the slice took, in milliseconds.
     pub worked_ms: f64,
     /// The number of dispatches of the run that have completed so far, including those of this slice.
     pub dispatches_done: usize,
@@ -57,7 +58,8 @@ pub enum Backend {
     Cpu {
         /// The number of threads; 0 means one per core.
         threads: usize,
-        /// Returns the CPU implementation of a kernel; `None` stands for the reference kernel.
+        /// The function that chooses the CPU implementation of each kernel. It returns `None` to choose the reference
+        /// kernel.
         kernels: cpu::executor::CpuKernels,
     },
     /// An open GPU.
@@ -92,8 +94,9 @@ impl Backend {
         }
     }
 
-    /// Prepares a recording for execution: allocates its buffers, loads its constants, and compiles its kernels if they
-    /// run on a GPU.
+    /// Prepares a recording for execution, and returns its executor. The preparation allocates the buffers, loads the
+    /// constants and, for a GPU, compiles the kernels. Returns an error if a GPU cannot hold the buffers, refuses the
+    /// work, or is lost.
     pub async fn executor(&self, recording: &Arc<Recording>) -> Result<Executor, Error> {
         Ok(match self {
             Self::Cpu { threads, kernels } => Executor::Cpu(CpuExecutor::new(recording.clone(), *threads, *kernels)),
@@ -109,8 +112,8 @@ impl Backend {
 }
 
 impl Executor {
-    /// Overwrites all words of a persistent buffer, which keeps its words between runs. Fails if `words` has another
-    /// length than the buffer.
+    /// Overwrites all words of a persistent buffer (a buffer that keeps its words between runs). Returns an error if
+    /// `words` does not have the length of the buffer.
     pub async fn write(&mut self, id: BufferId, words: &[u32]) -> Result<(), Error> {
         match self {
             Self::Cpu(executor) => executor.write(id, words),
@@ -120,7 +123,8 @@ impl Executor {
         }
     }
 
-    /// Overwrites all words of several persistent buffers, as [`Self::write`] does. A GPU receives them together.
+    /// Overwrites all words of several persistent buffers, each as [`Self::write`] does. If the executor runs on a GPU,
+    /// the buffers are uploaded together.
     pub async fn write_all(&mut self, writes: &[(BufferId, Vec<u32>)]) -> Result<(), Error> {
         #[cfg(feature = "gpu")]
         if let Self::Gpu(executor) = self {
@@ -144,7 +148,8 @@ impl Executor {
         }
     }
 
-    /// Returns the words of several buffers, each as [`Self::read`] does. A GPU delivers them together.
+    /// Returns the words of several buffers, each as [`Self::read`] does. If the executor runs on a GPU, the buffers
+    /// are downloaded together.
     pub async fn read_all(&self, ids: &[BufferId]) -> Result<Vec<Vec<u32>>, Error> {
         #[cfg(feature = "gpu")]
         if let Self::Gpu(executor) = self {
@@ -157,7 +162,8 @@ impl Executor {
         Ok(all)
     }
 
-    /// Sets the hook that is called after every slice of work. It replaces any earlier hook.
+    /// Sets the hook that is called after every slice of work (on a GPU one or more submissions, on the CPU one
+    /// dispatch). It replaces any earlier hook.
     pub fn set_yield_hook(&mut self, hook: YieldHook) {
         match self {
             Self::Cpu(executor) => executor.yield_hook = Some(hook),
@@ -167,14 +173,15 @@ impl Executor {
         }
     }
 
-    /// Runs a range of dispatches in order. Returns whether a value left its range in any of them.
+    /// Runs a range of dispatches in order. Returns whether any of them computed a value outside the range of its
+    /// number format.
     pub async fn run(&mut self, dispatches: Range<usize>) -> Result<Saturated, Error> {
         self.run_units(dispatches, 0..usize::MAX).await
     }
 
-    /// Runs a range of dispatches in order, but computes only the given work units of each dispatch. The range of units
-    /// is widened to multiples of [`Self::unit_alignment`]. Returns whether a value left its range in any of the
-    /// dispatches.
+    /// Runs a range of dispatches in order, but computes only the given work units of each dispatch. If the bounds of
+    /// `units` are not multiples of [`Self::unit_alignment`], some neighboring units may be computed too. Returns
+    /// whether any dispatch computed a value outside the range of its number format.
     pub async fn run_units(&mut self, dispatches: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         match self {
             Self::Cpu(executor) => match executor.yield_hook {
@@ -200,8 +207,8 @@ impl Executor {
         }
     }
 
-    /// Returns the alignment of ranges of work units: [`Self::run_units`] widens a range to multiples of this power of
-    /// two.
+    /// Returns a power of two to which ranges of work units should be aligned. If both bounds of a range are multiples
+    /// of it, [`Self::run_units`] computes exactly the work units in the range.
     pub fn unit_alignment(&self) -> usize {
         match self {
             Self::Cpu(_) => 1,

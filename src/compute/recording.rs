@@ -1,12 +1,13 @@
-//! A recording is a training step as data: a list of kernel dispatches over named buffers.
+//! A recording is a training step as data: a list of dispatches (launches of kernels) that read and write named
+//! buffers.
 //!
-//! The model builds a recording once for each shape of a batch, and a backend runs it, whole or one range of dispatches
-//! after another. No dispatch depends on words that the host has read back.
+//! The model code builds a recording once for each batch size. A backend then runs the recording, either as a whole or
+//! in several ranges of dispatches. No dispatch depends on words that the host program has read back from a buffer.
 
 use crate::kernels::{Access, Kernel, cases::Case};
 use std::sync::Arc;
 
-/// ID of a buffer: its index in the recording.
+/// ID of a buffer: its index among the buffers of the recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BufferId(pub(crate) usize);
 
@@ -17,7 +18,8 @@ pub enum BufferContent {
     Constant(Arc<[u32]>),
     /// The words are initially zero and are kept between runs. The host reads and writes them.
     Persistent,
-    /// Every run writes the words before it reads them. Scratch buffers may share memory.
+    /// Every run writes the words before it reads them, so the words need not be kept. Scratch buffers may share
+    /// memory.
     Scratch,
 }
 
@@ -173,7 +175,9 @@ impl Recording {
         &self.buffers[id.0]
     }
 
-    /// Assigns a memory slot to each buffer. Scratch buffers share a slot if their uses do not overlap.
+    /// Assigns a memory slot to each buffer, and returns the assignment. A memory slot is a piece of memory. Two
+    /// scratch buffers may get the same slot if the dispatches that use one of them all run before those that use the
+    /// other.
     pub fn plan(&self) -> Plan {
         let mut last_use = vec![None; self.buffers.len()];
         for (at, dispatch) in self.dispatches.iter().enumerate() {
@@ -212,12 +216,13 @@ impl Recording {
     }
 }
 
-/// The assignment of buffers to memory slots.
+/// The assignment of buffers to memory slots. A memory slot is a piece of memory that holds one buffer, or several
+/// scratch buffers one after another.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Index of the memory slot of each buffer, in the order of the buffers' IDs.
     pub slot_of: Vec<usize>,
-    /// Length of each memory slot in words: that of the longest buffer in the slot.
+    /// Length of each memory slot in words. It is the length of the longest buffer in the slot.
     pub slot_words: Vec<usize>,
 }
 
@@ -227,8 +232,9 @@ impl Plan {
         self.slot_words.len() - 1
     }
 
-    /// Returns a slot for a buffer of `words` words: the smallest free slot that is large enough; if there is none, the
-    /// largest free slot, which is enlarged; if no slot is free, a new slot.
+    /// Returns the index of a memory slot for a buffer of `words` words, and removes it from `free`, the list of slots
+    /// that no buffer uses. Chooses the smallest free slot that is large enough. If no free slot is large enough, the
+    /// largest one is enlarged; if there is no free slot, a new slot is added.
     fn take(&mut self, free: &mut Vec<usize>, words: usize) -> usize {
         let fits = free.iter().enumerate().filter(|(_, slot)| self.slot_words[**slot] >= words);
         let best = fits.min_by_key(|(_, slot)| self.slot_words[**slot]).map(|(at, _)| at);

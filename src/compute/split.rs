@@ -1,7 +1,7 @@
 //! Runs a recording on two backends: a prefix of the dispatches on the first, the rest on the second.
 //!
-//! This serves to find a dispatch that the first backend computes wrongly. If the result is wrong with one prefix and
-//! right with the prefix that is one dispatch shorter, the first backend computes the last dispatch of the longer
+//! This serves to find a dispatch that the first backend computes wrongly. If the result is wrong with one prefix, and
+//! correct with a prefix that is one dispatch shorter, then the first backend computes the last dispatch of the longer
 //! prefix wrongly.
 
 use super::{Executor, YieldHook};
@@ -19,11 +19,11 @@ pub struct SplitExecutor {
     second: Executor,
     /// The number of dispatches in the prefix, which the first executor runs.
     prefix: usize,
-    /// Buffers that the prefix writes and that a later dispatch uses. Each run copies them from the first executor to
-    /// the second.
+    /// The buffers that the prefix writes and a later dispatch uses. Each run copies them from the first executor to
+    /// the second after the prefix.
     forward: Vec<BufferId>,
-    /// Persistent buffers that a dispatch after the prefix writes and that the prefix uses. Each run begins by copying
-    /// them from the second executor to the first.
+    /// The persistent buffers that the prefix uses and a later dispatch writes. Each run begins by copying them from
+    /// the second executor to the first.
     back: Vec<BufferId>,
     /// For each buffer, whether a dispatch after the prefix uses it. If so, the buffer's final words are in the second
     /// executor, otherwise in the first.
@@ -50,8 +50,8 @@ impl SplitExecutor {
         self.second.write(id, words).await
     }
 
-    /// Returns the words of a buffer: from the second executor if a dispatch after the prefix uses the buffer,
-    /// otherwise from the first.
+    /// Returns the words of a buffer. They are read from the second executor if a dispatch after the prefix uses the
+    /// buffer, and otherwise from the first.
     pub async fn read(&self, id: BufferId) -> Result<Vec<u32>, Error> {
         if self.in_second[id.0] { self.second.read(id).await } else { self.first.read(id).await }
     }
@@ -62,12 +62,13 @@ impl SplitExecutor {
         self.second.set_yield_hook(hook);
     }
 
-    /// Returns the larger [`Executor::unit_alignment`] of the two executors.
+    /// Returns the larger of the values that [`Executor::unit_alignment`] returns for the two executors.
     pub fn unit_alignment(&self) -> usize {
         self.first.unit_alignment().max(self.second.unit_alignment())
     }
 
     /// Runs a range of dispatches, but computes only the given work units of each, as [`Executor::run_units`] does.
+    /// Returns whether any dispatch computed a value outside the range of its number format.
     pub async fn run_units(&mut self, dispatches: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         let cut = self.prefix.clamp(dispatches.start, dispatches.end);
         for id in &self.back {

@@ -1,6 +1,6 @@
-//! A trace states, for every dispatch of a run, a digest of the words that the dispatch wrote. If traces of the same
-//! run on two backends differ, the first entry that differs identifies the dispatch that one of the backends computed
-//! wrongly.
+//! A trace is a list with one entry for each dispatch (launch of a kernel) of a run. The entry contains a digest of the
+//! words that the dispatch wrote. If traces of the same run on two backends differ, the first entry that differs
+//! identifies the dispatch that one of the backends computed wrongly.
 
 use super::Executor;
 use crate::{compute::recording::Recording, error::Error, kernels::Saturated};
@@ -18,8 +18,9 @@ pub struct Traced {
     pub digest: [u8; 32],
 }
 
-/// Runs a range of dispatches one at a time, and adds an entry to `trace` for each. The result is the same as if the
-/// range were run as a whole. Returns whether a value left its range in any of the dispatches.
+/// Runs a range of dispatches one at a time, and appends an entry to `trace` for each. The words in the buffers are the
+/// same as after a run of the whole range. Returns whether any dispatch computed a value outside the range of its
+/// number format.
 pub async fn run_traced(
     executor: &mut Executor,
     recording: &Recording,
@@ -41,8 +42,8 @@ pub async fn run_traced(
     Ok(saturated)
 }
 
-/// Returns the first entry of `found` that differs from the entry with the same index in `expected`; `None` if there is
-/// no such entry.
+/// Returns the first entry of `found` that differs from the entry with the same index in `expected`, or that has no
+/// counterpart there. Returns `None` if all entries of `found` are equal to their counterparts.
 pub fn first_difference<'a>(expected: &[Traced], found: &'a [Traced]) -> Option<&'a Traced> {
     (0..found.len()).find(|at| expected.get(*at) != found.get(*at)).map(|at| &found[at])
 }

@@ -1,8 +1,8 @@
 //! Causal attention with grouped key/value heads: `out = P · v`, where `P = softmax(q · kᵀ / √head_dim)`.
 //!
-//! A token sees its own key and the keys of earlier tokens in its sequence. `P · v` is a sum over keys, whose value
-//! rows have different exponents. To align the terms, each probability is first multiplied by the power of two of
-//! its value row. The results are then rounded to integers ≤ 2^14, in blocks of 32 keys that share a scale.
+//! A token sees its own key and the keys of earlier tokens in its sequence. `P · v` is a sum over keys, and the rows of
+//! `v` have different exponents. To align the terms, each probability is first multiplied by the power of two of its
+//! key's row in `v`. The results are then rounded to integers ≤ 2^14, in blocks of 32 keys that share a scale.
 
 use super::{
     INFO, Kernel, Saturated, flag, lowering, params, read,
@@ -27,13 +27,13 @@ params! {
     /// The number of features in each head.
     head_dim: u32,
     /// `ceil(2^16 / (heads / kv_heads))`. The index of a query head times this number, shifted right by 16, is the
-    /// index of its key/value head. No division is needed.
+    /// index of its key/value head. In this way, kernels need no division.
     group_inverse: u32,
     /// 24-bit mantissa of `log2(e) / √head_dim · 2^20`, the factor that converts the inner product of a query and a key
     /// into a score.
     score_mantissa: u32,
-    /// An inner product times `score_mantissa` is shifted right by `score_shift` − (exponent of the query
-    /// row) − (exponent of the key row).
+    /// The inner product of a query and a key, multiplied by `score_mantissa`, is shifted right by `score_shift` −
+    /// (exponent of the query row) − (exponent of the key row).
     score_shift: i32,
 }
 
@@ -44,14 +44,15 @@ pub const MAX_CONTEXT: usize = 2048;
 /// an i64, and a GPU workgroup holds one sum for each feature.
 pub const MAX_HEAD_DIM: usize = 256;
 /// The number of words in the softmax statistics of one token and head: the maximum score; the mantissa and the shift
-/// of the normalizer; the index of the first visible key; the largest exponent of the visible value rows; two words
-/// that the backward pass writes; and one unused word.
+/// of the normalizer (the reciprocal of the sum of exponentials); the index of the first visible key; the largest
+/// exponent of the visible value rows; two words that the backward pass writes; and one unused word.
 pub const STATS: usize = 8;
 
-/// The kernel `attention`. It reads `q [tokens, heads]`, `k [tokens, kv_heads]` and `v [tokens, kv_heads]` as head rows
-/// (integers between −2^14 and 2^14, with one exponent for each token and head), `positions [tokens]`, and the exp2 and
-/// log2 tables. It writes `out [tokens, heads · head_dim]` as i32 rows (integers, then the scale of the row), and the
-/// softmax statistics `stats [tokens, heads, 8]`.
+/// The kernel `attention`. It reads the queries `q [tokens, heads]`, the keys `k [tokens, kv_heads]` and the values
+/// `v [tokens, kv_heads]` as head rows (integers of magnitude ≤ 2^14, with one exponent for each token and head),
+/// `positions [tokens]`, the position of each token in its sequence, and the exp2 and log2 tables. It writes
+/// `out [tokens, heads · head_dim]` as i32 rows (integers, then the scale of the row), and the softmax statistics
+/// `stats [tokens, heads, 8]`.
 pub static KERNEL: Kernel = Kernel {
     name: "attention",
     params: Params::NAMES,
@@ -82,7 +83,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 /// Returns the number of keys for which a GPU workgroup reserves memory, given the number of tokens in the batch. It is
-/// a power of two from 128 to 2048, and no token sees more keys.
+/// a power of two from 128 to 2048, and no token sees more keys than this.
 pub(super) fn keys_held(tokens: u32) -> u32 {
     tokens.next_power_of_two().clamp(128, MAX_CONTEXT as u32)
 }

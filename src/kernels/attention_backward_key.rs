@@ -2,10 +2,10 @@
 //! the attention probabilities, `dS` is the gradient of the scores (see
 //! [`attention_backward_query`](super::attention_backward_query)), and `dout` is the gradient of attention's output.
 //!
-//! `dk` and `dv` are sums over queries, whose rows have different exponents. To align the terms, each element of `dS`
-//! and `P` is first shifted by the exponents of its query. The elements are then rounded to integers of magnitude
-//! ≤ 2^14, in blocks of 32 queries that share a shift. `P` and `dS` are not stored, but computed again from the softmax
-//! statistics of each query.
+//! `dk` and `dv` are sums over queries, and the rows of different queries have different exponents. To align the terms,
+//! each element of `dS` and `P` is first shifted by an amount that depends on the exponents of its query's rows. The
+//! elements are then rounded to integers of magnitude ≤ 2^14, in blocks of 32 queries that share a shift. `P` and `dS`
+//! are not stored, but computed again from the softmax statistics of each query.
 
 use super::{
     INFO, Kernel, Saturated,
@@ -37,26 +37,28 @@ params! {
     group: u32,
     /// Mantissa of the factor that converts the inner product of a query and a key into a score, as in [`attention`].
     score_mantissa: u32,
-    /// The right shift after the multiplication by `score_mantissa`. The exponents of the query row and the key row are
-    /// subtracted from it.
+    /// The inner product of a query and a key, multiplied by `score_mantissa`, is shifted right by `score_shift` −
+    /// (exponent of the query row) − (exponent of the key row).
     score_shift: i32,
-    /// Mantissa of the scale `1 / √head_dim`, by which `dk` is multiplied.
+    /// Mantissa of the scale `1 / √head_dim`, by which `dk`, the gradient of the keys, is multiplied.
     inverse_root: u32,
-    /// Exponent of the scale `1 / √head_dim`, by which `dk` is multiplied.
+    /// Exponent of the scale `1 / √head_dim`, by which `dk`, the gradient of the keys, is multiplied.
     inverse_root_exponent: i32,
-    /// Index of the dither stream with which `dS` is rounded. In this stream, the row of an element's dither is
-    /// `query · heads + head`, where `query` is the position of the query's token in the chunk. The column is the
-    /// position of the key's token in its sequence.
+    /// Index of the dither stream (a stream of pseudorandom bits) with which `dS`, the gradient of the scores, is
+    /// rounded stochastically. An element uses the bits at row `query · heads + head` and column `key`. Here `query` is
+    /// the position of the query's token in the chunk, and `key` is the position of the key's token in its sequence.
     key_stream: u32,
-    /// Index of the dither stream with which `P` is rounded. The row and the column of an element's dither are the same
-    /// as for `dS`.
+    /// Index of the dither stream (a stream of pseudorandom bits) with which the attention probabilities `P` are
+    /// rounded stochastically. An element uses the bits at the same row and column as in the stream `key_stream`.
     value_stream: u32,
 }
 
-/// The kernel `attention_backward_key`. It reads `q`, `k`, `v` and `dout` as head rows (integers between −2^14 and
-/// 2^14, with one exponent for each token and head), the softmax statistics `stats [tokens, heads, 8]`, the exp2 and
-/// log2 tables, and the dither buffer. It writes `out [tokens, 2, kv_heads, head_dim]` as i32 rows (integers, then the
-/// scale of the row): for each token, first `dk` and then `dv`.
+/// The kernel `attention_backward_key`. It reads the queries `q`, the keys `k`, the values `v` and the gradient `dout`
+/// of attention's output as head rows (integers of magnitude ≤ 2^14, with one exponent for each token and head), the
+/// softmax statistics `stats [tokens, heads, 8]`, the exp2 and log2 tables, and the dither buffer (Threefry keys from
+/// which the pseudorandom bits for rounding are derived). It writes `out [tokens, 2, kv_heads, head_dim]` as i32 rows
+/// (integers, then the scale of the row): for each token, first the gradient `dk` of its keys and then the gradient
+/// `dv` of its values.
 pub static KERNEL: Kernel = Kernel {
     name: "attention_backward_key",
     params: Params::NAMES,

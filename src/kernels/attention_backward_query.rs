@@ -1,6 +1,7 @@
-//! The gradient of attention with respect to queries: `dq = dS · k / √head_dim`, where `dS = P ∘ (dP − Σ P ∘ dP)` and
-//! `dP = dout · vᵀ`. `P` contains the probabilities that [`attention`] computes, `dout` is the gradient of attention's
-//! output, ∘ multiplies element by element, and Σ is over the keys.
+//! The gradient of attention with respect to queries: `dq = dS · k / √head_dim`, where `dS = P ∘ (dP − Σ P ∘ dP)` is
+//! the gradient of the scores, and `dP = dout · vᵀ` is the gradient of the probabilities `P` that [`attention`]
+//! computes. `k` contains the keys, `v` the values, and `dout` is the gradient of attention's output. ∘ multiplies
+//! element by element, and Σ is over the keys.
 //!
 //! `dS · k` is a sum over keys, and the rows of `k` have different exponents. To align the terms, each element of `dS`
 //! is first shifted by an amount that depends on the exponent of its key's row. The elements for each block of 32 keys
@@ -36,24 +37,25 @@ params! {
     group_inverse: u32,
     /// Mantissa of the factor that converts the inner product of a query and a key into a score, as in [`attention`].
     score_mantissa: u32,
-    /// An inner product times `score_mantissa` is shifted right by `score_shift` − (exponent of the query row) −
-    /// (exponent of the key row).
+    /// The inner product of a query and a key, multiplied by `score_mantissa`, is shifted right by `score_shift` −
+    /// (exponent of the query row) − (exponent of the key row).
     score_shift: i32,
-    /// Mantissa of the scale `1 / √head_dim`, by which `dq` is multiplied.
+    /// Mantissa of the scale `1 / √head_dim`, by which `dq`, the gradient of the queries, is multiplied.
     inverse_root: u32,
-    /// Exponent of the scale `1 / √head_dim`, by which `dq` is multiplied.
+    /// Exponent of the scale `1 / √head_dim`, by which `dq`, the gradient of the queries, is multiplied.
     inverse_root_exponent: i32,
-    /// Index of the dither stream with which `dS` is rounded. In this stream, the row of an element's dither is
-    /// `query · heads + head`, where `query` is the position of the query's token in the chunk. The column is the
-    /// position of the key's token in its sequence.
+    /// Index of the dither stream (a stream of pseudorandom bits) with which `dS`, the gradient of the scores, is
+    /// rounded stochastically. An element uses the bits at row `query · heads + head` and column `key`. Here `query` is
+    /// the position of the query's token in the chunk, and `key` is the position of the key's token in its sequence.
     stream: u32,
 }
 
-/// The kernel `attention_backward_query`. It reads `q`, `k`, `v` and `dout` as head rows (integers of magnitude ≤ 2^14,
-/// with one exponent for each token and head), the exp2 and log2 tables, and the dither buffer. Of the softmax
-/// statistics `stats [tokens, heads, 8]`, it reads the first five words of each token and head, which [`attention`] has
-/// written, and writes the next two. It also writes `dq [tokens, heads, head_dim]` as i32 rows (integers, then the
-/// scale of the row).
+/// The kernel `attention_backward_query`. It reads the queries `q`, the keys `k`, the values `v` and the gradient
+/// `dout` of attention's output as head rows (integers of magnitude ≤ 2^14, with one exponent for each token and head),
+/// the exp2 and log2 tables, and the dither buffer (Threefry keys from which the pseudorandom bits for rounding are
+/// derived). Of the softmax statistics `stats [tokens, heads, 8]`, it reads the first five words of each token and
+/// head, which [`attention`] has written, and writes the next two. It also writes `dq [tokens, heads, head_dim]`, the
+/// gradient of the queries, as i32 rows (integers, then the scale of the row).
 pub static KERNEL: Kernel = Kernel {
     name: "attention_backward_query",
     params: Params::NAMES,
@@ -97,8 +99,8 @@ pub(crate) struct Stats {
     pub(crate) shift: u32,
 }
 
-/// The number of bits by which `dP` is shifted left before it is shifted right as the exponent of the value row
-/// requires. The left shift reduces the number of bits that are lost.
+/// The number of bits by which `dP`, the gradient of an attention probability, is shifted left before it is shifted
+/// right as the exponent of the value row requires. The left shift reduces the number of low bits that are lost.
 pub(crate) const RAISE: u32 = 25;
 
 impl Stats {
@@ -120,16 +122,17 @@ impl Stats {
         self.normalizer.probability(exp2(tables, self.max.max(score).abs_diff(score)))
     }
 
-    /// Returns `dP` of a query and a key: the inner product of `dout` and `value`, shifted by the exponent of the value
-    /// row. It is in units of `2^(dout exponent + top − 25)`, where `top` is the largest exponent of the visible value
-    /// rows. Its magnitude is ≤ 2^61.
+    /// Returns `dP`, the gradient of the attention probability of a query and a key. It is the inner product of `dout`
+    /// (the gradient of attention's output) and `value`, shifted by the exponent of the value row. It is in units of
+    /// `2^(dout exponent + top − 25)`, where `top` is the largest exponent of the visible value rows. Its magnitude is
+    /// ≤ 2^61.
     #[inline(always)]
     fn folded(&self, dout: Head<'_>, value: Head<'_>, head_dim: usize) -> i64 {
         align(dout.dot(value, head_dim) << RAISE, -(distance(self.top, value.exponent) as i32))
     }
 
-    /// Returns `dS`, the gradient of the score of a query and a key. Its unit is 2 to the power of
-    /// [`exponent`](Self::exponent).
+    /// Returns `dS`, the gradient of the score of a query and a key. Its unit is 2 to the power of the exponent that
+    /// [`exponent`](Self::exponent) returns.
     #[inline(always)]
     pub(crate) fn gradient(&self, probability: u32, dout: Head<'_>, value: Head<'_>, head_dim: usize) -> i64 {
         let dp = round_even(self.folded(dout, value, head_dim), self.shift);
@@ -222,8 +225,8 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
     false
 }
 
-/// Rounds i64 sums to integers of magnitude ≤ 2^30, and writes them as an i32 row (integers, then the scale of the
-/// row). The sums are in units of `factor · 2^(a + b)`.
+/// Rounds `sums` to integers of magnitude ≤ 2^30, and writes them as an i32 row (integers, then the scale of the row).
+/// The sums are in units of `factor · 2^(a + b)`.
 pub(crate) fn put_row(out: &mut [u32], head_dim: usize, sums: &[i64], factor: Scale, a: i32, b: i32) {
     let shift = shift_for(sums.iter().map(|sum| sum.unsigned_abs()).max().unwrap_or(0), ROW_BITS);
     let (out, info) = rows::split(out, head_dim);

@@ -1,10 +1,11 @@
 //! The cross-entropy loss and the gradient of the logits `z`, for one shard of the vocabulary:
-//! `loss[t] = log2 Σ 2^z − z[label]` and `dlogits = softmax − onehot`.
+//! `loss[t] = log2 Σ 2^z − z[label]` for each token `t`, where Σ is over the vocabulary, and
+//! `dlogits = softmax − onehot`, where `onehot` is 1 for the label and 0 for all other vocabulary entries.
 //!
-//! The `dlogits` of each vocabulary entry are multiplied by the row scale (u16, ≤ 1) of the entry's embedding.
+//! The element of `dlogits` for a vocabulary entry is multiplied by the row scale (u16, ≤ 1) of the entry's embedding.
 //! Therefore the kernel `head_backward` needs no scales when it multiplies `dlogits` by the embeddings. The sums in
-//! `head_backward` are bounded by 2 · 2^22 · 127 + rounding < 2^31, because `Σ_v |dlogits|` is ≤ 2, `dlogits` has 22
-//! fraction bits, and an embedding element has a magnitude ≤ 127.
+//! `head_backward` are bounded by 2 · 2^22 · 127 + rounding < 2^31, because `Σ_v |dlogits|` over the vocabulary entries
+//! `v` is ≤ 2, `dlogits` has 22 fraction bits, and an embedding element has a magnitude ≤ 127.
 
 use super::{
     Kernel, Saturated, as_bytes_mut, as_i32, lowering, params, read,
@@ -24,22 +25,24 @@ params! {
     vocab: u32,
     /// The number of vocabulary entries in the shards before this one, a multiple of 4.
     vocab_offset: u32,
-    /// Index of the dither stream with which `dlogits` is rounded. In this stream, the row of an element's dither is
-    /// the position of the element's token in the chunk, and the column is the ID of the vocabulary entry.
+    /// Index of the dither stream (a stream of pseudorandom bits) with which `dlogits`, the gradient of the logits, is
+    /// rounded stochastically. An element uses the bits at the row that is the position of its token in the chunk, and
+    /// at the column that is the ID of its vocabulary entry.
     stream: u32,
 }
 
 /// The label of a token that adds nothing to the loss or the gradient.
 pub const IGNORE: u32 = u32::MAX;
-/// The number of fraction bits that rounding removes from the product of a probability (30 fraction bits) and a row
-/// scale (16 fraction bits). The result has 22 fraction bits.
+/// The number of fraction bits that rounding removes from the product of the gradient of a logit (30 fraction bits) and
+/// a row scale (16 fraction bits). The result has 22 fraction bits.
 const DROPPED: u32 = 24;
 
 /// The kernel `cross_entropy`. It reads the logits `z [tokens, vocab]` (i32), `maximum [tokens]` (i32) and
 /// `sum [tokens]` (u64) from the two passes of the softmax, `labels [tokens]`, `row_scales [vocab]` (u16 in units of
-/// 2^-16), the exp2 and log2 tables, and the dither buffer. It writes `out [tokens, 3 · row_words(vocab) + 2]`. For
-/// each token, this contains `dlogits` as three int8 planes `p0`, `p1` and `p2` (an element is
-/// `(256 · p0 + p1) · 256 + p2`), and then the loss, an i64 in units of 2^-20 bits.
+/// 2^-16), the exp2 and log2 tables, and the dither buffer (keys from which the pseudorandom bits for rounding are
+/// derived). It writes `out [tokens, 3 · row_words(vocab) + 2]`. For each token, this contains the gradients of the
+/// logits, each stored as three int8 values `p0`, `p1` and `p2` for `(256 · p0 + p1) · 256 + p2` (first `p0` of all
+/// gradients, then all `p1`, then all `p2`), and then the loss, an i64 in units of 2^-20 bits.
 pub static KERNEL: Kernel = Kernel {
     name: "cross_entropy",
     params: Params::NAMES,
@@ -63,8 +66,8 @@ pub static KERNEL: Kernel = Kernel {
     )],
 };
 
-/// Returns the number of words for one token in `out`: three int8 planes of `vocab` elements each, and two words for
-/// the loss.
+/// Returns the number of words that the kernel `cross_entropy` writes for one token: three int8 values for each of
+/// `vocab` gradients of logits, and two words for the loss.
 pub const fn dlogits_words(vocab: usize) -> usize {
     3 * row_words(vocab) + 2
 }

@@ -1,5 +1,5 @@
-//! The SHA-256 digests (FIPS 180-4) of the tiles of a buffer, `digest[i] = SHA-256(tile i)`. A tile has 1 KiB; the last
-//! tile may be shorter.
+//! The SHA-256 digests (FIPS 180-4) of the tiles of a buffer, `digest[i] = SHA-256(tile i)`. A tile consists of 256
+//! words (1 KiB); the last tile may be shorter.
 
 use super::{Kernel, Saturated, lowering, params, read, texts, write};
 use sha2::{Digest, Sha256};

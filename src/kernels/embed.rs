@@ -1,4 +1,5 @@
-//! The initial value of the residual stream, in fixed point: `out[t] = embedding[ids[t]] · row scale · 2^-shift`.
+//! The initial value of the residual stream, in fixed point: `out[t] = embedding[ids[t]] · row scale · 2^-shift`, where
+//! `ids[t]` is the ID of token `t`.
 
 use super::{INFO, Kernel, Saturated, as_bytes, flag, lowering, params, read, shared::rows, texts, write};
 use crate::numbers::{

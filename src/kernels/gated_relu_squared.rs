@@ -1,4 +1,5 @@
-//! The feed-forward nonlinearity of BitNet b1.58: `out = relu(gate)² · up`.
+//! The feed-forward nonlinearity of BitNet b1.58: `out = relu(gate)² · up`, where `gate` and `up` are the outputs of
+//! two linear layers.
 //!
 //! Each row of `relu(gate)` and of `up` is rounded to integers of magnitude ≤ 2^14, so the magnitude of the product is
 //! ≤ 2^42. Rounding removes the 12 low bits of the product, so the magnitude of the result is ≤ 2^30.

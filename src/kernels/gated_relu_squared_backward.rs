@@ -1,5 +1,5 @@
 //! The gradient of the feed-forward nonlinearity `relu(gate)² · up`: `dgate = 2 · relu(gate) · up · dout` and
-//! `dup = relu(gate)² · dout`.
+//! `dup = relu(gate)² · dout`, where `dout` is the gradient of its output.
 //!
 //! `relu(gate)` and `up` are rounded to magnitudes ≤ 2^14, and the integers of `dout` have magnitudes ≤ 2^31, so every
 //! product is exact in an i64. Each product is rounded only once, when it is written.
@@ -19,15 +19,19 @@ params! {
     tokens: u32,
     /// The number of features in each row.
     width: u32,
-    /// Index of the dither stream with which `dgate` is rounded.
+    /// Index of the dither stream (a stream of pseudorandom bits) with which `dgate`, the gradient of `gate`, is
+    /// rounded stochastically.
     gate_stream: u32,
-    /// Index of the dither stream with which `dup` is rounded.
+    /// Index of the dither stream (a stream of pseudorandom bits) with which `dup`, the gradient of `up`, is rounded
+    /// stochastically.
     up_stream: u32,
 }
 
-/// The kernel `gated_relu_squared_backward`. It reads `dout`, `gate` and `up [tokens, width]` as i32 rows (integers,
-/// then the scale of the row), and the dither buffer. It writes `dgate` and `dup [tokens, width]` as wide rows
-/// (integers of magnitude ≤ 2^14, as two int8 planes), with the scale and the sum of each row.
+/// The kernel `gated_relu_squared_backward`. It reads the gradient `dout [tokens, width]` of the output, and the inputs
+/// `gate` and `up [tokens, width]`, as i32 rows (integers, then the scale of the row), and the dither buffer (keys from
+/// which the pseudorandom bits for rounding are derived). It writes the gradients of the inputs, `dgate` and
+/// `dup [tokens, width]`, as wide rows (integers of magnitude ≤ 2^14, each stored as two int8 values), with the scale
+/// and the sum of each row.
 pub static KERNEL: Kernel = Kernel {
     name: "gated_relu_squared_backward",
     params: Params::NAMES,

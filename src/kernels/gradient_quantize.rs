@@ -1,6 +1,6 @@
 //! Rounds a gradient of the residual stream stochastically to integers of magnitude ≤ 2^14:
-//! `dy = dither_round(gradient)`. The result is the input of the backward pass of a linear layer whose output was added
-//! to the residual stream.
+//! `dy = dither_round(gradient)`. The result `dy` is the input of the backward pass of a linear layer whose output was
+//! added to the residual stream.
 
 use super::{
     INFO, Kernel, Saturated, lowering, params, read,
@@ -14,13 +14,14 @@ params! {
     tokens: u32,
     /// The number of features in each row.
     width: u32,
-    /// Index of the dither stream with which `dy` is rounded.
+    /// Index of the dither stream (a stream of pseudorandom bits) with which the output `dy` is rounded stochastically.
     stream: u32,
 }
 
 /// The kernel `gradient_quantize`. It reads `gradient [tokens, width]` as i32 rows (integers, then the scale of the
-/// row), and the dither buffer. It writes `dy [tokens, width]` as wide rows (integers of magnitude ≤ 2^14, as two int8
-/// planes), with the scale and the sum of each row.
+/// row), and the dither buffer (keys from which the pseudorandom bits for rounding are derived). It writes
+/// `dy [tokens, width]` as wide rows (integers of magnitude ≤ 2^14, each stored as two int8 values), with the scale and
+/// the sum of each row.
 pub static KERNEL: Kernel = Kernel {
     name: "gradient_quantize",
     params: Params::NAMES,

@@ -1,5 +1,6 @@
-//! The gradient of the output head's input: `dn[t] = Σ_v dlogits[t, v] · embedding[v]`. It is exact in i32. Each shard
-//! of the vocabulary adds its terms.
+//! The gradient of the output head's input: `dn[t] = Σ_v dlogits[t, v] · embedding[v]` for each token `t`, where `v`
+//! runs over the vocabulary and `dlogits` is the gradient of the logits. The sum is exact in i32. Each shard of the
+//! vocabulary adds its terms.
 
 use super::{
     INFO, Kernel, Saturated, as_bytes, cross_entropy::dlogits_words, lowering, params, read, shared::rows, texts, write,
@@ -14,14 +15,17 @@ params! {
     width: u32,
     /// The number of vocabulary entries in this shard, over which the sum runs.
     vocab: u32,
-    /// Index of the shard of the vocabulary. Shard 0 overwrites `dn`, and later shards add to it.
+    /// Index of the shard of the vocabulary. The dispatch of shard 0 overwrites `dn`, and those of later shards add to
+    /// it.
     shard: u32,
-    /// Exponent of `dn`: the exponent of the embeddings minus 22, because `dlogits` has 22 fraction bits.
+    /// Exponent of `dn`, the gradient that the kernel writes. It is the exponent of the embeddings minus 22, because
+    /// `dlogits`, the gradient of the logits, has 22 fraction bits.
     exponent: i32,
 }
 
-/// The kernel `head_backward`. It reads `dlogits`, in the format in which `cross_entropy` writes it, and
-/// `embedding [vocab, width]` (int8). It writes `dn [tokens, width]` as i32 rows (integers, then the scale of the row).
+/// The kernel `head_backward`. It reads `dlogits`, the gradient of the logits, in the format in which `cross_entropy`
+/// writes it, and `embedding [vocab, width]` (int8). It writes `dn [tokens, width]` as i32 rows (integers, then the
+/// scale of the row).
 pub static KERNEL: Kernel = Kernel {
     name: "head_backward",
     params: Params::NAMES,

@@ -15,15 +15,15 @@ params! {
     heads: u32,
     /// The number of features in each head.
     head_dim: u32,
-    /// Index of the dither stream with which `out` is rounded. In this stream, the row of an element's dither is
-    /// `token · heads + head`, where `token` is the position of the token in the chunk. The column is the index of the
-    /// feature in the head.
+    /// Index of the dither stream (a stream of pseudorandom bits) with which `out` is rounded stochastically. An
+    /// element uses the bits at row `token · heads + head`, where `token` is the position of the token in the chunk.
+    /// The column is the index of the feature in the head.
     stream: u32,
 }
 
 /// The kernel `head_gradient_quantize`. It reads `gradient [tokens, heads · head_dim]` as i32 rows (integers, then the
-/// scale of the row), and the dither buffer. It writes `out [tokens, heads]` as head rows (integers of magnitude ≤
-/// 2^14, with one exponent for each token and head).
+/// scale of the row), and the dither buffer (keys from which the pseudorandom bits for rounding are derived). It writes
+/// `out [tokens, heads]` as head rows (integers of magnitude ≤ 2^14, with one exponent for each token and head).
 pub static KERNEL: Kernel = Kernel {
     name: "head_gradient_quantize",
     params: Params::NAMES,

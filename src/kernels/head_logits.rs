@@ -1,5 +1,6 @@
-//! The logits of one shard of the vocabulary, as base-2 scores: `z[t, v] = n[t] · embedding[v]`. The output head uses
-//! the embeddings of the model's input (tied embeddings).
+//! The logits of one shard of the vocabulary, as base-2 scores: `z[t, v] = n[t] · embedding[v]` for each token `t` and
+//! vocabulary entry `v`, where `n` is the output of the model's final norm. The output head uses the embeddings of the
+//! model's input (tied embeddings).
 //!
 //! The magnitude of the inner product is ≤ 2^14 · 127 · width < 2^37, because width ≤ 2^16. The inner product is
 //! multiplied by the row scale (u16) of the embedding, and rounding removes the low 16 bits of the result.
@@ -28,9 +29,9 @@ params! {
     score_scale_exponent: i32,
 }
 
-/// The kernel `head_logits`. It reads `n [tokens, width]` as wide rows (integers of magnitude ≤ 2^14, as two int8
-/// planes) with the scale of each row, `embedding [vocab, width]` (int8) and `row_scales [vocab]` (u16 in units of
-/// 2^-16). It writes `z [tokens, vocab]` (i32, 20 fraction bits).
+/// The kernel `head_logits`. It reads `n [tokens, width]`, the output of the model's final norm, as wide rows (integers
+/// of magnitude ≤ 2^14, each stored as two int8 values) with the scale of each row, `embedding [vocab, width]` (int8)
+/// and `row_scales [vocab]` (u16 in units of 2^-16). It writes `z [tokens, vocab]` (i32, 20 fraction bits).
 pub static KERNEL: Kernel = Kernel {
     name: "head_logits",
     params: Params::NAMES,

@@ -1,5 +1,5 @@
-//! The first pass of the softmax: the largest logit of each token, `maximum[t] = max_v z[t, v]`. The shards of the
-//! vocabulary are processed one after another, and each can raise the maximum.
+//! The first pass of the softmax: the largest logit of each token `t`, `maximum[t] = max_v z[t, v]`, where `v` runs
+//! over the vocabulary. The shards of the vocabulary are processed one after another, and each can raise the maximum.
 
 use super::{Kernel, Saturated, as_i32, lowering, params, read, texts, write};
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! Computes `sum[t] = Σ_v 2^(z[t, v] − maximum[t])` for each token `t`, where `v` runs over the vocabulary. This is the
 //! second pass of softmax, after `logits_max`. Each dispatch adds the terms of one shard of the vocabulary.
 //!
-//! A term is at most 1, which is 2^30 in Q30. So a sum of up to 2^32 terms fits in u64.
+//! Terms have 30 fraction bits. A term is at most 1, which is stored as 2^30, so a sum of up to 2^32 terms fits in u64.
 
 use super::{Kernel, Saturated, as_i32, lowering, read, shared::scores::exp2, texts, write};
 use std::ops::Range;
@@ -9,8 +9,9 @@ use std::ops::Range;
 /// The parameters of the kernel are those of `logits_max`.
 pub use super::logits_max::Params;
 
-/// The kernel `logits_sum`. It reads the scores `z [tokens, vocab]` (i32 in Q20), their maxima `maximum [tokens]` (i32
-/// in Q20), and `tables`, from which it interpolates powers of two. It writes `sum [tokens]` (u64 in Q30).
+/// The kernel `logits_sum`. It reads the scores `z [tokens, vocab]` and their maxima `maximum [tokens]` (both i32 with
+/// 20 fraction bits), and `tables`, from which it interpolates powers of two. It writes `sum [tokens]` (u64 with 30
+/// fraction bits).
 pub static KERNEL: Kernel = Kernel {
     name: "logits_sum",
     params: Params::NAMES,

@@ -22,9 +22,9 @@ params! {
 }
 
 /// The kernel `lora_down`. It reads `x [tokens, in_features]` as byte rows (int8) and `a [rank, in_features]` as wide
-/// rows (integers of magnitude ≤ 2^14, as two int8 planes). It writes `out [tokens, rank]` as wide rows, with a scale
-/// for each row. This scale is the power of two by which the sums of the row were divided. It does not include the
-/// scales of `x` and `a`.
+/// rows (integers of magnitude ≤ 2^14, each stored as two int8 values). It writes `out [tokens, rank]` as wide rows,
+/// with a scale for each row. This scale is the power of two by which the sums of the row were divided. It does not
+/// include the scales of `x` and `a`.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_down",
     params: Params::NAMES,

@@ -23,9 +23,9 @@ params! {
 }
 
 /// The kernel `lora_down_backward`. It reads `dy [tokens, out_features]` and `b [rank, out_features]`, both as wide
-/// rows (integers of magnitude ≤ 2^14, as two int8 planes). It writes `out [tokens, rank]` as wide rows, with a scale
-/// for each row. This scale is the power of two by which the sums of the row were divided. It does not include the
-/// scales of `dy` and `b`.
+/// rows (integers of magnitude ≤ 2^14, each stored as two int8 values). It writes `out [tokens, rank]` as wide rows,
+/// with a scale for each row. This scale is the power of two by which the sums of the row were divided. It does not
+/// include the scales of `dy` and `b`.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_down_backward",
     params: Params::NAMES,

@@ -1,12 +1,12 @@
-//! Multiplies each token's row of `u` by the token's scale: `f[t, r] = u[t, r] · s[t]`, where `t` is a token and `r` is
-//! an index from 0 to rank − 1. This prepares the computation of the gradients of a LoRA adapter, which are sums over
-//! tokens. `s[t]` is the product of four scales: those of the token's rows in `u`, `x` and `dy`, and one of the
-//! adapter. `x` is the input of a linear layer, and `dy` is the gradient of its output.
+//! Multiplies each token's row of `u` by a scale: `f[t, r] = u[t, r] · s[t]`, where `t` is a token and `r` is an index
+//! from 0 to rank − 1. For the gradient of the LoRA factor `b`, `u` is `x · aᵀ`. For the gradient of the LoRA factor
+//! `a`, `u` is `dy · b`. Here `x` is the input of a linear layer, and `dy` is the gradient of its output.
 //!
-//! The tokens are divided into blocks of up to 32. In each block, the values with the same `r` share an exponent, so
-//! their sums are exact sums of integers.
+//! This prepares the computation of these gradients, which are sums over tokens. `s[t]` is the product of four scales:
+//! those of the token's rows in `u`, `x` and `dy`, and one of the adapter.
 //!
-//! For the gradient of the LoRA factor `b`, `u` is `x · aᵀ`. For the gradient of the LoRA factor `a`, `u` is `dy · b`.
+//! The tokens are divided into blocks of up to 32. In each block, the values with the same `r` share an exponent. A sum
+//! of such values is therefore an exact sum of integers.
 
 use super::{
     Kernel, Saturated, as_bytes_mut, lowering, params, read,
@@ -24,11 +24,13 @@ params! {
     blocks: u32,
     /// The rank of the adapter: the number of features in a row of `u`.
     rank: u32,
-    /// Index in `lora_info` of the scale (its mantissa, then its exponent) that all tokens have in common: alpha /
-    /// rank, times the unit of the LoRA factor from which `u` was computed.
+    /// Index in `lora_info`, the scales and exponents of the adapter, of the scale (its mantissa, then its exponent)
+    /// that all tokens have in common. It is alpha / rank, times the unit of the LoRA factor from which `u` was
+    /// computed.
     scale_at: u32,
-    /// Index of the dither stream with which the values are rounded. The dither of a value is addressed by the token's
-    /// position in the chunk and by `r`, the index of the value in the token's row.
+    /// Index of the dither stream (a stream of pseudorandom bits) with which the values are rounded stochastically. A
+    /// value uses the bits at the row that is its token's position in the chunk, and at the column that is its index in
+    /// the token's row.
     stream: u32,
 }
 
@@ -36,11 +38,12 @@ params! {
 /// and three words of padding.
 pub const FOLD: usize = 20;
 
-/// The kernel `lora_fold`. It reads `u [tokens, rank]` as wide rows (integers of magnitude ≤ 2^14, as two int8 planes);
-/// `u_info`, `x_info` and `dy_info`, which contain the scales of the tokens' rows in `u`, `x` and `dy`;
+/// The kernel `lora_fold`. It reads `u [tokens, rank]` as wide rows (integers of magnitude ≤ 2^14, each stored as two
+/// int8 values); `u_info`, `x_info` and `dy_info`, which contain the scales of the tokens' rows in `u`, `x` and `dy`;
 /// `spans [blocks, 2]`, which contains the index of the first token and the number of tokens (at most 32) of each
-/// block; `lora_info`, the scales and exponents of the adapter; and the dither buffer. It writes
-/// `out [blocks, rank, 20]`: for each block, `rank` folded rows of [`FOLD`] words.
+/// block; `lora_info`, the scales and exponents of the adapter; and the dither buffer (keys from which the pseudorandom
+/// bits for rounding are derived). It writes `out [blocks, rank, 20]`: for each block, `rank` folded rows of [`FOLD`]
+/// words.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_fold",
     params: Params::NAMES,

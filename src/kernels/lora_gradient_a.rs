@@ -1,6 +1,6 @@
 //! Computes `grad_a[r, i] += Σ_t f[t, r] · x[t, i]`: adds the contributions of the tokens `t` to the gradient of the
-//! LoRA factor `a`, for each rank index `r` and input feature `i`. `f` contains the folded rows that `lora_fold`
-//! writes: scaled values of the tokens, in blocks of up to 32 tokens.
+//! LoRA factor `a`, for each rank index `r` and input feature `i`. `x` is the input of a linear layer. `f` contains the
+//! folded rows that the kernel `lora_fold` writes: scaled values of the tokens, in blocks of up to 32 tokens.
 //!
 //! The sum over the tokens of a block is exact, with a magnitude ≤ 127 · 2^14 · 32 < 2^26. It is shifted to the
 //! exponent that the job states for this gradient, and then added in i64. The bits of the gradient therefore do not
@@ -17,13 +17,15 @@ params! {
     in_features: u32,
     /// The rank of the adapter: the number of rows of `gradient`.
     rank: u32,
-    /// Index in `lora_info` of the exponent of the integers in `gradient`. The job states this exponent.
+    /// Index in `lora_info`, the scales and exponents of the adapter, of the exponent of the integers in `gradient`.
+    /// The job states this exponent.
     exponent_at: u32,
 }
 
-/// The kernel `lora_gradient_a`. It reads `x [tokens, in_features]` as byte rows (int8); `folded`, the rows that
-/// `lora_fold` writes; `spans`, which contains the index of the first token and the number of tokens of each block; and
-/// `lora_info`, the scales and exponents of the adapter. It adds to `gradient [rank, in_features]` (i64).
+/// The kernel `lora_gradient_a`. It reads `x [tokens, in_features]`, the input of a linear layer, as byte rows (int8);
+/// `folded`, the scaled values of the tokens that the kernel `lora_fold` writes; `spans`, which contains the index of
+/// the first token and the number of tokens of each block; and `lora_info`, the scales and exponents of the adapter. It
+/// adds to `gradient [rank, in_features]` (i64).
 pub static KERNEL: Kernel = Kernel {
     name: "lora_gradient_a",
     params: Params::NAMES,

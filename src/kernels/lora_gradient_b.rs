@@ -1,6 +1,7 @@
 //! Computes `grad_b[r, i] += Σ_t f[t, r] · dy[t, i]`: adds the contributions of the tokens `t` to the gradient of the
-//! LoRA factor `b`, for each rank index `r` and output feature `i`. `f` contains the folded rows that `lora_fold`
-//! writes: scaled values of the tokens, in blocks of up to 32 tokens.
+//! LoRA factor `b`, for each rank index `r` and output feature `i`. `dy` is the gradient of a linear layer's output.
+//! `f` contains the folded rows that the kernel `lora_fold` writes: scaled values of the tokens, in blocks of up to 32
+//! tokens.
 //!
 //! The sum over the tokens of a block is exact, with a magnitude ≤ 2^14 · 2^14 · 32 = 2^33. It is shifted to the
 //! exponent that the job states for this gradient, and then added in i64. The bits of the gradient therefore do not
@@ -26,18 +27,19 @@ params! {
     out_features: u32,
     /// The rank of the adapter: the number of rows of `gradient`.
     rank: u32,
-    /// Index in `lora_info` of the exponent of the integers in `gradient`. The job states this exponent.
+    /// Index in `lora_info`, the scales and exponents of the adapter, of the exponent of the integers in `gradient`.
+    /// The job states this exponent.
     exponent_at: u32,
 }
 
-/// The bound of accumulated gradients. An element outside `-LIMIT..LIMIT` sets the saturation flag, which voids the
-/// result of the training step.
+/// The bound of the elements of an accumulated gradient. An element outside `-LIMIT..LIMIT` sets the saturation flag,
+/// which voids the result of the training step.
 pub(crate) const LIMIT: i64 = 1 << 62;
 
-/// The kernel `lora_gradient_b`. It reads `dy [tokens, out_features]` as wide rows (integers of magnitude ≤ 2^14, as
-/// two int8 planes); `folded`, the rows that `lora_fold` writes; `spans`, which contains the index of the first token
-/// and the number of tokens of each block; and `lora_info`, the scales and exponents of the adapter. It adds to
-/// `gradient [rank, out_features]` (i64).
+/// The kernel `lora_gradient_b`. It reads `dy [tokens, out_features]`, the gradient of a linear layer's output, as wide
+/// rows (integers of magnitude ≤ 2^14, each stored as two int8 values); `folded`, the scaled values of the tokens that
+/// the kernel `lora_fold` writes; `spans`, which contains the index of the first token and the number of tokens of each
+/// block; and `lora_info`, the scales and exponents of the adapter. It adds to `gradient [rank, out_features]` (i64).
 pub static KERNEL: Kernel = Kernel {
     name: "lora_gradient_b",
     params: Params::NAMES,
@@ -76,8 +78,9 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
     })
 }
 
-/// Adds the gradient of a LoRA factor to `writes[0]`, as the kernels `lora_gradient_a` and `lora_gradient_b` do. `row`
-/// returns the elements of a token's row, as a function of the column.
+/// Adds the gradient of a LoRA factor to `writes[0]`, as the kernels `lora_gradient_a` and `lora_gradient_b` do.
+/// Returns whether an element left its range. For the index of a token, `row` returns a function that returns the
+/// elements of the token's row by column.
 pub(super) fn add_gradient<R: Fn(usize) -> i64>(
     [blocks, rank, exponent_at]: [u32; 3],
     width: usize,

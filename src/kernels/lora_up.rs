@@ -1,12 +1,13 @@
 //! Computes `y = product · 2^fraction_bits + (alpha / rank) · u · factorᵀ`: adds the contribution of a LoRA adapter to
-//! `product`, the result of a ternary matrix product. The unit of `y` is the unit of `product` divided by
-//! 2^fraction_bits.
+//! `product`, the result of a ternary matrix product. `u` and `factor` are explained in the next paragraph. The unit of
+//! `y` is the unit of `product` divided by 2^fraction_bits.
 //!
-//! In the forward pass, `product` is `x · wᵀ`, `u` is `x · aᵀ`, and `factor` is the LoRA factor `b`. In the backward
-//! pass, `product` is `dy · w`, `u` is `dy · b`, and `factor` is `aᵀ`, the transpose of the LoRA factor `a`.
+//! `x` is the input of a linear layer, `w` is its ternary matrix, `dy` is the gradient of its output, and `a` and `b`
+//! are the LoRA factors. In the forward pass, `product` is `x · wᵀ`, `u` is `x · aᵀ`, and `factor` is `b`. In the
+//! backward pass, `product` is `dy · w`, `u` is `dy · b`, and `factor` is `aᵀ`.
 //!
-//! Bounds: `|product|` is < 2^(30 − fraction_bits). `|Σ u · factor|` is ≤ 2^28 · rank ≤ 2^34, and after the
-//! multiplication by the 24-bit mantissa of the ratio at index `ratio_at`, it is < 2^58.
+//! Bounds: `|product|` is < 2^(30 − fraction_bits). `|Σ u · factor|` is ≤ 2^28 · rank ≤ 2^34. After the multiplication
+//! by a mantissa of 24 bits, that of the ratio at index `ratio_at`, it is < 2^58.
 
 use super::{
     INFO, Kernel, Saturated, as_i32, flag, lowering, params, read,
@@ -30,22 +31,23 @@ params! {
     slots: u32,
     /// The number of bits by which the product is shifted left before the adapter's contribution is added.
     fraction_bits: u32,
-    /// Index in `lora_info` of the ratio by which `u · factor` is multiplied to convert it to the unit of `y`. The
-    /// ratio is stored as a 24-bit mantissa and a right shift.
+    /// Index in `lora_info`, the scales and exponents of the adapter, of the ratio by which `u · factorᵀ` is multiplied
+    /// to convert it to the unit of `y`. The ratio is stored as a 24-bit mantissa and a right shift.
     ratio_at: u32,
-    /// Mantissa of the factor that turns the scale of a row of `x` (in the backward pass, of `dy`) into the scale of
-    /// the same row of `y`: the scale of `w` times 2^-fraction_bits.
+    /// Mantissa of the number by which the scale of a row is multiplied to get the scale of the same row of `y`. The
+    /// multiplied row is that of the layer's input (in the backward pass, of the gradient of its output), and the
+    /// number is the scale of the ternary matrix times 2^-fraction_bits.
     product_scale: u32,
-    /// Exponent of the factor whose mantissa is `product_scale`.
+    /// Exponent of the scale whose mantissa is `product_scale`.
     product_scale_exponent: i32,
 }
 
 /// The kernel `lora_up`. It reads `x_info [tokens, 4]`, which contains the scales of the rows that were multiplied by
-/// the ternary matrix; `u [tokens, rank]` as wide rows (integers of magnitude ≤ 2^14, as two int8 planes) and their
-/// scales `u_info`; `factor [width, rank]` as wide rows; and `lora_info`, the scales and exponents of the adapter. It
-/// updates `y [tokens, slots, width]`, which consists of i32 rows (integers, then the scale of the row). Before the
-/// dispatch, the integers in `y` are those of the product. The kernel replaces them with those of the result, and
-/// writes the scales.
+/// the ternary matrix; `u [tokens, rank]` as wide rows (integers of magnitude ≤ 2^14, each stored as two int8 values)
+/// and their scales `u_info`; `factor [width, rank]` as wide rows; and `lora_info`, the scales and exponents of the
+/// adapter. It updates `y [tokens, slots, width]`, which consists of i32 rows (integers, then the scale of the row).
+/// Before the dispatch, the integers in `y` are those of the product. The kernel replaces them with those of the
+/// result, and writes the scales.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_up",
     params: Params::NAMES,

@@ -1,6 +1,6 @@
-//! Computes `total += Σ_t loss[t]`: adds the losses of the tokens `t` of a batch to `total`, an i64 in Q20. Losses are
-//! in bits (base-2 logarithms). Each dispatch adds the losses of those tokens whose label is in one shard of the
-//! vocabulary.
+//! Computes `total += Σ_t loss[t]`: adds the losses of the tokens `t` of a batch to `total`, an i64 with 20 fraction
+//! bits. Losses are in bits (base-2 logarithms). Each dispatch adds the losses of those tokens whose label is in one
+//! shard of the vocabulary.
 
 use super::{Kernel, Saturated, cross_entropy::dlogits_words, lowering, params, read, texts, write};
 use std::ops::Range;
@@ -8,12 +8,13 @@ use std::ops::Range;
 params! {
     /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of vocabulary entries in this shard, from which the length of a row of `dlogits` follows.
+    /// The number of vocabulary entries in this shard, from which the length of a row of `dlogits` (the gradient of the
+    /// logits, then the loss) follows.
     vocab: u32,
 }
 
-/// The kernel `loss_sum`. It reads `dlogits` in the format that `cross_entropy` writes, in which each row ends with the
-/// token's loss. It adds to `total [1]` (i64).
+/// The kernel `loss_sum`. It reads `dlogits`, the gradient of the logits, in the format that the kernel `cross_entropy`
+/// writes. In this format, each row ends with the token's loss. It adds to `total [1]` (i64).
 pub static KERNEL: Kernel = Kernel {
     name: "loss_sum",
     params: Params::NAMES,

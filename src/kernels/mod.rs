@@ -1,15 +1,17 @@
 //! The kernels of a training step. Each kernel consists of WGSL text, a reference kernel in Rust, and an entry in
-//! [`ALL`]. The reference kernel defines the results of the kernel. It is in the module with the kernel's name.
+//! [`ALL`]. The reference kernel defines the results. It is in the module with the kernel's name.
 //!
 //! A kernel reads some buffers of 32-bit words and writes others. Its work is divided into *work units*; in most
 //! kernels, a work unit is the row of one token. Work unit `u` owns the words `u·n .. (u+1)·n` of each buffer that the
-//! kernel writes (`n` may differ between buffers). Work units may therefore run in any order, on any number of threads
-//! or workgroups, with the same result.
+//! kernel writes, and no other work unit writes them. The number `n` of words may differ between buffers. Work units
+//! may therefore run in any order, on any number of threads or workgroups, with the same result.
 //!
 //! Several kernels share these formats:
-//! - *byte rows* `[rows, row_words(width)]`: int8 values, four in each word, padded with zeros;
+//! - *byte rows* `[rows, row_words(width)]`: int8 values, four in each word. A row is padded with zeros to
+//!   `row_words(width)` words;
 //! - *wide rows* `[rows, 2, row_words(width)]`: integers of magnitude ≤ 2^14, each split into two int8 values as
-//!   `256 · high + low`. All high values of a row come first, then all low values; both parts are padded with zeros;
+//!   `256 · high + low`. All high values of a row come first (its high plane), then all low values (its low plane).
+//!   Both planes are padded with zeros;
 //! - *row info* `[rows, 4]`: the mantissa and the exponent of the row's [`Scale`](crate::numbers::fixed::Scale), the
 //!   sum of the row's integers, and one word whose meaning depends on the kernel that writes it;
 //! - *i32 rows* `[rows, width + 4]`: the integers of a row, followed by its row info;
@@ -61,7 +63,8 @@ pub struct Kernel {
     /// The storage buffers, in the order of their `@binding` numbers, which start at 1. Binding 0 is the uniform buffer
     /// with the parameters.
     pub bindings: &'static [Binding],
-    /// Returns the number of work units (in most kernels, one for each token) of a dispatch with the given parameters.
+    /// A function that returns the number of work units (in most kernels, one for each token) of a dispatch with the
+    /// given parameters.
     pub units: fn(&[u32]) -> usize,
     /// The reference kernel: the scalar CPU implementation that defines the result.
     pub reference: CpuKernel,
@@ -74,7 +77,8 @@ pub struct Kernel {
 pub struct Binding {
     /// The name of the variable that is bound to the buffer in WGSL.
     pub name: &'static str,
-    /// Whether the kernel reads the buffer, writes it, or uses it as the saturation flag.
+    /// Whether the kernel reads the buffer, writes it, or uses it as the saturation flag (set when a value leaves its
+    /// range).
     pub access: Access,
 }
 
@@ -82,12 +86,12 @@ pub struct Binding {
 pub enum Access {
     /// The kernel only reads the buffer. Every work unit may read any word of the buffer.
     Read,
-    /// The kernel writes the buffer. Each work unit owns as many words as the function returns for the given
-    /// parameters. Only this work unit writes these words; it may also read them.
+    /// The kernel writes the buffer. The function returns, for the given parameters, the number of words that each work
+    /// unit owns. Only this work unit writes these words; it may also read them.
     Write(fn(&[u32]) -> usize),
-    /// The buffer is the saturation flag, which all dispatches of a recording (a list of kernel dispatches) share. WGSL
-    /// code sets it to 1 with `atomicMax` and never reads it. CPU kernels do not get this buffer; they return
-    /// [`Saturated`] instead.
+    /// The buffer is the saturation flag, which states whether a value has left the range of its number format. All
+    /// dispatches (kernel launches) of a recording share the flag. WGSL code sets it to 1 with `atomicMax` and never
+    /// reads it. CPU kernels do not get this buffer; they return [`Saturated`] instead.
     Flag,
 }
 
@@ -95,24 +99,26 @@ pub enum Access {
 pub type Saturated = bool;
 
 /// A CPU implementation of a kernel. Its arguments are the parameters; the range of work units to compute; the buffers
-/// that the kernel reads; and, for each buffer that the kernel writes, the words that these work units own.
+/// that the kernel reads; and, for each buffer that the kernel writes, the words that these work units own. It returns
+/// whether a value has left the range of its number format.
 pub type CpuKernel = fn(&[u32], Range<usize>, &[&[u32]], &mut [&mut [u32]]) -> Saturated;
 
 /// A WGSL implementation of a kernel.
 pub struct Lowering {
-    /// The name of the implementation: `plain`, `tiled`, `f32` or `swar`. They differ only in speed.
+    /// The name of the implementation: `plain`, `tiled`, `f32` or `swar`. The implementations of a kernel differ only
+    /// in speed.
     pub name: &'static str,
     /// The contents of the files in `shaders/` whose concatenation is the WGSL source. The first file is
     /// `<kernel>.wgsl`, which belongs to this kernel. The other files are in `shaders/fragments/`, and other lowerings
     /// may contain them too.
     pub texts: &'static [&'static str],
-    /// Returns how many workgroups a dispatch with the given parameters has along x.
+    /// A function that returns how many workgroups a dispatch with the given parameters has along x.
     pub groups_x: fn(&[u32]) -> u32,
-    /// The number of work units that all workgroups with the same y index compute together.
+    /// The number of work units that the workgroups with the same y index compute together.
     pub units_per_group: u32,
-    /// Returns the value of the WGSL override `keys_held` for the given parameters; `None` if the WGSL has no such
-    /// override. The value is the length, in words, of an array in workgroup memory. It should not be larger than
-    /// needed, because a browser writes zeros to the array for each workgroup.
+    /// A function that returns the value of the WGSL override `keys_held` for the given parameters; `None` if the WGSL
+    /// has no such override. The value is the length, in words, of an array in workgroup memory. It should not be
+    /// larger than needed, because a browser writes zeros to the array for each workgroup.
     pub keys_held: Option<fn(&[u32]) -> u32>,
 }
 
@@ -122,7 +128,7 @@ impl Lowering {
         self.texts.concat() + SHARED
     }
 
-    /// Returns this WGSL implementation with `words` as the function that computes the value of its override
+    /// Returns this WGSL implementation, changed so that the function `words` computes the value of its override
     /// `keys_held`.
     const fn keys_held(self, words: fn(&[u32]) -> u32) -> Self {
         Self { keys_held: Some(words), ..self }
@@ -135,9 +141,9 @@ macro_rules! texts {
 }
 pub(crate) use texts;
 
-/// Expands to the files that form a WGSL implementation of a ternary product: the kernel's own file, the fragment that
-/// reads the operands, the fragment that locates the input rows and writes the output, and the fragment that
-/// multiplies.
+/// Expands to the contents of the files that form a WGSL implementation of a ternary product: the kernel's own file,
+/// the fragment that reads the operands, the fragment that locates the input rows and writes the output, and the
+/// fragment that multiplies.
 macro_rules! product_texts {
     ($kernel:literal, $operands:literal, $product:literal) => {
         super::texts!(
@@ -180,7 +186,8 @@ macro_rules! params {
 }
 pub(crate) use params;
 
-/// The WGSL functions that every kernel may call. Their text follows the files of each lowering.
+/// The text of the WGSL functions that every kernel may call. It follows the files of each lowering (WGSL
+/// implementation).
 pub const SHARED: &str = concat!(
     include_str!("../../shaders/shared/dither.wgsl"),
     include_str!("../../shaders/shared/fixed.wgsl"),
@@ -240,7 +247,7 @@ pub(crate) const fn flag() -> Binding {
     Binding { name: "flag", access: Access::Flag }
 }
 
-/// Returns a lowering without the override `keys_held`.
+/// Returns a lowering (WGSL implementation) that does not have the override `keys_held`.
 pub const fn lowering(
     name: &'static str,
     texts: &'static [&'static str],

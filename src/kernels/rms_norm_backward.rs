@@ -1,10 +1,11 @@
 //! Computes the gradient of the input `x` of an RMSNorm: `dx = residual + (g − c · x) / rms(x)`, where
-//! `g = gain · Σ dn` and `c = Σ g·x / (Σ x² + width · epsilon)`. `dn` is the gradient of the norm's output. `residual`
-//! is the gradient of the residual stream, which bypasses the norm.
+//! `c = Σ g·x / (Σ x² + width · epsilon)` with sums over the features. `residual` is the gradient of the residual
+//! stream, which bypasses the norm. `g` is the gradient of the norm's output, multiplied by `gain`, the weights of the
+//! norm.
 //!
 //! Up to three linear layers read the same output of the norm, so a row has up to three gradients `dn`. They are
-//! aligned to a common exponent and summed. The quantization that follows the norm is treated as the identity
-//! (straight-through estimator).
+//! aligned to a common exponent and summed: `g = gain · Σ dn`. The quantization that follows the norm is treated as the
+//! identity (straight-through estimator).
 
 use super::{
     INFO, Kernel, Saturated, as_i32, lowering, params, read,
@@ -36,10 +37,11 @@ params! {
     inverse_width_exponent: i32,
 }
 
-/// The kernel `rms_norm_backward`. It reads `dn [tokens, slots, width]`, `x [tokens, width]` and
-/// `residual [tokens, width]`, all as i32 rows (integers, then the scale of the row). It also reads `gain [width]`
-/// (i32) and `norm_info [tokens, 4]`, the two factors of each row that the forward pass has computed. It writes
-/// `dx [tokens, width]` as i32 rows whose scales are powers of two.
+/// The kernel `rms_norm_backward`. It reads the gradients of the norm's output `dn [tokens, slots, width]`, the norm's
+/// input `x [tokens, width]`, and the gradient of the residual stream `residual [tokens, width]`, all as i32 rows
+/// (integers, then the scale of the row). It also reads `gain [width]` (i32) and `norm_info [tokens, 4]`, the two
+/// factors of each row that the forward pass has computed. It writes `dx [tokens, width]` as i32 rows whose scales are
+/// powers of two.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_backward",
     params: Params::NAMES,

@@ -1,5 +1,5 @@
-//! Computes RMSNorm, `n = gain · x / rms(x)`, and then BitNet's int8 quantization by the largest magnitude in the row
-//! of each token, `q = round(127 · n / max|n|)`.
+//! Computes RMSNorm, `n = gain · x / rms(x)`, for the row `x` of each token, and then BitNet's int8 quantization by the
+//! largest magnitude in the row, `q = round(127 · n / max|n|)`.
 //!
 //! The RMS cancels out in `q` and affects only the row's scale. The largest magnitude is taken over the exact products
 //! `gain · x`, so each value is rounded only once.

@@ -26,8 +26,8 @@ params! {
 
 /// The kernel `rope`. It reads `y [tokens, heads · head_dim]` as i32 rows (integers, then the scale of the row);
 /// `positions [tokens]`, the position of each token in its sequence; and `table [positions, head_dim/2, 2]`, which
-/// contains a cosine and a sine in Q30 for each pair of features. It writes `out [tokens, heads]` as head rows
-/// (integers of magnitude ≤ 2^14, with one exponent for each token and head).
+/// contains a cosine and a sine (30 fraction bits) for each pair of features. It writes `out [tokens, heads]` as head
+/// rows (integers of magnitude ≤ 2^14, with one exponent for each token and head).
 pub static KERNEL: Kernel = Kernel {
     name: "rope",
     params: Params::NAMES,

@@ -1,5 +1,6 @@
-//! Computes `dy = rotate⁻¹(dheads)`: applies the inverse of the rotation in `rope` to the gradients of heads. The
-//! results are rounded to wide rows. The linear layer that computed the heads reads these rows in its backward pass.
+//! Computes `dy = rotate⁻¹(dheads)`: applies the inverse of the rotation in the kernel `rope` to `dheads`, the
+//! gradients of heads. The results are rounded to wide rows (integers of magnitude ≤ 2^14). The linear layer that
+//! computed the heads reads these rows in its backward pass.
 
 use super::{
     INFO, Kernel, Saturated, as_i32, lowering, params, read,
@@ -23,15 +24,16 @@ params! {
     head_stride: u32,
     /// Index of the first head that the dispatch reads, among the heads that each token has in `dheads`.
     head_offset: u32,
-    /// Index of the dither stream with which `dy` is rounded.
+    /// Index of the dither stream (a stream of pseudorandom bits) with which the output `dy` is rounded stochastically.
     stream: u32,
 }
 
-/// The kernel `rope_backward`. It reads `dheads [tokens, head_stride, head_dim]` as i32 rows (integers, then the scale
-/// of the row); `positions [tokens]`, the position of each token in its sequence; `table [positions, head_dim/2, 2]`,
-/// which contains a cosine and a sine in Q30 for each pair of features; and the dither buffer. It writes
-/// `dy [tokens, heads · head_dim]` as wide rows (integers of magnitude ≤ 2^14, as two int8 planes), with the scale and
-/// the sum of each row.
+/// The kernel `rope_backward`. It reads the gradients of heads, `dheads [tokens, head_stride, head_dim]`, as i32 rows
+/// (integers, then the scale of the row); `positions [tokens]`, the position of each token in its sequence;
+/// `table [positions, head_dim/2, 2]`, which contains a cosine and a sine (30 fraction bits) for each pair of features;
+/// and the dither buffer (keys from which the pseudorandom bits for rounding are derived). It writes
+/// `dy [tokens, heads · head_dim]` as wide rows (integers of magnitude ≤ 2^14, each stored as two int8 values), with
+/// the scale and the sum of each row.
 pub static KERNEL: Kernel = Kernel {
     name: "rope_backward",
     params: Params::NAMES,

@@ -1,6 +1,6 @@
 //! Computes `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`: multiplies the gradient `dy` of a linear layer's output by the
-//! layer's ternary matrix `w`, for each token `t` and input feature `k`. The sum over the output features `n` is exact
-//! in i32.
+//! layer's ternary matrix `w`, for each token `t` and input feature `k`. A token may have several rows in `out`, and
+//! `slot` is the index of the row that is written. The sum over the output features `n` is exact in i32.
 //!
 //! `|out|` can reach 2^14 · `out_features`. To keep it at most 2^30, `out_features` must be ≤ 65,536.
 
@@ -24,12 +24,12 @@ params! {
     planes: u32,
 }
 
-/// The kernel `ternary_matmul_backward`. It reads `dy [tokens, planes, out_features]` as wide rows (integers of
-/// magnitude ≤ 2^14, as two int8 planes) or byte rows (int8), the sum of the integers in each row, and
-/// `weights [out_features, in_features]`, each word of which contains 4 × 4 trits (−1, 0 or 1). Some implementations
-/// multiply by the codes 0..=2 (trit + 1) instead of the trits, and then subtract the sum of the row's integers. It
-/// writes the integers of `out [tokens, slots, in_features]` as i32 rows (integers, then the scale of the row); the
-/// kernel `lora_up` writes the scales.
+/// The kernel `ternary_matmul_backward`. It reads `dy [tokens, planes, out_features]`, the gradient of a linear layer's
+/// output, as wide rows (integers of magnitude ≤ 2^14, each stored as two int8 values) or byte rows (int8), the sum of
+/// the integers in each row, and `weights [out_features, in_features]`, each word of which contains 4 × 4 trits (−1, 0
+/// or 1). Some implementations multiply by the codes 0..=2 (trit + 1) instead of the trits, and then subtract the sum
+/// of the row's integers. It writes the integers of `out [tokens, slots, in_features]` as i32 rows (integers, then the
+/// scale of the row); the kernel `lora_up` writes the scales.
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul_backward",
     params: Params::NAMES,

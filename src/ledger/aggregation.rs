@@ -1,7 +1,7 @@
 //! The aggregation at the end of a round. Proposers compute the round's *aggregate*: the adapter after one optimizer
 //! step with the sum of the round's accepted gradients. They first commit to the aggregate and then reveal it. The next
-//! round starts from the aggregate that is backed by more than half of all proposers' stake. No other aggregate is ever
-//! used, however long that takes.
+//! round starts from the aggregate that is backed by more than half of all proposers' stake. The round does not end
+//! before there is such an aggregate.
 
 use super::{
     ChunkSlot, Event, Finding, LedgerParams, Proposal, Round, State, SubmissionStatus,
@@ -169,9 +169,8 @@ fn close(state: &mut State, next: RevealedAggregate, events: &mut Vec<Event>) {
 }
 
 /// Removes the rounds before `end`, with their submissions and the commitments to the submitted gradients. If a
-/// gradient of one of these rounds is not settled, that round and all later rounds are kept.
-/// Nobody can use a removed commitment again in a later round: a commitment depends on the seed of its task, and the
-/// seed depends on the round.
+/// gradient of one of these rounds is not settled, that round and all later rounds are kept. Nobody can use a removed
+/// commitment again in a later round: a commitment depends on the seed of its task, and the seed depends on the round.
 fn prune(state: &mut State, end: u64) {
     let challenged = state.challenges.values().map(|challenge| challenge.submission);
     let open = challenged.chain(state.disputes.values().map(|case| case.submission));
@@ -197,8 +196,8 @@ impl Proposal {
 }
 
 impl State {
-    /// Returns the [clock](super::ChainHead::clock) at which the current round became ready for aggregation: it has its quota of
-    /// accepted gradients, and none of them can be disputed any longer. Returns `None` if it is not ready yet.
+    /// Returns the [clock](super::ChainHead::clock) at which the current round became ready for aggregation: it has its
+    /// quota of accepted gradients, and none of them can be disputed any longer. Returns `None` if it is not ready yet.
     pub(super) fn ready_since(&self) -> Option<u64> {
         let since = self.head().full_since?.saturating_add(self.genesis.params.challenge_blocks);
         (since <= self.head().clock).then_some(since)

@@ -4,11 +4,11 @@
 //! Time is divided into epochs. In each epoch, every validator sends one message. It reveals the secret number to which
 //! it committed in the epoch before, and commits to its number for the next epoch. The random value of the epoch is the
 //! hash of the previous value and of all revealed numbers. A validator that does not reveal its number is slashed, and
-//! has to commit anew.
+//! must commit to a new number.
 //!
-//! What remains possible: the last validators to reveal know what the value would be, and may choose not to reveal.
-//! With `n` numbers that it can withhold, a coalition chooses among 2^n values, and loses `beacon_penalty` of a stake
-//! for each number that it withholds.
+//! One attack remains possible: the last validators to reveal can compute the random value first, and may choose not to
+//! reveal. A coalition that can withhold `n` numbers chooses among 2^n values, and loses the share `beacon_penalty` of
+//! a stake for each number that it withholds.
 
 use super::{
     Beacon, BeaconShare, Event, State,
@@ -19,7 +19,7 @@ use crate::tx::{MsgRevealBeacon, code};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
-/// Without a beacon, makes the hash of the new block the next random value.
+/// Makes the hash of the new block the next random value if the network has no beacon. Does nothing if it has one.
 pub(super) fn begin_block(state: &mut State) {
     let has_beacon = state.has_beacon();
     let head = state.head_mut();
@@ -28,8 +28,9 @@ pub(super) fn begin_block(state: &mut State) {
     }
 }
 
-/// Stores the number that a validator reveals, and its commitment to the number of the next epoch. A validator that has
-/// not committed to a number of this epoch only commits.
+/// Stores the secret number that a validator reveals for the beacon, and its commitment to its number for the next
+/// epoch. A validator that has not committed to a number for this epoch only commits to the next one. Fails if the
+/// number is not the one to which the validator committed, or if the message is not due.
 pub(super) fn reveal(state: &mut State, message: &MsgRevealBeacon) -> Result<(), Refusal> {
     let MsgRevealBeacon { validator, epoch, number, next } = message;
     let refused = |log: &str| Err(Refusal::rejected(log));
@@ -64,8 +65,8 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealBeacon) -> Result<(),
     Ok(())
 }
 
-/// Lets a node that stops being a validator leave the beacon: its commitment to a later number is void. Fails if the
-/// node still has to reveal its number of the current epoch.
+/// Removes a node that stops being a validator from the beacon: deletes its commitment to the secret number of a later
+/// epoch. Fails if the node has not yet revealed its number for the current epoch.
 pub(super) fn leave(state: &mut State, node: &str) -> Result<(), Refusal> {
     let current = state.head().beacon.epoch;
     match state.beacon_shares.get_mut(node) {
@@ -133,7 +134,8 @@ impl State {
         self.genesis.params.epoch_blocks > 0
     }
 
-    /// Returns the number of the random value that decides about something that happens now.
+    /// Returns the number of the random value that will decide about an event in the current block, for example about a
+    /// submission: whether its gradient is recomputed.
     pub(super) fn next_draw(&self) -> u64 {
         self.head().beacon.values.saturating_add(self.genesis.params.draw_after.max(1 + u64::from(self.has_beacon())))
     }

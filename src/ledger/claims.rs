@@ -90,8 +90,8 @@ fn bond(state: &mut State, author: &Author) -> Result<u64, Refusal> {
     Ok(0)
 }
 
-/// Locks coins of the miner as the bond of a claim. A session can lock no more than the fee allowance that the miner
-/// has given it.
+/// Locks coins of the miner as the bond of a claim. Fails if the miner has too few coins. A session can lock no more
+/// than the fee allowance that the miner has given it.
 fn lock(state: &mut State, Author { miner, session }: &Author, bond: u64) -> Result<(), Refusal> {
     if let Some(session) = session {
         let key = (miner.clone(), session.clone());
@@ -110,9 +110,9 @@ fn lock(state: &mut State, Author { miner, session }: &Author, bond: u64) -> Res
     coins::take(state, miner, bond, "the bond of a claim")
 }
 
-/// Returns the bond of a claim to the miner, and to the fee allowance of the session that claimed for it. The fee
-/// allowance of a session that was opened since then is not raised: `session_number` is the number of the session when
-/// it locked the bond.
+/// Returns the bond of a claim to the miner. If a session made the claim, its fee allowance is raised by the bond too,
+/// unless the session has been closed or opened again since then. `session_number` is the value of
+/// [`State::session_number`] when the bond was locked.
 pub(super) fn unlock(state: &mut State, author: &Author, session_number: u64, bond: u64) {
     let Author { miner, session } = author;
     if let Some(session) = session
@@ -152,7 +152,8 @@ pub(super) fn expire(state: &mut State) {
 }
 
 /// Marks a chunk slot as submitted, with the ID of the gradient that `miner` submitted for it. Removes all claims to
-/// the slot, and unlocks the bonds of the others. Returns the bond of the miner's claim, which stays locked.
+/// the slot, and returns the bonds of the other claims to their miners. Returns the bond of the claim of `miner`, in
+/// micro-units, which stays locked.
 pub(super) fn release(state: &mut State, position: u64, miner: &str, submission: u64) -> u64 {
     let slot = state.chunk_slots.insert(position, ChunkSlot::Submitted(submission));
     let Some(ChunkSlot::Claimed(claims)) = slot else { return 0 };
@@ -168,7 +169,7 @@ pub(super) fn release(state: &mut State, position: u64, miner: &str, submission:
     bond
 }
 
-/// Removes the claim that a miner holds, if there is one, and returns its bond.
+/// Removes the claim that a miner holds, if there is one, and gives the bond of the claim back to the miner.
 pub(super) fn cancel(state: &mut State, miner: &str) {
     let Some(position) = state.claimed_positions.remove(miner) else { return };
     let Some(ChunkSlot::Claimed(mut claims)) = state.chunk_slots.remove(&position) else { return };
@@ -182,8 +183,8 @@ pub(super) fn cancel(state: &mut State, miner: &str) {
 }
 
 impl State {
-    /// Returns the time by which claims expire: the time of the last block, in seconds since 1970, without the time
-    /// that passed while blocks had no room.
+    /// Returns the time that decides whether a claim has expired: the time of the last block, in seconds since 1970,
+    /// without the seconds that passed while blocks had no room for another transaction.
     fn claim_time(&self) -> u64 {
         self.head().time - self.head().paused_seconds
     }

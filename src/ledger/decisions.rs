@@ -20,7 +20,7 @@ pub(super) fn open_to_appeal(state: &mut State, id: u64, mut challenge: Challeng
 /// Decides a challenge in favor of `finding`, a match or a mismatch: accepts or rejects the gradient, and slashes the
 /// verifiers and voters that found the opposite. Verifiers that attested a mismatch are paid from what the miner loses;
 /// those that attested a match are paid when the gradient is settled. Returns how many of the micro-units that the
-/// miner lost remain.
+/// miner lost remain after these payments; 0 for a match.
 pub(super) fn decide(
     state: &mut State,
     id: u64,
@@ -53,8 +53,8 @@ pub(super) fn decide(
     0
 }
 
-/// Decides the open challenge `id` in favor of `finding`, the outcome of a dispute, whatever the verifiers found.
-/// Returns how many micro-units the gradient's miner lost.
+/// Decides the open challenge `id` in favor of `finding`, the outcome of a dispute, regardless of what the verifiers
+/// found. Returns the same as [`decide`], and 0 if the challenge is not open.
 pub(super) fn overrule(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
     let challenge = state.challenges.get(&id).cloned();
     challenge.map_or(0, |challenge| decide(state, id, &challenge, finding, events))
@@ -80,9 +80,9 @@ fn slash_wrong(state: &mut State, challenge: &Challenge, verifier: &str, events:
     }
 }
 
-/// Returns the rewards, in micro-units, of those verifiers of one recomputation (`together`) whose finding and leaf (a
-/// digest that they can compute only by recomputing the gradient) are right. Slashes the others. [`right_leaf`]
-/// determines which leaf is right.
+/// Returns the verifiers of one recomputation (`together`) whose finding and leaf (a digest that they can compute only
+/// by recomputing the gradient) are correct, each as (address, reward in micro-units). Slashes the others.
+/// [`right_leaf`] determines which leaf is correct.
 fn earned(
     state: &mut State,
     challenge: &Challenge,
@@ -102,9 +102,9 @@ fn earned(
     right.into_iter().map(|sampled| (sampled.verifier.clone(), reward(sampled))).collect()
 }
 
-/// Returns the attestation leaf (the digest of one tile of the gradient) that counts as right. The candidates are the
+/// Returns the attestation leaf (the digest of one tile of the gradient) that counts as correct. The candidates are the
 /// leaves of the validators that voted for `finding`; if nobody voted, those of the sampled verifiers that attested it.
-/// The candidate with the most stake behind it counts as right.
+/// Of these, the leaf with the most stake behind it counts as correct.
 fn right_leaf(state: &State, together: &[SampledVerifier], panel: &[Vote], finding: Finding) -> String {
     let sampled = together.iter().filter(|sampled| sampled.finding == Some(finding));
     let sampled = sampled.map(|sampled| (&sampled.verifier, &sampled.leaf));

@@ -1,6 +1,7 @@
-//! Disputes about gradients. Accounts that defend the gradient send answers to a dispute. The challenger plays the game
-//! of [`crate::dispute`] against each answer, and the ledger judges the last step of the game. A gradient is rejected
-//! if one of its disputes is upheld. It is accepted again if all of its disputes are dismissed.
+//! Disputes about gradients. Accounts that defend the gradient send answers to a dispute. For each answer, the
+//! challenger and the answerer play a game (an exchange of moves; see [`crate::dispute`]), and the ledger judges the
+//! last step of the game. A gradient is rejected if one of its disputes is upheld. It is accepted again if all of its
+//! disputes are dismissed.
 //!
 //! The subject of a dispute (the facts on which both parties agree) follows from the genesis, the round's adapter, the
 //! bytes of the chunk, and the bytes of the artifact's manifest. The ledger checks these bytes against their CIDs, so
@@ -31,8 +32,8 @@ fn refused<T>(log: impl Into<String>) -> Result<T, Refusal> {
 }
 
 /// Opens a dispute about a gradient, and returns the response to the message as protobuf bytes. If the artifact's
-/// manifest is invalid, or states another task or gradient than the submission, rejects the gradient immediately and
-/// opens no dispute. Fails if the gradient cannot be disputed; see [`State::is_disputable`].
+/// manifest is invalid, or does not state the task and the gradient of the submission, rejects the gradient immediately
+/// and opens no dispute. Fails if the gradient cannot be disputed; see [`State::is_disputable`].
 pub(super) fn open(state: &mut State, message: &MsgOpenDispute, context: &mut Context) -> Result<Vec<u8>, Refusal> {
     let MsgOpenDispute { challenger, stored_gradient_id: id, chunk, manifest } = message;
     let submission = submission(state, *id)?;
@@ -151,9 +152,9 @@ fn subject(state: &State, submission: &Submission, chunk: &[u8]) -> Result<Subje
     Ok(state.genesis.dispute_context.subject(&tokens, &key, &state.genesis.job.matrices, round.layout_root))
 }
 
-/// Returns the outcome that a submission's artifact claims for the task. Returns `None` if the manifest of the artifact
-/// is invalid, or if it states another task or gradient than the submission. Fails if the bytes `manifest` do not match
-/// the artifact's CID.
+/// Returns the outcome of the task that the manifest of a submission's artifact states. Returns `None` if the manifest
+/// is invalid, or if it does not state the task and the gradient of the submission. Fails if the bytes `manifest` do
+/// not match the artifact's CID.
 fn claimed(state: &State, submission: &Submission, manifest: &[u8]) -> Result<Option<TaskOutcome>, Refusal> {
     if Codec::DagCbor.cid(manifest) != submission.artifact {
         return refused("the field manifest does not contain the manifest of the gradient's artifact");

@@ -49,8 +49,8 @@ static FEE_WAIVER: LazyLock<String> = LazyLock::new(|| {
     AccountId::new(ADDRESS_PREFIX, &name[..20]).expect("20 bytes under a prefix of letters").to_string()
 });
 
-/// Returns the address that a transaction names as the granter of its fee to ask that the fee be waived. Nobody has the
-/// key of this address.
+/// Returns a fixed address for which nobody has a key. A transaction that states this address as the granter of its fee
+/// asks that the fee be waived.
 pub fn fee_waiver() -> String {
     FEE_WAIVER.clone()
 }
@@ -131,7 +131,7 @@ fn is_mining(message: &Message) -> bool {
 }
 
 /// Deducts the fee of a transaction from the fee allowance that `granter` has given to the signer. Fails if there is no
-/// such allowance, or if it has expired, is smaller than the fee, or is not meant for a message of the transaction.
+/// such allowance, or if it has expired, is smaller than the fee, or does not pay for a message of the transaction.
 fn charge_allowance(state: &mut State, signed: &Signed, granter: &str) -> Result<(), Refusal> {
     let (fee, now) = (signed.fee.amount, state.head().time);
     let refused = |log: String| Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));

@@ -4,7 +4,7 @@
 use super::params::LedgerParams;
 use crate::{
     dispute::judge::{DisputeContext, Hash},
-    protocol::{Aggregate, Job, ProtocolError, Task, TaskTerms},
+    protocol::{Aggregate, Job, MAX_MINER_BYTES, ProtocolError, Task, TaskTerms},
     store::{Cid, dag_cbor},
     tx::{TxError, canonical_address},
 };
@@ -94,6 +94,15 @@ impl Genesis {
         if !self.dispute_context.is_possible() {
             return Err(GenesisError::DisputeContext);
         }
+        // `task` relies on it
+        let miner = "m".repeat(MAX_MINER_BYTES);
+        Task::new(TaskTerms {
+            job: self.job.clone(),
+            adapter: self.adapter,
+            chunk: self.adapter,
+            seed: [0; 32],
+            miner,
+        })?;
         let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
         if self.chain_id.is_empty() || self.chain_id.len() > 64 || !self.chain_id.chars().all(plain) {
             return Err(GenesisError::ChainId);
@@ -156,7 +165,7 @@ impl Genesis {
         self.chunks[chunk_number(position, self.chunks.len() as u64) as usize]
     }
 
-    /// Returns the positions of a round's chunk slots.
+    /// Returns the positions of a round's chunk slots, which are numbered consecutively over all rounds.
     pub fn positions(&self, round: u64) -> std::ops::Range<u64> {
         let quota = u64::from(self.quota);
         let start = round.saturating_mul(quota);
@@ -169,7 +178,7 @@ impl Genesis {
         let seed = Sha256::new().chain_update("r3mes/job-seed/1").chain_update(self.seed);
         let seed = seed.chain_update(round.to_le_bytes()).chain_update(position.to_le_bytes()).finalize().into();
         let (job, chunk, miner) = (self.job.clone(), self.chunk(position), miner.to_owned());
-        Task::new(TaskTerms { job, adapter, chunk, seed, miner })
+        Task::of_checked_job(TaskTerms { job, adapter, chunk, seed, miner })
     }
 }
 

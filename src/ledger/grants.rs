@@ -113,8 +113,9 @@ fn add_allowance(state: &mut State, allowance: &Allowance) -> Result<(), Refusal
     Ok(())
 }
 
-/// Checks that something that expires at a time in seconds since 1970 has not expired, and does not last too long. The
-/// ledger stores every grant until it expires.
+/// Checks that `expires`, the expiry of a grant or of a fee allowance in seconds since 1970, is in the future, but not
+/// further away than the network permits. The limit is needed because the ledger stores every grant until it expires.
+/// `what` is the name of the object in the error message.
 fn check_expiry(state: &State, expires: u64, what: &str) -> Result<(), Refusal> {
     let (now, longest) = (state.head().time, state.genesis.params.max_grant_seconds);
     if expires <= now {
@@ -229,7 +230,8 @@ impl State {
         self.statement_numbers.get(&key(pair)).copied().unwrap_or_default()
     }
 
-    /// Returns the [number of the session](Self::session_number) of an author; 0 if the author is no session.
+    /// Returns the [session number](Self::session_number) of an author's miner and session key; 0 if the author is not
+    /// a session.
     pub(super) fn session_number_of(&self, Author { miner, session }: &Author) -> u64 {
         let pair = session.as_ref().map(|session| (miner.clone(), session.clone()));
         pair.and_then(|pair| self.statement_numbers.get(&pair).copied()).unwrap_or_default()

@@ -2,7 +2,7 @@
 //! function `(ledger, block) → ledger` that computes the state after a block.
 //!
 //! The ledger uses no files, sockets or clocks. It does not compute gradients: it stores a hash of each, and verifiers
-//! attest whether the gradient is right. Blocks are its only input, so two ledgers with the same genesis and the same
+//! attest whether the gradient is correct. Blocks are its only input, so two ledgers with the same genesis and the same
 //! blocks have the same state. To compare the states, it is enough to compare one hash, the [root](Ledger::root). A
 //! single node makes blocks from its own queue of transactions; replicas execute the blocks of a consensus engine.
 //!
@@ -89,7 +89,8 @@ impl Ledger {
         Self::unchecked(genesis)
     }
 
-    /// Does the same as [`Self::new`], but does not check the genesis. In simulations, names stand for addresses.
+    /// Does the same as [`Self::new`], but does not check the genesis. Simulations need this function, because they use
+    /// plain names as addresses.
     pub(crate) fn unchecked(genesis: Genesis) -> Result<Self, GenesisError> {
         let genesis = Arc::new(genesis);
         let empty = State::empty(genesis.clone());
@@ -188,8 +189,8 @@ impl Ledger {
         (Self { state, tree }, applied)
     }
 
-    /// Applies a block as [`Self::apply`] does, but takes the signatures of the transactions as checked and does not
-    /// update the ledger root. Simulations that apply millions of blocks use it.
+    /// Applies a block as [`Self::apply`] does, but assumes that the signatures of the transactions have been checked,
+    /// and does not update the ledger root. Simulations that apply millions of blocks use it.
     #[cfg(feature = "compute")]
     pub(crate) fn apply_opened(&self, time: u64, hash: [u8; 32], txs: &[Signed]) -> (Self, Applied) {
         let bytes = txs.iter().map(|tx| tx.bytes).sum();
@@ -252,14 +253,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// Returns whether the signatures of a transaction are worth checking: whether [`reserve`](Self::reserve) has no
-    /// other reason to refuse it, without the execution of its messages.
+    /// Checks a transaction before its signatures are checked, because checking signatures takes much longer. Returns
+    /// an error if [`reserve`](Self::reserve) would refuse the transaction, except for errors of its messages, which
+    /// are not executed here.
     pub fn precheck(&self, signed: &Signed) -> Result<(), Refusal> {
         transactions::precheck(&mut self.state.clone(), signed)
     }
 
-    /// Returns the ledger as it would be at a later time if no block came before then: claims that expire by then are
-    /// removed.
+    /// Returns the ledger as it will be at `time`, in seconds since 1970, if no block is applied before: the claims
+    /// that expire until then are removed. If `time` is not later than the last block, returns an unchanged copy.
     pub fn at(&self, time: u64) -> Self {
         let mut later = self.clone();
         if time > self.state.head().time {
@@ -269,8 +271,9 @@ impl Ledger {
         later
     }
 
-    /// Returns a copy of the ledger that is used to admit transactions to the next block. It has the height of the next
-    /// block, and what was waived in the last block does not count toward the limit of a block.
+    /// Returns a copy of the ledger that is used to admit transactions to the next block. Its height and its clock are
+    /// those of the next block. The fees that were waived and the claims without a bond that were made in the last
+    /// block do not count toward the limits of the next block.
     pub fn next(&self) -> Self {
         let mut next = self.clone();
         let head = next.state.head_mut();

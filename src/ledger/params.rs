@@ -14,12 +14,13 @@ pub const PER_MYRIAD: u64 = 10_000;
 pub struct LedgerParams {
     /// Reward for an accepted gradient, in micro-units.
     pub reward: u64,
-    /// Reward for a right attestation, in micro-units, for each seat (see [`SampledVerifier::seats`]) of the verifier.
+    /// Reward for a correct attestation, in micro-units, for each seat (see [`SampledVerifier::seats`]) of the
+    /// verifier.
     ///
     /// [`SampledVerifier::seats`]: super::SampledVerifier::seats
     pub verifier_reward: u64,
-    /// The amount, in micro-units for each settled gradient, that may be minted to pay verifiers. Rewards of verifiers
-    /// that exceed it are paid after further gradients have been settled.
+    /// The largest amount, in micro-units for each settled gradient, that may be minted to pay verifiers. Rewards of
+    /// verifiers beyond this amount are paid after further gradients have been settled.
     pub verification_budget: u64,
     /// The time from a claim to its expiry, in seconds.
     pub claim_lifetime: u64,
@@ -29,14 +30,14 @@ pub struct LedgerParams {
     /// The maximum number of claims to one chunk that may be open at a time.
     pub claims_per_chunk: u32,
     /// Bond of a claim by a miner that has collateral (see [`LedgerParams::probation`]), in micro-units. It is returned
-    /// when the gradient is accepted, and burned if the claim expires.
+    /// when the gradient is accepted. The miner loses it if the claim expires or the gradient is wrong.
     pub claim_bond: u64,
     /// Bond of a claim by a miner that has no collateral, in micro-units. If the gradient is wrong, the verifiers are
     /// paid from it.
     pub newcomer_bond: u64,
-    /// The share of a round's chunks that may be claimed without a bond, in ten-thousandths; at least one chunk, unless
-    /// it is 0. Miners that have neither collateral nor enough coins for a bond can claim these chunks. A chunk counts
-    /// until the round ends if a gradient was submitted for it, even if the gradient is rejected.
+    /// The share of a round's chunks that may be claimed without a bond, in ten-thousandths. If the share is not 0, it
+    /// is at least one chunk. Miners that have neither collateral nor enough coins for a bond can claim these chunks. A
+    /// chunk for which a gradient was submitted counts until the round ends, even if the gradient is rejected.
     pub unbonded_share: u64,
     /// The maximum number of claims without a bond in a block.
     pub unbonded_per_block: u32,
@@ -53,19 +54,20 @@ pub struct LedgerParams {
     /// The minimum length of an epoch of the [beacon](super::Beacon) in blocks. If it is 0, there is no beacon: every
     /// block has a random value, which is the hash of the block. The producer of a block can choose this hash.
     pub epoch_blocks: u64,
-    /// The share of a validator's stake that is burned if the validator does not reveal its number for the beacon, in
-    /// ten-thousandths.
+    /// The share of a validator's stake that is burned if the validator does not reveal its secret number for the
+    /// beacon, in ten-thousandths.
     pub beacon_penalty: u64,
-    /// How many random values after a submission the one comes that decides whether the gradient is recomputed; at
-    /// least 1, and with a beacon at least 2, because the numbers of the current epoch may already be known.
+    /// The number of random values until it is decided whether a submitted gradient is recomputed: the `draw_after`-th
+    /// random value after the submission decides. Values below 1 count as 1. With a beacon, values below 2 count as 2,
+    /// because some of the secret numbers of the current epoch may already be known.
     pub draw_after: u64,
     /// The sampling rate: how many of [`ALL`] (65,536) submissions are recomputed on average.
     pub sampling: u32,
     /// The number of verifiers that are sampled to recompute one gradient.
     pub verifiers: u32,
-    /// The number of blocks (this and all other numbers of blocks count only blocks with room for another transaction)
-    /// that verifiers have, after they are sampled, to commit to their findings. Then they have
-    /// the same number of blocks to reveal them.
+    /// The number of blocks that verifiers have, after they are sampled, to commit to their findings. They then have
+    /// the same number of blocks to reveal the findings. This and all other deadlines count only blocks with room for
+    /// another transaction.
     pub attestation_blocks: u64,
     /// The number of blocks that validators have to vote after sampled verifiers have disagreed, and that proposers
     /// have to agree on the aggregate of a round after its gradients can no longer be disputed.

@@ -42,11 +42,9 @@ pub struct Assignment {
     pub committed: Option<Vec<u8>>,
     /// The number of blocks until the stage of the challenge ends.
     pub blocks_left: u64,
-    /// Hash of the block that sampled the verifiers. It selects the tile (a part of the gradient) whose digest each
+    /// The random value that sampled the verifiers. It selects the tile (a part of the gradient) whose digest each
     /// verifier must state.
     pub selector: [u8; 32],
-    /// The task that the verifier must recompute.
-    pub task: Task,
     /// ID of the submission whose gradient is recomputed.
     pub id: u64,
     /// The submission whose gradient is recomputed.
@@ -58,23 +56,22 @@ pub struct Assignment {
 pub struct BeaconDuty {
     /// Index of the current epoch.
     pub epoch: u64,
-    /// Whether the validator must reveal the number to which it committed. If not, it only commits to the next one.
+    /// Whether the validator must reveal the secret number to which it committed for this epoch. If not, it only
+    /// commits to its number for the next epoch.
     pub reveals: bool,
 }
 
 /// A gradient that can be contested now: by a dispute, or by an appeal against the finding that it is wrong.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ContestableGradient {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ContestableGradient<'a> {
     /// ID of the submission that contains the gradient.
     pub id: u64,
     /// The submission that contains the gradient.
-    pub submission: Submission,
-    /// The task whose result the gradient is claimed to be.
-    pub task: Task,
+    pub submission: &'a Submission,
     /// Whether a dispute about the gradient can be opened now.
     pub disputable: bool,
-    /// ID of the challenge in which verifiers found a mismatch; `None` if there is none or if an appeal against the
-    /// finding is no longer possible.
+    /// ID of the challenge in which verifiers found a mismatch; `None` if there is no such challenge, or if an appeal
+    /// against the finding is no longer possible.
     pub appealable: Option<u64>,
 }
 
@@ -85,8 +82,8 @@ pub struct Aggregation {
     pub round: u64,
     /// CID of the adapter from which the round started.
     pub adapter: Cid,
-    /// The accepted gradients of the round, each as the ID of its submission, its task, and its submission.
-    pub gradients: Vec<(u64, Task, Submission)>,
+    /// The accepted gradients of the round, each as the ID of its submission, and its submission.
+    pub gradients: Vec<(u64, Submission)>,
     /// Whether the time for fetching the gradients is over. If so, proposers should leave out the gradients whose bytes
     /// they cannot fetch; if not, they should try again.
     pub may_leave_out: bool,
@@ -128,6 +125,11 @@ impl State {
         })
     }
 
+    /// Returns whether a miner holds a claim.
+    pub fn holds_claim(&self, miner: &str) -> bool {
+        self.claim_of(miner).is_some()
+    }
+
     /// Returns the registration of a node: its roles and its stake; `None` if the node is not registered.
     pub fn node(&self, address: &str) -> Option<&Registration> {
         self.nodes.get(address)
@@ -145,8 +147,7 @@ impl State {
 
     /// Returns the CIDs of the root blocks of everything that a node must store: the chunks of the text, the adapters
     /// of the stored rounds, the artifacts of the stored submissions, and the adapters that proposers have revealed.
-    /// Artifacts of withdrawn, voided and rejected submissions are not
-    /// included.
+    /// Artifacts of withdrawn, voided and rejected submissions are not included.
     pub fn roots(&self) -> impl Iterator<Item = Cid> {
         let kept = |submission: &&Submission| {
             use SubmissionStatus::{Rejected, Voided, Withdrawn};
@@ -225,7 +226,7 @@ impl Ledger {
     }
 
     /// Returns what a verifier must do in each open challenge, ordered by the ID of the challenge.
-    pub fn assignments(&self, verifier: &str) -> Result<Vec<Assignment>, ProtocolError> {
+    pub fn assignments(&self, verifier: &str) -> Vec<Assignment> {
         let state = self.state();
         let sampled =
             |challenge: &Challenge| challenge.sampled.iter().find(|sampled| sampled.verifier == verifier).cloned();
@@ -250,11 +251,10 @@ impl Ledger {
             let committed =
                 sampled(challenge).and_then(|sampled| sampled.committed).map(|committed| committed.into_vec());
             let blocks_left = challenge.stage_ends.saturating_sub(state.head().clock);
-            let task = state.task_of(submission)?;
             let (challenge, id, submission) = (*id, challenge.submission, submission.clone());
-            all.push(Assignment { challenge, stage, done, committed, blocks_left, selector, task, id, submission });
+            all.push(Assignment { challenge, stage, done, committed, blocks_left, selector, id, submission });
         }
-        Ok(all)
+        all
     }
 
     /// Returns what a validator must do for the beacon; `None` if the network has no beacon, the address is not a
@@ -271,54 +271,43 @@ impl Ledger {
 
     /// Returns the gradients that can be contested now, by a dispute or by an appeal, ordered by the ID of their
     /// submission.
-    pub fn contestable(&self) -> Result<Vec<ContestableGradient>, ProtocolError> {
-        let state = self.state();
-        let gradient = |(id, disputable, appealable, submission): (u64, bool, Option<u64>, &Submission)| {
-            let (task, submission) = (state.task_of(submission)?, submission.clone());
-            Ok(ContestableGradient { id, submission, task, disputable, appealable })
-        };
-        self.contestable_submissions().map(gradient).collect()
-    }
-
-    /// Returns the submissions whose gradients can be contested now: the ID, whether a dispute can be opened, the
-    /// challenge against whose finding an appeal is possible, and the submission.
-    pub(crate) fn contestable_submissions(&self) -> impl Iterator<Item = (u64, bool, Option<u64>, &Submission)> {
+    pub fn contestable(&self) -> impl Iterator<Item = ContestableGradient<'_>> {
         let state = self.state();
         let contestable = |(id, submission): (&u64, _)| {
             let disputable = state.is_disputable(submission) && state.has_room_for_dispute(*id);
             let appealable = state.appealable(*id, submission);
-            (disputable || appealable.is_some()).then_some((*id, disputable, appealable, submission))
+            let found = ContestableGradient { id: *id, submission, disputable, appealable };
+            (disputable || appealable.is_some()).then_some(found)
         };
         state.submissions.iter().filter_map(contestable)
     }
 
-    /// Returns the open disputes in the order of their IDs, each as its ID, the dispute, the disputed submission, and
-    /// the task of the submission.
-    pub fn disputes(&self) -> Result<Vec<(u64, &DisputeCase, &Submission, Task)>, ProtocolError> {
+    /// Returns the open disputes in the order of their IDs, each as its ID, the dispute, and the disputed submission.
+    pub fn disputes(&self) -> impl Iterator<Item = (u64, &DisputeCase, &Submission)> {
         let state = self.state();
-        let mut open = Vec::new();
-        for (id, case) in &state.disputes {
-            let Some(submission) = state.submission(case.submission) else { continue };
-            open.push((*id, case, submission, state.task_of(submission)?));
-        }
-        Ok(open)
+        state.disputes.iter().filter_map(|(id, case)| Some((*id, case, state.submission(case.submission)?)))
+    }
+
+    /// Returns the task for which a gradient was submitted.
+    ///
+    /// Creating a task takes time that grows with the number of matrices in the job, because the task is encoded to
+    /// check its size. The task of a submission never changes.
+    pub fn task_of(&self, submission: &Submission) -> Result<Task, ProtocolError> {
+        self.state().task_of(submission)
     }
 
     /// Returns the data from which a proposer computes the aggregate of the current round. Returns `None` if the
     /// address is not a proposer, if the round is not full, or if its gradients can still be disputed.
-    pub fn aggregation(&self, proposer: &str) -> Result<Option<Aggregation>, ProtocolError> {
+    pub fn aggregation(&self, proposer: &str) -> Option<Aggregation> {
         let state = self.state();
         if state.ready_since().is_none() || !state.nodes_of(PROPOSER).any(|(address, _)| address == proposer) {
-            return Ok(None);
+            return None;
         }
-        let mut gradients = Vec::new();
-        for id in state.accepted_ids() {
-            let Some(submission) = state.submission(id).cloned() else { continue };
-            gradients.push((id, state.task(submission.position, &submission.miner)?, submission));
-        }
+        let ids = state.accepted_ids().into_iter();
+        let gradients = ids.filter_map(|id| Some((id, state.submission(id)?.clone()))).collect();
         let own = state.proposals.iter().find(|(_, proposal)| proposal.proposer == proposer);
         let own = own.map(|(id, proposal)| (*id, proposal.clone()));
         let (round, adapter, may_leave_out) = (state.head().round, state.round().adapter, state.may_leave_out());
-        Ok(Some(Aggregation { round, adapter, gradients, may_leave_out, own }))
+        Some(Aggregation { round, adapter, gradients, may_leave_out, own })
     }
 }

@@ -1,6 +1,6 @@
-//! Rewards. Nothing is minted for a gradient before it is *settled*: before the last moment at which it could be
-//! rejected. Therefore the supply grows only by work that stays accepted, and a cheat has nothing that it could spend
-//! before it is caught.
+//! Rewards. Nothing is minted for a gradient before it is *settled*, that is, before it can no longer be rejected.
+//! Therefore the supply grows only by work that stays accepted, and a miner that submits wrong gradients has no rewards
+//! that it could spend before it is caught.
 //!
 //! A gradient is settled when its round ends with an aggregate that contains it. A gradient that has left its round
 //! because it was disputed is settled when it can no longer be disputed.
@@ -46,7 +46,7 @@ impl State {
     }
 }
 
-/// Settles an accepted gradient: mints the reward of its miner, and credits those of its verifiers.
+/// Settles an accepted gradient: mints the reward of its miner, and credits the rewards of its verifiers.
 pub(super) fn settle(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let Some(submission) = state.submissions.get_mut(&id) else { return };
     submission.status = SubmissionStatus::Settled;
@@ -107,7 +107,7 @@ pub(super) fn settle_due(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// Credits a verifier with a reward, which [`pay_owed`] pays.
+/// Credits a verifier with a reward in micro-units. [`pay_owed`] pays the reward later.
 pub(super) fn owe(state: &mut State, verifier: String, reward: u64) {
     if reward > 0 {
         *state.owed.entry(verifier).or_insert(0) += reward;
@@ -115,7 +115,8 @@ pub(super) fn owe(state: &mut State, verifier: String, reward: u64) {
 }
 
 /// Mints the rewards that are owed to verifiers, as far as the verification budget of all settled gradients covers
-/// them. If it does not cover all of them, each verifier gets the same share of what it is owed, and is owed the rest.
+/// them. If the budget does not cover all rewards, each verifier gets the same share of what it is owed. The ledger
+/// still owes it the rest.
 pub(super) fn pay_owed(state: &mut State) {
     let budget = state.genesis.params.verification_budget.saturating_mul(state.head().settled_total);
     let budget = budget.saturating_sub(state.head().minted_for_verifiers);
@@ -130,7 +131,8 @@ pub(super) fn pay_owed(state: &mut State) {
 }
 
 /// Pays verifiers that found a wrong gradient from the coins that its miner has `lost`, which are counted as burned.
-/// What these do not cover is owed to the verifiers. Returns how many micro-units of the lost coins remain.
+/// Rewards that these coins do not cover remain owed to the verifiers. Returns how many micro-units of the lost coins
+/// remain.
 pub(super) fn pay_from_lost(state: &mut State, verifiers: Vec<(String, u64)>, mut lost: u64) -> u64 {
     for (verifier, reward) in verifiers {
         let paid = reward.min(lost);

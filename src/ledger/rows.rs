@@ -20,9 +20,10 @@ pub struct ChainHead {
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
     /// The number of blocks so far that had room for another transaction. All deadlines are stated in this number, so
-    /// nobody can let a deadline pass by filling blocks.
+    /// nobody can make a deadline pass by filling blocks with transactions.
     pub clock: u64,
-    /// The number of seconds that passed while blocks had no room. Claims expire later by this time.
+    /// The number of seconds that passed while blocks had no room for another transaction. This time does not count
+    /// toward the lifetime of a claim.
     pub paused_seconds: u64,
     /// The source of the random values that decide which gradients are recomputed, and by whom.
     pub beacon: Beacon,
@@ -76,25 +77,29 @@ pub struct Beacon {
     pub epoch: u64,
     /// The [clock](ChainHead::clock) when the current epoch began.
     pub since: u64,
-    /// The number of random values so far.
+    /// The number of random values so far. Random values are numbered from 1, so this is also the number of the last
+    /// one.
     pub values: u64,
     /// The last random value.
     #[serde(with = "serde_bytes")]
     pub value: [u8; 32],
 }
 
-/// The contribution of a validator to the beacon.
+/// What the ledger stores about the contribution of one validator to the beacon: the secret number that the validator
+/// reveals in an epoch, and the hashes that commit it to this number and to its next one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BeaconShare {
-    /// Index of the epoch in which the validator must reveal its number.
+    /// Index of the epoch in which the validator must reveal its current secret number.
     pub epoch: u64,
-    /// Hash of 32 bytes by which the validator committed to its number.
+    /// Hash of 32 bytes by which the validator committed to its current secret number, in the epoch before
+    /// [`Self::epoch`].
     pub committed: serde_bytes::ByteBuf,
-    /// The number that the validator revealed, 32 bytes; `None` before that.
+    /// The current secret number, 32 bytes; `None` until the validator has revealed it.
     pub revealed: Option<serde_bytes::ByteBuf>,
-    /// Hash by which the validator committed to its number of the next epoch; `None` before that, and if the node has
-    /// stopped being a validator.
+    /// Hash by which the validator committed to the secret number that it must reveal in the epoch after
+    /// [`Self::epoch`]. The validator commits to this number when it reveals the current one. `None` until then, and
+    /// also if the node has stopped being a validator.
     pub next: Option<serde_bytes::ByteBuf>,
 }
 
@@ -125,7 +130,7 @@ pub struct FeeAllowance {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
-    /// ID of the registration. IDs count from 1; a later change of roles or stake keeps the ID.
+    /// ID of the registration. IDs count from 1. A later change of the node's roles or stake does not change the ID.
     pub id: u64,
     /// IDs of the node's roles, in ascending order, each from 1 to 4. A validator has 3, and a proposer has 4.
     pub roles: Vec<u32>,
@@ -150,7 +155,8 @@ pub struct Author {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reputation {
-    /// Trust in points, from 0 to 10,000. A miner starts with 5,000; below that, more of its gradients are recomputed.
+    /// Trust in points, from 0 to 10,000. A miner starts with 5,000 points. If it has fewer, more of its gradients are
+    /// recomputed.
     pub trust: u32,
     /// The number of the miner's accepted gradients, without those that were rejected later.
     pub accepted: u64,
@@ -159,10 +165,12 @@ pub struct Reputation {
     /// Rewards that the ledger holds back, in micro-units. The miner loses them if one of its gradients is wrong.
     pub escrow: u64,
     /// Heights of the blocks with the miner's latest submissions, in ascending order. They serve to limit how many
-    /// gradients a miner may submit in ten blocks. Empty in the row of a session.
+    /// gradients a miner may submit in ten blocks. Always empty for a session, because its submissions count for its
+    /// miner.
     pub recent_heights: Vec<u64>,
     /// The last [clock](ChainHead::clock) at which the miner cannot claim a chunk because it has withdrawn a claim or a
-    /// submission; 0 if it never withdrew anything, and in the row of a session.
+    /// submission; 0 if it has never withdrawn anything. Always 0 for a session, because the whole miner is
+    /// quarantined.
     pub quarantined_until: u64,
 }
 
@@ -184,15 +192,15 @@ pub enum ChunkSlot {
 pub struct Claim {
     /// Who made the claim.
     pub author: Author,
-    /// Time of the block in which the claim was made, in seconds since 1970, without the seconds that
-    /// [`ChainHead::paused_seconds`] counts.
+    /// Time of the block in which the claim was made, in seconds since 1970, minus [`ChainHead::paused_seconds`].
     pub since: u64,
-    /// Time at which the claim expires, stated in the same way.
+    /// Time at which the claim expires, in seconds since 1970, minus [`ChainHead::paused_seconds`].
     pub expires: u64,
     /// Bond that the miner locked for the claim, in micro-units; 0 for a claim without a bond.
     pub bond: u64,
-    /// The [number of the session](super::State::session_number) when the session made the claim; 0 if the miner made
-    /// the claim itself.
+    /// The [session number](super::State::session_number) of the miner and its session key when the claim was made; 0
+    /// if the miner made the claim itself. The bond is returned to the fee allowance of the session only if the number
+    /// is still the same.
     pub session_number: u64,
 }
 
@@ -216,18 +224,20 @@ pub struct Submission {
     pub nonce: u64,
     /// Height of the block that contains the submission.
     pub height: u64,
-    /// The number of the random value (see [`Beacon::values`]) that decides whether the gradient is recomputed.
+    /// The number of the random value that decides whether the gradient is recomputed. [`Beacon::values`] is the number
+    /// of the last random value.
     pub draw: u64,
     /// Bond of the claim, in micro-units, which stays locked until the gradient is accepted or rejected.
     pub bond: u64,
-    /// The [number of the session](super::State::session_number) when the session made the claim; 0 if the miner made
-    /// the claim itself.
+    /// The [session number](super::State::session_number) of the miner and its session key when the claim was made; 0
+    /// if the miner made the claim itself. The bond is returned to the fee allowance of the session only if the number
+    /// is still the same.
     pub session_number: u64,
     /// The [clock](ChainHead::clock) when the gradient was accepted, or when the last of its disputes was dismissed;
     /// `None` until it is accepted. The period in which the gradient can be disputed begins then.
     pub accepted: Option<u64>,
     /// The verifiers and voters that found a match, each as (address, reward in micro-units). They are paid when the
-    /// gradient is settled, and slashed if a dispute proves it wrong. The reward of a voter is 0.
+    /// gradient is settled, and slashed if a dispute proves the gradient wrong. The reward of a voter is 0.
     pub attested_by: Vec<(String, u64)>,
     /// How far the verification of the gradient has come.
     pub status: SubmissionStatus,
@@ -260,12 +270,14 @@ pub enum SubmissionStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finding {
-    /// The commitment of the recomputed gradient is the one in the submission: the submitted gradient is right.
+    /// The commitment of the recomputed gradient equals the commitment in the submission: the submitted gradient is
+    /// correct.
     Match,
-    /// The commitment of the recomputed gradient differs from that in the submission: the submitted gradient is wrong.
+    /// The commitment of the recomputed gradient differs from the commitment in the submission: the submitted gradient
+    /// is wrong.
     Mismatch,
-    /// The gradient cannot be recomputed, because blocks of its task cannot be fetched. As the reason for a rejection:
-    /// most proposers could not fetch the artifact.
+    /// The gradient cannot be recomputed, because blocks of its task cannot be fetched. As the reason for a rejection,
+    /// this value means that proposers with at least half of the stake could not fetch the artifact.
     Unavailable,
 }
 
@@ -306,8 +318,8 @@ pub enum ChallengeStage {
     Commit,
     /// Each sampled verifier reveals the finding to which it committed.
     Reveal,
-    /// The sampled verifiers found a match. The random value with this number (see [`Beacon::values`]) decides whether
-    /// other verifiers must recompute the gradient once more.
+    /// The sampled verifiers found a match. The random value with this number (see [`Submission::draw`]) decides
+    /// whether other verifiers must recompute the gradient once more.
     Draw(u64),
     /// The sampled verifiers disagreed, and all validators vote.
     Panel,
@@ -331,7 +343,8 @@ pub struct DisputeCase {
     /// The answers that defend the gradient, each as (address of the account that gave the answer, its bond in
     /// micro-units).
     pub answers: Vec<(String, u64)>,
-    /// The disputed outcome of the task, and for each answer the game that the challenger plays against it.
+    /// What the judge knows about the dispute: the disputed outcome of the task, and for each answer the game between
+    /// the challenger and the side that defends the answer.
     pub dispute: Dispute,
 }
 
@@ -343,12 +356,12 @@ pub struct SampledVerifier {
     pub verifier: String,
     /// How often the verifier was sampled for this recomputation, at least 1. Its reward is multiplied by this number.
     pub seats: u64,
-    /// Hash of 32 bytes by which the verifier committed to its finding; `None` before that.
+    /// Hash of 32 bytes by which the verifier committed to its finding; `None` until it has committed.
     pub committed: Option<serde_bytes::ByteBuf>,
-    /// The finding that the verifier revealed; `None` before that.
+    /// The finding that the verifier revealed; `None` until it has revealed the finding.
     pub finding: Option<Finding>,
     /// The attestation leaf (a digest of one tile of the gradient) that the verifier revealed, in hexadecimal; empty
-    /// before that.
+    /// until the verifier has revealed it.
     pub leaf: String,
 }
 
@@ -394,13 +407,13 @@ pub struct Round {
     /// packed; see [`AdapterLayout`](crate::dispute::prover::AdapterLayout).
     pub layout_root: Hash,
     /// Hash of the block with which the round began; in round 0, the hash of the genesis. The seed of the round and the
-    /// miners' shards are derived from it.
+    /// shard of each miner (a number from 0 to 99) are derived from it.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
 }
 
 impl Author {
-    /// Returns the author of what the miner sends itself.
+    /// Returns the author for a miner that acts for itself, without a session key.
     pub(super) fn own(miner: &str) -> Self {
         Self { miner: miner.to_owned(), session: None }
     }

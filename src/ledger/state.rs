@@ -49,7 +49,8 @@ macro_rules! tables {
                 rows
             }
 
-            /// Returns whether this state and `other` share all rows but the head.
+            /// Returns whether this state and `other` share the data of all tables except the head. Tables with equal
+            /// rows that were built separately do not count as shared.
             #[cfg(feature = "compute")]
             pub(crate) fn differs_by_head(&self, other: &Self) -> bool {
                 true $(&& (stringify!($name) == "head" || self.$name.ptr_eq(&other.$name)))*
@@ -88,13 +89,14 @@ tables! {
     nodes: String => Registration,
     /// The contributions of validators to the beacon, keyed by address.
     beacon_shares: String => BeaconShare,
-    /// Locked coins that are returned later, in micro-units, keyed by (the clock at that time, address of the owner).
+    /// Coins that accounts had as their stake or in escrow when they ended their roles, in micro-units, keyed by (the
+    /// clock at which the coins are returned, address of the owner).
     unbonding: (u64, String) => u64,
     /// Gradients outside the current round that can still be disputed, keyed by (the clock at which they are settled if
     /// they are not disputed, ID of the submission).
     maturing: (u64, u64) => (),
-    /// Rewards that verifiers have earned, but that exceed the verification budget so far, in micro-units, keyed by the
-    /// address of the verifier.
+    /// Rewards that verifiers have earned but have not received yet, because the verification budget does not cover
+    /// them so far, in micro-units, keyed by the address of the verifier.
     owed: String => u64,
     reputations: Author => Reputation,
     /// Chunk slots of the current round, keyed by position. A free slot has no row.
@@ -111,7 +113,8 @@ tables! {
     challenges: u64 => Challenge,
     /// Open disputes, keyed by ID.
     disputes: u64 => DisputeCase,
-    /// Aggregates of the current round to which proposers have committed, keyed by the ID of the commitment.
+    /// Aggregates (results of the aggregation) of the current round to which proposers have committed, keyed by the ID
+    /// of the commitment.
     proposals: u64 => Proposal,
     /// The current round and the closed rounds that are still stored, keyed by index.
     rounds: u64 => Round,

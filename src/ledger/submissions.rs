@@ -106,8 +106,8 @@ pub(super) fn submit(
     Ok(answer)
 }
 
-/// Checks that a submission fits the network's job and the current round, and that its nonce and its proof of work are
-/// valid.
+/// Checks that a submission states the values of the network's job and of the current round, and that its nonce and its
+/// proof of work are valid.
 fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal> {
     let (genesis, head) = (&state.genesis, state.head());
     if message.token_count != CHUNK_TOKENS as u64 || message.model_version != genesis.job.model.to_string() {
@@ -184,9 +184,9 @@ pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Conte
     }
 }
 
-/// Withdraws the claim of a miner, and each of its submissions about whose random value nothing is known yet. The
-/// random value decides whether verifiers recompute the gradient. A miner that knows this decision would withdraw
-/// exactly the gradients that it is about to lose, so a later withdrawal is impossible.
+/// Withdraws the claim of a miner, and each of its submissions for which nothing is known yet about the random value
+/// that decides whether verifiers recompute the gradient. Later, a withdrawal is impossible, because a miner that knows
+/// the decision would withdraw exactly those gradients that are about to be rejected.
 ///
 /// A session withdraws only what it has claimed and submitted itself.
 pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut Context) -> Result<(), Refusal> {
@@ -285,9 +285,9 @@ fn return_bond(state: &mut State, id: u64) {
 }
 
 /// Rejects a submission and frees its chunk slot. If the gradient is wrong, its author loses its bond, its escrow and
-/// the share `fraud_penalty` of its stake, and its other gradients that are not settled are voided. If the bytes are
-/// unavailable, the miner is only not paid, because that may be the network's fault. Returns how many micro-units the
-/// author lost.
+/// the share `fraud_penalty` of its stake, and its other gradients that are not settled are voided. If the bytes cannot
+/// be fetched, the miner gets no reward but loses no coins, because the network may be the cause. Returns how many
+/// micro-units the author lost.
 pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
     leave_round(state, id);
     let Some(submission) = state.submissions.get(&id) else { return 0 };

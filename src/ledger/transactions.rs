@@ -59,8 +59,9 @@ pub(super) fn admit(state: &mut State, tx: &[u8]) -> Result<Signed, Refusal> {
     Ok(signed)
 }
 
-/// Does what [`precheck`] does. If the transaction pays no fee, executes its messages too: it is refused unless they
-/// succeed. Otherwise anybody could fill blocks without cost. If the transaction is refused, `state` may have changed.
+/// Does what [`precheck`] does. If the transaction pays no fee, also executes its messages, and refuses the transaction
+/// unless they succeed. If such transactions were admitted without this check, anybody could fill blocks without cost.
+/// If the transaction is refused, `state` may have changed.
 pub(super) fn reserve(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let is_free = fees::is_free(signed);
     precheck(state, signed)?;
@@ -74,8 +75,8 @@ pub(super) fn reserve(state: &mut State, signed: &Signed) -> Result<(), Refusal>
 /// its sequence number and the grants that it needs. Takes its fee, and increments the sequence number of the signer's
 /// account. If the transaction is refused, `state` may have changed.
 ///
-/// Checking a signature takes much longer than this function. A transaction that is refused here pays no fee, so it
-/// must not cause that work.
+/// This function runs before the signatures are checked, because a check of a signature takes much longer, and a
+/// transaction that is refused pays no fee for it.
 pub(super) fn precheck(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     check_permission(state, signed)?;
     fees::check_minimum(state, signed)?;

@@ -1,10 +1,11 @@
-//! Verdicts on disputes. A dispute is upheld (the gradient is rejected) or dismissed. Those who were right get their
+//! Verdicts on disputes. A dispute is upheld (the gradient is rejected) or dismissed. The accounts that won get their
 //! bonds back and receive bounties.
 
 use super::{DisputeCase, Event, Finding, State, SubmissionStatus, coins, decisions, nodes, submissions};
 use crate::dispute::judge::Side;
 
-/// Ends the turns whose deadline has passed, and upholds or dismisses each dispute that is decided.
+/// Ends the turns whose deadline has passed in the games of all disputes, and upholds or dismisses each dispute that is
+/// decided.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let clock = state.head().clock;
     let ids: Vec<u64> = state.disputes.keys().copied().collect();

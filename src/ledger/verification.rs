@@ -3,9 +3,9 @@
 //! no verifier can copy another. If they disagree, all validators vote. Before a gradient is rejected as wrong, anybody
 //! may appeal.
 //!
-//! A finding is about the commitment only: whoever recomputes the gradient knows whether the commitment is right, even
-//! if the miner withholds the artifact. A verifier that cannot recompute the gradient, because blocks of the task are
-//! missing, finds it unavailable. This accuses nobody, and counts like a missing attestation.
+//! A finding is about the commitment only: whoever recomputes the gradient knows whether the commitment is correct,
+//! even if the miner withholds the artifact. A verifier that cannot recompute the gradient, because blocks of the task
+//! are missing, finds it unavailable. This accuses nobody, and counts like a missing attestation.
 //!
 //! Some of the recomputations that found a match become *traps*: after the first verifiers have revealed their
 //! findings, other verifiers are sampled, and recompute the gradient again.
@@ -70,9 +70,10 @@ fn rate(state: &State, author: &Author) -> u64 {
     sampling + (u64::from(ALL) - sampling) * missing / (PER_MYRIAD / 2)
 }
 
-/// Samples a validator for each of the `verifiers` seats, none of them in `excluded`. The probability of each validator
-/// is proportional to its stake, and the seats are independent of each other. Therefore nobody gets more seats by
-/// splitting a stake over several nodes. `id`, the ID of the submission or of the challenge, varies the sample.
+/// Samples a validator for each of the `verifiers` seats, among all validators that are not in `excluded`. The
+/// probability of each validator is proportional to its stake, and the seats are independent of each other. Therefore
+/// nobody gets more seats by splitting a stake over several nodes. `id`, the ID of the submission or of the challenge,
+/// varies the sample.
 pub(super) fn sampled_verifiers(state: &State, id: u64, excluded: &[&str]) -> Vec<SampledVerifier> {
     let nodes = state.nodes_of(VALIDATOR).filter(|(address, _)| !excluded.contains(&address.as_str()));
     let nodes: Vec<(&String, u128)> = nodes.map(|(address, node)| (address, node.stake.max(1).into())).collect();
@@ -168,8 +169,9 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAttestation) -> Resul
     }
 }
 
-/// Returns the finding of a verifier that states the commitment `computed`, in hexadecimal, for a gradient: unavailable
-/// if the text is empty. Returns `None` if the text is neither empty nor 64 hexadecimal digits.
+/// Returns the finding that follows from `computed`, the commitment that a verifier has computed for a gradient, in
+/// hexadecimal: a match if it equals the commitment in the submission, otherwise a mismatch. An empty text stands for
+/// an unavailable gradient. Returns `None` if the text is neither empty nor 64 hexadecimal digits.
 fn stated_finding(state: &State, submission: u64, computed: &str) -> Option<Finding> {
     if computed.is_empty() {
         return Some(Finding::Unavailable);
@@ -206,7 +208,8 @@ pub(super) fn vote(state: &mut State, message: &MsgSubmitCPUVerification) -> Res
     Ok(())
 }
 
-/// Ends the current stage of each challenge in which everybody has acted, the time is up, or the random value is known.
+/// Ends the current stage of each challenge for which one of the following holds: all verifiers or voters have acted,
+/// the time is up, or the random value for which the stage waits is known.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let open: Vec<(u64, Challenge)> = state.challenges.iter().map(|(id, open)| (*id, open.clone())).collect();
     for (id, challenge) in open {
@@ -300,7 +303,7 @@ fn draw_trap(state: &mut State, id: u64, mut challenge: Challenge, events: &mut 
 }
 
 /// Returns the verifiers that must recompute the gradient once more because the beacon's latest random value has made
-/// this challenge a trap. Returns none if it has not.
+/// this challenge a trap. The list is empty if the challenge has not become a trap.
 fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<SampledVerifier> {
     let chance = random(&state.head().beacon.value, "r3mes/trap/1", [id, 0]) % u64::from(ALL);
     let Some(submission) = state.submissions.get(&challenge.submission) else { return Vec::new() };
@@ -311,7 +314,7 @@ fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<SampledVerifier> {
     sampled_verifiers(state, id, &attested.chain([submission.miner.as_str()]).collect::<Vec<_>>())
 }
 
-/// Ends a stage in which no verifier has attested whether the gradient is right. In a trap, the finding of the first
+/// Ends a stage in which no verifier has attested whether the gradient is correct. In a trap, the finding of the first
 /// verifiers counts. Otherwise, sampling is repeated.
 fn end_without_attestations(state: &mut State, id: u64, challenge: &Challenge, events: &mut Vec<Event>) {
     match challenge.first_recomputation.is_empty() {
@@ -347,7 +350,8 @@ fn sample_again(state: &mut State, id: u64, challenge: &Challenge) {
 }
 
 /// Ends the vote of the validators if one side has more than half of the stake of all validators. If the time is up
-/// (`late`) before that, slashes those that have not voted for either side, and gives them the same time again.
+/// (`late`) but no side has that much stake, slashes the validators that have not voted for either side, and gives them
+/// the same time again.
 fn end_panel(state: &mut State, id: u64, challenge: &Challenge, late: bool, events: &mut Vec<Event>) {
     let stakes: BTreeMap<String, u128> =
         state.nodes_of(VALIDATOR).map(|(address, node)| (address.clone(), node.stake.into())).collect();

@@ -16,7 +16,7 @@ use crate::{
     numbers::fixed::{Scale, round_even_u64},
 };
 
-/// log2(e).
+/// The base-2 logarithm of e. It converts natural logarithms to base-2 logarithms.
 const LOG2_E: f64 = std::f64::consts::LOG2_E;
 
 /// The attention block of a decoder layer: a norm, the query, key and value projections, attention, a second norm, and
@@ -52,7 +52,8 @@ pub struct Tables {
     /// The rotary table, `[context, head_dim / 2, 2]`: cosine and sine of the angle for each position and pair of
     /// features.
     pub rope: BufferId,
-    /// One row of a rotary table in which all angles are 0. It serves for the value projection, which is not rotated.
+    /// A rotary table with a single row, in which all angles are 0. It is used for the value projection, whose output
+    /// is not rotated.
     pub identity: BufferId,
 }
 
@@ -77,8 +78,9 @@ impl SavedAttention {
 }
 
 impl Attention {
-    /// Creates the block. `tables` are the constant tables that its kernels read; `norms` are its first norm and its
-    /// sub-norm; `linears` are its query, key, value and output projections.
+    /// Creates the block. `tables` are the constant tables that its kernels read. `norms` are its first norm, which
+    /// precedes the query, key and value projections, and its second norm, which precedes the output projection.
+    /// `linears` are its query, key, value and output projections.
     pub fn new(
         name: String,
         config: &ModelConfig,
@@ -101,7 +103,7 @@ impl Attention {
         (round_even_u64(scale.mantissa.into(), 7) as u32, -(scale.exponent + 7))
     }
 
-    /// Returns 1 / √head_dim.
+    /// Returns 1 / √head_dim, as a mantissa and a power of two.
     fn inverse_root(&self) -> Scale {
         Scale::new(self.sizes.head_dim as u64, 0).inverse_sqrt()
     }
@@ -140,10 +142,10 @@ impl Attention {
     }
 
     /// Records the backward pass, which computes the gradients of the adapters. `dh` is the gradient of the residual
-    /// after the attention block.
+    /// after the attention block. `bottom` states whether the block belongs to the first decoder layer.
     ///
-    /// Returns the buffer with the gradient of the residual before the block, or `None` if `bottom` is true: below the
-    /// bottom layer, nothing is trained.
+    /// Returns the buffer with the gradient of the residual before the block, or `None` if `bottom` is true. This
+    /// gradient is not needed there, because nothing before the first decoder layer is trained.
     pub fn backward(
         &self,
         recording: &mut Recording,
@@ -181,8 +183,8 @@ impl Attention {
         (1u32 << 16).div_ceil((self.sizes.heads / self.sizes.kv_heads) as u32)
     }
 
-    /// Returns the rotary table. If `turned` is true, it rotates each head row by the position of its token; otherwise,
-    /// it rotates nothing.
+    /// Returns the rotary table by which head rows (one row for each token and head) are rotated. If `turned` is true,
+    /// the angles depend on the position of the token; otherwise, all angles are 0.
     fn angles(&self, turned: bool) -> BufferId {
         if turned { self.tables.rope } else { self.tables.identity }
     }

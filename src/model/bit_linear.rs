@@ -279,7 +279,7 @@ impl BitLinearExecutor {
     }
 
     /// Returns the exponents of the units in which the gradients of a and b are accumulated. Each unit is a power of
-    /// two, [`GRADIENT_BITS`] bits below an upper bound of the gradient's magnitude.
+    /// two. An upper bound of the gradient's magnitude is about 2^[`GRADIENT_BITS`] units.
     fn exponents(&self, dy_absmax: f64) -> (i32, i32) {
         let [a, b] = self.layer.factors().map(|factor| {
             let max = factor.values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
@@ -313,12 +313,13 @@ impl BitLinearExecutor {
     }
 }
 
-/// The number of bits from the unit in which a gradient is accumulated up to the upper bound of the gradient's
-/// magnitude.
+/// The unit in which a gradient is accumulated is chosen so that an upper bound of the gradient's magnitude is about
+/// 2^`GRADIENT_BITS` units.
 ///
 /// The bound assumes that all products have the same sign, so actual gradients are far below it. The sum over a block
-/// of ≤ 32 tokens is an integer whose unit is at least 20 bits below the bound. It is therefore shifted left by at most
-/// 24 bits before it is accumulated, which is less than the 28 bits that kernels allow.
+/// of ≤ 32 tokens is an integer in a unit of its own, and the bound is at least 2^20 of these units. The sum is
+/// therefore shifted left by at most 44 − 20 = 24 bits before it is accumulated, which is less than the 28 bits that
+/// kernels allow.
 const GRADIENT_BITS: i32 = 44;
 
 /// Returns 2^-28, the value of the lowest bit of a parameter in Q3.28.

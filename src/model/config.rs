@@ -106,7 +106,7 @@ impl ModelConfig {
         Ok(self)
     }
 
-    /// Returns `norm_epsilon` as a mantissa and a power of two, the form that kernels take.
+    /// Returns `norm_epsilon` as a mantissa and a power of two, which is the form that kernels read.
     pub fn epsilon(&self) -> Scale {
         Scale::from_f64(self.norm_epsilon).unwrap_or(Scale::ZERO)
     }

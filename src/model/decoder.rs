@@ -1,8 +1,9 @@
 //! Text generation: the model reads a few tokens at a time and keeps the keys and values of earlier tokens in a cache.
+//! The window is the sequence of all tokens for which the cache has room.
 //!
 //! In the forward pass, each kernel has one work unit for each token, which reads only that token and earlier ones.
-//! Therefore a run can compute the work units of the new tokens only, although the recording covers a whole window of
-//! tokens. The results have the same bits as those of a run over the whole window.
+//! Therefore a run can compute the work units of the new tokens only, although the recording covers the whole window.
+//! The results have the same bits as those of a run over the whole window.
 
 use super::{
     config::ModelConfig,
@@ -26,18 +27,20 @@ pub struct Decoder {
     executor: Executor,
     recording: Arc<Recording>,
     ids: BufferId,
-    /// Buffers of the scores, `[window, tokens of the shard]`, one for each shard (part) of the vocabulary.
+    /// Buffers of the scores, one buffer for each shard (part) of the vocabulary. Each has the shape `[window, tokens
+    /// of the shard]`.
     scores: Vec<BufferId>,
     vocab: usize,
-    /// The tokens read so far, followed by unused entries. The length is always that of the window.
+    /// The tokens read so far, followed by unused entries. The length is always the largest number of tokens that can
+    /// be read.
     window: Vec<u32>,
     /// The number of tokens read so far.
     read: usize,
 }
 
 impl Decoder {
-    /// Records the forward pass of `model` for a window of `window` tokens, and uploads it to `backend`. The window is
-    /// limited to the context length of the model.
+    /// Records the forward pass of `model`, and uploads its data to `backend`. At most `window` tokens can then be
+    /// read. If `window` exceeds the context length of the model, it is reduced to the context length.
     pub async fn new(
         model: &Model,
         adapter: Option<&LoraAdapter>,
@@ -81,7 +84,7 @@ impl Decoder {
         Ok(Self { executor, recording, ids, scores, vocab: config.vocab, window: vec![0; window], read: 0 })
     }
 
-    /// Returns how many more tokens fit into the window.
+    /// Returns how many more tokens can be read before the window is full.
     pub fn remaining(&self) -> usize {
         self.window.len() - self.read
     }

@@ -35,7 +35,8 @@ pub struct SavedFeedForward {
 }
 
 impl FeedForward {
-    /// Creates the block. `norms` are its first norm and its sub-norm; `linears` are its gate, up and down projections.
+    /// Creates the block. `norms` are its first norm, which precedes the gate and up projections, and its second norm,
+    /// which precedes the down projection. `linears` are its gate, up and down projections.
     pub fn new(name: String, config: &ModelConfig, norms: [Norm; 2], linears: [RecordedLinear; 3]) -> Self {
         let [norm, sub_norm] = norms;
         let [gate, up, down] = linears;

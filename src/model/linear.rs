@@ -73,7 +73,7 @@ pub struct LoraBuffers {
 }
 
 /// The layout of the `info` buffer of an adapter, which kernels bind as `lora_info`. `WORDS` is the number of words in
-/// the buffer. Every other constant is the index of the first word of the value that it names.
+/// the buffer. Every other constant is the index of the first word of one value, and has the name of this value.
 mod info_word {
     pub(super) const FORWARD_RATIO: u32 = 0;
     pub(super) const BACKWARD_RATIO: u32 = 2;
@@ -91,8 +91,8 @@ pub struct SavedLinear {
     u: RowBuffers,
 }
 
-/// Returns the largest number of bits by which a sum can be shifted left and still stay below 2^30. The sum has `terms`
-/// terms of magnitude ≤ `max`. Returns 0 if such a sum can reach 2^30 even without a shift.
+/// Returns the largest number of bits by which a sum of `terms` terms can be shifted left such that it stays below
+/// 2^30. Each term has a magnitude of at most `max`. Returns 0 if the sum can reach 2^30 even without a shift.
 fn fraction_bits(max: u64, terms: usize) -> u32 {
     30u32.saturating_sub(bits(max * terms as u64))
 }
@@ -302,14 +302,14 @@ impl RecordedLinear {
     }
 }
 
-/// Adds scratch buffers for `tokens` rows of `words` words each, and for the row info of each row.
+/// Adds scratch buffers for `tokens` rows of `words` words each, and for the row info of each row. Returns the buffers.
 pub fn rows(recording: &mut Recording, name: String, tokens: usize, words: usize) -> RowBuffers {
     let info = recording.scratch(format!("{name}.info"), tokens * INFO);
     RowBuffers { data: recording.scratch(name, tokens * words), info }
 }
 
-/// The names of the dither streams of a recording, in the order in which they were added. The index of a name is also
-/// the index of the stream's key in the dither buffer.
+/// The names of the dither streams of a recording, in the order in which they were added. A dither stream contains the
+/// dither bits of one tensor. The index of a name is also the index of the stream's key in the dither buffer.
 #[derive(Clone, Debug, Default)]
 pub struct DitherStreams(Vec<String>);
 
@@ -347,8 +347,8 @@ impl LoraBuffers {
     ///
     /// These buffers hold the factors a and b, and the ratios, scales and exponents that kernels need to convert
     /// between units. Each factor is rounded to integers of magnitude ≤ 2^14 in units of a power of two, and is stored
-    /// twice: as wide rows, and as the wide rows of its transpose. The job fixes `exponents`, the exponents of the
-    /// gradients of a and b.
+    /// twice: as wide rows, and as the wide rows of its transpose. `exponents` are the exponents of the gradients of a
+    /// and b, which the job states.
     pub fn pack(&self, alpha: u32, a: &LoraMatrix, b: &LoraMatrix, exponents: (i32, i32)) -> Vec<(BufferId, Vec<u32>)> {
         let (a_rows, a_columns, a_exponent) = pack_factor(&a.values, self.rank, self.in_features);
         let (b_rows, b_columns, b_exponent) = pack_factor(&b.values, self.rank, self.out_features);

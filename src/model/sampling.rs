@@ -13,7 +13,8 @@ use std::cmp::Reverse;
 
 /// Selects tokens at random, with probabilities that follow from the scores of the tokens.
 pub struct Sampler {
-    /// The reciprocal of the temperature, in Q16. If it is `None`, the likeliest token is always selected.
+    /// The reciprocal of the temperature, in Q16 (with 16 fraction bits). If it is `None`, the likeliest token is
+    /// always selected.
     inverse_temperature: Option<u64>,
     candidates: usize,
     key: [u32; 2],
@@ -37,7 +38,8 @@ impl Sampler {
     }
 
     /// Selects the next token, and returns its ID. `scores` contains one score for each token of the vocabulary: the
-    /// base-2 logarithm of the token's unnormalized probability, in Q20. Returns 0 if `scores` is empty.
+    /// base-2 logarithm of the token's unnormalized probability, in Q20 (20 fraction bits). Returns 0 if `scores` is
+    /// empty.
     pub fn next(&mut self, scores: &[i32]) -> u32 {
         let mut order: Vec<u32> = (0..scores.len() as u32).collect();
         order.sort_unstable_by_key(|&token| (Reverse(scores[token as usize]), token));

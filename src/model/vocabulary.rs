@@ -55,8 +55,8 @@ impl Vocabulary {
         Self { width, exponent: table.exponent, shards }
     }
 
-    /// Records the initial value of the residual stream: the embedding of each token in `ids`, as i32 rows. Returns the
-    /// buffer of these rows.
+    /// Records the initial value of the residual stream: the embedding of each token in `ids`, as i32 rows whose values
+    /// have `fraction_bits` fraction bits. Returns the buffer of these rows.
     pub fn embed(&self, recording: &mut Recording, batch: &Batch, ids: BufferId, fraction_bits: u32) -> BufferId {
         let h = recording.scratch("embedded", batch.tokens * (self.width + INFO));
         for part in &self.shards {
@@ -75,8 +75,9 @@ impl Vocabulary {
         h
     }
 
-    /// Records the computation of a score for every token of the vocabulary: its logit times log2(e), in Q20. `n` holds
-    /// the rows that the output head reads. Returns one buffer for each shard, `[tokens, tokens in the shard]`.
+    /// Records the computation of a score for every token of the vocabulary: its logit times log2(e), in Q20 (20
+    /// fraction bits). `n` holds the rows that the output head reads. Returns one buffer for each shard, `[tokens,
+    /// tokens in the shard]`.
     pub fn scores(&self, recording: &mut Recording, tokens: usize, n: RowBuffers) -> Vec<BufferId> {
         let scale = Scale::from_f64(std::f64::consts::LOG2_E).unwrap_or(Scale::ONE);
         let scale = scale.shift(SCORE_BITS as i32 + self.exponent);
@@ -167,12 +168,13 @@ impl Vocabulary {
     }
 }
 
-/// Returns the number of vocabulary tokens in a shard: the largest multiple of 4 such that the embeddings of the shard
-/// fit in one binding and its logits fit in another, but at least 4.
+/// Returns the number of vocabulary tokens in a shard. It is the largest multiple of 4 for which the embeddings of the
+/// shard fit in one buffer binding and its logits fit in another, but at least 4.
 ///
-/// The number is a multiple of 4 because one call of Threefry yields the dither of four logits. The gradient of the
-/// logits is not considered here. Its rows have 3/4 of a word for each logit, and up to 26 more words. The rows of the
-/// logits have one word for each logit, so they are longer if the shard has more than about a hundred tokens.
+/// The number is a multiple of 4 because one call of the random number generator Threefry yields the dither of four
+/// logits. The gradient of the logits is not considered here. Its rows have 3/4 of a word for each logit, and up to 26
+/// more words. The rows of the logits have one word for each logit, so they are longer if the shard has more than about
+/// a hundred tokens.
 fn shard_rows(width: usize, tokens: usize, binding_bytes: usize) -> usize {
     let each = (4 * row_words(width)).max(4 * tokens);
     (binding_bytes / each / 4 * 4).max(4)

@@ -11,7 +11,8 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The largest magnitude of a gain's mantissa, and the largest scale of an embedding row. Both have 16 bits.
+/// The largest magnitude of a gain's mantissa, and also the largest scale of an embedding row. Both have at most 16
+/// bits.
 const MAX_GAIN: u32 = 65_535;
 
 /// The gains of an RMSNorm, one for each feature. A gain is `mantissa · 2^exponent`.

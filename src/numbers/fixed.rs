@@ -4,7 +4,8 @@
 //! represents a real value when it is multiplied by a scale. Every result is an exact function of integers, so the WGSL
 //! functions in `shaders/shared/fixed.wgsl` return the same bits.
 
-/// The base-2 logarithm of the largest magnitude that a *wide* value can have.
+/// The base-2 logarithm of the largest magnitude of a *wide* value, which is an integer that is stored as two int8
+/// values.
 pub const WIDE_BITS: u32 = 14;
 /// The base-2 logarithm of the largest magnitude in an i32 row after normalization, which shifts the row's integers
 /// right.

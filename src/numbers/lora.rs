@@ -55,7 +55,7 @@ pub struct GradientMatrix {
     pub rows: usize,
     /// The number of columns, the same as in the [`LoraMatrix`].
     pub columns: usize,
-    /// The exponent of all elements. The job fixes it, so that gradients of different miners can be added exactly.
+    /// The exponent of all elements. The job states it, so that gradients of different miners can be added exactly.
     pub exponent: i32,
     /// The integers `[rows, columns]`, row by row, in units of `2^exponent`.
     pub values: Vec<i64>,
@@ -66,7 +66,8 @@ impl LoraAdapter {
     /// `out_features`. The elements of the factor a are random and approximately normal, with mean 0 and standard
     /// deviation 0.01. The factor b is 0, so the model initially has the same output as the backbone.
     ///
-    /// Each element of a depends only on the seed, the name of the matrix, and the row and column of the element.
+    /// Each element of a depends only on the seed, the name of the matrix, and the row and column of the element. Fails
+    /// if `rank` is not in [`RANKS`], or if a number of features is 0 or exceeds [`MAX_FEATURES`].
     pub fn seeded(rank: usize, alpha: u32, shapes: &[(String, usize, usize)], seed: [u8; 32]) -> Result<Self, Error> {
         if !RANKS.contains(&rank) {
             return Err(Error::Value { what: "LoRA rank", value: rank as i64 });
@@ -101,8 +102,8 @@ impl LoraAdapter {
 /// deviation 0.01. `key` is the dither key of the matrix, and `column` must be < 2^30.
 ///
 /// The element is computed from the sum of twelve uniform 16-bit integers. The sum has mean 12 · 32767.5 and standard
-/// deviation 2^16 · (1 − 2^-33) (Irwin–Hall distribution). The mean is subtracted, and the difference is scaled, so the
-/// magnitude of the element is ≤ 0.06.
+/// deviation 2^16 · (1 − 2^-33) (Irwin–Hall distribution). The mean is subtracted, and the difference is multiplied by
+/// 0.01 / 2^16. The magnitude of the difference is ≤ 12 · 32767.5, so that of the element is ≤ 0.06.
 fn normal(key: [u32; 2], row: u32, column: u32) -> i32 {
     const HUNDREDTH: i64 = 2_684_355; // 0.01 · 2^28 = 2,684,354.56
     let words = (0..3).flat_map(|block| threefry(key, [row, 4 * column + block]));

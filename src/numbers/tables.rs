@@ -23,9 +23,9 @@ pub fn log2_table() -> Vec<u32> {
     (0..TABLE_LEN as i128).map(|i| round(log2(ONE + i * (ONE >> 8)), 24) as u32).collect()
 }
 
-/// Returns the rotary table `[positions, head_dim / 2, 2]`, which contains the cosine and the sine of each angle, in
-/// Q30. The angle at index i of a position is `position · theta^(−2i / head_dim)` (Su et al., *RoFormer*, 2021).
-/// `theta` must be ≥ 1, and `head_dim` must be even.
+/// Returns the rotary table `[positions, head_dim / 2, 2]`, which contains the cosine and the sine of each angle, with
+/// 30 fraction bits. The angle at index i of a position is `position · theta^(−2i / head_dim)` (Su et al., *RoFormer*,
+/// 2021). `theta` must be ≥ 1, and `head_dim` must be even.
 pub fn rope_table(positions: usize, head_dim: usize, theta: u32) -> Vec<u32> {
     let log_theta = log2(i128::from(theta) << FRACTION);
     let frequencies: Vec<i128> =
@@ -54,7 +54,8 @@ fn round(value: i128, bits: u32) -> i128 {
     (value + (1 << (FRACTION - bits - 1))) >> (FRACTION - bits)
 }
 
-/// Returns `2^x`. The integer part of x is applied by a shift, and the fraction by the Taylor series of `e^(x ln 2)`.
+/// Returns `2^x`. Both x and the result have 60 fraction bits. The integer part of x is applied by a shift, and the
+/// fraction by the Taylor series of `e^(x ln 2)`.
 fn exp2(x: i128) -> i128 {
     let whole = x >> FRACTION;
     let y = multiply(x & (ONE - 1), LN_2);
@@ -66,7 +67,8 @@ fn exp2(x: i128) -> i128 {
     if whole >= 0 { sum << whole } else { sum >> (-whole).min(127) }
 }
 
-/// Returns `log2(x)` for x ≥ 1. Each squaring of x yields one more bit of the fraction.
+/// Returns `log2(x)` for x ≥ 1. Both x and the result have 60 fraction bits. Each squaring of x yields one more bit of
+/// the fraction.
 fn log2(mut x: i128) -> i128 {
     let whole = (127 - x.leading_zeros() as i128) - i128::from(FRACTION);
     x >>= whole;
@@ -82,8 +84,8 @@ fn log2(mut x: i128) -> i128 {
     result
 }
 
-/// Returns the cosine and the sine of an angle in `[0, 2π)`. They are computed by Taylor series, after the angle has
-/// been reduced to `[0, π/4]`.
+/// Returns the cosine and the sine of an angle in `[0, 2π)`. The angle and the results have 60 fraction bits. The
+/// results are computed by Taylor series, after the angle has been reduced to `[0, π/4]`.
 fn cos_sin(angle: i128) -> (i128, i128) {
     let half_pi = PI / 2;
     let quadrant = angle / half_pi;

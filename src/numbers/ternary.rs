@@ -17,7 +17,7 @@ pub const ROW_ALIGN: usize = 32;
 /// The word of a 4×4 block whose trits are all 0. It pads a matrix to whole blocks.
 const PADDING: u32 = 0x5555_5555;
 
-/// Returns the number of words in a row of `width` bytes, including its padding.
+/// Returns the number of words in a row of `width` bytes, including the padding to a multiple of 32 bytes.
 pub const fn row_words(width: usize) -> usize {
     width.div_ceil(ROW_ALIGN) * (ROW_ALIGN / 4)
 }
@@ -29,7 +29,8 @@ pub struct Ternary {
     pub rows: usize,
     /// The number of columns. For the weights of a linear layer, it is the number of input features.
     pub columns: usize,
-    /// The words of the 4×4 blocks, `[row_words(rows), row_words(columns)]`. Trits in the padding are 0.
+    /// The words of the 4×4 blocks, `[row_words(rows), row_words(columns)]`, one word for each block. Trits in the
+    /// padding are 0.
     pub words: Arc<[u32]>,
     /// The dequantization scale, which is the real value of the trit 1.
     pub dequant_scale: Scale,
@@ -51,7 +52,8 @@ impl Ternary {
     }
 
     /// Packs a matrix from the codes of its trits (trit + 1). `read` is called for each row, in order. It writes the
-    /// codes of the row with the given index into a slice of length `columns`.
+    /// codes of the row with the given index into a slice of length `columns`. Returns an error if `read` does, or if a
+    /// code is larger than 2.
     pub fn from_codes(
         rows: usize,
         columns: usize,

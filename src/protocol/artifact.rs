@@ -170,7 +170,8 @@ impl Artifact {
         })
     }
 
-    /// Decodes the manifest of an artifact without fetching the leaves.
+    /// Decodes the manifest of an artifact and returns its statements. Does not need the leaves. Returns an error
+    /// unless `manifest` is the canonical encoding.
     pub fn claim(manifest: &[u8]) -> Result<ArtifactClaim, ProtocolError> {
         let manifest: ArtifactManifest = dag_cbor::decode(FORMAT, manifest)?;
         let (task, gradient_root) = (manifest.task, manifest.gradient_root());

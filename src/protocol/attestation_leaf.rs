@@ -50,7 +50,7 @@ pub(crate) fn tile_digest(selector: &[u8; 32], tile: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Returns the part `layers.<i>` of the name of a matrix.
+/// Returns the part `layers.<i>` of the name of a matrix, or `None` if the name has no second dot.
 fn layer(name: &str) -> Option<&str> {
     let end = name.match_indices('.').nth(1)?.0;
     Some(&name[..end])

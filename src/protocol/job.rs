@@ -46,7 +46,7 @@ pub struct MatrixSpec {
 }
 
 impl MatrixSpec {
-    /// Returns the spec of the gradient of a LoRA matrix.
+    /// Returns the spec of the gradient of a LoRA matrix: the name and shape of the matrix, and the given exponent.
     pub fn of(matrix: &LoraMatrix, exponent: i32) -> Self {
         Self { name: matrix.name.clone(), rows: matrix.rows as u32, columns: matrix.columns as u32, exponent }
     }
@@ -136,7 +136,8 @@ impl Job {
     }
 
     /// Returns the key by which the names of matrices are sorted into canonical order: (index of the decoder layer,
-    /// index of the target, 0 for the factor a or 1 for b).
+    /// index of the target, 0 for the factor a or 1 for b). Returns an error if the name is not of the form
+    /// `layers.<i>.<target>.a` or `layers.<i>.<target>.b` with a target of this job.
     fn order_key(&self, name: &str) -> Result<(u32, usize, u8), ProtocolError> {
         let order_key = || {
             let (layer, rest) = name.strip_prefix("layers.")?.split_once('.')?;

@@ -1,7 +1,7 @@
 //! The data that miners, nodes and verifiers exchange. This module does no I/O.
 //!
-//! A [`Task`] names everything that determines a gradient. An [`Artifact`] contains the gradient, encoded in blocks. A
-//! [`Commitment`] binds the gradient to the task. A [`Receipt`] contains the task, the CID of the artifact, and the
+//! A [`Task`] contains everything that determines a gradient. An [`Artifact`] contains the gradient, encoded in blocks.
+//! A [`Commitment`] binds the gradient to the task. A [`Receipt`] contains the task, the CID of the artifact, and the
 //! commitment. Anybody who has a receipt can [`verify`] the gradient.
 
 mod adapter;
@@ -35,6 +35,7 @@ pub use job::{Job, MAX_EXPONENT, MAX_MATRICES, MatrixSpec, TaskKind};
 pub use merkle::merkle_root;
 pub use parts::parts;
 pub use receipt::Receipt;
+pub(crate) use task::MAX_MINER_BYTES;
 pub use task::{Task, TaskTerms, task_key};
 pub use transport::Transport;
 pub use transport_matrix::{MAX_GRADIENT_BITS, TransportMatrix};

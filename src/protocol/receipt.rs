@@ -1,5 +1,5 @@
-//! The receipt: a task, the CID of its artifact, and the commitment to both. Anybody who has a receipt can verify the
-//! gradient.
+//! The receipt: a task, the CID of its artifact, and the commitment to the task and the gradient. Anybody who has a
+//! receipt can verify the gradient.
 
 use super::artifact::Artifact;
 use super::commitment::Commitment;
@@ -21,7 +21,7 @@ struct ReceiptFields {
     locations: Vec<String>,
 }
 
-/// A record of a computed task. It is kept by the miner that the task names.
+/// A record of a computed task. The miner whose address the task contains keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ReceiptFields", into = "ReceiptFields")]
 pub struct Receipt(ReceiptFields);

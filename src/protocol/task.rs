@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub(super) const FORMAT: &str = "r3mes/task/1";
+/// The largest length of a miner's address in a task, in bytes.
+pub(crate) const MAX_MINER_BYTES: usize = 128;
 
 /// The fields of a [`Task`], before they have been checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,10 +37,17 @@ impl Task {
     /// Returns the task with the given fields, or an error if a field is outside its limits.
     pub fn new(terms: TaskTerms) -> Result<Self, ProtocolError> {
         terms.job.validate()?;
-        plain_name("miner address", &terms.miner, 128)?;
+        plain_name("miner address", &terms.miner, MAX_MINER_BYTES)?;
         let task = Self(terms);
         Block::new(Codec::DagCbor, dag_cbor::encode(FORMAT, &task))?;
         Ok(task)
+    }
+
+    /// Returns the task with the given fields without encoding it. The caller has checked with [`Self::new`] that the job
+    /// is valid, and that its tasks fit in a block even if the miner's address has [`MAX_MINER_BYTES`] bytes.
+    pub(crate) fn of_checked_job(terms: TaskTerms) -> Result<Self, ProtocolError> {
+        plain_name("miner address", &terms.miner, MAX_MINER_BYTES)?;
+        Ok(Self(terms))
     }
 
     /// Decodes a task from DAG-CBOR. Returns an error unless `bytes` is the canonical encoding.

@@ -31,8 +31,8 @@ impl Transport {
     }
 
     /// Returns the smallest shift for which `⌈max / 2^shift⌉` is within the limit of the format, where `max` is the
-    /// largest magnitude in a matrix. With this shift, every element of the matrix fits the format, even if it is
-    /// rounded up.
+    /// largest magnitude in a matrix. With this shift, every rounded element of the matrix is within the limit, even if
+    /// it is rounded up.
     pub fn shift(self, max: u64) -> u32 {
         (0..64).find(|shift| (u128::from(max)).div_ceil(1 << shift) <= self.limit().into()).unwrap_or(64)
     }

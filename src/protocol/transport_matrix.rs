@@ -1,8 +1,9 @@
 //! A gradient matrix, rounded to int8 or int16: an element g of the exact gradient becomes
 //! `t = ⌊g / 2^shift + dither⌋`, where the dither is in [0, 1). Aggregation sums `t · 2^shift`.
 //!
-//! The shift is the smallest one with which the largest `|g|` of the matrix fits the format, so it is a function of the
-//! exact gradient. The dither comes from the task's dither stream `transport.<name of the matrix>`.
+//! The shift is the smallest one for which `⌈max / 2^shift⌉` is within the limit of the format, where `max` is the
+//! largest `|g|` of the matrix. It is therefore a function of the exact gradient. The dither comes from the task's
+//! dither stream `transport.<name of the matrix>`.
 
 use super::{
     error::{ProtocolError, in_range},

@@ -18,8 +18,8 @@ impl UploadSize {
         Self { artifact_bytes, full_weights_bytes: 2 * backbone_weights }
     }
 
-    /// Returns how much smaller the artifact is than the full weights, in hundredths of a percent of the size of the
-    /// full weights, rounded down. Returns 0 if the artifact is larger than the full weights.
+    /// Returns how much smaller the artifact is than the backbone weights in bf16, in hundredths of a percent of the
+    /// size of these weights, rounded down. Returns 0 if the artifact is larger than the weights.
     pub fn saved_basis_points(self) -> u64 {
         let saved = self.full_weights_bytes.saturating_sub(self.artifact_bytes);
         (u128::from(saved) * 10_000 / u128::from(self.full_weights_bytes.max(1))) as u64

@@ -131,8 +131,8 @@ pub fn compare(claimed: &Artifact, recomputed: &Artifact) -> Result<(), Mismatch
     Ok(())
 }
 
-/// Fetches the artifact that a receipt names, and returns it. Returns an error unless the blocks, the task and the
-/// commitment of the artifact match the receipt.
+/// Fetches the artifact whose CID a receipt states, and returns it. Returns an error unless the blocks, the task and
+/// the commitment of the artifact match the receipt.
 pub fn open_receipt(receipt: &Receipt, fetch: Fetch) -> Result<Artifact, Mismatch> {
     let claimed = Artifact::fetch(receipt.task(), &receipt.artifact(), fetch)?;
     let found = Commitment::new(receipt.task(), &claimed.gradient_root());

@@ -22,8 +22,8 @@ pub const CHAIN: &str = "simulation-1";
 /// Initial balance of each account in micro-units.
 pub const COINS: u64 = 1_000_000_000;
 
-/// The parameters of a network without fees and without a beacon: the hash of each block is a random value, and the
-/// tenth one after a submission decides whether the gradient is recomputed.
+/// The parameters of a network without fees and without a beacon. The hash of each block is a random value, and the
+/// hash of the tenth block after a submission decides whether the gradient is recomputed.
 pub const NETWORK: LedgerParams =
     LedgerParams { epoch_blocks: 0, draw_after: 10, fee_per_byte: 0, fee_per_row: 0, ..LedgerParams::NETWORK };
 
@@ -83,12 +83,14 @@ pub fn genesis(quota: u32, params: LedgerParams, nodes: &[(u8, u64)]) -> Genesis
     }
 }
 
-/// Returns a commitment that stands for the right gradient of a task, because simulations compute no gradients.
+/// Returns the commitment that a miner submits if it has computed the correct gradient of a task. Simulations compute
+/// no gradients, so a constant stands for the gradient root.
 pub fn honest(task: &Task) -> Commitment {
     Commitment::new(task, &[7; 32])
 }
 
-/// Returns a commitment that stands for a wrong gradient of a task, because simulations compute no gradients.
+/// Returns the commitment that a miner submits if its gradient of a task is wrong. Simulations compute no gradients, so
+/// a constant stands for the gradient root.
 pub fn wrong(task: &Task) -> Commitment {
     Commitment::new(task, &[8; 32])
 }
@@ -177,8 +179,8 @@ impl Network {
         Message::ClaimTask(MsgClaimTask { miner: address(number), pool_id: 0, chunk_id })
     }
 
-    /// Returns the message with which account `number` reveals its number for the beacon, which is the same in all
-    /// runs.
+    /// Returns the message with which account `number` reveals its secret number for the beacon, and commits to its
+    /// next one. The numbers are a function of the account and the epoch, so they are the same in all simulations.
     pub fn beacon_message(&self, number: u8, duty: BeaconDuty) -> Message {
         let BeaconDuty { epoch, reveals } = duty;
         let secret = |epoch: u64| {
@@ -262,14 +264,15 @@ impl Network {
         let leaf = if self.guessing.contains(&number) { "guess" } else { "leaf" }.to_owned();
         let beacon = self.ledger.beacon_duty(&verifier);
         let mut messages: Vec<Message> = beacon.map(|duty| self.beacon_message(number, duty)).into_iter().collect();
-        for duty in self.ledger.assignments(&verifier).expect("assignments").into_iter().filter(|duty| !duty.done) {
+        for duty in self.ledger.assignments(&verifier).into_iter().filter(|duty| !duty.done) {
             let claimed = duty.submission.commitment;
-            let finding = find(number, &duty.task, claimed);
+            let task = self.ledger.task_of(&duty.submission).expect("a task");
+            let finding = find(number, &task, claimed);
             let (challenge_id, is_valid) = (duty.challenge, finding == Finding::Match);
             let computed_hash = match finding {
                 Finding::Match => claimed.to_string(),
-                Finding::Mismatch if claimed == honest(&duty.task) => wrong(&duty.task).to_string(),
-                Finding::Mismatch => honest(&duty.task).to_string(),
+                Finding::Mismatch if claimed == honest(&task) => wrong(&task).to_string(),
+                Finding::Mismatch => honest(&task).to_string(),
                 Finding::Unavailable => String::new(),
             };
             if duty.stage == ChallengeStage::Panel {
@@ -316,10 +319,10 @@ impl Network {
     /// `missing`.
     pub fn aggregate_without(&self, number: u8, salt: &[u8], missing: u64) -> Option<Message> {
         let proposer = address(number);
-        let job = self.ledger.aggregation(&proposer).expect("an aggregation")?;
+        let job = self.ledger.aggregation(&proposer)?;
         let summed = job.gradients.iter().filter(|(id, ..)| *id != missing);
         let (ids, commitments): (Vec<u64>, Vec<[u8; 32]>) =
-            summed.map(|(id, _, submission)| (*id, submission.commitment.0)).unzip();
+            summed.map(|(id, submission)| (*id, submission.commitment.0)).unzip();
         let genesis = self.ledger.genesis();
         let reveal = MsgRevealAggregation {
             proposer: proposer.clone(),

@@ -98,7 +98,7 @@ impl SmallJob {
     }
 
     /// Returns a prover, which computes the moves of one party in disputes about a task. If `forged` is true, it
-    /// defends a wrong gradient; otherwise, it defends the right one.
+    /// defends a wrong gradient; otherwise, it defends the correct one.
     pub async fn prover(&self, task: &Task, forged: bool) -> Prover {
         Prover::new(self.replay(task, forged).await).await.expect("a task that can be run")
     }

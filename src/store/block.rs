@@ -1,14 +1,17 @@
-//! Blocks: pieces of data of at most 1 MiB, each addressed by the CID `CIDv1(codec, sha2-256(bytes))`.
+//! Blocks: pieces of data of at most 1 MiB, each addressed by the CID `CIDv1(codec, sha2-256(bytes))`. Blocks of other
+//! programs may have a CID of version 0, which contains the hash alone and stands for the codec `dag-pb`.
 
-use cid::{Cid, Version};
+use cid::Cid;
 use multihash::Multihash;
 use sha2::{Digest, Sha256};
 
 /// The largest size of a block, in bytes (1 MiB). By default, IPFS nodes transfer blocks up to this size.
 pub const MAX_BLOCK_BYTES: usize = 1 << 20;
 
-/// The multihash code of SHA-256, the only hash function that is accepted in a CID.
+/// The multihash code of SHA-256, the only hash function that is accepted in the CID of a block.
 const SHA2_256: u64 = 0x12;
+/// The multihash code of the identity function. A CID with this code contains the data itself instead of its hash.
+const IDENTITY: u64 = 0;
 
 /// The format in which the bytes of a block are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +47,15 @@ impl Codec {
         }
     }
 
-    /// Returns the codec that a CID states. Fails if the CID is not of version 1, if its codec is not supported, or if
-    /// its hash is not SHA-256.
+    /// Returns the codec of the block that a CID identifies. Fails if the codec is not supported, or if the hash of the
+    /// CID is not SHA-256.
     pub fn of(cid: &Cid) -> Result<Self, StoreError> {
-        let codec = Self::ALL.into_iter().find(|codec| codec.code() == cid.codec());
-        let sha = cid.version() == Version::V1 && cid.hash().code() == SHA2_256 && cid.hash().size() == 32;
-        codec.filter(|_| sha).ok_or(StoreError::Codec(*cid))
+        Self::stated(cid).filter(|_| is_sha256(cid)).ok_or(StoreError::Codec(*cid))
+    }
+
+    /// Returns the codec that a CID states, whatever its hash is; `None` if the codec is not supported.
+    pub fn stated(cid: &Cid) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.code() == cid.codec())
     }
 
     /// Returns the CID of a block that consists of `bytes` in this codec.
@@ -82,8 +88,8 @@ pub enum StoreError {
         /// The CID that the received bytes do have.
         found: Box<Cid>,
     },
-    /// A CID was refused, because its version is not 1, its hash is not SHA-256, or its codec is not the expected one.
-    #[error("CID {0} is refused: it must have version 1, a SHA-256 hash and the expected codec")]
+    /// A CID was refused, because its hash is not SHA-256, or its codec is not the expected one.
+    #[error("CID {0} is refused: it must have a SHA-256 hash and the expected codec")]
     Codec(Cid),
     /// No block with this CID was found.
     #[error("block {0} was not found")]
@@ -143,8 +149,8 @@ impl Block {
     /// Builds a block from bytes that were received for the CID `cid`. Fails if the bytes have a different CID.
     pub fn check(cid: Cid, bytes: Vec<u8>) -> Result<Self, StoreError> {
         let block = Self::new(Codec::of(&cid)?, bytes)?;
-        if block.cid == cid {
-            Ok(block)
+        if block.cid.hash() == cid.hash() {
+            Ok(Self { cid, ..block })
         } else {
             Err(StoreError::Mismatch { claimed: cid, found: Box::new(block.cid) })
         }
@@ -157,6 +163,15 @@ impl Block {
             return Err(StoreError::Codec(*cid));
         }
         Self::check(*cid, fetch(cid)?)
+    }
+
+    /// Returns the block with a CID of version 0 if its codec is `dag-pb`; otherwise returns it unchanged, because a CID
+    /// of version 0 states no codec.
+    pub fn with_version_0(self) -> Self {
+        match Cid::new_v0(*self.cid.hash()) {
+            Ok(cid) if self.cid.codec() == Codec::DagPb.code() => Self { cid, ..self },
+            _ => self,
+        }
     }
 
     /// Returns the block's CID.
@@ -175,13 +190,14 @@ impl Block {
     }
 }
 
-/// Converts a CID to version 1. A CID of version 0 (a text that begins with `Qm`) states no codec; it becomes a CID
-/// with the codec `dag-pb`.
-pub fn version_1(cid: Cid) -> Cid {
-    match cid.version() {
-        Version::V0 => Cid::new_v1(Codec::DagPb.code(), *cid.hash()),
-        Version::V1 => cid,
-    }
+/// Returns the data that a CID contains instead of a hash (an *identity CID*), or `None` if the CID contains a hash.
+pub fn inline_bytes(cid: &Cid) -> Option<&[u8]> {
+    (cid.hash().code() == IDENTITY).then(|| cid.hash().digest())
+}
+
+/// Returns whether the hash in a CID is a SHA-256 hash.
+pub(super) fn is_sha256(cid: &Cid) -> bool {
+    cid.hash().code() == SHA2_256 && cid.hash().size() == 32
 }
 
 /// A directed acyclic graph (DAG) of blocks: a root block, and all blocks to which it links directly or through other
@@ -259,8 +275,11 @@ mod tests {
         let dag_json = Cid::new_v1(0x0129, *block.cid().hash());
         assert_eq!(Block::check(dag_json, block.bytes().to_vec()), Err(StoreError::Codec(dag_json)));
         let old = Cid::new_v0(*block.cid().hash()).unwrap();
-        assert_eq!(Block::check(old, block.bytes().to_vec()), Err(StoreError::Codec(old)));
-        assert_eq!(version_1(old), Codec::DagPb.cid(block.bytes()));
+        assert_eq!(Block::check(old, block.bytes().to_vec()).unwrap().cid(), old);
+        let node = Block::new(Codec::DagPb, block.bytes().to_vec()).unwrap();
+        assert_eq!(node.with_version_0().cid(), old);
+        assert_eq!(inline_bytes(&identity), Some(&b"abc"[..]));
+        assert_eq!(inline_bytes(&old), None);
         let wrong = Block::fetch(Codec::DagCbor, &block.cid(), &|_| Ok(block.bytes().to_vec()));
         assert_eq!(wrong, Err(StoreError::Codec(block.cid())));
     }

@@ -1,35 +1,34 @@
-//! CAR version 1: a file format that stores the blocks of a DAG in one file.
+//! CAR: a file format that stores the blocks of a DAG in one file. This program writes version 1, and also reads version
+//! 2, which wraps a file of version 1 and adds an index.
 //!
 //! The file begins with a header, which states the CID of the root. Each block follows as a *section*, which consists
 //! of a length, the block's CID, and the block's bytes.
 //!
-//! <https://ipld.io/specs/transport/car/carv1/>
+//! <https://ipld.io/specs/transport/car/>
 
-use super::{Block, Cid, Dag, MAX_BLOCK_BYTES, StoreError, version_1};
+mod reader;
+
+pub use reader::CarReader;
+
+use super::{Block, Cid, Dag, StoreError};
 use serde::{Deserialize, Serialize};
-use unsigned_varint::{decode, encode};
+use unsigned_varint::encode;
 
 /// The largest size of a CAR file, in bytes (256 MiB). Larger files are refused.
 pub const MAX_CAR_BYTES: usize = 256 << 20;
-/// The largest size of a CAR header, in bytes. A header of this size has room for the CIDs of a few hundred roots.
-const MAX_HEADER_BYTES: usize = 16 << 10;
-/// The largest size of a section, in bytes. It leaves room for a block of the largest size and for a CID of at most 128
-/// bytes.
-const MAX_SECTION_BYTES: usize = MAX_BLOCK_BYTES + 128;
-/// The largest number of bytes that the reader adds to its buffer at a time. After it has added them, it parses the
-/// sections that are complete, and removes these sections from the buffer.
-const PIECE_BYTES: usize = 1 << 20;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CarHeader {
-    roots: Vec<Cid>,
+    /// Absent in version 2, whose roots are in the wrapped file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    roots: Option<Vec<Cid>>,
     version: u64,
 }
 
 /// Returns the header of a CAR file that has the single root `root`.
 pub fn car_header(root: Cid) -> Vec<u8> {
-    let header = CarHeader { roots: vec![root], version: 1 };
+    let header = CarHeader { roots: Some(vec![root]), version: 1 };
     let header = serde_ipld_dagcbor::to_vec(&header).expect("CIDs and integers can be encoded");
     let mut car = Vec::with_capacity(header.len() + 2);
     section(&mut car, &[&header]);
@@ -41,54 +40,6 @@ pub fn car_section(block: &Block) -> Vec<u8> {
     let mut car = Vec::with_capacity(block.bytes().len() + 64);
     section(&mut car, &[&block.cid().to_bytes(), block.bytes()]);
     car
-}
-
-/// A streaming parser of CAR files. It buffers at most one incomplete section and 1 MiB of further bytes. It checks the
-/// bytes of each block against the block's CID before it returns the block.
-pub struct CarReader {
-    /// The number of bytes of the file that may still follow. Parsing fails if more bytes follow.
-    remaining_bytes: usize,
-    pending: Vec<u8>,
-    roots: Option<Vec<Cid>>,
-}
-
-impl CarReader {
-    /// Returns a parser that accepts a file of at most `max_bytes` bytes.
-    pub fn new(max_bytes: usize) -> Self {
-        Self { remaining_bytes: max_bytes, pending: Vec::new(), roots: None }
-    }
-
-    /// Parses the next bytes of the file. Each block that is complete with these bytes is checked against its CID and
-    /// appended to `done`.
-    pub fn push(&mut self, bytes: &[u8], done: &mut Vec<Block>) -> Result<(), StoreError> {
-        let too_large = || malformed("it is longer than the limit");
-        self.remaining_bytes = self.remaining_bytes.checked_sub(bytes.len()).ok_or_else(too_large)?;
-        for piece in bytes.chunks(PIECE_BYTES) {
-            self.pending.extend_from_slice(piece);
-            let mut rest = &self.pending[..];
-            loop {
-                let most = if self.roots.is_none() { MAX_HEADER_BYTES } else { MAX_SECTION_BYTES };
-                let Some(section) = take(&mut rest, most)? else { break };
-                match self.roots {
-                    None => self.roots = Some(roots(section)?),
-                    Some(_) => done.push(block(section)?),
-                }
-            }
-            let taken = self.pending.len() - rest.len();
-            self.pending.drain(..taken);
-        }
-        Ok(())
-    }
-
-    /// Ends parsing, and returns the CIDs of the roots that the header states, converted to version 1. Fails if the
-    /// file is incomplete.
-    pub fn finish(self) -> Result<Vec<Cid>, StoreError> {
-        match self.roots {
-            Some(roots) if self.pending.is_empty() => Ok(roots),
-            Some(_) => Err(malformed("it ends inside a block")),
-            None => Err(malformed("it ends inside the header")),
-        }
-    }
 }
 
 impl Dag {
@@ -107,7 +58,7 @@ impl Dag {
     pub fn from_car(car: &[u8]) -> Result<Self, StoreError> {
         let (mut reader, mut blocks) = (CarReader::new(MAX_CAR_BYTES), Vec::new());
         reader.push(car, &mut blocks)?;
-        let [root] = reader.finish()?[..] else { return Err(malformed("it does not have exactly one root")) };
+        let [root] = reader.finish()?[..] else { return Err(reader::malformed("it does not have exactly one root")) };
         if !blocks.iter().any(|block| block.cid() == root) {
             return Err(StoreError::Missing(root));
         }
@@ -120,36 +71,6 @@ fn section(car: &mut Vec<u8>, parts: &[&[u8]]) {
     let bytes: usize = parts.iter().map(|part| part.len()).sum();
     car.extend_from_slice(encode::usize(bytes, &mut encode::usize_buffer()));
     parts.iter().for_each(|part| car.extend_from_slice(part));
-}
-
-/// Removes the next section from the front of `rest`, and returns the content of the section (all bytes after its
-/// length). Returns `None` if the section is incomplete. Fails if the section has more than `most` bytes.
-fn take<'a>(rest: &mut &'a [u8], most: usize) -> Result<Option<&'a [u8]>, StoreError> {
-    let (bytes, after) = match decode::usize(rest) {
-        Err(decode::Error::Insufficient) => return Ok(None),
-        decoded => decoded.map_err(malformed)?,
-    };
-    if bytes > most {
-        return Err(malformed(format!("a section has {bytes} bytes, which exceeds the limit of {most} bytes")));
-    }
-    let Some((section, after)) = after.split_at_checked(bytes) else { return Ok(None) };
-    *rest = after;
-    Ok(Some(section))
-}
-
-fn roots(header: &[u8]) -> Result<Vec<Cid>, StoreError> {
-    let header: CarHeader = serde_ipld_dagcbor::from_slice(header).map_err(malformed)?;
-    let CarHeader { roots, version: 1 } = header else { return Err(malformed("only version 1 is supported")) };
-    Ok(roots.into_iter().map(version_1).collect())
-}
-
-fn block(mut section: &[u8]) -> Result<Block, StoreError> {
-    let cid = Cid::read_bytes(&mut section).map_err(malformed)?;
-    Block::check(version_1(cid), section.to_vec())
-}
-
-fn malformed(reason: impl ToString) -> StoreError {
-    StoreError::Malformed { what: "CAR version 1", reason: reason.to_string() }
 }
 
 #[cfg(test)]
@@ -202,7 +123,7 @@ mod tests {
             let (mut reader, mut blocks) = (CarReader::new(car.len()), Vec::new());
             for piece in car.chunks(step) {
                 reader.push(piece, &mut blocks).unwrap();
-                assert!(reader.pending.len() <= 200);
+                assert!(reader.buffered() <= 200);
             }
             assert_eq!((reader.finish(), blocks), (Ok(vec![dag().root]), dag().blocks));
         }
@@ -211,6 +132,59 @@ mod tests {
         let oversized = [car_header(dag().root), vec![0xff, 0xff, 0xff, 0x7f]].concat();
         let refused = CarReader::new(MAX_CAR_BYTES).push(&oversized, &mut Vec::new());
         assert!(refused.unwrap_err().to_string().contains("limit"));
+    }
+
+    /// Returns a file of version 2 that wraps `inner`, a file of version 1, with padding before it and an index after it.
+    fn version_2(inner: &[u8]) -> Vec<u8> {
+        let (offset, size) = (51u64 + 7, inner.len() as u64);
+        let head = [&b"\x0a\xa1\x67version\x02"[..], &[0; 16]].concat();
+        let numbers = [offset, size, offset + size].map(u64::to_le_bytes).concat();
+        [&head[..], &numbers, &[0; 7], inner, b"an index"].concat()
+    }
+
+    #[test]
+    fn a_file_of_version_2_is_read_as_the_file_that_it_wraps() {
+        let car = version_2(&dag().to_car());
+        assert_eq!(Dag::from_car(&car), Ok(dag()));
+        for step in [1, 7, 51] {
+            let (mut reader, mut blocks) = (CarReader::new(car.len()), Vec::new());
+            car.chunks(step).for_each(|piece| reader.push(piece, &mut blocks).unwrap());
+            assert_eq!((reader.finish(), blocks), (Ok(vec![dag().root]), dag().blocks));
+        }
+        let end = car.len() - b"an index".len();
+        assert!((0..end).all(|length| Dag::from_car(&car[..length]).is_err()));
+        let twice = version_2(&car);
+        assert!(Dag::from_car(&twice).is_err(), "version 2 inside version 2");
+        let mut longer = car.clone();
+        longer[35] += 1;
+        assert!(Dag::from_car(&longer).is_err(), "the wrapped file ends within a section");
+    }
+
+    #[test]
+    fn blocks_of_other_formats_are_refused_or_told_apart() {
+        let section = |cid: Cid, bytes: &[u8]| {
+            let mut car = Vec::new();
+            section(&mut car, &[&cid.to_bytes(), bytes]);
+            car
+        };
+        let sha256 = *Codec::Raw.cid(b"json").hash();
+        let (json, identity, blake3) = (
+            Cid::new_v1(0x0129, sha256),
+            Cid::new_v1(0x55, multihash::Multihash::wrap(0, b"inline").unwrap()),
+            Cid::new_v1(0x55, multihash::Multihash::wrap(0x1e, &[7; 32]).unwrap()),
+        );
+        let strict = |more: &[u8]| Dag::from_car(&[&dag().to_car(), more].concat());
+        assert_eq!(strict(&section(json, b"json")), Err(StoreError::Codec(json)));
+        assert_eq!(strict(&section(blake3, b"?")), Err(StoreError::Codec(blake3)));
+        assert_eq!(strict(&section(identity, b"inline")), Ok(dag()));
+        assert!(strict(&section(identity, b"other")).is_err());
+        let car = [dag().to_car(), section(json, b"json"), section(blake3, b"?")].concat();
+        let (mut reader, mut blocks) = (CarReader::new(car.len()).tolerant(), Vec::new());
+        reader.push(&car, &mut blocks).unwrap();
+        assert_eq!(reader.skipped(), [blake3]);
+        assert_eq!(blocks.last().map(Block::cid), Some(Codec::Raw.cid(b"json")));
+        let wrong = [dag().to_car(), section(json, b"jsom")].concat();
+        assert!(CarReader::new(wrong.len()).tolerant().push(&wrong, &mut Vec::new()).is_err());
     }
 
     proptest! {

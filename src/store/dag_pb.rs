@@ -3,7 +3,7 @@
 //!
 //! <https://ipld.io/specs/codecs/dag-pb/spec/>
 
-use super::{Block, Cid, Codec, StoreError, version_1};
+use super::{Block, Cid, Codec, StoreError};
 use prost::Message;
 
 /// A link from a dag-pb node to another block.
@@ -25,10 +25,10 @@ impl PbLink {
         Self { hash: Some(cid.to_bytes()), name: Some(String::new()), size: Some(size) }
     }
 
-    /// Returns the CID of the linked block, converted to version 1.
+    /// Returns the CID of the linked block.
     pub(super) fn cid(&self) -> Result<Cid, StoreError> {
         let hash = self.hash.as_deref().ok_or_else(|| malformed("a link has no CID"))?;
-        Cid::try_from(hash).map(version_1).map_err(malformed)
+        Cid::try_from(hash).map_err(malformed)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Finds the links of a block. Every CID that a block contains is a link to another block.
 
-use super::{Block, Cid, Codec, StoreError, dag_pb::PbNode, version_1};
+use super::{Block, Cid, Codec, StoreError, dag_pb::PbNode, inline_bytes};
 use ipld_core::serde::ExtractLinks;
 
-/// Returns every CID that a block contains, in order of occurrence and converted to version 1. Fails if one of these
-/// CIDs has an unsupported codec or hash.
+/// Returns the CID of every block to which a block links, in order of occurrence. An identity CID is left out, because
+/// there is no block for the data that it contains. Fails if one of the CIDs has an unsupported codec or hash.
 pub fn links(block: &Block) -> Result<Vec<Cid>, StoreError> {
     let found: Vec<Cid> = match Codec::of(&block.cid())? {
         Codec::Raw => Vec::new(),
@@ -15,7 +15,8 @@ pub fn links(block: &Block) -> Result<Vec<Cid>, StoreError> {
         }
         Codec::DagPb => PbNode::read(block.bytes())?.links.iter().map(|link| link.cid()).collect::<Result<_, _>>()?,
     };
-    found.into_iter().map(version_1).map(|cid| Codec::of(&cid).map(|_| cid)).collect()
+    let blocks = found.into_iter().filter(|cid| inline_bytes(cid).is_none());
+    blocks.map(|cid| Codec::of(&cid).map(|_| cid)).collect()
 }
 
 #[cfg(test)]
@@ -38,10 +39,11 @@ mod tests {
     }
 
     #[test]
-    fn the_error_names_an_unsupported_cid() {
+    fn identity_cids_are_no_links_and_the_error_names_an_unsupported_cid() {
         let identity = Cid::new_v1(0x55, Multihash::wrap(0, b"abc").unwrap());
-        let cbor = dag_cbor::block("test", &identity).unwrap();
-        assert_eq!(links(&cbor), Err(StoreError::Codec(identity)));
+        assert_eq!(links(&dag_cbor::block("test", &identity).unwrap()), Ok(Vec::new()));
+        let blake3 = Cid::new_v1(0x55, Multihash::wrap(0x1e, &[7; 32]).unwrap());
+        assert_eq!(links(&dag_cbor::block("test", &blake3).unwrap()), Err(StoreError::Codec(blake3)));
     }
 
     #[test]

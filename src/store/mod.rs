@@ -13,7 +13,7 @@ mod links;
 mod pin_list;
 pub mod unixfs;
 
-pub use block::{Block, Codec, Dag, Fetch, MAX_BLOCK_BYTES, StoreError, version_1};
+pub use block::{Block, Codec, Dag, Fetch, MAX_BLOCK_BYTES, StoreError, inline_bytes};
 pub use car::{CarReader, MAX_CAR_BYTES, car_header, car_section};
 pub use cid::Cid;
 pub use leaves::{LEAF_BYTES, join, split};

@@ -1,4 +1,5 @@
-//! Checkpoints: safetensors files that contain the master parameters of an adapter and the state of its optimizer.
+//! Checkpoints: safetensors files that contain the parameters of an adapter in full precision (Q3.28) and the state of
+//! its optimizer.
 
 use super::optimizer::Optimizer;
 use crate::{
@@ -28,7 +29,7 @@ pub fn write(adapter: &LoraAdapter, optimizer: &Optimizer) -> Result<Vec<u8>, Er
     safetensors::serialize(views, Some(metadata)).map_err(malformed)
 }
 
-/// Decodes a checkpoint that [`write()`] encoded.
+/// Decodes a checkpoint that [`write()`] has encoded. Returns an error if the bytes are not such a checkpoint.
 pub fn read(bytes: &[u8]) -> Result<(LoraAdapter, Optimizer), Error> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
     let metadata = header.metadata().clone().unwrap_or_default();

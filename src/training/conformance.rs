@@ -18,8 +18,8 @@ use crate::{
 };
 use sha2::{Digest, Sha256};
 
-/// The digests of the results that one backend computes for two small test models. If the backend computes correctly,
-/// they are equal to [`GOLDEN`].
+/// The digests of the results that one backend computes for two small test models. They are equal to [`GOLDEN`] if the
+/// backend computes correctly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digests {
     /// The digest of one training step: the SHA-256 hash of the loss, the saturation flag and the gradient of one
@@ -40,7 +40,7 @@ pub const GOLDEN: Digests = Digests {
 };
 
 /// Returns the config of a small model. Its sizes are not multiples of the sizes of blocks, words and tiles, so that
-/// kernels must also handle incomplete ones.
+/// kernels must also handle incomplete blocks, words and tiles.
 const fn config(layers: usize, context: usize) -> ModelConfig {
     ModelConfig {
         layers,
@@ -58,31 +58,32 @@ const fn config(layers: usize, context: usize) -> ModelConfig {
 const RANK: usize = 4;
 const SEED: [u8; 32] = *b"r3mes-wgpu conformance model v1.";
 
-/// The index, counted from 0, of the training step whose digest is [`Digests::step`]. The step before it changes the
-/// factors b of the adapter, which are zero at first.
+/// The index, counted from 0, of the training step whose digest is [`Digests::step`]. It is not step 0, because in step
+/// 0 the factors b of the adapter are still zero, and the gradients of the factors a are therefore zero, too. Step 0
+/// sets the factors b to values other than zero.
 const STEP: u64 = 1;
 /// The config of the model with which [`Digests::step`] is computed: two layers, and a context of 37 tokens.
 const STEP_CONFIG: ModelConfig = config(2, 37);
 /// The number of tokens in the chunk with which [`Digests::step`] is computed.
 const STEP_TOKENS: u32 = 90;
 
-/// Computes both digests. The backend computes `sequences` sequences at a time; this number does not affect the
+/// Computes both digests. The backend computes `sequences` sequences at a time. This number does not affect the
 /// digests.
 pub async fn digests(backend: &Backend, sequences: usize) -> Result<Digests, Error> {
     Ok(Digests { step: step_digest(backend, sequences).await?, run: run_digest(backend, sequences).await? })
 }
 
-/// Computes [`Digests::step`]. The model has two layers. The chunk has 90 tokens, and is divided into sequences of at
-/// most 37 tokens.
+/// Computes the digest [`Digests::step`]. The model has two layers. The chunk has 90 tokens, and is divided into
+/// sequences of at most 37 tokens.
 pub async fn step_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32], Error> {
     Ok(digest(&Training::before_golden_step(backend, sequences).await?.step(STEP).await?))
 }
 
 /// Returns the trace of the training step whose digest is [`Digests::step`]: for each dispatch, a digest of its output.
 ///
-/// All steps before the traced one run on the reference kernels, so the traced step has the same input on every
-/// backend. If the traces of two backends differ, the first difference therefore belongs to a dispatch whose input is
-/// correct.
+/// All earlier steps run on the reference kernels, so the traced step has the same input on every backend. Suppose that
+/// the traces of two backends differ. The first dispatch with different digests then had the same, correct input on
+/// both backends, so one of them has computed this dispatch wrongly.
 pub async fn step_trace(backend: &Backend, sequences: usize) -> Result<Vec<Traced>, Error> {
     let scalar = Backend::Cpu { threads: 1, kernels: cpu::scalar };
     let Training { adapter, .. } = Training::before_golden_step(&scalar, sequences).await?;
@@ -91,8 +92,8 @@ pub async fn step_trace(backend: &Backend, sequences: usize) -> Result<Vec<Trace
     Ok(training.trainer.traced_gradient(&training.chunk, &SEED, STEP).await?.1)
 }
 
-/// Computes [`Digests::run`]. The model has one layer. The chunk has 16 tokens, and is divided into sequences of at
-/// most 9 tokens. These sizes are so small that a software GPU needs only minutes.
+/// Computes the digest [`Digests::run`]. The model has one layer. The chunk has 16 tokens, and is divided into
+/// sequences of at most 9 tokens. These sizes are so small that a software GPU needs only minutes.
 pub async fn run_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32], Error> {
     let mut training = Training::new(backend, sequences, config(1, 9), 16).await?;
     let mut hash = Sha256::new();
@@ -128,7 +129,7 @@ impl Training {
         Ok(Self { trainer, adapter, optimizer, chunk })
     }
 
-    /// Returns a training run that has taken all steps before the one whose digest is [`Digests::step`].
+    /// Returns a training run that has taken all steps before step [`STEP`], whose digest is [`Digests::step`].
     async fn before_golden_step(backend: &Backend, sequences: usize) -> Result<Self, Error> {
         let mut training = Self::new(backend, sequences, STEP_CONFIG, STEP_TOKENS).await?;
         for number in 0..STEP {

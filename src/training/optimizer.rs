@@ -28,7 +28,7 @@ pub struct StepReport {
     pub clipped: bool,
     /// The learning rate with which this step was taken.
     pub learning_rate: f64,
-    /// The number of master parameters that left the range ±(8 − 2^-28) in this step and were clamped to it.
+    /// The number of parameters that left the range ±(8 − 2^-28) in this step and were clamped to it.
     pub saturated: u64,
 }
 
@@ -37,8 +37,8 @@ pub struct StepReport {
 pub struct Optimizer {
     settings: Settings,
     step: u64,
-    /// `beta1^step` and `beta2^step`, which AdamW uses for bias correction. Each step multiplies the first by `beta1`
-    /// and the second by `beta2`.
+    /// The products `beta1^step` and `beta2^step`, which AdamW uses for bias correction. Each step multiplies the first
+    /// product by `beta1` and the second by `beta2`.
     beta_products: [f64; 2],
     moments: Vec<Moments>,
 }
@@ -94,7 +94,7 @@ impl Optimizer {
         &self.settings
     }
 
-    /// Updates `adapter` by one step, which is computed from the mean gradient.
+    /// Updates `adapter` by one step, which is computed from the mean gradient. Returns statistics of the step.
     ///
     /// `gradients` contains one gradient for each matrix of the adapter, in the adapter's order. The mean gradient of a
     /// matrix is `values · 2^exponent / supervised_tokens`, with the values and the exponent of its gradient. If an
@@ -171,8 +171,8 @@ fn same_matrices<'a>(
     Ok(())
 }
 
-/// Returns the Euclidean norm of the mean gradient `gradients / tokens`. The squares are added in a fixed order: matrix
-/// by matrix, and row by row.
+/// Returns the Euclidean norm of the mean gradient, which is the sum `gradients` divided by `tokens`. The squares are
+/// added in a fixed order: matrix by matrix, and row by row.
 fn norm(gradients: &[GradientMatrix], tokens: f64) -> f64 {
     let mut sum = 0.0;
     for matrix in gradients {
@@ -227,8 +227,8 @@ fn from_master(master: i32) -> f64 {
 /// Converts a parameter to Q3.28: clamps it to ±(8 − 2^-28), and rounds it to nearest, ties to even. Also returns
 /// whether clamping changed the value.
 fn to_master(value: f64) -> (i32, bool) {
-    /// A constant that rounds a number to an integer, ties to even, when it is added to the number and then subtracted
-    /// again. The magnitude of the number can be up to 2^51.
+    /// A constant that rounds a number to an integer, ties to even, if it is first added to the number and then
+    /// subtracted from the sum. The magnitude of the number can be up to 2^51.
     const WHOLE: f64 = (3u64 << 51) as f64;
     let limit = f64::from(i32::MAX);
     let scaled = value * power_of_two_f64(MASTER_FRACTION_BITS as i32);

@@ -7,8 +7,9 @@ use crate::{
 };
 
 impl AdapterState {
-    /// Returns the adapter and the state of its optimizer after a round. The optimizer takes one step with the mean
-    /// gradient of the round. If all artifacts of the round are void, the adapter and the state remain unchanged.
+    /// Returns the adapter and the state of its optimizer after the round `round`. The optimizer takes one step with
+    /// the mean gradient of the round. If all artifacts of the round are void, the adapter and the state remain
+    /// unchanged.
     pub fn after(mut self, round: &Aggregate) -> Result<Self, Error> {
         if round.tokens > 0 {
             let mut optimizer = Optimizer::from_bytes(&self.optimizer)?;

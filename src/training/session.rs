@@ -39,8 +39,8 @@ impl TrainingSession {
         Self { trainer, adapter, optimizer, dither }
     }
 
-    /// Takes one optimizer step with the mean gradient of the given chunks. If a value saturates, the adapter is not
-    /// updated.
+    /// Takes one optimizer step with the mean gradient of the given chunks. If a value saturates (leaves the range of
+    /// its number format), the adapter is not updated. Returns an error if `chunks` is empty.
     pub async fn step(&mut self, chunks: &[&[u32]]) -> Result<SessionStep, Error> {
         self.load().await?;
         let mut sum: Option<ChunkGradient> = None;
@@ -89,8 +89,8 @@ impl TrainingSession {
 }
 
 impl ChunkGradient {
-    /// Returns the sum of two gradients. The order of the two does not affect the sum. Fails if two matrices to be
-    /// added differ in name, number of elements or exponent, or if a sum exceeds the range of i64.
+    /// Returns the sum of two gradients. The order of the two does not affect the sum. Returns an error if two matrices
+    /// to be added differ in name, number of elements or exponent, or if a sum exceeds the range of i64.
     pub fn plus(mut self, other: Self) -> Result<Self, Error> {
         for (a, b) in self.matrices.iter_mut().zip(&other.matrices) {
             add_matrix(a, b)?;

@@ -66,7 +66,8 @@ impl Trainer {
     }
 
     /// Uploads an adapter to the executor. `exponents` contains the exponent of the gradient of each matrix, in the
-    /// adapter's order.
+    /// adapter's order. Returns an error if the adapter does not have the matrices of the recorded step, or if an
+    /// exponent is outside ±512.
     pub async fn load(&mut self, adapter: &LoraAdapter, exponents: &[i32]) -> Result<(), Error> {
         let expected = 2 * self.step.adapted_linears.len();
         for (what, found) in [("adapter matrices", adapter.matrices.len()), ("exponents", exponents.len())] {
@@ -88,8 +89,8 @@ impl Trainer {
         self.executor.write_all(&writes).await
     }
 
-    /// Computes the gradient of a chunk's summed loss. The pseudo-random bits of the stochastic rounding depend on
-    /// `task_key` and `step`.
+    /// Computes the gradient of a chunk's summed loss. The pseudo-random bits of the stochastic rounding are a function
+    /// of `task_key` and `step`.
     pub async fn gradient(&mut self, chunk: &[u32], task_key: &[u8; 32], step: u64) -> Result<ChunkGradient, Error> {
         let keys: Vec<_> =
             self.step.streams.names().iter().flat_map(|name| dither_key(task_key, step, name).0).collect();
@@ -132,8 +133,9 @@ impl Trainer {
         self.executor.set_yield_hook(hook);
     }
 
-    /// Selects one adapted linear layer, whose dispatches are audited in all later runs; see [`Executor::audit`]. The
-    /// index of the layer is `number` modulo the number of adapted linear layers. Returns the name of the layer.
+    /// Selects one adapted linear layer. All later runs audit the dispatches of this layer, that is, they compare their
+    /// results with the reference kernels; see [`Executor::audit`]. The index of the layer is `number` modulo the
+    /// number of adapted linear layers. Returns the name of the layer, or `None` if there is no adapted linear layer.
     pub fn audit(&mut self, number: u64) -> Option<&str> {
         let at = number.checked_rem(self.step.adapted_linears.len() as u64)?;
         let name = self.step.adapted_linears[at as usize].0.as_str();
@@ -144,7 +146,7 @@ impl Trainer {
     }
 
     /// Computes the summed loss of a chunk, in units of 2^-20 bits, without its gradient. Also returns whether a value
-    /// saturated.
+    /// saturated (left the range of its number format).
     pub async fn evaluate(&mut self, chunk: &[u32]) -> Result<(i64, bool), Error> {
         let keys = vec![0; 2 * self.step.streams.names().len()];
         self.executor.write(self.step.loss, &[0, 0]).await?;

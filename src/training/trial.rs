@@ -1,5 +1,5 @@
 //! Training steps for benchmarks, which measure how long a step takes. By default, the model of these steps is
-//! generated from a fixed seed, so that every machine computes the same steps.
+//! generated from a fixed seed, so that all machines compute the same steps.
 
 use super::{
     optimizer::{Optimizer, Settings},
@@ -83,8 +83,8 @@ impl Trial {
         self.trainer.load(&self.adapter, &vec![JOB_EXPONENT; self.adapter.matrices.len()]).await
     }
 
-    /// Runs the second part of a training step: computes the gradient of the chunk. A miner repeats only this part for
-    /// the chunks of a round.
+    /// Runs the second part of a training step, which computes the gradient of the chunk. In a round, a miner uploads
+    /// the adapter once and repeats only this part for each of its chunks.
     pub async fn gradient(&mut self) -> Result<ChunkGradient, Error> {
         self.trainer.gradient(&self.chunk, &SEED, self.optimizer.steps()).await
     }

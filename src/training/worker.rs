@@ -68,12 +68,13 @@ impl Worker {
         Ok(Self { model: manifest.cid(), vocab, trainer, adapter: None })
     }
 
-    /// Computes the artifact of a task. The function `blocks` supplies the blocks of the task's adapter and chunk.
+    /// Computes the artifact of a task. The function `blocks` returns the data blocks of the task's adapter and chunk.
     pub async fn compute(&mut self, task: &Task, blocks: Fetch<'_>) -> Result<Artifact, WorkerError> {
         artifact(task, self.gradient(task, blocks).await?.as_ref())
     }
 
-    /// Computes the exact gradient of a task. Returns `None` if a value saturates.
+    /// Computes the exact gradient of a task. Returns `None` if a value saturates (leaves the range of its number
+    /// format).
     async fn gradient(&mut self, task: &Task, blocks: Fetch<'_>) -> Result<Option<Gradient>, WorkerError> {
         if task.job.arithmetic_version != ARITHMETIC_VERSION {
             return Err(WorkerError::Version(task.job.arithmetic_version));
@@ -94,8 +95,8 @@ impl Worker {
         Ok((!saturated).then_some(Gradient { loss, tokens: supervised as u32, matrices }))
     }
 
-    /// Computes the same artifact as [`Self::compute`], and audits one linear layer, which the task key selects. The
-    /// audit compares the layer's dispatches with the reference kernels; see
+    /// Computes the same artifact as [`Self::compute`], and audits one linear layer, which is selected by the task key.
+    /// The audit compares the results of the layer's dispatches with those of the reference kernels; see
     /// [`Executor::audit`](crate::compute::Executor::audit).
     ///
     /// The audit detects an optimized kernel that computes wrong results. Without an audit, a verifier that uses the

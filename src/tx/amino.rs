@@ -6,9 +6,9 @@
 //! SDK's package `x/tx/signing/aminojson`.
 //!
 //! The transaction itself is encoded in protobuf, and the signature does not cover this encoding. Therefore, two
-//! different encodings must never have the same JSON, or anybody could give a signed transaction another hash. This
-//! holds because only the canonical encoding is accepted in this sign mode, and because everything in it appears in the
-//! JSON.
+//! different encodings must never have the same JSON; otherwise anybody could give a signed transaction another hash.
+//! This holds because only the canonical encoding is accepted in this sign mode, and because everything in it appears
+//! in the JSON.
 
 use super::{
     Message, TxError,
@@ -25,12 +25,14 @@ use cosmrs::proto::{
 };
 use serde_json::{Map, Value};
 
-/// The largest length of an amino name that a Ledger device shows.
+/// The largest length, in bytes, of the name of a message's type in amino JSON (its amino name) that a Ledger device
+/// can show.
 pub(super) const MAX_NAME_BYTES: usize = 39;
 
-/// A value in a message that has a form in amino JSON.
+/// A type of values in messages. Its values can be written in amino JSON, the JSON that wallets sign instead of
+/// protobuf.
 pub(super) trait Amino {
-    /// Returns the value's form in amino JSON; `None` if it is the default value, which is omitted.
+    /// Returns the value in amino JSON; `None` if it is the default value of its type, which is omitted.
     fn to_amino(&self) -> Option<Value>;
 }
 
@@ -113,7 +115,7 @@ impl Amino for Timestamp {
     }
 }
 
-/// Returns a JSON object with those of the fields that have a value. Its keys are sorted.
+/// Returns a JSON object of those fields whose value is not `None`. The keys of the object are sorted.
 pub(super) fn object<const FIELDS: usize>(mut fields: [(&str, Option<Value>); FIELDS]) -> Value {
     // depending on its features, `Map` sorts its keys or keeps them in the order of insertion
     fields.sort_unstable_by_key(|(name, _)| *name);
@@ -121,7 +123,8 @@ pub(super) fn object<const FIELDS: usize>(mut fields: [(&str, Option<Value>); FI
     Value::Object(present.collect::<Map<_, _>>())
 }
 
-/// Returns the form of a value that names its type, such as a message.
+/// Returns a JSON object with two fields: `type` is the given name, and `value` is the given value. Amino JSON
+/// represents messages, among other values, in this form.
 pub(super) fn typed(name: &str, value: Value) -> Value {
     object([("type", Some(name.into())), ("value", Some(value))])
 }

@@ -47,7 +47,7 @@ impl MsgRevealAggregation {
 }
 
 impl MsgRevealBeacon {
-    /// Returns the commitment of a validator to a number for the beacon. It is the SHA-256 hash of the text
+    /// Returns the commitment of a validator to a secret number for the beacon. It is the SHA-256 hash of the text
     /// `r3mes/beacon-commitment/1`, followed by the validator's address and the number, each preceded by its length in
     /// bytes (u32, little-endian).
     pub fn commitment(validator: &str, number: &[u8]) -> [u8; 32] {

@@ -3,8 +3,8 @@
 //!
 //! A protobuf message has many encodings: fields may be in any order, and fields with default values may be written or
 //! omitted. The bytes that the signature of a transaction covers may be in any of these encodings. All other bytes must
-//! be in the **canonical** encoding, or anybody could give a signed transaction another hash. The canonical encoding is
-//! the one that protobuf encoders write and that ADR-027 of the Cosmos SDK describes:
+//! be in the **canonical** encoding; otherwise anybody could give a signed transaction another hash. The canonical
+//! encoding is the one that protobuf encoders write and that ADR-027 of the Cosmos SDK describes:
 //! <https://docs.cosmos.network/main/build/architecture/adr-027-deterministic-protobuf-serialization>.
 
 use super::TxError;
@@ -73,15 +73,15 @@ fn without_non_critical(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
     Ok(known)
 }
 
-/// The fields of a message type that were found so far, by number. The value is `None` unless the field contains
-/// messages; then it is the fields of these messages.
+/// The known fields of a message type that were found so far, by field number. The value is `None` unless the field
+/// contains messages. In that case, it holds the known fields of these messages.
 #[derive(Default)]
 struct KnownFields(BTreeMap<u32, Option<KnownFields>>);
 
-/// Returns the number of the first unknown field in `bytes`, an encoded message. This message is inside a message of
-/// the type `M`, in the field that `path` states: the number of a field of `M`, then the number of a field of the
-/// message in that field, and so on. An empty path stands for the message of the type `M` itself, which must be
-/// decodable.
+/// Returns the number of the first unknown field in `bytes`, an encoded message; `None` if all fields are known. The
+/// message is inside a message of the type `M`. `path` states where: the number of a field of `M`, then the number of a
+/// field of the message in that field, and so on. An empty path stands for the message of the type `M` itself. This
+/// outer message must be decodable.
 fn unknown_field<M: Message + Default>(
     bytes: &[u8],
     path: &mut Vec<u32>,
@@ -112,9 +112,9 @@ fn unknown_field<M: Message + Default>(
     Ok(None)
 }
 
-/// Returns whether the message at `path` inside a message of the type `M` has a field with this number. An empty group
-/// with this number shows it: the decoder skips the group if the field is unknown. Otherwise the decoder fails, because
-/// no field of the messages in a transaction is a group.
+/// Returns whether the message at `path` inside a message of the type `M` has a field with this number. To find out,
+/// this function decodes a message in which the field is an empty group. If the field is unknown, the decoder skips the
+/// group. If the field is known, the decoder fails, because no field of the messages in a transaction is a group.
 fn is_known<M: Message + Default>(path: &[u32], number: u32) -> bool {
     let mut group = Vec::new();
     encode_key(number, WireType::StartGroup, &mut group);
@@ -122,16 +122,16 @@ fn is_known<M: Message + Default>(path: &[u32], number: u32) -> bool {
     M::decode(&*nested(path, group)).is_err()
 }
 
-/// Returns whether a known field contains messages, given that it has the wire type of messages, strings, bytes and
-/// packed integers. The content of one zero byte shows it: only a message cannot consist of this byte, because no field
-/// has the number 0.
+/// Returns whether a known field contains messages rather than strings, bytes or packed integers, which have the same
+/// wire type. To find out, this function decodes a message in which the field's content is one zero byte. The decoder
+/// fails only if the field contains messages, because no field of a message has the number 0.
 fn has_messages<M: Message + Default>(path: &[u32], number: u32) -> bool {
     let mut field = Vec::new();
     bytes::encode(number, &vec![0], &mut field);
     M::decode(&*nested(path, field)).is_err()
 }
 
-/// Returns an encoded message that contains only the message at `path`, which contains only `field`.
+/// Returns an encoded message that contains only the nested message at `path`, which in turn contains only `field`.
 fn nested(path: &[u32], field: Vec<u8>) -> Vec<u8> {
     path.iter().rev().fold(field, |content, number| {
         let mut outer = Vec::new();

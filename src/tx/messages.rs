@@ -110,8 +110,8 @@ messages! {
             challenge_id: u64 = uint64 "2",
             /// The vote: `true` if the validator has found that the gradient is correct.
             is_valid: bool = bool "3",
-            /// The commitment that the validator computed, in hexadecimal. If it equals the miner's commitment, but the
-            /// validator could not fetch the miner's artifact, the vote is `false` and this field is empty.
+            /// The commitment that the validator computed, in hexadecimal. Empty if the validator could not recompute
+            /// the gradient, because blocks of the task could not be fetched; in that case, the vote must be `false`.
             computed_hash: String = string "4",
             /// The commitment that the miner submitted, in hexadecimal.
             expected_hash: String = string "5",
@@ -172,10 +172,10 @@ messages! {
             /// The ID of the challenge for which the verifier was sampled.
             challenge_id: u64 = uint64 "2",
             /// What the verifier has found: `match` (the gradient is correct), `mismatch` (it is wrong) or
-            /// `unavailable` (its bytes could not be fetched).
+            /// `unavailable` (it cannot be recomputed, because blocks of the task could not be fetched).
             result: String = string "3",
-            /// The commitment that the verifier computed, in hexadecimal. Empty if the verifier could not fetch the
-            /// gradient's bytes.
+            /// The commitment that the verifier computed, in hexadecimal. Empty if the verifier could not recompute the
+            /// gradient.
             gradient_hash: String = string "4",
             /// The attestation leaf, in hexadecimal: the hash of one part (tile) of the exact gradient, which the
             /// challenge selects. Empty if a value saturated during the training step.
@@ -183,16 +183,17 @@ messages! {
             /// Random bytes, which are hashed into the commitment so that nobody can guess what was committed to.
             salt: Vec<u8> = bytes "6",
         }
-        /// Reveals the number of a validator for the beacon, which is the network's source of random values, and
-        /// commits to the number of the next epoch.
+        /// Reveals the secret number of a validator for the current epoch of the beacon, the network's source of random
+        /// values. Also commits to the validator's secret number for the next epoch.
         RevealBeacon(MsgRevealBeacon) signed by validator {
             /// The address of the validator.
             validator: String = string "1",
             /// The index of the beacon's current epoch.
             epoch: u64 = uint64 "2",
-            /// The number of the current epoch, 32 random bytes. Empty if the validator has not committed to one.
+            /// The validator's secret number for the current epoch, 32 random bytes. Empty if the validator has not
+            /// committed to a number for this epoch.
             number: Vec<u8> = bytes "3",
-            /// The commitment to the number of the next epoch, 32 bytes, as computed by
+            /// The commitment to the validator's secret number for the next epoch, 32 bytes, as computed by
             /// [`MsgRevealBeacon::commitment`].
             next: Vec<u8> = bytes "4",
         }
@@ -224,11 +225,11 @@ messages! {
             /// The address of the account to which the node and its stake belong.
             node_address: String = string "1",
         }
-        /// Withdraws a miner's claim, and all of its submissions about whose random value nothing is known yet. The
-        /// random value decides whether verifiers recompute the gradient. For example, a miner sends this message after
-        /// it has found that its GPU computes wrong results. For a number of blocks, which the network's
-        /// parameter `quarantine_blocks` states, the miner cannot claim any chunk. If a session sends the message for
-        /// the miner, it withdraws only what the same session has claimed and submitted.
+        /// Withdraws a miner's claim, and all of its submissions for which nothing is known yet about the random value
+        /// that decides whether verifiers recompute the gradient. For example, a miner sends this message after it has
+        /// found that its GPU computes wrong results. Afterwards, the miner cannot claim any chunk for a number of
+        /// blocks, which the network's parameter `quarantine_blocks` states. If a session sends the message for the
+        /// miner, only what the same session has claimed and submitted is withdrawn.
         Withdraw(MsgWithdraw) signed by miner, allowed in MsgExec {
             /// The address of the miner that withdraws.
             miner: String = string "1",

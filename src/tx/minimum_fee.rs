@@ -14,7 +14,7 @@ const PRICE_DIGITS: usize = 18;
 /// The minimum fee of transactions. It does not apply to [duties](Message::all_are_duties).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MinimumFee {
-    /// Smallest fee of any transaction, in micro-units. Nodes choose it; the ledger requires none.
+    /// Smallest fee of any transaction, in micro-units. Each node chooses its own; for the ledger it is 0.
     pub floor: u64,
     /// Fee for each byte of the transaction, in micro-units.
     pub per_byte: u64,
@@ -59,7 +59,7 @@ impl MinimumFee {
 }
 
 /// Returns the largest number of rows that a message adds to the state for a long time. Rows that are removed after a
-/// few rounds do not count, and neither do those for which coins are locked.
+/// few rounds do not count. Rows for which the sender must lock coins do not count either.
 fn rows(message: &Message) -> u64 {
     match message {
         Message::Send(_) | Message::SetPayout(_) => 1,

@@ -62,8 +62,8 @@ pub mod code {
     /// signature does not cover are not in the canonical encoding.
     pub const MALFORMED: u32 = 2;
     /// A signature is wrong, or the signer may not send the message: it is not the account that must sign, or it lacks
-    /// a grant or a role, such as that of a validator. Also used if a fee allowance does not pay for
-    /// messages of this type, or if their fee is not waived.
+    /// a grant or a role, such as that of a validator. Also used if a fee allowance does not pay for messages of this
+    /// type, or if their fee is not waived.
     pub const UNAUTHORIZED: u32 = 4;
     /// An account has too few coins for the fee, the transfer, the bond or the stake, or a fee allowance does not cover
     /// the fee.
@@ -74,12 +74,11 @@ pub mod code {
     pub const INSUFFICIENT_FEE: u32 = 13;
     /// The transaction contains more than [`MAX_SIGNATURES`](super::MAX_SIGNATURES) signatures.
     pub const TOO_MANY_SIGNATURES: u32 = 14;
-    /// The mempool is full, or no more fees are waived in this block.
-    /// Sending the transaction again later may succeed.
+    /// The mempool is full, or no more fees are waived in this block. The same transaction may succeed later.
     pub const MEMPOOL_FULL: u32 = 20;
     /// The transaction is larger than [`MAX_TX_BYTES`](super::MAX_TX_BYTES).
     pub const TOO_LARGE: u32 = 21;
-    /// The height of the block would exceed the timeout height that the transaction states.
+    /// The height of the block exceeds the timeout height, the last block height at which the transaction is valid.
     pub const TIMEOUT_HEIGHT: u32 = 30;
     /// The transaction has extension options, which this chain does not know and therefore must not ignore.
     pub const EXTENSION_OPTIONS: u32 = 31;

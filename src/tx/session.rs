@@ -1,5 +1,5 @@
 //! Sessions. With a session, an account permits another key, the session key, to mine for the account until the session
-//! expires, and to pay fees from the account's balance, up to a cap.
+//! expires. The session key may also pay fees from the account's balance, up to a cap.
 //!
 //! An account opens a session with a transaction that it sends itself ([`Session::grant`]). If the account's wallet can
 //! sign only texts, the account signs a text instead (a *statement*), and the session key sends the statement to the

@@ -147,8 +147,8 @@ impl SessionKey {
         Ok(Sha256::digest(signature).into())
     }
 
-    /// Makes and signs a transaction that consists of `messages`. Every submission among them contains a signature of
-    /// its own, the inner signature, which is made first.
+    /// Makes and signs a transaction that consists of `messages`. Before that, it signs every submission among them: a
+    /// submission contains a signature of its own, the inner signature.
     pub fn sign(&self, chain_id: &str, sequence: u64, fee: &Fee, messages: &[Message]) -> Result<Vec<u8>, TxError> {
         let sign = |bytes: &[u8]| self.sign_bytes(bytes);
         let messages: Vec<_> =

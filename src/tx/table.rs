@@ -42,13 +42,12 @@ macro_rules! payload {
 /// The amino name of a message, which is the name of its type in amino JSON, is the string after `amino`, a slash, and
 /// the name of the struct. An entry under `package` also declares the struct of the message. Such an entry has the form
 /// `Variant(Struct) signed by FIELD { fields }`, or begins with `Variant(Struct in Box)` if the struct is large. Three
-/// clauses are optional:
-/// `naming FIELD` names a field that contains the address of another account, `checked by METHOD` names the method that
-/// checks a decoded message, and `allowed in MsgExec` permits a `MsgExec` to carry the message.
+/// clauses are optional: `naming FIELD` names a field that contains the address of another account, `checked by METHOD`
+/// names the method that checks a decoded message, and `allowed in MsgExec` permits a `MsgExec` to carry the message.
 ///
 /// An entry under `foreign` describes a message of the Cosmos SDK. `read by` names the function that decodes the
-/// variant's values from the message's bytes. `written by` names the function that encodes these
-/// values as an `Any`. `shown by` names the function that returns the amino JSON of the message's bytes.
+/// variant's values from the message's bytes. `written by` names the function that encodes these values as an `Any`.
+/// `shown by` names the function that returns the amino JSON of the message's bytes.
 macro_rules! messages {
     (
         $(package $package:literal, amino $amino:literal {$(

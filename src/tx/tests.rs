@@ -543,8 +543,8 @@ fn amino_signatures_cover_the_whole_transaction() {
     assert!(matches!(refused(&|_, info, _| textual(info)), Some(TxError::Malformed(_))));
 }
 
-/// Returns an encoded message after `change` has changed the messages at `path` inside it: those in the field with the
-/// first number of `path`, or in a field of these with the second number, and so on.
+/// Returns the encoded message `bytes` after `change` has been applied to the messages nested in it at `path`. The path
+/// consists of field numbers, from the outermost message inward.
 fn edited(bytes: &[u8], path: &[u32], change: &dyn Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let Some((wanted, inner)) = path.split_first() else { return change(bytes) };
     let (mut out, mut rest, mut found) = (Vec::new(), bytes, false);
@@ -574,9 +574,11 @@ fn sign_direct(body_bytes: &[u8], auth_info_bytes: &[u8]) -> Vec<u8> {
     unsigned.assemble(key().sign_bytes(&document.encode_to_vec()).unwrap()).unwrap()
 }
 
-/// Checks what happens if the message at `path` in the body (or in the signer information if `in_auth_info` is true) of
-/// a transaction begins with the field `default`, which has its default value or is overwritten by a later field, and
-/// what happens if the message ends with an unknown field.
+/// Checks two changes to the encoding of a transaction's body, or of its signer information if `in_auth_info` is true.
+/// Both changes affect the nested message at `path`. In the first, the message begins with the additional field
+/// `default`, which has its default value or is overwritten by a later field. The transaction must then keep its
+/// meaning if it is signed anew, and be refused if it is not. In the second, the message ends with an unknown field.
+/// The transaction must then be refused, unless the field is one that may be ignored.
 fn check_other_encodings(messages: &[Message], in_auth_info: bool, path: &[u32], default: [u8; 2]) {
     let fee = Fee { amount: 7, granter: None };
     let direct = Unsigned::new(&key().public_key(), 41, &fee, messages).unwrap();
@@ -674,7 +676,7 @@ fn signed_bytes_may_have_any_encoding_without_unknown_fields() {
         check_other_encodings(&signed.messages, false, &[1, 2], [0x0a, 0]);
     }
 
-    // the mode of a multisignature contains modes, which may be those of multisignatures again
+    // the sign mode of a multisignature contains further sign modes, which may again be those of multisignatures
     let field = |number, content: &[u8]| {
         let mut field = Vec::new();
         prost::encoding::bytes::encode(number, &content.to_vec(), &mut field);

@@ -1,6 +1,6 @@
 // Tests that other sites can embed the miner. One page imports the custom element and another one shows the miner in a
 // frame, each with the Content Security Policy that docs/EMBEDDING.md states. A site that the node does not allow can
-// do neither.
+// do neither of the two.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

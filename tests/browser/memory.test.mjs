@@ -1,4 +1,4 @@
-// Tests that the miner in Chromium takes no more memory the longer it mines.
+// Tests that the memory of the miner in Chromium does not grow while it mines.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

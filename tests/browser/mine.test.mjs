@@ -1,5 +1,5 @@
-// Tests that a visitor can mine in Chromium with a real node process, and that the page shows the right states, reasons
-// and amounts.
+// Tests that a visitor can mine in Chromium with a real node process, and that the page shows the correct states,
+// reasons and amounts.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";

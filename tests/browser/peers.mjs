@@ -23,7 +23,7 @@ for (const runtime of [webgpu, wasm]) {
  * With several products in a run, the fixed cost of the run matters little.
  */
 const LAUNCHES = 4;
-/** The number of values along the contracted dimension that share a scale. */
+/** The number of consecutive weights in a row of the weight matrix that share a scale. */
 const BLOCK = 32;
 
 /** @type {(PeerReport & Partial<Product>)[]} */

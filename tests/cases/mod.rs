@@ -54,13 +54,14 @@ pub fn small() -> ModelConfig {
     }
 }
 
-/// Returns the targets of an adapter that adapts all seven linear layers of each decoder layer, with the given rank.
+/// Returns the description of an adapter that adapts all seven linear layers of each decoder layer, with the given
+/// rank.
 pub fn targets(rank: usize) -> Targets {
     Targets { rank, linears: Linear::ALL.to_vec() }
 }
 
 /// Returns a pseudo-random model. The gains of its norms have magnitudes from ½ to 2, and the rows of its embedding
-/// have different magnitudes, so that a computation which omits a gain or a row scale gives a wrong result.
+/// have different magnitudes. Therefore a computation that omits a gain or a row scale gives a wrong result.
 pub fn model(config: ModelConfig, seed: u64) -> Model {
     let mut random = Random(seed);
     let mut model = seeded(config, [seed as u8; 32]).unwrap();

@@ -1,5 +1,5 @@
-//! Tests that the GPU executor gives the right bits when each slice (GPU submission) is a single row of workgroups,
-//! when runtime checks are on, and when dispatches form a chain. Wrong lowerings, oversized buffers and closed GPUs
+//! Tests that the GPU executor computes correct bits in three cases: each slice (GPU submission) is a single row of
+//! workgroups, runtime checks are on, or dispatches form a chain. Wrong lowerings, oversized buffers and closed GPUs
 //! must be reported as errors.
 
 use super::{devices::Opened, seed};

@@ -1,5 +1,5 @@
 //! Tests that adapters in the file format of PEFT give results close to those of `transformers` and PEFT, and that an
-//! adapter is unchanged after it is written and read back. An invalid adapter must be refused with an error that names
+//! adapter is unchanged after it is written and read back. An invalid adapter must be refused with an error that states
 //! the invalid key or tensor. `tests/data/peft/make.py` generates the data and states the versions of both libraries.
 
 mod parity;
@@ -70,7 +70,7 @@ fn master_parameters_keep_24_significant_bits() {
     }
 }
 
-/// Checks that a config file which PEFT saved is read, together with the tensors of the exported adapter. The script
+/// Checks that a config file that PEFT saved can be read, together with the tensors of the exported adapter. The script
 /// `make.py` checks that PEFT saves the same tensors.
 #[test]
 fn files_saved_by_peft_are_read() {
@@ -178,7 +178,8 @@ fn errors_name_the_invalid_tensor() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
-    /// Checks that reading altered files never panics, and that an adapter which was read from them can be written.
+    /// Checks that reading altered files never panics. If an adapter can be read from them, it must be possible to
+    /// write it.
     #[test]
     fn mutated_files_never_panic(
         which in 0..2usize,

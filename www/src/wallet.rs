@@ -49,7 +49,8 @@ struct Prices {
 }
 
 impl Prices {
-    /// Returns the fee of a transaction with these messages, of which `with_fee` makes the bytes if the fee is known.
+    /// Returns the minimum fee, in micro-units, of a transaction with these messages and this sequence number. The fee
+    /// depends on the size of the transaction: `with_fee` returns the bytes of the transaction, given its fee.
     fn fee(
         self,
         sequence: u64,
@@ -57,7 +58,7 @@ impl Prices {
         with_fee: impl Fn(u64) -> Result<Vec<u8>, TxError>,
     ) -> Result<u64, TxError> {
         let Self { floor, per_byte, per_row } = self;
-        // the final amount has no more digits, so the transaction does not become larger
+        // `u64::MAX` has at least as many digits as the final amount, so the transaction does not become larger
         let bytes = with_fee(u64::MAX)?.len();
         Ok(MinimumFee { floor, per_byte, per_row }.of(bytes, messages, sequence == 0))
     }
@@ -217,8 +218,8 @@ pub fn assemble(body_bytes: Vec<u8>, auth_info_bytes: Vec<u8>, signature: Vec<u8
     Ok(Unsigned { body_bytes, auth_info_bytes }.assemble(signature)?)
 }
 
-/// Returns the same transaction for a wallet that signs JSON (`AminoUnsigned`), such as a wallet whose key is on a
-/// Ledger device.
+/// Converts an unsigned transaction, given as the fields of an `Unsigned` object, to the form for a wallet that signs
+/// JSON (`AminoUnsigned`), such as a wallet whose key is on a Ledger device.
 #[wasm_bindgen(js_name = inAmino)]
 pub fn in_amino(body_bytes: Vec<u8>, auth_info_bytes: Vec<u8>, chain_id: &str) -> Result<JsValue, JsError> {
     let unsigned = Unsigned { body_bytes, auth_info_bytes }.in_amino()?;
@@ -229,7 +230,7 @@ pub fn in_amino(body_bytes: Vec<u8>, auth_info_bytes: Vec<u8>, chain_id: &str) -
 
 /// Returns a signed transaction, ready to be broadcast. `body_bytes` and `auth_info_bytes` are those that `inAmino`
 /// returned; `signed` is the JSON of the object that the wallet has signed, and `signature` has 64 bytes. Fails if the
-/// wallet has signed something else than the document that `inAmino` returned.
+/// wallet has signed anything other than the document that `inAmino` returned.
 #[wasm_bindgen(js_name = assembleAmino)]
 pub fn assemble_amino(
     body_bytes: Vec<u8>,

@@ -22,17 +22,20 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use quota::{Quota, StoreFull};
+pub(crate) use quota::{Quota, StoreFull, cost};
 
+use crate::database::RecoveringDatabase;
 use anyhow::{Context, Result};
-use r3mes_wgpu::store::{Block, Cid, Codec, StoreError};
-use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTableMetadata, WriteTransaction};
-use std::{fmt::Display, path::Path};
+use r3mes_wgpu::store::{Block, Cid, Codec, StoreError, inline_bytes};
+#[cfg(test)]
+use redb::Database;
+use redb::{ReadTransaction, ReadableTableMetadata};
+use std::{collections::HashSet, fmt::Display, path::Path};
 use tables::{BYTES, NUMBERS, TOTAL_BYTES, UNPINNED_BYTES, digest};
 
 /// A block store, in a file or in memory.
 pub(crate) struct BlockStore {
-    database: Database,
+    database: RecoveringDatabase,
     quota: Quota,
 }
 
@@ -51,8 +54,13 @@ impl BlockStore {
     /// Opens the store in the file at `path`. Creates an empty store if there is no file.
     pub(crate) fn open(path: &Path, quota: Quota) -> Result<Self> {
         let context = || format!("the block store {}", path.display());
-        let database = store_file::open(path).with_context(context)?;
-        store_file::prepare(&database).with_context(context)?;
+        let file = path.to_owned();
+        let database = RecoveringDatabase::open(move || store_file::open(&file)).with_context(context)?;
+        Self::with(database, quota).with_context(context)
+    }
+
+    fn with(database: RecoveringDatabase, quota: Quota) -> Result<Self> {
+        database.write(store_file::prepare)?;
         Ok(Self { database, quota })
     }
 
@@ -60,36 +68,40 @@ impl BlockStore {
     #[cfg(test)]
     pub(crate) fn in_memory(quota: Quota) -> Result<Self> {
         let database = Database::builder().create_with_backend(redb::backends::InMemoryBackend::new())?;
-        store_file::prepare(&database)?;
-        Ok(Self { database, quota })
+        Self::with(RecoveringDatabase::once(database), quota)
     }
 
     /// Stores blocks and returns once they are on disk. Stores all of them, or none if it returns an error. An unpinned
     /// block that is already stored counts as newly stored, so that older blocks are deleted before it. Returns
     /// [`StoreFull`] if there would not be enough space even after all older unpinned blocks were deleted.
     pub(crate) fn put(&self, blocks: &[Block]) -> Result<()> {
-        let write = self.write()?;
-        let mark = quota::next_mark(&write)?;
-        for block in blocks {
-            let digest = digest(&block.cid())?;
-            let is_new = write.open_table(BYTES)?.insert(digest, block.bytes())?.is_none();
-            if is_new {
-                quota::add(&write, TOTAL_BYTES, quota::cost(block.bytes()))?;
+        self.database.write(|write| {
+            let mark = quota::next_mark(write)?;
+            let mut seen = HashSet::new();
+            for block in blocks {
+                let digest = digest(&block.cid())?;
+                if !seen.insert(digest) {
+                    continue;
+                }
+                let is_new = write.open_table(BYTES)?.insert(digest, block.bytes())?.is_none();
+                if is_new {
+                    quota::add(write, TOTAL_BYTES, quota::cost(block.bytes()))?;
+                }
+                if is_new || quota::is_unpinned(write, &digest)? {
+                    quota::mark_unpinned(write, &digest, mark)?;
+                }
             }
-            if is_new || quota::is_unpinned(&write, &digest)? {
-                quota::mark_unpinned(&write, &digest, mark)?;
-            }
-        }
-        quota::make_space(&write, &self.quota, mark)?;
-        Ok(write.commit()?)
+            quota::make_space(write, &self.quota, mark)
+        })
     }
 
-    /// Returns the bytes of a block, as the library's [`Fetch`](r3mes_wgpu::store::Fetch) functions do.
+    /// Returns the bytes of a block, or [`StoreError::Missing`] if the block is not stored. The signature is that of
+    /// the library's [`Fetch`](r3mes_wgpu::store::Fetch) functions.
     pub(crate) fn get(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
         self.look(cid, |bytes| bytes.to_vec())
     }
 
-    /// Returns the size of a block in bytes.
+    /// Returns the size of a block in bytes, or [`StoreError::Missing`] if the block is not stored.
     pub(crate) fn size(&self, cid: &Cid) -> Result<usize, StoreError> {
         self.look(cid, <[u8]>::len)
     }
@@ -123,32 +135,35 @@ impl BlockStore {
         Ok(self.read()?.open_table(NUMBERS)?.get(tables::MARK)?.map_or(quota::RELEASED + 1, |mark| mark.value() + 1))
     }
 
-    /// Deletes the unpinned blocks whose marks are below `older_than`, and returns their CIDs. These CIDs have the raw
-    /// codec whatever the original codec was, because the store keeps only hashes.
+    /// Deletes the unpinned blocks whose marks (the sequence numbers of the `put`s that stored them) are below
+    /// `older_than`, and returns their CIDs. These CIDs have the raw codec whatever the original codec was, because the
+    /// store keeps only hashes.
     pub(crate) fn collect(&self, older_than: u64) -> Result<Vec<Cid>> {
-        let write = self.write()?;
-        let mut deleted = Vec::new();
-        while let Some(digest) = quota::delete_oldest(&write, older_than)? {
-            deleted.push(Codec::Raw.named(&digest));
-        }
-        write.commit()?;
-        Ok(deleted)
+        self.database.write(|write| {
+            let mut deleted = Vec::new();
+            while let Some(digest) = quota::delete_oldest(write, older_than)? {
+                deleted.push(Codec::Raw.named(&digest));
+            }
+            Ok(deleted)
+        })
+    }
+
+    /// Returns the error of the disk because of which nothing can be stored now, if there is one.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.database.fault()
     }
 
     fn look<T>(&self, cid: &Cid, read: impl FnOnce(&[u8]) -> T) -> Result<T, StoreError> {
+        if let Some(inline) = inline_bytes(cid) {
+            return Ok(read(inline));
+        }
         let bytes = self.read().map_err(unavailable(cid))?.open_table(BYTES).map_err(unavailable(cid))?;
         let found = bytes.get(digest(cid)?).map_err(unavailable(cid))?;
         found.map(|bytes| read(bytes.value())).ok_or(StoreError::Missing(*cid))
     }
 
     fn read(&self) -> Result<ReadTransaction> {
-        Ok(self.database.begin_read()?)
-    }
-
-    fn write(&self) -> Result<WriteTransaction> {
-        let mut write = self.database.begin_write()?;
-        write.set_durability(Durability::Immediate)?;
-        Ok(write)
+        self.database.begin_read()
     }
 }
 

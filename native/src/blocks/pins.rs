@@ -1,4 +1,5 @@
 //! Pins: the blocks that the user and the system have pinned, and the parts of these blocks, which the pins keep too.
+//! The parts of a block are the other blocks without which the object in the block is incomplete.
 
 use super::{
     BlockStore, quota,
@@ -7,7 +8,7 @@ use super::{
 use anyhow::{Context, Result};
 use r3mes_wgpu::{
     protocol::parts,
-    store::{Block, Cid, Codec, StoreError},
+    store::{Block, Cid, Codec, StoreError, inline_bytes},
 };
 use redb::{ReadableTable, WriteTransaction};
 use std::collections::BTreeSet;
@@ -22,25 +23,30 @@ enum PinOwner {
 }
 
 impl BlockStore {
-    /// Pins the block `root` and all its parts for the user. Does nothing if the user has already pinned `root`. If any
-    /// of these blocks is not stored, returns [`StoreError::Missing`] with the first missing one.
+    /// Pins the block `root` and all its parts (the blocks without which its content is incomplete) for the user. Does
+    /// nothing if the user has already pinned `root`. If any of these blocks is not stored, returns
+    /// [`StoreError::Missing`] with the first missing one.
     pub(crate) fn pin(&self, root: &Cid) -> Result<()> {
-        let write = self.write()?;
-        hold(&write, PinOwner::User, root)?;
-        Ok(write.commit()?)
+        self.pin_all(std::slice::from_ref(root))
+    }
+
+    /// Pins several blocks as [`Self::pin`] does, in one transaction. If it returns an error, it has pinned none.
+    pub(crate) fn pin_all(&self, roots: &[Cid]) -> Result<()> {
+        self.database.write(|write| roots.iter().try_for_each(|root| hold(write, PinOwner::User, root)))
     }
 
     /// Removes the user's pin of the block `root`. Returns false if there is no such pin.
     pub(crate) fn unpin(&self, root: &Cid) -> Result<bool> {
-        let write = self.write()?;
-        let was_there = release(&write, PinOwner::User, root)?;
-        quota::shrink(&write, &self.quota)?;
-        write.commit()?;
-        Ok(was_there)
+        self.database.write(|write| {
+            let was_there = release(write, PinOwner::User, root)?;
+            quota::shrink(write, &self.quota)?;
+            Ok(was_there)
+        })
     }
 
-    /// Returns the CIDs of the block `root` and of all its parts, in depth-first order. If any of these blocks is not
-    /// stored, returns [`StoreError::Missing`] with the first missing one.
+    /// Returns the CIDs of the block `root` and of all its parts (the blocks without which its content is incomplete),
+    /// in depth-first order. If any of these blocks is not stored, returns [`StoreError::Missing`] with the first
+    /// missing one.
     pub(crate) fn dag(&self, root: &Cid) -> Result<Vec<Cid>> {
         walk(&self.read()?.open_table(BYTES)?, root)
     }
@@ -62,28 +68,28 @@ impl BlockStore {
         if roots.peek().is_none() {
             return Ok(());
         }
-        let write = self.write()?;
-        roots.try_for_each(|root| hold(&write, PinOwner::System, &root))?;
-        quota::shrink(&write, &self.quota)?;
-        Ok(write.commit()?)
+        self.database.write(|write| {
+            roots.try_for_each(|root| hold(write, PinOwner::System, &root))?;
+            quota::shrink(write, &self.quota)
+        })
     }
 
     /// Replaces all pins of the system with pins of the blocks `wanted`, in one transaction. Blocks that no pin keeps
     /// any longer become unpinned. If a block that the new pins keep is not stored, returns [`StoreError::Missing`] and
     /// changes nothing.
     pub(crate) fn replace_system_pins(&self, wanted: impl IntoIterator<Item = Cid>) -> Result<()> {
-        let write = self.write()?;
-        let kept: BTreeSet<Cid> = roots(&write.open_table(ROOTS)?, PinOwner::System)?.into_iter().collect();
-        let wanted: BTreeSet<Cid> = wanted.into_iter().collect();
-        // new pins are set first, so that a block kept by an old and a new pin does not become unpinned in between
-        for root in wanted.difference(&kept) {
-            hold(&write, PinOwner::System, root)?;
-        }
-        for root in kept.difference(&wanted) {
-            release(&write, PinOwner::System, root)?;
-        }
-        quota::shrink(&write, &self.quota)?;
-        Ok(write.commit()?)
+        self.database.write(|write| {
+            let kept: BTreeSet<Cid> = roots(&write.open_table(ROOTS)?, PinOwner::System)?.into_iter().collect();
+            let wanted: BTreeSet<Cid> = wanted.into_iter().collect();
+            // new pins are set first, so that a block kept by an old and a new pin does not become unpinned in between
+            for root in wanted.difference(&kept) {
+                hold(write, PinOwner::System, root)?;
+            }
+            for root in kept.difference(&wanted) {
+                release(write, PinOwner::System, root)?;
+            }
+            quota::shrink(write, &self.quota)
+        })
     }
 }
 
@@ -131,7 +137,8 @@ fn count(write: &WriteTransaction, digest: &Digest) -> Result<u64> {
 fn walk(bytes: &impl ReadableTable<Digest, &'static [u8]>, root: &Cid) -> Result<Vec<Cid>> {
     let (mut seen, mut order, mut pending) = (BTreeSet::new(), Vec::new(), vec![*root]);
     while let Some(cid) = pending.pop() {
-        if !seen.insert(cid) {
+        // there is no block for a CID that contains its data
+        if inline_bytes(&cid).is_some() || !seen.insert(cid) {
             continue;
         }
         order.push(cid);

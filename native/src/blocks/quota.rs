@@ -7,8 +7,9 @@ use redb::{ReadableTable, WriteTransaction};
 
 /// The bytes that are counted for every block in addition to its content, because of its entries in the tables.
 const BLOCK_OVERHEAD: u64 = 128;
-/// The mark of an unpinned block that has lost its last pin. Every `put` gives larger marks, and blocks with smaller
-/// marks are deleted first, so such a block is deleted before all others.
+/// The mark of an unpinned block that has lost its last pin. Blocks with smaller marks are deleted first, and every
+/// `put` gives larger marks to the blocks that it stores. A block with this mark is therefore deleted before all
+/// others.
 pub(super) const RELEASED: u64 = 0;
 
 /// The size limits of a store. The size of a block includes 128 bytes of bookkeeping.
@@ -33,19 +34,19 @@ pub(crate) struct StoreFull {
 }
 
 /// Returns how many bytes are counted toward the size limits for a block with this content.
-pub(super) fn cost(bytes: &[u8]) -> u64 {
+pub(crate) fn cost(bytes: &[u8]) -> u64 {
     bytes.len() as u64 + BLOCK_OVERHEAD
 }
 
-/// Returns the mark for the blocks of a new `put`: one more than the mark of the last `put`.
+/// Returns the mark that a new `put` gives to its blocks: one more than the mark of the last `put`.
 pub(super) fn next_mark(write: &WriteTransaction) -> Result<u64> {
     add(write, MARK, 1)?;
     number(write, MARK)
 }
 
-/// Deletes unpinned blocks whose marks are below `mark`, smallest marks first, until the total size of the unpinned
-/// blocks and that of all blocks are within their limits. Returns [`StoreFull`] if deleting all these blocks is not
-/// enough.
+/// Deletes unpinned blocks until the total size of the unpinned blocks and that of all blocks are within their limits.
+/// Deletes the blocks with the smallest marks (the sequence numbers of the `put`s that stored them) first, and only
+/// blocks whose marks are below `mark`. Returns [`StoreFull`] if deleting all these blocks is not enough.
 pub(super) fn make_space(write: &WriteTransaction, quota: &Quota, mark: u64) -> Result<()> {
     for (name, what, limit) in
         [(UNPINNED_BYTES, "unpinned blocks", quota.unpinned_bytes), (TOTAL_BYTES, "all blocks", quota.total_bytes)]
@@ -61,7 +62,8 @@ pub(super) fn make_space(write: &WriteTransaction, quota: &Quota, mark: u64) -> 
     Ok(())
 }
 
-/// Deletes unpinned blocks, smallest marks first, until the total size of the unpinned blocks is within its limit.
+/// Deletes unpinned blocks until their total size is within its limit. Deletes the blocks with the smallest marks (the
+/// sequence numbers of the `put`s that stored them) first.
 pub(super) fn shrink(write: &WriteTransaction, quota: &Quota) -> Result<()> {
     make_space(write, &Quota { total_bytes: u64::MAX, ..*quota }, u64::MAX)
 }
@@ -70,7 +72,8 @@ pub(super) fn is_unpinned(write: &WriteTransaction, digest: &Digest) -> Result<b
     Ok(write.open_table(UNPINNED)?.get(digest)?.is_some())
 }
 
-/// Makes a block unpinned and gives it the mark `mark`. If the block is already unpinned, only its mark changes.
+/// Makes a block unpinned and gives it the mark `mark`, which determines when the block is deleted. If the block is
+/// already unpinned, only its mark changes.
 pub(super) fn mark_unpinned(write: &WriteTransaction, digest: &Digest, mark: u64) -> Result<()> {
     let before = write.open_table(UNPINNED)?.insert(digest, mark)?.map(|mark| mark.value());
     let mut queue = write.open_table(QUEUE)?;
@@ -95,8 +98,8 @@ pub(super) fn unmark_unpinned(write: &WriteTransaction, digest: &Digest) -> Resu
     Ok(())
 }
 
-/// Deletes the unpinned block with the smallest mark and returns its digest. Deletes nothing and returns `None` if no
-/// unpinned block has a mark below `mark`.
+/// Deletes the oldest unpinned block, which is the one with the smallest mark (the sequence number of the `put` that
+/// stored it), and returns its digest. Deletes nothing and returns `None` if no unpinned block has a mark below `mark`.
 pub(super) fn delete_oldest(write: &WriteTransaction, mark: u64) -> Result<Option<Digest>> {
     let oldest = write.open_table(QUEUE)?.first()?.map(|(key, _)| key.value());
     let Some((_, digest)) = oldest.filter(|(stored, _)| *stored < mark) else { return Ok(None) };

@@ -4,11 +4,11 @@
 use super::tables::{BYTES, FORMAT, HELD, NUMBERS, QUEUE, ROOTS, UNPINNED};
 use crate::paths;
 use anyhow::{Context, Result, ensure};
-use redb::{Database, ReadableTable};
+use redb::{Database, ReadableTable, WriteTransaction};
 use std::{fs, path::Path};
 
-/// The version of the file format. It changes with the tables, and with the rule that decides which blocks a pin keeps,
-/// because the pin counts in the file follow from that rule.
+/// The version of the file format. It must change if the tables change. It must also change if the rule changes that
+/// decides which blocks a pin keeps, because the file contains numbers of pins that were counted by this rule.
 const THIS_FORMAT: u64 = 1;
 
 /// Opens the database at `path`. If there is no file, creates an empty database under a temporary name and moves it to
@@ -17,7 +17,9 @@ pub(super) fn open(path: &Path) -> Result<Database> {
     if !fs::exists(path)? {
         let unfinished = path.with_extension(format!("new-{}", std::process::id()));
         let database = Database::create(&unfinished)?;
-        prepare(&database)?;
+        let write = database.begin_write()?;
+        prepare(&write)?;
+        write.commit()?;
         drop(database);
         // a hard link does not replace a file that another process has created meanwhile
         let linked = fs::hard_link(&unfinished, path);
@@ -29,8 +31,7 @@ pub(super) fn open(path: &Path) -> Result<Database> {
 }
 
 /// Creates the tables that do not exist yet, and checks the version of the file format.
-pub(super) fn prepare(database: &Database) -> Result<()> {
-    let write = database.begin_write()?;
+pub(super) fn prepare(write: &WriteTransaction) -> Result<()> {
     write.open_table(BYTES)?;
     write.open_table(HELD)?;
     write.open_table(UNPINNED)?;
@@ -43,6 +44,5 @@ pub(super) fn prepare(database: &Database) -> Result<()> {
         "the file has format version {found:?}; this program reads version {THIS_FORMAT}"
     );
     numbers.insert(FORMAT, THIS_FORMAT)?;
-    drop(numbers);
-    Ok(write.commit()?)
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Runs the library's drivers (the loops that run a miner or an operator step by step) on a thread of this process.
 
 use super::transport::Remote;
-use crate::interrupt::Interrupt;
+use crate::{interrupt::Interrupt, output::note};
 use pollster::block_on;
 use r3mes_wgpu::{
     agents::driver::{self, Runtime},
@@ -16,22 +16,36 @@ use std::{
 /// The interval at which a waiting thread checks whether it must stop.
 const CHECK: Duration = Duration::from_millis(50);
 
+/// The time for which a driver still waits for what becomes of submitted work after a request to stop. It usually is
+/// known by then, and reported.
+const VERDICT_TIME: Duration = Duration::from_secs(2);
+
 /// A [`Runtime`] for a driver that has a thread of its own. While the driver waits, this thread sleeps.
 pub(crate) struct ThreadRuntime<F> {
     should_stop: F,
+    interrupt: Option<Interrupt>,
     start: Instant,
 }
 
 impl<F: Fn() -> bool> ThreadRuntime<F> {
     /// Creates a runtime. A driver that runs on it stops soon after `should_stop` has begun to return true.
     pub(crate) fn new(should_stop: F) -> Self {
-        Self { should_stop, start: Instant::now() }
+        Self { should_stop, interrupt: None, start: Instant::now() }
+    }
+
+    /// Makes the driver stop after a request to stop, and wait at most two seconds for what becomes of submitted work.
+    pub(crate) fn with_interrupt(self, interrupt: Interrupt) -> Self {
+        Self { interrupt: Some(interrupt), ..self }
     }
 }
 
 impl<F: Fn() -> bool> Runtime for ThreadRuntime<F> {
     fn should_stop(&self) -> bool {
-        (self.should_stop)()
+        self.interrupt.is_some_and(Interrupt::is_requested) || (self.should_stop)()
+    }
+
+    fn gives_up_waiting(&self) -> bool {
+        self.interrupt.is_some_and(|interrupt| interrupt.was_requested_before(VERDICT_TIME))
     }
 
     async fn wait(&self, milliseconds: u32) {
@@ -77,9 +91,9 @@ pub(crate) fn retry<T>(
 /// tells the user what to do.
 pub(crate) fn report_retry(error: &dyn Display, retry: Retry, advice: &str) {
     match retry {
-        Retry::NextNode => eprintln!("{error}. Trying the next node."),
+        Retry::NextNode => note!("{error}. Trying the next node."),
         Retry::After(milliseconds) => {
-            eprintln!("{error}. Retrying in {:.0} s{advice}.", f64::from(milliseconds) / 1000.0);
+            note!("{error}. Retrying in {:.0} s{advice}.", f64::from(milliseconds) / 1000.0);
         }
     }
 }

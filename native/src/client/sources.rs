@@ -4,9 +4,10 @@
 #[cfg(test)]
 mod tests;
 
-use super::transport::Remote;
+use super::{agent::agent, transport::Remote};
 use crate::{
     blocks::{BlockStore, Quota},
+    output::note,
     wallet::secrets,
 };
 use anyhow::{Result, ensure};
@@ -98,12 +99,8 @@ struct Gateway {
 
 impl Gateway {
     fn new(url: &str, timeout: Duration) -> Result<Self> {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(timeout))
-            .max_redirects(REDIRECTS)
-            .http_status_as_error(false)
-            .build();
-        Ok(Self { url: base_url("--gateway", url)?, agent: config.new_agent(), is_wrong: Cell::new(false) })
+        let url = base_url("--gateway", url)?;
+        Ok(Self { agent: agent(&url, timeout, REDIRECTS)?, url, is_wrong: Cell::new(false) })
     }
 
     fn block(&self, path: &str) -> Result<Response, NoResponse> {
@@ -168,7 +165,7 @@ impl BlockSources {
         let cache = data_dir.join("cache.redb");
         let quota = Quota { unpinned_bytes: CACHE_BYTES, total_bytes: CACHE_BYTES };
         let cache = BlockStore::open(&cache, quota).inspect_err(|error| {
-            eprintln!("{error:#}. Continuing without a block cache.");
+            note!("{error:#}. Continuing without a block cache.");
         });
         let mut sources = Self::gateways(gateways)?;
         sources.cache = cache.ok();
@@ -180,7 +177,7 @@ impl BlockSources {
         if let Some(cache) = self.cache.as_ref().filter(|_| !unwritten.is_empty())
             && let Err(error) = cache.put(&unwritten)
         {
-            eprintln!("Writing the block cache failed: {error:#}");
+            note!("Writing the block cache failed: {error:#}");
         }
     }
 }
@@ -200,10 +197,10 @@ impl BlockSource for BlockSources {
         match reason {
             ClientError::Store(error) if !matches!(error, StoreError::Missing(_)) => {
                 gateway.is_wrong.set(true);
-                eprintln!("Gateway {} returned wrong bytes: {error}. It is no longer used.", gateway.url);
+                note!("Gateway {} returned wrong bytes: {error}. It is no longer used.", gateway.url);
             }
             _ if gateway.is_wrong.get() || self.ignores_absence && reason.is_absence() => {}
-            _ => eprintln!("Gateway {} failed: {reason}", gateway.url),
+            _ => note!("Gateway {} failed: {reason}", gateway.url),
         }
     }
 }

@@ -1,10 +1,17 @@
 //! HTTP connections to nodes and to stores.
 
 use super::{
+    agent::{NODE_REDIRECTS, agent},
     runtime::retry,
     sources::{self, BlockSources, base_url},
 };
-use crate::{interrupt::Interrupt, model, output::Exit, paths, wallet::secrets::Secret};
+use crate::{
+    interrupt::Interrupt,
+    model,
+    output::{Exit, note},
+    paths,
+    wallet::secrets::Secret,
+};
 use anyhow::{Context, Result, bail, ensure};
 use pollster::block_on;
 use r3mes_wgpu::{
@@ -28,7 +35,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// A connection to one store, or to several nodes of the same chain, one of which is used at a time.
 pub(crate) struct Remote {
     endpoints: Endpoints,
-    agent: ureq::Agent,
+    /// The HTTP client of each endpoint.
+    agents: Vec<ureq::Agent>,
     /// Path of the work file, which keeps a computed gradient until it is accepted; `None` if gradients are not kept.
     work_file: Option<PathBuf>,
     sources: BlockSources,
@@ -39,9 +47,8 @@ pub(crate) struct Remote {
 impl Remote {
     /// Creates a connection to nodes without sending anything yet. The first node is used until it fails.
     pub(crate) fn nodes_at(urls: &[String]) -> Result<Self> {
-        let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
         let urls = urls.iter().map(|url| base_url("--node", url)).collect::<Result<Vec<_>>>()?;
-        Ok(Self::new(urls, config, None))
+        Self::new(urls, NODE_REDIRECTS, None)
     }
 
     /// Creates a connection to one node without sending anything yet.
@@ -52,17 +59,13 @@ impl Remote {
     /// Creates a connection to a store at `url`, the value of the flag `flag`. The connection follows no redirects, so
     /// that neither blocks nor the token reach another server.
     pub(crate) fn store(flag: &str, url: &str, token: Option<Secret>) -> Result<Self> {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(TIMEOUT))
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .build();
-        Ok(Self::new(vec![base_url(flag, url)?], config, token))
+        Self::new(vec![base_url(flag, url)?], 0, token)
     }
 
-    fn new(urls: Vec<String>, config: ureq::config::Config, token: Option<Secret>) -> Self {
+    fn new(urls: Vec<String>, redirects: u32, token: Option<Secret>) -> Result<Self> {
+        let agents = urls.iter().map(|url| agent(url, TIMEOUT, redirects)).collect::<Result<_>>()?;
         let endpoints = Endpoints::new(urls);
-        Self { endpoints, agent: config.new_agent(), work_file: None, sources: BlockSources::default(), token }
+        Ok(Self { endpoints, agents, work_file: None, sources: BlockSources::default(), token })
     }
 
     /// Makes the connection keep each computed gradient in the work file at `path` until the gradient is accepted.
@@ -81,7 +84,7 @@ impl Remote {
         for error in block_on(self.endpoints.check_all(async |node, request| self.send(node, request))) {
             match error {
                 EndpointError::OtherChain { .. } => return Err(error.into()),
-                error => eprintln!("{error}"),
+                error => note!("{error}"),
             }
         }
         Ok(())
@@ -92,8 +95,10 @@ impl Remote {
         let no_response = |error: ureq::Error| NoResponse(format!("{url}: {error}"));
         let url = format!("{url}{}", request.path);
         let mut response = match request.body {
-            None => self.authorized(self.agent.get(&url)).call(),
-            Some((kind, bytes)) => self.authorized(self.agent.post(&url)).header("content-type", kind).send(bytes),
+            None => self.authorized(self.agents[node].get(&url)).call(),
+            Some((kind, bytes)) => {
+                self.authorized(self.agents[node].post(&url)).header("content-type", kind).send(bytes)
+            }
         }
         .map_err(no_response)?;
         let status = response.status().as_u16();
@@ -110,7 +115,7 @@ impl Remote {
 
     fn stream_car(&self, node: usize, path: &str, sink: ChunkSink<'_>) -> Result<u16, NoResponse> {
         let url = format!("{}{path}", self.endpoints.names()[node]);
-        let request = self.authorized(self.agent.get(&url)).header("accept", CAR_CONTENT_TYPE);
+        let request = self.authorized(self.agents[node].get(&url)).header("accept", CAR_CONTENT_TYPE);
         let mut response = request.call().map_err(|error| NoResponse(format!("{url}: {error}")))?;
         if response.status().is_success() {
             let mut is_complete = false;
@@ -152,7 +157,8 @@ impl Connection for Remote {
     }
 }
 
-/// Gateway 0 is the node itself. Gateways 1 and higher are those of [`BlockSources`], in order.
+/// Numbers the sources of blocks as follows: gateway 0 is the node itself, and gateways 1 and higher are those of
+/// [`BlockSources`], in order.
 impl BlockSource for Remote {
     async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
         match gateway.checked_sub(1) {
@@ -200,7 +206,7 @@ impl WorkFile for Remote {
     async fn save_work(&self, bytes: &[u8]) {
         let Some(path) = &self.work_file else { return };
         if let Err(error) = paths::write_whole(path, bytes) {
-            eprintln!("{error:#}. The gradient is not saved; after a restart, the miner must compute it again.");
+            note!("{error:#}. The gradient is not saved; after a restart, the miner must compute it again.");
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct CheckArgs {
     json: bool,
 }
 
-/// What the check of one backend has yielded: its results, or the error that prevented them.
+/// The outcome of the check of one backend: its results, or the error that prevented them.
 struct BackendCheck {
     backend: &'static str,
     gpu: Option<String>,
@@ -78,7 +78,8 @@ pub(crate) fn run(args: CheckArgs) -> Result<Exit> {
     Ok(if all { Exit::Ok } else { Exit::Mismatch })
 }
 
-/// Tests the known answers of all kernels on a CPU backend. Returns the names of the kernels if all answers are right.
+/// Tests the known answers of all kernels on a CPU backend. Returns the names of the kernels if all answers are right,
+/// and otherwise an error that names the first test case with a wrong answer.
 fn on_cpu(backend: &Backend) -> Result<Vec<String>> {
     for kernel in kernels::ALL {
         for case in cases(kernel, compute::SEED) {

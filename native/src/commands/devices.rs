@@ -2,7 +2,7 @@
 
 use crate::{
     compute,
-    output::{self, Exit, say},
+    output::{self, Exit, note, say},
 };
 use anyhow::Result;
 use clap::Args;
@@ -26,7 +26,7 @@ pub(crate) struct DevicesArgs {
 pub(crate) fn run(args: DevicesArgs) -> Result<Exit> {
     let devices = block_on(gpu::devices());
     if devices.is_empty() {
-        eprintln!(
+        note!(
             "This machine lists no GPU: the Vulkan loader or a driver is missing (Debian and Ubuntu: install libvulkan1)."
         );
     }

@@ -5,7 +5,7 @@ use crate::{
     compute::{self, ComputeArgs},
     interrupt::Interrupt,
     model::{self, TextTokenizer},
-    output::{self, Exit},
+    output::{self, Exit, note},
     paths,
 };
 use anyhow::{Result, ensure};
@@ -51,7 +51,7 @@ pub(crate) struct GenerateArgs {
 
 /// Continues the prompt until `--max-tokens` tokens are generated or Ctrl-C is pressed.
 pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
-    let interrupt = Interrupt::listen()?;
+    let interrupt = Interrupt::listen();
     let data_dir = paths::data_dir(args.data_dir)?;
     let dir = model::dir(args.model.as_deref(), &data_dir)?;
     let model = model::read(&dir)?;
@@ -94,7 +94,7 @@ pub(crate) fn run(args: GenerateArgs) -> Result<Exit> {
         }));
     } else {
         output::piece("\n");
-        eprintln!("Generated {generated} tokens on {} at {rate:.0} tokens/s.", compute.name);
+        note!("Generated {generated} tokens on {} at {rate:.0} tokens/s.", compute.name);
     }
     Ok(if interrupt.is_requested() { Exit::Interrupted } else { Exit::Ok })
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use r3mes_wgpu::{ledger::LedgerParams, tx::SessionKey};
+use r3mes_wgpu::ledger::LedgerParams;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -54,9 +54,9 @@ pub(crate) fn run(args: GenesisArgs) -> Result<Exit> {
         Rules::Network => LedgerParams::NETWORK,
     };
     if operator.is_empty() {
-        let secret = wallet::operator_secret(&paths::data_dir(job.data_dir.clone())?)?;
+        let key = wallet::operator_key(&paths::data_dir(job.data_dir.clone())?, None, None)?;
         // ten times the minimum, so that the stake is still large enough after a penalty
-        operator.push((SessionKey::new(&secret)?.address().to_owned(), 10 * params.min_stake));
+        operator.push((key.address().to_owned(), 10 * params.min_stake));
     }
     // the seed depends on the chain id, so that a gradient computed for one network is invalid in another
     let seed = Sha256::new().chain_update("r3mes-wgpu genesis 1").chain_update(&chain_id).finalize().into();

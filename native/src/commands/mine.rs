@@ -15,7 +15,7 @@ use crate::{
     consensus::ReplicaArgs,
     interrupt::Interrupt,
     node::Node,
-    output::{self, Exit, say},
+    output::{self, Exit, note, say},
     paths,
     service::embedded::{self, Embedded},
     wallet,
@@ -65,7 +65,7 @@ struct Mining<'a> {
 /// Mines until a limit is reached or Ctrl-C is pressed.
 pub(crate) fn run(args: &MineArgs) -> Result<Exit> {
     args.log.start()?;
-    let interrupt = Interrupt::listen()?;
+    let interrupt = Interrupt::listen();
     wallet::secrets::keep_out_of_dumps()?;
     match args.node.is_empty() {
         true => with_embedded_node(args, &interrupt),
@@ -75,24 +75,25 @@ pub(crate) fn run(args: &MineArgs) -> Result<Exit> {
 
 /// Mines for a node in this process.
 fn with_embedded_node(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
-    let embedded = Embedded::prepare(&args.job, None)?;
+    let operator = wallet::operator_key(&paths::data_dir(args.job.data_dir.clone())?, None, None)?;
+    let embedded = Embedded::prepare(&args.job, None, &operator)?;
     let key = wallet::session_key(&embedded.data_dir)?;
     let payout = payout(args, &key)?;
     let compute = compute::choose(&args.compute)?;
     let verifier = verifier(&compute, args.compute.threads);
-    eprintln!("Mining on {}. Rewards go to {payout}.", compute.name);
-    eprintln!("The node in this process recomputes all gradients on {}.", verifier.name);
+    note!("Mining on {}. Rewards go to {payout}.", compute.name);
+    note!("The node in this process recomputes all gradients on {}.", verifier.name);
     if args.dry_run {
-        eprintln!("Without --dry-run, the ledger and the receipts would be stored in {}.", embedded.job_dir.display());
+        note!("Without --dry-run, the ledger and the receipts would be stored in {}.", embedded.job_dir.display());
         return Ok(Exit::Ok);
     }
     let worker = block_on(Worker::new(&embedded.model, &embedded.targets, &compute.backend, SEQUENCES))?;
     let (weights, job_dir) = (embedded.model.config.ternary_weights() as u64, embedded.job_dir.clone());
-    let (node, address) = embedded.open(&verifier, &args.serve, &ReplicaArgs::default())?;
-    eprintln!("Open http://{address}/ to mine in a browser too.");
+    let (node, address) = embedded.open(operator, &verifier, &args.serve, &ReplicaArgs::default())?;
+    note!("Open http://{address}/ to mine in a browser too.");
     let head = node.ledger().state().head().clone();
     if head.accepted_total > 0 {
-        eprintln!("Continuing at round {1} with {0} accepted tasks.", head.accepted_total, head.round);
+        note!("Continuing at round {1} with {0} accepted tasks.", head.accepted_total, head.round);
     }
     let client = Client::new(Remote::node(&embedded::url(address))?.saving(job_dir.join("work.car")), key);
     let miner = Miner::new(client, worker, payout, compute.name).with_known_answers(compute.backend);
@@ -117,7 +118,7 @@ fn with_nodes(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     let Some((job, targets)) = transport::job(&client, interrupt)? else { return Ok(Exit::Interrupted) };
     let compute = compute::choose(&args.compute)?;
     let (nodes, address) = (args.node.join(" or "), client.address());
-    eprintln!("Mining on {} for {nodes} as {address}. Rewards go to {payout}.", compute.name);
+    note!("Mining on {} for {nodes} as {address}. Rewards go to {payout}.", compute.name);
     if args.dry_run {
         return Ok(Exit::Ok);
     }
@@ -154,7 +155,7 @@ impl Mining<'_> {
     fn run(self, interrupt: &Interrupt, idle_ms: u32) -> Result<Exit> {
         let Self { mut miner, node, receipts, weights, args } = self;
         let limits = RefCell::new(args.limits());
-        let runtime = ThreadRuntime::new(|| interrupt.is_requested() || !limits.borrow().go_on());
+        let runtime = ThreadRuntime::new(|| !limits.borrow().go_on()).with_interrupt(*interrupt);
         let on_event = |event: MiningEvent<'_>| match event {
             MiningEvent::Stage(TaskStage::Computed(receipt) | TaskStage::Restored(receipt)) => receipts.save(&receipt),
             MiningEvent::Accepted { task, seconds, escrow } => {
@@ -164,10 +165,10 @@ impl Mining<'_> {
                 let count = node.as_ref().map_or(counted, |node| node.ledger().state().head().accepted_total);
                 print_accepted(args, task, seconds, escrow, count);
                 if counted == 1 && !args.json {
-                    eprintln!("An artifact takes {}.", UploadSize::new(task.bytes, weights));
+                    note!("An artifact takes {}.", UploadSize::new(task.bytes, weights));
                 }
             }
-            MiningEvent::ClaimLost(error) => eprintln!("{error}. Continuing with another task."),
+            MiningEvent::ClaimLost(error) => note!("{error}. Continuing with another task."),
             MiningEvent::State(DriverState::Retrying { error, retry }) => {
                 let is_nodes = matches!(error, MiningError::Client(_));
                 let advice = if is_nodes { fail_over_advice(args.node.len() as u32) } else { "" };
@@ -184,8 +185,9 @@ impl Mining<'_> {
     }
 }
 
-/// Prints an accepted task. `count` is the number of tasks accepted so far. `seconds` is the time of the computation,
-/// or `None` if the gradient was restored from the work file.
+/// Prints an accepted task. `seconds` is the time of the computation, or `None` if the gradient was restored from the
+/// work file. `escrow` is the total of the miner's rewards in escrow, in micro-units. `count` is the number of tasks
+/// accepted so far.
 fn print_accepted(args: &MineArgs, task: &AcceptedTask, seconds: Option<f64>, escrow: u64, count: u64) {
     let AcceptedTask { receipt, gradient_root, transaction, round, loss, balance, .. } = task;
     let (task, cid) = (receipt.task().cid(), receipt.artifact());
@@ -221,7 +223,7 @@ impl Receipts {
     fn save(&self, receipt: &Receipt) {
         let path = self.0.join(format!("{}.json", receipt.artifact()));
         if let Err(error) = paths::write_whole(&path, receipt.to_json().as_bytes()) {
-            eprintln!("{error:#}");
+            note!("{error:#}");
         }
     }
 }

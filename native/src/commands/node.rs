@@ -10,8 +10,10 @@ use crate::{
     model::JobArgs,
     node::block_sync,
     output::{self, Exit, say},
+    paths,
     server::ServeArgs,
     service::embedded::Embedded,
+    wallet,
 };
 use anyhow::Result;
 use clap::Args;
@@ -33,6 +35,14 @@ pub(crate) struct NodeArgs {
     /// machine alone]
     #[arg(long, value_name = "FILE", conflicts_with = "rank", env = "R3MES_GENESIS")]
     genesis: Option<PathBuf>,
+    /// Sign as the operator with the key of this wallet [default: the operator key in the data folder, which is not
+    /// encrypted]
+    #[arg(long, value_name = "NAME")]
+    wallet: Option<String>,
+    /// Read the wallet's passphrase from this file [default: the environment variable R3MES_PASSPHRASE, otherwise a
+    /// prompt]
+    #[arg(long, value_name = "FILE", requires = "wallet")]
+    passphrase_file: Option<PathBuf>,
     #[command(flatten)]
     replica: ReplicaArgs,
     /// Print one JSON object on stdout as soon as the node accepts connections
@@ -45,11 +55,14 @@ pub(crate) struct NodeArgs {
 /// Runs the node until Ctrl-C is pressed.
 pub(crate) fn run(args: &NodeArgs) -> Result<Exit> {
     args.log.start()?;
-    let interrupt = Interrupt::listen()?;
-    let embedded = Embedded::prepare(&args.job, args.genesis.as_deref())?;
+    let interrupt = Interrupt::listen();
+    wallet::secrets::keep_out_of_dumps()?;
+    let data_dir = paths::data_dir(args.job.data_dir.clone())?;
+    let operator = wallet::operator_key(&data_dir, args.wallet.as_deref(), args.passphrase_file.as_deref())?;
+    let embedded = Embedded::prepare(&args.job, args.genesis.as_deref(), &operator)?;
     let verifier = verifier(&compute::choose(&args.compute)?, args.compute.threads);
     let name = verifier.name.clone();
-    let (node, address) = embedded.open(&verifier, &args.serve, &args.replica)?;
+    let (node, address) = embedded.open(operator, &verifier, &args.serve, &args.replica)?;
     if !args.replica.gateway.is_empty() {
         block_sync::start(node.clone(), &args.replica.gateway)?;
     }

@@ -5,7 +5,7 @@ use crate::{
     interrupt::Interrupt,
     job,
     model::{self, JobArgs, TextTokenizer},
-    output::{self, Exit, say},
+    output::{self, Exit, note, say},
     paths,
 };
 use anyhow::{Context, Result, ensure};
@@ -78,7 +78,7 @@ pub(super) enum OptimizerKind {
 
 /// Trains until `--steps` is reached or Ctrl-C is pressed, and then writes a checkpoint.
 pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
-    let interrupt = Interrupt::listen()?;
+    let interrupt = Interrupt::listen();
     let data_dir = paths::data_dir(args.job.data_dir.clone())?;
     let model_dir = model::dir(args.job.model.as_deref(), &data_dir)?;
     let model = model::read(&model_dir)?;
@@ -104,7 +104,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
             adapter.rank,
             adapter.rank
         );
-        eprintln!("Continuing from step {}.", optimizer.steps());
+        note!("Continuing from step {}.", optimizer.steps());
         (adapter, optimizer)
     } else {
         let (_, state) = job::create(&model, &targets, settings, seed)?;
@@ -115,7 +115,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     let step = RecordedStep::new(&model, &targets, sequences);
     let trainer = block_on(Trainer::prepare(step, &compute.backend))?;
     let mut session = TrainingSession::new(trainer, adapter, optimizer, seed);
-    eprintln!("Training on {} with {} chunks; {} tokens are held out.", compute.name, train.len(), held_out.tokens());
+    note!("Training on {} with {} chunks; {} tokens are held out.", compute.name, train.len(), held_out.tokens());
 
     let bar = progress(&args, session.optimizer().steps());
     held_out.report(&mut session, &args, &bar)?;
@@ -140,7 +140,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     }
     save(&session, &path)?;
     bar.finish();
-    eprintln!("Saved step {} in {}.", session.optimizer().steps(), path.display());
+    note!("Saved step {} in {}.", session.optimizer().steps(), path.display());
     Ok(if interrupt.is_requested() { Exit::Interrupted } else { Exit::Ok })
 }
 

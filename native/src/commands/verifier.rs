@@ -1,5 +1,5 @@
-//! `verifier`: recomputes the gradients for which the ledger has drawn this machine's key, attests the results, and
-//! takes part in disputes, until Ctrl-C is pressed.
+//! `verifier`: recomputes the gradients for which the ledger has sampled this machine's key as a verifier, attests the
+//! results, and takes part in disputes, until Ctrl-C is pressed.
 
 mod flags;
 
@@ -13,7 +13,7 @@ use crate::{
     },
     compute,
     interrupt::Interrupt,
-    output::{self, Exit, say},
+    output::{self, Exit, note, say},
     paths,
     service::operator::{SEQUENCES, describe},
     wallet,
@@ -30,7 +30,7 @@ use r3mes_wgpu::{
     dispute::prover::AdapterLayout,
     ledger::{PROPOSER, VALIDATOR},
     training::worker::Worker,
-    tx::{DENOM, SessionKey},
+    tx::DENOM,
 };
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -38,36 +38,32 @@ use std::time::Instant;
 /// The time in milliseconds between two requests for a duty (work that the ledger assigns to this node) while none is
 /// due.
 const IDLE_MS: u32 = 1000;
-/// The stake is checked after every tenth request that found no duty. A wrong attestation is slashed only after the
-/// other verifiers have attested. This delay makes more frequent checks unnecessary.
+/// The number of requests that found no duty after which the verifier checks its stake. More frequent checks are
+/// unnecessary, because a wrong attestation is slashed only after the other verifiers have attested.
 const STAKE_CHECK_WAITS: u32 = 10;
 
 /// Verifies until Ctrl-C is pressed, until `--max-gradients` is reached, or, with `--leave`, until the node is no
 /// longer registered.
 pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
     args.log.start()?;
-    let interrupt = Interrupt::listen()?;
+    let interrupt = Interrupt::listen();
     wallet::secrets::keep_out_of_dumps()?;
     let data_dir = paths::data_dir(args.data_dir.clone())?;
     let remote = Remote::nodes_at(&args.node)?;
-    let key = match &args.wallet {
-        Some(name) => wallet::unlock(&data_dir, name, args.passphrase_file.as_deref())?,
-        None => SessionKey::new(&*wallet::operator_secret(&data_dir)?)?,
-    };
+    let key = wallet::operator_key(&data_dir, args.wallet.as_deref(), args.passphrase_file.as_deref())?;
     let client = Client::new(remote.with_sources(BlockSources::open(&args.gateway, &data_dir)?), key);
     let Some((job, targets)) = transport::job(&client, &interrupt)? else { return Ok(Exit::Interrupted) };
     if args.leave {
         match exit_if_refused(retry(&client, &interrupt, async || unregister(&client).await))? {
             None => return Ok(Exit::Interrupted),
             Some(true) => return Ok(report_unregistered(args, client.address())),
-            Some(false) => eprintln!(
-                "{} still has duties or unsettled work. It leaves as soon as they are done.",
-                client.address()
-            ),
+            Some(false) => {
+                note!("{} still has duties or unsettled work. It leaves as soon as they are done.", client.address())
+            }
         }
     }
     let compute = compute::choose(&args.compute)?;
-    eprintln!("Verifying on {} for {} as {}.", compute.name, args.node.join(" or "), client.address());
+    note!("Verifying on {} for {} as {}.", compute.name, args.node.join(" or "), client.address());
     let Some(model) = transport::model(&client, &job.model, &data_dir, &interrupt)? else {
         return Ok(Exit::Interrupted);
     };

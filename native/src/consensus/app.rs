@@ -146,8 +146,8 @@ impl AbciApp {
         }
     }
 
-    /// Admits a transaction that arrives at the time `now`, in seconds since 1970. Its signatures are checked without a
-    /// lock on the admission.
+    /// Admits a transaction that arrives at the time `now`, in seconds since 1970. Because checking its signatures
+    /// takes long, they are checked while the lock on `admission` is not held.
     fn admit(&self, tx: &[u8], now: u64) -> Result<(), Refusal> {
         let admission = lock(&self.admission).clone();
         let signed = admission.check(tx, self.node.min_fee(), now)?.verify(admission.chain_id())?;

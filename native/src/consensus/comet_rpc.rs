@@ -1,6 +1,6 @@
 //! A client of CometBFT 0.38's JSON-RPC: <https://docs.cometbft.com/v0.38/rpc/>.
 
-use crate::client::sources::base_url;
+use crate::client::{agent::agent, sources::base_url};
 use anyhow::{Context, Result, anyhow};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use r3mes_wgpu::{
@@ -26,12 +26,8 @@ pub(crate) struct CometRpc {
 impl CometRpc {
     /// Creates a client for the RPC at `url`, without connecting. Returns an error if `url` is not an http(s) URL.
     pub(crate) fn new(url: &str) -> Result<Self> {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(TIMEOUT))
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .build();
-        Ok(Self { url: base_url("--consensus", url)?, agent: config.new_agent() })
+        let url = base_url("--consensus", url)?;
+        Ok(Self { agent: agent(&url, TIMEOUT, 0)?, url })
     }
 
     /// Calls an RPC method and returns the JSON-RPC response, which contains either a `result` or an `error`. Returns

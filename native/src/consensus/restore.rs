@@ -7,8 +7,13 @@ use r3mes_wgpu::ledger::{Genesis, Ledger, StateRow};
 use sha2::{Digest, Sha256};
 use tendermint_proto::v0_38::abci::{RequestOfferSnapshot, Snapshot};
 
-/// The maximum number of chunks in a snapshot. It is enough for a ledger of 64 GiB.
-const MAX_CHUNKS: u32 = 1 << 14;
+/// The maximum number of chunks in a snapshot. It is enough for a ledger of 1 GiB.
+const MAX_CHUNKS: u32 = 256;
+/// The maximum total size of the chunks in bytes. The rows are held in memory until the last chunk has arrived, because
+/// only then can they be compared with the app hash.
+const MAX_BYTES: usize = 1 << 30;
+/// The maximum number of rows. A row takes about 100 bytes of memory, however short it is.
+const MAX_ROWS: usize = 1 << 23;
 
 /// A snapshot that is being restored. Its chunks must arrive in order.
 pub(super) struct SnapshotRestore {
@@ -17,6 +22,8 @@ pub(super) struct SnapshotRestore {
     /// The SHA-256 hash of each chunk, in the order of the chunks.
     hashes: Vec<[u8; 32]>,
     rows: Vec<StateRow>,
+    /// The total size of the chunks received so far.
+    bytes: usize,
     /// The number of chunks received so far.
     received: usize,
 }
@@ -41,7 +48,7 @@ impl SnapshotRestore {
         let fits = format == FORMAT && (1..=MAX_CHUNKS).contains(&chunks) && hashes.len() == chunks as usize;
         let valid = fits && rest.is_empty() && hash == *Sha256::digest(&metadata);
         let app_hash = offer.app_hash.to_vec();
-        valid.then(|| Self { height, app_hash, hashes: hashes.to_vec(), rows: Vec::new(), received: 0 })
+        valid.then(|| Self { height, app_hash, hashes: hashes.to_vec(), rows: Vec::new(), bytes: 0, received: 0 })
     }
 
     /// Adds the chunk with the index `index`. Returns an error if the chunk is not the next one in order, if it is
@@ -52,7 +59,10 @@ impl SnapshotRestore {
         if *expected != *Sha256::digest(chunk) {
             return Ok(ChunkOutcome::Mismatch);
         }
+        self.bytes += chunk.len();
+        ensure!(self.bytes <= MAX_BYTES, "the snapshot has more than {MAX_BYTES} bytes");
         self.rows.extend(unpack(chunk).context("malformed snapshot chunk")?);
+        ensure!(self.rows.len() <= MAX_ROWS, "the snapshot has more than {MAX_ROWS} rows");
         self.received += 1;
         if self.received < self.hashes.len() {
             return Ok(ChunkOutcome::More);

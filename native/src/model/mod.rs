@@ -15,6 +15,7 @@ use r3mes_wgpu::{
 };
 use std::{
     fs,
+    io::{self, Read, stdin},
     path::{Path, PathBuf},
 };
 
@@ -25,7 +26,7 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
     /// Train on these text files; the model's tokenizer.json converts them to tokens; if the model has a vocabulary of
-    /// 256 and no tokenizer.json, every byte is a token [default: the bundled text]
+    /// 256 and no tokenizer.json, every byte is a token; - stands for stdin [default: the bundled text]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) text: Vec<PathBuf>,
     /// Set the rank of the adapter, from 4 to 64
@@ -66,8 +67,11 @@ pub(crate) fn targets(rank: usize) -> Targets {
 pub(crate) fn chunks(args: &JobArgs, dir: &Path, model: &Model) -> Result<Vec<Chunk>> {
     let mut texts = Vec::new();
     for path in &args.text {
-        let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        texts.push((path.display().to_string(), text));
+        let (name, text) = match path.as_os_str() == "-" {
+            true => ("stdin".to_owned(), read_stdin()),
+            false => (path.display().to_string(), fs::read(path)),
+        };
+        texts.push((name.clone(), text.with_context(|| format!("reading {name}"))?));
     }
     if texts.is_empty() {
         texts.push(("the bundled text".to_owned(), TEXT.to_vec()));
@@ -77,4 +81,10 @@ pub(crate) fn chunks(args: &JobArgs, dir: &Path, model: &Model) -> Result<Vec<Ch
     let bytes: usize = texts.iter().map(|(_, text)| text.len()).sum();
     ensure!(!chunks.is_empty(), "a text of {bytes} bytes is shorter than one chunk of {CHUNK_TOKENS} tokens");
     Ok(chunks)
+}
+
+fn read_stdin() -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    stdin().read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

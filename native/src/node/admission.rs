@@ -25,9 +25,9 @@ impl Admission {
         &self.0.genesis().chain_id
     }
 
-    /// Checks everything about a transaction except its signatures, and whether its messages succeed if it pays no fee.
-    /// `now` is the time at which it arrives, in seconds since 1970. Unless the transaction is a free
-    /// [duty](is_free_duty), it must pay at least `min_fee` micro-units.
+    /// Decodes a transaction and checks everything about it except its signatures. If it pays no fee, this includes
+    /// whether its messages succeed. `now` is the time at which the transaction arrives, in seconds since 1970. Unless
+    /// the transaction is a free [duty](is_free_duty), it must pay at least `min_fee` micro-units.
     pub(crate) fn check(&self, tx: &[u8], min_fee: u64, now: u64) -> Result<DecodedTx, Refusal> {
         let decoded = DecodedTx::decode(tx)?;
         let content = decoded.content();
@@ -40,9 +40,10 @@ impl Admission {
         Ok(decoded)
     }
 
-    /// Admits a transaction whose signatures have been checked. Checks the rest again, because other transactions may
-    /// have been admitted in the meantime. Returns whether it is a free [duty](is_free_duty), which comes first in a
-    /// block unless the mempool holds an earlier transaction of its signer. A refused transaction changes nothing.
+    /// Admits a transaction whose signatures have been checked. Checks everything else again, because other
+    /// transactions may have been admitted in the meantime. Returns whether the transaction is a free
+    /// [duty](is_free_duty), which comes first in a block unless the mempool holds an earlier transaction of its
+    /// signer. A refused transaction changes nothing.
     pub(crate) fn add(&mut self, signed: &Signed, now: u64) -> Result<bool, Refusal> {
         let mut after = self.0.at(now);
         after.reserve(signed)?;
@@ -50,8 +51,8 @@ impl Admission {
         Ok(is_free_duty(signed))
     }
 
-    /// Checks a transaction and its signatures, and admits it at the time `now`, in seconds since 1970. A refused
-    /// transaction changes nothing.
+    /// Checks a transaction and its signatures, and admits it at the time `now`, in seconds since 1970. Returns the
+    /// same value as [`Self::add`]. A refused transaction changes nothing.
     pub(crate) fn admit(&mut self, tx: &[u8], now: u64) -> Result<bool, Refusal> {
         let signed = self.check(tx, 0, now)?.verify(self.chain_id())?;
         self.add(&signed, now)

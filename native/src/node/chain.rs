@@ -9,10 +9,11 @@ use super::{
     block_record::{BlockRecord, FoundTx},
     tx_index::{self, TX_INDEX, TxFilter, TxPlace},
 };
+use crate::database::RecoveringDatabase;
 use anyhow::{Context, Result, bail};
 use r3mes_wgpu::ledger::{Applied, ChainBlock, Genesis, Ledger, StateRow};
 use redb::{
-    Database, Durability, Key, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
+    Database, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
     TableDefinition, Value, WriteTransaction,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -30,51 +31,46 @@ const TRANSACTIONS: TableDefinition<&str, (u64, u32)> = TableDefinition::new("tr
 const KEPT_BLOCKS: u64 = 100_000;
 
 /// The database file that contains a chain.
-pub(super) struct Chain(Database);
+pub(super) struct Chain(RecoveringDatabase);
+
+/// Error returned if a block is appended that is already on disk. Its transaction was committed although the disk
+/// reported an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the block at height {0} is already on disk")]
+pub(super) struct AlreadyAdded(u64);
 
 impl Chain {
     /// Reads the ledger from the database. If the database is empty, creates the ledger from `genesis` and writes it.
     /// Returns an error if the database belongs to another genesis.
-    pub(super) fn open(database: Database, genesis: &Genesis) -> Result<(Self, Ledger)> {
-        let write = database.begin_write()?;
-        // creates the tables, so that readers never fail to find them
-        write.open_table(BLOCKS)?;
-        write.open_table(TRANSACTIONS)?;
-        write.open_table(TX_INDEX)?;
-        let ledger = {
+    pub(super) fn open(database: RecoveringDatabase, genesis: &Genesis) -> Result<(Self, Ledger)> {
+        let ledger = database.write(|write| {
+            // creates the tables, so that readers never fail to find them
+            write.open_table(BLOCKS)?;
+            write.open_table(TRANSACTIONS)?;
+            write.open_table(TX_INDEX)?;
+            index_old_blocks(write)?;
             let (mut meta, mut rows) = (write.open_table(META)?, write.open_table(ROWS)?);
             let stored = meta.get("genesis")?.map(|stored| decode::<Genesis>(stored.value())).transpose()?;
-            match stored {
-                Some(stored) => {
-                    compare(genesis, &stored)?;
-                    let all: Vec<StateRow> = rows
-                        .iter()?
-                        .map(|entry| {
-                            let (key, value) = entry?;
-                            Ok(StateRow { key: key.value().to_vec(), value: Some(value.value().to_vec()) })
-                        })
-                        .collect::<Result<_>>()?;
-                    Ledger::restore(stored, &all).context("reading the rows of the ledger")?
-                }
-                None => {
-                    meta.insert("genesis", encode(genesis)?.as_slice())?;
-                    let ledger = Ledger::new(genesis.clone())?;
-                    insert(&mut rows, &ledger)?;
-                    ledger
-                }
+            if let Some(stored) = stored {
+                compare(genesis, &stored)?;
+                return restore(stored, &rows);
             }
-        };
-        index_old_blocks(&write)?;
-        write.commit()?;
+            meta.insert("genesis", encode(genesis)?.as_slice())?;
+            let ledger = Ledger::new(genesis.clone())?;
+            insert(&mut rows, &ledger)?;
+            Ok(ledger)
+        })?;
         Ok((Self(database), ledger))
     }
 
     /// Appends a block that changed the ledger from `before` to `after`. The block is on disk when this function
-    /// returns.
+    /// returns. Returns [`AlreadyAdded`] and changes nothing if the chain on disk has a block at this height.
     pub(super) fn add(&self, before: &Ledger, after: &Ledger, block: &ChainBlock, applied: &Applied) -> Result<()> {
-        let mut write = self.0.begin_write()?;
-        write.set_durability(Durability::Immediate)?;
-        {
+        self.0.write(|write| {
+            let mut blocks = write.open_table(BLOCKS)?;
+            if blocks.last()?.is_some_and(|(last, _)| last.value() >= block.height) {
+                return Err(AlreadyAdded(block.height).into());
+            }
             let mut rows = write.open_table(ROWS)?;
             for StateRow { key, value } in after.changes(before) {
                 match value {
@@ -83,7 +79,6 @@ impl Chain {
                 };
             }
             let record = BlockRecord { block: block.clone(), root: after.root(), outcomes: applied.outcomes.clone() };
-            let mut blocks = write.open_table(BLOCKS)?;
             blocks.insert(block.height, encode(&record)?.as_slice())?;
             let (mut transactions, mut index) = (write.open_table(TRANSACTIONS)?, write.open_table(TX_INDEX)?);
             for (at, outcome) in (0..).zip(&record.outcomes) {
@@ -110,23 +105,32 @@ impl Chain {
                     }
                 }
             }
-        }
-        Ok(write.commit()?)
+            Ok(())
+        })
     }
 
     /// Replaces the ledger with another ledger of the same genesis, and deletes all blocks and outcomes.
     pub(super) fn replace(&self, ledger: &Ledger) -> Result<()> {
-        let mut write = self.0.begin_write()?;
-        write.set_durability(Durability::Immediate)?;
-        write.delete_table(ROWS)?;
-        write.delete_table(BLOCKS)?;
-        write.delete_table(TRANSACTIONS)?;
-        write.delete_table(TX_INDEX)?;
-        write.open_table(BLOCKS)?;
-        write.open_table(TRANSACTIONS)?;
-        write.open_table(TX_INDEX)?;
-        insert(&mut write.open_table(ROWS)?, ledger)?;
-        Ok(write.commit()?)
+        self.0.write(|write| {
+            write.delete_table(ROWS)?;
+            write.delete_table(BLOCKS)?;
+            write.delete_table(TRANSACTIONS)?;
+            write.delete_table(TX_INDEX)?;
+            write.open_table(BLOCKS)?;
+            write.open_table(TRANSACTIONS)?;
+            write.open_table(TX_INDEX)?;
+            insert(&mut write.open_table(ROWS)?, ledger)
+        })
+    }
+
+    /// Returns the error of the disk because of which no block can be added now, if there is one.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.0.fault()
+    }
+
+    /// Reads the ledger from the disk.
+    pub(super) fn ledger(&self) -> Result<Ledger> {
+        read(&self.0.begin_read()?)
     }
 
     fn table<K: Key, V: Value>(&self, table: TableDefinition<K, V>) -> Result<ReadOnlyTable<K, V>> {
@@ -181,14 +185,20 @@ impl Chain {
 
 /// Reads the ledger from the database of a node that is not running. The database is not changed.
 pub(crate) fn read_only(database: &Database) -> Result<Ledger> {
-    let read = database.begin_read()?;
+    read(&database.begin_read()?)
+}
+
+fn read(read: &ReadTransaction) -> Result<Ledger> {
     let genesis = read.open_table(META)?.get("genesis")?.context("the ledger has no genesis")?;
-    let rows = read.open_table(ROWS)?;
+    restore(decode(genesis.value())?, &read.open_table(ROWS)?)
+}
+
+fn restore(genesis: Genesis, rows: &impl ReadableTable<&'static [u8], &'static [u8]>) -> Result<Ledger> {
     let rows = rows.iter()?.map(|entry| {
         let (key, value) = entry?;
         Ok(StateRow { key: key.value().to_vec(), value: Some(value.value().to_vec()) })
     });
-    Ok(Ledger::restore(decode(genesis.value())?, &rows.collect::<Result<Vec<_>>>()?)?)
+    Ledger::restore(genesis, &rows.collect::<Result<Vec<_>>>()?).context("reading the rows of the ledger")
 }
 
 /// Builds the index of transactions if a version of this program that had none has written the file.

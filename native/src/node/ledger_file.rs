@@ -1,4 +1,4 @@
-//! Creates, locks and opens the database file of a chain.
+//! Creates and locks the database file of a chain.
 //!
 //! A new file has a temporary name until it is complete, because redb cannot open a file whose creation was
 //! interrupted.
@@ -31,9 +31,9 @@ pub(super) fn lock(path: &Path) -> Result<File> {
     bail!("another process uses the ledger; stop that process or pass another --data-dir")
 }
 
-/// Opens the database at `path`. If the file does not exist, creates it and calls `make` to write its initial contents.
-/// The caller must hold the lock.
-pub(super) fn open(path: &Path, make: impl FnOnce(Database) -> Result<()>) -> Result<Database> {
+/// Creates the database at `path` if there is none, and calls `make` to write its initial contents. The caller must
+/// hold the lock.
+pub(super) fn create(path: &Path, make: impl FnOnce(Database) -> Result<()>) -> Result<()> {
     if !fs::exists(path)? {
         let unfinished = path.with_extension("new");
         if fs::exists(&unfinished)? {
@@ -43,5 +43,5 @@ pub(super) fn open(path: &Path, make: impl FnOnce(Database) -> Result<()>) -> Re
         fs::rename(&unfinished, path)?;
         paths::sync_folder(path)?;
     }
-    Ok(Database::open(path)?)
+    Ok(())
 }

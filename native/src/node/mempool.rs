@@ -9,7 +9,8 @@ use r3mes_wgpu::{
 };
 use std::collections::{BTreeSet, VecDeque};
 
-/// The maximum number of pending duties, and that of all other pending transactions.
+/// The maximum number of pending duties (free transactions of verifiers, proposers and the parties of disputes), and
+/// also the maximum number of other pending transactions.
 const CAPACITY: usize = 8192;
 
 /// The pending transactions.
@@ -39,8 +40,8 @@ impl Mempool {
         }
     }
 
-    /// Returns a copy of the admission against which a new transaction has to be checked, or `None` if the transaction
-    /// with this hash is already pending.
+    /// Returns a copy of the ledger with which a new transaction must be checked, or `None` if the transaction with
+    /// this hash is already pending.
     pub(super) fn admission(&self, hash: &str) -> Option<Admission> {
         (!self.hashes.contains(hash)).then(|| self.admission.clone())
     }
@@ -62,8 +63,9 @@ impl Mempool {
         Ok(())
     }
 
-    /// Returns the pending transactions for the next block: the duties, then the others, each from the oldest one on,
-    /// as many as fit. They stay pending until [`Self::settle`] is called.
+    /// Returns the pending transactions for the next block, as many as a block may contain. The duties come first and
+    /// then the other transactions, each in the order in which they arrived. They stay pending until [`Self::settle`]
+    /// is called.
     pub(super) fn next(&self) -> Vec<Tx> {
         let mut bytes = 0;
         let fits = |tx: &&PendingTx| {

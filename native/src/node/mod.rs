@@ -23,9 +23,12 @@ pub(crate) use chain::difference;
 pub(crate) use setup::{GenesisTerms, Setup};
 pub(crate) use tx_index::{TxFilter, TxPlace, attributes};
 
-use crate::blocks::{BlockStore, Quota};
+use crate::{
+    blocks::{BlockStore, Quota},
+    database::RecoveringDatabase,
+};
 use anyhow::{Context, Result};
-use chain::Chain;
+use chain::{AlreadyAdded, Chain};
 use mempool::{Mempool, PendingTx};
 use r3mes_wgpu::{
     ledger::{Applied, ChainBlock, Event, Genesis, Ledger, Refusal},
@@ -45,8 +48,8 @@ use tracing::{debug, warn};
 
 /// The size limits of a node's block store: 1 GiB of unpinned blocks, 64 GiB in total.
 const QUOTA: Quota = Quota { unpinned_bytes: 1 << 30, total_bytes: 64 << 30 };
-/// The time in seconds between blocks without transactions. They are produced while the ledger has work that only
-/// further blocks can settle.
+/// The time in seconds after which a block without transactions is produced, if the ledger has pending work that only
+/// further blocks can complete.
 const IDLE_BLOCK: u64 = 1;
 /// The number of blocks that are buffered for each listener. A listener that falls further behind misses blocks.
 const LISTENER_BLOCKS: usize = 256;
@@ -86,14 +89,17 @@ impl Node {
         let path = folder.join("ledger.redb");
         let open = || -> Result<Self> {
             let lock = ledger_file::lock(&path)?;
-            let database = ledger_file::open(&path, |database| Chain::open(database, &setup.genesis).map(drop))?;
+            let make = |database| Chain::open(RecoveringDatabase::once(database), &setup.genesis).map(drop);
+            ledger_file::create(&path, make)?;
+            let file = path.clone();
+            let database = RecoveringDatabase::open(move || Ok(Database::open(&file)?))?;
             let blocks = BlockStore::open(&folder.join("blocks.redb"), QUOTA)?;
             Ok(Self { lock: Some(lock), ..Self::with(database, blocks, &setup, min_fee)? })
         };
         open().with_context(|| format!("opening the ledger {}", path.display()))
     }
 
-    fn with(database: Database, blocks: BlockStore, setup: &Setup, min_fee: u64) -> Result<Self> {
+    fn with(database: RecoveringDatabase, blocks: BlockStore, setup: &Setup, min_fee: u64) -> Result<Self> {
         let (chain, ledger) = Chain::open(database, &setup.genesis)?;
         blocks.put(&setup.blocks)?;
         let mempool = Mutex::new(Mempool::new(ledger.clone()));
@@ -166,9 +172,9 @@ impl Node {
         self.admit_verified_by(DecodedTx::verify, tx, now)
     }
 
-    /// Does what [`Self::admit`] does, with `verify` as the function that checks the signatures. It is called only for
-    /// transactions that are not refused for another reason, and without a lock on the mempool, because it takes much
-    /// longer than everything else.
+    /// Admits a transaction to the mempool as [`Self::admit`] does, but checks its signatures with the function
+    /// `verify`. Because checking signatures takes much longer than everything else, `verify` is called without a lock
+    /// on the mempool, and only if the transaction is not refused for another reason.
     fn admit_verified_by(
         &self,
         verify: impl FnOnce(DecodedTx, &str) -> Result<Signed, TxError>,
@@ -219,7 +225,12 @@ impl Node {
     /// disk when this function returns.
     pub(crate) fn add(&self, after: Ledger, added: AddedBlock) -> Result<Arc<AddedBlock>> {
         let AddedBlock { block, applied } = &added;
-        self.chain.add(&self.ledger(), &after, block, applied)?;
+        if let Err(error) = self.chain.add(&self.ledger(), &after, block, applied) {
+            if error.is::<AlreadyAdded>() {
+                self.read_again(block.height)?;
+            }
+            return Err(error);
+        }
         self.set(after);
         if let Err(error) = self.pin_results(applied) {
             warn!(height = block.height, error = %format_args!("{error:#}"), "cannot pin the data of a block");
@@ -229,6 +240,19 @@ impl Node {
         // sending fails only if there are no listeners
         let _ = self.added.send(added.clone());
         Ok(added)
+    }
+
+    /// Continues from the block that is on disk at this height, although adding it seemed to fail.
+    fn read_again(&self, height: u64) -> Result<()> {
+        let (ledger, record) = (self.chain.ledger()?, self.chain.block(height)?);
+        self.set(ledger.clone());
+        self.mempool().settle(ledger, &record.map_or(Vec::new(), |record| record.block.txs));
+        Ok(())
+    }
+
+    /// Returns the error of the disk because of which the node can add no blocks or store no data now, if there is one.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.chain.fault().or_else(|| self.blocks.fault())
     }
 
     /// Replaces the ledger with another ledger of the same genesis, such as a restored snapshot. The new ledger is on
@@ -260,19 +284,22 @@ impl Node {
         }
     }
 
-    /// Pins the artifacts of those gradients that the newly executed block has accepted. If the block ended a round,
-    /// also removes the pins of data that the ledger no longer names.
+    /// Pins the artifacts of the gradients that the newly executed block has received or accepted, so that no other
+    /// upload displaces them. If the block ended a round, also removes the pins of data that the ledger no longer names.
     fn pin_results(&self, applied: &Applied) -> Result<()> {
         if applied.events.iter().any(|event| matches!(event, Event::RoundClosed { .. })) {
             return self.pin_ledger().map(drop);
         }
         let artifact = |event: &Event| match event {
-            Event::Accepted { artifact, .. } => Cid::try_from(artifact.as_str()).ok(),
+            Event::Submitted { artifact, .. } | Event::Accepted { artifact, .. } => {
+                Cid::try_from(artifact.as_str()).ok()
+            }
             _ => None,
         };
+        let of_txs = applied.outcomes.iter().flat_map(|outcome| &outcome.events);
+        let artifacts = applied.events.iter().chain(of_txs).filter_map(artifact);
         let _guard = self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
-        let accepted = applied.events.iter().filter_map(artifact).filter(|root| self.blocks.dag(root).is_ok());
-        self.blocks.add_system_pins(accepted)
+        self.blocks.add_system_pins(artifacts.filter(|root| self.blocks.dag(root).is_ok()))
     }
 
     /// Pins each DAG that the ledger names, if all its blocks are stored on this node, and removes the pins of DAGs

@@ -46,7 +46,7 @@ impl Setup {
     /// about the job's tasks have in common), and the layout root (the Merkle root over the buffers that contain the
     /// adapter).
     ///
-    /// Returns an error if the adapter does not fit the job, the text is shorter than one chunk, or a value is out of
+    /// Returns an error if the adapter does not match the job, the text is shorter than one chunk, or a value is out of
     /// range.
     pub(crate) fn new(
         terms: GenesisTerms,

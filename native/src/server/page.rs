@@ -1,9 +1,8 @@
-//! HTTP routes that serve the files of the mining page and of the model.
+//! HTTP routes that serve the files of the mining page.
 
 use super::{
-    extract::PathOf,
     page_files::{PageFile, PageFolder, Representation},
-    state::{AppState, SharedApp, blocking, failure, internal_error},
+    state::{AppState, blocking, failure},
 };
 use axum::{
     Router,
@@ -14,11 +13,12 @@ use axum::{
 };
 use std::sync::Arc;
 
-/// The content security policy of the mining page, without the origins that may embed the page. The page may load only
-/// its own files, connect only to the node that serves it, and run WebAssembly.
+/// The content security policy of the mining page, without the origins that may embed the page, which are appended to
+/// it. The page may load only its own files, connect only to the node that serves it, and run WebAssembly.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
      img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors ";
-/// The only page that other websites may embed in a frame. The node must allow the website's origin.
+/// The only file of the mining page that other websites may embed in a frame. The node's settings must allow the origin
+/// of the website.
 const FRAMED: &str = "embed.html";
 
 const NOT_BUILT: &str = "<!doctype html>
@@ -57,7 +57,7 @@ pub(super) fn routes(app: &AppState) -> Router<Arc<AppState>> {
     let files = Router::new().fallback(get(file)).with_state(Arc::new(page));
     // only GET requests for `/` are handled here, because POST requests are calls of the JSON-RPC
     let root = get_service(files.clone());
-    Router::new().route("/r3mes/wgpu/v1/model/{file}", get(model_file)).route("/", root).fallback_service(files)
+    Router::new().route("/", root).fallback_service(files)
 }
 
 /// Serves a file of the mining page. Browsers check on each use whether their copy is current, and download the file
@@ -130,23 +130,4 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 fn has(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let known = |tag: &str| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes();
     list(headers, header::IF_NONE_MATCH).any(known)
-}
-
-/// Serves a file of the model. Miners check what they receive: the model must have the CID that the network's genesis
-/// states.
-async fn model_file(State(app): SharedApp, PathOf(name): PathOf<String>) -> Result<Response, Response> {
-    let kind = match name.as_str() {
-        "config.json" => "application/json",
-        "model.safetensors" => "application/octet-stream",
-        _ => {
-            return Err(failure(
-                StatusCode::NOT_FOUND,
-                5,
-                "not found; the model files are config.json and model.safetensors",
-            ));
-        }
-    };
-    let bytes = tokio::fs::read(app.settings.model.join(&name)).await;
-    let bytes = bytes.map_err(|error| internal_error(anyhow::Error::new(error).context(name)))?;
-    Ok(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], bytes).into_response())
 }

@@ -1,5 +1,6 @@
 //! The state that all HTTP request handlers share, and the error responses that they return.
 
+use super::task_cids::TaskCids;
 use crate::{clock::unix_seconds, consensus::CometRpc, node::Node};
 use anyhow::Result;
 use axum::{
@@ -14,12 +15,15 @@ use r3mes_wgpu::{
 };
 use serde_json::json;
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
+use tokio::sync::Semaphore;
 use tracing::error;
 
 /// The settings of a node's HTTP server.
 pub(crate) struct ServerSettings {
     /// The TCP address on which the server listens.
     pub(crate) listen: SocketAddr,
+    /// The data folder, which contains the file with the owner's token.
+    pub(crate) folder: PathBuf,
     /// The model's folder, which contains `config.json` and `model.safetensors`.
     pub(crate) model: PathBuf,
     /// The folder of the built mining page. It need not exist when the server starts.
@@ -36,12 +40,26 @@ pub(super) struct AppState {
     pub(super) settings: ServerSettings,
     /// The time at which the server started, from which its reported uptime counts.
     pub(super) start: Instant,
+    pub(super) task_cids: TaskCids,
+    /// A permit for each query that may run at the same time.
+    pub(super) queries: Semaphore,
 }
 
 /// The shared state as an axum extractor: an argument of the request handlers.
 pub(super) type SharedApp = State<Arc<AppState>>;
 
 impl AppState {
+    /// Runs a query of the ledger, in its state after the last block, on a separate thread. If as many queries are
+    /// running as there are cores, first waits for one of them.
+    pub(super) async fn query<T: Send + 'static>(
+        self: Arc<Self>,
+        query: impl FnOnce(&Self, &Ledger) -> Result<T> + Send + 'static,
+    ) -> Result<T, Response> {
+        let app = self.clone();
+        let _permit = self.queries.acquire().await;
+        blocking(move || query(&app, &app.ledger())).await
+    }
+
     /// Returns the ledger in its state after the last block.
     pub(super) fn ledger(&self) -> Ledger {
         self.node.ledger()

@@ -5,7 +5,7 @@ use crate::node::AddedBlock;
 use axum::{
     Json, Router,
     extract::State,
-    http::header,
+    http::{StatusCode, header},
     response::{
         IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
@@ -25,8 +25,17 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
         .route("/events", get(events))
 }
 
-async fn health(State(app): SharedApp) -> Json<Value> {
-    Json(json!({ "status": "ok", "height": app.ledger().state().head().height }))
+/// Returns the height of the last block. If the node cannot write to its disk, returns the HTTP status 503 and the
+/// reason. The node tries again by itself.
+async fn health(State(app): SharedApp) -> (StatusCode, Json<Value>) {
+    let height = app.ledger().state().head().height;
+    match app.node.fault() {
+        None => (StatusCode::OK, Json(json!({ "status": "ok", "height": height }))),
+        Some(error) => {
+            let health = json!({ "status": "failing", "height": height, "error": error });
+            (StatusCode::SERVICE_UNAVAILABLE, Json(health))
+        }
+    }
 }
 
 async fn stats(State(app): SharedApp) -> Json<Value> {

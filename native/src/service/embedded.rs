@@ -9,9 +9,9 @@ use crate::{
     job,
     model::{self, JobArgs},
     node::{self, GenesisTerms, Node, Setup},
+    output::note,
     paths,
     server::{self, ServeArgs},
-    wallet,
 };
 use anyhow::{Context, Result, bail};
 use r3mes_wgpu::{
@@ -30,7 +30,6 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use zeroize::Zeroizing;
 
 /// The default number of gradients that must be accepted to complete a round. The round's optimizer step uses their
 /// average.
@@ -45,7 +44,7 @@ pub(crate) const CHAIN_ID: &str = "r3mes-local-1";
 /// The default folder of the mining page, relative to the current directory.
 const PAGE: &str = "dist";
 
-/// A node that is prepared but not yet open: its model, its genesis, its folders and its operator's key.
+/// A node that is prepared but not yet open: its model, its genesis and its folders.
 pub(crate) struct Embedded {
     pub(crate) model: Model,
     pub(crate) targets: Targets,
@@ -54,17 +53,15 @@ pub(crate) struct Embedded {
     model_dir: PathBuf,
     setup: Setup,
     layout: AdapterLayout,
-    operator: Zeroizing<[u8; 32]>,
 }
 
 impl Embedded {
-    /// Reads the model and the text. If `genesis` is `None`, the node gets a genesis in which its own operator is the
-    /// only one. If `genesis` is the path of a file, returns an error unless the file belongs to the model and the
+    /// Reads the model and the text. If `genesis` is `None`, the node gets a genesis in which `operator` is the only
+    /// operator. If `genesis` is the path of a file, returns an error unless the file belongs to the model and the
     /// text.
-    pub(crate) fn prepare(args: &JobArgs, genesis: Option<&Path>) -> Result<Self> {
+    pub(crate) fn prepare(args: &JobArgs, genesis: Option<&Path>, operator: &SessionKey) -> Result<Self> {
         let Some(path) = genesis else {
-            let data_dir = paths::data_dir(args.data_dir.clone())?;
-            let operator = SessionKey::new(&*wallet::operator_secret(&data_dir)?)?.address().to_owned();
+            let operator = operator.address().to_owned();
             let seed = Sha256::digest("r3mes-wgpu embedded genesis 1").into();
             return Self::of(
                 args,
@@ -100,18 +97,17 @@ impl Embedded {
         let settings = Settings { learning_rate: 0.002, ..Settings::ADAMW };
         let (job, adapter) = job::create(&model, &targets, settings, terms.seed)?;
         let chunks = model::chunks(args, &model_dir, &model)?;
-        eprintln!(
+        note!(
             "Model {} with {} ternary weights, and {} chunks of {CHUNK_TOKENS} tokens.",
             job.model,
             model.config.ternary_weights(),
             chunks.len()
         );
-        let operator = wallet::operator_secret(&data_dir)?;
         let (context, layout) = DisputeContext::for_job(&model, &targets, &job.matrices, job.transport);
         let layout_root = layout.root(&adapter.adapter, &job.matrices)?;
         let setup = Setup::new(terms, job, (context, layout_root), &adapter, chunks)?;
         let job_dir = data_dir.join(setup.folder());
-        Ok(Self { model, targets, job_dir, data_dir, model_dir, setup, layout, operator })
+        Ok(Self { model, targets, job_dir, data_dir, model_dir, setup, layout })
     }
 
     pub(crate) fn genesis(&self) -> &Genesis {
@@ -123,6 +119,7 @@ impl Embedded {
     /// port is in use, the system chooses a port.
     pub(crate) fn open(
         self,
+        operator: SessionKey,
         verifier: &Compute,
         args: &ServeArgs,
         replica: &ReplicaArgs,
@@ -135,6 +132,7 @@ impl Embedded {
         let serve = |listen| {
             let settings = server::ServerSettings {
                 listen,
+                folder: self.data_dir.clone(),
                 model: self.model_dir.clone(),
                 page: args.page.clone().unwrap_or_else(|| Path::new(PAGE).to_owned()),
                 origins: args.allow_origin.clone(),
@@ -148,7 +146,7 @@ impl Embedded {
                 .or_else(|_| serve(SocketAddr::from(([127, 0, 0, 1], 0))))?,
         };
         let remote = Remote::node(&url(address))?.with_sources(BlockSources::gateways(&replica.gateway)?);
-        let client = Client::new(remote, SessionKey::new(&self.operator)?);
+        let client = Client::new(remote, operator);
         let operator = Operator::new(client, worker)?.with_proposer(self.layout)?;
         operator::start(operator.with_challenger(self.model, self.targets, verifier.backend.clone()))?;
         Ok((node, address))

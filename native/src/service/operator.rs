@@ -23,12 +23,17 @@ const IDLE_MS: u32 = 50;
 /// The longest wait before a retry after an error, in milliseconds. It is short because the node runs in the same
 /// process.
 const MAX_BACKOFF_MS: u32 = 1000;
+/// An error that a retry usually resolves, such as a missing block, is logged only after this many failed attempts in a
+/// row, and again after each further such number.
+const REPORTED: u32 = 16;
 
 /// Starts a thread that runs `operator` until the process ends.
 pub(crate) fn start(operator: Operator<Client<Remote>>) -> Result<()> {
     let work = move || {
         let waits = Waits { idle_ms: IDLE_MS, backoff: Backoff::up_to(MAX_BACKOFF_MS) };
-        if let Err(error) = block_on(run(&mut EmbeddedOperator(operator), &ThreadRuntime::new(|| false), waits)) {
+        if let Err(error) =
+            block_on(run(&mut EmbeddedOperator { operator, failures: 0 }, &ThreadRuntime::new(|| false), waits))
+        {
             unreachable!("all errors are retried: {error}");
         }
     };
@@ -36,13 +41,19 @@ pub(crate) fn start(operator: Operator<Client<Remote>>) -> Result<()> {
 }
 
 /// An operator that retries after every error and logs what users need to know.
-struct EmbeddedOperator(Operator<Client<Remote>>);
+struct EmbeddedOperator {
+    operator: Operator<Client<Remote>>,
+    /// The number of attempts since the last success, all of which have failed.
+    failures: u32,
+}
 
 impl Agent for EmbeddedOperator {
     type Error = RoleError;
 
     async fn step(&mut self) -> Result<StepOutcome, RoleError> {
-        match self.0.work().await? {
+        let done = self.operator.work().await?;
+        self.failures = 0;
+        match done {
             None => return Ok(StepOutcome::Idle),
             Some(CompletedDuty::Recomputed(Recomputation { id, result, reason: Some(reason), .. })) => {
                 warn!(gradient = id, result = %result, reason = %reason, "gradient not confirmed");
@@ -58,7 +69,7 @@ impl Agent for EmbeddedOperator {
     }
 
     fn connection(&self) -> &impl Connection {
-        self.0.client().host()
+        self.operator.client().host()
     }
 
     fn class(&self, _error: &RoleError) -> ErrorClass {
@@ -66,10 +77,10 @@ impl Agent for EmbeddedOperator {
     }
 
     fn on_state(&mut self, state: DriverState<'_, RoleError>) {
-        if let DriverState::Retrying { error, .. } = state
-            && !error.is_retryable()
-        {
-            warn!(%error, "an action of the operator failed; retrying");
+        let DriverState::Retrying { error, .. } = state else { return };
+        self.failures += 1;
+        if !error.is_retryable() || self.failures.is_multiple_of(REPORTED) {
+            warn!(%error, attempts = self.failures, "an action of the operator failed; retrying");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! While a miner runs, repeats the known-answer tests, which compare each kernel with its reference kernel. A GPU that
-//! computed correctly at the start may fail later, when it is hot or old.
+//! Repeats the known-answer tests, which compare each kernel with its reference kernel, while a miner runs. A GPU that
+//! computed correctly at the start may fail later, for example because of heat or age.
 
 use crate::{
     compute::{Backend, known_answers::passes},
@@ -23,14 +23,15 @@ impl HealthCheck {
         Self { backend, next: Cell::new(0) }
     }
 
-    /// Tests one kernel by its known answers. Each call tests the next kernel; the last is followed by the first.
+    /// Tests one kernel: compares its outputs with the known answers. Each call tests the next kernel; the last is
+    /// followed by the first. Returns an error if an output is wrong.
     pub(super) async fn test_next(&self) -> Result<(), Error> {
         let index = self.next.get();
         self.next.set((index + 1) % ALL.len());
         self.test(ALL[index]).await
     }
 
-    /// Tests every kernel by its known answers.
+    /// Tests every kernel: compares its outputs with the known answers. Returns an error if an output is wrong.
     pub(super) async fn test_all(&self) -> Result<(), Error> {
         for kernel in ALL {
             self.test(kernel).await?;

@@ -64,8 +64,9 @@ impl<H: Host + WorkFile, R: Runtime, F: FnMut(MiningEvent<'_>)> Agent for Mining
             }
             on_event(MiningEvent::Stage(stage));
         };
-        match miner.work(on_stage).await {
+        match miner.work(|| runtime.gives_up_waiting(), on_stage).await {
             Ok(None) => Ok(StepOutcome::Idle),
+            Err(MiningError::Undecided(_)) => Ok(StepOutcome::Done),
             Ok(Some(task)) => {
                 // the escrow is for information only, so an error in the request for it is ignored
                 let escrow = miner.client().escrow().await.unwrap_or(0);

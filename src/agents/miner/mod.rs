@@ -57,8 +57,12 @@ pub enum MiningError {
     /// A store did not keep the artifact, so nothing was submitted.
     #[error("the gradient was not submitted: {0}")]
     Storage(#[from] StorageError),
-    /// The backend failed its known-answer tests, so the miner withdrew its pending submissions. A submission can no
-    /// longer be withdrawn once a block has decided whether verifiers recompute the gradient.
+    /// The miner was told to stop before the gradient was accepted or rejected. The ledger decides without it.
+    #[error("gradient {0} is submitted, but not decided yet")]
+    Undecided(u64),
+    /// The backend failed its known-answer tests, so the miner withdrew its pending submissions. A submission can be
+    /// withdrawn only as long as nothing is known about the random value that decides whether verifiers recompute the
+    /// gradient.
     #[error("the backend computes wrong results, so the miner withdrew its pending submissions: {0}")]
     BackendFault(#[source] Error),
 }
@@ -68,9 +72,10 @@ impl Classify for MiningError {
     /// be on its way from one node to another.
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Client(ClientError::Store(StoreError::Missing(_))) | Self::Storage(_) | Self::ClaimLost(_) => {
-                ErrorClass::Retryable
-            }
+            Self::Client(ClientError::Store(StoreError::Missing(_)))
+            | Self::Storage(_)
+            | Self::ClaimLost(_)
+            | Self::Undecided(_) => ErrorClass::Retryable,
             Self::Client(error) => error.class(),
             Self::Blocks(error) => error.class(),
             _ => ErrorClass::Fatal,
@@ -104,7 +109,7 @@ pub enum TaskStage {
 pub struct AcceptedTask {
     /// The receipt, with which anybody can recompute the gradient.
     pub receipt: Receipt,
-    /// Root of the Merkle tree over the gradient's matrices, which identifies the gradient.
+    /// Gradient root: the root of a Merkle tree over the gradient's matrices. It identifies the gradient.
     pub gradient_root: [u8; 32],
     /// Hash of the transaction that submitted the gradient.
     pub transaction: String,
@@ -136,7 +141,7 @@ struct PendingResult {
     receipt: Receipt,
     artifact: Artifact,
     held: HeldTask,
-    /// Hash of the transaction that submitted the gradient, and ID of the submission. Not set before the submission.
+    /// Hash of the transaction that submitted the gradient, and ID of the submission. Empty before the submission.
     submitted: OnceCell<(String, u64)>,
 }
 
@@ -194,11 +199,16 @@ impl<H: Host + WorkFile> Miner<H> {
     }
 
     /// Completes the task that the miner has claimed, or claims one and completes it. Returns `None` if no chunk can be
-    /// claimed now. `on_stage` is called at each [stage](TaskStage).
+    /// claimed now. `on_stage` is called at each [stage](TaskStage). Once the gradient is submitted, returns
+    /// [`MiningError::Undecided`] as soon as `gives_up` returns true.
     ///
     /// If a gradient has been computed but could not be submitted, the next call submits it. This works even in another
     /// process, if that has the same work file.
-    pub async fn work(&mut self, mut on_stage: impl FnMut(TaskStage)) -> Result<Option<AcceptedTask>, MiningError> {
+    pub async fn work(
+        &mut self,
+        gives_up: impl Fn() -> bool,
+        mut on_stage: impl FnMut(TaskStage),
+    ) -> Result<Option<AcceptedTask>, MiningError> {
         if self.pending.is_none() {
             let Some((task, held)) = self.claim().await? else { return Ok(None) };
             on_stage(TaskStage::Claimed { task: Box::new(task.clone()), round: held.round });
@@ -211,7 +221,7 @@ impl<H: Host + WorkFile> Miner<H> {
             self.pending = Some(PendingResult { receipt, artifact, held, submitted: OnceCell::new() });
         }
         let Some(pending) = &self.pending else { return Ok(None) };
-        let finished = self.finish(pending, on_stage).await;
+        let finished = self.finish(pending, gives_up, on_stage).await;
         let stays_pending =
             |error: &MiningError| !matches!(error, MiningError::ClaimLost(_)) && error.class() != ErrorClass::Fatal;
         if !finished.as_ref().is_err_and(stays_pending) {
@@ -224,6 +234,7 @@ impl<H: Host + WorkFile> Miner<H> {
     async fn finish(
         &self,
         pending: &PendingResult,
+        gives_up: impl Fn() -> bool,
         mut on_stage: impl FnMut(TaskStage),
     ) -> Result<AcceptedTask, MiningError> {
         let PendingResult { receipt, artifact, held, submitted } = pending;
@@ -248,7 +259,7 @@ impl<H: Host + WorkFile> Miner<H> {
                 submitted.get_or_init(|| (sent.hash, id))
             }
         };
-        self.wait_until_accepted(*id).await?;
+        self.wait_until_accepted(*id, gives_up).await?;
         Ok(AcceptedTask {
             receipt: receipt.clone(),
             gradient_root: artifact.gradient_root(),
@@ -260,7 +271,7 @@ impl<H: Host + WorkFile> Miner<H> {
         })
     }
 
-    async fn wait_until_accepted(&self, id: u64) -> Result<(), MiningError> {
+    async fn wait_until_accepted(&self, id: u64, gives_up: impl Fn() -> bool) -> Result<(), MiningError> {
         let (mut progress, mut pause_ms, mut tested) = (ProgressMonitor::default(), POLL_MS / 16, false);
         loop {
             match self.client.gradient_status(id).await {
@@ -286,6 +297,9 @@ impl<H: Host + WorkFile> Miner<H> {
                 Err(ClientError::Refused { status: 404, .. }) if progress.waited_ms() < UNKNOWN_MS => {}
                 Err(ClientError::Refused { status: 404, message }) => return Err(MiningError::ClaimLost(message)),
                 Err(error) => return Err(error.into()),
+            }
+            if gives_up() {
+                return Err(MiningError::Undecided(id));
             }
             progress.wait(&self.client, pause_ms).await?;
             pause_ms = (pause_ms * 2).min(POLL_MS);
@@ -343,8 +357,9 @@ impl<H: Host + WorkFile> Miner<H> {
         Ok(Some((task, held)))
     }
 
-    /// Returns the chunk that this miner claimed last, if it is available, because the work file may contain its
-    /// gradient. Otherwise, the miner's address decides which available chunk is returned.
+    /// Chooses the chunk to claim from the available `chunks`, and returns it. This is the chunk that the miner claimed
+    /// last if it is available, because the work file may contain its gradient. Otherwise, the miner's address decides
+    /// which chunk is chosen. Returns `None` if no chunk is available.
     fn choose(&self, chunks: &[u64]) -> Option<u64> {
         if let Some(claimed) = self.claimed_chunk.filter(|claimed| chunks.contains(claimed)) {
             return Some(claimed);

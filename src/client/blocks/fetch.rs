@@ -65,8 +65,8 @@ impl Blocks {
         Self::of_dag(source, artifact, Artifact::links).await
     }
 
-    /// Fetches the blocks of `root`, a CID that a ledger [names](crate::ledger::State::roots): the block of a chunk,
-    /// or all blocks of an adapter or an artifact.
+    /// Fetches the blocks of `root`, one of the [root blocks that a node must store](crate::ledger::State::roots): the
+    /// block of a chunk, or all blocks of an adapter or an artifact.
     pub async fn of_root<S: BlockSource + BlockCache>(source: &S, root: &Cid) -> Result<Self, FetchError> {
         match Codec::of(root).map_err(ClientError::from)? {
             Codec::Raw => Ok(Self(BTreeMap::from([(*root, gateway::block(source, Codec::Raw, root).await?)]))),

@@ -21,8 +21,8 @@ pub struct Kubo<T> {
 }
 
 impl<T: Connection> Kubo<T> {
-    /// Creates a client of the daemon with which `connection` communicates. `url` names the daemon in error messages
-    /// and has no other use.
+    /// Creates a client of the daemon with which `connection` communicates. `url` is the URL of the daemon, which is
+    /// used only in error messages.
     pub fn new(url: String, connection: T) -> Self {
         Self { url, connection }
     }

@@ -36,8 +36,8 @@ struct Pin {
 }
 
 impl<H: Connection + Timer> PinningService<H> {
-    /// Creates a client of the service with which `host` communicates. `url` names the service in error messages and
-    /// has no other use.
+    /// Creates a client of the service with which `host` communicates. `url` is the URL of the service, which is used
+    /// only in error messages.
     pub fn new(url: String, host: H) -> Self {
         Self { url, host }
     }

@@ -1,4 +1,5 @@
-//! Tests that every failure of a store is reported as an error: wrong data, lost blocks, refusals, missing responses.
+//! Tests that every failure of a store is reported as an error: wrong data, lost blocks, refusals, and missing
+//! responses.
 
 use super::*;
 use crate::{

@@ -1,5 +1,5 @@
-//! Runs a recording (a list of kernel dispatches) on CPU threads. The work units of each dispatch are divided into
-//! ranges, which threads compute in parallel. Each range writes a separate part of the output buffers.
+//! Runs a recording (a list of kernel launches, called dispatches) on CPU threads. The work units of each dispatch are
+//! divided into ranges, which threads compute in parallel. Each range writes a separate part of the output buffers.
 
 use super::ranges_per_thread;
 use crate::{
@@ -71,7 +71,8 @@ impl CpuExecutor {
         self.slots.iter().map(|slot| if let Slot::Words(words) = slot { 4 * words.len() } else { 0 }).sum()
     }
 
-    /// Replaces all words of a persistent buffer. Returns an error if `words` does not have the buffer's length.
+    /// Replaces all words of a persistent buffer (a buffer that keeps its words between runs). Returns an error if
+    /// `words` does not have the length of the buffer.
     pub fn write(&mut self, id: BufferId, words: &[u32]) -> Result<(), Error> {
         let expected = self.recording.get(id).words;
         if words.len() != expected {
@@ -95,8 +96,9 @@ impl CpuExecutor {
         self.audited = dispatches;
     }
 
-    /// Runs a range of dispatches in order, but only the work units `units` of each. Returns whether a value saturated.
-    /// Returns [`Error::WrongAnswer`] if the result of an audited dispatch differs from that of the reference kernel.
+    /// Runs a range of dispatches in order, but computes only the work units `units` of each. Returns whether any
+    /// dispatch computed a value outside the range of its number format. Returns [`Error::WrongAnswer`] if the result
+    /// of an audited dispatch differs from that of the reference kernel.
     pub fn run(&mut self, dispatches: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         let (recording, pool) = (self.recording.clone(), self.pool.clone());
         let run_all = || {
@@ -118,8 +120,9 @@ impl CpuExecutor {
         Ok(self.run_range(dispatch, units, implementation))
     }
 
-    /// Runs the chosen implementation and then the reference kernel on the same input, and compares their results. The
-    /// buffers keep the result of the reference kernel.
+    /// Runs the chosen implementation and then the reference kernel on the same input. Returns [`Error::WrongAnswer`]
+    /// if their results differ, and otherwise whether a value left the range of its number format. The buffers keep the
+    /// result of the reference kernel.
     fn run_audited(&mut self, dispatch: &Dispatch, units: Range<usize>) -> Result<Saturated, Error> {
         let written: Vec<_> = dispatch.written().collect();
         let before: Vec<_> = written.iter().map(|written| self.read(written.id).to_vec()).collect();

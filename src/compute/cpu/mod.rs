@@ -11,10 +11,10 @@ pub fn fastest(kernel: &Kernel) -> Option<CpuKernel> {
     simd::implementation(simd::Level::detect(), kernel.name).or_else(|| optimized::implementation(kernel.name))
 }
 
-/// Returns the implementation of a kernel for the second fastest instruction set of this processor. This implementation
-/// can check the results of [`fastest`] at nearly the same speed. The functions `fastest` and `second` return different
-/// implementations only for the two ternary matrix products, and only if the processor has two SIMD levels. `None`
-/// means the reference kernel.
+/// Returns the implementation of a kernel for the second fastest instruction set of this processor. `None` means the
+/// reference kernel. The returned implementation can check the results of [`fastest`] at nearly the same speed. The
+/// functions `fastest` and `second` return different implementations only for the two ternary matrix products, and only
+/// if the processor supports at least two of the SIMD instruction sets in [`simd::Level`].
 pub fn second(kernel: &Kernel) -> Option<CpuKernel> {
     simd::implementation(simd::Level::second(), kernel.name).or_else(|| optimized::implementation(kernel.name))
 }
@@ -24,9 +24,10 @@ pub fn scalar(_: &Kernel) -> Option<CpuKernel> {
     None
 }
 
-/// Returns the number of ranges per thread into which the work units of a dispatch are divided. It is 1 for kernels
-/// that decode an operand once for all units of a range. It is 4 for other kernels, so that all threads finish at about
-/// the same time even if the units differ in cost.
+/// Returns the number of ranges per thread into which the work units of a dispatch (one launch of a kernel) are
+/// divided. The number is 1 for kernels that decode an operand once for each range, because every further range would
+/// decode it again. It is 4 for other kernels, so that all threads finish at about the same time even if the units
+/// differ in cost.
 fn ranges_per_thread(kernel: &Kernel) -> usize {
     match kernel.name {
         "ternary_matmul" | "ternary_matmul_backward" | "head_logits" => 1,

@@ -110,7 +110,7 @@ struct TableRow {
 }
 
 /// A range of IDs, `first..=last`. In a table row of the kind `vendor`, they are vendor IDs. In any other row, they are
-/// device IDs, either of the vendor with the ID `vendor_id` or, if that is 0, of the row's vendor.
+/// device IDs: those of the vendor with the ID `vendor_id` or, if `vendor_id` is 0, those of the row's vendor.
 struct IdRun {
     vendor_id: u32,
     first: u32,
@@ -157,8 +157,8 @@ fn by_id(kind: &str, vendor_id: u32, id: u32) -> Option<&'static TableRow> {
     narrowest(TABLE.iter().filter(|row| row.kind == kind), vendor_id, id)
 }
 
-/// Returns the row of the table whose range of IDs contains `id`. If there are several, returns the one with the
-/// smallest range. Only ranges with this `vendor_id` are considered.
+/// Returns the row among `rows` that has a range of IDs with this `vendor_id` in which `id` lies. If there are several
+/// such ranges, the smallest one determines the row. Returns `None` if there is no such range.
 fn narrowest<'a>(rows: impl Iterator<Item = &'a TableRow>, vendor_id: u32, id: u32) -> Option<&'a TableRow> {
     let runs = rows.flat_map(|row| row.ids.iter().map(move |run| (row, run)));
     let found = runs.filter(|(_, run)| run.vendor_id == vendor_id && (run.first..=run.last).contains(&id));

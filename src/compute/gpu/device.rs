@@ -38,9 +38,9 @@ impl fmt::Display for Device {
     }
 }
 
-/// Lists the GPUs of this machine in the order in which wgpu reports them, but with software GPUs last. In a browser,
+/// Returns the GPUs of this machine in the order in which wgpu reports them, but with software GPUs last. In a browser,
 /// the list has at most one GPU. If the machine has two, the faster one is requested, but the browser can choose the
-/// other.
+/// other one.
 pub async fn devices() -> Vec<Device> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapters = if cfg!(target_arch = "wasm32") {

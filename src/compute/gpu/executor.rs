@@ -1,4 +1,5 @@
-//! Runs a recording (a list of kernel dispatches) on a GPU, whose memory holds the recording's buffers.
+//! Runs a recording (a list of kernel launches, called dispatches) on a GPU. The memory of the GPU holds the buffers of
+//! the recording.
 
 use super::{
     Gpu,
@@ -26,7 +27,7 @@ use std::{
 pub struct LoweringChoice(HashMap<&'static str, &'static Lowering>);
 
 impl LoweringChoice {
-    /// Changes the lowering that is used for a kernel.
+    /// Returns this choice, changed so that `lowering` is used for `kernel`.
     pub fn with(mut self, kernel: &'static Kernel, lowering: &'static Lowering) -> Self {
         self.0.insert(kernel.name, lowering);
         self
@@ -67,7 +68,9 @@ struct Launch {
 }
 
 impl GpuExecutor {
-    /// Prepares a recording for a GPU: compiles its kernels, allocates its buffers, and uploads its constants.
+    /// Prepares a recording for a GPU: compiles its kernels, allocates its buffers, and uploads its constants. Returns
+    /// an error if the recording exceeds a limit of the GPU, if the driver refuses it, or if a kernel has no WGSL
+    /// implementation.
     pub async fn new(gpu: &Gpu, recording: &Recording, choice: &LoweringChoice) -> Result<Self, Error> {
         let memory = GpuMemory::new(gpu, recording).await?;
         let (mut launches, mut all_rows) = (Vec::new(), Vec::new());
@@ -125,19 +128,21 @@ impl GpuExecutor {
         GpuMemory::read(&self.gpu, &wanted).await
     }
 
-    /// Runs a range of dispatches in order. Returns whether a value saturated (left its range) in any of them.
+    /// Runs a range of dispatches in order. Returns whether any of them computed a value outside the range of its
+    /// number format.
     pub async fn run(&mut self, range: Range<usize>) -> Result<Saturated, Error> {
         self.run_units(range, 0..usize::MAX).await
     }
 
-    /// Returns the largest number of work units that a workgroup of this recording computes. [`Self::run_units`] does
-    /// not widen a range of work units whose bounds are multiples of this number.
+    /// Returns the largest number of work units that the workgroups with the same y index compute together in any
+    /// dispatch of this recording. If the bounds of a range of work units are multiples of this number,
+    /// [`Self::run_units`] computes exactly the units in the range.
     pub fn unit_alignment(&self) -> usize {
         self.launches.iter().map(|launch| launch.units_per_group).max().unwrap_or(1) as usize
     }
 
     /// Runs a range of dispatches in order, but only those workgroups that compute the given work units. Returns
-    /// whether a value saturated in any of them.
+    /// whether any of them computed a value outside the range of its number format.
     pub async fn run_units(&mut self, range: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         let end = range.end.min(self.rows.len());
         let of_units = |(all, launch): (&DispatchRows, &Launch)| {
@@ -193,7 +198,8 @@ impl GpuExecutor {
         self.planner.expected_ms(rows, submitted.iter().flat_map(|slice| &slice.parts))
     }
 
-    /// Submits a slice to the GPU: one launch for each of its parts.
+    /// Submits a slice of work to the GPU, with one launch for each of its parts. The returned value reports when the
+    /// work is complete.
     fn submit(&self, parts: &[SlicePart]) -> QueueSubmission {
         let mut params = vec![0u32; parts.len() * PARAMS_BYTES as usize / 4];
         for (block, part) in params.chunks_exact_mut(PARAMS_BYTES as usize / 4).zip(parts) {
@@ -215,7 +221,7 @@ impl GpuExecutor {
     }
 }
 
-/// Returns how many dispatches, counted from the one at index `start`, are complete once these parts have run.
+/// Returns how many of the dispatches from index `start` on are complete once these parts have run.
 fn dispatches_done(rows: &[DispatchRows], start: usize, parts: &[SlicePart]) -> usize {
     let whole = |part: &SlicePart| usize::from(part.first + part.rows == rows[part.dispatch].rows.end);
     parts.last().map_or(start, |part| part.dispatch + whole(part)) - start

@@ -18,8 +18,7 @@ pub(super) struct GpuFault(Arc<Mutex<Faults>>);
 struct Faults {
     /// The reason why the GPU was lost; `None` as long as it is usable.
     lost: Option<String>,
-    /// The first error that has occurred since the last call of [`check`](GpuFault::check) and that no error scope has
-    /// caught.
+    /// The first error since the last call of [`check`](GpuFault::check) that no error scope has caught.
     uncaptured: Option<UncapturedError>,
 }
 
@@ -63,7 +62,8 @@ impl GpuFault {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns an error if a fault has been recorded. The error names `what`, the work during which it was noticed.
+    /// Returns an error if a fault has been recorded. `what` describes the current work in the error message, unless
+    /// the GPU has been lost.
     pub(super) fn check(&self, what: &str) -> Result<(), Error> {
         let mut faults = self.faults();
         let uncaptured = faults.uncaptured.take();
@@ -90,7 +90,7 @@ fn named(what: &str, refusal: UncapturedError) -> Error {
 
 impl Gpu {
     /// Calls `make`, which creates GPU objects or submits work, and returns its result. If the driver reports an error,
-    /// returns that error, which names `what`, the work that failed.
+    /// returns an error in which `what` describes the work that failed.
     pub(super) async fn guarded<T>(&self, what: &str, make: impl FnOnce() -> T) -> Result<T, Error> {
         use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
         self.0.fault.check(what)?;
@@ -107,7 +107,8 @@ impl Gpu {
         Ok(made)
     }
 
-    /// Waits until the GPU has completed submitted work. If it fails, the error names `what`, the work that failed.
+    /// Waits until the GPU has completed submitted work. Returns an error if the work fails or the GPU is lost. `what`
+    /// describes the work in the error.
     pub(super) async fn finished(&self, what: &str, submission: QueueSubmission) -> Result<(), Error> {
         self.poll(what, submission.index)?;
         submission.done.wait().await.ok_or_else(|| self.0.fault.lost(what))?;
@@ -122,7 +123,8 @@ impl Gpu {
         QueueSubmission { index, done }
     }
 
-    /// Requests that a buffer be mapped for reading as soon as the work submitted so far is complete.
+    /// Requests that a buffer be mapped for reading as soon as the work submitted so far is complete. Returns the
+    /// pending result of the request.
     pub(super) fn map(&self, buffer: &wgpu::Buffer) -> Mapped {
         let (mapped, deliver) = Signal::new();
         buffer.map_async(wgpu::MapMode::Read, .., deliver);
@@ -130,7 +132,8 @@ impl Gpu {
     }
 
     /// Waits until a buffer is mapped for reading. `mapped` is the result of [`Self::map`], and `from` is the last work
-    /// that was submitted before the request. If mapping fails, the error names `what`.
+    /// that was submitted before the request. Returns an error if mapping fails or the GPU is lost. `what` describes
+    /// the work in the error.
     pub(super) async fn mapped(&self, what: &str, mapped: Mapped, from: QueueSubmission) -> Result<(), Error> {
         self.poll(what, from.index)?;
         match mapped.wait().await {
@@ -140,7 +143,7 @@ impl Gpu {
     }
 
     /// Blocks until submitted work is complete, and runs the callbacks that wait for it. wgpu needs this call on native
-    /// platforms.
+    /// platforms. Returns an error if the GPU is lost or does not complete the work within [`HANG_TIMEOUT`].
     #[cfg(not(target_arch = "wasm32"))]
     fn poll(&self, what: &str, index: wgpu::SubmissionIndex) -> Result<(), Error> {
         let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(HANG_TIMEOUT) };

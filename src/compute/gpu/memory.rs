@@ -1,4 +1,4 @@
-//! The GPU memory of an executor. A recording's [`Plan`] assigns the recorded buffers to memory slots, and each slot is
+//! The GPU memory of an executor. A recording's [`Plan`] assigns each of its buffers to a memory slot, and each slot is
 //! one GPU buffer. This module allocates the GPU buffers and copies words to and from them.
 
 use super::{
@@ -92,7 +92,7 @@ impl GpuMemory {
 
     /// Reads words from GPU buffers, at most [`PIECE`] words at a time. Small reads share one staging buffer and one
     /// wait for the GPU. Each element of `wanted` is a buffer's name for error messages, the buffer, and the number of
-    /// words to read.
+    /// words to read. Returns the words of each buffer, in the order of `wanted`.
     pub(super) async fn read(gpu: &Gpu, wanted: &[(&str, &wgpu::Buffer, usize)]) -> Result<Vec<Vec<u32>>, Error> {
         let mut out: Vec<_> = wanted.iter().map(|(.., words)| Vec::with_capacity(*words)).collect();
         let parts = wanted.iter().enumerate().flat_map(|(of, &(.., words))| {
@@ -121,8 +121,9 @@ impl GpuMemory {
 }
 
 /// Copies `parts` of the `wanted` buffers, one after another, into a new staging buffer of `held` words, and requests
-/// that the staging buffer be mapped. A part is the index of a wanted buffer, the index of the first word, and the
-/// number of words.
+/// that the staging buffer be mapped. A part is the index of a wanted buffer, the index of the first word to copy, and
+/// the number of words to copy. Returns the staging buffer, the submission that copies, and the pending result of the
+/// mapping.
 fn copy_out(
     gpu: &Gpu,
     wanted: &[(&str, &wgpu::Buffer, usize)],

@@ -1,4 +1,5 @@
-//! The GPU backend: runs recordings through wgpu (Vulkan, Metal, DX12, GL; WebGPU in a browser).
+//! The GPU backend, which runs recordings (recorded training steps) through wgpu. wgpu uses Vulkan, Metal, DX12 or GL,
+//! and WebGPU in a browser.
 //!
 //! [`devices`] lists GPUs, [`Gpu::open`] opens one, and [`GpuExecutor`] runs a recording. Every operation that waits
 //! for the GPU is async, because a browser cannot block. On native platforms the operations block, so any async runtime
@@ -81,7 +82,8 @@ struct OpenGpu {
 }
 
 impl Gpu {
-    /// Opens a GPU. Returns [`Error::GpuLimit`] if the GPU offers less than WebGPU's default limits for compute.
+    /// Opens a GPU. Returns [`Error::GpuLimit`] if the GPU offers less than WebGPU's default limits for compute
+    /// shaders, and [`Error::GpuRefused`] if the driver does not open it.
     #[cfg_attr(
         target_arch = "wasm32",
         expect(clippy::arc_with_non_send_sync, reason = "a browser uses its GPU from one thread")
@@ -136,9 +138,9 @@ pub async fn passes(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Resu
     known_answers::passes(&Backend::Gpu { gpu: gpu.clone(), choice }, case).await
 }
 
-/// Returns the limits to request: the largest buffers that the GPU offers, and WebGPU's defaults for everything else.
-/// Where the GPU offers less than a default, its own limit is requested, or an error is returned if kernels depend on
-/// the default.
+/// Returns the limits to request from a GPU: the largest buffers that it offers, and WebGPU's defaults for everything
+/// else. If the GPU offers less than a default, the limit that it offers is requested. If kernels depend on that
+/// default, [`Error::GpuLimit`] is returned instead.
 fn required_limits(what: &str, offered: &wgpu::Limits) -> Result<wgpu::Limits, Error> {
     let defaults = wgpu::Limits::defaults();
     macro_rules! at_least {

@@ -7,8 +7,8 @@ use crate::{
 };
 use std::sync::{Arc, PoisonError};
 
-/// The number of bytes that are reserved for the parameters of one kernel launch. It is a multiple of the alignment
-/// that any GPU requires for the offset of a uniform buffer.
+/// The number of bytes that are reserved for the parameters of one kernel launch. It is a multiple of every alignment
+/// that a GPU may require for the offset of a uniform buffer.
 pub(super) const PARAMS_BYTES: u64 = 256;
 
 /// The key of the pipeline cache: the name of the kernel, the name of the lowering, and the value of the WGSL override
@@ -87,8 +87,8 @@ impl Gpu {
     }
 }
 
-/// The layout of binding 0, the kernel's parameters. The parameters of all launches are in one uniform buffer, and each
-/// launch binds its own block at a dynamic offset.
+/// The layout of binding 0, the kernel's parameters. One uniform buffer contains the parameters of all launches of a
+/// submission. Each launch binds its own block of the buffer at a dynamic offset.
 const PARAMS: wgpu::BindGroupLayoutEntry = wgpu::BindGroupLayoutEntry {
     binding: 0,
     visibility: wgpu::ShaderStages::COMPUTE,

@@ -1,4 +1,4 @@
-//! A signal is a value that a GPU callback delivers once.
+//! A signal is a value that a callback of the GPU delivers once, and for which a task can wait.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -55,9 +55,9 @@ impl<T> Signal<T> {
         self.0.state().value.is_some()
     }
 
-    /// Waits for the value. The caller must have polled the device before. The value has then been delivered already,
-    /// or another thread, which polled a moment earlier, is running the callback that delivers it. Returns `None` if no
-    /// value arrives within 10 s.
+    /// Waits for the value. Before this call, the caller must poll the device until the GPU has completed the work.
+    /// Then the value has been delivered already, or another thread that polls the device is running the callback that
+    /// delivers it. Returns `None` if no value arrives within 10 s.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) async fn wait(self) -> Option<T> {
         const MOMENT: std::time::Duration = std::time::Duration::from_secs(10);

@@ -1,8 +1,9 @@
 //! A slice is the work of one GPU submission, short enough that the screen stays responsive.
 //!
-//! A slice is a list of parts. A part is a range of rows of one dispatch, and a row is all workgroups of the dispatch
-//! with the same y index. The duration of a row is measured separately for each shape, which is a kernel together with
-//! its parameters. Until a shape has been measured, a slice that contains it is a single row.
+//! A slice is a list of parts. A part is a range of rows of one dispatch (launch of a kernel). Here a row consists of
+//! all workgroups of the dispatch with the same y index. The duration of a row is measured separately for each shape,
+//! which is a kernel together with its parameters. Until a shape has been measured, a slice that contains it consists
+//! of a single row.
 
 use std::ops::Range;
 
@@ -11,11 +12,12 @@ pub(super) const MAX_GROUPS: u32 = 65_535;
 /// The largest number of parts in a slice. A part is a range of workgroup rows of one dispatch, and uses one block of
 /// the parameter buffer; see [`super::executor`].
 pub(super) const MAX_PARTS: usize = 512;
-/// The largest factor by which one measurement reduces the estimated duration of a row. There is no such limit on an
-/// increase.
+/// The largest factor by which one measurement can reduce the estimated duration of a row of workgroups. The factor by
+/// which a measurement increases the estimate is not limited.
 const FASTER: f64 = 8.0;
 
-/// States, for one dispatch, which rows of workgroups a run executes.
+/// The rows of workgroups that a run executes of one dispatch (launch of a kernel). A row consists of all workgroups
+/// with the same y index.
 pub(super) struct DispatchRows {
     /// Index of the dispatch's shape. Dispatches of the same kernel with the same parameters have the same shape, so
     /// their rows are expected to take equally long.
@@ -36,9 +38,10 @@ pub(super) struct SlicePart {
 pub(super) struct SlicePlanner {
     /// The time that a slice may take, in milliseconds. If it is 0, every slice is one row of workgroups.
     budget_ms: f64,
-    /// The longest delay, in milliseconds, between the completion of work and the report of it.
+    /// The longest delay, in milliseconds, between the completion of work on the GPU and the report of the completion.
     delay_ms: f64,
-    /// The estimated duration of one row in milliseconds, indexed by shape; `None` until the shape has been measured.
+    /// The estimated duration of one row of workgroups in milliseconds, indexed by shape (a kernel with its
+    /// parameters); `None` until the shape has been measured.
     row_ms: Vec<Option<f64>>,
 }
 
@@ -47,14 +50,14 @@ impl SlicePlanner {
         Self { budget_ms, delay_ms, row_ms: vec![None; shapes] }
     }
 
-    /// Returns how much work should be submitted ahead, in milliseconds: enough to keep the GPU busy until the
-    /// completion of a slice is reported and the next slice arrives.
+    /// Returns how many milliseconds of work should be in flight, that is, submitted but not yet reported as complete.
+    /// This is enough to keep the GPU busy until the completion of a slice is reported and the next slice arrives.
     pub(super) fn ahead_ms(&self) -> f64 {
         self.budget_ms + 2.0 * self.delay_ms
     }
 
-    /// Returns the time that these parts are expected to take, in milliseconds; infinity if the shape of any part has
-    /// not been measured.
+    /// Returns the time that these parts are expected to take, in milliseconds. The result is infinity if the shape
+    /// (kernel and parameters) of any part has not been measured.
     pub(super) fn expected_ms<'a>(
         &self,
         dispatches: &[DispatchRows],
@@ -67,8 +70,8 @@ impl SlicePlanner {
         Some(self.row_ms[dispatches[part.dispatch].shape]? * f64::from(part.rows))
     }
 
-    /// Returns the next slice of `dispatches[at.dispatch..end]`. It starts at row `at.first` of the dispatch with index
-    /// `at.dispatch`. Afterwards, `at` is the end of the slice. The slice is empty if no rows are left.
+    /// Returns the next slice of `dispatches[at.dispatch..end]`, and moves `at` to the end of the slice. The slice
+    /// starts at row `at.first` of the dispatch with index `at.dispatch`. It is empty if no rows are left.
     pub(super) fn slice(&self, dispatches: &[DispatchRows], at: &mut SlicePart, end: usize) -> Vec<SlicePart> {
         let (mut parts, mut left_ms) = (Vec::new(), self.budget_ms);
         while at.dispatch < end && parts.len() < MAX_PARTS {
@@ -97,10 +100,10 @@ impl SlicePlanner {
         parts
     }
 
-    /// Updates the estimated durations of rows. `reported_ms` is the time from the start of these parts to the report
-    /// that they were complete. Only the last part may have a shape that has not been measured. Returns the time that
-    /// the parts probably took, in milliseconds: the expected time, clamped to the range that the delay of reports
-    /// leaves possible.
+    /// Updates the estimated durations of rows of workgroups. `reported_ms` is the time from the start of `parts` to
+    /// the report that they are complete. Only the last part may have a shape that has not been measured. Returns the
+    /// time that the parts probably took, in milliseconds. This is the expected time, limited to a range: at most
+    /// `reported_ms`, and at least `reported_ms` minus the longest delay of a report.
     pub(super) fn learn(&mut self, dispatches: &[DispatchRows], parts: &[SlicePart], reported_ms: f64) -> f64 {
         let least_ms = (reported_ms - self.delay_ms).max(0.0);
         let known_ms: f64 = parts.iter().filter_map(|part| self.cost_ms(dispatches, part)).sum();

@@ -47,7 +47,7 @@ pub enum TuneOutcome {
 
 impl Tuning {
     /// Returns the sum of the times of one launch of each chosen lowering, in milliseconds. A kernel of which only one
-    /// lowering passed is not timed and does not count. GPUs are compared by this sum.
+    /// lowering passed has not been timed and adds nothing. GPUs are compared by this sum.
     pub fn timed_ms(&self) -> f64 {
         let chosen =
             |tuned: &Tuned| match tuned.tried.iter().find(|(lowering, _)| lowering.name == tuned.chosen.name)?.1 {

@@ -33,11 +33,12 @@ pub struct DisputeContext {
     pub adapter_buffers: u32,
     /// The number of tokens in a sequence.
     pub sequence_tokens: u32,
-    /// Names of the dither streams, in the order of their indexes.
+    /// Names of the dither streams (the sources of pseudo-random bits for rounding), in the order of their indexes.
     pub streams: Vec<String>,
 }
 
-/// The inputs of a run as words: its token IDs, its labels, and its dither buffer.
+/// The inputs of a run (the forward and backward pass over one sequence), as words: its token IDs, its labels, and its
+/// dither buffer (the keys of the pseudo-random bits for rounding).
 pub(in crate::dispute) type SequenceInputs = [Vec<u32>; 3];
 
 impl DisputeContext {
@@ -68,8 +69,8 @@ impl DisputeContext {
         }
     }
 
-    /// Returns the inputs of every run of a task. There is one run for each sequence of the chunk `tokens`, and `key`
-    /// is the task key.
+    /// Returns the inputs of every run of a task. There is one run for each sequence of the task's chunk. `tokens`
+    /// holds the token IDs of the chunk, and `key` is the task key.
     pub(in crate::dispute) fn sequences(&self, tokens: &[u32], key: &[u8; 32]) -> Vec<SequenceInputs> {
         let context = self.sequence_tokens as usize;
         let keys: Vec<u32> = self.streams.iter().flat_map(|name| dither_key(key, 0, name).0).collect();
@@ -83,8 +84,8 @@ impl DisputeContext {
     }
 }
 
-/// Returns the tensor roots (Merkle roots) of all inputs of a task: first three inputs for each run, then the transport
-/// keys `keys`.
+/// Returns the tensor roots (Merkle roots) of all inputs of a task: first those of the three inputs of each run, then
+/// that of `keys`, the dither keys with which the gradient is rounded for the artifact.
 pub(in crate::dispute) fn roots(sequences: &[SequenceInputs], keys: &[u32]) -> Vec<Hash> {
     sequences.iter().flatten().map(|words| tensor_root(words)).chain([tensor_root(keys)]).collect()
 }

@@ -1,5 +1,5 @@
-//! A dispute about a claim consists of one game for each answer that defends the claim. The dispute is dismissed if at
-//! least one answer wins its game.
+//! A dispute about the claimed outcome of a task. It consists of one game for each answer that defends the claim. The
+//! dispute is dismissed if at least one answer wins its game.
 //!
 //! Anybody may answer for a miner. A wrong answer costs only the account that gave it, because other answers can still
 //! win.
@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 /// The largest number of answers in one dispute.
 pub const MAX_ANSWERS: usize = 64;
 
-/// An open dispute: the disputed claim, and one game for each answer that defends it.
+/// An open dispute: the disputed claim about the outcome of a task, and one game for each answer that defends the
+/// claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dispute {
     subject: Subject,
@@ -48,7 +49,8 @@ impl Dispute {
         Ok(number)
     }
 
-    /// Makes the move `step` in the game about the answer with index `answer`. Block `height` contains the move.
+    /// Makes the move `step` in the game about the answer with index `answer`. Block `height` contains the move. Fails
+    /// if there is no such answer, or if the game refuses the move.
     pub fn apply(&mut self, answer: usize, step: &Move, height: u64) -> Result<(), DisputeError> {
         let answers = self.games.len();
         let answer = super::error::below("answer", answer as u64, answers)?;

@@ -133,7 +133,7 @@ impl Game {
         }
     }
 
-    /// Makes a move in block `height`. A refused move changes nothing.
+    /// Makes the move `found` in block `height`. Fails if the move is refused. A refused move changes nothing.
     pub fn apply(&mut self, found: &Move, height: u64) -> Result<(), DisputeError> {
         if self.winner().is_some() {
             return Err(DisputeError::Over);
@@ -238,9 +238,10 @@ impl Game {
     }
 
     /// Executes the disputed step of a word program (which computes one output word in steps) on the words that `proof`
-    /// reveals, and returns whether the claimed result of the step is right. `left` is the hash that the answer claims
-    /// for the scratch tensor after this step: a leaf of the word program's tree. It is `None` for the last step, whose
-    /// claimed result is in `disputed`.
+    /// reveals. Returns whether the result that the answer claims for this step is correct. `left` is the leaf of the
+    /// word program's Merkle tree that commits to the claimed scratch tensor (the intermediate values) after the step.
+    /// It is `None` for the last step, whose claimed result is in `disputed`. Fails if the proof does not match the
+    /// agreed roots, or lacks a tile.
     fn is_right(
         &self,
         disputed: &DisputedWord,
@@ -276,9 +277,10 @@ fn step_phase(disputed: Box<DisputedWord>, step: usize, node: Hash) -> Result<Ph
     Ok(Phase::Step(disputed, step, (!last).then_some(node)))
 }
 
-/// Returns the phase that begins when a word becomes disputed. If the word is computed in one step, the next move must
-/// prove this step. Otherwise, the next move must commit to all steps of the word program. `word` and `saturated` are
-/// what the answer claims.
+/// Returns the phase that begins when a word becomes disputed. If one step computes the word, the next move must prove
+/// this step. Otherwise, the next move must commit to all steps of the word program. `word` is the value that the
+/// answer claims for the word. `saturated` is whether, according to the answer, a value leaves its range in the
+/// computation of the word. Either is `None` if the answer makes no such claim.
 fn dispute_word(
     dispatch: DisputedDispatch,
     place: WordPlace,

@@ -37,7 +37,8 @@ impl RevealedTensor {
     }
 
     /// Returns the Merkle root of the tensor, computed from the revealed tiles and from `proof`, the hashes of the
-    /// subtrees that contain no revealed tile. Returns `None` if the tiles and the hashes do not fit together.
+    /// largest subtrees that contain no revealed tile. Returns `None` if the number of hashes is wrong, if a tile lies
+    /// outside the tensor, or if the tensor is empty.
     pub(in crate::dispute) fn root(&self, proof: &[Hash]) -> Option<Hash> {
         let revealed: Vec<_> = self.tiles.iter().map(|(at, words)| (*at, tile_hash(words))).collect();
         tree::proven_root(tiles(self.words), &revealed, proof)

@@ -21,7 +21,8 @@ pub const MAX_MOVE_BYTES: usize = 1 << 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LeafChallenge {
-    /// The tensor in the output buffer with this index (counted among the buffers that the dispatch writes) is wrong.
+    /// One of the tensors that the dispatch wrote is wrong. The number is the index of its buffer among the buffers
+    /// that the dispatch writes.
     Output(u32),
     /// The leaf's saturation flag is not set, although a value leaves its range in the computation of this word.
     Saturates(WordPlace),
@@ -29,39 +30,42 @@ pub enum LeafChallenge {
     Sound,
 }
 
-/// A move in a dispute game, made by one of the sides or by anybody else; see [`Role`].
+/// A move in a dispute game. The kind of the move determines who may make it (see [`Role`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Move {
-    /// Made on the miner's side: reveals the hashes of the nodes that lie [`OPENED_LEVELS`](super::tree::OPENED_LEVELS)
-    /// levels below the disputed node.
+    /// Made by anybody, for the miner's side: reveals up to 16 nodes of a Merkle tree, by their hashes. The nodes lie
+    /// [`OPENED_LEVELS`](super::tree::OPENED_LEVELS) levels below the disputed node, which is the node on whose hash
+    /// the two sides disagree.
     Open(Vec<Hash>),
     /// Made by the challenger: states the index of the first revealed node with which the challenger disagrees.
     Pick(u32),
-    /// Made on the miner's side: reveals the trace leaf that the search has reached, its dispatch, and the preceding
-    /// leaf.
+    /// Made by anybody, for the miner's side: reveals the trace leaf that the bisection has found, the dispatch to
+    /// which this leaf belongs, and the preceding leaf of the trace.
     Leaf {
-        /// The trace leaf that the search has reached.
+        /// The trace leaf that the bisection has found.
         leaf: TraceLeaf,
         /// The dispatch to whose outputs the leaf commits.
         entry: Box<DispatchEntry>,
         /// Merkle path from the dispatch to the program root.
         path: Path,
-        /// The preceding leaf and its Merkle path to the trace root; `None` if the search has reached the first leaf.
+        /// The preceding leaf of the trace and its Merkle path to the trace root; `None` if the bisection has found the
+        /// first leaf.
         before: Option<(TraceLeaf, Path)>,
     },
     /// Made by the challenger: states what is wrong with the revealed leaf of the trace.
     Challenge(LeafChallenge),
-    /// Made on the miner's side: reveals the words of the disputed tile (up to 256 words of a tensor), as little-endian
-    /// bytes.
+    /// Made by anybody, for the miner's side: reveals the words of the disputed tile (up to 256 words of a tensor), as
+    /// little-endian bytes.
     Tile(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Made by the challenger: states the index, in the revealed tile, of the first word with which the challenger
     /// disagrees.
     Word(u32),
-    /// Made by the account that gave the answer: names an output word in whose computation a value leaves its range.
+    /// Made by the account that gave the answer: states the place of an output word in whose computation a value leaves
+    /// its range.
     Witness(WordPlace),
-    /// Made by the account that gave the answer: commits to the result of the word program, and to its scratch tensor
-    /// (the intermediate values) after each earlier step.
+    /// Made by the account that gave the answer: commits to the result of the word program that computes the disputed
+    /// word, and to the word program's scratch tensor (the intermediate values) after each step before the last.
     WordProgram {
         /// Root of the word program's Merkle tree, which has one leaf for each step. The last leaf is the hash of the
         /// result. The leaf of any earlier step commits to the scratch tensor (the intermediate values) after that
@@ -74,18 +78,20 @@ pub enum Move {
         /// Merkle path from the last leaf (the result) to `root`.
         path: Path,
     },
-    /// Made by anybody: reveals the words that the disputed step reads, with the hashes that prove them.
+    /// Made by anybody: reveals the words that the disputed step reads, with the hashes that prove that both sides
+    /// agree on these words.
     Proof(Box<Proof>),
 }
 
 /// Who may make a move of a given kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Anybody. Only one move fits what the answer has committed to, so it does not matter who makes it.
+    /// Anybody. The move must match a hash to which the answer has committed. Only one move does, so it does not matter
+    /// who makes it.
     Anybody,
     /// The account that gave the answer.
     Answerer,
-    /// The account that disputes the claim.
+    /// The account that disputes the claimed outcome of the task.
     Challenger,
 }
 

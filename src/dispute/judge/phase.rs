@@ -1,5 +1,5 @@
 //! The phases of a dispute game. A phase states what is currently disputed: in the first phase a node of the trace's
-//! tree, in the last phase one step of a computation.
+//! Merkle tree, in the last phase one step of a computation.
 
 use super::{
     error::{DisputeError, below},
@@ -16,9 +16,9 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// The side that defends the claim.
+    /// The side that defends the claimed outcome of the task.
     Miner,
-    /// The side that disputes the claim.
+    /// The side that disputes the claimed outcome of the task.
     Challenger,
 }
 
@@ -42,7 +42,7 @@ pub struct DisputedDispatch {
     pub(in crate::dispute) leaf: TraceLeaf,
     /// The dispatch to whose outputs the disputed leaf commits.
     pub(in crate::dispute) entry: DispatchEntry,
-    /// Saturation flag of the preceding leaf; false if there is none.
+    /// Saturation flag of the preceding leaf of the trace; false if the disputed leaf is the first one.
     pub(in crate::dispute) saturated_before: bool,
 }
 
@@ -53,13 +53,13 @@ pub struct DisputedWord {
     pub(in crate::dispute) dispatch: DisputedDispatch,
     /// Where the word is: the index of the buffer, and the index of the word in it.
     pub(in crate::dispute) place: WordPlace,
-    /// The value that the answer claims for the word; `None` if the answer claims none.
+    /// The value that the answer claims for the word; `None` if the answer claims no value.
     pub(in crate::dispute) word: Option<u32>,
     /// Whether a value leaves its range in the computation of the word, according to the answer; `None` if the answer
     /// makes no claim about this.
     pub(in crate::dispute) saturated: Option<bool>,
-    /// Root of the Merkle tree over the steps of the word program; `None` until the answerer commits to it. Always
-    /// `None` for a word program of one step, which has no tree.
+    /// Root of the Merkle tree over the steps of the word program; `None` until the account that gave the answer
+    /// commits to it. Always `None` for a word program of one step, which has no tree.
     pub(in crate::dispute) word_program: Option<Hash>,
 }
 
@@ -77,11 +77,11 @@ pub enum Phase {
     /// A word of a revealed tile is disputed. The fields are the dispatch, the tensor's index among the outputs of the
     /// dispatch, the index of the tile, and the words of the tile as little-endian bytes.
     Tile(Box<DisputedDispatch>, u32, usize, #[serde(with = "serde_bytes")] Vec<u8>),
-    /// The challenger states that a leaf's saturation flag must not be set. The answerer must name a word in whose
-    /// computation a value leaves its range.
+    /// The challenger states that a leaf's saturation flag must not be set. The account that gave the answer must state
+    /// the place of an output word in whose computation a value leaves its range.
     Saturation(Box<DisputedDispatch>),
-    /// An output word is disputed. The answerer must make the move [`Move::WordProgram`], which commits to the steps
-    /// that compute the word.
+    /// An output word is disputed. The account that gave the answer must make the move [`Move::WordProgram`], which
+    /// commits to the steps that compute the word.
     Word(Box<DisputedWord>),
     /// A node in the Merkle tree of a word program is disputed. The fields are the output word and the state of the
     /// search.
@@ -99,7 +99,7 @@ impl Bisection {
         Self { node, range: 0..leaves, opened: None }
     }
 
-    /// Returns the index of the leaf that the search has reached; `None` while several leaves are still possible.
+    /// Returns the index of the leaf that the search has found; `None` while the disputed node covers several leaves.
     pub(in crate::dispute) fn leaf(&self) -> Option<usize> {
         (self.range.len() == 1).then_some(self.range.start)
     }

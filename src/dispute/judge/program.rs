@@ -16,14 +16,15 @@ const FORMAT: &str = "r3mes/dispatch/1";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BufferSource {
-    /// The buffer is all zeros, because no dispatch of the run has written it.
+    /// All words of the buffer are 0, because no earlier dispatch of the run has written it.
     Zero,
     /// The buffer holds a constant of the model. The hash is the tensor root of the constant.
     Constant(Hash),
     /// The buffer holds an input of the run: 0 stands for the token IDs, 1 for the labels, 2 for the dither buffer.
     SequenceInput(u32),
     /// The buffer holds an input that all runs share. An index below the number of adapter buffers stands for an
-    /// adapter buffer, and any other index for the transport keys.
+    /// adapter buffer, and any other index for the transport keys (the dither keys with which the gradient is rounded
+    /// for the artifact).
     Shared(u32),
     /// The buffer was last written by an earlier dispatch of the same run.
     Step {
@@ -32,7 +33,7 @@ pub enum BufferSource {
         /// Index of the buffer among all buffers that the earlier dispatch writes.
         slot: u32,
     },
-    /// The buffer was last written by a dispatch of the previous run; in the first run, it is all zeros.
+    /// The buffer was last written by a dispatch of the previous run. In the first run, all words of the buffer are 0.
     Carried {
         /// Index of the dispatch within the previous run.
         entry: u32,
@@ -69,8 +70,8 @@ impl DispatchEntry {
         Hash::leaf(&dag_cbor::encode(FORMAT, self))
     }
 
-    /// Returns the word program of the kernel, with which the judge recomputes output words. Fails if the kernel is
-    /// unknown or the number of parameters is wrong.
+    /// Returns the word program of the dispatch's kernel, with which the judge recomputes output words. Fails if the
+    /// kernel is unknown or the number of parameters is wrong.
     pub fn word_program(&self) -> Result<&'static WordProgram, DisputeError> {
         let found =
             word_program(&self.kernel).filter(|word_program| word_program.kernel.params.len() == self.params.len());
@@ -78,7 +79,7 @@ impl DispatchEntry {
     }
 
     /// Returns the number of words that the dispatch writes at the start of the buffer with index `binding`; 0 for a
-    /// buffer that the dispatch only reads.
+    /// buffer that the dispatch only reads. Fails if [`Self::word_program`] fails.
     pub fn owned(&self, binding: usize) -> Result<usize, DisputeError> {
         let kernel = self.word_program()?.kernel;
         let mut bound = kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
@@ -115,30 +116,31 @@ pub struct Subject {
     /// The number of buffers that hold the adapter, packed as the kernels read it.
     pub adapter_buffers: u32,
     /// Inputs root: the Merkle root over the tensor roots of all inputs. The inputs of each run come first, and the
-    /// transport keys last.
+    /// transport keys (the dither keys with which the gradient is rounded for the artifact) come last.
     pub inputs: Hash,
     /// Layout root: the Merkle root over the tensor roots of the buffers that hold the packed adapter.
     pub adapter: Hash,
 }
 
-/// The commitment that fixes the words that a buffer holds before a dispatch.
+/// Where the judge finds the tensor root of a buffer: the Merkle root over the words that the buffer holds before a
+/// dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// No commitment is needed, because all words of the buffer are 0.
+    /// No tensor root is needed, because all words of the buffer are 0.
     Zero,
-    /// The buffer is a constant of the program, which states the tensor root of its words: this hash.
+    /// The buffer is a constant of the program. The program states its tensor root, which is this hash.
     Constant(Hash),
-    /// The buffer is one of the task's input tensors, to which the inputs root commits. The number is the index of the
-    /// tensor.
+    /// The buffer is one of the task's input tensors. The inputs root commits to their tensor roots. The number is the
+    /// index of the input tensor.
     Input(usize),
-    /// The buffer is one of the adapter's buffers, to which the layout root commits. The number is its index among
-    /// them.
+    /// The buffer is one of the buffers that hold the adapter. The layout root commits to their tensor roots. The
+    /// number is the index of the buffer among them.
     Adapter(usize),
-    /// An earlier leaf of the trace states the tensor root of the buffer's words.
+    /// An earlier leaf of the trace states the tensor root.
     Leaf {
         /// Index of the earlier leaf in the trace.
         leaf: usize,
-        /// Index of the tensor root in the earlier leaf.
+        /// Index of the tensor root among those in the earlier leaf.
         slot: usize,
     },
 }
@@ -155,27 +157,28 @@ impl Subject {
         self.run_dispatches as usize + self.encoding_dispatches as usize
     }
 
-    /// Returns the number of input tensors of the task: three for each run, and one for the transport keys.
+    /// Returns the number of input tensors of the task: three for each run, and one for the transport keys (the dither
+    /// keys with which the gradient is rounded for the artifact).
     pub fn input_count(&self) -> usize {
         self.sequences as usize * SEQUENCE_INPUTS + 1
     }
 
-    /// Returns the index of the run that contains the leaf with index `leaf`, and the index of the first leaf of that
-    /// run. The artifact encoding counts as one more run.
+    /// Returns the index of the run that contains the trace leaf with index `leaf`, and the index of the first leaf of
+    /// that run. The artifact encoding counts as one more run.
     fn run(&self, leaf: usize) -> (usize, usize) {
         let run = (leaf / (self.run_dispatches as usize).max(1)).min(self.sequences as usize);
         (run, run * self.run_dispatches as usize)
     }
 
-    /// Returns the index of the dispatch to which the leaf with index `leaf` belongs. It is an index into the
+    /// Returns the index of the dispatch to which the trace leaf with index `leaf` belongs. It is an index into the
     /// dispatches of the program.
     pub fn entry(&self, leaf: usize) -> usize {
         let (run, first) = self.run(leaf);
         leaf - first + if run == self.sequences as usize { self.run_dispatches as usize } else { 0 }
     }
 
-    /// Returns the commitment that fixes the words that a buffer holds before the dispatch of the leaf with index
-    /// `leaf`. `source` states where these words come from.
+    /// Returns where the judge finds the tensor root that a buffer has before a dispatch. `source` is the source of the
+    /// buffer's words, as the program states it. `leaf` is the index of the dispatch's leaf in the trace.
     pub fn origin(&self, source: BufferSource, leaf: usize) -> Origin {
         let (run, first) = self.run(leaf);
         match source {

@@ -22,14 +22,15 @@ pub struct RevealedTiles {
     /// Words of the tiles as little-endian bytes, one tile after the other.
     #[serde(with = "serde_bytes")]
     pub words: Vec<u8>,
-    /// The hashes of the largest subtrees that contain no revealed tile, as [`tree::prove`] returns them.
+    /// The hashes of the largest subtrees of the tensor's Merkle tree that contain no revealed tile, as [`tree::prove`]
+    /// returns them.
     pub rest: Vec<Hash>,
 }
 
 /// A Merkle path: the hashes that prove that a leaf is in a tree, as [`tree::prove`] returns them.
 pub type Path = Vec<Hash>;
 
-/// How a proof shows that the tensor root of a buffer is right.
+/// How a proof shows that both sides agree on the tensor root of a buffer (the Merkle root over its words).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum RootProof {
@@ -52,28 +53,32 @@ pub enum RootProof {
     },
 }
 
-/// The revealed tiles of one buffer, with a proof of the buffer's tensor root.
+/// Some tiles of one buffer, with a proof that the buffer holds them before the disputed dispatch. The buffer's tensor
+/// root (the Merkle root over all of its tiles) is computed from [`tiles`](Self::tiles), and [`known`](Self::known)
+/// proves that both sides agree on this root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevealedBuffer {
     /// Index of the buffer in binding order.
     pub binding: u32,
-    /// The proof that the buffer's tensor root is right.
+    /// The proof that both sides agree on the buffer's tensor root.
     pub known: RootProof,
     /// The tiles of the buffer that the step reads.
     pub tiles: RevealedTiles,
 }
 
-/// A one-step proof: the tiles that one step of a word program reads, with the hashes that prove them.
+/// A one-step proof: the tiles that one step of a word program reads, with the hashes that prove that both sides agree
+/// on these tiles.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proof {
     /// The buffers that the step reads. A buffer whose words are known to be all 0 is left out.
     pub tensors: Vec<RevealedBuffer>,
-    /// Root of the scratch tensor before the step. Before the first step, this tensor is all zeros.
+    /// Tensor root of the scratch tensor (the intermediate values) before the step. Before the first step, all words of
+    /// this tensor are 0.
     pub scratch: Hash,
-    /// Merkle path from the scratch tensor before the step to the root of the word program's tree; empty for the first
-    /// step.
+    /// Merkle path from the scratch tensor before the step to the root of the word program's Merkle tree; empty for the
+    /// first step.
     pub path: Path,
     /// The tiles of the scratch tensor that the step reads or writes, with their words before the step.
     pub tiles: RevealedTiles,
@@ -105,13 +110,14 @@ pub(in crate::dispute) enum StepResult {
     Word { word: Option<u32>, saturated: Option<bool> },
 }
 
-/// Returns the hash of a leaf in the tree of a word program. `root` is the tensor root of the scratch tensor after a
-/// step.
+/// Returns the hash of a step's leaf in the Merkle tree of a word program. `root` is the tensor root of the scratch
+/// tensor (the intermediate values) after the step.
 pub(in crate::dispute) fn scratch_leaf(root: Hash) -> Hash {
     Hash::leaf(&root.0)
 }
 
-/// Returns the last leaf in the tree of a word program, which is the hash of the computed word and its saturation flag.
+/// Returns the last leaf in the Merkle tree of a word program, which is the hash of the computed word and its
+/// saturation flag.
 pub(in crate::dispute) fn result_leaf(word: u32, saturated: bool) -> Hash {
     Hash::leaf(&[&word.to_le_bytes()[..], &[saturated.into()]].concat())
 }
@@ -145,7 +151,8 @@ impl RevealedTiles {
 }
 
 /// Executes a step of a word program on the words that `proof` reveals, and returns whether the claimed result is
-/// right. Fails if the proof does not match the agreed roots, or lacks a tile.
+/// correct. Returns false if the step reads a word in a format that no kernel writes. Fails if the proof does not match
+/// the agreed roots, or lacks a tile.
 pub(in crate::dispute) fn judge(claim: &StepClaim, proof: &Proof) -> Result<bool, DisputeError> {
     let word_program = claim.entry.word_program()?;
     let steps = (word_program.steps)(&claim.entry.params, claim.place);
@@ -187,14 +194,14 @@ fn scratch(claim: &StepClaim, proof: &Proof, words: usize, steps: usize) -> Resu
     }
 }
 
-/// Returns the root of the scratch tensor, computed from its revealed tiles. If no tile is revealed, returns the root
-/// that the proof states.
+/// Returns the tensor root of the scratch tensor, computed from its revealed tiles. If no tile is revealed, returns the
+/// root that the proof states.
 fn scratch_root(revealed: &RevealedTensor, proof: &Proof) -> Option<Hash> {
     if revealed.tiles.is_empty() { Some(proof.scratch) } else { revealed.root(&proof.tiles.rest) }
 }
 
-/// Returns the revealed parts of the buffers, with their words before the dispatch. Fails if the tiles of a buffer do
-/// not match its tensor root.
+/// Returns the revealed parts of the buffers of the disputed dispatch, with their words before the dispatch. Fails if
+/// the tiles of a buffer do not match its tensor root.
 fn buffers(claim: &StepClaim, proof: &Proof) -> Result<Vec<RevealedTensor>, DisputeError> {
     let bindings = &claim.entry.bindings;
     let mut buffers: Vec<_> = bindings

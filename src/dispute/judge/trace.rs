@@ -1,5 +1,5 @@
-//! Traces. A trace has one leaf for every dispatch of a task, with the tensor roots of the buffers that the dispatch
-//! wrote. The leaves of each run follow those of the previous run.
+//! Traces. A trace has one leaf for every dispatch of a task, with the tensor roots (Merkle roots) of the buffers that
+//! the dispatch wrote. The leaves of each run follow those of the previous run.
 //!
 //! The tensor of a buffer consists of all words of the buffer after the dispatch. Words that no dispatch has written in
 //! the run are 0.

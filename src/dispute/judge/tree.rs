@@ -52,8 +52,8 @@ pub fn root(leaves: &[Hash]) -> Hash {
     }
 }
 
-/// Takes the node that covers the leaves in `range`, and returns the leaf ranges of the nodes that lie `levels` levels
-/// below it, from left to right. A leaf that lies fewer levels below it counts as one of these nodes.
+/// Returns the leaf ranges of the nodes that lie `levels` levels below a certain node, from left to right. This node
+/// covers the leaves in `range`. A leaf that lies fewer levels below it counts as one of the returned nodes.
 pub fn parts(range: Range<usize>, levels: u32) -> Vec<Range<usize>> {
     if levels == 0 || range.len() < 2 {
         return vec![range];
@@ -99,7 +99,8 @@ pub fn prove(leaves: &[Hash], revealed: &[usize]) -> Vec<Hash> {
 }
 
 /// Returns the root of a tree of `count` leaves, computed from the `revealed` leaves (index and hash, ascending) and
-/// from the `proof` that [`prove`] returned for them. Returns `None` if the leaves and the proof do not fit together.
+/// from the `proof` that [`prove`] returned for them. Returns `None` if `count` is 0, if the indexes are not ascending
+/// or not below `count`, or if the number of hashes in `proof` is wrong.
 pub fn proven_root(count: usize, revealed: &[(usize, Hash)], proof: &[Hash]) -> Option<Hash> {
     fn down(range: Range<usize>, revealed: &[(usize, Hash)], proof: &mut std::slice::Iter<Hash>) -> Option<Hash> {
         match revealed {

@@ -66,7 +66,8 @@ impl AdapterLayout {
         Ok(tree::root(&words.iter().map(|(_, words)| tensor_root(words)).collect::<Vec<_>>()))
     }
 
-    /// Returns the ID and the words of each buffer that holds the packed adapter, by ascending ID.
+    /// Returns the ID and the words of each buffer that holds the packed adapter, by ascending ID. Fails under the
+    /// conditions that [`Self::root`] states.
     pub(super) fn words(
         &self,
         adapter: &LoraAdapter,

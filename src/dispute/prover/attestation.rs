@@ -1,6 +1,6 @@
-//! Computes attestation leaves by running a task again. An attestation leaf is a digest that a verifier states as
-//! evidence that it has recomputed the gradient. [`attestation_leaf`](crate::protocol::attestation_leaf()) computes the
-//! same digest from a gradient.
+//! Computes attestation leaves by running a task again. An attestation leaf is a digest with which a verifier shows
+//! that it has recomputed the gradient. [`attestation_leaf`](crate::protocol::attestation_leaf()) computes the same
+//! digest from a gradient.
 
 use super::replay::Replay;
 use crate::{
@@ -39,8 +39,9 @@ impl Replay {
         Some(SelectedTile { leaf, binding, tile: (second % tiles(words) as u64) as usize })
     }
 
-    /// Returns the attestation leaf, the digest of the tile that `selector` determines.
-    /// [`attestation_leaf`](crate::protocol::attestation_leaf()) computes the same digest from the gradient.
+    /// Returns the attestation leaf: the digest of the tile that `selector` (the hash of a block of the chain)
+    /// determines. [`attestation_leaf`](crate::protocol::attestation_leaf()) computes the same digest from the
+    /// gradient. Fails if no linear layer is adapted, or if the task cannot be run.
     pub async fn leaf_digest(&mut self, selector: &[u8; 32]) -> Result<[u8; 32], DisputeError> {
         let selected = self.selected_tile(selector).ok_or(DisputeError::Root("the list of adapted layers"))?;
         let words = self.snapshot(selected.leaf).await?.after.swap_remove(selected.binding);

@@ -33,8 +33,8 @@ use crate::kernels::Access;
 use memory::FullMemory;
 use std::collections::BTreeSet;
 
-/// Computes the moves of one party in a dispute about a task. It runs the task again when a move needs buffers that it
-/// has not kept.
+/// Computes the moves of one party in a dispute about a task. It runs the task again when a move needs contents of
+/// buffers that it has not kept.
 pub struct Prover {
     replay: Replay,
     trace: Trace,
@@ -235,7 +235,7 @@ impl Prover {
     }
 
     /// Returns the proof of one step in the computation of the disputed word. It contains the tiles that the step
-    /// reads, with Merkle paths to the roots that this prover's trace contains.
+    /// reads, with the hashes that prove that both sides agree on these tiles.
     async fn proof(&mut self, disputed: &DisputedWord, step: usize) -> Result<Proof, DisputeError> {
         let (entry, leaf) = (&disputed.dispatch.entry, disputed.dispatch.at);
         let word_run =
@@ -292,8 +292,8 @@ fn run_step(
     Ok((entry.word_program()?.step)(&mut ctx, at)?)
 }
 
-/// Computes an output word of a dispatch by executing all steps of its word program. `before` are the words of each
-/// buffer before the dispatch.
+/// Computes an output word of a dispatch by executing all steps of its word program. Returns the word, its saturation
+/// flag, and the leaves of the word program's Merkle tree. `before` are the words of each buffer before the dispatch.
 pub(super) fn run_word_program(
     entry: &super::judge::DispatchEntry,
     place: WordPlace,

@@ -94,8 +94,9 @@ pub(crate) struct Tampering {
 }
 
 impl Replay {
-    /// Records the training step for a single sequence, and prepares it on a backend. Fails if the tokens or the
-    /// adapter do not fit the model.
+    /// Records the training step for a single sequence, and prepares it on a backend. Fails if there are not 1 to 2048
+    /// tokens, if a token ID is not in the model's vocabulary, if the adapter does not match the adapted layers, or if
+    /// the backend fails.
     pub async fn new(
         model: &Model,
         targets: &Targets,
@@ -232,7 +233,7 @@ impl ReplayRun {
     }
 
     /// Executes the dispatches of a recording. Stops after the dispatch of the wanted leaf, if the recording contains
-    /// it, and returns a snapshot of its buffers.
+    /// it, and returns a snapshot of the buffers of this dispatch. Otherwise returns `None`.
     async fn run(&mut self, executor: &mut Executor, recording: &Recording) -> Result<Option<Snapshot>, DisputeError> {
         let mut begun = BTreeSet::new();
         for (at, dispatch) in recording.dispatches().iter().enumerate() {

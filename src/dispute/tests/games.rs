@@ -122,8 +122,8 @@ fn a_trace_ends_in_the_artifact_and_is_the_same_on_every_backend() {
     assert!(matches!(outcome(&mut own), TaskOutcome::Gradient { .. }));
 }
 
-/// Checks that word programs compute the same words as the dispatches of a task. The task covers the values of a
-/// complete training step, and the kernels of the artifact encoding, which have no test cases of their own.
+/// Checks that word programs compute the same words as the dispatches of a task. The task has the values of a complete
+/// training step. It also covers the kernels of the artifact encoding, which have no test cases of their own.
 #[test]
 fn word_programs_compute_the_words_of_a_trace() {
     let (model, material) = (model(), material(-40));

@@ -1,5 +1,6 @@
-//! Test cases for the attention kernel and its two gradient kernels. Each gradient kernel reads softmax statistics. A
-//! test case obtains them by running the reference kernels that come before this kernel in a training step.
+//! Test cases for the attention kernel and its two gradient kernels. A gradient kernel reads softmax statistics, which
+//! earlier kernels of a training step have computed. A test case obtains these statistics by running the reference
+//! implementations of the earlier kernels.
 
 use super::{Case, CaseSource, run_reference};
 use crate::{
@@ -54,7 +55,7 @@ const SHAPES: [AttentionShape; 8] = [
 ];
 
 /// How the head rows (the values of one token for one attention head) of a test case are filled: a label, and two
-/// functions. Each function gets a source of random values, and the index of the token in its sequence.
+/// functions. The arguments of each function are a source of random values and the index of the token in its sequence.
 #[derive(Clone, Copy)]
 struct HeadContent {
     label: &'static str,

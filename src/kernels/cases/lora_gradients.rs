@@ -26,11 +26,12 @@ const SHAPES: [(usize, usize, &[u32]); 7] = [
     (1030, 64, &[32]),
     (40, 6, &[9; 35]),
 ];
-/// The exponent of the gradient in the test cases. In training, the job states this exponent for each matrix.
+/// The exponent of the gradient in the test cases: an integer `g` of the gradient represents the real value
+/// `g · 2^EXPONENT`. In training, the job states this exponent for each matrix.
 const EXPONENT: i32 = -50;
-/// Two special values of the parameter `farthest`, the largest left shift of a block's sum in a test case. With
-/// `ABOVE`, all elements of the gradient are above the valid range even before the dispatch; with `BELOW`, they are
-/// below it.
+/// Two special values of the parameter `farthest`, which is the largest left shift of a block's sum in a test case.
+/// With `ABOVE`, all elements of the gradient are above the valid range even before the dispatch; with `BELOW`, they
+/// are below it.
 const ABOVE: i32 = 10;
 const BELOW: i32 = -20;
 
@@ -160,8 +161,8 @@ fn each(
 }
 
 /// Returns folded rows, as the kernel `lora_fold` writes them. A folded row contains 32 integers, one for each token of
-/// a block, and an exponent. In a partial block, the integers past the last token are 0. The exponents exceed that
-/// of the gradient by at most `farthest`.
+/// a block, and an exponent. If a block has fewer than 32 tokens, the integers after the last token are 0. The
+/// exponents exceed that of the gradient by at most `farthest`.
 fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw, farthest: i32) -> Vec<u32> {
     let mut words = vec![0; blocks.len() * rank * FOLD];
     for (row, tokens) in words.chunks_exact_mut(FOLD).zip(blocks.iter().flat_map(|tokens| vec![*tokens; rank])) {
@@ -174,8 +175,8 @@ fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw
     words
 }
 
-/// Returns the words of `count` elements of the gradient before the dispatch, two for each element. The elements are in
-/// range unless `farthest` is `ABOVE` or `BELOW`.
+/// Returns the words of `count` elements of the gradient before the dispatch, two words for each element, and a margin
+/// after them. The elements are in range unless `farthest` is `ABOVE` or `BELOW`.
 fn gradient(source: &mut CaseSource, count: usize, farthest: i32) -> Vec<u32> {
     let mut words = source.before_write(2 * count);
     for high in words[..2 * count].iter_mut().skip(1).step_by(2) {

@@ -44,8 +44,8 @@ fn byte(source: &mut CaseSource) -> i32 {
     source.within(-127, 127)
 }
 
-/// How the logits of a test case are filled: a label, and a function that returns one logit. The logits are near each
-/// other, far apart, at the limits, or all equal.
+/// How the logits of a test case are filled: a label, and a function that returns one logit. The logits are within ±8,
+/// far apart, at the limits, or all equal.
 const SCORES: [(&str, Draw); 4] = [
     ("random", |s| s.within(-(8 << 20), 8 << 20)),
     ("far apart", |s| s.within(-SCORE_LIMIT, SCORE_LIMIT)),

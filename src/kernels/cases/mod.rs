@@ -1,5 +1,5 @@
-//! Test cases of kernels. A test case is one dispatch of a kernel with given inputs. The expected output is the one
-//! that the reference kernel computes.
+//! Test cases of kernels. A test case is one dispatch (launch) of a kernel with given inputs. The expected output is
+//! the one that the reference kernel computes.
 //!
 //! The same test cases serve the start-up check of a GPU, the tests, the benchmarks, and the conformance page of the
 //! website.
@@ -33,7 +33,7 @@ pub struct Case {
     /// Parameters of the dispatch, as the 32-bit words of the kernel's struct `Params`.
     pub params: Vec<u32>,
     /// The words that each buffer holds before the dispatch, in binding order. The saturation flag is not included. A
-    /// buffer that the kernel writes is longer than necessary, so that a write beyond its end is detected.
+    /// buffer that the kernel writes is longer than necessary, so that a write beyond the necessary length is detected.
     pub inputs: Vec<Vec<u32>>,
 }
 
@@ -110,7 +110,8 @@ pub fn run_reference(case: &Case) -> (Vec<Vec<u32>>, Saturated) {
     (after, saturated)
 }
 
-/// The number of extra words at the end of each buffer that the kernel writes. The kernel must leave them unchanged.
+/// The number of extra words at the end of each buffer that a kernel writes in a test case. The kernel must leave these
+/// words unchanged.
 const MARGIN: usize = 7;
 
 /// A generator of pseudorandom values for test cases. The same seed always gives the same values.
@@ -142,7 +143,8 @@ impl CaseSource {
         low.wrapping_add(((u64::from(self.word()) * span) >> 32) as i32)
     }
 
-    /// Returns a dither buffer with a random token position, and with random keys for the dither streams `0..=last`.
+    /// Returns a dither buffer, from which kernels derive the pseudorandom bits for rounding. It contains a random
+    /// token position, and random keys for the streams of bits `0..=last`.
     pub fn dither(&mut self, last: u32) -> Vec<u32> {
         let mut words = self.words(4 + 2 * last as usize);
         words[..2].copy_from_slice(&[self.within(0, 1 << 20) as u32, 0]);

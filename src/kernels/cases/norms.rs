@@ -26,7 +26,8 @@ pub(super) fn wide(source: &mut CaseSource) -> Vec<Case> {
     norm(source, &rms_norm_wide::KERNEL, wide_words)
 }
 
-/// Returns the test cases of a kernel of RMSNorm. `words` returns the number of words of an output row, given its width.
+/// Returns the test cases of a kernel that computes RMSNorm. `words` returns the number of words of an output row,
+/// given the number of features.
 fn norm(source: &mut CaseSource, kernel: &'static Kernel, words: fn(usize) -> usize) -> Vec<Case> {
     let mut cases = Vec::new();
     rows::each(&mut |shape, content| {

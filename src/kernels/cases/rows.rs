@@ -88,8 +88,8 @@ pub(super) fn byte_rows(source: &mut CaseSource, [rows, width]: [usize; 2], valu
     words
 }
 
-/// Returns `rows` wide rows of `width` integers, obtained from `value`. A wide row stores integers of magnitude ≤ 2^14,
-/// as two int8 planes.
+/// Returns `rows` wide rows of `width` integers, obtained from `value`. A wide row consists of integers of magnitude
+/// ≤ 2^14, each stored as two int8 values.
 pub(super) fn wide_rows(source: &mut CaseSource, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * wide::wide_words(width)];
     for row in words.chunks_exact_mut(wide::wide_words(width)) {

@@ -13,8 +13,8 @@ use crate::{
 /// are not multiples of the tile size of a kernel.
 const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [5, 37, 70], [9, 130, 65], [3, 4096, 5], [67, 70, 133]];
 
-/// A number of terms above 2^15. The WGSL implementation `f32` adds its partial sum to the output after every 2^15
-/// terms, because a longer floating-point sum would not be exact.
+/// The number of terms of a long sum, above 2^15. The WGSL implementation `f32` adds its partial sum to the output
+/// after every 2^15 terms, because a longer floating-point sum would not be exact.
 const LONG: usize = 33_000;
 
 /// How the operands are filled: a label, and three functions, which return a trit (a ternary weight), an int8 value,
@@ -108,7 +108,7 @@ fn weights(source: &mut CaseSource, rows: usize, columns: usize, trit: Draw) -> 
 
 /// Returns int8 rows `[tokens, planes, width]`, and a row info of four words for each token. If there are two planes,
 /// they hold the high and the low bytes of integers of magnitude ≤ 2^14. In a row info, the word for the sum of the
-/// row's integers is right, and the other words are random.
+/// row's integers is correct, and the other words are random.
 fn rows(source: &mut CaseSource, tokens: usize, width: usize, planes: usize, value: Draw) -> (Vec<u32>, Vec<u32>) {
     let stride = 4 * row_words(width);
     let mut words = vec![0u32; tokens * planes * stride / 4];

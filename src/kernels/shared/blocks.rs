@@ -1,9 +1,9 @@
 //! Blocks of up to 32 tokens, for sums over tokens. The integers of a block share one exponent, so their sum is exact.
-//! A shift then aligns this sum with the sums of the other blocks.
+//! A shift then aligns the sum of a block with the sums of the other blocks.
 
 /// The maximum number of tokens in a block. All tokens of a block belong to the same sequence.
 pub const BLOCK: usize = 32;
-/// The exponent of rows whose values are all 0. It is smaller than the exponent of any other row.
+/// The exponent that is used for rows whose values are all 0. It is smaller than the exponent of any other row.
 pub const ZERO_EXPONENT: i32 = -1024;
 
 /// Returns `value · 2^shift`. If `shift` is negative, the result is rounded towards −∞. If it is positive, the result

@@ -9,7 +9,8 @@ pub const fn head_words(head_dim: usize) -> usize {
     wide::wide_words(head_dim) + INFO
 }
 
-/// A head row in a buffer: the bytes of its two int8 planes, and its exponent.
+/// A head row in a buffer: its integers, each stored as two int8 values (all high values, then all low values), and its
+/// exponent.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
     planes: &'a [i8],
@@ -41,9 +42,9 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Writes the real values `values · 2^exponent` as a head row. `dither` is a dither stream and the index of a row in
-/// it. If `dither` is given, the values are rounded stochastically with the dither of this row. Otherwise they are
-/// rounded to nearest, ties to even.
+/// Writes the real values `values · 2^exponent` as a head row. If `dither` is given, the values are rounded
+/// stochastically: `dither` consists of a dither stream (a stream of pseudorandom bits) and the index of the row in the
+/// stream that is used. Otherwise, the values are rounded to nearest, ties to even.
 #[inline(always)]
 pub fn put(out: &mut [u32], head_dim: usize, values: &[i64], exponent: i32, dither: Option<(Dither, u32)>) {
     let (planes, rest) = out.split_at_mut(wide::wide_words(head_dim));

@@ -3,8 +3,8 @@
 use super::rows::max_magnitude;
 use crate::numbers::fixed::{Scale, shift_for};
 
-/// The base-2 logarithm of the largest magnitude in a rounded copy of a row's integers. The mean square of the row is
-/// computed from this copy. The sum of the copy's squares is ≤ 2^30 · width, which fits in u64 for any width.
+/// The mean square of a row is computed from a copy of its integers that is rounded to magnitudes ≤ 2^`COPY_BITS`. The
+/// sum of the squares of the copy is ≤ 2^30 · width, which fits in u64 for any width.
 pub const COPY_BITS: u32 = 15;
 
 /// The factor by which RMSNorm multiplies a row, in two forms: one for real values and one for the row's integers.

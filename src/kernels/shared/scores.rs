@@ -1,16 +1,16 @@
-//! Softmax in base 2, with scores in Q20 and exponentials in Q30. A first pass computes the maximum of the scores; a
-//! second pass sums the exponentials relative to this maximum. The exponentials are integers, so the sum does not
-//! depend on the order of the scores.
+//! Softmax in base 2. Scores have 20 fraction bits (Q20), and exponentials have 30 (Q30). A first pass computes the
+//! maximum of the scores; a second pass sums the exponentials relative to this maximum. The exponentials are integers,
+//! so the sum does not depend on the order of the scores.
 
 use crate::numbers::{
     fixed::{Scale, round_even_u64, shift_to_i32},
     tables::TABLE_LEN,
 };
 
-/// The number of fraction bits of a score, which is in Q20.
+/// The number of fraction bits of a score. This format is called Q20.
 pub const SCORE_BITS: u32 = 20;
-/// The largest magnitude of a score: 1024, in Q20. A score beyond ±1024 is clamped. The exponential of a score,
-/// `2^score`, is therefore between 2^-1024 and 2^1024.
+/// The largest magnitude of a score: 1024, with 20 fraction bits. A score beyond ±1024 is clamped. The exponential of a
+/// score, `2^score`, is therefore between 2^-1024 and 2^1024.
 pub const SCORE_LIMIT: i32 = 1 << 30;
 
 /// Returns `value · 2^-shift` as a score, and whether the score was clamped to ±[`SCORE_LIMIT`].
@@ -20,9 +20,9 @@ pub fn score(value: i64, shift: i32) -> (i32, bool) {
     (score.clamp(-SCORE_LIMIT, SCORE_LIMIT), saturated || score.abs() > SCORE_LIMIT)
 }
 
-/// Returns `2^-d` in Q30. `below` is `d` in Q20, the distance by which a score is below the maximum. The fraction of
-/// `d` is applied by linear interpolation between the entries of `table`, which are 1/256 apart, and the whole part of
-/// `d` by a shift.
+/// Returns `2^-d` with 30 fraction bits (Q30). `below` is `d` with 20 fraction bits, the distance by which a score is
+/// below the maximum. The fraction of `d` is applied by linear interpolation between the entries of `table`, whose
+/// arguments are 1/256 apart, and the whole part of `d` by a shift.
 #[inline(always)]
 pub fn exp2(table: &[u32], below: u32) -> u32 {
     let (whole, index) = (below >> SCORE_BITS, (below >> 12 & 255) as usize);
@@ -30,8 +30,8 @@ pub fn exp2(table: &[u32], below: u32) -> u32 {
     if whole > 31 { 0 } else { (high - ((((high - low) >> 2) * (below & 4095)) >> 10)) >> whole }
 }
 
-/// Returns `log2(sum / 2^30)` in Q20, which is a term of the loss. `sum` is a sum of exponentials in Q30, and at least
-/// 2^30.
+/// Returns `log2(sum / 2^30)` with 20 fraction bits, which is a term of the loss. `sum` is a sum of exponentials with
+/// 30 fraction bits, and at least 2^30. `tables` is the exp2 table followed by the log2 table.
 #[inline(always)]
 pub fn log2(tables: &[u32], sum: u64) -> i64 {
     let whole = 63 - sum.leading_zeros();
@@ -42,8 +42,8 @@ pub fn log2(tables: &[u32], sum: u64) -> i64 {
     (i64::from(whole) - 30) * (1 << SCORE_BITS) + i64::from((log + 8) >> 4)
 }
 
-/// The reciprocal of a sum of exponentials, for the division in softmax. An exponential in Q30 times `mantissa`,
-/// shifted right by `shift` bits, is a probability in Q30.
+/// The reciprocal of a sum of exponentials, for the division in softmax. An exponential with 30 fraction bits,
+/// multiplied by `mantissa` and shifted right by `shift` bits, is a probability with 30 fraction bits.
 #[derive(Clone, Copy)]
 pub struct Normalizer {
     /// Mantissa of the reciprocal, 31 bits.
@@ -53,15 +53,15 @@ pub struct Normalizer {
 }
 
 impl Normalizer {
-    /// Returns the reciprocal of `sum`, a sum of exponentials in Q30, with `2^30 ≤ sum < 2^62`.
+    /// Returns the reciprocal of `sum`, a sum of exponentials with 30 fraction bits, where `2^30 ≤ sum < 2^62`.
     #[inline(always)]
     pub fn new(sum: u64) -> Self {
         let Scale { mantissa, exponent } = Scale::new(sum, 0).reciprocal();
         Self { mantissa, shift: (-exponent - 30) as u32 }
     }
 
-    /// Returns the probability of a score as a number in Q30: the score's exponential (in Q30) divided by the sum of
-    /// all exponentials.
+    /// Returns the probability of a score with 30 fraction bits: the score's exponential (30 fraction bits) divided by
+    /// the sum of all exponentials.
     #[inline(always)]
     pub fn probability(self, exponential: u32) -> u32 {
         round_even_u64(u64::from(exponential) * u64::from(self.mantissa), self.shift) as u32

@@ -12,7 +12,8 @@ pub const fn wide_words(width: usize) -> usize {
     2 * row_words(width)
 }
 
-/// Returns the integer with the index `i` in a wide row. `row` contains the bytes of the wide row.
+/// Returns the integer with the index `i` in a wide row, in which each integer is stored as two bytes,
+/// `256 · high + low`. `row` contains the bytes of the wide row.
 #[inline(always)]
 pub fn get(row: &[i8], i: usize) -> i32 {
     256 * i32::from(row[i]) + i32::from(row[row.len() / 2 + i])
@@ -25,7 +26,8 @@ pub fn row(words: &[u32], width: usize, row: usize) -> &[i8] {
     bytemuck::cast_slice(&words[row * wide_words(width)..][..wide_words(width)])
 }
 
-/// Sets the integer with the index `i` in a wide row to `value`. `row` contains the bytes of the wide row.
+/// Sets the integer with the index `i` in a wide row to `value`. A wide row stores each integer as two bytes,
+/// `256 · high + low`. `row` contains the bytes of the wide row.
 #[inline(always)]
 pub fn set(row: &mut [i8], i: usize, value: i32) {
     let half = row.len() / 2;
@@ -42,15 +44,15 @@ pub fn write_even(out: &mut [u32], values: &[i64]) -> (u32, i32) {
 }
 
 /// Writes the integers `values / 2^shift`, rounded stochastically, as a wide row. `shift` is the smallest shift for
-/// which all quotients are below 2^14 in magnitude; rounding can raise a magnitude to 2^14. The dither of a value is
-/// the element of the stream `dither` whose row is `index` and whose column is that of the value. Returns `shift` and
-/// the sum of the rounded integers.
+/// which all quotients are below 2^14 in magnitude; rounding can raise a magnitude to 2^14. `dither` is a stream of
+/// pseudorandom bits. A value uses the bits at row `index` and at the column that is its place in `values`. Returns
+/// `shift` and the sum of the rounded integers.
 #[inline(always)]
 pub fn write_dither(out: &mut [u32], values: &[i64], dither: Dither, index: u32) -> (u32, i32) {
     write(out, values, Some((dither, index)))
 }
 
-/// The number of columns whose dithers are computed in one call.
+/// The number of columns for which the pseudorandom bits (dither) are computed in one call.
 const GROUP: usize = 32;
 
 #[inline(always)]

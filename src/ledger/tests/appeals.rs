@@ -1,5 +1,5 @@
-//! Tests that those who are right lose nothing. If verifiers disagree, a dispute decides which of them are right. If
-//! they agree on a wrong finding, an appeal corrects it.
+//! Tests that accounts whose findings are correct lose nothing. If verifiers disagree, a dispute decides which of them
+//! are right. If they agree on a wrong finding, an appeal corrects it.
 
 use super::{
     dispute_network::{BOND, DisputeNetwork, all},
@@ -27,8 +27,8 @@ fn a_minority_that_is_right_overrules_a_panel() {
     network.world.check();
 }
 
-/// An accomplice of the forger opens a dispute and loses it on purpose. The verifier that found the mismatch can still
-/// appeal, so the gradient is rejected.
+/// An accomplice of the forger (the miner that submitted a wrong gradient) opens a dispute and loses it on purpose. The
+/// verifier that found the mismatch can still appeal, so the gradient is rejected.
 #[test]
 fn a_dispute_lost_on_purpose_does_not_save_a_forger() {
     let mut network = DisputeNetwork::new(LedgerParams { move_blocks: 4, ..all() });
@@ -49,7 +49,7 @@ fn a_dispute_lost_on_purpose_does_not_save_a_forger() {
     network.world.check();
 }
 
-/// All sampled verifiers attest a mismatch for a right gradient, and somebody appeals. The gradient is accepted, the
+/// All sampled verifiers attest a mismatch for a correct gradient, and somebody appeals. The gradient is accepted, the
 /// verifiers are slashed, and the miner loses nothing.
 #[test]
 fn an_honest_miner_is_not_slashed_if_all_verifiers_lie() {
@@ -76,7 +76,7 @@ fn an_honest_miner_is_not_slashed_if_all_verifiers_lie() {
     network.world.check();
 }
 
-/// Most validators vote that a right gradient is wrong, and somebody appeals. The gradient is accepted, these
+/// Most validators vote that a correct gradient is wrong, and somebody appeals. The gradient is accepted, these
 /// validators are slashed, and the miner loses nothing.
 #[test]
 fn an_honest_miner_is_not_slashed_if_most_validators_lie() {
@@ -98,8 +98,8 @@ fn an_honest_miner_is_not_slashed_if_most_validators_lie() {
     network.world.check();
 }
 
-/// All verifiers rightly find a mismatch, and the forger appeals. One verifier wins its dispute, so the others lose
-/// nothing, although they are offline.
+/// All verifiers correctly find a mismatch, and the forger (the miner that submitted the wrong gradient) appeals. One
+/// verifier wins its dispute, so the others lose nothing, although they are offline.
 #[test]
 fn one_honest_verifier_defends_the_finding_of_all() {
     let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 100, move_blocks: 8, ..all() });

@@ -1,5 +1,5 @@
-//! Tests of sampling, attestations, votes and slashing: wrong gradients must be rejected, and nobody who is right may
-//! be slashed.
+//! Tests of sampling, attestations, votes and slashing: wrong gradients must be rejected, and no account may be slashed
+//! for a correct finding.
 
 use super::*;
 use crate::tx::{MsgCommitAttestation, MsgRegisterNode, MsgUnregisterNode};
@@ -10,8 +10,8 @@ fn network(params: LedgerParams) -> Network {
     Network::new(genesis(2, LedgerParams { min_stake: 1_000_000, ..params }, &NODES))
 }
 
-/// Returns ledger parameters under which all three verifiers recompute every gradient: there are so many seats that
-/// each of them gets one.
+/// Returns ledger parameters under which all three verifiers recompute every gradient: each gradient has 16 seats for
+/// verifiers, so each verifier gets at least one.
 fn all() -> LedgerParams {
     let verified = LedgerParams { sampling: ALL, verifiers: 16, trap_share: 0, draw_after: 1, ..NETWORK };
     LedgerParams { probation: 0, claim_bond: 0, challenge_blocks: 0, ..verified }

@@ -20,7 +20,7 @@ fn reveal(world: &mut Network, numbers: &[u8]) {
     assert!(world.block(txs).iter().all(|outcome| outcome.code == 0));
 }
 
-/// Applies the blocks of an epoch, in which these accounts send their messages.
+/// Applies the blocks of an epoch, in which these accounts send their messages for the beacon.
 fn epoch(world: &mut Network, numbers: &[u8]) {
     let current = world.head().beacon.epoch;
     reveal(world, numbers);
@@ -92,7 +92,8 @@ fn without_most_numbers_there_is_no_random_value() {
     assert_eq!((world.head().beacon.epoch, world.head().beacon.values), (1, 0), "the epoch waits for a majority");
     reveal(&mut world, &[8]);
     assert_eq!((world.head().beacon.epoch, world.head().beacon.values), (2, 1));
-    // two of three lost their numbers, and only commit: too few contribute to the value of this epoch
+    // two of the three validators have lost their secret numbers, so they only commit to new ones, and too few numbers
+    // are revealed for a random value of this epoch
     let mut world = network();
     epoch(&mut world, &[7]);
     world.wait(3 * EPOCH);
@@ -146,7 +147,7 @@ fn a_gradient_is_drawn_by_the_numbers_of_the_next_epoch_and_cannot_be_withdrawn_
     assert_eq!(world.status(1), SubmissionStatus::Pending, "the miner may know the numbers of the deciding epoch");
     world.wait(EPOCH);
     assert!(matches!(world.status(1), SubmissionStatus::Challenged(_)));
-    // before that epoch, a withdrawal succeeds
+    // a withdrawal succeeds before the epoch begins that decides about the gradient
     world.mine(2, wrong);
     world.done(2, Message::Withdraw(MsgWithdraw { miner: address(2) }));
     assert_eq!(world.status(2), SubmissionStatus::Withdrawn);

@@ -1,5 +1,5 @@
-//! Tests of transfers, fees, payouts and sessions: the right amounts must move, and limits and expiries must be
-//! enforced.
+//! Tests of transfers, fees, payouts and sessions: the correct amounts must be transferred, and limits and expiries
+//! must be enforced.
 
 use super::*;
 use crate::tx::{Grant, GrantPair, MsgSetPayout, Session, Transfer};

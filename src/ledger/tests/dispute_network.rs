@@ -25,8 +25,8 @@ pub(super) fn trusting() -> LedgerParams {
     LedgerParams { sampling: 0, challenge_blocks: 200, move_blocks: 4, ..all() }
 }
 
-/// Returns ledger parameters under which all three verifiers recompute every gradient: there are so many seats that
-/// each of them gets one.
+/// Returns ledger parameters under which all three verifiers recompute every gradient: each gradient has 16 seats for
+/// verifiers, so each verifier gets at least one.
 pub(super) fn all() -> LedgerParams {
     let verified = LedgerParams { sampling: ALL, verifiers: 16, trap_share: 0, draw_after: 1, ..NETWORK };
     LedgerParams { min_stake: 1_000_000, probation: 0, claim_bond: 0, ..verified }

@@ -1,5 +1,5 @@
-//! Tests of whole disputes on the ledger, in which each move is a transaction. Wrong gradients must be rejected, right
-//! ones must stay accepted, and bonds and bounties must go to those who are right.
+//! Tests of whole disputes on the ledger, in which each move is a transaction. Wrong gradients must be rejected,
+//! correct ones must stay accepted, and bonds and bounties must be paid to the winners.
 
 use super::{
     dispute_network::{ANSWER, BOND, DisputeNetwork, REWARD, trusting},

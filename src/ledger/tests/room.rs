@@ -1,4 +1,5 @@
-//! Tests of the room in blocks: filling them costs coins, stops no duty and lets no deadline pass.
+//! Tests of the room in blocks: an account that fills blocks pays for it, and can neither keep duties out of blocks nor
+//! make a deadline pass.
 
 use super::*;
 use crate::{
@@ -15,7 +16,7 @@ fn network(params: LedgerParams) -> Network {
     Network::new(genesis)
 }
 
-/// Returns transactions that fill a block. The ledger refuses them, but they take the room of others.
+/// Returns transactions that fill a block. The ledger refuses them, but they leave no room for other transactions.
 fn stuffing() -> Vec<Vec<u8>> {
     vec![vec![0; 60_000]; 17]
 }

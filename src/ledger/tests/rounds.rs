@@ -1,4 +1,4 @@
-//! Tests of claims, submissions and rounds: the ledger must enforce the rules, close each round with the right
+//! Tests of claims, submissions and rounds: the ledger must enforce the rules, close each round with the correct
 //! aggregate, and pay the miners.
 
 use super::*;
@@ -183,7 +183,8 @@ fn full_round() -> Network {
     world
 }
 
-/// Lets proposers commit to the next adapter and reveal it, each without the gradient with an ID (0 for none).
+/// Applies two blocks, in which proposers commit to their aggregates and reveal them. Each proposer is given as
+/// (account, ID of the gradient that its aggregate leaves out); the ID is 0 if the aggregate contains all gradients.
 fn propose(world: &mut Network, proposals: &[(u8, u64)]) {
     for _ in ["commit", "reveal"] {
         let sign = |(number, missing): &(u8, u64)| {
@@ -198,9 +199,9 @@ fn propose(world: &mut Network, proposals: &[(u8, u64)]) {
 fn a_gradient_whose_bytes_most_proposers_cannot_fetch_is_rejected_and_not_paid() {
     let mut world = full_round();
     assert_eq!(world.balance(1), COINS, "the gradient is accepted, but not settled");
-    assert!(!world.ledger.aggregation(&address(8)).unwrap().unwrap().may_leave_out);
+    assert!(!world.ledger.aggregation(&address(8)).unwrap().may_leave_out);
     world.wait(LedgerParams::EMBEDDED.decision_blocks / 4);
-    assert!(world.ledger.aggregation(&address(8)).unwrap().unwrap().may_leave_out);
+    assert!(world.ledger.aggregation(&address(8)).unwrap().may_leave_out);
     propose(&mut world, &[(7, 0), (8, 1), (9, 1)]);
     assert_eq!(world.head().round, 1);
     assert_eq!(world.status(1), SubmissionStatus::Rejected(Finding::Unavailable));
@@ -211,7 +212,8 @@ fn a_gradient_whose_bytes_most_proposers_cannot_fetch_is_rejected_and_not_paid()
     world.check();
 }
 
-/// However long proposers with most of the stake are silent, those with less never decide.
+/// Checks that proposers with less than half of the stake never close a round, however long the other proposers are
+/// silent.
 #[test]
 fn a_minority_of_the_stake_never_closes_a_round() {
     let mut world = full_round();
@@ -226,7 +228,7 @@ fn a_minority_of_the_stake_never_closes_a_round() {
 #[test]
 fn a_round_without_most_of_its_bytes_is_repeated() {
     let mut world = full_round();
-    // each of the proposers lacks another gradient: only the third gradient is available to most of the stake
+    // each of the proposers leaves out a different gradient: only the third gradient is available to most of the stake
     world.wait(LedgerParams::EMBEDDED.decision_blocks / 4);
     propose(&mut world, &[(7, 1), (8, 1), (9, 2)]);
     assert_eq!(world.head().round, 1, "proposers with more than half of the stake agree");

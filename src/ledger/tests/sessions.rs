@@ -16,7 +16,8 @@ fn pair(session: u8) -> GrantPair {
     GrantPair { granter: address(1), grantee: address(session) }
 }
 
-/// Opens a session of account 1 by a statement. `session` is the number of the account whose key the session has.
+/// Opens a session of account 1 by a session statement (a text that account 1 signs). `session` is the number of the
+/// account whose key becomes the session key.
 fn open(world: &mut Network, session: u8, cap: u64) {
     let pair = pair(session);
     let mut opening = MsgOpenSession {

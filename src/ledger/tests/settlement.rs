@@ -32,7 +32,9 @@ fn close(world: &mut Network) {
     panic!("the round is not closed");
 }
 
-/// Lets account `number` submit a right gradient with a proof of work of 4 bits.
+/// Lets account `number` claim a chunk and submit a gradient for it with a proof of work of 4 bits. The submission
+/// states the commitment that `commitment` returns. Returns the result code and the log of the submission, or those of
+/// the claim if the claim is refused.
 fn submit(world: &mut Network, number: u8, commitment: impl Fn(&Task) -> Commitment) -> (u32, String) {
     let claim = world.claim(number, world.free());
     let claimed = world.send(number, claim);

@@ -25,7 +25,7 @@ pub(super) struct FileTensor<'a> {
 }
 
 impl<'a> FileTensor<'a> {
-    /// Returns an error that states this tensor's name, type and shape, and the reason.
+    /// Returns an error that states this tensor's name, type and shape, and why the tensor is refused (`reason`).
     pub(super) fn error(&self, reason: impl std::fmt::Display) -> Error {
         let Self { name, kind, shape, .. } = self;
         Error::Malformed { what: "tensor", reason: format!("{name} ({kind:?} {shape:?}): {reason}") }

@@ -45,7 +45,7 @@ pub struct GradientPackage {
     /// ID of the round for which the gradient was computed, or 0 if the round is not known.
     #[prost(uint64, tag = "3")]
     pub training_round_id: u64,
-    /// Address of the miner that the task names.
+    /// Address of the miner. It is the address that the task contains.
     #[prost(string, tag = "4")]
     pub miner_address: String,
     /// The gradient root of the artifact, in lower-case hexadecimal digits.

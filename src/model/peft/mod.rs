@@ -85,7 +85,8 @@ pub fn write(adapter: &LoraAdapter, base_model: &str) -> Result<(Vec<u8>, Vec<u8
 /// F16, and are rounded to Q3.28.
 ///
 /// Returns an error if the config enables anything other than LoRA of one rank on the seven linear layers, if a tensor
-/// is missing, unexpected or of the wrong shape, or if a value is outside ±8. The error names the key or the tensor.
+/// is missing, unexpected or of the wrong shape, or if a value is outside ±8. The error states the name of the key or
+/// the tensor.
 pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
     let (rank, alpha, targets) = config::read(config)?;
     if tensors.len() > MAX_TENSOR_BYTES {

@@ -48,9 +48,9 @@ fn a_task_has_one_void_and_it_verifies() {
     assert_eq!(verify(&receipt, &|cid| dag.get(cid), &other), Err(Mismatch::Void { claimed_void: true }));
 }
 
-/// Checks that the shift of a matrix is the smallest one for which `⌈max / 2^shift⌉` fits the transport format, where
-/// `max` is the largest magnitude in the matrix. Also checks that each element is rounded to one of the two neighboring
-/// multiples of `2^shift`, as the dither determines.
+/// Checks that the shift of a matrix is the smallest one for which `⌈max / 2^shift⌉` is within the limit of the
+/// transport format, where `max` is the largest magnitude in the matrix. Also checks that each element is rounded to
+/// one of the two neighboring multiples of `2^shift`, as the dither determines.
 #[test]
 fn transport_rounds_to_a_neighbor_with_the_smallest_shift() {
     for transport in [Transport::Int8, Transport::Int16] {

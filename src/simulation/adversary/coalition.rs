@@ -1,4 +1,5 @@
-//! The coalition of a game, which acts on the ledger as its strategy says. Its members share what they compute.
+//! The coalition of a simulation: all dishonest accounts, which act on the ledger as their strategy states. They share
+//! what they compute.
 
 use super::{
     gradient::{TraceProver, leaf},
@@ -22,14 +23,14 @@ use std::collections::BTreeSet;
 
 /// Cost of computing one gradient, in micro-units: 60 % of the reward.
 pub(super) const COST: i64 = 600_000;
-/// The coins with which a miner's address starts, unless it has none.
+/// The initial balance of a dishonest miner that has coins, in micro-units.
 const WALLET: u64 = 10_000_000;
-/// The coins with which each node of the coalition starts, apart from its stake.
+/// The initial balance of each node of the coalition, apart from its stake, in micro-units.
 const PURSE: u64 = 100_000_000;
 /// The stake of a miner that has one, in micro-units.
 pub(super) const MINER_STAKE: u64 = 100_000_000;
 
-/// An address that mines, and what has become of its submissions.
+/// An address with which the coalition mines, and what has become of its submissions.
 #[derive(Default)]
 struct Miner {
     address: String,
@@ -46,16 +47,17 @@ struct Miner {
 pub(super) struct Coalition {
     strategy: Strategy,
     miners: Vec<Miner>,
-    /// All addresses of the coalition.
+    /// All addresses that the coalition has used.
     pub(super) addresses: BTreeSet<String>,
     nodes: Vec<String>,
     /// CIDs of the tasks whose gradients the coalition has computed.
     pub(super) computed: BTreeSet<Cid>,
-    /// The number of gradients that it has submitted, and that it may submit.
+    /// The number of gradients that the coalition has submitted.
     pub(super) submitted: u64,
+    /// The number of gradients that the coalition may submit.
     tasks: u64,
-    /// The chunk slots that it has claimed. It claims none of them again, because a miner cannot claim the slot of a
-    /// gradient that is still disputed.
+    /// Positions of the chunk slots that the coalition has claimed. It claims none of them again, because the ledger
+    /// refuses such a claim while the miner's earlier gradient for the slot is not settled.
     used: BTreeSet<u64>,
     disputes: u64,
     stuffed: bool,
@@ -87,7 +89,8 @@ impl Coalition {
         }
     }
 
-    /// Returns its nodes with their stakes: those that are verifiers and proposers, and the miners.
+    /// Returns the coalition's stakes in micro-units, by address: first those of its verifiers and proposers, then
+    /// those of its miners.
     pub(super) fn stakes(&self) -> [Vec<(String, u64)>; 2] {
         let each = 1_000_000 * self.strategy.number("coins") / self.nodes.len().max(1) as u64;
         let staked = self.miners.iter().filter(|_| self.strategy.get("wallet") == "stake");
@@ -97,7 +100,7 @@ impl Coalition {
         ]
     }
 
-    /// Returns the balances with which its addresses start.
+    /// Returns the initial balances of the coalition's addresses, in micro-units.
     pub(super) fn balances(&self) -> Vec<(String, u64)> {
         let coins = match self.strategy.get("wallet") {
             "coins" | "stake" => WALLET,
@@ -108,18 +111,19 @@ impl Coalition {
         miners.chain(nodes.map(|node| (node, PURSE))).collect()
     }
 
-    /// The share of all stake that its verifiers and proposers have, which is the share of blocks that it proposes.
+    /// Returns the coalition's share of the stake of all verifiers and proposers, from 0 to 1. It proposes this share
+    /// of the blocks.
     pub(super) fn share(&self) -> f64 {
         let own = 1e6 * self.strategy.number("coins") as f64;
         own / (own + (OPERATORS as u64 * OPERATOR_STAKE) as f64)
     }
 
-    /// Whether it has submitted all its gradients.
+    /// Returns whether the coalition has submitted as many gradients as it may submit.
     pub(super) fn is_done(&self) -> bool {
         self.submitted >= self.tasks
     }
 
-    /// Learns what the last block did, and sends the transactions for the next one.
+    /// Evaluates the events of the last block, and sends the coalition's transactions for the next one.
     pub(super) fn act(&mut self, world: &mut World) {
         self.learn(world);
         self.stuff(world);
@@ -188,7 +192,7 @@ impl Coalition {
                 }
                 continue;
             }
-            if world.ledger.held(&address).ok().flatten().is_some() {
+            if world.ledger.state().holds_claim(&address) {
                 if let Some(message) = self.submission(world, at, None) {
                     send(world, &address, vec![message]);
                 }
@@ -210,7 +214,9 @@ impl Coalition {
         }
     }
 
-    /// Returns the submission of a miner, for the position that it has claimed, or claims in the same transaction.
+    /// Returns the message in which the miner with the index `at` submits a gradient for the chunk slot at `position`,
+    /// which it claims in the same transaction. If `position` is `None`, the submission is for the chunk slot that the
+    /// miner has already claimed. Returns `None` if there is no such chunk slot.
     fn submission(&self, world: &mut World, at: usize, position: Option<u64>) -> Option<Message> {
         let Miner { address, submissions, .. } = &self.miners[at];
         let task = match position {
@@ -253,7 +259,8 @@ impl Coalition {
         Some(Message::SubmitGradient(Box::new(submission(&world.ledger, address, version.root, version.commitment))))
     }
 
-    /// Reveals the numbers of its nodes for the beacon.
+    /// Reveals the secret numbers of the coalition's validators for the beacon: all of them, none, or those that lead
+    /// to the best random value.
     fn reveal(&mut self, world: &mut World) {
         let when = self.strategy.get("beacon");
         let state = world.ledger.state();
@@ -271,7 +278,7 @@ impl Coalition {
             return;
         }
         if when == "choose" {
-            // the first candidate withholds nothing
+            // the first candidate withholds no number
             let candidates = (0..1u32 << messages.len().min(4)).rev();
             let chosen = |set: u32| messages.iter().enumerate().filter(move |(at, _)| *at >= 4 || set >> at & 1 == 1);
             let value = |set: &u32| {
@@ -287,10 +294,10 @@ impl Coalition {
         }
     }
 
-    /// Attests and votes with all nodes.
+    /// Sends the attestations and votes of all the coalition's verifiers.
     fn verify(&mut self, world: &mut World) {
         for node in self.nodes.clone() {
-            let duties = world.ledger.assignments(&node).expect("a consistent ledger");
+            let duties = world.ledger.assignments(&node);
             for duty in duties.into_iter().filter(|duty| !duty.done) {
                 if let Some(message) = self.statement(world, &node, &duty) {
                     send(world, &node, vec![message]);
@@ -300,7 +307,7 @@ impl Coalition {
     }
 
     fn statement(&mut self, world: &mut World, verifier: &str, duty: &Assignment) -> Option<Message> {
-        let Assignment { challenge: challenge_id, stage, selector, task, id, submission, .. } = duty;
+        let Assignment { challenge: challenge_id, stage, selector, id, submission, .. } = duty;
         let is_own = self.addresses.contains(&submission.miner);
         let finding = self.strategy.get(match (is_own, *stage == ChallengeStage::Panel) {
             (true, false) => "own",
@@ -310,20 +317,21 @@ impl Coalition {
         });
         let result = match finding {
             "honest" => {
-                self.computed.insert(task.cid());
+                self.computed.insert(world.submitted.get(id)?.task);
                 if world.submitted.get(id)?.right { "match" } else { "mismatch" }
             }
             "silent" => return None,
             fixed => fixed,
         };
-        let leaf = match self.computed.contains(&task.cid()) {
-            true => HEXLOWER.encode(&leaf(task, selector)),
+        let task = world.ledger.task_of(submission).ok()?;
+        let leaf = match self.computed.contains(&world.submitted.get(id)?.task) {
+            true => HEXLOWER.encode(&leaf(&task, selector)),
             false => "guess".to_owned(),
         };
         let (verifier, claimed) = (verifier.to_owned(), submission.commitment.to_string());
         let gradient_hash = match result {
             "match" => claimed.clone(),
-            "mismatch" => Commitment::new(task, &[8; 32]).to_string(),
+            "mismatch" => Commitment::new(&task, &[8; 32]).to_string(),
             _ => String::new(),
         };
         if *stage == ChallengeStage::Panel {
@@ -349,21 +357,21 @@ impl Coalition {
         })
     }
 
-    /// Commits to aggregates and reveals them with all nodes.
+    /// Sends the messages by which the coalition's proposers commit to aggregates and reveal them.
     fn propose(&mut self, world: &mut World) {
         let what = self.strategy.get("propose");
         if what == "silent" {
             return;
         }
         for node in self.nodes.clone() {
-            let Some(job) = world.ledger.aggregation(&node).expect("a consistent ledger") else { return };
+            let Some(job) = world.ledger.aggregation(&node) else { return };
             let Aggregation { round, adapter, gradients, own, .. } = job;
             if own.as_ref().is_some_and(|(_, proposal)| proposal.adapter.is_some()) {
                 continue;
             }
             let is_summed = |miner: &str| what != "empty" && (what != "partial" || self.addresses.contains(miner));
-            let summed = gradients.iter().filter(|(_, _, submission)| is_summed(&submission.miner));
-            let summed: Vec<_> = summed.map(|(id, _, submission)| (*id, submission)).collect();
+            let summed = gradients.iter().filter(|(_, submission)| is_summed(&submission.miner));
+            let summed: Vec<_> = summed.map(|(id, submission)| (*id, submission)).collect();
             let artifacts: Vec<Cid> = summed.iter().map(|(_, submission)| submission.artifact).collect();
             let commitments: Vec<[u8; 32]> = summed.iter().map(|(_, submission)| submission.commitment.0).collect();
             let ids: Vec<u64> = summed.iter().map(|(id, _)| *id).collect();
@@ -398,7 +406,7 @@ impl Coalition {
         }
     }
 
-    /// Appeals, opens disputes, and answers in them.
+    /// Appeals, opens disputes, gives answers and makes moves in disputes, as the strategy states.
     fn dispute(&mut self, world: &mut World) {
         let Some(node) = self.nodes.first().cloned() else { return };
         let (appeal, griefs) = (self.strategy.get("appeal"), self.strategy.number("grief"));
@@ -465,7 +473,8 @@ impl Coalition {
         }
     }
 
-    /// Fills the mempool with large transactions.
+    /// Fills the mempool with large transactions at the time that the strategy states, so that blocks have no room for
+    /// others.
     fn stuff(&mut self, world: &mut World) {
         let blocks = self.strategy.number("stuff");
         let sampled = |event: &Event| matches!(event, Event::Sampled { .. });
@@ -491,7 +500,8 @@ impl Coalition {
         }
     }
 
-    /// Returns how good a block is for the coalition, by what it samples.
+    /// Rates a block by its events: how many of the coalition's gradients it accepts, and how many of the coalition's
+    /// verifiers it samples. A higher result is better for the coalition.
     pub(super) fn score(&self, applied: &Applied) -> i64 {
         let value = |event: &Event| match event {
             Event::Accepted { miner, .. } if self.addresses.contains(miner) => 3,
@@ -507,6 +517,6 @@ impl Coalition {
 fn send(world: &mut World, signer: &str, messages: Vec<Message>) {
     let large = messages.iter().any(|message| matches!(message, Message::OpenDispute(_) | Message::Appeal(_)));
     let bytes = TX_BYTES + if large { 4 * CHUNK_TOKENS } else { 0 };
-    // a full mempool refuses the transaction, and the coalition tries again in the next block
+    // an error means that the mempool is full; the coalition tries again in the next block
     let _ = world.send(signer, messages, bytes, true);
 }

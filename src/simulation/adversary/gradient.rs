@@ -1,11 +1,11 @@
-//! Gradients of the tasks of a game. Nothing is computed: the right gradient of a task is an artifact whose elements
-//! are all 1, and a wrong one has elements of 2.
+//! Gradients that stand for those of the tasks in a simulation. No gradient is computed: the elements of a task's
+//! correct gradient are all 1, and those of its wrong gradient are all 2.
 //!
-//! The state machine of disputes is the ledger's own. The traces are as short as it permits, with two leaves. A party
-//! that defends a gradient opens the trace of what it defends, and a challenger picks the first leaf that differs from
-//! its own. The party that is wrong makes no further move and loses when its time is up. In a longer game, it would
-//! lose later, because it cannot prove the disputed step; it would gain only blocks in which the gradient is in no
-//! round.
+//! The ledger decides disputes as in production, but the traces have only two leaves, the smallest number that it
+//! permits. A party that defends a gradient reveals the two hashes of its trace. A challenger picks the first leaf that
+//! differs from its own trace. After that, the party whose gradient is wrong makes no move and loses when its time is
+//! up. In a longer game, it would lose later, because it cannot prove the disputed step. It would only extend the time
+//! in which the gradient belongs to no round.
 
 use crate::{
     agents::{DisputeProver, RoleError},
@@ -17,25 +17,27 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, rc::Rc};
 
-/// A gradient of a task, as a submission states it.
+/// One of the two gradients of a task, with the values that a submission states.
 pub(super) struct Version {
     pub(super) commitment: Commitment,
     /// CID of the artifact.
     pub(super) root: Cid,
     pub(super) manifest: Vec<u8>,
-    /// The last leaf of a trace that ends in this gradient.
+    /// The last leaf of a trace that computes this gradient.
     last: TraceLeaf,
 }
 
-/// The gradients of a task that parties submit.
+/// The two gradients of a task that miners can submit: the correct one and a wrong one.
 pub(super) struct TaskGradients {
     pub(super) right: Version,
     pub(super) wrong: Version,
 }
 
-/// The gradients of all tasks so far, by the CID of the task.
+/// The gradients of all tasks that miners have claimed so far, by the CID of the task.
 pub(super) struct Gradients {
     known: HashMap<Cid, Rc<TaskGradients>>,
+    /// The same gradients by the key of the task, which takes less time to compute than the CID.
+    by_key: HashMap<[u8; 32], Rc<TaskGradients>>,
     /// The bytes of all chunks and tasks.
     blocks: HashMap<Cid, Vec<u8>>,
     manifests: HashMap<Cid, Vec<u8>>,
@@ -44,35 +46,36 @@ pub(super) struct Gradients {
 impl Gradients {
     pub(super) fn new(chunks: u32) -> Self {
         let blocks = (0..chunks).map(chunk).map(|bytes| (Codec::Raw.cid(&bytes), bytes));
-        Self { known: HashMap::new(), blocks: blocks.collect(), manifests: HashMap::new() }
+        Self { known: HashMap::new(), by_key: HashMap::new(), blocks: blocks.collect(), manifests: HashMap::new() }
     }
 
-    /// Returns the gradients of a task.
+    /// Returns the correct and the wrong gradient of a task. Stores them if this is the first call for the task.
     pub(super) fn of(&mut self, task: &Task) -> Rc<TaskGradients> {
-        let block = task.block();
-        if let Some(known) = self.known.get(&block.cid()) {
+        if let Some(known) = self.by_key.get(&task.key()) {
             return known.clone();
         }
+        let block = task.block();
         let new = Rc::new(TaskGradients { right: version(task, 1), wrong: version(task, 2) });
         for version in [&new.right, &new.wrong] {
             self.manifests.insert(version.root, version.manifest.clone());
         }
         self.known.insert(block.cid(), new.clone());
+        self.by_key.insert(task.key(), new.clone());
         self.blocks.insert(block.cid(), block.into_bytes());
         new
     }
 
-    /// Returns the gradients of a task that was passed to [`Self::of`], by its CID.
+    /// Returns the gradients of the task with this CID; `None` if the task was never passed to [`Self::of`].
     pub(super) fn known(&self, task: &Cid) -> Option<Rc<TaskGradients>> {
         self.known.get(task).cloned()
     }
 
-    /// Returns the bytes of a chunk or of a task.
+    /// Returns the bytes of the chunk or the task with this CID; `None` if it is not known.
     pub(super) fn block(&self, cid: &Cid) -> Option<Vec<u8>> {
         self.blocks.get(cid).cloned()
     }
 
-    /// Returns the manifest of an artifact.
+    /// Returns the manifest of the artifact with this CID; `None` if it is not known.
     pub(super) fn manifest(&self, artifact: &Cid) -> Option<Vec<u8>> {
         self.manifests.get(artifact).cloned()
     }
@@ -98,17 +101,19 @@ fn version(task: &Task, element: i64) -> Version {
     Version { commitment: Commitment::new(task, &root), root: dag.root, manifest, last }
 }
 
-/// Returns the bytes of the chunk with this number.
+/// Returns the bytes of the chunk with this number: the number itself, repeated for each token.
 pub(super) fn chunk(number: u32) -> Vec<u8> {
     number.to_le_bytes().repeat(CHUNK_TOKENS)
 }
 
-/// Returns the attestation leaf of the right gradient, which only those know who have computed it.
+/// Returns the attestation leaf of the correct gradient. In a simulation, only parties that have recomputed the
+/// gradient use this function.
 pub(super) fn leaf(task: &Task, selector: &[u8; 32]) -> [u8; 32] {
     Sha256::new().chain_update(task.key()).chain_update(selector).finalize().into()
 }
 
-/// Computes the moves of a party that takes `hashes` for the trace of a task.
+/// Computes the moves of one party in the disputes about a task. `hashes` are the hashes of the leaves of the trace
+/// that the party considers correct.
 pub(super) struct TraceProver {
     last: TraceLeaf,
     hashes: Vec<Hash>,
@@ -126,8 +131,8 @@ impl TraceProver {
         Answer { trace: tree::root(&self.hashes), last, path }
     }
 
-    /// Returns the move that the party makes next: it opens the trace that it defends, or picks a wrong leaf of the
-    /// trace that it attacks.
+    /// Returns the next move of the party. As the defender, it reveals the hashes of its trace. As the challenger, it
+    /// picks the first leaf if the other trace differs from its own. Returns `None` if it has no such move.
     pub(super) fn next(&self, game: &Game) -> Option<Move> {
         match game.turn() {
             Side::Miner => {

@@ -1,6 +1,6 @@
-//! The honest parties of a game. The operators are the real agents, each of which sends one transaction at a time. The
-//! miners do what the real miner does: they claim, compute, submit, and wait until the gradient is accepted or
-//! rejected.
+//! The honest parties of a simulation. The operators are the agents of the program, each of which sends one transaction
+//! at a time. The miners act like the miner of the program: they claim a task, compute the gradient, submit it, and
+//! wait until it is accepted or rejected.
 
 use super::{
     gradient::{TraceProver, leaf},
@@ -32,11 +32,11 @@ use std::{
 pub(super) struct Party {
     world: Shared,
     address: String,
-    /// The number of the operator whose artifacts the party can fetch.
+    /// The number of an honest operator. The party can fetch the same artifacts as this operator.
     number: usize,
 }
 
-/// The computation of an honest party. Everything in it takes no time.
+/// The computations of an honest party, which take no time in a simulation.
 #[derive(Clone)]
 struct Computation(Shared);
 
@@ -50,15 +50,15 @@ impl Chain for Party {
     }
 
     async fn duties(&self) -> Result<VerifierDuties, ClientError> {
-        let ledger = &self.world.borrow().ledger;
-        let assignments = ledger.assignments(&self.address).expect("a consistent ledger");
+        let world = self.world.borrow();
+        let assignments = world.ledger.assignments(&self.address);
         let duty = |found: crate::ledger::Assignment| VerificationDuty {
             challenge_id: found.challenge,
             stage: stage(found.stage).to_owned(),
             done: found.done,
             blocks_left: found.blocks_left,
             selector: found.selector,
-            task: found.task.cid(),
+            task: world.submitted[&found.id].task,
             stored_gradient_id: found.id,
             ipfs_hash: found.submission.artifact,
             gradient_hash: found.submission.commitment.to_string(),
@@ -66,21 +66,21 @@ impl Chain for Party {
         };
         Ok(VerifierDuties {
             challenges: assignments.into_iter().map(duty).collect(),
-            beacon: ledger.beacon_duty(&self.address),
+            beacon: world.ledger.beacon_duty(&self.address),
         })
     }
 
     async fn aggregation_job(&self) -> Result<Option<AggregationJob>, ClientError> {
-        let found = self.world.borrow().ledger.aggregation(&self.address).expect("a consistent ledger");
-        Ok(found.map(|found| AggregationJob {
+        let world = self.world.borrow();
+        Ok(world.ledger.aggregation(&self.address).map(|found| AggregationJob {
             round: found.round,
             adapter: found.adapter,
             gradients: found
                 .gradients
                 .into_iter()
-                .map(|(id, task, submission)| AggregationInput {
+                .map(|(id, submission)| AggregationInput {
                     id,
-                    task: task.cid(),
+                    task: world.submitted[&id].task,
                     artifact: submission.artifact,
                     gradient_hash: submission.commitment.to_string(),
                 })
@@ -207,7 +207,8 @@ impl Aggregator for Computation {
     }
 }
 
-/// Returns the block that stands for the adapter after a step with the sum of these gradients.
+/// Returns a block that stands for the next adapter: the result of an optimizer step from `adapter` with the sum of
+/// these gradients.
 pub(super) fn next_adapter(adapter: &Cid, gradients: &[Cid]) -> Result<Block, StoreError> {
     let mut bytes = Sha256::new().chain_update("adapter").chain_update(adapter.to_bytes());
     gradients.iter().for_each(|gradient| bytes.update(gradient.to_bytes()));
@@ -222,22 +223,23 @@ impl ReplayTask for Computation {
     }
 }
 
-/// What an honest party does, as a future that is polled once for each block.
+/// The actions of an honest party, as a future that is polled once for each block.
 pub(super) type Life = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Waits until the chain has made another block.
+/// Waits until another block has been applied to the ledger.
 async fn next_block(world: &Shared) {
     let height = world.borrow().height();
     poll_fn(|_| if world.borrow().height() > height { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
-/// Runs the honest operator with this number. After an error, it tries again in the next block, as the operator of a
-/// node does.
+/// Returns a future that runs the honest operator with this number. After an error, the operator tries again in the
+/// next block, as the operator of a real node does.
 pub(super) fn run_operator(world: &Shared, number: usize) -> Life {
     let world = world.clone();
     Box::pin(async move {
         let computation = Computation(world.clone());
-        // the numbers for the beacon are derived from the salt, so it has to differ from game to game
+        // the secret numbers for the beacon are derived from the salt, so it has to differ from simulation to
+        // simulation
         let salt = Sha256::digest(world.borrow_mut().random.next().to_le_bytes()).into();
         let party = Party { world: world.clone(), address: operator(number), number };
         let mut operator = Operator::from_roles(
@@ -254,7 +256,8 @@ pub(super) fn run_operator(world: &Shared, number: usize) -> Life {
     })
 }
 
-/// Runs an honest miner. It stops while its adapter cannot be fetched.
+/// Returns a future that runs an honest miner. The miner makes no progress while the adapter of its task cannot be
+/// fetched.
 pub(super) fn run_miner(world: &Shared, address: String) -> Life {
     let world = world.clone();
     Box::pin(async move {
@@ -267,8 +270,8 @@ pub(super) fn run_miner(world: &Shared, address: String) -> Life {
     })
 }
 
-/// Claims and submits one task, and waits until its gradient is accepted or rejected. Returns `None` if there is
-/// nothing to claim, or if the ledger refuses the submission.
+/// Claims one task, submits its gradient, and waits until the gradient is accepted or rejected. Returns `None` if no
+/// task can be claimed, if the adapter cannot be fetched, or if the ledger refuses a transaction.
 async fn mine(party: &Party) -> Option<()> {
     let position = {
         let world = party.world.borrow();
@@ -280,7 +283,7 @@ async fn mine(party: &Party) -> Option<()> {
     };
     let chunk_id = position;
     let miner = party.address.clone();
-    if party.world.borrow().ledger.held(&miner).ok()?.is_none() {
+    if !party.world.borrow().ledger.state().holds_claim(&miner) {
         party.send(Message::ClaimTask(MsgClaimTask { miner, pool_id: 0, chunk_id })).await.ok()?;
     }
     let held = party.world.borrow().ledger.held(&party.address).ok()??;
@@ -301,7 +304,7 @@ async fn mine(party: &Party) -> Option<()> {
     Some(())
 }
 
-/// Returns a submission by `miner` in the current round.
+/// Returns the message by which `miner` submits a gradient in the current round.
 pub(super) fn submission(ledger: &Ledger, miner: &str, artifact: Cid, commitment: Commitment) -> MsgSubmitGradient {
     let (state, head) = (ledger.state(), ledger.state().head());
     let began = state.round_of(head.round).map_or([0; 32], |round| round.hash);

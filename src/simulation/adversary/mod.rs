@@ -1,13 +1,13 @@
-//! A search for strategies with which a coalition of dishonest parties gains, or harms others.
+//! A search for strategies with which a coalition of dishonest accounts earns more than by honest work, or harms
+//! others.
 //!
-//! A game runs a whole network in this process: the ledger with the parameters of a network, five honest operators,
-//! which are the agents of [`crate::agents`], three honest miners, and a coalition that follows a [`Strategy`]. The
-//! coalition may consist of miners, verifiers and proposers, and it decides who can fetch its artifacts. No gradient is
-//! computed and no transaction is signed. Games are deterministic: the same strategy and seed yield the same
-//! [`Outcome`].
+//! A *game* is one simulation. It runs a whole network in this process: the ledger, five honest operators (the agents
+//! of [`crate::agents`]), three honest miners, and a coalition that follows a [`Strategy`]. The coalition may consist
+//! of miners, verifiers and proposers, and it decides who can fetch its artifacts. No gradient is computed and no
+//! transaction is signed. Games are deterministic: the same conditions, strategy and seed yield the same [`Outcome`].
 //!
-//! What is left out: computing and transfers take no time, the nodes do not copy artifacts from each other, and the
-//! coalition censors no transactions of others when it proposes a block.
+//! Simplifications: computations and transfers take no time, the nodes do not copy artifacts from each other, and the
+//! coalition does not keep the transactions of others out of the blocks that it proposes.
 
 mod coalition;
 mod gradient;
@@ -32,30 +32,30 @@ use std::{
 };
 use world::{OPERATORS, World};
 
-/// The chain has come to a halt if no round has ended for this many times `challenge_blocks`, and as many times
-/// `epoch_blocks` for each gradient of a round.
+/// The chain counts as halted if no round has ended for `STALL · (challenge_blocks + epoch_blocks · quota)` blocks,
+/// where `quota` is the number of gradients in a round.
 const STALL: u64 = 8;
-/// A game is over if the coalition has submitted nothing in this many rounds.
+/// The number of rounds without a submission by the coalition after which a simulation ends.
 const IDLE_ROUNDS: u64 = 8;
-/// The largest number of blocks that are skipped while nothing happens. Miners and the coalition look at the ledger in
-/// between.
+/// The largest number of blocks that are applied at once while no transaction is pending. Miners and the coalition can
+/// react only before and after these blocks.
 const SKIPPED_BLOCKS: u64 = 20;
-/// The honest miners. The first one has no coins; the others have a stake.
+/// The number of honest miners. The first one has no coins; the others have a stake.
 const MINERS: usize = 3;
 
-/// The conditions of a game that do not depend on the strategy.
+/// The conditions of a simulation that do not depend on the strategy of the dishonest coalition.
 #[derive(Clone, Debug)]
 pub struct Conditions {
     /// The number of gradients in a round.
     pub quota: u32,
-    /// The number of gradients that the coalition may submit.
+    /// The number of gradients that the dishonest coalition may submit.
     pub tasks: u64,
     /// The parameters of the ledger.
     pub params: LedgerParams,
 }
 
 impl Conditions {
-    /// Divides all deadlines by `factor`, so that games take fewer blocks.
+    /// Returns the same conditions with all deadlines divided by `factor`, so that a simulation takes fewer blocks.
     pub fn shortened(self, factor: u64) -> Self {
         let LedgerParams { epoch_blocks, attestation_blocks, decision_blocks, challenge_blocks, .. } = self.params;
         let LedgerParams { move_blocks, quarantine_blocks, unbonding_blocks, .. } = self.params;
@@ -73,38 +73,40 @@ impl Conditions {
     }
 }
 
-/// The result of a game.
+/// The result of a simulation in which a coalition of dishonest accounts follows a strategy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
-    /// What the coalition earned for each gradient that it submitted, minus the cost of the gradients that it computed,
-    /// in units of the reward for a gradient.
+    /// What the dishonest coalition earned for each gradient that it submitted, minus the cost of the gradients that it
+    /// computed, in units of the reward for a gradient.
     pub profit: f64,
-    /// What honest parties lost: slashed stakes, lost bonds of disputes, and the rewards of right gradients that were
-    /// rejected, in units of the reward.
+    /// What honest parties lost: slashed stakes, lost bonds of disputes, and the rewards of correct gradients that were
+    /// rejected, in units of the reward for a gradient.
     pub loss: f64,
-    /// Coins minted, in units of the reward, for each right gradient that was accepted and not rejected later.
+    /// The minted coins, in units of the reward for a gradient, divided by the number of correct gradients that were
+    /// accepted and not rejected later.
     pub supply: f64,
-    /// The number of blocks that the game took.
+    /// The number of blocks in the simulation.
     pub blocks: u64,
     /// The number of rounds that ended.
     pub rounds: u64,
-    /// The number of rounds that ended with an adapter that is no sum of gradients, or that lacks right gradients of
-    /// honest miners.
+    /// The number of rounds that ended with an adapter that is not the result of adding up gradients, or from which
+    /// correct gradients of honest miners were left out.
     pub captured: u64,
     /// Whether the chain came to a halt: rounds no longer end.
     pub halted: bool,
-    /// Right gradients that were accepted and not rejected later, and wrong ones.
+    /// The numbers of correct and of wrong gradients, in this order, that were accepted and not rejected later.
     pub kept: [u64; 2],
-    /// The number of gradients that the coalition submitted.
+    /// The number of gradients that the dishonest coalition submitted.
     pub submitted: u64,
-    /// The number of gradients of all miners that were settled. The verifiers of the coalition earn from them.
+    /// The number of gradients of all miners that were settled. The coalition's verifiers are paid for settled
+    /// gradients.
     pub settled: u64,
 }
 
 impl Outcome {
-    /// Returns how much more than by honest work the coalition earned for each gradient that it submitted, in units of
-    /// the reward. `honest` is the outcome of its honest baseline. A game in which more gradients are settled gives its
-    /// verifiers more to earn, which is no gain.
+    /// Returns how much more the coalition earned for each gradient that it submitted than honest accounts would have
+    /// earned, in units of the reward. `honest` is the outcome of the honest baseline. If more gradients are settled,
+    /// verifiers earn more in any case, so this difference does not count as a gain.
     fn gain(&self, honest: &Self) -> f64 {
         let own = 1.0 - COST as f64 / 1e6;
         let per_gradient = (honest.profit - own) * honest.submitted as f64 / honest.settled.max(1) as f64;
@@ -112,7 +114,8 @@ impl Outcome {
     }
 }
 
-/// Plays a game.
+/// Runs one simulation in which a coalition follows `strategy`, and returns its outcome. `seed` determines all random
+/// values.
 pub fn play(conditions: &Conditions, strategy: &Strategy, seed: u64) -> Outcome {
     let mut coalition = Coalition::new(strategy, conditions.tasks);
     let miner = |number: usize| format!("honest{number}");
@@ -133,14 +136,14 @@ pub fn play(conditions: &Conditions, strategy: &Strategy, seed: u64) -> Outcome 
     let LedgerParams { challenge_blocks, epoch_blocks, .. } = conditions.params;
     let stall_blocks = STALL * (challenge_blocks + epoch_blocks * u64::from(conditions.quota));
     let (mut tally, mut round_began, mut last_round) = (Tally::default(), 0, None);
-    // the round in which the coalition last submitted a gradient, and the number of its submissions by then
+    // the round in which the coalition last submitted a gradient, and how many gradients it had submitted by then
     let mut active = (0, 0);
     loop {
         let height = world.borrow().height();
         coalition.act(&mut world.borrow_mut());
         let mut context = Context::from_waker(Waker::noop());
         for life in &mut lives {
-            // an honest party never ends
+            // the future of an honest party never completes
             let _ = life.as_mut().poll(&mut context);
         }
         let mut world = world.borrow_mut();
@@ -191,7 +194,7 @@ fn wealth(world: &World, coalition: &Coalition) -> i64 {
     coalition.addresses.iter().map(|address| world.ledger.state().wealth(address) as i64).sum()
 }
 
-/// Whether all gradients of the coalition are settled, rejected or voided.
+/// Returns whether all gradients of the coalition are settled, rejected or voided, and no dispute is open.
 fn is_settled(world: &World, coalition: &Coalition) -> bool {
     use SubmissionStatus::{Accepted, Challenged, Disputed, Pending};
     let is_open = |id: &u64| {
@@ -199,21 +202,21 @@ fn is_settled(world: &World, coalition: &Coalition) -> bool {
         submission.is_some_and(|own| matches!(own.status, Pending | Challenged(_) | Accepted | Disputed))
     };
     let mut own = world.submitted.iter().filter(|(_, submitted)| coalition.addresses.contains(&submitted.miner));
-    !own.any(|(id, _)| is_open(id)) && world.ledger.disputes().is_ok_and(|open| open.is_empty())
+    !own.any(|(id, _)| is_open(id)) && world.ledger.disputes().next().is_none()
 }
 
-/// What the events of a game add up to.
+/// The totals over the events of a simulation.
 #[derive(Default)]
 struct Tally {
     outcome: Outcome,
     /// What honest parties have lost, in micro-units.
     lost: u64,
-    /// The challengers of open disputes.
+    /// The addresses of challengers, by the ID of the dispute.
     challengers: BTreeMap<u64, String>,
 }
 
 impl Tally {
-    /// Adds the events of the last block.
+    /// Adds the events of the last block to the totals.
     fn add(&mut self, world: &World) {
         let is_honest = |address: &String| address.starts_with("honest") || address.starts_with("operator");
         let params = &world.ledger.genesis().params;

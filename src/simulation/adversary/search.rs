@@ -1,13 +1,18 @@
-//! Random strategies, then hill climbing: mutations of the best strategy that is known for each objective.
+//! The search for strategies of dishonest coalitions. It first tries random strategies. Then it climbs: it tries
+//! mutations of the best known strategy for each objective.
 
 use super::{Conditions, Outcome, Random, Strategy, play};
-use std::{collections::BTreeMap, thread};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+};
 
-/// What a search maximizes: its name, and how good an outcome is compared with that of the honest baseline of the
-/// strategy.
+/// What a search maximizes: the name of the objective, and a function that rates the outcome of a strategy. The second
+/// argument of the function is the outcome of the honest baseline, that is, of honest accounts with the same coins and
+/// nodes. A higher result is better.
 pub type Objective = (&'static str, fn(&Outcome, &Outcome) -> f64);
 
-/// All objectives.
+/// All objectives of a search: what dishonest accounts gain, or how much they harm others.
 pub const OBJECTIVES: [Objective; 6] = [
     ("profit", Outcome::gain),
     ("forging", |found, honest| if found.kept[1] > 0 { found.gain(honest) } else { f64::NEG_INFINITY }),
@@ -21,43 +26,46 @@ pub const OBJECTIVES: [Objective; 6] = [
     }),
 ];
 
-/// The number of games by which a strategy is judged that was better than all others in its first game. They differ in
-/// their seeds, so that a lucky draw of verifiers does not count as a cheat.
+/// The number of simulations by which a strategy is rated if it was better than all others in its first simulation.
+/// They differ in their seeds, so that one lucky selection of verifiers is not mistaken for a good strategy.
 const TRIALS: u64 = 6;
-/// The number of strategies that are chosen before any of them is played. They are played at the same time.
+/// The number of strategies that are chosen before any of them is simulated. They are then simulated in parallel.
 const BATCH: usize = 16;
 
-/// A search. It yields the same strategies for the same conditions and seed, on any number of threads.
+/// A search for strategies of dishonest coalitions. It yields the same strategies for the same conditions and seed, on
+/// any number of threads.
 pub struct Search {
     conditions: Conditions,
     random: Random,
     seed: u64,
     threads: usize,
-    /// For each objective, the best strategy, its mean value and the outcome of its first game.
+    /// For each objective, the best strategy, its mean rating, and the outcome of its first simulation.
     best: BTreeMap<&'static str, (f64, Strategy, Outcome)>,
-    /// The outcomes of honest baselines, by strategy and trial.
+    /// The outcomes of honest baselines (coalitions of honest accounts with the same coins and nodes), by strategy and
+    /// number of the trial.
     baselines: BTreeMap<(Strategy, u64), Outcome>,
     games: u64,
 }
 
 impl Search {
-    /// Starts a search that plays as many games at a time as there are `threads`.
+    /// Creates a search that runs as many simulations at a time as there are `threads`.
     pub fn new(conditions: Conditions, seed: u64, threads: usize) -> Self {
         let (best, baselines) = (BTreeMap::new(), BTreeMap::new());
         Self { conditions, random: Random(seed), seed, threads, best, baselines, games: 0 }
     }
 
-    /// Returns the number of games that have been played, without those of honest baselines.
+    /// Returns the number of simulations so far, without those of honest baselines.
     pub fn games(&self) -> u64 {
         self.games
     }
 
-    /// Returns, for each objective, the best strategy, its mean value and the outcome of its first game.
+    /// Returns, for each objective, the best strategy, its mean rating, and the outcome of its first simulation.
     pub fn best(&self) -> &BTreeMap<&'static str, (f64, Strategy, Outcome)> {
         &self.best
     }
 
-    /// Plays games at the same time. Each game is a strategy and the number of the trial, which varies the seed.
+    /// Runs simulations (games) in parallel, and returns their outcomes in order. Each game is given as its strategy
+    /// and the number of its trial, which is added to the seed.
     fn play_all(&self, games: &[(Strategy, u64)]) -> Vec<Outcome> {
         let play = |(strategy, trial): &(Strategy, u64)| play(&self.conditions, strategy, self.seed + trial);
         let each = games.len().div_ceil(self.threads.max(1)).max(1);
@@ -69,24 +77,34 @@ impl Search {
         })
     }
 
-    /// Returns the outcome of a trial of the honest baseline of a strategy.
+    /// Returns the outcome of one trial of a strategy's honest baseline: honest accounts with the same coins and nodes.
     pub fn baseline(&mut self, strategy: &Strategy, trial: u64) -> Outcome {
         let (conditions, seed) = (&self.conditions, self.seed + trial);
         let key = (strategy.honest_baseline(), trial);
         self.baselines.entry(key).or_insert_with_key(|(baseline, _)| play(conditions, baseline, seed)).clone()
     }
 
-    /// Plays strategies, and keeps each one that is the best one for an objective. Returns the objectives for which
-    /// each strategy is.
+    /// Simulates, in parallel, the honest baselines of these simulations that have not been simulated yet.
+    fn prepare_baselines(&mut self, games: &[(Strategy, u64)]) {
+        let keys = games.iter().map(|(strategy, trial)| (strategy.honest_baseline(), *trial));
+        let missing: BTreeSet<_> = keys.filter(|key| !self.baselines.contains_key(key)).collect();
+        let missing: Vec<_> = missing.into_iter().collect();
+        let outcomes = self.play_all(&missing);
+        self.baselines.extend(missing.into_iter().zip(outcomes));
+    }
+
+    /// Simulates strategies, and keeps each one that is the best so far for an objective. Returns for each strategy the
+    /// names of these objectives.
     pub fn offer(&mut self, strategies: &[Strategy]) -> Vec<Vec<&'static str>> {
         let games: Vec<_> = strategies.iter().map(|strategy| (strategy.clone(), 0)).collect();
+        self.prepare_baselines(&games);
         let first = self.play_all(&games);
         self.games += games.len() as u64;
         strategies.iter().zip(first).map(|(strategy, first)| self.judge(strategy, first)).collect()
     }
 
-    /// Plays further trials of a strategy if its first outcome is better than the best one for an objective. Returns
-    /// the objectives for which it is better in the mean.
+    /// Runs further trials of a strategy if its first outcome is better than the best known one for an objective.
+    /// Returns the names of the objectives for which its mean rating is the best so far.
     fn judge(&mut self, strategy: &Strategy, first: Outcome) -> Vec<&'static str> {
         let honest = self.baseline(strategy, 0);
         let promising: Vec<Objective> = OBJECTIVES
@@ -97,6 +115,7 @@ impl Search {
             return Vec::new();
         }
         let games: Vec<_> = (1..TRIALS).map(|trial| (strategy.clone(), trial)).collect();
+        self.prepare_baselines(&games);
         let mut outcomes = vec![first];
         outcomes.extend(self.play_all(&games));
         self.games += games.len() as u64;
@@ -113,8 +132,9 @@ impl Search {
         improved
     }
 
-    /// Returns the best strategy for an objective without the genes that it does not need: without any of the remaining
-    /// ones, it is worth less than nine tenths.
+    /// Returns the best strategy for an objective after removing the genes (settings) that it does not need, and its
+    /// outcome. A gene is set to its honest value if the rating of the strategy then remains at least nine tenths of
+    /// the best rating. Returns `None` if no strategy is known for the objective.
     pub fn simplified(&mut self, objective: Objective) -> Option<(Strategy, Outcome)> {
         let (best, mut strategy, mut outcome) = self.best.get(objective.0)?.clone();
         for simpler in strategy.clone().dishonest_genes() {
@@ -127,8 +147,8 @@ impl Search {
         Some((strategy, outcome))
     }
 
-    /// Plays the next 16 strategies: random ones, or, if `climbs` is true, mutations of the best ones for the
-    /// objectives `among`. Returns each strategy and the objectives for which it is the best one so far.
+    /// Simulates the next 16 strategies: random ones, or, if `climbs` is true, mutations of the best ones for the
+    /// objectives `among`. Returns each strategy with the names of the objectives for which it is the best one so far.
     ///
     /// # Panics
     ///

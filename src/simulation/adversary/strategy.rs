@@ -1,10 +1,11 @@
-//! Strategies of a coalition, as text: `name=value` for each gene that differs from honest behavior.
+//! Strategies of a coalition (a group of dishonest accounts). A strategy is a list of settings, called genes. As text,
+//! it is `name=value` for each gene whose value differs from that of honest accounts.
 
 use super::world::Random;
 use std::fmt;
 
-/// The genes of a strategy. Each has a name, what it decides, and its values. The first value is that of an honest
-/// party without a stake.
+/// The genes (settings) of a strategy, each as (name, description, possible values). The first value of each gene is
+/// that of honest accounts without a stake.
 const GENES: &[(&str, &str, &[&str])] = &[
     ("miners", "addresses that mine at a time", &["1", "2", "4", "16", "64"]),
     (
@@ -61,24 +62,25 @@ const GENES: &[(&str, &str, &[&str])] = &[
     ("leaves", "how often it does so", &["always", "once"]),
 ];
 
-/// The kinds of submissions: the right gradient; a wrong one; the right one, or a wrong one, whose artifact is
-/// withheld; a random commitment without an artifact.
+/// The kinds of submissions, in this order: the correct gradient; a wrong gradient; the correct gradient with a
+/// withheld artifact; a wrong gradient with a withheld artifact; a random commitment without an artifact.
 const WORK: &[&str] = &["honest", "forged", "withheld", "hidden", "garbage"];
 
-/// What verifiers state: what they find when they recompute, a fixed finding without recomputing, or nothing.
+/// What verifiers attest: `honest` stands for what they find when they recompute the gradient, `silent` for no
+/// attestation, and each other value for this finding without a recomputation.
 const FINDINGS: &[&str] = &["honest", "match", "mismatch", "unavailable", "silent"];
 
-/// A strategy of a coalition: a value for each gene.
+/// The strategy of a coalition of dishonest accounts: the index of a value for each gene (setting).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Strategy(Vec<u8>);
 
 impl Strategy {
-    /// Returns the strategy of a coalition that is honest and has no stake.
+    /// Returns the strategy of a coalition whose accounts are all honest and have no stake.
     pub fn honest() -> Self {
         Self(vec![0; GENES.len()])
     }
 
-    /// Reads a strategy from the text that [`fmt::Display`] writes. Returns the reason if the text is invalid.
+    /// Parses a strategy from the text that [`fmt::Display`] writes. Returns an error message if the text is invalid.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut strategy = Self::honest();
         for part in text.split_whitespace().filter(|part| *part != "honest") {
@@ -94,12 +96,13 @@ impl Strategy {
         Ok(strategy)
     }
 
-    /// Returns a description of all genes and their values.
+    /// Returns a description of all genes (settings) and their values, as text for the user.
     pub fn help() -> String {
         GENES.iter().map(|(name, what, values)| format!("  {name:9} {what}: {}\n", values.join(", "))).collect()
     }
 
-    /// Returns a random strategy, in which between an eighth and a half of the genes are not honest.
+    /// Returns a random strategy. Each gene (setting) gets a random value with the same probability, which is itself
+    /// chosen at random from 1/2 to 1/8; otherwise it gets the honest value.
     pub fn random(random: &mut Random) -> Self {
         let rarity = 2 + random.below(7);
         let gene = |(_, _, values): &(&str, &str, &[&str])| match random.below(rarity) {
@@ -109,7 +112,7 @@ impl Strategy {
         Self(GENES.iter().map(gene).collect())
     }
 
-    /// Returns a copy in which one to three genes have other values.
+    /// Returns a copy in which up to three randomly chosen genes (settings) have new random values.
     pub fn mutated(&self, random: &mut Random) -> Self {
         let mut mutated = self.clone();
         for _ in 0..1 + random.below(3) {
@@ -119,19 +122,20 @@ impl Strategy {
         mutated
     }
 
-    /// Returns the indexes of the genes that are not honest.
+    /// Returns the indexes of the genes (settings) that do not have the honest value.
     pub(super) fn dishonest_genes(&self) -> Vec<usize> {
         (0..GENES.len()).filter(|gene| self.0[*gene] > 0).collect()
     }
 
-    /// Returns a copy in which one gene is honest.
+    /// Returns a copy in which the gene (setting) with this index has the honest value.
     pub(super) fn without(&self, gene: usize) -> Self {
         let mut without = self.clone();
         without.0[gene] = 0;
         without
     }
 
-    /// Returns the strategy of an honest coalition with as many addresses, coins and nodes as this one.
+    /// Returns the strategy of a coalition of honest accounts that has as many addresses, coins and nodes as this one.
+    /// Its outcome is compared with the outcome of this strategy.
     pub fn honest_baseline(&self) -> Self {
         let endowment = ["miners", "wallet", "coins", "nodes"];
         let gene = |(gene, value): (usize, &u8)| if endowment.contains(&GENES[gene].0) { *value } else { 0 };
@@ -142,13 +146,14 @@ impl Strategy {
         baseline
     }
 
-    /// Returns the value of a gene. Panics if there is no gene with this name.
+    /// Returns the value of the gene (setting) with this name. Panics if there is no such gene.
     pub(super) fn get(&self, name: &str) -> &'static str {
         let gene = GENES.iter().position(|gene| gene.0 == name).expect("the name of a gene");
         GENES[gene].2[usize::from(self.0[gene])]
     }
 
-    /// Returns the value of a gene whose values are numbers.
+    /// Returns the value of the gene (setting) with this name, as a number. Panics if there is no such gene, or if its
+    /// value is not a number.
     pub(super) fn number(&self, name: &str) -> u64 {
         self.get(name).parse().expect("a gene with numbers")
     }

@@ -1,4 +1,5 @@
-//! Tests that games tell honest from dishonest coalitions, and that searches can be repeated.
+//! Tests that simulations distinguish honest from dishonest coalitions, and that a repeated search yields the same
+//! strategies.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The network of a game: the ledger, the mempool, the artifacts and who can fetch them.
+//! The network of a simulation: the ledger, the mempool, and the artifacts with the parties that can fetch them.
 
 use super::gradient::{Gradients, chunk};
 use crate::{
@@ -22,15 +22,15 @@ use std::{
 pub(super) const OPERATORS: usize = 5;
 /// The stake of an honest operator in micro-units.
 pub(super) const OPERATOR_STAKE: u64 = 1_000_000_000;
-/// The number of duties that the mempool holds, and that of other transactions, as in the program's mempool.
+/// The largest number of duties in the mempool, and also of other transactions, as in the mempool of a real node.
 const MEMPOOL_CAPACITY: usize = 8192;
-/// Size of a transaction that holds no dispute, in bytes.
+/// Size of a transaction in bytes, unless it opens a dispute or is an appeal.
 pub(super) const TX_BYTES: usize = 700;
 
-/// A network that its parties share. All of them run in one thread.
+/// A simulated network, which all parties share. The parties run in one thread.
 pub(super) type Shared = Rc<RefCell<World>>;
 
-/// What has become of a gradient that was submitted.
+/// A submitted gradient, and what has become of it.
 pub(super) struct Submitted {
     pub(super) miner: String,
     /// CID of the task.
@@ -39,22 +39,23 @@ pub(super) struct Submitted {
     pub(super) artifact: Cid,
     /// The commitment in hexadecimal.
     pub(super) gradient_hash: String,
-    /// Whether the commitment and the artifact are those of the right gradient.
+    /// Whether the commitment and the artifact are those of the task's correct gradient.
     pub(super) right: bool,
     pub(super) accepted: bool,
     pub(super) decided: bool,
 }
 
-/// Which operators can fetch an artifact, and from which block on.
+/// Which operators can fetch an artifact, and from which block height on.
 #[derive(Clone, Copy)]
 pub(super) struct Served {
-    /// Bit `n` stands for the operator with the number `n`.
+    /// The operators that can fetch the artifact at any time: those with the numbers `n` for which bit `n` is 1.
     pub(super) operators: u8,
     /// Height from which on all operators can fetch the artifact.
     pub(super) to_all_from: u64,
-    /// Whether all operators can fetch the manifest.
+    /// Whether all operators can fetch the artifact's manifest at any time.
     pub(super) manifest: bool,
-    /// Whether a source that does not deliver says that it is busy (503) rather than that the block is missing (404).
+    /// The error while an operator cannot fetch the artifact: if true, status 503 (the source is busy), otherwise 404
+    /// (the block is missing).
     pub(super) busy: bool,
 }
 
@@ -71,7 +72,8 @@ struct PendingTx {
 }
 
 impl PendingTx {
-    /// Whether the transaction belongs to the coalition and is not one of those that fill blocks.
+    /// Returns whether the transaction belongs to the dishonest coalition and does not just fill blocks. Transactions
+    /// that just fill blocks have the largest possible size.
     fn is_move(&self) -> bool {
         self.of_coalition && self.bytes < MAX_TX_BYTES
     }
@@ -80,7 +82,8 @@ impl PendingTx {
 pub(super) struct World {
     pub(super) ledger: Ledger,
     pub(super) gradients: Gradients,
-    /// Who can fetch each artifact, by the CID of its root block. Nobody can fetch an artifact that is absent.
+    /// The operators that can fetch each artifact, by the CID of its root block. Nobody can fetch an artifact that is
+    /// not in this map.
     pub(super) served: HashMap<Cid, Served>,
     /// Adapters that every party can fetch.
     pub(super) adapters: BTreeSet<Cid>,
@@ -88,9 +91,9 @@ pub(super) struct World {
     /// Events of the last block.
     pub(super) events: Vec<Event>,
     pub(super) random: Random,
-    /// The pending duties, and all other pending transactions.
+    /// The pending transactions: first the duties, then all others.
     mempool: [VecDeque<PendingTx>; 2],
-    /// The number of pending transactions of the coalition that do not just fill blocks.
+    /// The number of pending transactions of the dishonest coalition, without those that just fill blocks.
     moves: usize,
     outcomes: HashMap<u64, TxOutcome>,
     tickets: u64,
@@ -98,8 +101,8 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Starts a network with the honest operators, other verifiers and proposers, staked miners (each with its stake),
-    /// and accounts (each with its balance). All amounts are in micro-units.
+    /// Creates a network with the honest operators, further verifiers and proposers (`nodes`), miners with a stake
+    /// (`miners`), and further accounts. The amounts are stakes or, for `accounts`, balances, in micro-units.
     pub(super) fn new(
         quota: u32,
         params: &LedgerParams,
@@ -141,7 +144,8 @@ impl World {
         self.ledger.state().head().height
     }
 
-    /// Adds a transaction to the mempool. Returns the number under which [`Self::outcome`] returns its outcome.
+    /// Adds a transaction of `bytes` bytes to the mempool. Returns a number with which [`Self::outcome`] finds the
+    /// outcome of the transaction. Fails if the mempool is full.
     pub(super) fn send(
         &mut self,
         signer: &str,
@@ -162,12 +166,13 @@ impl World {
         Ok(ticket)
     }
 
-    /// Returns the outcome of a transaction; `None` if no block contains it yet.
+    /// Returns the outcome of the transaction for which [`Self::send`] returned `ticket`; `None` if it is still
+    /// pending. The outcome is returned only once.
     pub(super) fn outcome(&mut self, ticket: u64) -> Option<TxOutcome> {
         self.outcomes.remove(&ticket)
     }
 
-    /// Returns whether a transaction of the coalition that is not one of those that fill blocks is pending.
+    /// Returns whether a transaction of the dishonest coalition is pending, apart from those that just fill blocks.
     pub(super) fn has_pending_of_coalition(&self) -> bool {
         self.moves > 0
     }
@@ -176,10 +181,10 @@ impl World {
         self.mempool.iter().all(VecDeque::is_empty)
     }
 
-    /// Makes the next block from the transactions of the mempool: the duties, then the others, each from the oldest one
-    /// on. If the coalition proposes the block, its own transactions come before those of others of their kind, and it
-    /// chooses the best of `candidates` blocks, which differ in their hashes. `score` returns how good a block is for
-    /// the coalition.
+    /// Applies the next block. It contains the transactions of the mempool for which there is room: the duties, then
+    /// the others, each from the oldest one on. If the dishonest coalition proposes the block, its own duties come
+    /// before other duties, and its own other transactions before those of others. It also chooses the best of
+    /// `candidates` blocks with different hashes, rated by `score`.
     pub(super) fn block(&mut self, by_coalition: bool, candidates: u64, score: impl Fn(&Applied) -> i64) {
         if by_coalition {
             let own_first =
@@ -228,8 +233,8 @@ impl World {
         self.record();
     }
 
-    /// Returns what the next two blocks would do if the first one contained only these messages, each in a transaction
-    /// of its signer.
+    /// Returns the results of the next two blocks if the first one contained only these messages, each in a transaction
+    /// of its signer, and the second one were empty.
     pub(super) fn foresee(&self, messages: Vec<(String, Message)>) -> Applied {
         let head = self.ledger.state().head();
         let txs = messages.into_iter().map(|(signer, message)| Signed {
@@ -245,8 +250,8 @@ impl World {
         applied
     }
 
-    /// Returns the fee that a party states: none for duties, otherwise the minimum fee. An account with fewer coins
-    /// asks the ledger to waive it.
+    /// Returns the fee that `signer` states in a transaction: none for duties, otherwise the minimum fee. If the
+    /// account has fewer coins, it asks the ledger to waive the fee.
     fn fee(&self, ledger: &Ledger, signer: &str, messages: &[Message], bytes: usize) -> Fee {
         if Message::all_are_duties(messages) {
             return Fee::default();
@@ -257,8 +262,8 @@ impl World {
         Fee { amount, granter: (account.balance < amount).then(fee_waiver) }
     }
 
-    /// Applies blocks without transactions until a row of the state other than the head changes, but at most `most`
-    /// blocks.
+    /// Applies blocks without new transactions until one of them causes an event or changes a row of the state other
+    /// than the head, but at most `most` blocks.
     pub(super) fn skip(&mut self, most: u64) {
         for _ in 0..most {
             let before = self.ledger.clone();
@@ -269,7 +274,7 @@ impl World {
         }
     }
 
-    /// Records what the events of the last block say about submissions.
+    /// Records the submissions of the last block, and which gradients it accepted, rejected, voided or withdrew.
     fn record(&mut self) {
         let events = std::mem::take(&mut self.events);
         for event in &events {
@@ -314,7 +319,7 @@ impl World {
         self.served.get(artifact).is_some_and(served)
     }
 
-    /// Returns the error with which the source of an artifact refuses to deliver a block.
+    /// Returns the error of a request for a block of an artifact that cannot be fetched.
     pub(super) fn absence(&self, artifact: &Cid, block: &Cid) -> ClientError {
         match self.served.get(artifact).is_some_and(|served| served.busy) {
             true => ClientError::Refused { status: 503, message: String::new() },
@@ -333,14 +338,12 @@ impl World {
             let (task, ipfs_hash, gradient_hash) = (*task, *artifact, gradient_hash.clone());
             ClaimedGradient { stored_gradient_id: *id, task, ipfs_hash, gradient_hash }
         };
-        let contestable = self.ledger.contestable_submissions();
-        let gradients = contestable.map(|(id, disputable, appealable, _)| DisputableGradient {
-            gradient: claimed(&id),
-            disputable,
-            appealable,
+        let gradients = self.ledger.contestable().map(|found| DisputableGradient {
+            gradient: claimed(&found.id),
+            disputable: found.disputable,
+            appealable: found.appealable,
         });
-        let open = self.ledger.disputes().expect("a consistent ledger").into_iter();
-        let disputes = open.map(|(dispute_id, case, ..)| OpenDispute {
+        let disputes = self.ledger.disputes().map(|(dispute_id, case, _)| OpenDispute {
             dispute_id,
             gradient: claimed(&case.submission),
             challenger: case.challenger.clone(),
@@ -368,7 +371,7 @@ pub(super) fn operator(number: usize) -> String {
 pub struct Random(pub u64);
 
 impl Random {
-    /// Returns the next number.
+    /// Returns the next pseudorandom number.
     #[expect(clippy::should_implement_trait, reason = "the numbers never end")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -377,7 +380,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Returns a number below `bound`, which must not be 0.
+    /// Returns a pseudorandom number below `bound`, which must not be 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }

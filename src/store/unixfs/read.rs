@@ -3,7 +3,7 @@
 
 use super::{FILE, RAW, UnixFsData};
 use crate::store::dag_pb::{PbNode, malformed};
-use crate::store::{Block, Cid, Codec, Fetch, StoreError};
+use crate::store::{Block, Cid, Codec, Fetch, StoreError, inline_bytes};
 use prost::Message;
 use std::ops::Range;
 
@@ -22,9 +22,9 @@ struct PendingNode {
     depth: usize,
 }
 
-/// A streaming reader of a file. [`next_block`](Self::next_block) names the block that the reader needs. The caller
-/// passes the bytes of this block to [`push_block`](Self::push_block), which returns the bytes of the file that the
-/// block contains.
+/// A streaming reader of a file. [`next_block`](Self::next_block) returns the CID of the block that the reader needs.
+/// The caller passes the bytes of this block to [`push_block`](Self::push_block), which returns the bytes of the file
+/// that the block contains.
 pub struct FileReader {
     range: Range<u64>,
     /// The subtrees that have not been read yet, in reverse order: the next subtree to read is the last element.
@@ -43,17 +43,20 @@ impl FileReader {
         self.pending.last().map(|next| next.cid)
     }
 
-    /// Takes the bytes of the block that [`next_block`](Self::next_block) named, and checks them against the CID.
-    /// Returns those bytes of the file that are in this block and in the reader's range. The result is empty if the
-    /// block is a node with links.
+    /// Takes the bytes of the block whose CID [`next_block`](Self::next_block) has returned, and checks them against
+    /// this CID. Returns those bytes of the file that are in this block and in the reader's range. The result is empty
+    /// if the block is a node with links.
     pub fn push_block(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
         let Some(at) = self.pending.pop() else { return Ok(Vec::new()) };
-        let block = Block::check(at.cid, bytes)?;
-        let bytes = match Codec::of(&at.cid)? {
-            Codec::Raw => block.into_bytes(),
-            Codec::DagCbor => return Err(StoreError::Codec(at.cid)),
-            Codec::DagPb => {
-                let node = PbNode::read(block.bytes())?;
+        let bytes = match inline_bytes(&at.cid) {
+            Some(inline) => inline.to_vec(),
+            None => Block::check(at.cid, bytes)?.into_bytes(),
+        };
+        let bytes = match Codec::stated(&at.cid) {
+            Some(Codec::Raw) => bytes,
+            None | Some(Codec::DagCbor) => return Err(StoreError::Codec(at.cid)),
+            Some(Codec::DagPb) => {
+                let node = PbNode::read(&bytes)?;
                 let data = node.data.as_deref().ok_or_else(|| malformed(format!("block {} has no data", at.cid)))?;
                 let data = UnixFsData::decode(data).map_err(malformed)?;
                 if ![FILE, RAW].contains(&data.kind) {

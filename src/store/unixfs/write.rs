@@ -5,7 +5,8 @@ use crate::store::dag_pb::{PbLink, PbNode};
 use crate::store::{Block, Cid, Codec, Dag, MAX_BLOCK_BYTES, StoreError};
 use prost::Message;
 
-/// The largest number of links that a node may have. A node with so many links still fits in a block.
+/// The largest number of links that a node may have. A node with so many links is still at most 1 MiB long, the limit
+/// for a block.
 const MAX_WIDTH: usize = 8192;
 
 /// The layout of a file's tree: the size of the leaves, and the largest number of links in a node. The CID of a file
@@ -14,6 +15,10 @@ const MAX_WIDTH: usize = 8192;
 pub struct FileLayout {
     chunk_bytes: usize,
     width: usize,
+    /// Whether leaves are raw blocks; otherwise, they are dag-pb nodes without links.
+    raw_leaves: bool,
+    /// Whether dag-pb nodes have CIDs of version 0; otherwise, they have CIDs of version 1.
+    version_0: bool,
 }
 
 impl FileLayout {
@@ -21,7 +26,7 @@ impl FileLayout {
     /// is not 1 to 2^20, or if `width` is not 2 to 8192.
     pub fn new(chunk_bytes: usize, width: usize) -> Result<Self, StoreError> {
         if (1..=MAX_BLOCK_BYTES).contains(&chunk_bytes) && (2..=MAX_WIDTH).contains(&width) {
-            return Ok(Self { chunk_bytes, width });
+            return Ok(Self { chunk_bytes, width, ..Self::default() });
         }
         let reason = format!(
             "the layout has leaves of {chunk_bytes} bytes and up to {width} links in each node, but must have 1 to \
@@ -29,12 +34,24 @@ impl FileLayout {
         );
         Err(StoreError::Malformed { what: "file layout", reason })
     }
+
+    /// Returns the same layout, with dag-pb nodes as leaves instead of raw blocks. Kubo uses it by default with CIDs of
+    /// version 0.
+    pub fn with_node_leaves(self) -> Self {
+        Self { raw_leaves: false, ..self }
+    }
+
+    /// Returns the same layout, with CIDs of version 0 for all dag-pb nodes.
+    pub fn with_version_0(self) -> Self {
+        Self { version_0: true, ..self }
+    }
 }
 
 impl Default for FileLayout {
-    /// Returns the layout that Kubo uses by default: leaves of 256 KiB and up to 174 links in each node.
+    /// Returns the layout that Kubo uses by default with CIDs of version 1: raw leaves of 256 KiB and up to 174 links in
+    /// each node.
     fn default() -> Self {
-        Self { chunk_bytes: 262_144, width: 174 }
+        Self { chunk_bytes: 262_144, width: 174, raw_leaves: true, version_0: false }
     }
 }
 
@@ -100,9 +117,15 @@ impl FileBuilder {
 
     /// Writes the buffered bytes as a leaf, which becomes a part of level 0.
     fn leaf(&mut self, done: &mut Vec<Block>) -> Result<(), StoreError> {
-        let block = Block::new(Codec::Raw, std::mem::take(&mut self.chunk))?;
-        let bytes = block.bytes().len() as u64;
-        let part = FilePart { cid: block.cid(), blocks: bytes, bytes };
+        let chunk = std::mem::take(&mut self.chunk);
+        let bytes = chunk.len() as u64;
+        let block = if self.layout.raw_leaves {
+            Block::new(Codec::Raw, chunk)?
+        } else {
+            let data = Some(chunk).filter(|chunk| !chunk.is_empty());
+            self.block(UnixFsData { kind: FILE, data, file_bytes: Some(bytes), part_bytes: Vec::new() }, Vec::new())?
+        };
+        let part = FilePart { cid: block.cid(), blocks: block.bytes().len() as u64, bytes };
         done.push(block);
         self.add(0, part, done)
     }
@@ -127,11 +150,17 @@ impl FileBuilder {
         let sizes = parts.iter().map(|part| part.bytes).collect();
         let data = UnixFsData { kind: FILE, data: None, file_bytes: Some(bytes), part_bytes: sizes };
         let links = parts.iter().map(|part| PbLink::new(&part.cid, part.blocks)).collect();
-        let block = PbNode { data: Some(data.encode_to_vec()), links }.block()?;
+        let block = self.block(data, links)?;
         let below: u64 = parts.iter().map(|part| part.blocks).sum();
         let part = FilePart { cid: block.cid(), blocks: below + block.bytes().len() as u64, bytes };
         done.push(block);
         self.add(level + 1, part, done)
+    }
+
+    /// Returns the block of a node.
+    fn block(&self, data: UnixFsData, links: Vec<PbLink>) -> Result<Block, StoreError> {
+        let block = PbNode { data: Some(data.encode_to_vec()), links }.block()?;
+        Ok(if self.layout.version_0 { block.with_version_0() } else { block })
     }
 }
 
@@ -143,5 +172,34 @@ impl Dag {
         builder.finish(&mut blocks)?;
         let root = blocks.pop().expect("a file has a root");
         Ok(Self::new(root, blocks))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::unixfs::FileReader;
+
+    /// Checks the CIDs that `ipfs add` prints for files of one block.
+    #[test]
+    fn files_of_version_0_have_the_cids_of_ipfs() {
+        let layout = FileLayout::default().with_node_leaves().with_version_0();
+        let cid = |bytes: &[u8]| Dag::file(layout, bytes).unwrap().root.to_string();
+        assert_eq!(cid(b""), "QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH");
+        assert_eq!(cid(b"hello world"), "Qmf412jQZiuVUtdgnB36FXFX7xg5V6KEbSJ4dpQuhkLyfD");
+    }
+
+    #[test]
+    fn files_of_every_layout_are_read_back() {
+        let layout = FileLayout::new(10, 3).unwrap();
+        let bytes: Vec<u8> = (0..200).collect();
+        for layout in
+            [layout, layout.with_node_leaves(), layout.with_version_0(), layout.with_node_leaves().with_version_0()]
+        {
+            for bytes in [&bytes[..], &bytes[..10], &bytes[..0]] {
+                let dag = Dag::file(layout, bytes).unwrap();
+                assert_eq!(FileReader::new(dag.root, 0..u64::MAX).read(&|cid| dag.get(cid)), Ok(bytes.to_vec()));
+            }
+        }
     }
 }

@@ -16,8 +16,8 @@ pub enum Method {
         /// A small positive number that is added to `√v̂`, so that the divisor is never 0.
         epsilon: f64,
     },
-    /// Lion (Chen et al., 2023). A step computes `update = sign(beta1·m + (1 − beta1)·g)` and then
-    /// `m = beta2·m + (1 − beta2)·g`, where `g` is the gradient and `m` the momentum.
+    /// Lion (Chen et al., 2023). A step computes first `update = sign(beta1·m + (1 − beta1)·g)` and then the next
+    /// momentum, `beta2·m + (1 − beta2)·g`. Here, `g` is the gradient and `m` is the momentum.
     Lion {
         /// The weight of the momentum in the update. The gradient has the weight `1 − beta1`.
         beta1: f64,
@@ -47,7 +47,7 @@ pub struct Settings {
     pub learning_rate: f64,
     /// The number of steps of the warm-up, in which the learning rate rises linearly. 0 means no warm-up.
     pub warmup_steps: u64,
-    /// The strength of the decoupled weight decay. Each step multiplies every parameter by
+    /// The strength of the decoupled weight decay. Before a step applies its update, it multiplies every parameter by
     /// `1 − learning_rate · weight_decay`.
     pub weight_decay: f64,
     /// The clipping norm. If the Euclidean norm of the mean gradient, over all matrices, exceeds this value, the

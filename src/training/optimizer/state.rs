@@ -1,5 +1,5 @@
-//! The binary encoding of an optimizer. It contains the settings and the state. Together with a gradient, these
-//! determine the next step. All numbers are little-endian. Each state has exactly one encoding.
+//! The binary encoding of an optimizer. It contains the settings and the state of the optimizer, which together with a
+//! gradient determine the next step. All numbers are little-endian. Each optimizer has exactly one encoding.
 //!
 //! ```text
 //! "R3OP"  version u32  method u32 (0: AdamW, 1: Lion)
@@ -45,7 +45,7 @@ impl Optimizer {
         bytes
     }
 
-    /// Decodes an optimizer that [`to_bytes`](Self::to_bytes) encoded. Fails for any other bytes.
+    /// Decodes an optimizer that [`to_bytes`](Self::to_bytes) encoded. Returns an error for any other bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let mut reader = StateReader(bytes);
         if reader.take(4)? != MAGIC {
@@ -85,7 +85,7 @@ fn malformed(reason: &'static str) -> Error {
 struct StateReader<'a>(&'a [u8]);
 
 impl<'a> StateReader<'a> {
-    /// Returns the next `length` bytes. If fewer bytes remain, it fails before any memory is allocated.
+    /// Returns the next `length` bytes. If fewer bytes remain, returns an error without allocating memory.
     fn take(&mut self, length: usize) -> Result<&'a [u8], Error> {
         let (head, rest) = self.0.split_at_checked(length).ok_or(malformed("it is truncated"))?;
         self.0 = rest;

@@ -1,5 +1,5 @@
-// Tests that each answer and each event of the engine's Web Worker reaches the call to which it belongs, and that a
-// crash of the Web Worker rejects all pending calls.
+// Tests that each answer and each event of the engine's Web Worker reaches the function call to which it belongs, and
+// that a crash of the Web Worker rejects all pending calls.
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";

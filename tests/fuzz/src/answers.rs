@@ -10,7 +10,8 @@ use r3mes_wgpu::{
 };
 use serde_json::json;
 
-/// A connection to a simulated node that answers every request with these bytes. The timer's `sleep` returns at once.
+/// A connection to a simulated node that answers every request with the bytes in the field of this type. The timer's
+/// `sleep` returns at once.
 struct ConstantNode<'a>(&'a [u8]);
 
 impl Connection for ConstantNode<'_> {
@@ -31,7 +32,7 @@ impl BlockSource for ConstantNode<'_> {
 
 impl BlockCache for ConstantNode<'_> {}
 
-/// Makes a client send requests of every kind to a node that answers all of them with these bytes. The client must not
+/// Makes a client send requests of every kind to a node that answers all of them with `bytes`. The client must not
 /// panic.
 pub(crate) fn answer(bytes: &[u8]) {
     let key = SessionKey::new(&[1; 32]).expect("a small number is a key");
@@ -58,7 +59,8 @@ pub(crate) fn answer(bytes: &[u8]) {
     });
 }
 
-/// A simulated node that has the blocks of an artifact, but answers a request for the artifact's CAR with these bytes.
+/// A simulated node that has the blocks of an artifact, but answers a request for the artifact's CAR file with the
+/// bytes in the field of this type.
 struct WrongCar<'a>(&'a [u8]);
 
 impl BlockSource for WrongCar<'_> {
@@ -77,8 +79,8 @@ impl BlockSource for WrongCar<'_> {
 
 impl BlockCache for WrongCar<'_> {}
 
-/// Fetches an artifact from a node that returns these bytes as the artifact's CAR. Whatever they are, the client must
-/// get all blocks of the artifact.
+/// Fetches an artifact from a node that returns `bytes` as the artifact's CAR file. The client must get all blocks of
+/// the artifact, even if the CAR file is invalid.
 pub(crate) fn incoming(bytes: &[u8]) {
     let blocks = block_on(Blocks::of_artifact(&WrongCar(bytes), &ARTIFACT.1.root)).expect("a node that has it");
     let mut expected = ARTIFACT.1.blocks.clone();

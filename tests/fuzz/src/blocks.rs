@@ -47,8 +47,8 @@ static ADAPTER: LazyLock<Dag> = LazyLock::new(|| {
     AdapterState { adapter, optimizer }.dag().expect("a small one")
 });
 
-/// Decodes the bytes as a block of each codec, as a task, as a receipt, and as the state of an optimizer. A task or a
-/// receipt that can be decoded must be encoded as the same bytes.
+/// Decodes the bytes as a block of each codec, as a task, as a receipt, and as the state of an optimizer. If a task or
+/// a receipt can be decoded, its encoding must consist of the same bytes.
 pub(crate) fn block(bytes: &[u8]) {
     for codec in Codec::ALL {
         let Ok(block) = Block::new(codec, bytes.to_vec()) else { return };
@@ -118,8 +118,8 @@ fn among<'a>(root: Cid, bytes: &'a [u8], dag: &'a Dag) -> impl Fn(&Cid) -> Resul
     move |cid| if *cid == root { Ok(bytes.to_vec()) } else { dag.get(cid) }
 }
 
-/// Decodes the bytes as the manifest of an artifact. The blocks to which the manifest refers are available. An artifact
-/// that can be fetched must be encoded as the same manifest.
+/// Decodes the bytes as the manifest of an artifact. The blocks to which the manifest refers are available. If the
+/// artifact can be fetched, its manifest must be encoded as the same bytes.
 pub(crate) fn artifact(bytes: &[u8]) {
     let root = Codec::DagCbor.cid(bytes);
     let _ = Artifact::links(bytes);
@@ -135,8 +135,8 @@ pub(crate) fn artifacts() -> Vec<Vec<u8>> {
     vec![manifest(&ARTIFACT.1), manifest(&Artifact::void(&task()).dag().expect("a small one"))]
 }
 
-/// Decodes the bytes as the manifest of an adapter. The blocks to which the manifest refers are available. An adapter
-/// that can be fetched must be encoded as the same manifest.
+/// Decodes the bytes as the manifest of an adapter. The blocks to which the manifest refers are available. If the
+/// adapter can be fetched, its manifest must be encoded as the same bytes.
 pub(crate) fn adapter(bytes: &[u8]) {
     let root = Codec::DagCbor.cid(bytes);
     let _ = AdapterState::links(bytes);
@@ -151,8 +151,8 @@ pub(crate) fn adapters() -> Vec<Vec<u8>> {
     vec![ADAPTER.get(&ADAPTER.root).expect("its root")]
 }
 
-/// Decodes the bytes as a chunk for a model with a vocabulary of 256 tokens. A chunk that can be decoded must be
-/// encoded as the same block.
+/// Decodes the bytes as a chunk for a model with a vocabulary of 256 tokens. If the chunk can be decoded, its encoding
+/// must be the same block.
 pub(crate) fn chunk(bytes: &[u8]) {
     let cid = Codec::Raw.cid(bytes);
     if let Ok(chunk) = Chunk::fetch(&cid, 256, &|_| Ok(bytes.to_vec())) {
@@ -191,7 +191,7 @@ pub(crate) fn unixfs_nodes() -> Vec<Vec<u8>> {
     nodes.map(|block| block.bytes().to_vec()).collect()
 }
 
-/// Decodes the bytes as a move of a dispute. A move that can be decoded must be encoded as the same bytes.
+/// Decodes the bytes as a move of a dispute. If the move can be decoded, its encoding must consist of the same bytes.
 pub(crate) fn dispute_move(bytes: &[u8]) {
     if let Ok(found) = Move::decode(bytes) {
         assert_eq!(found.encode(), bytes, "a move has one encoding");

@@ -27,7 +27,7 @@ static LEDGER: LazyLock<Ledger> = LazyLock::new(|| {
     network.mine(1, honest);
     network.done(2, network.claim(2, 1));
     let ledger = network.ledger;
-    let assignments = ledger.assignments(&address(ACCOUNTS)).expect("tasks");
+    let assignments = ledger.assignments(&address(ACCOUNTS));
     assert_eq!(assignments.len(), 1, "the last account must recompute the gradient");
     ledger
 });
@@ -188,8 +188,9 @@ fn messages(number: u8) -> Vec<Message> {
     all
 }
 
-/// Returns the seeds of [`transaction`], all signed by account 1: two transactions for each of the account's messages,
-/// one of them signed as amino JSON, and one with as many messages as a transaction may have.
+/// Returns the seeds of [`transaction`]. All of them are transactions that account 1 has signed: two for each of the
+/// account's messages (one of the two is signed as amino JSON), and one with as many messages as a transaction may
+/// have.
 pub(crate) fn transactions() -> Vec<Vec<u8>> {
     let all = messages(1);
     let sequence = LEDGER.state().account_of(&address(1)).sequence;
@@ -201,8 +202,8 @@ pub(crate) fn transactions() -> Vec<Vec<u8>> {
     direct.map(|messages| sign(&LEDGER, 1, messages)).chain(all.chunks(1).map(in_amino)).collect()
 }
 
-/// Returns the seeds of [`ledger`]: one input for each account, with all messages of the account, and one input for
-/// each message of account 1, with only this message.
+/// Returns the seeds of [`ledger`]: for each account, an input with all messages of the account; and for each message
+/// of account 1, an input with only this message.
 pub(crate) fn bodies() -> Vec<Vec<u8>> {
     let framed = |number: u8, messages: &[Message]| {
         let unsigned = Unsigned::new(&key(number).public_key(), 0, &Fee::default(), messages).expect("protobuf");

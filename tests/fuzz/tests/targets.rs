@@ -3,7 +3,7 @@
 use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
 use r3mes_fuzz::TARGETS;
 
-/// A mutation of an input. Each variant names a position in the input and how the bytes there change.
+/// A mutation of an input. Each variant states a position in the input and how the bytes at this position change.
 #[derive(Clone, Debug)]
 enum Change {
     Set(Index, u8),

@@ -13,13 +13,14 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// Returns the range that query head `h` of token `t` occupies in the queries `[tokens, heads, head_dim]`.
+    /// Returns the range of indexes that query head `h` of token `t` occupies in the queries `[tokens, heads,
+    /// head_dim]`.
     fn query(self, t: usize, h: usize) -> std::ops::Range<usize> {
         span((t * self.heads + h) * self.head_dim, self.head_dim)
     }
 
-    /// Returns the range that a key/value head of token `t` occupies in the keys and in the values `[tokens, kv_heads,
-    /// head_dim]`. The head is the one that query head `h` reads.
+    /// Returns the range of indexes that a key/value head of token `t` occupies in the keys and in the values `[tokens,
+    /// kv_heads, head_dim]`. The head is the one that query head `h` reads.
     fn key(self, t: usize, h: usize) -> std::ops::Range<usize> {
         let group = self.heads / self.kv_heads;
         span((t * self.kv_heads + h / group) * self.head_dim, self.head_dim)

@@ -6,8 +6,8 @@ use super::{
     linear::{times, times_transposed},
 };
 
-/// Returns the loss in nats, summed over the tokens that have a label, and the gradient of the loss with respect to the
-/// logits.
+/// Returns the loss in nats, which is summed over the tokens that have a label, and the gradient of the loss with
+/// respect to the logits.
 pub fn head_forward(
     n: &[f64],              // [tokens, width]
     embedding: &[f64],      // [vocab, width]

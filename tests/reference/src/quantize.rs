@@ -1,5 +1,5 @@
-//! BitNet's quantization of activations to int8. Each token is scaled by its largest absolute value, and the result is
-//! returned in f64: `x_q = round(127 · x / max|x|) · max|x| / 127`.
+//! BitNet's quantization of activations to int8. Each token is scaled by its largest absolute value. The result is in
+//! f64: `x_q = round(127 · x / max|x|) · max|x| / 127`.
 //!
 //! The backward pass of the quantization is the identity (straight-through estimator).
 

@@ -3,7 +3,7 @@
 /// A function that rounds the result of an operation in place.
 pub type Round = fn(&mut [f64]);
 
-/// Rounds nothing: the values keep the precision of f64.
+/// Leaves the values unchanged, so that they keep the precision of f64.
 pub fn exactly(_: &mut [f64]) {}
 
 /// Rounds each value to binary32, and then moves it up or down by one unit in the last place.

@@ -1,7 +1,7 @@
-//! Tests the backward functions of the f64 reference, and the gradient of the whole network. The tests compare every
-//! gradient with central differences of the forward function `f`:
-//! `d⟨weight, f(x)⟩/dx_i ≈ (f(x + e_i·ε) − f(x − e_i·ε)) · weight / 2ε`, where `weight` is a random vector and `e_i` is
-//! the i-th unit vector.
+//! Tests the backward functions of the f64 reference, and the gradient of the whole network. Let `f` be a forward
+//! function, `x` its input, and `weight` a random vector. The tests compare each element of a gradient with a central
+//! difference: `d⟨weight, f(x)⟩/dx_i ≈ (f(x + e_i·ε) − f(x − e_i·ε)) · weight / 2ε`, where `e_i` is the i-th unit
+//! vector and `ε` is a small number.
 
 use super::cases::{self, Random};
 use r3mes_reference::{

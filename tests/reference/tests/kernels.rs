@@ -16,8 +16,8 @@ use r3mes_wgpu::{
 const TOKENS: usize = 40;
 const WIDTH: usize = 36;
 const HEADS: Heads = Heads { heads: 6, kv_heads: 2, head_dim: 6 };
-/// The number of 32-bit words that store one attention head with six features: two int8 planes, each padded to eight
-/// words, then an exponent and three zeros.
+/// The number of 32-bit words that store one attention head with six features: the high bytes of the features, padded
+/// to eight words; the low bytes, also padded to eight words; an exponent; and three zeros.
 const HEAD_WORDS: usize = 2 * 8 + INFO;
 
 /// An input of a kernel: the 32-bit words that the kernel reads, and the real values that they represent.
@@ -47,7 +47,7 @@ fn scale_value(scale: &[u32]) -> f64 {
     f64::from(scale[0]) * 2f64.powi(scale[1] as i32)
 }
 
-/// Returns rows of random integers within ±2^`bits`. Each row has its own random scale, between 2^-`bits` and
+/// Returns rows of random integers within ±2^`bits`. Each row has its own random scale, which is between 2^-`bits` and
 /// 2^(5 − `bits`).
 fn i32_rows(random: &mut Random, rows: usize, width: usize, bits: u32) -> Operand {
     let mut words = Vec::new();
@@ -70,8 +70,8 @@ fn from_i32_rows(words: &[u32], width: usize) -> Vec<f64> {
     rows.flat_map(row).collect()
 }
 
-/// Decodes a row of `width` integers, `256 · high + low`. The first half of `words` contains the high parts as int8,
-/// the second half the low parts; both halves are padded.
+/// Decodes a row of `width` integers, each of which is `256 · high + low`. The first half of `words` contains the high
+/// parts as int8, and the second half contains the low parts. Both halves are padded.
 fn from_planes(words: &[u32], width: usize) -> Vec<f64> {
     let bytes: Vec<f64> = words.iter().flat_map(|word| word.to_le_bytes()).map(|byte| f64::from(byte as i8)).collect();
     (0..width).map(|i| 256.0 * bytes[i] + bytes[bytes.len() / 2 + i]).collect()

@@ -22,7 +22,8 @@ enum StoreAction {
     Pin(usize),
     Unpin(usize),
     KeepOnly(Vec<usize>),
-    /// Delete the unpinned blocks whose marks are smaller than the last mark by at least this number.
+    /// Delete the unpinned blocks whose marks (the sequence numbers of the `put`s that stored them) are smaller than
+    /// the last mark by at least this number.
     Collect(u64),
 }
 
@@ -44,7 +45,8 @@ struct ReferenceStore {
     blocks: Vec<Block>,
     quota: Quota,
     mark: u64,
-    /// The mark of each stored block, by the block's index.
+    /// The mark of each stored block (the sequence number of the `put` that stored it, or 0 if it has lost its last
+    /// pin), by the block's index.
     there: BTreeMap<usize, u64>,
     user: BTreeSet<usize>,
     system: BTreeSet<usize>,

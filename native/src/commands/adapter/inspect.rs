@@ -16,7 +16,8 @@ use r3mes_wgpu::{
 use serde_json::json;
 use std::path::PathBuf;
 
-/// R3MES promises that an upload is at least 99.6 % smaller than the full weights: 9960 hundredths of a percent.
+/// The size reduction that R3MES promises for an upload, in hundredths of a percent: an upload is at least 99.6 %
+/// smaller than the model's full weights.
 const PROMISED_BASIS_POINTS: u64 = 9960;
 
 #[derive(Args)]

@@ -1,6 +1,9 @@
 //! Reads an adapter from a SOURCE: a checkpoint, a PEFT folder, the folder of a job, or a node.
 
-use crate::node::StoppedNode;
+use crate::{
+    client::agent::{NODE_REDIRECTS, agent},
+    node::StoppedNode,
+};
 use anyhow::{Context, Result, bail, ensure};
 use r3mes_wgpu::{
     model::peft,
@@ -102,15 +105,17 @@ fn only_job(data_dir: &Path) -> Result<PathBuf> {
 
 /// Fetches a node's current adapter, and checks each block against its CID.
 fn fetch(url: &str) -> Result<AdapterState> {
-    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).build().new_agent();
-    let get = |path: &str| -> Result<Vec<u8>, ureq::Error> {
+    let agent = agent(url, TIMEOUT, NODE_REDIRECTS)?;
+    let get = |path: &str| -> Result<Vec<u8>> {
         let mut response = agent.get(format!("{url}{path}")).call()?;
-        response.body_mut().with_config().limit(MAX_BLOCK_BYTES as u64 + 1).read_to_vec()
+        ensure!(response.status().is_success(), "{path}: the node responded with the status {}", response.status());
+        Ok(response.body_mut().with_config().limit(MAX_BLOCK_BYTES as u64 + 1).read_to_vec()?)
     };
     let pools: Value = serde_json::from_slice(&get("/remes/remes/v1/task_pool/active")?)?;
     let root = pools["pools"][0]["adapter"].as_str().context("the node's response names no adapter")?;
     let block = |cid: &Cid| {
-        let unavailable = |error: ureq::Error| StoreError::Unavailable { cid: *cid, reason: error.to_string().into() };
+        let unavailable =
+            |error: anyhow::Error| StoreError::Unavailable { cid: *cid, reason: format!("{error:#}").into() };
         get(&format!("/ipfs/{cid}?format=raw")).map_err(unavailable)
     };
     Ok(AdapterState::fetch(&Cid::try_from(root)?, &block)?)

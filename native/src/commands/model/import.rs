@@ -5,7 +5,7 @@ use crate::{
         files::ModelFiles,
         tokenizer::{TOKENIZER, TextTokenizer},
     },
-    output::{Exit, say},
+    output::{Exit, note, say},
 };
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -63,11 +63,7 @@ pub(crate) fn run(args: &ModelImportArgs) -> Result<Exit> {
         let _ = fs::remove_dir_all(&partial);
     })?;
     let tokenizer = if out.join(TOKENIZER).exists() { "" } else { "; the source has no tokenizer.json" };
-    eprintln!(
-        "Saved a model with {1} ternary weights in {0}{tokenizer}.",
-        out.display(),
-        model.config.ternary_weights()
-    );
+    note!("Saved a model with {1} ternary weights in {0}{tokenizer}.", out.display(), model.config.ternary_weights());
     Ok(Exit::Ok)
 }
 

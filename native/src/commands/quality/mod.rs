@@ -8,7 +8,7 @@ use crate::{
     compute::{self, Compute, ComputeArgs},
     job,
     model::{self, JobArgs},
-    output::Exit,
+    output::{Exit, note},
     paths,
 };
 use anyhow::{Context, Result, ensure};
@@ -91,7 +91,7 @@ struct QualityRun {
 pub(crate) fn run(args: QualityArgs) -> Result<Exit> {
     let case = &QualityRun::new(&args.job, &args)?;
     let steps = args.steps as usize;
-    eprintln!("Training {steps} steps with each of f64, integers, f32 and bfloat16. This takes minutes.");
+    note!("Training {steps} steps with each of f64, integers, f32 and bfloat16. This takes minutes.");
     let ends: Vec<LoraAdapter> = thread::scope(|scope| {
         let runs = METHODS.map(|(_, method)| scope.spawn(move || case.train(method, steps)));
         runs.into_iter().map(|run| run.join().expect("a run does not panic")).collect::<Result<_>>()

@@ -2,7 +2,7 @@
 
 use super::flags::WalletStoreArgs;
 use crate::{
-    output::{Exit, say},
+    output::{Exit, note, say},
     paths,
     wallet::{
         keystore::{COST, Keystore, SaltAndNonce},
@@ -21,7 +21,8 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// How many attempts the user has to enter a word of the new mnemonic, as proof that the words have been written down.
+/// The number of attempts that the user has to enter a word of the new mnemonic, as proof that the words have been
+/// written down.
 const ATTEMPTS: usize = 3;
 
 /// Flags that set the variable parts of the key's derivation path, `m/44'/coin'/account'/0/index`.
@@ -124,7 +125,7 @@ pub(super) fn new(args: &WalletNewArgs) -> Result<Exit> {
             say!("{}", *text);
         }
     }
-    eprintln!("Saved the wallet in {}. Only its passphrase or its mnemonic gives access to its coins.", file.display());
+    note!("Saved the wallet in {}. Only its passphrase or its mnemonic gives access to its coins.", file.display());
     Ok(Exit::Ok)
 }
 
@@ -167,7 +168,7 @@ pub(super) fn show(args: &WalletShowArgs) -> Result<Exit> {
             Ok(keystore) => say!("{name}  {}  {}", keystore.address(), keystore.path()),
             // the other wallets are listed nevertheless
             Err(error) => {
-                eprintln!("r3mes-wgpu: {error:#}");
+                note!("r3mes-wgpu: {error:#}");
                 exit = Exit::Failure;
             }
         }
@@ -181,7 +182,7 @@ pub(super) fn show(args: &WalletShowArgs) -> Result<Exit> {
         }
     }
     if args.name.is_none() && names.is_empty() {
-        eprintln!("There are no wallets. `wallet new` creates one; `wallet import` restores one from its mnemonic.");
+        note!("There are no wallets. `wallet new` creates one; `wallet import` restores one from its mnemonic.");
     }
     Ok(exit)
 }
@@ -201,11 +202,11 @@ pub(super) fn operator(args: &WalletOperatorArgs) -> Result<Exit> {
 /// Shows a new mnemonic on the terminal, and asks the user to repeat one of its words, to make sure that the user has
 /// written it down.
 fn confirm(mnemonic: &Mnemonic) -> Result<()> {
-    eprintln!("Write these words down, in order. Whoever has them controls the coins. They are shown only once.\n");
+    note!("Write these words down, in order. Whoever has them controls the coins. They are shown only once.\n");
     for (at, word) in mnemonic.words().enumerate() {
         eprint!("{:>3} {word:<10}{}", at + 1, if at % 4 == 3 { "\n" } else { "" });
     }
-    eprintln!();
+    note!("");
     let mut random = [0; 8];
     getrandom::fill(&mut random).context("getting random bytes from the operating system")?;
     let at = (u64::from_le_bytes(random) % mnemonic.words().count() as u64) as usize;
@@ -214,7 +215,7 @@ fn confirm(mnemonic: &Mnemonic) -> Result<()> {
         if confirm_word(&format!("Repeat word {}: ", at + 1), word)? {
             return Ok(());
         }
-        eprintln!("That is not the word at this position.");
+        note!("That is not the word at this position.");
     }
     bail!("the requested word was not repeated correctly, so the wallet was not saved")
 }

@@ -5,7 +5,7 @@ mod create;
 mod flags;
 mod pay;
 
-use crate::{interrupt, output::Exit, wallet::secrets};
+use crate::{output::Exit, wallet::secrets};
 use anyhow::Result;
 use clap::Subcommand;
 use create::{WalletImportArgs, WalletNewArgs, WalletOperatorArgs, WalletShowArgs};
@@ -14,7 +14,6 @@ use pay::{GrantArgs, RevokeArgs, SendArgs};
 /// Runs the selected subcommand of `wallet`.
 pub(crate) fn run(command: &WalletCommand) -> Result<Exit> {
     secrets::keep_out_of_dumps()?;
-    interrupt::end_at_once()?;
     match command {
         WalletCommand::New(args) => create::new(args),
         WalletCommand::Import(args) => create::import(args),

@@ -5,7 +5,7 @@ use crate::{
     client::transport::{Remote, exit_if_refused},
     clock::unix_seconds,
     commands::amounts::micro,
-    output::{Exit, say},
+    output::{Exit, note, say},
     paths,
     wallet::{session_key, unlock},
 };
@@ -71,7 +71,7 @@ pub(super) fn send(args: &SendArgs) -> Result<Exit> {
     ensure!(*amount > 0, "the amount must be greater than 0");
     let client = client(on)?;
     let from = client.address().to_owned();
-    eprintln!("Sending {amount}{DENOM} from {from} to {to}");
+    note!("Sending {amount}{DENOM} from {from} to {to}");
     let transfer = Transfer { from: from.clone(), to: to.clone(), amount: *amount };
     let ExecutedTx { hash, fee, .. } = exit_if_refused(block_on(client.send(Message::Send(transfer))))?;
     let balance = exit_if_refused(block_on(client.balance(&from)))?;
@@ -148,7 +148,7 @@ fn chain_time(client: &Client<Remote>) -> Result<u64> {
     match block_on(client.job()) {
         Ok(job) => Ok(job.time),
         Err(error @ ClientError::Unsupported(_)) => {
-            eprintln!("{error}. The expiry of the session is computed from this machine's clock.");
+            note!("{error}. The expiry of the session is computed from this machine's clock.");
             Ok(unix_seconds())
         }
         Err(error) => exit_if_refused(Err(error)),

@@ -39,11 +39,11 @@ pub(crate) fn setup(chunks: usize) -> Setup {
     Setup::new(terms, job, (dispute_context, layout_root), &adapter, cut_text(&text).collect()).unwrap()
 }
 
-pub(crate) fn memory() -> Database {
-    Database::builder().create_with_backend(InMemoryBackend::new()).unwrap()
+pub(crate) fn memory() -> RecoveringDatabase {
+    RecoveringDatabase::once(Database::builder().create_with_backend(InMemoryBackend::new()).unwrap())
 }
 
-pub(crate) fn node(database: Database) -> Result<Node> {
+pub(crate) fn node(database: RecoveringDatabase) -> Result<Node> {
     Node::with(database, BlockStore::in_memory(QUOTA)?, &setup(5), 0)
 }
 

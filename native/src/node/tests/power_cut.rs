@@ -97,7 +97,7 @@ impl StorageBackend for PowerCutBackend {
 }
 
 fn open(disk: &PowerCutBackend) -> Result<Node> {
-    node(Database::builder().create_with_backend(disk.clone())?)
+    node(RecoveringDatabase::once(Database::builder().create_with_backend(disk.clone())?))
 }
 
 fn operations_used(disk: &PowerCutBackend) -> u64 {
@@ -106,8 +106,8 @@ fn operations_used(disk: &PowerCutBackend) -> u64 {
 
 #[test]
 fn acknowledged_blocks_survive_power_cuts_and_none_is_added_twice() {
-    // this test starts with an empty database, because a power cut during creation leaves no ledger: a new file has
-    // a temporary name
+    // this test starts with an empty database, because a new file has a temporary name until it is complete, so a power
+    // cut during its creation leaves no ledger
     let fresh = PowerCutBackend::new(Vec::new(), u64::MAX);
     drop(Database::builder().create_with_backend(fresh.clone()).unwrap());
     let image = fresh.image(0);
@@ -145,4 +145,36 @@ fn acknowledged_blocks_survive_power_cuts_and_none_is_added_twice() {
         assert_eq!(acknowledged, BLOCKS);
     }
     assert!(cuts > 150 && resumed > 60, "{cuts} power cuts, {resumed} resumed executions");
+}
+
+#[test]
+fn a_node_goes_on_without_a_restart_after_errors_of_its_disk() {
+    let fresh = PowerCutBackend::new(Vec::new(), u64::MAX);
+    let recovering = |disk: &PowerCutBackend| {
+        let disk = disk.clone();
+        let open = move || Ok(Database::builder().create_with_backend(disk.clone())?);
+        node(RecoveringDatabase::open(open).unwrap()).unwrap()
+    };
+    drop(recovering(&fresh));
+    let image = fresh.image(0);
+    let whole = PowerCutBackend::new(image.clone(), u64::MAX);
+    run(&recovering(&whole), |_, _| ()).unwrap();
+    let (mut errors, total) = (0, operations_used(&whole));
+    for first in (1..total).step_by((total / 60).max(1) as usize) {
+        let disk = PowerCutBackend::new(image.clone(), u64::MAX);
+        let node = recovering(&disk);
+        disk.0.lock().unwrap().left = first;
+        for attempt in 0.. {
+            let done = run(&node, |height, root| assert_eq!(root, roots()[height as usize], "error at {first}"));
+            if done.is_ok() {
+                break;
+            }
+            errors += 1;
+            assert!(attempt < 3, "error at operation {first}: {:#}", done.unwrap_err());
+            disk.0.lock().unwrap().left = u64::MAX;
+        }
+        assert_intact(&node, BLOCKS, "after an error");
+        assert_eq!(node.fault(), None);
+    }
+    assert!(errors > 40, "{errors} errors");
 }

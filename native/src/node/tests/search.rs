@@ -65,8 +65,15 @@ fn a_transaction_that_is_executed_again_is_found_once() {
 fn a_file_without_the_index_gets_one() {
     let (file, setup) = (std::env::temp_dir().join(format!("r3mes-index-{}", std::process::id())), setup(5));
     let _ = std::fs::remove_file(&file);
-    let open =
-        || Node::with(Database::create(&file).unwrap(), BlockStore::in_memory(QUOTA).unwrap(), &setup, 0).unwrap();
+    let open = || {
+        Node::with(
+            RecoveringDatabase::once(Database::create(&file).unwrap()),
+            BlockStore::in_memory(QUOTA).unwrap(),
+            &setup,
+            0,
+        )
+        .unwrap()
+    };
     let node = open();
     run(&node, |_, _| {}).unwrap();
     drop(node);

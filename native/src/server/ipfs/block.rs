@@ -2,17 +2,18 @@
 
 use super::{
     error::IpfsError,
+    owner::Caller,
     query::{Flag, KuboQuery},
     state::SharedIpfs,
+    upload::Upload,
 };
-use crate::blocks::BlockStore;
 use axum::{
     Json,
-    extract::{Multipart, State},
+    extract::State,
     http::header,
     response::{IntoResponse, Response},
 };
-use r3mes_wgpu::store::{Block, Codec, MAX_BLOCK_BYTES};
+use r3mes_wgpu::store::{Block, Cid, Codec, MAX_BLOCK_BYTES};
 use serde_json::{Value, json};
 
 /// The maximum total size, in bytes, of the blocks in one request. All of them are held in memory.
@@ -20,40 +21,63 @@ const MAX_PUT_BYTES: usize = 16 << 20;
 
 /// Stores each file of the multipart form as one block. If an error occurs, stores none of them. The response has one
 /// line of JSON per file.
-pub(super) async fn put(State(ipfs): SharedIpfs, query: KuboQuery, form: Multipart) -> Result<Response, IpfsError> {
+pub(super) async fn put(
+    State(ipfs): SharedIpfs,
+    caller: Caller,
+    query: KuboQuery,
+    mut upload: Upload,
+) -> Result<Response, IpfsError> {
     let options = || {
-        let name = query.text("cid-codec").unwrap_or("raw");
-        let codec = Codec::ALL.into_iter().find(|codec| codec.name() == name);
-        let expected = || IpfsError::bad(format!("cid-codec={name}: expected raw, dag-cbor or dag-pb"));
-        let codec = codec.ok_or_else(expected)?;
+        query.options(&["cid-codec", "format", "mhtype", "mhlen", "pin", "version"])?;
         query.only("mhtype", "sha2-256")?;
-        let pin = query.flag("pin", Flag::Off)?;
-        if pin == Flag::On {
-            ipfs.only_owner()?;
+        if !matches!(query.text("mhlen"), None | Some("-1" | "32")) {
+            return Err(IpfsError::bad("mhlen: only 32 is supported"));
         }
-        Ok::<_, IpfsError>((codec, pin))
+        let codec = block_format(&query)?;
+        Ok::<_, IpfsError>((codec, caller.pins(&query, "pin", Flag::Off)?))
     };
     // the files are read even if an option is invalid, because a client that is still sending may miss the response
-    let (options, files) = (options(), files(form).await);
-    let (codec, pin) = options?;
-    let blocks = files?.into_iter().map(|bytes| Block::new(codec, bytes)).collect::<Result<Vec<_>, _>>()?;
+    let (options, files) = (options(), files(&mut upload).await);
+    let ((codec, is_version_0), pin) = options?;
+    let block = |bytes| Block::new(codec, bytes).map(|block| if is_version_0 { block.with_version_0() } else { block });
+    let blocks = files?.into_iter().map(block).collect::<Result<Vec<_>, _>>()?;
     let lines =
         lines(blocks.iter().map(|block| json!({ "Key": block.cid().to_string(), "Size": block.bytes().len() })));
-    let store = move |store: &BlockStore| {
-        store.put(&blocks)?;
-        let pinned = if pin == Flag::On { &blocks[..] } else { &[] };
-        pinned.iter().try_for_each(|block| store.pin(&block.cid()))
-    };
-    ipfs.with(store).await?;
+    let cids: Vec<Cid> = blocks.iter().map(Block::cid).collect();
+    ipfs.store(&caller, upload.client(), blocks).await?;
+    if pin == Flag::On {
+        ipfs.with(move |store| store.pin_all(&cids)).await?;
+    }
     Ok(lines)
 }
 
+/// Returns the codec of the blocks that `block/put` stores, and whether their CIDs have version 0. The option `format` is
+/// older than `cid-codec`, and has names of its own.
+fn block_format(query: &KuboQuery) -> Result<(Codec, bool), IpfsError> {
+    let name = match (query.text("cid-codec"), query.text("format")) {
+        (Some(_), Some(_)) => return Err(IpfsError::bad("cid-codec and format exclude each other")),
+        (codec, format) => codec.or(format).unwrap_or("raw"),
+    };
+    let (name, is_version_0) = match name {
+        "v0" => ("dag-pb", true),
+        "protobuf" => ("dag-pb", false),
+        "cbor" => ("dag-cbor", false),
+        name => (name, query.text("version") == Some("0")),
+    };
+    let codec = Codec::ALL.into_iter().find(|codec| codec.name() == name);
+    let codec = codec.ok_or_else(|| IpfsError::bad(format!("{name}: expected raw, dag-cbor or dag-pb")))?;
+    match is_version_0 && codec != Codec::DagPb {
+        true => Err(IpfsError::bad(format!("a CID of version 0 cannot state the codec {name}; pass version=1"))),
+        false => Ok((codec, is_version_0)),
+    }
+}
+
 /// Returns the bytes of each file of a multipart form.
-async fn files(mut form: Multipart) -> Result<Vec<Vec<u8>>, IpfsError> {
+async fn files(upload: &mut Upload) -> Result<Vec<Vec<u8>>, IpfsError> {
     let (mut files, mut left) = (Vec::new(), MAX_PUT_BYTES);
-    while let Some(mut file) = form.next_field().await.map_err(IpfsError::bad)? {
+    while let Some(mut file) = upload.next_file().await? {
         let mut bytes = Vec::new();
-        while let Some(piece) = file.chunk().await.map_err(IpfsError::bad)? {
+        while let Some(piece) = file.next_piece().await? {
             let too_much = || IpfsError::bad(format!("the blocks in the request exceed {MAX_PUT_BYTES} bytes"));
             left = left.checked_sub(piece.len()).ok_or_else(too_much)?;
             if bytes.len() + piece.len() > MAX_BLOCK_BYTES {
@@ -68,6 +92,7 @@ async fn files(mut form: Multipart) -> Result<Vec<Vec<u8>>, IpfsError> {
 
 /// Returns the bytes of the block whose CID is the command's argument.
 pub(super) async fn get(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Response, IpfsError> {
+    query.options(&[])?;
     let cid = query.cid()?;
     let bytes = ipfs.with(move |store| Ok(store.get(&cid)?)).await?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
@@ -75,6 +100,7 @@ pub(super) async fn get(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Res
 
 /// Returns the size, in bytes, of the block whose CID is the command's argument.
 pub(super) async fn stat(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Json<Value>, IpfsError> {
+    query.options(&[])?;
     let cid = query.cid()?;
     let size = ipfs.with(move |store| Ok(store.size(&cid)?)).await?;
     Ok(Json(json!({ "Key": cid.to_string(), "Size": size })))

@@ -3,50 +3,57 @@
 use super::{
     block::lines,
     error::IpfsError,
+    owner::Caller,
     query::{Flag, KuboQuery},
-    state::{BATCH_BYTES, SharedIpfs},
+    state::{Batch, SharedIpfs},
     stream,
+    upload::Upload,
 };
-use axum::{
-    extract::{Multipart, State},
-    response::Response,
-};
-use r3mes_wgpu::store::{Block, CarReader, MAX_CAR_BYTES};
+use axum::{extract::State, response::Response};
+use r3mes_wgpu::store::{CarReader, MAX_CAR_BYTES};
 use serde_json::json;
+
+/// The maximum number of blocks in one upload. A block has at most 1 MiB, so this many hold far more than a CAR may have.
+const MAX_BLOCKS: usize = 1 << 16;
 
 /// Stores the blocks of uploaded CAR files as they arrive, and checks each block against its CID. Then pins the roots
 /// of the files, unless the request has the option `pin-roots=false`.
 pub(super) async fn import(
     State(ipfs): SharedIpfs,
+    caller: Caller,
     query: KuboQuery,
-    mut form: Multipart,
+    mut upload: Upload,
 ) -> Result<Response, IpfsError> {
-    let pin = query.flag("pin-roots", Flag::On)?;
-    if pin == Flag::On {
-        ipfs.only_owner()?;
-    }
-    let (mut roots, mut count, mut bytes) = (Vec::new(), 0usize, 0usize);
-    while let Some(mut file) = form.next_field().await.map_err(IpfsError::bad)? {
-        let (mut reader, mut pending) = (CarReader::new(MAX_CAR_BYTES), Vec::new());
+    query.options(&["pin-roots", "stats"])?;
+    let pin = caller.pins(&query, "pin-roots", Flag::On)?;
+    let client = upload.client();
+    let (mut results, mut roots) = (Vec::new(), Vec::new());
+    let (mut count, mut bytes) = (0usize, 0usize);
+    while let Some(mut file) = upload.next_file().await? {
+        let (mut reader, mut batch) = (CarReader::new(MAX_CAR_BYTES).tolerant(), Batch::default());
         loop {
-            let piece = file.chunk().await.map_err(IpfsError::bad)?;
+            let piece = file.next_piece().await?;
             if let Some(piece) = &piece {
-                reader.push(piece, &mut pending)?;
+                reader.push(piece, &mut batch.blocks)?;
             }
-            let pending_bytes: usize = pending.iter().map(|block: &Block| block.bytes().len()).sum();
-            if piece.is_none() || pending_bytes >= BATCH_BYTES {
-                count += pending.len();
-                bytes += pending_bytes;
-                let batch = std::mem::take(&mut pending);
-                ipfs.with(move |store| store.put(&batch)).await?;
+            if piece.is_none() || batch.is_full() {
+                let blocks = batch.take();
+                count += blocks.len();
+                bytes += blocks.iter().map(|block| block.bytes().len()).sum::<usize>();
+                if count > MAX_BLOCKS {
+                    return Err(IpfsError::bad(format!("an upload may have {MAX_BLOCKS} blocks")));
+                }
+                ipfs.store(&caller, client, blocks).await?;
             }
             if piece.is_none() {
                 break;
             }
         }
+        let reason = "blocks with this hash function cannot be checked, and are not stored";
+        let skipped = reader.skipped().iter();
+        results.extend(skipped.map(|cid| json!({ "Skipped": { "Cid": { "/": cid.to_string() }, "Reason": reason } })));
         roots.extend(reader.finish()?);
     }
-    let mut results = Vec::new();
     if pin == Flag::On {
         for root in roots {
             let error = match ipfs.with(move |store| store.pin(&root)).await {
@@ -64,6 +71,7 @@ pub(super) async fn import(
 
 /// Returns the DAG under a root CID as one CAR file.
 pub(super) async fn export(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Response, IpfsError> {
+    query.options(&[])?;
     let root = query.cid()?;
     let order = ipfs.with(move |store| store.dag(&root)).await?;
     Ok(stream::car(ipfs.store.clone(), root, order))

@@ -15,9 +15,6 @@ use axum::{
 };
 use r3mes_wgpu::store::{Cid, Codec};
 
-/// The identity CID of the empty block. An identity CID contains the block's data instead of a hash. Clients request
-/// the empty block to test whether a server is a gateway.
-const PROBE: &str = "bafkqaaa";
 const RAW_KIND: &str = "application/vnd.ipld.raw";
 const FOREVER: &str = "public, max-age=29030400, immutable";
 
@@ -44,18 +41,16 @@ pub(super) async fn serve(
     query: KuboQuery,
     headers: HeaderMap,
 ) -> Result<Response, IpfsError> {
-    if name == PROBE && form(&query, &headers, Codec::Raw)? == GatewayFormat::Raw {
-        return Ok(([(header::CONTENT_TYPE, RAW_KIND)], Vec::new()).into_response());
-    }
     let root = cid(&name)?;
-    let form = form(&query, &headers, Codec::of(&root)?)?;
+    let form = form(&query, &headers, Codec::stated(&root).unwrap_or(Codec::Raw))?;
     let etag = match form {
         GatewayFormat::Raw => format!("\"{root}.raw\""),
         GatewayFormat::Car(DagScope::All) => format!("W/\"{root}.car\""),
         GatewayFormat::Car(DagScope::Block) => format!("W/\"{root}.car.block\""),
     };
     let known = headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok()).unwrap_or_default();
-    if known.split(',').any(|known| [etag.as_str(), "*"].contains(&known.trim())) {
+    let opaque = etag.trim_start_matches("W/");
+    if known.split(',').any(|known| [opaque, "*"].contains(&known.trim().trim_start_matches("W/"))) {
         ipfs.with(move |store| Ok(store.size(&root)?)).await.map_err(|error| absent(error, &headers))?;
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
@@ -83,20 +78,11 @@ pub(super) async fn no_paths() -> IpfsError {
     IpfsError::bad("paths below a CID are not supported; request the CID alone")
 }
 
-/// Returns the format that the query requests, or otherwise the format that the `Accept` header requests. If the
-/// request has neither, returns the raw format. Returns an error if the requested format is not supported.
+/// Returns the format that the query requests, or otherwise the format that the `Accept` header prefers. If the request
+/// has neither, returns the raw format. Returns an error if the requested format is not supported.
 fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayFormat, IpfsError> {
     let accepted = headers.get(header::ACCEPT).map_or(Ok("*/*"), HeaderValue::to_str).map_err(IpfsError::bad)?;
-    let by_header = accepted.split(',').find_map(|kind| {
-        let mut words = kind.split(';').map(str::trim);
-        let name = words.next().unwrap_or_default();
-        let fits = words.all(|word| !word.starts_with("version=") || word == "version=1");
-        Some(match name {
-            RAW_KIND | "*/*" | "application/*" => "raw",
-            "application/vnd.ipld.car" if fits => "car",
-            _ => return None,
-        })
-    });
+    let by_header = preferred(accepted);
     let nothing = || {
         let kinds = "application/vnd.ipld.raw or application/vnd.ipld.car; version=1";
         IpfsError::new(
@@ -121,7 +107,29 @@ fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayF
     }
 }
 
-/// Replaces the status 404 (not found) with 412 (precondition failed) if the client accepts only cached content.
+/// Returns the format that an `Accept` header gives the highest weight, the first one of several; `None` if it accepts
+/// none.
+fn preferred(accepted: &str) -> Option<&'static str> {
+    let mut best = None::<(f32, &str)>;
+    for kind in accepted.split(',') {
+        let mut words = kind.split(';').map(|word| word.trim().to_ascii_lowercase());
+        let (name, parameters) = (words.next().unwrap_or_default(), words.collect::<Vec<_>>());
+        let value = |name: &str| parameters.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        let format = match &*name {
+            "application/vnd.ipld.raw" | "*/*" | "application/*" => "raw",
+            "application/vnd.ipld.car" if matches!(value("version"), None | Some("1")) => "car",
+            _ => continue,
+        };
+        let weight = value("q").map_or(1.0, |weight| weight.parse().unwrap_or(0.0));
+        if weight > 0.0 && best.is_none_or(|(best, _)| weight > best) {
+            best = Some((weight, format));
+        }
+    }
+    best.map(|(_, format)| format)
+}
+
+/// Returns `error`. If its status is 404 (not found) and the request headers accept only cached content, replaces the
+/// status with 412 (precondition failed).
 fn absent(error: IpfsError, headers: &HeaderMap) -> IpfsError {
     let only_cached = headers.get(header::CACHE_CONTROL).is_some_and(|wish| wish == "only-if-cached");
     match error.status {

@@ -1,12 +1,12 @@
 //! The HTTP interface of an IPFS peer: a trustless gateway, and those commands of Kubo's RPC that work on the node's
-//! own blocks. If the node listens on a loopback address, every client counts as the node's owner.
+//! own blocks. The node's owner sends a token, see [`owner`].
 //!
 //! | Route | What it does |
 //! |---|---|
 //! | `GET /ipfs/{cid}` with `format=raw`, `format=car` or an `Accept` header | returns a block, or a DAG as a CAR |
 //! | `POST /api/v0/block/put`, `block/get`, `block/stat` | stores blocks, returns a block, or returns its size |
 //! | `POST /api/v0/dag/import`, `dag/export` | stores the blocks of CAR files, or returns a DAG as a CAR file |
-//! | `POST /api/v0/add`, `cat` | stores files as UnixFS under CIDs of version 1, or returns a file |
+//! | `POST /api/v0/add`, `cat` | stores files as UnixFS, or returns a file |
 //! | `POST /api/v0/pin/ls` | lists the pins |
 //! | `POST /api/v0/pin/add`, `pin/rm`, `repo/gc` | pins or unpins DAGs, or deletes unpinned blocks; owner only |
 //! | `POST /api/v0/repo/stat`, `id`, `version` | describes the block store, the peer or the program |
@@ -15,6 +15,7 @@ mod block;
 mod dag;
 mod error;
 mod gateway;
+mod owner;
 mod pin;
 mod query;
 mod repo;
@@ -23,8 +24,9 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod unixfs;
+mod upload;
 
-pub(super) use state::Access;
+pub(crate) use owner::OwnerToken;
 
 use crate::blocks::BlockStore;
 use axum::{
@@ -38,6 +40,7 @@ use axum::{
 use error::IpfsError;
 use state::{IpfsState, SharedIpfs};
 use std::sync::Arc;
+use upload::{UploadLimits, Uploads};
 
 /// The maximum size, in bytes, of a request that uploads files.
 const MAX_UPLOAD_BYTES: usize = 256 << 20;
@@ -46,10 +49,11 @@ const MAX_UPLOAD_BYTES: usize = 256 << 20;
 /// a router with any other state.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(
     store: Arc<BlockStore>,
-    access: Access,
+    owner: OwnerToken,
     origins: Vec<HeaderValue>,
 ) -> Router<S> {
-    let ipfs = Arc::new(IpfsState { store, access, origins });
+    let uploads = Arc::new(Uploads::new(UploadLimits::of(store.quota().unpinned_bytes)));
+    let ipfs = Arc::new(IpfsState { store, owner, origins, uploads });
     let commands = Router::new()
         .route("/block/put", post(block::put))
         .route("/block/get", post(block::get))
@@ -69,6 +73,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(
         .layer(from_fn_with_state(ipfs.clone(), only_known_sites));
     Router::new()
         .route("/ipfs/{cid}", get(gateway::serve))
+        .route("/ipfs/{cid}/", get(gateway::serve))
         .route("/ipfs/{cid}/{*path}", get(gateway::no_paths))
         .nest("/api/v0", commands)
         .with_state(ipfs)

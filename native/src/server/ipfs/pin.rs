@@ -1,23 +1,25 @@
 //! The commands `pin/add`, `pin/ls` and `pin/rm` of Kubo's RPC. All pins are recursive.
 
-use super::{error::IpfsError, query::KuboQuery, state::SharedIpfs};
+use super::{error::IpfsError, owner::Caller, query::KuboQuery, state::SharedIpfs};
 use axum::{Json, extract::State, http::StatusCode};
 use r3mes_wgpu::store::Cid;
 use serde_json::{Map, Value, json};
 
 /// Pins the DAG under each CID that is given as an argument.
-pub(super) async fn add(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Json<Value>, IpfsError> {
-    ipfs.only_owner()?;
+pub(super) async fn add(State(ipfs): SharedIpfs, caller: Caller, query: KuboQuery) -> Result<Json<Value>, IpfsError> {
+    caller.only_owner()?;
+    query.options(&["name", "recursive"])?;
     query.only("recursive", "true")?;
     let roots = query.cids()?;
     let response = pins(&roots);
-    ipfs.with(move |store| roots.iter().try_for_each(|root| store.pin(root))).await?;
+    ipfs.with(move |store| store.pin_all(&roots)).await?;
     Ok(response)
 }
 
 /// Lists the pins of the node's owner, and the pins that the node itself has set for its ledger. If CIDs are given as
 /// arguments, lists only these, and returns an error if any of them is not pinned.
 pub(super) async fn list(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Json<Value>, IpfsError> {
+    query.options(&["names", "type"])?;
     if !matches!(query.text("type"), None | Some("all" | "recursive")) {
         return Err(IpfsError::bad("type: expected all or recursive"));
     }
@@ -41,8 +43,13 @@ pub(super) async fn list(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Js
 
 /// Removes the owner's pins of the CIDs that are given as arguments. If any of these pins does not exist, removes the
 /// others and returns an error.
-pub(super) async fn remove(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Json<Value>, IpfsError> {
-    ipfs.only_owner()?;
+pub(super) async fn remove(
+    State(ipfs): SharedIpfs,
+    caller: Caller,
+    query: KuboQuery,
+) -> Result<Json<Value>, IpfsError> {
+    caller.only_owner()?;
+    query.options(&["recursive"])?;
     query.only("recursive", "true")?;
     let roots = query.cids()?;
     let response = pins(&roots);

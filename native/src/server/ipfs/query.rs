@@ -3,11 +3,28 @@
 use super::error::IpfsError;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use r3mes_wgpu::store::{Cid, Codec, version_1};
+use r3mes_wgpu::store::{Cid, Codec, inline_bytes};
 use std::str::FromStr;
 
 /// The maximum number of arguments of one command.
 const MAX_ARGUMENTS: usize = 1024;
+
+/// Options that only say how a client wants to receive or to show results, or from where blocks may come.
+const HARMLESS: [&str; 13] = [
+    "allow-big-block",
+    "cid-base",
+    "enc",
+    "encoding",
+    "flush",
+    "offline",
+    "progress",
+    "quiet",
+    "quieter",
+    "silent",
+    "stream",
+    "stream-channels",
+    "timeout",
+];
 
 /// The pairs of name and value in a query string. Each argument of the command has the name `arg`.
 pub(super) struct KuboQuery(Vec<(String, String)>);
@@ -28,7 +45,8 @@ impl KuboQuery {
         self.0.iter().rev().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the value of a boolean option, or `default` if the option is missing.
+    /// Returns the value of a boolean option, or `default` if the option is missing. Returns an error if the value is
+    /// not a boolean.
     pub(super) fn flag(&self, name: &str, default: Flag) -> Result<Flag, IpfsError> {
         match self.text(name) {
             None => Ok(default),
@@ -38,13 +56,15 @@ impl KuboQuery {
         }
     }
 
-    /// Returns the value of a numeric option, or `None` if the option is missing.
+    /// Returns the value of a numeric option, or `None` if the option is missing. Returns an error if the value is not
+    /// a number.
     pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, IpfsError> {
         let wrong = |text: &str| IpfsError::bad(format!("{name}={text}: expected a number"));
         self.text(name).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
     }
 
-    /// Returns an error if the option `name` has a value other than `value`, the only supported one.
+    /// Returns an error if the query contains the option `name` with a value other than `value`, the only supported
+    /// one.
     pub(super) fn only(&self, name: &str, value: &str) -> Result<(), IpfsError> {
         match self.text(name) {
             Some(other) if other != value => Err(IpfsError::bad(format!("{name}={other}: only {value} is supported"))),
@@ -52,7 +72,19 @@ impl KuboQuery {
         }
     }
 
-    /// Returns the arguments as CIDs of version 1. Each argument must be a CID, with or without the prefix `/ipfs/`.
+    /// Returns an error if the query has an option that is neither in `options` nor one of [`HARMLESS`]. If it were
+    /// ignored, the client could receive something else than it asked for.
+    pub(super) fn options(&self, options: &[&str]) -> Result<(), IpfsError> {
+        self.only("cid-base", "base32")?;
+        let known = |name: &str| name == "arg" || options.contains(&name) || HARMLESS.contains(&name);
+        match self.0.iter().find(|(name, value)| !known(name) && !["", "false", "0"].contains(&&**value)) {
+            Some((name, value)) => Err(IpfsError::bad(format!("{name}={value}: this command has no such option here"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the arguments, of which there must be at least one, as CIDs. Each argument must be a CID, with
+    /// or without the prefix `/ipfs/`.
     pub(super) fn cids(&self) -> Result<Vec<Cid>, IpfsError> {
         let arguments: Vec<&str> =
             self.0.iter().filter(|(name, _)| name == "arg").map(|(_, value)| value.as_str()).collect();
@@ -78,11 +110,13 @@ pub(super) enum Flag {
     Off,
 }
 
-/// Parses a CID, with or without the prefix `/ipfs/`, and converts it to version 1. Returns an error if the CID has a
-/// codec or a hash function that this program does not support.
+/// Parses a CID, with or without the prefix `/ipfs/`. Returns an error if the CID has a codec or a hash function that
+/// this program does not support.
 pub(super) fn cid(text: &str) -> Result<Cid, IpfsError> {
-    let plain = text.strip_prefix("/ipfs/").unwrap_or(text);
-    let cid = Cid::try_from(plain).map(version_1).map_err(|error| IpfsError::bad(format!("{text:?}: {error}")))?;
-    Codec::of(&cid)?;
+    let plain = text.strip_prefix("/ipfs/").unwrap_or(text).trim_end_matches('/');
+    let cid = Cid::try_from(plain).map_err(|error| IpfsError::bad(format!("{text:?}: {error}")))?;
+    if inline_bytes(&cid).is_none() || Codec::stated(&cid).is_none() {
+        Codec::of(&cid)?;
+    }
     Ok(cid)
 }

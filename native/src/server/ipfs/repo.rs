@@ -1,7 +1,8 @@
 //! The commands `repo/stat`, `repo/gc`, `id` and `version` of Kubo's RPC.
 
-use super::{block::lines, error::IpfsError, state::SharedIpfs};
+use super::{block::lines, error::IpfsError, owner::Caller, state::SharedIpfs};
 use axum::{Json, extract::State, response::Response};
+use r3mes_wgpu::store::{Block, Codec};
 use serde_json::{Value, json};
 
 /// Returns the number of stored blocks, their total size, and the size limits, all sizes in bytes.
@@ -14,16 +15,18 @@ pub(super) async fn stat(State(ipfs): SharedIpfs) -> Result<Json<Value>, IpfsErr
 }
 
 /// Deletes all unpinned blocks and returns the CIDs of the deleted blocks.
-pub(super) async fn collect(State(ipfs): SharedIpfs) -> Result<Response, IpfsError> {
-    ipfs.only_owner()?;
+pub(super) async fn collect(State(ipfs): SharedIpfs, caller: Caller) -> Result<Response, IpfsError> {
+    caller.only_owner()?;
     let deleted = ipfs.with(|store| store.collect(u64::MAX)).await?;
     Ok(lines(deleted.into_iter().map(|cid| json!({ "Key": { "/": cid.to_string() } }))))
 }
 
-/// Returns the node's identity. The fields for the libp2p key and the libp2p addresses are empty, because the node has
-/// neither.
-pub(super) async fn id() -> Json<Value> {
-    Json(json!({ "ID": "", "PublicKey": "", "Addresses": [], "AgentVersion": agent(), "Protocols": [] }))
+/// Returns the node's identity. It has the form of a libp2p peer ID, because clients parse it, but there is no key for
+/// it. The fields for the key and the addresses are empty, because the node has neither.
+pub(super) async fn id(State(ipfs): SharedIpfs) -> Json<Value> {
+    let id = Block::new(Codec::DagPb, ipfs.owner.public_id().to_vec()).map(|block| block.with_version_0().cid());
+    let id = id.map(|cid| cid.to_string()).unwrap_or_default();
+    Json(json!({ "ID": id, "PublicKey": "", "Addresses": [], "AgentVersion": agent(), "Protocols": [] }))
 }
 
 /// Returns the version of the program, with its name and platform.

@@ -1,48 +1,42 @@
 //! The state that all IPFS handlers share.
 
-use super::error::IpfsError;
-use crate::blocks::BlockStore;
-use axum::{
-    extract::State,
-    http::{HeaderValue, StatusCode},
+use super::{
+    error::IpfsError,
+    owner::{Caller, OwnerToken},
+    upload::Uploads,
 };
+use crate::{
+    blocks::{BlockStore, cost},
+    server::peer::Client,
+};
+use axum::{extract::State, http::HeaderValue};
+use r3mes_wgpu::store::Block;
 use std::sync::Arc;
 
-/// The blocks of an upload are collected in memory until their total size reaches this number of bytes or the upload
+/// The blocks of an upload are collected in memory until their total cost reaches this number of bytes or the upload
 /// ends. They are then written to the store.
 pub(super) const BATCH_BYTES: usize = 8 << 20;
-
-/// Who can reach the node. This determines the commands that clients may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Any client can reach the node. Clients may store and read blocks, but not pin or delete them.
-    Anyone,
-    /// Only the node's owner can reach the node. Clients may store, read, pin and delete blocks.
-    Owner,
-}
 
 /// The state that all handlers of IPFS routes share.
 pub(super) struct IpfsState {
     pub(super) store: Arc<BlockStore>,
-    pub(super) access: Access,
+    pub(super) owner: OwnerToken,
     /// The origins of other websites whose pages may send commands to the node.
     pub(super) origins: Vec<HeaderValue>,
+    pub(super) uploads: Arc<Uploads>,
 }
 
 /// The shared state, as the router passes it to a handler.
 pub(super) type SharedIpfs = State<Arc<IpfsState>>;
 
 impl IpfsState {
-    /// Returns an error with the HTTP status 403 if clients other than the node's owner can reach the node.
-    pub(super) fn only_owner(&self) -> Result<(), IpfsError> {
-        match self.access {
-            Access::Owner => Ok(()),
-            Access::Anyone => Err(IpfsError::new(
-                StatusCode::FORBIDDEN,
-                "only the owner of this node may pin and delete blocks; to store blocks without pinning them, \
-                 pass pin=false (for dag/import: pin-roots=false)",
-            )),
+    /// Stores blocks that a client has uploaded. Returns an error if the client, which is not the node's owner, has
+    /// stored too many bytes lately.
+    pub(super) async fn store(&self, caller: &Caller, client: Client, blocks: Vec<Block>) -> Result<(), IpfsError> {
+        if *caller != Caller::Owner {
+            self.uploads.count(client, blocks.iter().map(|block| cost(block.bytes())).sum())?;
         }
+        self.with(move |store| store.put(&blocks)).await
     }
 
     /// Runs `work` on the block store, in a thread for blocking work.
@@ -55,5 +49,28 @@ impl IpfsState {
             Ok(result) => result.map_err(IpfsError::from),
             Err(error) => Err(anyhow::Error::from(error).into()),
         }
+    }
+}
+
+/// The blocks of an upload that have not been written to the store yet.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) blocks: Vec<Block>,
+    counted: usize,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Returns whether the blocks take so much memory that they should be stored before more are received.
+    pub(super) fn is_full(&mut self) -> bool {
+        // only blocks that were added since the last call are counted, so that many small blocks take little time
+        self.bytes += self.blocks[self.counted..].iter().map(|block| cost(block.bytes()) as usize).sum::<usize>();
+        self.counted = self.blocks.len();
+        self.bytes >= BATCH_BYTES
+    }
+
+    /// Removes and returns the blocks.
+    pub(super) fn take(&mut self) -> Vec<Block> {
+        std::mem::take(self).blocks
     }
 }

@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     blocks::{BlockStore, Quota},
     client::transport::Remote,
+    wallet::secrets::Secret,
 };
 use pollster::block_on;
 use proptest::prelude::*;
@@ -23,6 +24,8 @@ const AMPLE: Quota = Quota { unpinned_bytes: 1 << 30, total_bytes: 1 << 30 };
 struct TestNode {
     url: String,
     agent: ureq::Agent,
+    /// The token that the client sends, if it is the node's owner.
+    token: Option<&'static str>,
 }
 
 struct TestResponse {
@@ -45,15 +48,27 @@ impl TestResponse {
     }
 }
 
-fn node(quota: Quota, access: Access) -> TestNode {
+const TOKEN: &str = "the token of the owner";
+
+/// Starts a node, to which the client sends requests of its owner.
+fn owner(quota: Quota) -> TestNode {
+    TestNode { token: Some(TOKEN), ..stranger(quota) }
+}
+
+/// Starts a node, to which the client sends requests of somebody who is not its owner.
+fn stranger(quota: Quota) -> TestNode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address: SocketAddr = listener.local_addr().unwrap();
     let origins = vec![HeaderValue::from_static("https://wallet.example")];
-    let router: Router = routes(Arc::new(BlockStore::in_memory(quota).unwrap()), access, origins);
+    let router: Router = routes(
+        Arc::new(BlockStore::in_memory(quota).unwrap()),
+        OwnerToken::new(TOKEN, "folder/owner-token".to_owned()),
+        origins,
+    );
     std::thread::spawn(move || runtime.block_on(async { axum::serve(listener, router).await }));
     let agent = ureq::Agent::config_builder().http_status_as_error(false).max_idle_connections(0).build().new_agent();
-    TestNode { url: format!("http://{address}"), agent }
+    TestNode { url: format!("http://{address}"), agent, token: None }
 }
 
 impl TestNode {
@@ -69,18 +84,26 @@ impl TestNode {
         self.respond(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).call())
     }
 
+    fn command(&self, command: &str) -> ureq::RequestBuilder<ureq::typestate::WithBody> {
+        let request = self.agent.post(format!("{}/api/v0/{command}", self.url));
+        match self.token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
     fn post(&self, command: &str) -> TestResponse {
-        self.respond(self.agent.post(format!("{}/api/v0/{command}", self.url)).send_empty())
+        self.respond(self.command(command).send_empty())
     }
 
     fn upload(&self, command: &str, files: &[&[u8]]) -> TestResponse {
         let body = form(files);
-        let request = self.agent.post(format!("{}/api/v0/{command}", self.url));
-        self.respond(request.header("content-type", "multipart/form-data; boundary=b").send(&body[..]))
+        let request = self.command(command).header("content-type", "multipart/form-data; boundary=b");
+        self.respond(request.send(&body[..]))
     }
 
     fn kubo(&self) -> Kubo<Remote> {
-        Kubo::new(self.url.clone(), Remote::store("--ipfs", &self.url, None).unwrap())
+        Kubo::new(self.url.clone(), Remote::store("--ipfs", &self.url, self.token.map(Secret::of)).unwrap())
     }
 }
 
@@ -104,7 +127,7 @@ fn dag() -> Dag {
 
 #[test]
 fn the_kubo_client_of_the_library_works_with_these_routes() {
-    let node = node(AMPLE, Access::Owner);
+    let node = owner(AMPLE);
     block_on(node.kubo().put_dag(&dag())).unwrap();
     let pin_list = dag().pin_list().unwrap().cid();
     let pins = node.post("pin/ls?type=recursive").json();
@@ -119,7 +142,7 @@ fn the_kubo_client_of_the_library_works_with_these_routes() {
 
 #[test]
 fn a_dag_imported_as_a_car_is_exported_unchanged() {
-    let node = node(AMPLE, Access::Owner);
+    let node = owner(AMPLE);
     let file = Dag::file(FileLayout::default(), &numbered(600_000)).unwrap();
     for dag in [dag(), file] {
         let result = node.upload("dag/import?stats=true", &[&dag.to_car()]);
@@ -143,7 +166,7 @@ fn a_dag_imported_as_a_car_is_exported_unchanged() {
 
 #[test]
 fn a_car_with_wrong_bytes_or_cut_short_is_rejected() {
-    let node = node(AMPLE, Access::Owner);
+    let node = owner(AMPLE);
     let car = dag().to_car();
     let flipped = [&car[..car.len() - 1], &[car[car.len() - 1] ^ 1]].concat();
     for bad in [&flipped[..], &car[..car.len() - 5], b"", b"nonsense"] {
@@ -153,7 +176,7 @@ fn a_car_with_wrong_bytes_or_cut_short_is_rejected() {
 
 #[test]
 fn a_root_with_missing_parts_is_stored_but_not_pinned() {
-    let node = node(AMPLE, Access::Owner);
+    let node = owner(AMPLE);
     let root_alone = Dag { blocks: vec![dag().blocks[3].clone()], ..dag() };
     let result = node.upload("dag/import", &[&root_alone.to_car()]).json();
     let missing = dag().blocks[0].cid().to_string();
@@ -167,7 +190,7 @@ fn a_root_with_missing_parts_is_stored_but_not_pinned() {
 
 #[test]
 fn files_are_added_and_read_back_whole_and_in_part() {
-    let node = node(AMPLE, Access::Owner);
+    let node = owner(AMPLE);
     for bytes in [0, 1, 262_144, 262_145, 1_000_000] {
         let file = numbered(bytes);
         let result = node.upload("add?cid-version=1&raw-leaves=true", &[&file]).json();
@@ -186,7 +209,7 @@ fn files_are_added_and_read_back_whole_and_in_part() {
 
 #[test]
 fn the_gateway_follows_its_specification() {
-    let node = node(AMPLE, Access::Anyone);
+    let node = stranger(AMPLE);
     let (dag, leaf) = (dag(), Block::new(Codec::Raw, vec![1; 1000]).unwrap());
     let imported = node.upload("dag/import?pin-roots=false", &[&dag.to_car()]);
     assert_eq!(imported.status, 200, "{}", imported.text());
@@ -206,6 +229,13 @@ fn the_gateway_follows_its_specification() {
             "application/vnd.ipld.car; version=1; order=dfs; dups=n",
         ),
         ("text/html, application/vnd.ipld.raw;q=0.5", 200, "application/vnd.ipld.raw"),
+        ("Application/VND.IPLD.Raw", 200, "application/vnd.ipld.raw"),
+        (
+            "application/vnd.ipld.raw;q=0.4, application/vnd.ipld.car; q=0.9",
+            200,
+            "application/vnd.ipld.car; version=1; order=dfs; dups=n",
+        ),
+        ("application/vnd.ipld.raw;q=0, text/html", 406, "application/json"),
         ("application/vnd.ipld.car;version=2", 406, "application/json"),
         ("text/html", 406, "application/json"),
     ] {
@@ -221,36 +251,89 @@ fn the_gateway_follows_its_specification() {
     assert_eq!(node.get(&format!("/ipfs/{}?format=tar", dag.root), &[]).status, 406);
     for bad in [
         "/ipfs/nonsense",
-        "/ipfs/bafkqabtimvwgy3yk",
         &format!("{plain}/path"),
         &format!("{plain}?entity-bytes=0:9"),
         &format!("{plain}?format=car&dag-scope=x"),
     ] {
         assert_eq!(node.get(bad, &[]).status, 400, "{bad}");
     }
-    let probe = node.get("/ipfs/bafkqaaa?format=raw", &[]);
-    assert_eq!((probe.status, probe.body.len()), (200, 0));
+    for (inline, bytes) in [("bafkqaaa", &b""[..]), ("bafkqabtimvwgy3yk", b"hello\n")] {
+        let got = node.get(&format!("/ipfs/{inline}?format=raw"), &[]);
+        assert_eq!((got.status, &got.body[..]), (200, bytes));
+        assert_eq!(node.post(&format!("block/get?arg={inline}")).body, bytes);
+        assert_eq!(node.post(&format!("cat?arg={inline}")).body, bytes);
+    }
+    assert_eq!(node.get(&format!("{plain}/?format=raw"), &[]).status, 200);
+    let weak = format!("W/\"{}.raw\", \"other\"", leaf.cid());
+    assert_eq!(node.get(&raw, &[("if-none-match", &weak)]).status, 304);
 }
 
 #[test]
 fn clients_that_are_not_the_owner_may_store_and_read_but_not_pin() {
-    let node = node(AMPLE, Access::Anyone);
+    let node = stranger(AMPLE);
     block_on(node.kubo().put_dag(&dag())).unwrap_err();
     assert_eq!(node.post(&format!("block/get?arg={}", dag().root)).status, 200, "the blocks are stored");
     for owner in [format!("pin/add?arg={}", dag().root), format!("pin/rm?arg={}", dag().root), "repo/gc".to_owned()] {
         assert_eq!(node.post(&owner).status, 403, "{owner}");
     }
-    assert_eq!(node.upload("dag/import", &[&dag().to_car()]).status, 403);
-    assert_eq!(node.upload("add?cid-version=1", &[b"x"]).status, 403);
-    assert_eq!(node.upload("add?cid-version=1&pin=false", &[b"x"]).status, 200);
+    for pinning in ["dag/import?pin-roots=true", "add?cid-version=1&pin=true"] {
+        let refused = node.upload(pinning, &[b"x"]);
+        assert_eq!(refused.status, 403, "{pinning}");
+        assert!(refused.text().contains("the token in folder/owner-token"), "{}", refused.text());
+    }
+    // what the owner pins by default is stored without a pin
+    assert_eq!(node.upload("dag/import", &[&dag().to_car()]).status, 200);
+    assert_eq!(node.upload("add?cid-version=1", &[b"x"]).status, 200);
+    assert_eq!(node.post("pin/ls").json()["Keys"], serde_json::json!({}));
+    let wrong = TestNode { token: Some("another token"), ..node };
+    assert_eq!(wrong.post("repo/gc").status, 403);
+    let node = TestNode { token: None, ..wrong };
     assert_eq!(node.upload("block/put?pin=true", &[b"x"]).status, 403);
+}
+
+/// What kubo-rpc-client and older clients send: formats of blocks, files without options, and CIDs of version 0.
+#[test]
+fn cids_are_those_that_the_client_asks_for() {
+    let node = owner(AMPLE);
+    let key = |options: &str| node.upload(&format!("block/put{options}"), &[b"\x12\x00"]).json()["Key"].clone();
+    let (node_1, raw) = (Codec::DagPb.cid(b"\x12\x00"), Codec::Raw.cid(b"\x12\x00"));
+    let node_0 = Cid::new_v0(*node_1.hash()).unwrap();
+    for (options, cid) in [
+        ("", raw),
+        ("?format=raw&version=1", raw),
+        ("?format=dag-pb", node_1),
+        ("?format=protobuf", node_1),
+        ("?format=v0", node_0),
+        ("?format=dag-pb&version=0", node_0),
+        ("?cid-codec=dag-pb&mhlen=-1&allow-big-block=true", node_1),
+    ] {
+        assert_eq!(key(options), cid.to_string(), "{options}");
+    }
+    for bad in ["?format=git", "?format=raw&cid-codec=raw", "?format=raw&version=0", "?mhlen=20", "?unknown=1"] {
+        assert_eq!(node.upload(&format!("block/put{bad}"), &[b"x"]).status, 400, "{bad}");
+    }
+    let added = node.upload("add", &[b"hello world"]).json();
+    let hello = "Qmf412jQZiuVUtdgnB36FXFX7xg5V6KEbSJ4dpQuhkLyfD";
+    assert_eq!((added["Hash"].as_str(), added["Size"].as_str()), (Some(hello), Some("19")));
+    assert_eq!(node.post(&format!("cat?arg={hello}")).body, b"hello world");
+    assert!(node.post("pin/ls").json()["Keys"][hello].is_object());
+    assert_eq!(node.post(&format!("pin/rm?arg={hello}")).json()["Pins"][0], hello);
+    assert_eq!(node.post(&format!("pin/add?arg={hello}")).json()["Pins"][0], hello);
+    assert_eq!(node.post(&format!("block/stat?arg={hello}")).json()["Key"], hello);
+    let car = node.get(&format!("/ipfs/{hello}?format=car"), &[]);
+    assert_eq!(car.header("x-ipfs-roots"), hello);
+    assert_eq!(Dag::from_car(&car.body).unwrap().root.to_string(), hello);
+    assert!(Cid::try_from(node.post("id").json()["ID"].as_str().unwrap()).is_ok());
+    let folder = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a%2Fb\"\r\n\r\nx\r\n--b--\r\n";
+    let request = node.command("add").header("content-type", "multipart/form-data; boundary=b").send(&folder[..]);
+    assert_eq!(node.respond(request).status, 400);
 }
 
 #[test]
 fn pages_of_other_websites_may_not_send_commands() {
-    let node = node(AMPLE, Access::Owner);
+    let node = owner(AMPLE);
     let from = |origin: &str| {
-        let request = node.agent.post(format!("{}/api/v0/repo/gc", node.url)).header("origin", origin);
+        let request = node.command("repo/gc").header("origin", origin);
         node.respond(request.send_empty()).status
     };
     assert_eq!([from(&node.url), from("https://wallet.example")], [200, 200]);
@@ -260,7 +343,7 @@ fn pages_of_other_websites_may_not_send_commands() {
 
 #[test]
 fn sizes_are_limited_and_errors_name_what_is_wrong() {
-    let node = node(Quota { unpinned_bytes: 3000, total_bytes: 3000 }, Access::Owner);
+    let node = owner(Quota { unpinned_bytes: 3000, total_bytes: 3000 });
     let big = vec![0; (1 << 20) + 1];
     let assert_error = |response: TestResponse, status: u16, text: &str| {
         assert_eq!(response.status, status, "{}", response.text());
@@ -271,7 +354,8 @@ fn sizes_are_limited_and_errors_name_what_is_wrong() {
     assert_error(node.upload("block/put?cid-codec=git-raw", &[b"x"]), 400, "git-raw");
     assert_error(node.upload("block/put?mhtype=blake3", &[b"x"]), 400, "blake3");
     assert_error(node.upload("block/put?pin=perhaps", &[b"x"]), 400, "perhaps");
-    assert_error(node.upload("add", &[b"x"]), 400, "cid-version=1");
+    assert_error(node.upload("add?cid-version=2", &[b"x"]), 400, "cid-version=2");
+    assert_error(node.upload("add?nocopy=true", &[b"x"]), 400, "nocopy=true");
     assert_error(node.upload("add?cid-version=1&chunker=rabin", &[b"x"]), 400, "size-");
     assert_error(node.upload("add?cid-version=1&chunker=size-2000000", &[b"x"]), 400, "1048576");
     assert_error(node.upload("add?cid-version=1&max-file-links=1", &[b"x"]), 400, "links");
@@ -281,7 +365,6 @@ fn sizes_are_limited_and_errors_name_what_is_wrong() {
     assert_error(node.post(&format!("block/get?{}", "arg=bafkqaaa&".repeat(1025))), 400, "1025");
     assert_error(node.post("pin/add?recursive=false&arg=bafkqaaa"), 400, "recursive");
     assert_error(node.post(&format!("pin/add?arg={}", dag().root)), 404, &dag().root.to_string());
-    assert_error(node.post("cat?arg=bafkqaaa"), 400, "version 1");
 }
 
 proptest! {
@@ -297,7 +380,7 @@ proptest! {
         accept in "[ -~]{0,40}",
     ) {
         use std::sync::LazyLock;
-        static NODE: LazyLock<TestNode> = LazyLock::new(|| node(AMPLE, Access::Owner));
+        static NODE: LazyLock<TestNode> = LazyLock::new(|| owner(AMPLE));
         let car = dag().to_car();
         let spliced = [&car[..cut.min(car.len())], &body].concat();
         // like Kubo, the node responds with status 500 if a CID is not pinned

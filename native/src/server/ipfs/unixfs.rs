@@ -3,16 +3,16 @@
 use super::{
     block::lines,
     error::IpfsError,
+    owner::Caller,
     query::{Flag, KuboQuery},
-    state::{BATCH_BYTES, IpfsState, SharedIpfs},
+    state::{Batch, IpfsState, SharedIpfs},
     stream,
+    upload::Upload,
 };
-use axum::{
-    extract::{Multipart, State, multipart::Field},
-    response::Response,
-};
+use crate::server::peer::Client;
+use axum::{extract::State, response::Response};
 use r3mes_wgpu::store::{
-    Block,
+    Block, Cid,
     unixfs::{FileBuilder, FileLayout, FilePart, FileReader},
 };
 use serde_json::json;
@@ -20,69 +20,89 @@ use serde_json::json;
 /// The maximum length, in characters, of a file name in a response. Longer names are cut off.
 const MAX_NAME: usize = 255;
 
-/// Stores each file of the multipart form, and pins it unless the request has the option `pin=false`. The client must
-/// pass `cid-version=1`, because this node creates no CIDs of version 0.
-pub(super) async fn add(State(ipfs): SharedIpfs, query: KuboQuery, mut form: Multipart) -> Result<Response, IpfsError> {
-    if query.text("cid-version") != Some("1") {
-        return Err(IpfsError::bad("this node makes no CIDs of version 0; pass cid-version=1"));
-    }
-    let limited =
-        [("raw-leaves", "true"), ("hash", "sha2-256"), ("trickle", "false"), ("wrap-with-directory", "false")];
-    limited.iter().try_for_each(|(name, value)| query.only(name, value))?;
-    let layout = layout(&query)?;
-    let (pin, hash_only) = (query.flag("pin", Flag::On)?, query.flag("only-hash", Flag::Off)?);
-    if (pin, hash_only) == (Flag::On, Flag::Off) {
-        ipfs.only_owner()?;
-    }
-    let mut results = Vec::new();
-    while let Some(file) = form.next_field().await.map_err(IpfsError::bad)? {
-        let name: Option<String> = file.file_name().map(|name| name.chars().take(MAX_NAME).collect());
-        let FilePart { cid, blocks, .. } = write(&ipfs, layout, hash_only, file).await?;
-        if (pin, hash_only) == (Flag::On, Flag::Off) {
-            ipfs.with(move |store| store.pin(&cid)).await?;
+/// Stores each file of the multipart form, and pins it if the node's owner has sent the request, unless it has the
+/// option `pin=false`.
+pub(super) async fn add(
+    State(ipfs): SharedIpfs,
+    caller: Caller,
+    query: KuboQuery,
+    mut upload: Upload,
+) -> Result<Response, IpfsError> {
+    query.options(&[
+        "chunker",
+        "cid-version",
+        "hash",
+        "max-file-links",
+        "only-hash",
+        "pin",
+        "raw-leaves",
+        "trickle",
+        "wrap-with-directory",
+    ])?;
+    [("hash", "sha2-256"), ("trickle", "false"), ("wrap-with-directory", "false")]
+        .iter()
+        .try_for_each(|(name, value)| query.only(name, value))?;
+    let (layout, only_hash) = (layout(&query)?, query.flag("only-hash", Flag::Off)? == Flag::On);
+    let pins = !only_hash && caller.pins(&query, "pin", Flag::On)? == Flag::On;
+    let client = upload.client();
+    // the blocks of small files are stored together, because each transaction of the store waits for the disk
+    let (mut batch, mut added) = (Batch::default(), Vec::new());
+    while let Some(mut file) = upload.next_file().await? {
+        let name: Option<String> = file.name().map(|name| name.chars().take(MAX_NAME).collect());
+        if name.as_ref().is_some_and(|name| name.contains('/') || name.contains("%2F")) {
+            return Err(IpfsError::bad("folders are not supported; add each file by itself, with a name without /"));
         }
+        let mut builder = FileBuilder::new(layout);
+        while let Some(piece) = file.next_piece().await? {
+            builder.push(&piece, &mut batch.blocks)?;
+            if batch.is_full() {
+                store(&ipfs, &caller, client, only_hash, batch.take()).await?;
+            }
+        }
+        added.push((name, builder.finish(&mut batch.blocks)?));
+    }
+    store(&ipfs, &caller, client, only_hash, batch.take()).await?;
+    if pins {
+        let roots: Vec<Cid> = added.iter().map(|(_, file)| file.cid).collect();
+        ipfs.with(move |store| store.pin_all(&roots)).await?;
+    }
+    let results = added.into_iter().map(|(name, FilePart { cid, blocks, .. })| {
         let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| cid.to_string());
-        results.push(json!({ "Name": name, "Hash": cid.to_string(), "Size": blocks.to_string() }));
-    }
-    Ok(lines(results.into_iter()))
+        json!({ "Name": name, "Hash": cid.to_string(), "Size": blocks.to_string() })
+    });
+    Ok(lines(results))
 }
 
-/// Stores a file as UnixFS blocks and returns its root. If `hash_only` is on, stores nothing and only computes the
-/// root.
-async fn write(
+/// Stores blocks, unless the command only computes hashes.
+async fn store(
     ipfs: &IpfsState,
-    layout: FileLayout,
-    hash_only: Flag,
-    mut file: Field<'_>,
-) -> Result<FilePart, IpfsError> {
-    let (mut builder, mut pending) = (FileBuilder::new(layout), Vec::new());
-    while let Some(piece) = file.chunk().await.map_err(IpfsError::bad)? {
-        builder.push(&piece, &mut pending)?;
-        if pending.iter().map(|block: &Block| block.bytes().len()).sum::<usize>() >= BATCH_BYTES {
-            store(ipfs, hash_only, std::mem::take(&mut pending)).await?;
-        }
-    }
-    let root = builder.finish(&mut pending)?;
-    store(ipfs, hash_only, pending).await?;
-    Ok(root)
+    caller: &Caller,
+    client: Client,
+    only_hash: bool,
+    blocks: Vec<Block>,
+) -> Result<(), IpfsError> {
+    if only_hash { Ok(()) } else { ipfs.store(caller, client, blocks).await }
 }
 
-async fn store(ipfs: &IpfsState, hash_only: Flag, blocks: Vec<Block>) -> Result<(), IpfsError> {
-    match hash_only {
-        Flag::On => Ok(()),
-        Flag::Off => ipfs.with(move |store| store.put(&blocks)).await,
-    }
-}
-
+/// Returns the layout of the trees of blocks that `add` stores. As in Kubo, CIDs of version 0 and nodes as leaves are the
+/// default, and raw leaves are the default with CIDs of version 1.
 fn layout(query: &KuboQuery) -> Result<FileLayout, IpfsError> {
     let chunk = query.text("chunker").map_or(Some(262_144), |chunker| chunker.strip_prefix("size-")?.parse().ok());
     let chunk =
         chunk.ok_or_else(|| IpfsError::bad("chunker: expected size-N for chunks of N bytes, such as size-262144"))?;
-    Ok(FileLayout::new(chunk, query.number("max-file-links")?.unwrap_or(174))?)
+    let layout = FileLayout::new(chunk, query.number("max-file-links")?.unwrap_or(174))?;
+    let (layout, raw_leaves) = match query.text("cid-version") {
+        None | Some("0") => (layout.with_version_0(), Flag::Off),
+        Some("1") => (layout, Flag::On),
+        Some(other) => return Err(IpfsError::bad(format!("cid-version={other}: expected 0 or 1"))),
+    };
+    let raw_leaves = query.flag("raw-leaves", raw_leaves)? == Flag::On;
+    Ok(if raw_leaves { layout } else { layout.with_node_leaves() })
 }
 
 /// Returns the contents of a file: at most `length` bytes, beginning at the byte `offset`.
 pub(super) async fn cat(State(ipfs): SharedIpfs, query: KuboQuery) -> Result<Response, IpfsError> {
+    query.options(&["offset", "length"])?;
     let (root, start) = (query.cid()?, query.number("offset")?.unwrap_or(0));
     let length = query.number::<u64>("length")?.unwrap_or(u64::MAX);
     stream::file(ipfs.store.clone(), FileReader::new(root, start..start.saturating_add(length))).await

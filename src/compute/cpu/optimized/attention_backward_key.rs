@@ -39,8 +39,8 @@ struct Queries {
     index: [u32; BLOCK],
 }
 
-/// The queries and the output gradients of one attention head for a span of tokens, decoded and padded to whole blocks
-/// of 32 tokens.
+/// The queries and the gradients of the outputs of one attention head for a span of tokens, decoded and padded to whole
+/// blocks of 32 tokens.
 struct QueryHead {
     queries: Vec<Queries>,
     query_features: Vec<i16>,
@@ -167,8 +167,9 @@ pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
     false
 }
 
-/// Returns the inner product of one vector with each of the 32 rows of a block. `weights` is the vector, with each
-/// element split into `[high, low]` bytes; `features` holds the rows, ordered by feature.
+/// Returns the inner products of one vector with each of the 32 rows of a block. `weights` is the vector, in which each
+/// element `256 · high + low` is given as `[high, low]`. `features` holds the rows in groups of [`LANES`], each group
+/// transposed to `[head_dim, LANES]`.
 #[inline(always)]
 fn both(weights: &[[i32; 2]], features: &[i16], head_dim: usize) -> [i64; BLOCK] {
     let mut dots = [0; BLOCK];
@@ -178,9 +179,10 @@ fn both(weights: &[[i32; 2]], features: &[i16], head_dim: usize) -> [i64; BLOCK]
     dots
 }
 
-/// Divides `folded`, the 32 weights of a block, by `2^shift`, and rounds the quotients by dither. `shift` is the
-/// smallest number for which all quotients are below 2^14 in magnitude. Returns `shift` and the rounded quotients, each
-/// split into `[high, low]` bytes.
+/// Divides `folded`, the 32 weights of a block, by `2^shift`, and rounds the quotients stochastically with the dither
+/// stream `stream`. A weight uses the bits of the stream at its row in `rows` and at `column`. `shift` is the smallest
+/// number for which all quotients are below 2^14 in magnitude. Returns `shift` and the rounded quotients, each as
+/// `[high, low]` for the value `256 · high + low`.
 #[inline(always)]
 fn weights(folded: &[i64; BLOCK], stream: Dither, rows: &[u32; BLOCK], column: u32) -> (u32, [[i32; 2]; BLOCK]) {
     let shift = shift_for(magnitude(folded), WIDE_BITS);
@@ -192,8 +194,9 @@ fn weights(folded: &[i64; BLOCK], stream: Dither, rows: &[u32; BLOCK], column: u
     (shift, planes(&weights))
 }
 
-/// Adds `2^shift · Σ_i weights[i] · rows[i]` to `sums`. Each weight is split into `[high, low]` bytes, and each row has
-/// as many elements as `sums`.
+/// Adds `2^shift · Σ_i weights[i] · rows[i]` to `sums`, element by element. Each weight `256 · high + low` is given as
+/// `[high, low]`, and each row has as many elements as `sums`. If `shift` is negative, the added terms are rounded
+/// towards −∞.
 #[inline(always)]
 fn add(sums: &mut [i64], weights: &[[i32; 2]], rows: &[i16], shift: i32) {
     let stride = sums.len();

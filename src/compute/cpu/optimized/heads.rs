@@ -29,8 +29,8 @@ impl<'a> Source<'a> {
         (bytemuck::cast_slice(planes), rest[0] as i32)
     }
 
-    /// Writes the values of one token for one attention head to `out`, each split into `[high, low]` bytes. Returns the
-    /// exponent that the values share.
+    /// Writes the values of one token for one attention head to `out`. Each value `256 · high + low` is written as
+    /// `[high, low]`. Returns the exponent that the values share.
     #[inline(always)]
     pub(super) fn weights(&self, token: usize, head: usize, out: &mut Vec<[i32; 2]>) -> i32 {
         let (row, exponent) = self.row(token, head);
@@ -42,8 +42,8 @@ impl<'a> Source<'a> {
         exponent
     }
 
-    /// Returns, for one attention head, the exponent that the values of each token in a span share. The exponents are
-    /// padded to whole blocks of 32 with the exponent of an all-zero row.
+    /// Returns the exponents for one attention head and a span of tokens, one exponent for each token, which all values
+    /// of the token share. They are padded to whole blocks of 32 with the exponent of an all-zero row.
     #[inline(always)]
     pub(super) fn exponents(&self, span: Range<usize>, head: usize) -> Vec<i32> {
         let padded = span.len().next_multiple_of(BLOCK);
@@ -88,7 +88,8 @@ pub(super) fn magnitude(values: &[i64]) -> u64 {
     values.iter().fold(0, |bits, value| bits | value.unsigned_abs())
 }
 
-/// Splits each of the 32 weights of a block into `[high, low]` bytes. The weights must be ≤ 2^14 in magnitude.
+/// Splits each of the 32 weights of a block into two bytes, `[high, low]`, so that the weight is `256 · high + low`.
+/// The weights must be ≤ 2^14 in magnitude.
 #[inline(always)]
 pub(super) fn planes(weights: &[i64; BLOCK]) -> [[i32; 2]; BLOCK] {
     let mut planes = [[0; 2]; BLOCK];

@@ -23,8 +23,9 @@ pub(super) fn backward(params: &[u32], units: Range<usize>, reads: &[&[u32]], wr
     down::<2>(p.out_features as usize, p.rank as usize, units, reads, writes)
 }
 
-/// Multiplies rows of `width` elements by a factor `[rank, width]`. `PLANES` is the number of int8 planes of a row: 1
-/// for byte rows, 2 for wide rows.
+/// Multiplies rows of `width` elements by the LoRA factor, `[rank, width]`, and writes the rounded results with their
+/// scales. `PLANES` is the number of int8 values that store one element of a row: 1, or 2 for an element
+/// `256 · high + low`. Returns false, because no value can leave its range.
 #[inline(always)]
 fn down<const PLANES: usize>(
     width: usize,

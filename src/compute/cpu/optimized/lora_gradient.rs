@@ -1,6 +1,6 @@
-//! Optimized implementations of the kernels that compute the gradients of the LoRA factors `a` and `b`. A call computes
-//! several rows of a gradient, one for each rank in a range. It decodes each block of tokens only once for all of these
-//! rows, and keeps the gradients as i64 from block to block.
+//! Optimized implementations of the kernels that compute the gradients of the LoRA factors `a` and `b`. A gradient has
+//! as many rows as the rank of the adapter, and a call computes a range of these rows. It decodes each block of tokens
+//! only once for all of these rows, and keeps the gradients as i64 from block to block.
 
 use super::products::{LANES, join, split, tile, widen};
 use crate::{
@@ -17,12 +17,13 @@ use crate::{
 };
 use std::ops::Range;
 
-/// The limit of an accumulated gradient. A gradient outside `-LIMIT..LIMIT` counts as saturated.
+/// The bound of the elements of a gradient. An element outside `-LIMIT..LIMIT` sets the saturation flag, which voids
+/// the result of the training step.
 const LIMIT: i64 = lora_gradient_b::LIMIT;
 
-/// The sum over tokens that gives the gradient of a LoRA factor. Each token contributes the outer product of its folded
-/// values, which the kernel `lora_fold` wrote, and its row of `width` elements. There are as many folded values as the
-/// adapter's rank.
+/// The sum over tokens that gives the gradient of a LoRA factor. The term of a token is the outer product of two rows:
+/// the token's folded values (`rank` scaled and rounded values, which the kernel `lora_fold` wrote), and a row of
+/// `width` elements. `rank` is the rank of the adapter.
 struct Contraction<'a> {
     blocks: usize,
     rank: usize,
@@ -32,8 +33,8 @@ struct Contraction<'a> {
     exponent: i32,
 }
 
-/// Computes the gradient of the LoRA factor `a`. The sum over a block of 32 tokens is at most 32 · 2^14 · 127 < 2^26 in
-/// magnitude, so i32 holds it.
+/// Computes the gradient of the LoRA factor `a`. Returns whether an element of it left its range. The sum over a block
+/// of 32 tokens is at most 32 · 2^14 · 127 < 2^26 in magnitude, so i32 holds it.
 #[inline(always)]
 pub(super) fn a(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = lora_gradient_a::Params::read(params);
@@ -59,9 +60,10 @@ pub(super) fn a(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &
     )
 }
 
-/// Computes the gradient of the LoRA factor `b`. A value of `dy` and the folded value by which it is multiplied can
-/// both reach 2^14 in magnitude, so the sum of 32 such products may not fit in i32. Each folded value is therefore
-/// split into a high and a low byte. The products with high bytes and the products with low bytes are summed
+/// Computes the gradient of the LoRA factor `b`. Returns whether an element of it left its range. The sum over a block
+/// of 32 tokens may not fit in i32, because each term is the product of two values that can both reach 2^14 in
+/// magnitude: an element of `dy` (the gradient of the layer's output), and a folded value. Each folded value is
+/// therefore split into a high and a low byte. The products with high bytes and the products with low bytes are summed
 /// separately, and each of these two sums fits in i32.
 #[inline(always)]
 pub(super) fn b(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
@@ -78,9 +80,10 @@ impl<'a> Contraction<'a> {
         Self { blocks, rank, width, folded: reads[1], spans: reads[2], exponent: as_i32(reads[3])[exponent_at] }
     }
 
-    /// Computes the sum over the tokens, block by block, and adds it to the gradients in `writes`. `decode` decodes the
-    /// row of a token to i16. `weight` converts a folded value to the form in which `product` takes weights. `product`
-    /// returns `Σ_i weights[i] · rows[i · stride + lane]` for each lane.
+    /// Computes the sum over the tokens, block by block, and adds it to the gradients in `writes`. Returns whether an
+    /// element of a gradient left its range. `decode` writes the row of a token as i16. `weight` converts a folded
+    /// value to the form in which `product` takes weights. `product` returns `Σ_i weights[i] · rows[i · stride + lane]`
+    /// for each lane.
     #[inline(always)]
     fn compute<W: Copy>(
         &self,

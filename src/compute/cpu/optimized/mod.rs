@@ -64,7 +64,8 @@ macro_rules! compiled {
     }};
 }
 
-/// Returns the optimized implementation of the kernel with this name; `None` if there is none.
+/// Returns the optimized implementation of the kernel with this name; `None` if the kernel has no optimized
+/// implementation.
 pub(super) fn implementation(kernel_name: &str) -> Option<CpuKernel> {
     use crate::kernels::Saturated;
     use std::ops::Range;

@@ -1,24 +1,27 @@
 //! Exact inner products `Σ a · b` of int16 and int8 integers. Partial sums are i32, and results are i64.
 //!
-//! A wide value (≤ 2^14 in magnitude) times a byte (int8) is ≤ 2^21 in magnitude, so i32 holds the sum of [`CHUNK`]
-//! such products. To multiply two wide values, one of them is split into two bytes, `256 · high + low`. The sums for
-//! `high` and for `low` are computed separately and then joined in i64.
+//! A wide value is an integer of magnitude ≤ 2^14. A wide value times a byte (int8) is ≤ 2^21 in magnitude, so i32
+//! holds the sum of [`CHUNK`] such products. To multiply two wide values, one of them is split into two bytes,
+//! `256 · high + low`. The sums for `high` and for `low` are computed separately and then joined in i64.
 
 use crate::kernels::shared::wide;
 
 /// The number of neighboring sums that are computed together in vector registers.
 pub(super) const LANES: usize = 16;
-/// The largest number of products of a wide value and a byte that are added in i32. It must be less than 2^10, because
-/// a product reaches 2^21, and i32 cannot hold `2^10 · 2^21 = 2^31`.
+/// The largest number of terms that are added in i32. A term is the product of a wide value (≤ 2^14 in magnitude) and a
+/// byte (int8). The number must be less than 2^10, because a term can reach 2^21, and i32 cannot hold
+/// `2^10 · 2^21 = 2^31`.
 const CHUNK: usize = 992;
 
-/// Splits a wide value into two signed bytes `[high, low]`, so that the value is `256 · high + low`.
+/// Splits a wide value (an integer ≤ 2^14 in magnitude) into two signed bytes `[high, low]`, so that the value is
+/// `256 · high + low`.
 #[inline(always)]
 pub(super) fn split(value: i32) -> [i32; 2] {
     [(value + 128) >> 8, i32::from(value as i8)]
 }
 
-/// Decodes the first `out.len()` values of a wide row. `row` holds its bytes: all high bytes, then all low bytes.
+/// Decodes the first `out.len()` values of a wide row, in which each value is stored as two bytes, `256 · high + low`.
+/// `row` holds the bytes: all high bytes, then all low bytes.
 #[inline(always)]
 pub(super) fn join(row: &[i8], out: &mut [i16]) {
     let (high, low) = row.split_at(row.len() / 2);
@@ -33,8 +36,8 @@ pub(super) fn widen(bytes: &[i8], out: &mut [i16]) {
     out.iter_mut().zip(bytes).for_each(|(out, &byte)| *out = byte.into());
 }
 
-/// Returns the inner product `Σ_i bytes[i] · wide[i]` of int8 values and wide values. The int8 values are passed as
-/// int16, because vector instructions multiply int16.
+/// Returns the inner product `Σ_i bytes[i] · wide[i]` of int8 values and wide values (integers ≤ 2^14 in magnitude).
+/// The int8 values are passed as int16, because vector instructions multiply int16.
 #[inline(always)]
 pub(super) fn dot(bytes: &[i16], wide: &[i16]) -> i64 {
     let mut total = 0;
@@ -48,8 +51,10 @@ pub(super) fn dot(bytes: &[i16], wide: &[i16]) -> i64 {
     total
 }
 
-/// Returns `Σ_i (256 · weights[i][0] + weights[i][1]) · rows[i · stride + lane]` for each of the 16 lanes. There must
-/// be at most [`CHUNK`] weights.
+/// Multiplies a vector of weights by 16 neighboring columns of a matrix. A weight `256 · high + low` is given as
+/// `[high, low]`, and `stride` is the length of the rows of the matrix. Returns
+/// `Σ_i (256 · weights[i][0] + weights[i][1]) · rows[i · stride + lane]` for each `lane` from 0 to 15. There must be at
+/// most [`CHUNK`] weights.
 #[inline(always)]
 pub(super) fn tile(weights: &[[i32; 2]], rows: &[i16], stride: usize) -> [i64; LANES] {
     let (mut highs, mut lows) = ([0i32; LANES], [0i32; LANES]);

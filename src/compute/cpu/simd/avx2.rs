@@ -1,5 +1,5 @@
-//! The AVX2 level: the instruction `vpmaddubsw` multiplies codes (trits plus 1) by bytes, and adds neighboring products
-//! in pairs, in i16.
+//! The part of the ternary matrix products that is implemented with AVX2. The instruction `vpmaddubsw` multiplies codes
+//! (trits plus 1) by bytes (the int8 elements of a row), and adds neighboring products in pairs, in i16.
 //!
 //! A code is 0..=2 and a byte is −128..=127, so the sum of two products is in −512..=508. The results of [`FLUSH`] = 64
 //! instructions are also added in i16. Their sum is in −32,768..=32,512, which i16 just holds.
@@ -10,11 +10,13 @@ use super::{
 };
 use std::arch::x86_64::*;
 
-/// The number of steps, of four elements each, after which the i16 sums are added to the i32 sums.
+/// The number of steps after which the i16 sums are added to the i32 sums. A step multiplies four neighboring elements
+/// of a row by four codes (trits plus 1) of each column.
 const FLUSH: usize = 64;
 
-/// The AVX2 tile: at most 6 rows × 16 columns of sums (2 vectors of 8 columns for each row). It uses all 16 vector
-/// registers: 12 for sums, 2 for codes, one for a word of a row, and one for a product.
+/// The register tile for AVX2: the block of sums that is held in vector registers, at most 6 rows × 16 columns (2
+/// vectors of 8 columns for each row). The computation uses all 16 vector registers: 12 for sums, 2 for codes (trits
+/// plus 1), one for a word of a row, and one for a product.
 pub(super) struct Tile;
 
 impl RegisterTile for Tile {

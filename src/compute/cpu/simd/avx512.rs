@@ -1,5 +1,6 @@
-//! The AVX-512 level with VNNI: the instruction `vpdpbusd` multiplies codes (trits plus 1) by bytes, and adds four
-//! neighboring products to a sum, in i32.
+//! The part of the ternary matrix products that is implemented with AVX-512 and VNNI. The instruction `vpdpbusd`
+//! multiplies codes (trits plus 1) by bytes (the int8 elements of a row), and adds four neighboring products to a sum,
+//! in i32.
 
 use super::{
     panel::{MatrixBlocks, Panel},
@@ -7,8 +8,9 @@ use super::{
 };
 use std::arch::x86_64::*;
 
-/// The AVX-512 tile: at most 12 rows × 32 columns of sums (2 vectors of 16 columns for each row). It uses 27 vector
-/// registers: 24 for sums, 2 for codes, and one for a word of a row.
+/// The register tile for AVX-512: the block of sums that is held in vector registers, at most 12 rows × 32 columns (2
+/// vectors of 16 columns for each row). The computation uses 27 vector registers: 24 for sums, 2 for codes (trits plus
+/// 1), and one for a word of a row.
 pub(super) struct Tile;
 
 impl RegisterTile for Tile {

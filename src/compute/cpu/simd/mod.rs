@@ -1,15 +1,20 @@
-//! SIMD implementations of the two ternary matrix products, forward and backward. A code is a trit (−1, 0 or 1) plus 1,
-//! so `out[t, c] = Σ_s row[t, s] · code[s, c] − Σ_s row[t, s]` for token `t`, column `c` and element `s` of the row.
+//! SIMD implementations of the two ternary matrix products, forward and backward. Both multiply rows of integers, one
+//! row for each token, by a matrix of trits (−1, 0 or 1).
+//!
+//! Most of the implementations multiply by codes instead of trits. A code is a trit plus 1, so the sum of the row is
+//! subtracted from the result. For token `t` and column `c` of the result, where `s` runs over the elements of the row:
+//! `out[t, c] = Σ_s row[t, s] · code[s, c] − Σ_s row[t, s]`.
 //!
 //! The module `product` computes both products for every level (instruction set). Each level has a file of its own,
 //! with the part that is computed in registers. Functions that correspond have the same name in all these files.
 //!
-//! The `unsafe` code of the CPU backend is here and in `optimized`. It calls functions that are compiled for a level,
-//! and does so only if the processor supports that level.
+//! The `unsafe` code of the CPU backend is here and in the module `optimized`. It calls functions that are compiled for
+//! a certain instruction set, and does so only if the processor supports that instruction set.
 
 use crate::kernels::{CpuKernel, ternary_matmul as forward, ternary_matmul_backward as backward};
 
-/// Calls a function with the constant `ROWS` equal to `$count`, which must be one of the listed numbers.
+/// Expands to a call of the function `$call` whose const parameter `ROWS` is `$count`. `$count` must be one of the
+/// listed numbers; otherwise, the code panics.
 macro_rules! for_rows {
     ($count:expr, [$($rows:literal),+], $call:ident $arguments:tt) => {
         match $count { $($rows => $call::<$rows> $arguments,)+ rows => unreachable!("{rows} rows") }

@@ -1,5 +1,6 @@
-//! The NEON level with the dot product of Armv8.2: the instruction `sdot` multiplies codes (trits plus 1) by bytes, and
-//! adds four neighboring products to a sum, in i32.
+//! The part of the ternary matrix products that is implemented with NEON and the dot product of Armv8.2. The
+//! instruction `sdot` multiplies codes (trits plus 1) by bytes (the int8 elements of a row), and adds four neighboring
+//! products to a sum, in i32.
 
 use super::{
     panel::{MatrixBlocks, Panel},
@@ -7,8 +8,9 @@ use super::{
 };
 use std::arch::{aarch64::*, asm};
 
-/// The NEON tile: at most 6 rows × 16 columns of sums (4 vectors of 4 columns for each row). It uses 29 vector
-/// registers: 24 for sums, 4 for codes, and one for a word of a row.
+/// The register tile for NEON: the block of sums that is held in vector registers, at most 6 rows × 16 columns (4
+/// vectors of 4 columns for each row). The computation uses 29 vector registers: 24 for sums, 4 for codes (trits plus
+/// 1), and one for a word of a row.
 pub(super) struct Tile;
 
 impl RegisterTile for Tile {
@@ -50,8 +52,9 @@ fn multiply<const ROWS: usize>(rows: &[u32], stride: usize, panel: &[u32], sums:
     }
 }
 
-/// Runs the instruction `sdot`, which adds the products of four codes and four bytes to each of the four sums. It is
-/// written in assembly, because Rust offers the function `vdotq_s32` for it only from version 1.98 on.
+/// Returns `sums` plus the products of codes (trits plus 1) and bytes, which the instruction `sdot` computes: it adds
+/// the products of four codes and four bytes to each of the four sums. The instruction is written in assembly, because
+/// Rust offers the function `vdotq_s32` for it only from version 1.98 on.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn dot(mut sums: int32x4_t, codes: int8x16_t, bytes: int8x16_t) -> int32x4_t {

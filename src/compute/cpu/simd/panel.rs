@@ -1,12 +1,13 @@
-//! A panel holds the unpacked codes (trits plus 1) for a few columns of a product, as words of four codes. Its shape is
-//! `[steps, columns]`.
+//! A panel is a part of a ternary matrix, unpacked so that it can be multiplied by int8 rows. It contains the codes
+//! (trits plus 1) of a few columns of the product, four codes in each word. Its shape is `[steps, columns]`.
 //!
-//! A product is a sum over one axis of a matrix. A *step* is four neighboring elements of this axis. In one step, one
-//! word of a row (four bytes) is multiplied by one word of each column (four codes).
+//! The product sums over one axis of the matrix. A *step* covers four neighboring elements of this axis. In one step,
+//! one word of a row (four bytes) is multiplied by one word of each column (four codes).
 
 use crate::numbers::ternary::transpose_block;
 
-/// Size of a panel in bytes. It is half of a first-level cache of 32 KiB; the other half is left for the rows.
+/// Size of a panel (an unpacked part of a ternary matrix) in bytes. It is half of a first-level cache of 32 KiB. The
+/// other half is left for the rows by which the panel is multiplied.
 const PANEL_BYTES: usize = 16384;
 
 /// The 16 words of a cache line. They are aligned, so that no vector load reads from two cache lines.
@@ -14,7 +15,8 @@ const PANEL_BYTES: usize = 16384;
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct CacheLine([u32; 16]);
 
-/// The memory of a panel, and of the packed 4×4 blocks from which the panel is unpacked.
+/// The memory of a panel (an unpacked part of a ternary matrix), and of the packed 4×4 blocks from which the panel is
+/// unpacked.
 pub(super) struct Panel {
     codes: [CacheLine; PANEL_BYTES / 64],
     blocks: [u32; PANEL_BYTES / 16],
@@ -66,21 +68,21 @@ impl Panel {
         Self { codes: [CacheLine([0; 16]); PANEL_BYTES / 64], blocks: [0; PANEL_BYTES / 16] }
     }
 
-    /// Returns the words of the panel, `[steps, columns]`, with four codes each.
+    /// Returns the words of the panel, `[steps, columns]`. Each word contains four codes (trits plus 1).
     pub(super) fn codes(&self, steps: usize, columns: usize) -> &[u32] {
         &bytemuck::cast_slice(&self.codes)[..steps * columns]
     }
 
-    /// Returns the words of the panel, `[steps, columns]`, so that they can be changed. The simd128 level replaces the
-    /// codes by pairs of trits, which take up the same space.
+    /// Returns mutable access to the words of the panel, `[steps, columns]`. The implementation for simd128 replaces
+    /// the codes (trits plus 1) by pairs of trits, which take up the same space.
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     pub(super) fn codes_mut(&mut self, steps: usize, columns: usize) -> &mut [u32] {
         &mut bytemuck::cast_slice_mut(&mut self.codes)[..steps * columns]
     }
 
-    /// Unpacks `4 · BLOCKS` columns of `from`, the first `steps` steps (of four elements) of each, into the panel. This
-    /// function is inlined into the code for each level (instruction set), so that the compiler uses the vector
-    /// instructions of that level.
+    /// Unpacks a part of `from` into the panel: the first `4 · BLOCKS` columns, and the first `4 · steps` elements of
+    /// each. This function is inlined into the code for each level (instruction set), so that the compiler uses the
+    /// vector instructions of that level.
     #[inline(always)]
     pub(super) fn unpack<const BLOCKS: usize>(&mut self, steps: usize, from: MatrixBlocks<'_>) {
         let (blocks, _) = self.blocks.as_chunks_mut::<BLOCKS>();
@@ -102,7 +104,7 @@ impl Panel {
     }
 }
 
-/// Returns the four rows of a 4×4 block, each as a word of four codes.
+/// Returns the four rows of a 4×4 block of a ternary matrix, each as a word of four codes (trits plus 1).
 #[inline(always)]
 fn codes_of(block: u32) -> [u32; 4] {
     [0, 2, 4, 6].map(|bit| block >> bit & 0x0303_0303)

@@ -1,57 +1,74 @@
-//! The ternary matrix product, `out[t, c] = join_p(Σ_s row[t, p, s] · code[s, c]) − Σ row[t]`, for token `t`, plane
-//! `p`, element `s` of the row, and column `c`. `join` is `256 · plane 0 + plane 1`, or the plane itself if there is
-//! only one. A code is a trit plus 1, so the sum of the row is subtracted. An instruction set whose panel holds the
-//! trits themselves leaves out this last term.
+//! The ternary matrix product: multiplies vectors of integers, one for each token, by a matrix of trits (−1, 0 or 1).
+//! The code uses these terms:
+//! - A *row* consists of int8 values. The vector of a token is stored either as one row, its only *plane*, or as two
+//!   rows, its two planes. In the latter case, each integer is `256 · high + low`, where plane 0 contains `high` and
+//!   plane 1 contains `low`.
+//! - A *code* is a trit plus 1.
+//! - A *panel* is a part of the ternary matrix, unpacked to one code in each byte. It consists of a few columns of the
+//!   product and a part of the axis over which the product sums.
 //!
-//! The summed axis is divided into parts, so that a panel of codes stays in the first-level cache. A panel is unpacked
-//! once for up to [`SHARED_ROWS`] rows, whose sums stay in the second-level cache until they are complete. Sums wrap
-//! modulo 2^32, but the result is exact, because the limits of the kernels ensure that it fits in i32.
+//! For token `t`, plane `p` and column `c`, the planes are first multiplied separately:
+//! `sum[t, p, c] = Σ_s row[t, p, s] · code[s, c]`, where `s` runs over the elements of the row. The planes are then
+//! joined: `out[t, c] = 256 · sum[t, 0, c] + sum[t, 1, c] − total[t]`, or `out[t, c] = sum[t, 0, c] − total[t]` if
+//! there is only one plane. Here `total[t]` is the sum of the integers of token `t`. It is subtracted because each code
+//! is a trit plus 1. An instruction set whose panel holds the trits themselves leaves out this last term.
+//!
+//! The axis over which the product sums is divided into parts, so that a panel stays in the first-level cache. A panel
+//! is unpacked once for up to [`SHARED_ROWS`] rows, whose sums stay in the second-level cache until they are complete.
+//! Sums wrap modulo 2^32, but the result is exact, because the limits of the kernels ensure that it fits in i32.
 
 use super::panel::{MatrixBlocks, Panel};
 use crate::{kernels::INFO, numbers::ternary::ROW_ALIGN};
 
-/// The number of rows for which a panel is unpacked once. A token has one row for each plane. With this many rows,
-/// unpacking takes a small part of the time (even with 128 rows, it takes only 2 %), and the bytes and sums of the rows
-/// still fit in the second-level cache.
+/// The number of int8 rows for which a panel (an unpacked part of the ternary matrix) is unpacked once. A token has one
+/// or two int8 rows. With this many rows, the unpacking takes a small part of the time (even with 128 rows, it takes
+/// only 2 %), and the bytes and sums of the rows still fit in the second-level cache.
 const SHARED_ROWS: usize = 256;
 
-/// The part of a ternary matrix product that each level (instruction set) implements: unpacking codes, and computing
-/// sums in registers.
+/// The part of a ternary matrix product that each level (instruction set) implements: unpacking codes (trits plus 1),
+/// and computing a tile, which is a block of sums that is held in vector registers.
 pub(super) trait RegisterTile {
-    /// The largest number of rows of one tile of sums.
+    /// The largest number of rows of a tile, the block of sums that is held in vector registers.
     const ROWS: usize;
-    /// The number of columns of a panel and of a tile of sums. It must divide [`ROW_ALIGN`].
+    /// The number of columns of a panel (an unpacked part of the ternary matrix) and of a tile (the block of sums that
+    /// is held in vector registers). It must divide [`ROW_ALIGN`].
     const COLUMNS: usize;
-    /// The difference between an element of the panel and its trit: 1 if the panel holds codes, 0 if it holds trits.
+    /// The difference between an element of the panel (the unpacked part of the ternary matrix) and the trit for which
+    /// it stands: 1 if the panel holds codes (trits plus 1), and 0 if it holds trits.
     const OFFSET: i32 = 1;
 
-    /// Unpacks [`COLUMNS`](Self::COLUMNS) columns, `steps` steps (of four elements) of each, into the panel. This is
-    /// [`Panel::unpack`], compiled for the instruction set of this level.
+    /// Unpacks a part of the ternary matrix into the panel: [`COLUMNS`](Self::COLUMNS) columns, and `4 · steps`
+    /// elements of each. This is [`Panel::unpack`], compiled for the instruction set of this level.
     ///
     /// # Safety
     /// The processor must support the instruction set of this level.
     unsafe fn unpack(panel: &mut Panel, steps: usize, from: MatrixBlocks<'_>);
 
-    /// Computes `sums[r, c] += Σ_s Σ_b rows[r, s].byte(b) · panel[s, c].byte(b)` for row `r`, column `c`, step `s` and
-    /// the four bytes `b` of a word. `sums` has [`COLUMNS`](Self::COLUMNS) columns and at most [`ROWS`](Self::ROWS)
-    /// rows. `stride` is the number of words from one row in `rows` to the next.
+    /// Multiplies int8 rows by the columns of a panel, and adds the products to `sums`. For row `r` and column `c`, it
+    /// computes `sums[r, c] += Σ_s Σ_b rows[r, s].byte(b) · panel[s, c].byte(b)`, where `s` runs over the words of a
+    /// row, and `b` over the four bytes of a word. `sums` has [`COLUMNS`](Self::COLUMNS) columns and at most
+    /// [`ROWS`](Self::ROWS) rows. `stride` is the number of words from one row in `rows` to the next.
     ///
     /// # Safety
     /// The processor must support the instruction set of this level.
     unsafe fn multiply(rows: &[u32], stride: usize, panel: &[u32], sums: &mut [i32]);
 }
 
-/// The operands of a ternary matrix product. The rows begin with the first token to compute.
+/// The operands of a ternary matrix product, and the sizes of its result. The operands begin with the first token to
+/// compute.
 pub(super) struct Product<'a> {
-    /// The number of rows of each token: 1 for byte rows; 2, one for each plane, for wide rows.
+    /// The number of int8 rows (planes) of each token: 1 if its integers are int8, and 2 if each of its integers is
+    /// stored as two int8 values, `256 · plane 0 + plane 1`.
     pub(super) planes: usize,
-    /// The length of a row in words, which is the number of steps of the product.
+    /// The length of an int8 row in words of four elements. The product has as many steps, because one step multiplies
+    /// one word of each row.
     pub(super) steps: usize,
-    /// The rows of int8 integers, four to a word: `[tokens, planes, steps]`.
+    /// The int8 rows of all tokens, four elements in a word: `[tokens, planes, steps]`.
     pub(super) rows: &'a [u32],
-    /// The row info of each token, `[tokens, INFO]`. Only the third word is used: the sum of the row's integers.
+    /// Four words about each token (its row info), `[tokens, INFO]`. Only the third word is used: the sum of the
+    /// token's integers.
     pub(super) infos: &'a [u32],
-    /// The whole ternary matrix, in 4×4 blocks.
+    /// The whole ternary matrix, in blocks of 4×4 trits, one word each.
     pub(super) blocks: MatrixBlocks<'a>,
     /// The number of columns of the result, without padding.
     pub(super) columns: usize,
@@ -88,8 +105,9 @@ impl Product<'_> {
         }
     }
 
-    /// Adds the product of the rows `bytes` and the columns `codes` to `sums`, `[rows, T::COLUMNS]`. The rows are
-    /// divided into as few register tiles as possible, with nearly the same number of rows in each.
+    /// Adds the product of the int8 rows `bytes` and the panel `codes` to `sums`, `[rows, T::COLUMNS]`. The sums are
+    /// divided into as few register tiles (blocks that are held in vector registers) as possible, with nearly the same
+    /// number of rows in each.
     ///
     /// # Safety
     /// The processor must support the instruction set of `T`.
@@ -105,8 +123,10 @@ impl Product<'_> {
         }
     }
 
-    /// Joins the planes of the sums `[tokens, planes, T::COLUMNS]`, subtracts `OFFSET · Σ row`, and writes the results
-    /// to `out` from `first_token` and `first_column` on.
+    /// Computes the results of a few columns from their complete sums, `[tokens, planes, T::COLUMNS]`. If a token has
+    /// two planes, the sum of plane 0 is multiplied by 256 and added to the sum of plane 1. `T::OFFSET` times the sum
+    /// of the token's integers is then subtracted. The results are written to `out`, from `first_token` and
+    /// `first_column` on.
     fn join<T: RegisterTile>(&self, first_token: usize, first_column: usize, sums: &[i32], out: &mut [i32]) {
         let columns = T::COLUMNS.min(self.columns - first_column);
         for (token, sums) in (first_token..).zip(sums.chunks_exact(self.planes * T::COLUMNS)) {

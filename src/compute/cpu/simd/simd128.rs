@@ -1,5 +1,6 @@
-//! The simd128 level of WebAssembly. The trits of two columns are packed into one int16 as `trit + 2^14 · trit′`, so
-//! that one instruction `i32x4.dot_i16x8` multiplies bytes by both columns.
+//! The part of the ternary matrix products that is implemented with the simd128 instructions of WebAssembly. The trits
+//! of two columns are packed into one int16: the trit of the first column, plus 2^14 times the trit of the second. One
+//! instruction, `i32x4.dot_i16x8`, therefore multiplies bytes (the int8 elements of a row) by both columns.
 
 use super::{
     panel::{MatrixBlocks, Panel},
@@ -7,12 +8,14 @@ use super::{
 };
 use std::arch::wasm32::*;
 
-/// The simd128 tile: at most 2 rows × 16 columns of sums (4 vectors of 2 column pairs for each row, each pair in two
-/// lanes). It needs 11 vector registers: 8 for sums, one for trits, and 2 for the bytes of the rows.
+/// The register tile for simd128: the block of sums that is held in vector registers, at most 2 rows × 16 columns (4
+/// vectors of 2 column pairs for each row, each pair in two lanes). The computation needs 11 vector registers: 8 for
+/// sums, one for trits, and 2 for the bytes of the rows.
 pub(super) struct Tile;
 
-/// The number of steps after which the sums of column pairs are split into sums of single columns. Until then,
-/// |Σ byte · trit| ≤ 31 · 2 · 128 < 2^13 for each column of a lane, so 14 bits hold the sum of the first column.
+/// The number of steps after which the sums of column pairs are split into sums of single columns. In each step, two
+/// products of a byte and a trit are added for each column of a lane. After 31 steps, the sum of a column is at most 31
+/// · 2 · 128 < 2^13 in magnitude, so 14 bits hold the sum of the first column of a pair.
 const SPLIT: usize = 31;
 
 impl RegisterTile for Tile {
@@ -31,8 +34,8 @@ impl RegisterTile for Tile {
     }
 }
 
-/// Converts the codes of 8 columns, four codes to a word, to pairs of trits, each packed into one int16. The paired
-/// columns are 0 and 4, 1 and 5, 2 and 6, and 3 and 7.
+/// Converts the codes (trits plus 1) of 8 columns, four codes in each word, to pairs of trits, each pair packed into
+/// one int16. The paired columns are 0 and 4, 1 and 5, 2 and 6, and 3 and 7.
 fn pair(words: &mut [u32; 8]) {
     let words = words.as_mut_ptr().cast::<v128>();
     // A packed pair of codes is the packed pair of trits plus `ones`.
@@ -69,7 +72,8 @@ fn multiply<const ROWS: usize>(rows: &[u32], stride: usize, panel: &[u32], sums:
     }
 }
 
-/// Splits the sums of column pairs into the sums of their columns, and adds these to `sums`, the sums of 8 columns.
+/// Splits the sums of column pairs into the sums of their columns, and adds these to `sums`, the sums of 8 columns. A
+/// lane of `lanes` holds the sum of the first column of a pair, plus 2^14 times the sum of the second.
 fn split(lanes: &[v128; 2], sums: &mut [i32; 8]) {
     let low = lanes.map(|lanes| i32x4_shr(i32x4_shl(lanes, 18), 18));
     let high = lanes.map(|lanes| i32x4_shr(i32x4_add(lanes, i32x4_splat(1 << 13)), 14));

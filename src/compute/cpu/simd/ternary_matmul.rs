@@ -1,5 +1,6 @@
-//! SIMD implementation of the kernel `ternary_matmul`, the forward product of byte rows `x` and a ternary matrix `w`:
-//! `out[t, n] = Σ_k x[t, k] · w[n, k]`.
+//! SIMD implementation of the kernel `ternary_matmul`, which multiplies rows `x` of int8 values by a ternary matrix `w`
+//! (forward product). For token `t` and output feature `n`, it computes `out[t, n] = Σ_k x[t, k] · w[n, k]`, where `k`
+//! runs over the input features.
 
 use super::{
     panel::{Contracted, MatrixBlocks},
@@ -12,7 +13,7 @@ use crate::{
 use std::ops::Range;
 
 /// Computes the kernel [`ternary_matmul`](crate::kernels::ternary_matmul) with the instruction set of the register tile
-/// `T`. The processor must support that instruction set.
+/// `T`. The processor must support that instruction set. Returns false, because no value can leave its range.
 pub(super) fn implementation<T: RegisterTile>(
     params: &[u32],
     tokens: Range<usize>,

@@ -1,6 +1,7 @@
-//! SIMD implementation of the kernel `ternary_matmul_backward`, the backward product of gradient rows `dy` and a
-//! ternary matrix `w`: `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`. Linear layers with the same input share `out`, and
-//! each has a slot of its own.
+//! SIMD implementation of the kernel `ternary_matmul_backward`, which multiplies gradient rows `dy` by a ternary matrix
+//! `w` (backward product). For token `t` and input feature `k`, it computes `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`,
+//! where `n` runs over the output features. Linear layers with the same input share `out`, and each writes to a slot of
+//! its own.
 
 use super::{
     panel::{Contracted, MatrixBlocks},
@@ -13,7 +14,8 @@ use crate::{
 use std::ops::Range;
 
 /// Computes the kernel [`ternary_matmul_backward`](crate::kernels::ternary_matmul_backward) with the instruction set of
-/// the register tile `T`. The processor must support that instruction set.
+/// the register tile `T`. The processor must support that instruction set. Returns false, because no value can leave
+/// its range.
 pub(super) fn implementation<T: RegisterTile>(
     params: &[u32],
     tokens: Range<usize>,

@@ -1,5 +1,5 @@
-//! `digests[i] = SHA-256(block i)`. The bytes of a matrix are cut into blocks of at most 1 MiB each, and this kernel
-//! computes the digest of each block. The CID of a block contains its digest.
+//! Computes the SHA-256 digest of each data block of a matrix: `digests[i] = SHA-256(block i)`. The bytes of the matrix
+//! are cut into blocks of at most 1 MiB each. The CID of a block contains its digest.
 
 use super::words::hash_words;
 use crate::{

@@ -1,6 +1,6 @@
-//! `max = max |g|`: the largest magnitude among the elements of a matrix's gradient. The maximum determines the shift
-//! with which the gradient is rounded for the artifact. A maximum of 2^54 or more sets the saturation flag, and the
-//! task then has no gradient.
+//! Finds the largest magnitude among the elements g of a matrix's gradient: `max = max |g|`. The maximum determines the
+//! shift with which the gradient is rounded for the artifact. A maximum of 2^54 or more sets the saturation flag, and
+//! the task then has no gradient.
 
 use crate::{
     kernels::{Kernel, Saturated, params, read, write},
@@ -13,7 +13,7 @@ params! {
     elements: u32,
 }
 
-/// This kernel reads `gradient [elements]` (i64) and writes `max [1]` (u64).
+/// This kernel reads `gradient [elements]` (i64) and writes `max [1]` (u64), the largest magnitude of an element.
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "gradient_max",
     params: Params::NAMES,

@@ -1,5 +1,5 @@
 //! The leaf of one matrix in the Merkle tree whose root is the gradient root. The leaf is the hash of the matrix's
-//! name, shape, exponent, shift and block CIDs.
+//! name, shape, exponent and shift, and of the CIDs of the data blocks that contain its elements.
 
 use super::{
     gradient_max::long,
@@ -21,7 +21,7 @@ params! {
     /// The number of columns of the matrix: for LoRA factor a, the number of the layer's input features; for factor b,
     /// the number of its output features.
     columns: u32,
-    /// Exponent of the matrix's gradient, whose elements are integers in units of `2^exponent`. The training job fixes
+    /// Exponent of the matrix's gradient, whose elements are integers in units of `2^exponent`. The training job states
     /// the exponent, so that it is the same for all miners.
     exponent: i32,
     /// Size of a rounded element in the artifact, in bytes: 1 or 2.
@@ -32,7 +32,8 @@ params! {
     matrices: u32,
 }
 
-/// This kernel reads `max [1]` (u64), `digests [blocks, 8]` and the bytes of `name`. It writes row `matrix` of
+/// This kernel reads `max [1]` (the largest magnitude in the gradient, a u64), `digests [blocks, 8]` (the SHA-256
+/// digests of the data blocks that contain the elements) and the bytes of `name`. It writes row `matrix` of
 /// `leaves [matrices, 8]`, which has one hash of eight words for each matrix.
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "matrix_leaf",

@@ -3,8 +3,8 @@
 //! trace commits to them.
 //!
 //! For each matrix, these dispatches compute the largest magnitude, the encoded bytes, the digests of the blocks of
-//! these bytes, and the matrix's leaf under the gradient root. The last dispatch computes the gradient root itself. The
-//! kernels have reference implementations only, because each task runs them only once.
+//! these bytes, and the matrix's leaf in the Merkle tree of the gradient root. The last dispatch computes the gradient
+//! root itself. The kernels have reference implementations only, because each task runs them only once.
 
 pub mod block_digest;
 pub mod gradient_max;

@@ -1,5 +1,6 @@
-//! `t = ⌊g / 2^shift + dither⌋`: rounds the gradient of a matrix to the 8-bit or 16-bit integers of the artifact, and
-//! packs their bytes into words, four bytes to a word.
+//! Rounds each element g of a matrix's gradient to an 8-bit or 16-bit integer of the artifact,
+//! `t = ⌊g / 2^shift + dither⌋`. Packs the bytes of these integers into words, four bytes to a word. The shift follows
+//! from the largest magnitude in the gradient.
 
 use super::{gradient_max::long, words::transport_of};
 use crate::{
@@ -20,8 +21,9 @@ params! {
     matrix: u32,
 }
 
-/// This kernel reads `gradient [elements]` (i64), `max [1]` (u64) and `keys [matrices, 2]` (one dither key for each
-/// matrix). It writes `data [ceil(elements · bytes / 4)]`, the bytes of the rounded elements.
+/// This kernel reads `gradient [elements]` (i64), `max [1]` (the largest magnitude in the gradient, a u64) and
+/// `keys [matrices, 2]` (one dither key for each matrix). It writes `data [ceil(elements · bytes / 4)]`, the bytes of
+/// the rounded elements.
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "transport",
     params: Params::NAMES,
@@ -49,7 +51,8 @@ impl Params {
         word * each..((word + 1) * each).min(self.elements as usize)
     }
 
-    /// Packs the elements of one word into 32 bits. The first element is in the lowest bits.
+    /// Packs the rounded elements of one word into 32 bits, and returns the word. The first element is in the lowest
+    /// bits.
     pub(super) fn packed(&self, elements: impl Iterator<Item = i64>) -> u32 {
         let bits = 8 * self.bytes;
         elements.enumerate().fold(0, |word, (at, t)| word | (t as u32 & ((1 << bits) - 1)) << (bits * at as u32))

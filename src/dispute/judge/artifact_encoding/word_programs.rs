@@ -77,7 +77,8 @@ fn transport(ctx: &mut StepContext, _: usize) -> Result<(), WordFault> {
     ctx.set_result(p.packed(elements.into_iter()))
 }
 
-/// Returns the range of the bytes that are hashed to compute the word at `place`, which is part of their digest.
+/// Returns the range of the matrix's bytes that are hashed to compute the word at `place`. The word is a part of the
+/// digest of these bytes.
 fn block(p: &block_digest::Params, place: WordPlace) -> Range<usize> {
     part(p.bytes as usize, LEAF_BYTES, place.word as usize / 8)
 }

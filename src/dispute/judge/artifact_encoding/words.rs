@@ -1,5 +1,5 @@
-//! Conversions between the words that the kernels of the artifact encoding read and write, and what these words stand
-//! for: hashes and transport formats.
+//! Converts between words that the kernels of the artifact encoding read and write, and the hashes and transport
+//! formats that these words represent.
 
 use crate::protocol::Transport;
 

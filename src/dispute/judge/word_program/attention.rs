@@ -1,6 +1,6 @@
-//! The word program of attention, which computes an output word of one query and one head. The first steps score a few
-//! keys each. The next step computes the normalizer of the softmax. The remaining steps add the weighted values in
-//! blocks of 32.
+//! The word program of attention, which computes an output word of one query and one head. Each of the first steps
+//! computes the scores of a few keys. The next step computes the normalizer of the softmax. The remaining steps add the
+//! value rows, weighted with their softmax probabilities, in blocks of 32.
 
 use super::{
     RESULT, StepContext, WordFault, WordPlace, WordProgram, bounded, single::info_word, step_context::part,
@@ -32,9 +32,9 @@ pub(super) const ATTENTION: WordProgram = WordProgram {
     step,
 };
 
-/// The number of keys that one step scores against the query.
+/// The number of keys whose scores one step computes.
 const SCORED: usize = 8;
-/// The number of value rows that one step weights and adds: half a block of 32.
+/// The number of value rows that one step multiplies by their softmax probabilities and adds: half a block of 32.
 const WEIGHTED: usize = BLOCK / 2;
 
 const TOP: usize = RESULT;
@@ -46,8 +46,8 @@ const PARTIAL: usize = RESULT + 6;
 /// exponent of its value row.
 const KEYS: usize = 16;
 
-/// Returns the column of `out` in which the word lies; `None` if the word is in another buffer or in a row info (the
-/// four words after a row that contain its scale).
+/// Returns the column of the output word in its row of attention's output. Returns `None` if the word is in another
+/// buffer, or in a row info (the four words after a row that contain its scale).
 fn column(p: &Params, place: WordPlace) -> Option<usize> {
     let width = (p.heads * p.head_dim) as usize;
     let column = place.word as usize % (width + INFO);
@@ -121,7 +121,7 @@ pub(super) fn dot(a: &[i64], b: &[i64]) -> i64 {
 }
 
 /// Stores the largest score and the normalizer of the softmax. Also sets the result if the output word is one of the
-/// softmax statistics or part of a row info, because it then depends on no weighted values.
+/// softmax statistics or part of a row info, because such a word does not depend on the weighted values.
 fn normalize(ctx: &mut StepContext, keys: usize, (first, word): (usize, usize)) -> Result<(), WordFault> {
     let mut max = i32::MIN;
     for i in 0..keys {

@@ -49,7 +49,7 @@ pub(super) const BY_KEY: WordProgram = WordProgram {
     step: key_step,
 };
 
-/// The number of keys that one step of [`BY_QUERY`] scores against the query.
+/// The number of keys for which one step of [`BY_QUERY`] computes the score of the query and the key.
 const QUERY_KEYS: usize = 4;
 /// The number of weighted rows that one step adds to the sums: a quarter of a block of 32.
 const SUMMED: usize = 8;
@@ -59,14 +59,16 @@ const SUBSTEPS: usize = BLOCK / SUMMED;
 /// (one word).
 const QUERY_PAIR: usize = 4;
 /// The number of scratch words that [`BY_KEY`] stores for a query–key pair: the softmax probability (one word); dS, the
-/// gradient of the score (two words); the exponents of dS · q and of `dout` (one word each); and three words of
-/// padding.
+/// gradient of the score (two words); the exponent of dS · q, where q is the query row (one word); the exponent of the
+/// row of `dout`, the gradient of attention's output (one word); and three words of padding.
 const KEY_PAIR: usize = 8;
 
 /// Address of the scratch word that holds the largest exponent found so far. In [`BY_QUERY`], it is an exponent of a
-/// key row; in [`BY_KEY`], of a product dS · q.
+/// key row. In [`BY_KEY`], it is an exponent of a product dS · q, where dS is the gradient of a score and q is a query
+/// row.
 const TOP: usize = RESULT;
-/// Address of the scratch word in which [`BY_KEY`] holds the largest exponent of a `dout` row found so far.
+/// Address of the scratch word in which [`BY_KEY`] holds the largest exponent found so far of a row of `dout`, the
+/// gradient of attention's output.
 const VALUE_TOP: usize = RESULT + 1;
 const MAX: usize = RESULT + 2;
 const MEAN: usize = RESULT + 4;
@@ -89,7 +91,8 @@ fn padded(p: &by_key::Params) -> usize {
 /// A head row (the values of one token for one attention head): its integers, and the exponent that they share.
 type HeadRow = (Vec<i64>, i32);
 
-/// Returns the softmax statistics in row `row` of the buffer with index `binding`. Fails if a value is out of range.
+/// Returns the softmax statistics of one query and head, such as the largest score. They are row `row` of the buffer
+/// with index `binding`. Fails if a value is out of range.
 fn stats(ctx: &mut StepContext, binding: usize, row: usize) -> Result<Stats, WordFault> {
     let mut words = [0; STATS];
     for (at, word) in words.iter_mut().enumerate() {
@@ -109,23 +112,23 @@ fn probability(ctx: &mut StepContext, tables: usize, stats: &Stats, score: i32) 
     Ok(stats.normalizer.probability(exponential))
 }
 
-/// Returns dP, the gradient of a softmax probability: the inner product of `dout` and `value`, shifted by the exponent
-/// of `value`. Its unit is `2^(dout exponent + top − 25)`, where `top` is the largest exponent of the visible value
-/// rows.
+/// Returns dP, the gradient of a softmax probability: the inner product of `dout` (the gradient of attention's output)
+/// and `value`, shifted by the exponent of `value`. Its unit is `2^(dout exponent + top − 25)`, where `top` is the
+/// largest exponent of the visible value rows.
 fn folded(stats: &Stats, dout: &HeadRow, value: &HeadRow) -> i64 {
     align(dot(&dout.0, &value.0) << RAISE, -(distance(stats.top, value.1) as i32))
 }
 
-/// Returns dS, the gradient of the score of a key: `probability · (dP − mean)`. dP is the gradient of the key's softmax
-/// probability; it is `folded`, shifted right by `shift` bits. `mean` is the mean of dP over the query's keys.
-/// `probability` has 30 fraction bits.
+/// Returns dS, the gradient of the score of a key: `probability · (dP − mean)`. The key's softmax `probability` has 30
+/// fraction bits. dP is the gradient of this probability: `folded`, shifted right by `shift` bits. `mean` is the mean
+/// of dP over the query's keys, weighted with their probabilities.
 fn gradient(probability: u32, folded: i64, shift: u32, mean: i32) -> Result<i64, WordFault> {
     let difference = i128::from(round_even(folded, shift)) - i128::from(mean);
     Ok(round_even(bounded(i128::from(probability) * difference)?, 30))
 }
 
-/// Adds weighted rows to the partial sums of a block of 32. After the last rows of the block, adds the partial sums,
-/// shifted left by `shift`, to the stored sums.
+/// Multiplies `rows` by their weights, and adds them to the partial sums of a block of 32 rows. After the last rows of
+/// the block, adds the partial sums, shifted left by `shift`, to the stored sums.
 fn add(
     ctx: &mut StepContext,
     rows: &[(i64, HeadRow)],
@@ -298,8 +301,8 @@ fn key_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
 }
 
 /// Computes and stores what the later steps need to know about a query and a `key`: the softmax probability, dS (the
-/// gradient of the score), and the exponents of dS · q and of `dout`. Also raises the two stored largest exponents if
-/// necessary.
+/// gradient of the score), the exponent of dS · q (q is the query row), and the exponent of the row of `dout` (the
+/// gradient of attention's output). Also raises the two stored largest exponents if necessary.
 fn store_pair(
     ctx: &mut StepContext,
     p: &by_key::Params,

@@ -1,6 +1,6 @@
 //! The word programs of matrix products: `lora_down`, `ternary_matmul`, their backward kernels, and `head_logits`. A
 //! word program computes one output word of a kernel in steps; here each step adds as many terms of an inner product as
-//! fit in a proof. The sums are exact integers, so a sum may be divided among the steps at any term.
+//! a proof has room for. The sums are exact integers, so a sum may be divided among the steps at any term.
 
 use super::{RESULT, StepContext, WordFault, WordPlace, WordProgram, bounded, single::info_word, step_context::part};
 use crate::{
@@ -130,9 +130,9 @@ fn trit(block: u32, row: usize, column: usize) -> Result<i64, WordFault> {
     }
 }
 
-/// Returns the column of the output row in which the word lies. Returns `None` if the dispatch leaves the word
-/// unchanged, because the word is in a row that another dispatch writes, or in a row info (the four words after a row
-/// that contain its scale).
+/// Returns the column of the output word in its row. Returns `None` if the dispatch leaves the word unchanged, because
+/// the word is in a row that another dispatch writes, or in a row info (the four words after a row that contain its
+/// scale).
 fn column(p: &ternary_matmul_backward::Params, place: WordPlace) -> Option<usize> {
     let stride = p.in_features as usize + INFO;
     let at = place.word as usize % (p.slots as usize * stride);

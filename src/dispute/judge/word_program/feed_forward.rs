@@ -46,9 +46,10 @@ fn shifts(ctx: &mut StepContext) -> Result<[u32; 2], WordFault> {
     Ok([ctx.load_i64(MAX_GATE)?, ctx.load_i64(MAX_UP)?].map(|max| shift_for(max as u64, WIDE_BITS)))
 }
 
-/// Returns the words at index `at` of the gate buffer and the up buffer: the first after ReLU, and each rounded with the
-/// shift of its row. The gate buffer has the index `binding`, and the up buffer has the next one. Fails if a rounded
-/// value exceeds 2^14 in magnitude, which shows that the stored maximum of its row is wrong.
+/// Returns the value at index `at` of the gate buffer after ReLU, and the value at the same index of the up buffer.
+/// Each is rounded with the right shift of its row. The gate buffer has the index `binding`, and the up buffer has the
+/// next one. Fails if a rounded value exceeds 2^14 in magnitude, which shows that the stored maximum of its row is
+/// wrong.
 fn rounded(ctx: &mut StepContext, binding: usize, at: usize) -> Result<[i64; 2], WordFault> {
     let [gate_shift, up_shift] = shifts(ctx)?;
     let (gate, up) = (ctx.int(binding, at)?.max(0), ctx.int(binding + 1, at)?);

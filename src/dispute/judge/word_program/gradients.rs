@@ -38,7 +38,7 @@ const PARTIAL: usize = RESULT + 2;
 const SCRATCH_WORDS: usize = RESULT + 4;
 
 /// Returns the index of the first token in a block, and the number of tokens in the block. Reads both from the buffer
-/// with index `spans`. Fails unless the index is below 2^24 and the number is at most 32.
+/// with index `spans`. Fails unless the index is below 2^24 and the number of tokens is at most 32.
 fn span(ctx: &mut StepContext, spans: usize, block: usize) -> Result<[usize; 2], WordFault> {
     let first = ctx.index(spans, 2 * block, 1 << 24)?;
     Ok([first, ctx.index(spans, 2 * block + 1, BLOCK + 1)?])

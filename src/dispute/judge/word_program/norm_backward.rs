@@ -36,8 +36,8 @@ struct NormRow {
     x: usize,
     residual: usize,
     rms: Rms,
-    /// The row has up to three gradients `dn`. This is the largest of their exponents, to which they are aligned before
-    /// they are added.
+    /// The norm's output has up to three gradients, one from each layer that reads it. This is the largest of their
+    /// exponents in the row. The gradients are aligned to it before they are added.
     top: i32,
     /// The right shifts that round the values of the row to 30 bits after the first, the third and the fourth pass.
     shifts: [u32; 3],
@@ -107,8 +107,9 @@ fn step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     Ok(())
 }
 
-/// Computes column `i` in the first pass: the sum of the row's gradients `dn`, of which there are `slots`. The sum is
-/// in units of `2^(row.top + 2)`. Also raises the stored maximum of |`x`| if the value of `x` in this column is larger.
+/// Returns column `i` after the first pass: the sum of the gradients of the norm's output, of which there are `slots`.
+/// The sum is in units of `2^(row.top + 2)`. Also raises the stored maximum of |`x`|, where `x` is the norm's input, if
+/// the magnitude of `x` in this column is larger.
 fn summed(ctx: &mut StepContext, row: &NormRow, slots: usize, i: usize) -> Result<i64, WordFault> {
     let x = ctx.int(1, row.x + i)?;
     ctx.store_max(MAX_X, x.unsigned_abs())?;
@@ -122,8 +123,8 @@ fn summed(ctx: &mut StepContext, row: &NormRow, slots: usize, i: usize) -> Resul
     Ok(sum)
 }
 
-/// Computes column `i` in the second pass: the sum from the first pass, rounded and multiplied by the gain. Also adds
-/// the product of the result and `x`, both rounded, to the stored dot product.
+/// Returns column `i` after the second pass: the sum from the first pass, rounded and multiplied by the gain. Also adds
+/// the product of the result and `x` (the norm's input), both rounded, to the stored dot product.
 fn gained(ctx: &mut StepContext, row: &NormRow, i: usize) -> Result<i64, WordFault> {
     let gain = i64::from(ctx.word(2, i)? as i32).clamp(-65_535, 65_535);
     let value = round_even(ctx.load_i64(VALUES + 2 * i)?, row.shifts[0]);
@@ -135,7 +136,8 @@ fn gained(ctx: &mut StepContext, row: &NormRow, i: usize) -> Result<i64, WordFau
     Ok(value)
 }
 
-/// Computes column `i` in the third pass: the value from the second pass, minus its component parallel to the row `x`.
+/// Returns column `i` after the third pass: the value from the second pass, minus its component parallel to `x`, the
+/// row of the norm's input.
 fn orthogonal(ctx: &mut StepContext, p: &rms_norm_backward::Params, row: &NormRow, i: usize) -> Result<i64, WordFault> {
     let dot = ctx.load_i64(DOT)?;
     let x_shift = shift_for(ctx.load_i64(MAX_X)? as u64, COPY_BITS);
@@ -148,8 +150,8 @@ fn orthogonal(ctx: &mut StepContext, p: &rms_norm_backward::Params, row: &NormRo
     bounded(i128::from(ctx.load_i64(VALUES + 2 * i)?) - along)
 }
 
-/// Computes column `i` in the fourth pass: the value from the third pass, divided by the root mean square of `x`, plus
-/// the gradient that bypasses the norm through the residual connection.
+/// Returns column `i` after the fourth pass: the value from the third pass, divided by the root mean square of `x` (the
+/// row of the norm's input), plus the gradient that bypasses the norm through the residual connection.
 fn joined(ctx: &mut StepContext, row: &NormRow, i: usize) -> Result<i64, WordFault> {
     let straight_exponent = exponent(row.residual_scale);
     let top = row.unit.max(straight_exponent);

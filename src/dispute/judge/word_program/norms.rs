@@ -95,8 +95,8 @@ fn step(ctx: &mut StepContext, at: usize, quantize: bool) -> Result<(), WordFaul
     ctx.set_result(info_word(scale, sum, word))
 }
 
-/// Returns `magnitude`, shifted left or right. The same shift would make `max`, the largest magnitude in the row,
-/// exactly 31 bits long.
+/// Returns `magnitude`, shifted left or right by the number of bits that would make `max` exactly 31 bits long. `max`
+/// is the largest magnitude in the row.
 fn normalize(magnitude: u64, max: u64) -> u64 {
     let bits = bits(max);
     if bits > 31 { magnitude >> (bits - 31) } else { magnitude << (31 - bits) }

@@ -99,8 +99,9 @@ fn logits_sum(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     ctx.set_result((sum >> (32 * word)) as u32)
 }
 
-/// Returns `2^(−below / 2^20)` with 30 fraction bits. The value is interpolated in the exp2 table, exactly as the
-/// kernels do; `tables` is the index of the buffer that contains the table. Fails if an entry of the table is invalid.
+/// Returns `2^(−below / 2^20)` as an integer with 30 fraction bits. The value is interpolated in the exp2 table,
+/// exactly as the kernels do; `tables` is the index of the buffer that contains the table. Fails if an entry of the
+/// table is invalid.
 pub(super) fn exp2(ctx: &mut StepContext, tables: usize, below: u32) -> Result<u32, WordFault> {
     let (whole, index) = (below >> 20, (below >> 12 & 255) as usize);
     if whole > 31 {

@@ -25,7 +25,8 @@ const I2_S_BLOCK: usize = 128;
 /// A function that unpacks the bytes of one block into the codes of its weights. A code is a trit plus 1.
 type UnpackBlock = fn(&[u8], &mut [u8]);
 
-/// Reads the ternary weights of a linear layer, `[rows, columns]`.
+/// Reads the ternary weights of a linear layer, `[rows, columns]`. Returns an error unless the tensor is of the type
+/// i2_s, TQ1_0 or TQ2_0, its rows consist of whole blocks, its bytes are present, and its scale is positive.
 pub(super) fn linear(stored: &StoredTensor, rows: usize, columns: usize) -> Result<Ternary, Error> {
     let (block, bytes, unpack): (usize, usize, UnpackBlock) = match stored.number {
         types::TQ1_0 => (TQ_BLOCK, 54, tq1_0),

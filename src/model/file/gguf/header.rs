@@ -1,7 +1,7 @@
 //! Reads the header of a little-endian GGUF file of version 2 or 3, as `ggml/docs/gguf.md` specifies it. The header
-//! consists of the magic bytes, the version, two counts, the key-value pairs, and one entry for each tensor. The data
-//! of all tensors follows the header, at the next multiple of the alignment. The entry of a tensor states where the
-//! tensor's data starts, as an offset from the start of all data.
+//! consists of the magic bytes, the version, the number of tensors, the number of key-value pairs, the key-value pairs,
+//! and one entry for each tensor. The data of all tensors follows the header, at the next multiple of the alignment.
+//! The entry of a tensor states where the tensor's data starts, as an offset from the start of all data.
 //!
 //! Counts and lengths in a file are not trusted: they never determine how much memory is allocated, and the bytes that
 //! they describe must be present.
@@ -106,7 +106,8 @@ impl<'a> HeaderReader<'a> {
     }
 }
 
-/// Reads the header of a GGUF file. `bytes` is the whole file.
+/// Reads the header of a GGUF file. `bytes` is the whole file. Returns an error if the header is malformed, or if a
+/// tensor would start after the end of the file.
 pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
     let mut rest = HeaderReader(bytes);
     if rest.take(4)? != b"GGUF" {

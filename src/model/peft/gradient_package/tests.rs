@@ -1,5 +1,6 @@
-//! Tests that an artifact has exactly one package, whose tensors have the right names, shapes and values, and that a
-//! void artifact, an artifact of another task, and an artifact with unknown matrix names have none.
+//! Tests of the package that is built from an artifact. Its bytes follow from the artifact, and its tensors have the
+//! correct names, shapes and values. No package is built from a void artifact, from an artifact of another task, or
+//! from an artifact with unknown matrix names.
 
 use super::*;
 use crate::protocol::{tests::samples, *};

@@ -7,20 +7,20 @@ use super::*;
 fn kubo() -> TestNode {
     let url = std::env::var("R3MES_KUBO").expect("R3MES_KUBO is the RPC URL of a Kubo daemon; scripts/interop sets it");
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-    TestNode { url, agent }
+    TestNode { url, agent, token: None }
 }
 
 #[test]
 #[ignore = "needs a Kubo daemon: scripts/interop"]
 fn kubo_and_this_node_import_each_others_cars() {
-    let (kubo, ours) = (kubo(), node(AMPLE, Access::Owner));
+    let (kubo, ours) = (kubo(), owner(AMPLE));
     let file = numbered(3_000_001);
     let theirs = kubo.upload("add?cid-version=1&raw-leaves=true&pin=false", &[&file]).json();
     let result = ours.upload("add?cid-version=1&raw-leaves=true", &[&file]).json();
     assert_eq!(theirs, result, "name, CID and size");
     let root = result["Hash"].as_str().unwrap();
     let car = kubo.post(&format!("dag/export?arg={root}"));
-    let fresh = node(AMPLE, Access::Owner);
+    let fresh = owner(AMPLE);
     assert_eq!(fresh.upload("dag/import", &[&car.body]).json()["Root"]["PinErrorMsg"], "");
     assert_eq!(fresh.post(&format!("cat?arg={root}")).body, file);
     // the Kubo daemon does not have this DAG yet
@@ -36,7 +36,7 @@ fn kubo_and_this_node_import_each_others_cars() {
 #[test]
 #[ignore = "needs a Kubo daemon: scripts/interop"]
 fn responses_have_the_same_fields_as_those_of_kubo() {
-    let (kubo, ours) = (kubo(), node(AMPLE, Access::Owner));
+    let (kubo, ours) = (kubo(), owner(AMPLE));
     let block = b"the same fields as kubo";
     let cid = Codec::Raw.cid(block);
     for command in ["block/put?cid-codec=raw&mhtype=sha2-256", "add?cid-version=1&raw-leaves=true"] {
