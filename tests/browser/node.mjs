@@ -1,7 +1,7 @@
 // Starts a node with the small test model, in a separate process.
 
 import { spawn } from "node:child_process";
-import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +16,7 @@ const BINARY = process.env.R3MES_WGPU ?? join(process.env.CARGO_TARGET_DIR ?? jo
  * @typedef {object} TestNode
  * @property {string} url the URL of the node
  * @property {(path: string) => Promise<any>} get requests a path and returns the JSON answer
+ * @property {() => Promise<string>} ownerToken returns the token of the node's owner
  * @property {(address: string) => Promise<number>} balance returns the balance of an address in micro-units
  * @property {() => Promise<void>} kill ends the process with SIGKILL, but keeps its data
  * @property {(flags?: string[]) => Promise<TestNode>} restart starts the node again after `kill`, on the same port;
@@ -68,6 +69,7 @@ async function runNode(home, page, port, flags) {
     get,
     balance: async (address) =>
       Number((await get(`/cosmos/bank/v1beta1/balances/${address}`)).balances[0]?.amount ?? 0),
+    ownerToken: async () => (await readFile(join(home, "data", "owner-token"), "utf8")).trim(),
     kill,
     restart: (newFlags = flags) => runNode(home, page, new URL(url).port, newFlags),
     stop: async () => {
