@@ -25,8 +25,8 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> stats: array<u32>; // [tokens, heads, 8], see src/kernels/attention.rs
 @group(0) @binding(8) var<storage, read_write> flag: atomic<u32>;
 
-// Returns the int8 value of feature c from a vector of v (16 features). `weighted_sum` calls this function for the
-// value rows that it adds up.
+// Returns feature c as an int8 value. `vector` is the index in `v` of the vector (four words, 16 features) that
+// contains this feature. `weighted_sum` calls this function for the value rows that it adds up.
 fn summed_byte(vector: u32, c: u32) -> i32 {
     return byte_of(v[vector][(c >> 2u) & 3u], c);
 }
@@ -40,13 +40,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let count = positions[token] + 1u;
     let row = head_vectors(params.head_dim);
     let exponent_at = row - 1u;
-    // `start` is where the first visible key's row for this head begins, in k and in v. `stride` is the distance from
-    // one key's row to the next. Both are counted in vectors of four words.
+    // `start` is the index in k and in v at which the first visible key's row for this head begins. `stride` is the
+    // distance from one key's row to the next. Both are counted in vectors of four words.
     let start = (first * params.kv_heads + ((head * params.group_inverse) >> 16u)) * row;
     let stride = params.kv_heads * row;
 
-    // The largest exponent of the visible value rows. All heads use the same one, because a token's output is a single
-    // row with a single scale.
+    // The largest exponent of the visible value rows, over all heads. All heads use the same exponent, because a
+    // token's output is a single row with a single scale.
     var top = ZERO_EXPONENT;
     for (var i = lane; i < count * params.kv_heads; i += HEAD_LANES) {
         top = max(top, bitcast<i32>(v[(first * params.kv_heads + i) * row + exponent_at].x));

@@ -39,8 +39,8 @@ var<workgroup> block_shifts: array<vec2<u32>, 4>;
 var<workgroup> key_sums: array<vec2<u32>, 256>;
 var<workgroup> value_sums: array<vec2<u32>, 256>;
 
-// Returns two exponents: that of dS · q, and that of the dout row. `pair`, which is token · heads + head, identifies a
-// query token and one of its heads. The exponent of a zero row is ZERO_EXPONENT.
+// Returns two exponents for a query: that of dS times the q row, and that of the dout row. `pair`, which is
+// token · heads + head, identifies the query's token and head. The exponent of a zero row is ZERO_EXPONENT.
 fn exponents(pair: u32) -> vec2<i32> {
     let at = pair * head_vectors(params.head_dim) + (plane_vectors(params.head_dim) << 1u);
     let value = bitcast<i32>(dout[at].x);
@@ -51,7 +51,7 @@ fn exponents(pair: u32) -> vec2<i32> {
     return vec2(select(gradient + query, ZERO_EXPONENT, zero), value);
 }
 
-// What `gradient_of` computes for a query and a key: the attention probability P in Q30, and `gradient`, which is dS as
+// The result of `gradient_of` for a query and a key: the attention probability P in Q30, and `gradient`, which is dS as
 // an i64.
 struct Gradient {
     probability: u32,

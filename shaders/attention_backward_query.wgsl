@@ -1,6 +1,7 @@
-// The gradient of attention with respect to queries: dq = dS · k / √head_dim, where dS = P ∘ (dP − Σ P ∘ dP), dP = dout
-// · vᵀ, and P are the attention probabilities. One workgroup computes one query head of one token. Each invocation
-// computes the weight of one key at a time, and then the sum of one feature at a time.
+// The gradient of attention with respect to queries: dq = dS · k / √head_dim, where dS = P ∘ (dP − Σ P ∘ dP),
+// dP = dout · vᵀ, and P are the attention probabilities; the sum is over keys, and ∘ is the elementwise product. One
+// workgroup computes one query head of one token. Each invocation computes the weight of one key at a time, and then
+// the sum of one feature at a time.
 // The array `keys` holds one word for each key. During the computation, this word is first the key's probability P, and
 // later the weight of the key's k row in dq (from dS).
 
@@ -32,8 +33,8 @@ struct Params {
 var<workgroup> sums: array<vec2<u32>, 256>;
 var<workgroup> first_key: u32;
 
-// Returns the int8 value of feature c from a vector of k (16 features). `weighted_sum` calls this function for the key
-// rows that it adds up.
+// Returns feature c as an int8 value. `vector` is the index in `k` of the vector (four words, 16 features) that
+// contains this feature. `weighted_sum` calls this function for the key rows that it adds up.
 fn summed_byte(vector: u32, c: u32) -> i32 {
     return byte_of(k[vector][(c >> 2u) & 3u], c);
 }
@@ -53,8 +54,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     let first = workgroupUniformLoad(&first_key);
     let count = token - first + 1u;
-    // `start` is where the first visible key's row for this head begins, in k and in v. `stride` is the distance from
-    // one key's row to the next. Both are counted in vectors of four words.
+    // `start` is the index in k and in v at which the first visible key's row for this head begins. `stride` is the
+    // distance from one key's row to the next. Both are counted in vectors of four words.
     let start = (first * params.kv_heads + ((head * params.group_inverse) >> 16u)) * row;
     let stride = params.kv_heads * row;
 

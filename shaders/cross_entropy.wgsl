@@ -1,7 +1,7 @@
 // The cross-entropy loss of each token and its gradient: loss[t] = log2(Σ_v 2^z[t, v]) − z[t, label] and
-// dlogits[t, v] = softmax(z[t])[v] − (v = label), where v is an entry of the vocabulary, and (v = label) is 1 or 0.
-// Each dispatch computes one shard of the vocabulary. One workgroup computes 4,096 elements of dlogits for one token;
-// each invocation computes four at a time.
+// dlogits[t, v] = softmax(z[t])[v] − (v = label), where v is an entry of the vocabulary, and (v = label) is 1 if v is
+// the token's label, and 0 if not. Each dispatch computes one shard of the vocabulary. One workgroup computes 4,096
+// elements of dlogits for one token; each invocation computes four at a time.
 
 struct Params {
     first_group: u32,
@@ -14,7 +14,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> z: array<i32>; // [tokens, vocab] Q20
 @group(0) @binding(2) var<storage, read> maximum: array<i32>; // [tokens]
-@group(0) @binding(3) var<storage, read> sum: array<u32>; // [tokens] u64, sums of Q30
+@group(0) @binding(3) var<storage, read> sum: array<u32>; // [tokens] u64, in Q30
 @group(0) @binding(4) var<storage, read> labels: array<u32>; // [tokens]; IGNORE for a token without loss and gradient
 @group(0) @binding(5) var<storage, read> row_scales: array<u32>; // [vocab] u16, in units of 2^-16
 @group(0) @binding(6) var<storage, read> tables: array<u32>; // [257] exponentials Q30, then [257] logarithms Q24
@@ -28,8 +28,8 @@ const IGNORE = 0xffffffffu;
 // The inputs that are the same for all elements of a token's dlogits.
 struct Token {
     start: u32, // index in z of the token's first score
-    label: u32, // label, relative to this shard
-    largest: u32, // largest score of the token
+    label: u32, // the token's label, counted from the first entry of the shard
+    largest: u32, // largest score of the token, over the whole vocabulary
     normalizer: Normalizer,
 }
 

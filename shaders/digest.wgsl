@@ -86,7 +86,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         return;
     }
     let n = min(params.words - start, 256u);
-    let blocks = (n + 18u) >> 4u; // n words, the end mark (a 1 bit), two words of length
+    let blocks = (n + 18u) >> 4u; // 16 words each; the end mark (a 1 bit) and the length take 3 words
     var hash = State(
         vec4(0x6a09e667u, 0xbb67ae85u, 0x3c6ef372u, 0xa54ff53au),
         vec4(0x510e527fu, 0x9b05688cu, 0x1f83d9abu, 0x5be0cd19u),

@@ -1,5 +1,5 @@
-// The feed-forward nonlinearity: out = relu(gate)² · up. The values of a row of `gate` or `up` are first rounded to
-// 14 bits; then each product is divided by 2^12 and rounded. One workgroup computes one row.
+// The feed-forward nonlinearity: out = relu(gate)² · up. The values of each row of `gate` and `up` are first rounded to
+// 14 bits. Then each product of the rounded values is divided by 2^12 and rounded. One workgroup computes one row.
 
 struct Params {
     first_group: u32,

@@ -20,8 +20,8 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> dup: array<u32>; // [tokens, width] wide rows
 @group(0) @binding(8) var<storage, read_write> dup_info: array<u32>; // [tokens, 4] row info
 
-// Returns dgate / 2 and dup of one element as 64-bit integers that are not rounded yet. Both are ≤ 2^59 in magnitude,
-// and 0 past the end of the row.
+// Returns dgate / 2 and dup of one element as 64-bit integers, before they are rounded. Both are ≤ 2^59 in magnitude.
+// Returns 0 past the end of the row.
 fn products(at: u32, column: u32, gate_shift: u32, up_shift: u32) -> vec4<u32> {
     if column >= params.width {
         return vec4(0u);

@@ -1,6 +1,6 @@
-// Rounds, with dither, a gradient of the residual stream: dy = dither_round(gradient). The result is written as wide
-// rows (integers of magnitude ≤ 2^14, as two int8 planes). One workgroup computes one row; each invocation computes
-// four elements at a time.
+// Rounds a gradient of the residual stream with dither: dy = dither_round(gradient). The result is written as wide rows
+// (integers of magnitude ≤ 2^14, as two int8 planes). One workgroup computes one row; each invocation computes four
+// elements at a time.
 
 struct Params {
     first_group: u32,
@@ -15,7 +15,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> dy: array<u32>; // [tokens, width] wide rows
 @group(0) @binding(4) var<storage, read_write> dy_info: array<u32>; // [tokens, 4] row info
 
-// Returns one element, divided by 2^shift and rounded with its dither to 14 bits; 0 past the end of the row.
+// Returns one element of the gradient, divided by 2^shift and rounded with its dither to 14 bits. Returns 0 past the
+// end of the row.
 fn rounded(at: u32, column: u32, shift: u32, dither: u32) -> i32 {
     if column >= params.width {
         return 0i;

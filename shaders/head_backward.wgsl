@@ -1,7 +1,6 @@
 // The gradient of the output head's input: dn[t, i] = Σ_v dlogits[t, v] · embedding[v, i], where t is a token, i a
 // feature, and v an entry of the vocabulary. Each dispatch adds the sum over one shard of the vocabulary. The result is
-// exact: sums over single int8 planes of dlogits may wrap, but they stay correct mod 2^32, and the joined sums fit in
-// i32.
+// exact: intermediate values may wrap around, but they stay correct mod 2^32, and each final sum fits in i32.
 // One invocation computes four features of four tokens.
 
 struct Params {
@@ -62,8 +61,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let words = row_words(params.vocab);
     let stride = row_words(params.width);
     let t = (group.y + params.first_group) << 2u;
-    // In place of a token past the last one, the last one is read again; `put` drops the extra results. Past the end of
-    // the vocabulary, the gradients are 0.
+    // In place of a token past the last one, the last token is read again; `put` drops the extra results. Past the end
+    // of the vocabulary, the last row of the embedding is read again; the dlogits there are 0.
     let rows = min(vec4(t, t + 1u, t + 2u, t + 3u), vec4(params.tokens - 1u)) * (words * 3u + 2u);
     let last = params.vocab - 1u;
     var high_0 = vec4(0i);

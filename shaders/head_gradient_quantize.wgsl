@@ -1,5 +1,5 @@
-// Rounds, with dither, the gradient of attention's output: out = dither_round(gradient). The values of one attention
-// head of one token form a head row, in which they share an exponent.
+// Rounds the gradient of attention's output with dither: out = dither_round(gradient). The values of one attention head
+// of one token form a head row, in which they share an exponent.
 // This file computes the rounded values; fragments/head_rows.wgsl writes them as head rows.
 
 struct Params {
@@ -15,10 +15,11 @@ struct Params {
 @group(0) @binding(2) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(3) var<storage, read_write> out: array<u32>; // [tokens, heads] head rows
 
-// Where one attention head of a token is found, and the scale and the dither row that all its features share.
+// The place of the values of one attention head of a token, and the scale and the dither row that all these values
+// share.
 struct Head {
     start: u32, // index in gradient of the head's first value
-    index: u32, // row of the dither: position of the token · heads + head
+    index: u32, // row of the dither: (index of the token in the chunk) · heads + head
     mantissa: u32, // mantissa of the row's scale
     exponent: i32, // exponent of the values
 }
@@ -49,7 +50,7 @@ fn rounded_word(head: Head, word: u32, shift: u32) -> vec4<i32> {
     );
 }
 
-// Returns feature c, divided by 2^shift and rounded with the dither `bits`; 0 in the padding (c ≥ head_dim).
+// Returns feature c, divided by 2^shift and rounded with the dither `bits`. Returns 0 in the padding (c ≥ head_dim).
 fn rounded(head: Head, c: u32, shift: u32, bits: u32) -> i32 {
     if c >= params.head_dim {
         return 0i;

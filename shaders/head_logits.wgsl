@@ -1,6 +1,7 @@
 // The logits of one shard of the vocabulary: z[t, v] = score(Σ_i n[t, i] · embedding[v, i]), where t is a token, v an
-// entry of the vocabulary, and i a feature. A score is a base-2 logit in Q20. For width ≤ 2^16, the sum over one int8
-// plane of n is ≤ 2^30 in magnitude. One invocation computes one entry of the vocabulary for four tokens.
+// entry of the vocabulary, and i a feature. `score` stands for the conversion of a sum into a base-2 logit in Q20, with
+// the scales of both rows. For width ≤ 2^16, the sum over one int8 plane of n is ≤ 2^30 in magnitude. One invocation
+// computes one entry of the vocabulary for four tokens.
 
 struct Params {
     first_group: u32,
@@ -19,7 +20,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> z: array<i32>; // [tokens, vocab] Q20
 @group(0) @binding(6) var<storage, read_write> flag: atomic<u32>;
 
-// Writes the score of token t for entry v, from the sums over the high and the low plane. Skips a token past the last.
+// Writes the score of token t for entry v, from the sums over the high and the low plane. Skips a token past the last
+// one.
 fn put(t: u32, v: u32, high: i32, low: i32) {
     if t >= params.tokens {
         return;
@@ -43,7 +45,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     let vectors = row_words(params.width) >> 2u;
     let t = (group.y + params.first_group) << 2u;
-    // In place of a token past the last one, the last one is computed again; `put` drops the extra results.
+    // In place of a token past the last one, the last token is computed again; `put` drops the extra results.
     let last = params.tokens - 1u;
     let rows = min(vec4(t, t + 1u, t + 2u, t + 3u), vec4(last)) * (vectors << 1u);
     var high = vec4(0i);

@@ -12,7 +12,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> z: array<i32>; // [tokens, vocab] Q20
 @group(0) @binding(2) var<storage, read_write> maximum: array<i32>; // [tokens] Q20
 
-// Maps an i32 to a u32 so that the order stays the same.
+// Maps an i32 to a u32. The mapping preserves the order of the values.
 fn ordered(value: i32) -> u32 {
     return bitcast<u32>(value) ^ 0x80000000u;
 }

@@ -12,7 +12,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> z: array<i32>; // [tokens, vocab] Q20
 @group(0) @binding(2) var<storage, read> maximum: array<i32>; // [tokens] Q20
 @group(0) @binding(3) var<storage, read> tables: array<u32>; // [257] exponentials Q30, then [257] logarithms Q24
-@group(0) @binding(4) var<storage, read_write> sum: array<u32>; // [tokens] u64, sums of Q30
+@group(0) @binding(4) var<storage, read_write> sum: array<u32>; // [tokens] u64, in Q30
 
 @compute @workgroup_size(256, 1, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {

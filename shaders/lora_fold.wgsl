@@ -1,8 +1,8 @@
 // Multiplies each row of u by the scales of its token: out[block, r, i] = u[first + i, r] · row_scale(first + i), where
-// i is a token of a block of at most 32 tokens, `first` is the block's first token, and r is a rank. u is the input of
-// a linear layer, or the gradient of its output, times a LoRA factor. The products are rounded to 14 bits; those of one
-// block and rank share an exponent. One workgroup computes one block, 8 ranks at a time. Of its 64 invocations, 8 work
-// on each rank, with 4 tokens each.
+// i counts the tokens of a block (at most 32), `first` is the block's first token, and r is a column of u. u is the
+// input of a linear layer, or the gradient of its output, times a LoRA factor. The products are rounded to 14 bits;
+// those of one block and one column share an exponent. One workgroup computes one block, 8 columns at a time. Of its 64
+// invocations, 8 work on each column, with 4 tokens each.
 
 struct Params {
     first_group: u32,
@@ -18,14 +18,16 @@ struct Params {
 @group(0) @binding(3) var<storage, read> x_info: array<u32>; // [tokens, 4] row info
 @group(0) @binding(4) var<storage, read> dy_info: array<u32>; // [tokens, 4] row info
 @group(0) @binding(5) var<storage, read> spans: array<u32>; // [blocks, 2]: first token, number of tokens ≤ 32
-@group(0) @binding(6) var<storage, read> lora_info: array<u32>; // at scale_at: alpha / rank · unit of the other factor
+// the scales and exponents of the adapter; at word scale_at, the scale alpha / rank times the unit of the LoRA factor
+// from which u was computed
+@group(0) @binding(6) var<storage, read> lora_info: array<u32>;
 @group(0) @binding(7) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
-@group(0) @binding(8) var<storage, read_write> out: array<u32>; // [blocks, rank, 20]: planes of 32 tokens, exponent
+@group(0) @binding(8) var<storage, read_write> out: array<u32>; // [blocks, rank, 20]: two planes of 32 tokens, exponent
 
 // For each token of the block, the product of its scales: the mantissa here, the exponent in `exponents`.
 var<workgroup> mantissas: array<u32, 32>;
 var<workgroup> exponents: array<i32, 32>;
-// The largest magnitude that each invocation has found; 8 invocations for each of 8 ranks.
+// The largest magnitude that each invocation has found. There are 8 invocations for each of 8 columns of u.
 var<workgroup> largest: array<vec2<u32>, 64>;
 
 fn scale_at(at: vec2<u32>) -> Scale {
@@ -46,7 +48,7 @@ fn row_scale(token: u32) -> Scale {
     return scale_shift(scale, bitcast<i32>(u_info[info + 1u]) + 30i);
 }
 
-// Returns the integer of u, of magnitude ≤ 2^14, for a token and rank r.
+// Returns the integer in column r of a token's row of u. Its magnitude is ≤ 2^14.
 fn element(token: u32, r: u32) -> i32 {
     let words = row_words(params.rank);
     let left = (24u - ((r & 3u) << 3u)) & 31u;
@@ -55,9 +57,9 @@ fn element(token: u32, r: u32) -> i32 {
     return high * 256i + low;
 }
 
-// Returns the value of u for token i of the block and rank r, multiplied by the token's scales, in units of
-// 2^(top − 16), where `top` is the largest of the block's `exponents`. The magnitude is ≤ 2^61. Returns 0 past the end
-// of the block and past the last rank.
+// Returns the integer of u for token i of the block and column r, multiplied by the token's scales. The result is in
+// units of 2^(top − 16), where `top` is the largest of the block's `exponents`. Its magnitude is ≤ 2^61. Returns 0 past
+// the end of the block and past the last column.
 fn folded(span: vec2<u32>, i: u32, r: u32, top: i32) -> vec2<u32> {
     if i >= span.y || r >= params.rank {
         return vec2(0u);
@@ -66,8 +68,8 @@ fn folded(span: vec2<u32>, i: u32, r: u32, top: i32) -> vec2<u32> {
     return shift_right_signed_64(product, distance_to(top, exponents[i]));
 }
 
-// Returns `value`, which belongs to token i of the block and rank r, divided by 2^shift and rounded with dither to 14
-// bits. Returns 0 past the end of the block.
+// Returns `value`, which belongs to token i of the block and column r of u, divided by 2^shift and rounded with dither
+// to 14 bits. Returns 0 past the end of the block.
 fn rounded(span: vec2<u32>, i: u32, r: u32, value: vec2<u32>, shift: u32) -> i32 {
     if i >= span.y {
         return 0i;

@@ -1,8 +1,9 @@
 // Adds to the gradient of the LoRA factor a: gradient[r, i] += Σ_block 2^(exponent − job exponent) · Σ_t f[t, r] ·
-// x[t, i], where f are the outputs of lora_fold.wgsl, `exponent` is the exponent of f for the block and rank r, and x
-// is the input of the linear layer.
+// x[t, i], where f are the outputs of lora_fold.wgsl, `exponent` is the exponent of f for the block and row r, and x is
+// the input of the linear layer.
 // A block has at most 32 tokens, and its sum is exact in i32: |Σ| ≤ 127 · 2^14 · 32 < 2^26. The sum is shifted to the
-// exponent that the job fixes, and added in i64, so every order of additions gives the same bits.
+// exponent that the job states, and added in i64, so the order of the additions does not affect the bits of the
+// gradient.
 
 struct Params {
     first_group: u32,
@@ -14,26 +15,26 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<u32>; // [tokens, in_features] byte rows
-@group(0) @binding(2) var<storage, read> folded: array<u32>; // [blocks, rank, 20]: planes of 32 tokens, exponent
+@group(0) @binding(2) var<storage, read> folded: array<u32>; // [blocks, rank, 20]: two planes of 32 tokens, exponent
 @group(0) @binding(3) var<storage, read> spans: array<u32>; // [blocks, 2]: first token, number of tokens ≤ 32
-@group(0) @binding(4) var<storage, read> lora_info: array<u32>; // word exponent_at is the job's exponent
+@group(0) @binding(4) var<storage, read> lora_info: array<u32>; // word exponent_at: the job's exponent
 @group(0) @binding(5) var<storage, read_write> gradient: array<u32>; // [rank, in_features] i64
 @group(0) @binding(6) var<storage, read_write> flag: atomic<u32>;
 
-// Each invocation computes this many rows of the gradient; one row belongs to one rank.
+// The number of rows of the gradient that one invocation computes. The gradient has `rank` rows.
 const RANKS = 4u;
 
-// The sums of 16 blocks, before they are added up: [16 blocks, 4 ranks, 32 columns].
+// The sums of 16 blocks, before they are added to the gradient: [16 blocks, 4 rows, 32 columns].
 var<workgroup> staged: array<i32, 2048>;
 
-// Sums of products for one rank and four columns, separately for the high and the low int8 plane of f, the outputs of
-// lora_fold.wgsl.
+// Sums of products for one row and four columns of the gradient, separately for the high and the low int8 plane of f,
+// the outputs of lora_fold.wgsl.
 struct PlaneSums {
     high: vec4<i32>,
     low: vec4<i32>,
 }
 
-// Sums of products for four ranks (one field for each) and four columns.
+// Sums of products for four rows (one field for each) and four columns of the gradient.
 struct Sums {
     first: PlaneSums,
     second: PlaneSums,
@@ -46,8 +47,9 @@ fn width() -> u32 {
     return params.in_features;
 }
 
-// Returns `sums` plus the products of tokens i to i + 3 of a block with their weights. For each of the four ranks, `at`
-// holds the index in `folded` of the high plane of these weights.
+// Returns `sums` plus the products f · x of tokens i to i + 3 of a block, for the four columns of x in word `word` of a
+// row. For each of the four rows of the gradient, `at` holds the index of the word in `folded` that contains the high
+// plane of f for these tokens.
 fn with_tokens(sums: Sums, span: vec2<u32>, i: u32, word: u32, at: vec4<u32>) -> Sums {
     let columns = transpose_bytes(vec4(
         bytes(span, i, word),
@@ -63,7 +65,8 @@ fn with_tokens(sums: Sums, span: vec2<u32>, i: u32, word: u32, at: vec4<u32>) ->
     );
 }
 
-// Returns four columns of x, as int8 values, for token i of a block; 0 past the end of the block.
+// Returns the four int8 values in word `word` of the row of x for token i of a block. Returns 0 past the end of the
+// block.
 fn bytes(span: vec2<u32>, i: u32, word: u32) -> u32 {
     if i >= span.y {
         return 0u;
@@ -76,7 +79,8 @@ fn with_weights(sums: PlaneSums, columns: vec4<u32>, at: u32) -> PlaneSums {
     return PlaneSums(high, sums.low + dot_columns(columns, folded[at + 8u]));
 }
 
-// Adds a block's sums to the gradient, for the four ranks in `r` and four columns. Each sum is < 2^26 in magnitude.
+// Adds a block's sums to the gradient, in the four rows `r` and in four columns from `column` on. Each sum is < 2^26 in
+// magnitude.
 fn add_ranks(block: u32, r: vec4<u32>, column: u32, sums: Sums) {
     add_rank(block, r.x, column, sums.first);
     add_rank(block, r.y, column, sums.second);
@@ -93,7 +97,8 @@ fn joined(sums: PlaneSums) -> vec4<i32> {
     return sums.high * 256i + sums.low;
 }
 
-// Stores a block's sums in `staged`, those of the first rank at index `at`. Each further rank starts 32 elements later.
+// Stores a block's sums in `staged`, those of the first row at index `at`. The sums of each further row are stored 32
+// elements later.
 fn stage_ranks(at: u32, sums: Sums) {
     stage(at, joined(sums.first));
     stage(at + 32u, joined(sums.second));

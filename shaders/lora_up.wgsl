@@ -1,6 +1,6 @@
-// Adds the adapter's part to the product of a linear layer: y[t, i] = product[t, i] · 2^fraction_bits +
-// ratio · Σ_r u[t, r] · factor[i, r]. The sum is over the ranks r, and `ratio` converts it to the unit of the product.
-// One invocation computes one element.
+// Adds the adapter's contribution to the ternary product of a linear layer: y[t, i] = product[t, i] · 2^fraction_bits +
+// ratio · Σ_r u[t, r] · factor[i, r]. The sum is over all r < rank, and `ratio` converts it to the unit of y. One
+// invocation computes one element.
 
 struct Params {
     first_group: u32,
@@ -59,7 +59,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         middle += dot4I8Packed(u_high, factor_low) + dot4I8Packed(u_low, factor_high);
         low += dot4I8Packed(u_low, factor_low);
     }
-    // The magnitude of `sum` is ≤ 2^28 · 64 · 2^24: products of values ≤ 2^14, 64 ranks, and a 24-bit ratio.
+    // The magnitude of `sum` is ≤ 2^28 · 64 · 2^24, because the values are ≤ 2^14, the rank is ≤ 64, and the ratio
+    // is ≤ 2^24.
     let sum = multiply_64(join_planes(high, middle, low), lora_info[params.ratio_at]);
     let right = bitcast<i32>(lora_info[params.ratio_at + 1u]);
     let share = shift_to_i32(sum, right - (bitcast<i32>(u_info[token * 4u + 1u]) + 30i));

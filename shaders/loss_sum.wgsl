@@ -1,5 +1,5 @@
 // Adds the loss of a batch, in bits, to the total: total += Σ_t loss[t], as i64 in Q20. There is only one workgroup;
-// each of its 64 invocations adds up every 64th token.
+// each of its 64 invocations adds up the loss of every 64th token.
 
 struct Params {
     first_group: u32,

@@ -1,6 +1,7 @@
-// The gradient of RMSNorm: dx = residual + (g − c · x) / rms, where g = gain · Σ dn, c = Σ g·x / (Σ x² + width ·
-// epsilon), and Σ dn adds up the gradients of the norm's output. There are one to three, each in its own slot: one from
-// each linear layer that reads this output.
+// The gradient of RMSNorm: dx = residual + (g − c · x) / rms, where g = gain · Σ dn,
+// c = Σ g·x / (Σ x² + width · epsilon), and Σ dn adds up the gradients of the norm's output. There are one to three of
+// these gradients, each in its own slot: one from each linear layer that reads this output, or one from the output
+// head.
 // One workgroup computes one row. Between passes over the row, dx stores the intermediate values of its elements.
 
 struct Params {
@@ -27,8 +28,8 @@ fn slot_scale(row: u32) -> Scale {
     return Scale(bitcast<u32>(dn[info]), dn[info + 1u]);
 }
 
-// Returns the largest scale exponent among a token's rows of `dn`: one row from each linear layer that reads the norm's
-// output.
+// Returns the largest exponent among the scales of a token's rows of `dn`. There is one row from each linear layer that
+// reads the norm's output, or one from the output head.
 fn top_exponent(token: u32) -> i32 {
     var top = ZERO_EXPONENT;
     for (var slot = 0u; slot < params.slots; slot++) {
@@ -59,8 +60,8 @@ struct Projection {
     left: u32,
 }
 
-// Returns g − c · x of one element, where g = gain · value. `value` has 30 bits; the result is ≤ 2^46 + 2^55 in
-// magnitude.
+// Returns g − c · x of one element, where g = gain · value. The magnitude of `value` is ≤ 2^30, and that of the result
+// is ≤ 2^46 + 2^55.
 fn projected(value: i32, gain: i32, x: i32, c: Projection) -> vec2<u32> {
     let along = shift_left_64(round_even_64(multiply_i32(x, c.mantissa), c.right), c.left);
     return subtract_64(multiply_i32(value, gain), along);
@@ -75,7 +76,8 @@ struct Join {
     straight: u32,
 }
 
-// Returns value / rms + residual in the unit of the sum. The magnitude is ≤ 2^60 + 2^61.
+// Returns value / rms + residual, in the unit that both terms have after the shifts of `join`. The magnitude
+// is ≤ 2^60 + 2^61.
 fn joined(value: i32, residual: i32, join: Join) -> vec2<u32> {
     let branch = round_even_64(multiply_i32(value, bitcast<i32>(join.inverse_rms)), 1u);
     let straight = round_even_64(multiply_i32(residual, bitcast<i32>(join.scale)), 1u);

@@ -19,10 +19,10 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> q_info: array<u32>; // [tokens, 4] row info
 @group(0) @binding(5) var<storage, read_write> norm_info: array<u32>; // [tokens, 4]: 1 / rms(x), scale of x / rms(x)
 
-// How a row is rounded to int8; the same values serve all its elements.
+// The values with which all elements of a row are rounded to int8.
 struct Rounding {
-    bits: u32, // number of bits of the largest product gain · x
-    largest: u32, // that product, shifted to 31 bits: 0, or in 2^30..2^31
+    bits: u32, // number of bits of the row's largest |gain · x|
+    largest: u32, // this largest |gain · x|, shifted to 31 bits: 0, or in 2^30..2^31
     steps: u32, // 127 · 2^54 / largest
 }
 
@@ -36,8 +36,8 @@ fn rounding_of(largest: vec2<u32>) -> Rounding {
     return Rounding(bits, top, steps);
 }
 
-// Shifts the magnitude of a product gain · x, which is ≤ 2^47. The shift is the one that brings the row's largest
-// magnitude from `bits` bits to 31 bits.
+// Returns the magnitude of a product gain · x, which is ≤ 2^47, after a shift. The shift is the same for the whole row:
+// it brings the row's largest magnitude from `bits` bits to 31 bits.
 fn normalized(magnitude: vec2<u32>, bits: u32) -> u32 {
     if bits > 31u {
         return shift_right_64(magnitude, bits - 31u).x;
@@ -45,7 +45,8 @@ fn normalized(magnitude: vec2<u32>, bits: u32) -> u32 {
     return magnitude.x << ((31u - bits) & 31u);
 }
 
-// Rounds a product gain · x to int8. The largest product of the row becomes ±127.
+// Returns a product gain · x, scaled and rounded to int8. The product with the largest magnitude in the row becomes
+// ±127.
 fn rounded(product: vec2<u32>, rounding: Rounding) -> i32 {
     let scaled = multiply_u32(normalized(magnitude_64(product), rounding.bits), rounding.steps); // < 2^62
     let value = bitcast<i32>(round_even_64(scaled, 54u).x);
@@ -57,8 +58,8 @@ fn put_word(token: u32, words: u32, word: u32, values: vec4<i32>) {
     q[token * words + word] = pack4xI8(values);
 }
 
-// Writes the row info of a token: the row's scale, and the sum of its integers. `inverse` is the scale of x divided by
-// rms(x).
+// Writes the row info of a token: the row's scale, and the sum of its integers. `inverse` is the scale of the token's
+// row of x, divided by rms(x).
 fn put_info(token: u32, inverse: Scale, rounding: Rounding, sum: u32) {
     var unit = Scale(0u, 0i);
     if rounding.largest != 0u {

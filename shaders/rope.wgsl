@@ -16,12 +16,13 @@ struct Params {
 @group(0) @binding(3) var<storage, read> table: array<i32>; // [positions, head_dim / 2, 2] cosine and sine, Q30
 @group(0) @binding(4) var<storage, read_write> out: array<u32>; // [tokens, heads] head rows
 
-// Where to find one attention head of a token and the angles of the token's position, and the head's scale.
+// The place of the values of one attention head of a token, the place of the angles of the token's position, and the
+// scale of the head's values.
 struct Head {
     start: u32, // index in y of the head's first value
     angles: u32, // index in the table of the first angle of the token's position
     mantissa: u32, // mantissa of the row's scale
-    exponent: i32, // exponent of the values
+    exponent: i32, // exponent of the rotated values
 }
 
 fn head_of(token: u32, index: u32) -> Head {
@@ -54,7 +55,7 @@ fn rounded_word(head: Head, word: u32, shift: u32) -> vec4<i32> {
     );
 }
 
-// Returns feature c, divided by 2^shift and rounded to nearest, ties to even; 0 in the padding (c ≥ head_dim).
+// Returns feature c, divided by 2^shift and rounded to nearest, ties to even. Returns 0 in the padding (c ≥ head_dim).
 fn rounded(head: Head, c: u32, shift: u32) -> i32 {
     if c >= params.head_dim {
         return 0i;

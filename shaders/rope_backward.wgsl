@@ -21,7 +21,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> dy: array<u32>; // [tokens, heads · head_dim] wide rows
 @group(0) @binding(6) var<storage, read_write> dy_info: array<u32>; // [tokens, 4] row info
 
-// Where to find the heads of one token and the angles of the token's position, and the largest exponent of the heads.
+// The place of the heads of one token, the place of the angles of the token's position, and the largest exponent of the
+// heads.
 struct Token {
     start: u32, // index in dheads of the first value of the token's first head
     angles: u32, // index in the table of the first angle of the token's position
@@ -29,8 +30,8 @@ struct Token {
     inverse: u32, // floor(2^32 / head_dim) + 1, which maps a column to its head without a division
 }
 
-// Returns column c after rotation, in units of 2^(token.largest + 1). The values of a head with a smaller exponent are
-// rounded to this unit. The magnitude is < 2^62.
+// Returns column c of the token's row after it is rotated back, in units of 2^(token.largest + 1). The values of a head
+// with a smaller exponent are rounded to this unit. The magnitude is < 2^62.
 fn turned(token: Token, c: u32) -> vec2<u32> {
     let head = multiply_u32(c, token.inverse).y;
     let row = token.start + head * (params.head_dim + 4u);
@@ -47,7 +48,8 @@ fn turned(token: Token, c: u32) -> vec2<u32> {
     return round_even_64(product, distance_to(token.largest, dheads[end + 1u]));
 }
 
-// Returns column c, divided by 2^shift and rounded with the dither `bits`; 0 in the padding (c ≥ heads · head_dim).
+// Returns column c, divided by 2^shift and rounded with the dither `bits`. Returns 0 in the padding
+// (c ≥ heads · head_dim).
 fn rounded(token: Token, c: u32, shift: u32, bits: u32) -> i32 {
     if c >= params.heads * params.head_dim {
         return 0i;

@@ -1,7 +1,7 @@
 // The product of gradient rows with the transpose of a ternary matrix: out[t, slot, k] = Σ_n dy[t, n] · w[n, k], exact
 // in i32. Each of the linear layers that read the same input has its own slot.
-// fragments/ternary_product.*.wgsl computes it. In those files, a feature is a column k of w, and element p of an input row
-// is multiplied by row p of w.
+// The files fragments/ternary_product.*.wgsl compute this product. In those files, a feature is a column k of w, and
+// element p of an input row is multiplied by row p of w.
 
 struct Params {
     first_group: u32,
@@ -22,7 +22,8 @@ fn features() -> u32 {
     return params.in_features;
 }
 
-// Returns the number of elements of an input row, which a product adds up. Each is multiplied by a row of w.
+// Returns the number of elements of an input row. Each result is a sum over these elements. Element p is multiplied by
+// row p of w.
 fn input_len() -> u32 {
     return params.out_features;
 }
@@ -33,7 +34,7 @@ fn planes() -> u32 {
     return params.planes;
 }
 
-// Returns the sum of the values in a token's input row, read from the row's info (its scale and its sum).
+// Returns the sum of the values in a token's input row, read from word 2 of the row's info.
 fn input_sum(token: u32) -> i32 {
     return bitcast<i32>(dy_info[token * 4u + 2u]);
 }
@@ -53,20 +54,24 @@ fn input_stride() -> u32 {
     return row_words(params.in_features);
 }
 
-// Returns a stored block word in the layout that has input element i in byte i, and feature j at bits 2j and 2j + 1 of
-// each byte.
+// Returns the 16 codes (two bits each) of a 4 × 4 block of `weights` in one word: the code for input element i and
+// feature j is at bits 2j and 2j + 1 of byte i. The word `block` is stored with one byte for each column of w. Here the
+// columns belong to the features, so `block` has to be transposed.
 fn by_inputs(block: u32) -> u32 {
     return transpose_block(block);
 }
 
-// Returns a stored block word in the layout that has feature j in byte j, and input element i at bits 2i and 2i + 1 of
-// each byte. The words of this matrix are stored in this layout.
+// Returns the 16 codes (two bits each) of a 4 × 4 block of `weights` in one word: the code for input element i and
+// feature j is at bits 2i and 2i + 1 of byte j. The word `block` is stored with one byte for each column of w. Here the
+// columns belong to the features, so `block` already has this layout.
 fn by_features(block: u32) -> u32 {
     return block;
 }
 
-// Returns the (block, word) pair that an invocation stages: `by_block` rather than `by_word`. This way, neighboring
-// invocations read neighboring blocks of features, which are adjacent in `weights`.
+// Returns which block of `weights` an invocation copies to workgroup memory: the index of its four features, and the
+// index of its four input elements. In the candidate `by_word`, neighboring invocations copy blocks of neighboring
+// input elements; in the candidate `by_block`, they copy blocks of neighboring features. In `weights`, blocks of
+// neighboring features are adjacent, so `by_block` is returned.
 fn staged(by_word: vec2<u32>, by_block: vec2<u32>) -> vec2<u32> {
     return by_block;
 }

@@ -15,7 +15,7 @@ use r3mes_wgpu::{
     },
 };
 
-/// Takes one step, and returns why it saturates.
+/// Takes one training step, and returns why it saturates, or `None` if it does not.
 fn explain(model: &Model, adapter: &LoraAdapter) -> Option<Saturation> {
     let backend = Backend::Cpu { threads: 1, kernels: cpu::fastest };
     let trainer = block_on(Trainer::prepare(RecordedStep::new(model, &targets(4), 1), &backend)).unwrap();
@@ -23,7 +23,8 @@ fn explain(model: &Model, adapter: &LoraAdapter) -> Option<Saturation> {
     let mut session = TrainingSession::new(trainer, adapter.clone(), optimizer, [1; 32]);
     let chunk = text(model.config.vocab, 40, 1);
     let found = block_on(session.explain_saturation(&[&chunk])).unwrap();
-    // the search leaves the session as it was: the step saturates exactly if there is an explanation
+    // the search does not change the session: the next step saturates if and only if the search has found an
+    // explanation
     let step = block_on(session.step(&[&chunk])).unwrap();
     assert_eq!(step.report.is_none(), found.is_some());
     assert_eq!(block_on(session.evaluate(&[&chunk])).unwrap().is_none(), found.is_some());

@@ -1,4 +1,4 @@
-//! A redb database that recovers from errors of its disk, such as a full one.
+//! A redb database that recovers from disk errors, for example after the disk was full.
 //!
 //! After an error, redb refuses to use the open file any further, because it no longer knows what is on disk. The file
 //! itself contains every acknowledged transaction. Therefore the file is opened again before the next transaction.
@@ -22,34 +22,36 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Opens a database file again.
 type Open = Box<dyn Fn() -> Result<Database> + Send + Sync>;
 
-/// A database that is opened again after an error of its disk.
+/// A database that is opened again after a disk error.
 pub(crate) struct RecoveringDatabase {
-    /// `None` after an attempt to open the file again has failed.
+    /// The open database, or `None` if the last attempt to open the file again failed.
     database: RwLock<Option<Database>>,
     open: Open,
-    /// The error of the disk with which the last transaction failed that wrote; `None` if it succeeded.
+    /// The disk error with which the last write transaction failed, or `None` if it succeeded.
     fault: Mutex<Option<String>>,
 }
 
 impl RecoveringDatabase {
-    /// Opens a database with `open`, which is called again after an error.
+    /// Opens a database with the function `open`, which is called again after a disk error.
     pub(crate) fn open(open: impl Fn() -> Result<Database> + Send + Sync + 'static) -> Result<Self> {
         Ok(Self { database: RwLock::new(Some(open()?)), open: Box::new(open), fault: Mutex::default() })
     }
 
-    /// Takes a database that cannot be opened again, for example because it is in memory.
+    /// Wraps a database that cannot be opened again, for example because it is in memory.
     pub(crate) fn once(database: Database) -> Self {
         let open = || bail!("the database cannot be opened again");
         Self { database: RwLock::new(Some(database)), open: Box::new(open), fault: Mutex::default() }
     }
 
-    /// Begins a transaction that reads. It sees the state at this moment, whatever is written later.
+    /// Begins a read transaction. It sees the state of the database at this moment, even if other transactions write
+    /// later.
     pub(crate) fn begin_read(&self) -> Result<ReadTransaction> {
         self.begin(Database::begin_read)
     }
 
-    /// Runs `work` in a transaction and commits it. What it wrote is on disk when this function returns. If it returns
-    /// an error, nothing is written. Waits until no other transaction writes.
+    /// Runs `work` in a write transaction and commits the transaction. If this function succeeds, everything that
+    /// `work` wrote is on disk. If this function returns an error, nothing is written. First waits until no other write
+    /// transaction is open.
     pub(crate) fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> Result<T>) -> Result<T> {
         let run = || -> Result<T> {
             let mut write = self.begin(Database::begin_write)?;
@@ -68,7 +70,7 @@ impl RecoveringDatabase {
         result
     }
 
-    /// Returns the error of the disk because of which nothing can be written now, if there is one.
+    /// Returns the disk error with which the last write transaction failed, or `None` if it succeeded.
     pub(crate) fn fault(&self) -> Option<String> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -101,7 +103,7 @@ impl RecoveringDatabase {
     }
 }
 
-/// Returns whether the database or its disk has caused an error, rather than what was to be written.
+/// Returns whether an error comes from the database or its disk, and not from the caller's work in the transaction.
 fn is_of_database(error: &Error) -> bool {
     error.is::<StorageError>()
         || error.is::<CommitError>()
@@ -121,7 +123,7 @@ mod tests {
         },
     };
 
-    /// A disk in memory. While it is full, every write fails.
+    /// A simulated disk whose bytes are in memory. While it is full, every write fails.
     #[derive(Clone, Debug, Default)]
     struct FillingDisk {
         bytes: Arc<InMemoryBackend>,

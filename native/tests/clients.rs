@@ -24,7 +24,8 @@ fn network(name: &str) -> TestNetwork {
     })
 }
 
-/// Returns the signed transaction with which account 7 sends coins to account 8. Accounts 7 and 8 are [`key`]s.
+/// Returns the signed transaction with which account 7 sends coins to account 8. [`key`] returns the keys of both
+/// accounts.
 fn transfer(sequence: u64, amount: u64) -> Vec<u8> {
     let (from, to) = (ScriptedMiner::address_of(7), ScriptedMiner::address_of(8));
     let message = TxMessage::Send(Transfer { from, to, amount });
@@ -41,7 +42,8 @@ fn post(node: &NodeProcess, path: &str, kind: &str, body: &str) -> (u16, Value) 
     (response.status().as_u16(), json)
 }
 
-/// Checks that a response is an error of a Cosmos node, with this status and gRPC code and with `words` in its message.
+/// Checks that a response is an error in the format of a Cosmos node. `expected` is its HTTP status and its gRPC code,
+/// and its message must contain `words`.
 fn assert_error((status, error): (u16, Value), expected: (u16, u32), words: &str, context: &str) {
     assert_eq!((status, &error["code"]), (expected.0, &json!(expected.1)), "{context}: {error}");
     assert!(error["message"].as_str().unwrap().contains(words), "{context}: {error}");
@@ -322,7 +324,7 @@ fn send(socket: &mut Socket, id: u64, method: &str, params: &Value) {
     socket.send(Message::text(call.to_string())).unwrap();
 }
 
-/// Returns the next message that is a text, as JSON.
+/// Returns the next text message, parsed as JSON.
 fn next(socket: &mut Socket) -> Value {
     loop {
         if let Message::Text(text) = socket.read().unwrap() {

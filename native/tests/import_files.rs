@@ -1,5 +1,5 @@
-//! Tests that the program finds a model in the files of a folder, that it says what a file is which is not a model, and
-//! that a tokenizer file does not shorten the training text.
+//! Tests that the program finds a model in the files of a folder, and that it names the kind of a file that is not a
+//! model. Also tests that a tokenizer file does not shorten the training text.
 
 use crate::work_dir::WorkDir;
 use r3mes_wgpu::model::{config::ModelConfig, file, generator::seeded};
@@ -35,7 +35,7 @@ fn text(text: &str) -> Vec<u8> {
 }
 
 /// Splits `mixed.gguf` into two parts, as `gguf-split` does: the first has all metadata and no tensors, and the second
-/// has all tensors. Both state their number and the number of parts.
+/// has all tensors. Each part states its own number and the number of parts.
 fn parts() -> [Vec<u8>; 2] {
     let bytes = fs::read(Path::new(DATA).join("mixed.gguf")).unwrap();
     let entry = |key: &str, value: u16| [text(key), 2u32.to_le_bytes().to_vec(), value.to_le_bytes().to_vec()].concat();
@@ -46,7 +46,7 @@ fn parts() -> [Vec<u8>; 2] {
     let head =
         |tensors: u64, values: u64| [&b"GGUF\x03\0\0\0"[..], &tensors.to_le_bytes(), &values.to_le_bytes()].concat();
     let metadata = [head(0, count(16) + 2), bytes[24..tensors].to_vec(), split(0)].concat();
-    // a key of the right length keeps the data of the tensors aligned
+    // a metadata text of a suitable length keeps the data of the tensors aligned
     let start = |length: usize| {
         let filler = [text("split.note"), 8u32.to_le_bytes().to_vec(), text(&"x".repeat(length))].concat();
         [head(count(8), 3), split(1), filler].concat()

@@ -1,12 +1,12 @@
-//! Tests that commands name the cause if a value leaves the range of the arithmetic, with a model whose logits are too
-//! large.
+//! Tests that commands name the cause if a value leaves the range of the arithmetic. The tests use a model whose logits
+//! are too large.
 
 use crate::work_dir::{SMALL_MODEL, WorkDir};
 use r3mes_wgpu::model::file;
 use serde_json::Value;
 use std::{fs, path::Path, process::Command};
 
-/// Replaces the model in the work dir by one whose final gains are 2^14 times as large.
+/// Replaces the model in the work dir by one in which the gains of the final norm are 2^14 times as large.
 fn enlarge_logits(work_dir: &WorkDir) {
     let read = |name: &str| fs::read(Path::new(SMALL_MODEL).join(name)).unwrap();
     let mut model = file::read(&read("config.json"), &read("model.safetensors")).unwrap();

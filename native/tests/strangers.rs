@@ -1,5 +1,6 @@
-//! Attacks by strangers on a running node: slow clients, clients that never read, uploads that cost more than they
-//! weigh, and commands that only the owner may send. docs/NODE.md lists the limits that stop them.
+//! Tests of a running node that unknown clients attack: with slow requests, with responses that they never read, with
+//! small uploads that need many resources, and with commands that only the owner may send. docs/NODE.md lists the
+//! limits that protect the node.
 
 use crate::{node_process::NodeProcess, scripted_miner::ScriptedMiner, work_dir::WorkDir};
 use r3mes_wgpu::store::{Block, Codec, car_header, car_section};
@@ -25,7 +26,8 @@ fn connect(node: &NodeProcess) -> TcpStream {
     stream
 }
 
-/// Runs a shell command before the program starts, in the same process.
+/// Returns a command that first runs `shell`, a shell command, and then starts the program of `command` in the same
+/// process.
 fn after(shell: &str, command: &Command) -> Command {
     let mut wrapped = Command::new("sh");
     wrapped.args(["-c", &format!("{shell}; exec \"$0\" \"$@\"")]).arg(command.get_program()).args(command.get_args());
@@ -36,7 +38,7 @@ fn after(shell: &str, command: &Command) -> Command {
 fn a_miner_is_served_while_a_thousand_clients_send_half_a_request() {
     let work_dir = WorkDir::new("slow");
     let node = NodeProcess::run(&mut after("ulimit -n 1024", &work_dir.node("0")));
-    // this process needs as many files as the node's clients together
+    // this process opens the connections of all clients, so it needs as many open files as all of them together
     rustix::process::setrlimit(
         rustix::process::Resource::Nofile,
         rustix::process::Rlimit { current: Some(4096), maximum: Some(4096) },
@@ -57,7 +59,7 @@ fn a_miner_is_served_while_a_thousand_clients_send_half_a_request() {
     assert!(kept > 500, "the node keeps as many connections as it can: {kept}");
 }
 
-/// Returns whether the other side has not closed the connection. The stream must not block.
+/// Returns whether the node has kept the connection open. The stream must be in the non-blocking mode.
 fn is_open(mut stream: &TcpStream) -> bool {
     stream.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }
@@ -68,7 +70,7 @@ fn clients_that_never_read_a_large_model_cost_little_memory() {
     const BYTES: u64 = 1 << 30;
     let work_dir = WorkDir::new("unread");
     let node = NodeProcess::start(&work_dir);
-    // the node has read its model; what it serves is the file that has the name now
+    // the node has already read its model, but it serves the file that has the model's name now
     let large = work_dir.model().join("large");
     File::create(&large).unwrap().set_len(BYTES).unwrap();
     fs::rename(large, work_dir.model().join("model.safetensors")).unwrap();
@@ -133,7 +135,7 @@ fn files_of_one_upload_are_stored_together_and_counted() {
     };
     let began = Instant::now();
     assert_eq!(add(4096).unwrap(), 200);
-    // each transaction of the store waits for the disk
+    // each transaction of the block store waits for the disk, so one transaction for each file would take longer
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     // the node may close the connection before it has read everything
     assert!(add(5000).is_ok_and(|status| status == 400) || add(5000).is_err());

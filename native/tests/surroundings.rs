@@ -1,4 +1,4 @@
-//! Tests of the program in surroundings that users meet: proxies, full disks, closed outputs, containers, and odd
+//! Tests of the program in unusual environments: with proxies, full disks, closed outputs, containers, and unusual
 //! values of flags and environment variables.
 
 use crate::{
@@ -99,7 +99,7 @@ fn signal(process: &Child, name: &str) {
     assert!(status.success());
 }
 
-/// A miner waits for a verdict that never comes, because the node's operator is the only verifier and it is stopped.
+/// A miner waits for an attestation that never comes, because the only verifier of the network does not run.
 #[test]
 #[cfg(unix)]
 fn the_first_ctrl_c_ends_the_wait_for_a_verdict() {
@@ -107,7 +107,7 @@ fn the_first_ctrl_c_ends_the_wait_for_a_verdict() {
     let genesis = work_dir.data().with_extension("json");
     let printed = work_dir.command("genesis").args(["--rank", "4", "--rules", "network"]).output().unwrap();
     let mut terms: serde_json::Value = serde_json::from_slice(&printed.stdout).unwrap();
-    // nobody answers for this validator, so its attestation is awaited until its time is up
+    // no program runs with the key of this validator, so the network waits for its attestation until the deadline
     let silent = r3mes_wgpu::tx::SessionKey::new(&[77; 32]).unwrap();
     terms["nodes"] = serde_json::json!([[silent.address(), 100_000_000_000u64, [3, 4]]]);
     terms["params"]["attestation_blocks"] = 100_000.into();
@@ -133,21 +133,21 @@ fn mining_goes_on_if_nobody_can_read_the_messages() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let output = work_dir.mine("1").stderr(full).output().unwrap();
     assert_eq!((output.status.code(), accepted(&output.stdout).len()), (Some(0), 1));
-    // a pipe whose reader has ended
+    // a pipe whose reading end is closed
     let mut process = work_dir.mine("2").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(process.stderr.take());
     let output = process.wait_with_output().unwrap();
     assert_eq!((output.status.code(), accepted(&output.stdout).len()), (Some(0), 2));
 }
 
-/// The maximum size of the files that a process may write stands for the size of its disk.
+/// The limit on the size of the files that the node may write simulates a full disk.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_node_recovers_when_its_full_disk_has_space_again() {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
     let work_dir = WorkDir::new("full-disk");
     let command = work_dir.node("0");
-    // without the signal that the system sends by default, the write fails as it does on a full disk
+    // the process ignores the signal that the system sends at the limit, so that the write fails as on a full disk
     let mut ignoring = Command::new("sh");
     ignoring.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
     let node = NodeProcess::run(&mut ignoring);
@@ -190,7 +190,7 @@ fn without_threads_the_program_ends_with_a_reason() {
     let mut limited = Command::new("prlimit");
     limited.arg("--nproc=2").arg(mine.get_program()).args(mine.get_args());
     if rustix::process::getuid().is_root() {
-        // the limit does not hold for root
+        // the limit does not apply to root
         limited.uid(65_534);
     }
     let output = limited.output().unwrap();

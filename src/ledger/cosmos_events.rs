@@ -1,8 +1,8 @@
 //! The events of transactions in the form in which Cosmos chains report them. They are computed from a transaction and
-//! its outcome when somebody asks for them. They are not part of the state, so they affect no ledger root.
+//! its outcome when a client requests them. They are not part of the state, so they affect no ledger root.
 //!
-//! The events of fees and transfers are those of the Cosmos SDK 0.50, so that clients and explorers find them. Fees are
-//! burned, and are therefore reported as burned coins.
+//! The events of fees and transfers are those of the Cosmos SDK 0.50, so that clients and block explorers recognize
+//! them. Fees are burned, and are therefore reported as burned coins.
 
 use super::{Event, TxOutcome, fees};
 use crate::tx::{DENOM, Message, Signed, Transfer};
@@ -38,7 +38,7 @@ impl TxOutcome {
     /// the ledger's own events. A failed transaction has only the events of its fee, and a transaction that was not
     /// admitted has none.
     pub fn cosmos_events(&self, tx: &[u8]) -> Vec<CosmosEvent> {
-        // the key is not decoded, because this takes longer than everything else
+        // the public key is not decoded, because this would take longer than everything else
         match (TxRaw::decode(tx), Signed::unsigned(tx)) {
             (Ok(raw), Ok(signed)) if !self.signer.is_empty() => self.events_of(&signed, &raw.signatures.concat()),
             _ => Vec::new(),
@@ -76,10 +76,10 @@ fn admission_events(signed: &Signed, signature: &[u8]) -> Vec<CosmosEvent> {
     events
 }
 
-/// Returns the events of the message at a position in its transaction.
+/// Returns the events of a message. `index` is the position of the message in its transaction.
 fn message_events(message: &Message, index: usize) -> Vec<CosmosEvent> {
     let (url, sender) = (message.type_url(), message.signer().to_owned());
-    // the SDK takes the second part of the type URL, which is `bank` in `/cosmos.bank.v1beta1.MsgSend`
+    // as in the SDK, this is the second part of the type URL, such as `bank` in `/cosmos.bank.v1beta1.MsgSend`
     let module = url.split('.').nth(1).unwrap_or_default().to_owned();
     let mut events =
         vec![CosmosEvent::new("message", [("action", url.to_owned()), ("sender", sender), ("module", module)])];
@@ -98,7 +98,8 @@ fn message_events(message: &Message, index: usize) -> Vec<CosmosEvent> {
     events
 }
 
-/// Returns a number of micro-units in the form of the SDK's lists of coins, which is empty for no coins.
+/// Returns `amount` micro-units in the text form that lists of coins have in the SDK. The text is empty if `amount` is
+/// 0.
 fn coins(amount: u64) -> String {
     if amount == 0 { String::new() } else { format!("{amount}{DENOM}") }
 }

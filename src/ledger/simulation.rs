@@ -16,8 +16,8 @@ pub struct SimulatedTx {
 }
 
 impl Ledger {
-    /// Executes a transaction on a copy of this ledger. The transaction, `TxRaw` bytes, need not be signed and need not
-    /// state a fee. `min_fee` is the fee in micro-units that the node requires for every transaction. Fails if the
+    /// Executes a transaction on a copy of this ledger. `tx` is an encoded `TxRaw`, which need not be signed and need
+    /// not state a fee. `min_fee` is the fee in micro-units that the node requires for every transaction. Fails if the
     /// transaction cannot be decoded.
     pub fn simulate(&self, tx: &[u8], min_fee: u64) -> Result<SimulatedTx, Refusal> {
         let signed = Signed::unsigned(tx)?;

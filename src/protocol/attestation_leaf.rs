@@ -17,8 +17,8 @@ const TILE_BYTES: usize = 1024;
 /// no linear layer has an adapter.
 ///
 /// The length of each field, as a little-endian u32, precedes the field. `selector` determines which tile of the
-/// gradient is hashed. It is the hash of a block that follows the submission in the chain. `matrices` are in the order
-/// of the job's matrices.
+/// gradient is hashed. It is the random value that sampled the verifiers after the submission. `matrices` are in the
+/// order of the job's matrices.
 pub fn attestation_leaf(matrices: &[GradientMatrix], selector: &[u8; 32]) -> Option<[u8; 32]> {
     let lowest = layer(&matrices.first()?.name)?;
     let factors = matrices.iter().filter(|matrix| matrix.name.ends_with(".b") && layer(&matrix.name) == Some(lowest));

@@ -1,5 +1,5 @@
-//! Finds out why a training step has no gradient: which dispatch first had a value that left its range, and whether the
-//! cause is the model or the adapter.
+//! Finds out why a training step has no gradient: which dispatch was the first in which a value left its range, and
+//! whether the cause is the model or the adapter.
 
 use super::step::Trainer;
 use crate::{error::Error, numbers::lora::LoraAdapter};
@@ -15,8 +15,8 @@ pub struct Saturation {
     pub dispatch: String,
     /// Name of the kernel that the dispatch ran.
     pub kernel: &'static str,
-    /// Whether a value also leaves its range with a new adapter, which adds nothing to the model and has small
-    /// parameters. The cause is then the model, and not how the adapter was trained.
+    /// Whether a value also leaves its range with a new adapter, which does not change the model's results and has
+    /// small parameters. In this case, the cause is the model, and not the training of the adapter.
     pub with_new_adapter: bool,
 }
 
@@ -39,8 +39,8 @@ impl fmt::Display for Saturation {
 
 impl Trainer {
     /// Returns why the gradient of a chunk saturates, or `None` if it does not saturate. The arguments are those of
-    /// [`Self::gradient`], and `adapter` is the adapter that was loaded last. This computes the gradient up to two
-    /// times and runs the dispatches one at a time, so it is slow.
+    /// [`Self::gradient`], and `adapter` is the adapter that was loaded last. This function is slow, because it
+    /// computes the gradient up to two times and runs the dispatches one at a time.
     pub async fn explain_saturation(
         &mut self,
         adapter: &LoraAdapter,

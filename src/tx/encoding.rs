@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, btree_map::Entry};
 /// The field number of `TxBody.non_critical_extension_options`.
 const NON_CRITICAL_EXTENSION_OPTIONS: u32 = 2047;
 /// The largest depth to which messages are nested in a valid transaction: an `AuthInfo` contains a `SignerInfo`, which
-/// contains a `ModeInfo`, which contains a `ModeInfo.Single`. All fields of messages inside these count as unknown,
-/// because a search for unknown fields in deeply nested messages would take long.
+/// contains a `ModeInfo`, which contains a `ModeInfo.Single`. In messages that are nested more deeply, all fields count
+/// as unknown, because a search for unknown fields in deeply nested messages would take long.
 const MAX_DEPTH: usize = 3;
 
 /// Decodes a protobuf message from any of its encodings. Fails if the message, or a message inside it, has an unknown

@@ -6,12 +6,12 @@ import { GasPrice, SigningStargateClient, StargateClient, coins } from "@cosmjs/
 import { Comet38Client, HttpBatchClient, WebsocketClient } from "@cosmjs/tendermint-rpc";
 import { addressOf, walletOf } from "./stargate.mjs";
 
-/** The time between two attempts to find a transaction, and the number of attempts. CometBFT indexes them a bit later. */
+/** The delay between two attempts to find a transaction. CometBFT indexes a transaction shortly after its block. */
 const POLL_MS = 100;
 const POLLS = 100;
 
 /**
- * Checks what CosmJS does beyond reading balances and sending coins.
+ * Checks the features of CosmJS other than reading balances and sending coins.
  * @param {string} url the URL of the node
  * @param {[number, number]} keys for each account, the byte that its secret key repeats 32 times; the first account
  *   has coins and has already sent some to the second account
@@ -148,6 +148,6 @@ async function checkSubscriptions(url, [rich, other]) {
   assert.ok((await header).height <= sent.height);
   signer.disconnect();
   comet.disconnect();
-  // CosmJS has just started a timer that connects again, and that would keep this process running
+  // CosmJS has just started a timer that would connect again, and would keep this process running
   clearTimeout(/** @type {any} */ (rpc).socket.reconnectTimeout);
 }

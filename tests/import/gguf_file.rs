@@ -7,9 +7,9 @@ const ALIGNMENT: usize = 32;
 #[derive(Clone)]
 pub(super) struct Tensor {
     pub(super) name: String,
-    /// The number of the element type.
+    /// The number by which the GGUF format identifies the element type.
     pub(super) kind: u32,
-    /// Lengths of the axes in the file's order, beginning with the fastest axis.
+    /// The lengths of the axes in the file's order: the first axis is that of consecutive elements.
     pub(super) axes: Vec<u64>,
     pub(super) bytes: Vec<u8>,
 }
@@ -121,7 +121,7 @@ impl GgufFile {
         [out, data].concat()
     }
 
-    /// Returns the bytes of two parts, of which the first has `count` tensors.
+    /// Splits the file into two parts, and returns their bytes. The first part has `count` tensors.
     pub(super) fn split(&self, count: usize) -> [Vec<u8>; 2] {
         let (first, second) = self.tensors.split_at(count);
         let part = |file: Self, number: u16, tensors: &[Tensor]| {

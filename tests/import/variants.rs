@@ -1,5 +1,5 @@
-//! Tests models in forms that other programs write: each is read as the same model, or refused with an error that names
-//! the feature.
+//! Tests models in the forms in which other programs write them. Each model is read correctly, or refused with an error
+//! that names the unsupported feature.
 
 use super::{
     changed, folder, gguf,
@@ -13,7 +13,8 @@ use std::fs;
 const HEAD: &str = "lm_head.weight";
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// Returns the safetensors file with an output head, whose bytes are those of the embedding after `change`.
+/// Returns the safetensors file with an additional output head. The bytes of the head are those of the embedding after
+/// `change` has changed them.
 fn with_head(tensors: &[u8], change: fn(&mut [u8])) -> Vec<u8> {
     let file = SafeTensors::deserialize(tensors).unwrap();
     let embedding = file.tensor(EMBEDDING).unwrap();
@@ -69,7 +70,7 @@ fn only_ternary_models_are_read() {
         read(text.replace(from, to).as_bytes(), &pieces).unwrap_err().to_string()
     };
     assert!(error("\"quantization_config\"", "\"prefix\"").contains("quantization_config is missing"));
-    // transformers would use these weights as they are
+    // transformers would use these weights without quantizing them
     assert!(error("\"online\"", "\"offline\"").contains("weight_scale is missing"));
     let entries = "\"quant_method\": \"bitnet\", \"modules_to_not_convert\": [\"lm_head\", \"model.layers.1\"]";
     let message = error("\"quant_method\": \"bitnet\"", entries);
@@ -106,7 +107,7 @@ fn a_k_quantized_embedding_is_decoded() {
     for (name, kind) in [("Q4_K", 12), ("Q6_K", 14)] {
         let mut file = GgufFile::parse(&gguf());
         let (encoded, values) = (blocks.tensor(name).unwrap(), blocks.tensor(&format!("{name}.values")).unwrap());
-        // the fixture has four blocks, each as long as a row of the embedding, which has 64 rows
+        // the fixture has four blocks; each is as long as a row of the embedding, and the embedding has 64 rows
         let embedding = file.tensor("token_embd.weight");
         (embedding.kind, embedding.bytes) = (kind, encoded.data().repeat(16));
         let values: Vec<f32> = values.data().as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect();

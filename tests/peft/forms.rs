@@ -10,7 +10,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The exported adapter's config, with the given keys changed.
+/// Returns the exported adapter's config, with the given keys changed.
 fn config(changes: Value) -> Vec<u8> {
     let mut config: Value = serde_json::from_slice(&exported()[0]).unwrap();
     config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
@@ -28,8 +28,8 @@ fn zeros(shapes: &BTreeMap<String, [usize; 2]>) -> Vec<u8> {
 }
 
 /// Checks that each adapter in `targets.json` is read with the modules, the rank and the scale that PEFT gives it. An
-/// adapter without one rank, one scale and the same modules in both layers is refused, as is one whose scale is not an
-/// integer divided by the rank.
+/// adapter is refused unless all its modules have the same rank and the same scale, both layers have the same modules,
+/// and the scale is an integer divided by the rank.
 #[test]
 fn modules_ranks_and_scales_are_those_of_peft() {
     let cases: Vec<Value> = serde_json::from_slice(&super::fixture("targets.json")).unwrap();
@@ -103,7 +103,7 @@ fn a_tensor_that_the_config_does_not_select_is_refused() {
 #[test]
 fn rank_stabilized_adapters_have_a_larger_alpha() {
     let read = peft::read(&config(json!({"use_rslora": true})), &exported()[1]).unwrap();
-    // rank 4: the scale 8 / √4 is 16 / 4
+    // the rank is 4, so the scale 8 / √4 equals 16 / 4
     assert_eq!((read.alpha, read.matrices), (16, adapter().matrices));
 }
 

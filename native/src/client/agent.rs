@@ -14,7 +14,8 @@ pub(crate) const NODE_REDIRECTS: u32 = 10;
 /// Returns a client for requests to `url`. A request without a complete response fails after `timeout`. The client
 /// follows at most `redirects` redirects.
 ///
-/// Returns an error if the environment names a proxy that is not a URL of an HTTP proxy.
+/// Returns an error if the environment variable that determines the proxy for this URL does not contain the URL of an
+/// HTTP proxy.
 pub(crate) fn agent(url: &str, timeout: Duration, redirects: u32) -> Result<Agent> {
     let proxy = proxy_for(url, |name| env::var(name).ok())?;
     let config = Agent::config_builder().proxy(proxy).timeout_global(Some(timeout)).max_redirects(redirects);
@@ -42,8 +43,9 @@ fn proxy_for(url: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Opt
     Ok(Some(Proxy::new(&proxy).with_context(|| format!("{name} is {proxy:?}, which is not the URL of an HTTP proxy"))?))
 }
 
-/// Returns whether a `no_proxy` list excludes a host: by `*`, its name, a domain that contains it, its address, or a
-/// network in CIDR notation.
+/// Returns whether `list`, the value of `no_proxy`, excludes a host from the use of a proxy. An entry of the list
+/// excludes the host if it is `*`, the host's name or address, a domain that contains the host, or a network in CIDR
+/// notation that contains the address. `address` is the host's address if `host` is not a name.
 fn excludes(list: &str, host: &str, address: Option<IpAddr>) -> bool {
     list.split([',', ' ']).map(|entry| entry.trim().to_ascii_lowercase()).filter(|entry| !entry.is_empty()).any(
         |entry| {

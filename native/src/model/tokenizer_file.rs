@@ -1,6 +1,6 @@
-//! Reads `tokenizer.json`. Every text has one sequence of tokens: what the file says about cutting texts off, filling
-//! them up or splitting them at random is not applied. A key that the crate `tokenizers` does not read is refused,
-//! because it could change the tokens.
+//! Reads `tokenizer.json`. The file's settings for truncation, padding and random tokenization are not applied, so a
+//! text always gives the same tokens. A key that the crate `tokenizers` does not read is refused, because it could
+//! change the tokens.
 
 use anyhow::{Result, anyhow, bail};
 use r3mes_wgpu::model::file::{is_disabled, recognize, without_bom};
@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokenizers::{ModelWrapper, Tokenizer};
 
-/// The keys of the whole file.
+/// The keys at the top level of `tokenizer.json`.
 const FILE_KEYS: [&str; 9] = [
     "added_tokens",
     "decoder",
@@ -24,7 +24,7 @@ const FILE_KEYS: [&str; 9] = [
 /// The keys of an entry of `added_tokens`.
 const ADDED_TOKEN_KEYS: [&str; 7] = ["content", "id", "lstrip", "normalized", "rstrip", "single_word", "special"];
 
-/// The keys of the four types of `model`: BPE, Unigram, WordLevel and WordPiece.
+/// The keys that the object `model` may have if its type is BPE, Unigram, WordLevel or WordPiece.
 const MODEL_KEYS: [&str; 12] = [
     "byte_fallback",
     "continuing_subword_prefix",
@@ -40,10 +40,11 @@ const MODEL_KEYS: [&str; 12] = [
     "vocab",
 ];
 
-/// The keys of `model` that ask for random tokens of Unigram models. They are not applied, just as `dropout` is not.
+/// The keys of `model` that make the tokens of a Unigram model random. Like `dropout`, they are accepted but not
+/// applied.
 const SAMPLING_KEYS: [&str; 2] = ["alpha", "nbest_size"];
 
-/// Older keys of a Metaspace component. The crate `tokenizers` reads them, and writes newer ones instead.
+/// Older keys of a Metaspace component. The crate `tokenizers` reads them, and writes newer keys instead.
 const OLDER_KEYS: [&str; 2] = ["add_prefix_space", "str_rep"];
 
 /// Parses a `tokenizer.json`.
@@ -59,7 +60,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Tokenizer> {
     check_keys(&file)?;
     let known = |key: &String| FILE_KEYS.contains(&key.as_str());
     let tokenizer = match file.as_object_mut() {
-        // the crate refuses an unknown key even if its value disables it
+        // the crate refuses an unknown key even if the key's value disables its feature
         Some(keys) if !keys.keys().all(known) => {
             keys.retain(|key, _| known(key));
             Tokenizer::from_bytes(file.to_string())
@@ -79,8 +80,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-/// Returns an error that names the first key that the crate `tokenizers` does not read in the file, its model or its
-/// added tokens.
+/// Checks the keys of the whole file, of its model and of its added tokens. Returns an error if the crate `tokenizers`
+/// does not read one of them. The error names the first such key.
 fn check_keys(file: &Value) -> Result<()> {
     check_object("", file, &FILE_KEYS)?;
     check_object("model.", &file["model"], &[&MODEL_KEYS[..], &SAMPLING_KEYS].concat())?;
@@ -90,7 +91,8 @@ fn check_keys(file: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Returns an error that names the first key that the crate `tokenizers` has not read in the other components.
+/// Checks the keys of the other components, such as the normalizer. Returns an error if the crate `tokenizers` has not
+/// read one of them. The error names the first such key.
 fn check_components(file: &Value, tokenizer: &Tokenizer) -> Result<()> {
     check_component("normalizer", &file["normalizer"], tokenizer.get_normalizer())?;
     check_component("pre_tokenizer", &file["pre_tokenizer"], tokenizer.get_pre_tokenizer())?;
@@ -109,8 +111,9 @@ fn check_object(path: &str, object: &Value, known: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Returns an error if the file's form of a component contains a key that is missing when the component is written
-/// again, because then the crate `tokenizers` has ignored the key.
+/// Checks the keys of a component. `file` is the component in the file, and `component` is what the crate `tokenizers`
+/// has read from it. Returns an error if a key of `file` is missing when `component` is written as JSON again, because
+/// the crate has then ignored this key.
 fn check_component(path: &str, file: &Value, component: Option<&impl Serialize>) -> Result<()> {
     check_written(path, file, &serde_json::to_value(component)?)
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BlockRecord {
     pub(crate) block: ChainBlock,
-    /// The root hash of the ledger after the block.
+    /// The root hash of the ledger after the execution of the block.
     #[serde(with = "serde_bytes")]
     pub(crate) root: [u8; 32],
     pub(crate) outcomes: Vec<TxOutcome>,

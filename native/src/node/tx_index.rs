@@ -1,7 +1,7 @@
 //! The index of transactions by the attributes of their events. For each attribute of each transaction, it has an entry
-//! that consists of a hash of the attribute, the height of the block, and the position in the block. The transactions
-//! with several attributes are therefore found by stepping through the sorted entries of these attributes, without
-//! reading a block.
+//! that consists of a hash of the attribute, the height of the block, and the position in the block. A search for
+//! transactions with several attributes therefore steps through the sorted entries of these attributes and reads no
+//! block.
 
 use super::BlockRecord;
 use anyhow::Result;
@@ -16,16 +16,17 @@ const MAX_READS: usize = 200_000;
 /// The number of bytes of a hash in an entry.
 const HASH_BYTES: usize = 16;
 
-/// The bytes of an entry: the hash of the attribute, the height and the index, the numbers in big-endian order.
+/// The bytes of an entry: the hash of the attribute, the height of the block, and the index of the transaction in the
+/// block. Both numbers are in big-endian order.
 type Entry = [u8; HASH_BYTES + 8 + 4];
 type AttributeHash = [u8; HASH_BYTES];
 /// The place of a transaction: the height of its block, and its index in that block.
 pub(crate) type TxPlace = (u64, u32);
 
-/// What a search looks for. A transaction must satisfy all conditions.
+/// The conditions of a search for transactions. The search finds the transactions that satisfy all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TxFilter {
-    /// The hash of the transaction in upper-case hexadecimal, or `None` if it does not matter.
+    /// The hash of the transaction in upper-case hexadecimal, or `None` if every hash satisfies the condition.
     pub(crate) hash: Option<String>,
     /// The attributes that the events of the transaction must have. The key of an attribute is the type of the event, a
     /// dot, and the name of the attribute.
@@ -48,7 +49,7 @@ pub(crate) fn attributes(events: Vec<CosmosEvent>) -> impl Iterator<Item = (Stri
     })
 }
 
-/// Adds the transaction at a position in a block to the index.
+/// Adds a transaction of a block to the index. `at` is the position of the transaction in the block.
 pub(super) fn insert(index: &mut Table<&Entry, ()>, record: &BlockRecord, at: u32) -> Result<()> {
     for entry in entries(record, at) {
         index.insert(&entry, ())?;
@@ -56,7 +57,7 @@ pub(super) fn insert(index: &mut Table<&Entry, ()>, record: &BlockRecord, at: u3
     Ok(())
 }
 
-/// Removes the transaction at a position in a block from the index.
+/// Removes a transaction of a block from the index. `at` is the position of the transaction in the block.
 pub(super) fn remove(index: &mut Table<&Entry, ()>, record: &BlockRecord, at: u32) -> Result<()> {
     for entry in entries(record, at) {
         index.remove(&entry)?;
@@ -71,7 +72,8 @@ fn entries(record: &BlockRecord, at: u32) -> Vec<Entry> {
     hashes.chain([ANY]).map(|hash| entry(&hash, (block.height, at))).collect()
 }
 
-/// The hash in the entry that every transaction has, whatever its attributes are.
+/// The hash in an additional entry that every transaction has, whatever its attributes are. A search without attributes
+/// reads these entries.
 const ANY: AttributeHash = [0; HASH_BYTES];
 
 fn attribute_hash(key: &str, value: &str) -> AttributeHash {
@@ -107,8 +109,8 @@ pub(super) fn matches(
     Ok(filter.heights.contains(&place.0))
 }
 
-/// Returns the places of all transactions that satisfy a filter without a hash, in ascending order. Returns `None` if
-/// the search would read too many entries.
+/// Returns the places of all transactions that satisfy `filter`, in ascending order. The hash in the filter must be
+/// `None`. Returns `None` if the search would read too many entries.
 pub(super) fn search(
     index: &impl ReadableTable<&'static Entry, ()>,
     filter: &TxFilter,
@@ -121,7 +123,7 @@ pub(super) fn search(
     }
     let (mut found, mut reads) = (Vec::new(), 0);
     let (mut from, last) = ((*filter.heights.start(), 0), (*filter.heights.end(), u32::MAX));
-    // the number of attributes, one after the other, that the transaction at `from` is known to have
+    // the number of consecutive elements of `hashes` for which the transaction at `from` is known to have an entry
     let mut agreed = 0;
     for hash in hashes.iter().cycle() {
         if from > last {

@@ -1,7 +1,7 @@
-//! Accepts HTTP connections, and bounds what slow clients can take of the node.
+//! Accepts HTTP connections, and limits the resources of the node that slow clients can use.
 //!
 //! A client that sends the head of a request byte by byte, or never reads its response, holds a file descriptor and a
-//! few buffers. The number of connections is therefore limited, in all and for each client. At a limit, the server
+//! few buffers. The number of connections is therefore limited, in total and for each client. At a limit, the server
 //! closes the connection on which it has written nothing for the longest time, and accepts the new one. A new client is
 //! therefore answered, however many slow clients there are.
 
@@ -40,7 +40,7 @@ pub(super) struct ConnectionLimits {
     /// The maximum time between the end of a request, or the start of the connection, and the end of the head of the
     /// next request.
     pub(super) head: Duration,
-    /// The time after which a connection is closed on which no byte is sent or received.
+    /// A connection is closed if no byte has been sent or received on it for this time.
     pub(super) silence: Duration,
     /// A connection whose request is being answered is closed to make room for another only if the server has written
     /// nothing on it for this time.
@@ -50,8 +50,8 @@ pub(super) struct ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// Returns the limits of this process. First raises the number of files that it may open as far as the system
-    /// allows.
+    /// Returns the limits of this process. First raises the number of files that the process may have open, as far as
+    /// the system allows.
     pub(super) fn of_this_process() -> Self {
         Self {
             total: raise_file_limit().saturating_sub(OTHER_FILES).clamp(16, 4096),
@@ -64,16 +64,18 @@ impl ConnectionLimits {
     }
 }
 
-/// The number of files that the process may need besides connections: databases, page files, and its own requests.
+/// The number of open files that the process may need in addition to its connections: databases, page files, and its
+/// own requests.
 const OTHER_FILES: usize = 128;
-/// The process asks the system for no more open files than these.
+/// The process asks the system to allow it at most this many open files.
 const MAX_FILES: u64 = 1 << 13;
-/// The interval at which silent connections are searched for.
+/// The time between two searches for connections on which no bytes are sent or received.
 const SWEEP: Duration = Duration::from_secs(5);
 /// The time to wait before accepting connections again if the system has no resources for another one.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Raises the number of files that this process may open as far as the system allows, and returns it.
+/// Raises the number of files that this process may have open, as far as the system allows, but at most to
+/// [`MAX_FILES`]. Returns this number.
 #[cfg(unix)]
 fn raise_file_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -84,7 +86,7 @@ fn raise_file_limit() -> usize {
     limit.min(MAX_FILES) as usize
 }
 
-/// Returns how many files this process may open.
+/// Returns [`MAX_FILES`], because the limit of open files is not known on this system.
 #[cfg(not(unix))]
 fn raise_file_limit() -> usize {
     MAX_FILES as usize
@@ -131,9 +133,9 @@ struct Connection {
 /// When a connection was last used. Times are in milliseconds since the server started.
 struct Activity {
     start: Instant,
-    /// The time at which bytes were last written, or the start of the connection.
+    /// The time at which bytes were last written, or the start of the connection if none were written yet.
     written: AtomicU64,
-    /// The time at which bytes were last read or written, or the start of the connection.
+    /// The time at which bytes were last read or written, or the start of the connection if there were none yet.
     moved: AtomicU64,
     /// Whether the head of a request has been read, and the head of its response has not been produced yet.
     answering: AtomicBool,
@@ -148,8 +150,8 @@ impl Connections {
         self.start.elapsed()
     }
 
-    /// Serves a connection in a task of its own. If a limit is reached, first closes another connection. If there is
-    /// none that may be closed, closes the new one.
+    /// Serves a connection in a task of its own. If a limit is reached, first closes another connection. If no other
+    /// connection may be closed, closes the new one.
     fn start(&self, stream: TcpStream, address: SocketAddr, router: Router) {
         // without TCP_NODELAY, a small packet would wait until the previous one is acknowledged
         let _ = stream.set_nodelay(true);
@@ -184,7 +186,7 @@ impl Connections {
         open.connections.insert(id, Connection { client, activity, task: task.abort_handle() });
     }
 
-    /// Closes connections on which no byte is sent or received for too long.
+    /// Repeatedly closes the connections on which no byte has been sent or received for too long.
     async fn sweep(self) {
         let mut ticks = interval(SWEEP);
         loop {
@@ -200,9 +202,10 @@ impl Connections {
 }
 
 impl Open {
-    /// Closes the connection, of one client or of all, on which nothing has been written for the longest time. Prefers
-    /// connections on which no request is being answered, and spares those on which a request is being answered and
-    /// something was written less than `answer` ago. Returns whether there was one to close.
+    /// Closes the connection on which nothing has been written for the longest time, among the connections of `client`,
+    /// or among all connections if it is `None`. Prefers connections on which no request is being answered. Does not
+    /// close a connection on which a request is being answered and something was written less than `answer` ago.
+    /// Returns whether a connection was closed.
     fn close_one(&mut self, client: Option<Client>, now: Duration, answer: Duration) -> bool {
         let is_stale = |written: u64| milliseconds(now).saturating_sub(written) >= milliseconds(answer);
         let of_client = self.connections.iter().filter(|(_, found)| client.is_none_or(|client| client == found.client));
@@ -221,7 +224,7 @@ impl Open {
     }
 }
 
-/// Removes a connection from the list when it is dropped.
+/// A guard that removes a connection from the list of open connections when the guard is dropped.
 struct Closing {
     id: u64,
     open: Arc<Mutex<Open>>,

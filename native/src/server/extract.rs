@@ -1,5 +1,5 @@
-//! Extractors that read a request as those of axum do. If they fail, the response is an error in the format of Cosmos
-//! nodes. The same holds for requests that no route answers.
+//! Extractors that read the parts of a request as the extractors of axum do. If they fail, the response is an error in
+//! the format of Cosmos nodes. Requests for which there is no route receive such an error too.
 
 use super::state::failure;
 use axum::{
@@ -13,9 +13,9 @@ use serde::de::DeserializeOwned;
 
 /// The gRPC status code of a request with an invalid argument.
 const INVALID_ARGUMENT: u32 = 3;
-/// The gRPC status code of a request that the server does not know.
+/// The gRPC status code of a request that the server does not support.
 const UNIMPLEMENTED: u32 = 12;
-/// The prefixes of the paths that a Cosmos node would serve.
+/// The prefixes of the paths at which errors have the format of a Cosmos node.
 const PREFIXES: [&str; 3] = ["/cosmos", "/remes", "/r3mes"];
 
 /// The values of the parameters in the path of a request.
@@ -58,13 +58,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonOf<T> {
     }
 }
 
-/// Returns the response to a request that cannot be read. A Cosmos node has no status for unprocessable content.
+/// Returns the response to a request that cannot be read. The status 422 (unprocessable content) becomes 400, because
+/// Cosmos nodes do not use 422.
 fn refused(status: StatusCode, message: String) -> Response {
     let status = if status == StatusCode::UNPROCESSABLE_ENTITY { StatusCode::BAD_REQUEST } else { status };
     failure(status, INVALID_ARGUMENT, message)
 }
 
-/// The error of a request with an invalid argument. Handlers convert it to a response by the operator `?`.
+/// The error of a request with an invalid argument. Handlers convert it to a response with the operator `?`.
 #[derive(Debug)]
 pub(super) struct InvalidArgument(String);
 
@@ -79,7 +80,8 @@ pub(super) fn invalid(message: impl Into<String>) -> InvalidArgument {
     InvalidArgument(message.into())
 }
 
-/// Adds the errors of a Cosmos node to its routes: those for other paths, and those for other methods.
+/// Adds the errors of a Cosmos node to `routes`: one for a path without a route, and one for a method that a route does
+/// not support.
 pub(super) fn with_errors<S: Clone + Send + Sync + 'static>(mut routes: Router<S>) -> Router<S> {
     for prefix in PREFIXES {
         routes = routes.route(&format!("{prefix}/{{*path}}"), any(unknown_path));
@@ -91,7 +93,7 @@ async fn unknown_path() -> Response {
     failure(StatusCode::NOT_IMPLEMENTED, UNIMPLEMENTED, "Not Implemented")
 }
 
-/// As in a Cosmos node, the status is not 405.
+/// Returns the error for a method that a route does not support. Its status is 501, as in a Cosmos node, and not 405.
 async fn unknown_method() -> Response {
     failure(StatusCode::NOT_IMPLEMENTED, UNIMPLEMENTED, "Method Not Allowed")
 }

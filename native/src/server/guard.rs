@@ -1,4 +1,4 @@
-//! Refuses requests that web pages of others send to the node of this machine.
+//! Refuses requests that pages of other websites send to the node on this machine.
 
 use super::state::{SharedApp, failure};
 use axum::{
@@ -30,8 +30,8 @@ fn is_this_machine(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || literal.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// Refuses requests by which a page of another website only loads what it may not read, such as the source of an
-/// `<img>`. The node would do the work, and the page could make it do so any number of times.
+/// Refuses requests with which a page of another website loads a resource that the page cannot read, such as the source
+/// of an `<img>`. Otherwise, such a page could make the node do any amount of work.
 pub(super) async fn no_blind_requests(request: Request, next: Next) -> Response {
     let says = |headers: &HeaderMap, name: &str, value: &str| headers.get(name).is_some_and(|found| found == value);
     let headers = request.headers();

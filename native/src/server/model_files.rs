@@ -1,4 +1,5 @@
-//! The HTTP route that serves the files of the model. They are read from disk as fast as the client receives them.
+//! The HTTP route that serves the files of the model. A file is read from disk in pieces, no faster than the client
+//! receives them.
 
 use super::{
     extract::PathOf,
@@ -19,8 +20,8 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
     Router::new().route("/r3mes/wgpu/v1/model/{file}", get(file))
 }
 
-/// Serves a file of the model, whole or in the range that the request names. Miners check what they receive: the model
-/// must have the CID that the network's genesis states.
+/// Serves a file of the model, or the range of its bytes for which the request asks. Miners check the files that they
+/// receive: the model must have the CID that the network's genesis states.
 async fn file(State(app): SharedApp, PathOf(name): PathOf<String>, request: Request) -> Result<Response, Response> {
     if !["config.json", "model.safetensors"].contains(&name.as_str()) {
         let message = "not found; the model files are config.json and model.safetensors";

@@ -1,4 +1,4 @@
-//! The pages of lists, with the parameters and the JSON of the REST server of a Cosmos SDK node.
+//! Divides lists into pages, with the parameters and the JSON of the REST server of a Cosmos SDK node.
 
 use super::extract::{InvalidArgument, invalid};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -27,8 +27,8 @@ pub(super) struct PageRequest {
 }
 
 impl PageRequest {
-    /// Returns the entries on the page, and the page's `pagination`. `entries` is the complete list: the key and the
-    /// JSON of each entry, sorted by key.
+    /// Returns the entries on the page, and the object `pagination` of the response. `entries` is the complete list:
+    /// the key and the JSON of each entry, sorted by key.
     pub(super) fn select(self, mut entries: Vec<(String, Value)>) -> Result<(Vec<Value>, Value), InvalidArgument> {
         let Self { key, offset, limit, count_total, reverse } = self;
         let key = BASE64.decode(&key).map_err(|_| invalid("pagination.key is not base64"))?;

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
-/// What limits count as one client: an IPv4 address, or the first 64 bits of an IPv6 address, because one machine
-/// usually has all addresses that begin with them.
+/// A client, for limits that apply to each client separately. It is an IPv4 address, or the first 64 bits of an IPv6
+/// address, because one machine usually has all addresses that begin with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Client(IpAddr);
 
@@ -23,8 +23,8 @@ impl Client {
         })
     }
 
-    /// Returns whether the client runs on this machine. A reverse proxy on this machine does, whatever the number of
-    /// clients behind it.
+    /// Returns whether the client runs on this machine. All clients behind a reverse proxy on this machine count as one
+    /// such client.
     pub(super) fn is_local(self) -> bool {
         self.0.is_loopback()
     }

@@ -10,11 +10,12 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// If this many CIDs are kept, those of submissions that the ledger no longer stores are dropped.
+/// When this many CIDs are stored, the CIDs for submissions that the ledger no longer contains are removed.
 const KEPT: usize = 1 << 14;
 
-/// The CIDs of tasks, by the ID of the submission. Each CID is computed once, because the task has to be encoded for
-/// it, and the lists of disputes and of a round's gradients contain the CIDs of many tasks.
+/// The CIDs of tasks, by the ID of the submission. Each CID is computed only once and then stored, because the
+/// computation encodes the whole task, and the lists of disputes and of a round's gradients contain the CIDs of many
+/// tasks.
 #[derive(Default)]
 pub(super) struct TaskCids(Mutex<HashMap<u64, Cid>>);
 

@@ -1,4 +1,5 @@
-//! Tests of what wallets and explorers ask for: the events of transactions, simulations, and the supply.
+//! Tests of the data that wallets and block explorers request: the events of transactions, simulations, and the supply
+//! of coins.
 
 use super::*;
 use crate::tx::{MinimumFee, TRANSFER_GAS, Transfer, Unsigned};
@@ -99,7 +100,7 @@ fn a_simulation_needs_no_signature_and_changes_nothing() {
     assert_eq!(texts(&simulated.events).iter().filter(|event| event.starts_with("transfer ")).count(), 1);
     assert_eq!(world.ledger.root(), root);
 
-    // the fee of the stated gas at the gas price suffices
+    // a fee of the reported gas times the gas price is sufficient
     let fees = world.ledger.state().fees(0);
     let price: f64 = fees.gas_price().parse().unwrap();
     let amount = (simulated.gas as f64 * price).ceil() as u64;

@@ -1,11 +1,11 @@
 //! Checks the keys of `config.json` that the reader does not use. A key is harmless if it cannot change what the model
-//! computes; any other key is refused, so that no feature of a model is left out in silence.
+//! computes; any other key is refused, so that no feature of a model is silently ignored.
 
 use super::{config::ACTIVATION, contents::is_disabled};
 use serde_json::{Map, Value};
 
 /// Keys that do not change what a model computes. The attributes of `PreTrainedConfig` in transformers 5.24 come first,
-/// then those of transformers 4, and then notes of other programs.
+/// then those of transformers 4, and then keys that other programs add.
 pub(super) const HARMLESS: [&str; 36] = [
     "_name_or_path",
     "architectures",
@@ -89,9 +89,9 @@ pub(super) const HARMLESS_ROPE: [&str; 1] = ["original_max_position_embeddings"]
 /// Keys of `quantization_config` that have no effect if there is no norm inside the linear layers.
 pub(super) const HARMLESS_QUANTIZATION: [&str; 1] = ["rms_norm_eps"];
 
-/// Returns an error message about the first of `keys` that could change what the model computes. `keys` are those that
-/// the reader does not use, and `path` precedes them in the message. Keys in `harmless`, and keys whose values disable
-/// them, are skipped.
+/// Returns an error message about the first of `keys` that could change what the model computes. `keys` contains the
+/// keys that the reader does not use. In the message, `path` precedes the key. Keys in `harmless`, and keys whose
+/// values disable their feature, are skipped.
 pub(super) fn check(path: &str, keys: &Map<String, Value>, harmless: &[&str]) -> Result<(), String> {
     for (key, value) in keys {
         if harmless.contains(&key.as_str()) || is_disabled(value) {
@@ -112,7 +112,8 @@ pub(super) fn check(path: &str, keys: &Map<String, Value>, harmless: &[&str]) ->
     Ok(())
 }
 
-/// Returns the only value of a key with which a model computes the same as without the key.
+/// Returns the only supported value of a key: with this value, a model computes the same as without the key. Returns
+/// `None` for a key without such a value.
 fn only_value(key: &str) -> Option<Value> {
     match key {
         // another spelling of hidden_act
@@ -124,8 +125,8 @@ fn only_value(key: &str) -> Option<Value> {
 
 /// Returns whether an entry of `modules_to_not_convert` names the linear layer with the path `linear`, such as
 /// `model.layers.0.mlp.up_proj`, in any version of `transformers`. An entry may be the end of the path, a prefix of it
-/// up to a dot, or, in older versions, any part of it up to a dot. It may also be a regular expression; an entry with a
-/// special character other than the dot is therefore taken to name every layer.
+/// up to a dot, or, in older versions, any part of it up to a dot. An entry may also be a regular expression. If it has
+/// a special character other than the dot, this function therefore assumes that it names every layer.
 pub(super) fn names_linear(entry: &str, linear: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let (next, last) = (linear.as_bytes().get(entry.len()), entry.as_bytes().last());

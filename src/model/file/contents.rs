@@ -1,15 +1,15 @@
-//! Recognizes files that are not what their names promise, such as a Git LFS pointer instead of a model. Errors then
-//! say what the file is and what to do about it.
+//! Recognizes files whose content is not of the kind that their names suggest, such as a Git LFS pointer instead of a
+//! model. Errors then say what the file is and what to do about it.
 
 use crate::error::Error;
 use safetensors::{SafeTensorError, SafeTensors};
 use serde_json::Value;
 
-/// Returns what a file contains that cannot be parsed, and what to do next, as part of an error message. Returns `None`
-/// if the first bytes of the file do not show it.
+/// Returns a part of an error message about a file that cannot be parsed: what the file contains, and what to do next.
+/// Returns `None` if the first bytes of the file do not show what it contains.
 ///
-/// Call this only after parsing has failed. A safetensors file starts with the length of its header, which can have the
-/// same bytes as the magic bytes of another format.
+/// Call this only after parsing has failed. A safetensors file starts with the length of its header, and this length
+/// can consist of the same bytes as the magic number of another format.
 pub fn recognize(bytes: &[u8]) -> Option<&'static str> {
     let text = without_bom(bytes).trim_ascii_start();
     let begins = |word: &str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()));

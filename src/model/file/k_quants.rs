@@ -1,4 +1,4 @@
-//! Decodes the k-quants Q4_K and Q6_K of GGUF files, with the same f32 operations as the functions
+//! Decodes the formats Q4_K and Q6_K (k-quants) of GGUF files, with the same f32 operations as the functions
 //! `dequantize_row_q4_K` and `dequantize_row_q6_K` of `ggml/src/ggml-quants.c` in llama.cpp. A block has 256 elements.
 
 use crate::model::float_conversion::binary16;
@@ -29,9 +29,10 @@ pub(super) fn q4_k_row(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Returns the 6-bit scale and minimum of a group of a Q4_K block. The first four groups have theirs in the low bits of
-/// the first eight bytes. The others have the low 4 bits in the last four bytes, and the high 2 bits in the high bits
-/// of the first eight.
+/// Returns the scale and the minimum, two 6-bit integers, of a group of 32 elements in a Q4_K block. `packed` has 12
+/// bytes. The integers of the first four groups are in the low 6 bits of the first eight bytes. The integers of the
+/// last four groups have their low 4 bits in the last four bytes, and their high 2 bits in the high bits of the first
+/// eight bytes.
 fn q4_k_scales(packed: &[u8], group: usize) -> (u8, u8) {
     if group < 4 {
         return (packed[group] & 63, packed[group + 4] & 63);
@@ -41,8 +42,8 @@ fn q4_k_scales(packed: &[u8], group: usize) -> (u8, u8) {
 }
 
 /// Decodes a row of Q6_K blocks. A block consists of 128 bytes with the low 4 bits of the elements, 64 bytes with their
-/// high 2 bits, 16 scales of 8 bits with a sign, and a binary16 number d. Each scale belongs to 16 elements: an element
-/// with the 6-bit integer q has the value `d · scale · (q − 32)`.
+/// high 2 bits, 16 signed scales of 8 bits, and a binary16 number d. Each scale belongs to 16 elements: an element with
+/// the 6-bit integer q has the value `d · scale · (q − 32)`.
 pub(super) fn q6_k_row(bytes: &[u8], out: &mut [f32]) {
     for (block, out) in bytes.chunks_exact(Q6_K_BYTES).zip(out.chunks_exact_mut(BLOCK)) {
         let (low, high, scales, d) = (&block[..128], &block[128..192], &block[192..208], half(&block[208..]));

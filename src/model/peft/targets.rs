@@ -1,4 +1,4 @@
-//! Decides which linear layers an adapter adapts, and with which rank and alpha, from an `adapter_config.json`. The
+//! Determines from an `adapter_config.json` which linear layers an adapter adapts, and with which rank and alpha. The
 //! rules are those of the functions `check_target_module_exists` and `get_pattern_key` in PEFT 0.21.
 
 use super::{
@@ -22,21 +22,23 @@ pub(super) enum Modules {
     Names(Vec<String>),
 }
 
-/// The layers that `layers_to_transform` names, and how the index of a layer is found in a module path.
+/// The layers that `layers_to_transform` names, and the expressions that find the index of a layer in a module path.
 pub(super) struct LayerFilter {
     indexes: Vec<u64>,
     patterns: Vec<Regex>,
 }
 
-/// The ranks or the alphas of some modules. Each entry is an expression for the end of a module path, and the value.
+/// The ranks or the alphas of some modules. Each entry consists of an expression that matches the end of a module path,
+/// and the value for the modules with such a path.
 pub(super) struct Overrides(Vec<(Regex, Value)>);
 
-/// Compiles an expression in the syntax of Python's module `re`. `key` is the key of the config, for errors.
+/// Compiles an expression in the syntax of Python's module `re`. `key` is the key of the config that contains the
+/// expression. An error names this key.
 fn compile(key: &str, expression: &str) -> Result<Regex, Error> {
     Regex::new(expression).map_err(|error| malformed(format!("{key} has an expression that is not supported: {error}")))
 }
 
-/// Returns whether the expression matches. Returns an error if it needs too many steps.
+/// Returns whether the expression matches the module path. Returns an error if this takes too many steps.
 fn matches(expression: &Regex, path: &str) -> Result<bool, Error> {
     expression.is_match(path).map_err(|error| malformed(format!("matching {path} failed: {error}")))
 }
@@ -63,7 +65,7 @@ impl Modules {
         }
     }
 
-    /// Returns whether the module at `path` is named.
+    /// Returns whether the module at `path` is one of these modules.
     fn contains(&self, path: &str) -> Result<bool, Error> {
         match self {
             Self::AllLinear => Ok(true),
@@ -119,7 +121,7 @@ impl Overrides {
     }
 
     /// Returns the value for the module at `path`, or `default` if no entry matches. Returns an error if entries with
-    /// different values match, because the order of the entries in the file then decides.
+    /// different values match, because in PEFT, the order of the entries in the file then decides which value applies.
     fn value<'a>(&'a self, key: &str, path: &str, default: &'a Value) -> Result<&'a Value, Error> {
         let mut found = None;
         for (expression, value) in &self.0 {
@@ -139,7 +141,7 @@ impl AdapterConfig {
     ///
     /// Returns an error unless the adapter adapts the same linear layers in every decoder layer, all with the same rank
     /// and the same alpha. With rsLoRA, the returned alpha is `lora_alpha · √rank`, because rsLoRA divides by √rank
-    /// instead of the rank; it must be a whole number.
+    /// instead of the rank. This product must be a whole number.
     pub(super) fn resolve(&self, layers: usize) -> Result<(Targets, u32), Error> {
         let mut adapter: Option<(Targets, u32)> = None;
         for layer in 0..layers {

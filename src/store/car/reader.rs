@@ -27,7 +27,8 @@ pub struct CarReader {
     pending: Vec<u8>,
     stage: Stage,
     roots: Vec<Cid>,
-    /// In a file of version 2, the number of bytes of the wrapped file that are still to be parsed.
+    /// The number of bytes of the wrapped file of version 1 that are still to be parsed. `None` until the second header
+    /// of a file of version 2 has been read.
     wrapped_bytes: Option<u64>,
     is_tolerant: bool,
     skipped: Vec<Cid>,
@@ -40,7 +41,7 @@ enum Stage {
     Header,
     /// The second header of a file of version 2.
     Header2,
-    /// This many bytes without a meaning, and then the wrapped file.
+    /// This many bytes of padding, after which the wrapped file of version 1 begins.
     Padding(u64),
     /// A section.
     Sections,
@@ -70,8 +71,8 @@ impl CarReader {
     }
 
     /// Parses the next bytes of the file. Each block that is complete with these bytes is checked against its CID and
-    /// appended to `done`. A section with an identity CID is checked too, but is no block. Fails if the file is
-    /// malformed or too long, or if a block does not match its CID.
+    /// appended to `done`. A section with an identity CID, which contains the data itself, is checked too, but not
+    /// appended. Fails if the file is malformed or too long, or if a block does not match its CID.
     pub fn push(&mut self, bytes: &[u8], done: &mut Vec<Block>) -> Result<(), StoreError> {
         let too_large = || malformed("it is longer than the limit");
         self.remaining_bytes = self.remaining_bytes.checked_sub(bytes.len()).ok_or_else(too_large)?;
@@ -87,7 +88,8 @@ impl CarReader {
         Ok(())
     }
 
-    /// Parses what comes next at the front of `rest`, and removes it. Returns false if more bytes are needed for that.
+    /// Parses the part of the file at the front of `rest`, and removes it from `rest`. Returns false if `rest` must
+    /// have more bytes before this is possible.
     fn parse(&mut self, rest: &mut &[u8], done: &mut Vec<Block>) -> Result<bool, StoreError> {
         match self.stage {
             Stage::Header => {

@@ -26,7 +26,7 @@ fn transactions_are_found_by_attributes_heights_and_hash() {
     let transfers: Vec<u64> = every.iter().copied().filter(|height| *height != 4).collect();
     assert_eq!(found(filter(&sent[..1], all.clone())), every);
     assert_eq!(found(filter(&sent, all.clone())), transfers);
-    // `transaction` sends the coins of block h + 1 to account 2 + h mod 5
+    // the transaction in the block at height h + 1 sends coins to account 2 + h mod 5
     let to_fourth: Vec<u64> = transfers.iter().copied().filter(|height| (height - 1) % 5 == 2).collect();
     let both = [sent[1], ("transfer.recipient", recipient.as_str())];
     assert_eq!(found(filter(&both, all.clone())), to_fourth);
@@ -48,7 +48,7 @@ fn transactions_are_found_by_attributes_heights_and_hash() {
 fn a_transaction_that_is_executed_again_is_found_once() {
     let node = node(memory()).unwrap();
     let (early, late) = (transaction(1), transaction(0));
-    // as a block of another proposer may contain it, before its turn
+    // a block of another proposer may contain a transaction too early, before its sequence number is due
     for (height, txs) in [(1, vec![early.clone()]), (2, vec![late, early.clone()])] {
         let before = node.ledger();
         let block = ChainBlock::new(height, 1_000, before.root(), txs.into_iter().map(Tx).collect());

@@ -1,4 +1,5 @@
-//! The queries of the SDK's module `bank`. Locked coins are in no account, so all coins of an account can be spent.
+//! The queries of the SDK's module `bank`. The balance of an account does not include locked coins, such as a stake, so
+//! the whole balance can be spent.
 
 use crate::server::{
     extract::{InvalidArgument, PathOf, QueryOf, invalid},
@@ -77,7 +78,8 @@ async fn params() -> Json<Value> {
     Json(json!({ "params": { "send_enabled": [], "default_send_enabled": true } }))
 }
 
-/// Returns a list of coins with its keys, the denominations. The list is empty if there are no coins.
+/// Returns `amount` micro-units as a list of coins. Each coin has its denomination as its key. The list is empty if
+/// `amount` is 0.
 fn coins(amount: u64) -> Vec<(String, Value)> {
     let coin = json!({ "denom": DENOM, "amount": amount.to_string() });
     (amount > 0).then(|| (DENOM.to_owned(), coin)).into_iter().collect()
@@ -90,7 +92,7 @@ fn coin(denom: &str, amount: u64) -> Result<Value, InvalidArgument> {
     Ok(json!({ "denom": denom, "amount": amount.to_string() }))
 }
 
-/// Checks that a text can be a denomination in the Cosmos SDK.
+/// Returns an error unless the text can be the name of a denomination in the Cosmos SDK.
 fn check(denom: &str) -> Result<(), InvalidArgument> {
     let starts_with_letter = denom.starts_with(|first: char| first.is_ascii_alphabetic());
     let is_plain = denom.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/:._-".contains(&byte));

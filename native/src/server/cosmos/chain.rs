@@ -49,7 +49,8 @@ async fn auth_params() -> Json<Value> {
     } }))
 }
 
-/// Returns the node's gas price. A fee of this price times the gas that a simulation reports suffices.
+/// Returns the node's gas price. A fee is sufficient if it is at least this price times the gas that a simulation
+/// reports.
 async fn node_config(State(app): SharedApp) -> Json<Value> {
     let price = app.ledger().state().fees(app.node.min_fee()).gas_price();
     Json(json!({
@@ -89,7 +90,7 @@ async fn block(State(app): SharedApp, PathOf(height): PathOf<String>) -> Result<
     Ok(Json(block))
 }
 
-/// Reads the height of a block, which may be `latest`. Fails if there is no such block yet.
+/// Parses the height of a block, which may be `latest`. Fails if there is no such block yet.
 fn read_height(app: &AppState, text: &str) -> Result<u64, InvalidArgument> {
     let last = app.ledger().state().head().height;
     if text == "latest" {

@@ -1,7 +1,8 @@
-//! Tells requests of the node's owner from those of everybody else. The owner sends the token that the node keeps in a
-//! file of its data folder.
+//! Distinguishes the requests of the node's owner from all other requests. The owner sends a token, which the node
+//! keeps in a file of its data folder.
 //!
-//! The address of a client cannot tell: behind a reverse proxy, every request comes from this machine.
+//! The address of a client does not show whether it is the owner, because behind a reverse proxy, every request comes
+//! from this machine.
 
 use super::{
     error::IpfsError,
@@ -24,7 +25,8 @@ const CHARACTERS: usize = 32;
 
 /// The secret that proves that a request comes from the node's owner.
 pub(crate) struct OwnerToken {
-    /// SHA-256 of the token. Comparing digests takes the same time for every wrong token.
+    /// The SHA-256 digest of the token. Digests are compared instead of tokens, so that the time of a comparison
+    /// reveals nothing about the token.
     digest: [u8; 32],
     /// The path of the file that contains the token, for error messages.
     file: String,
@@ -96,8 +98,9 @@ impl Caller {
         }
     }
 
-    /// Returns whether a command pins what it stores: the value of its option `option`. If the option is missing, the
-    /// command pins for the owner if `default` is on, and never for others. Returns an error if others ask to pin.
+    /// Returns whether a command pins the blocks that it stores, which is the value of the command's option `option`.
+    /// If the option is missing, returns `default` for the owner, and `Off` for anybody else. Returns an error if
+    /// anybody else switches the option on.
     pub(super) fn pins(&self, query: &KuboQuery, option: &str, default: Flag) -> Result<Flag, IpfsError> {
         let default = if *self == Self::Owner { default } else { Flag::Off };
         let pin = query.flag(option, default)?;

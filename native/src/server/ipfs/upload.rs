@@ -28,18 +28,18 @@ pub(super) struct UploadLimits {
     pub(super) total: usize,
     /// The maximum number of uploads of one client on another machine at the same time.
     pub(super) per_client: usize,
-    /// An upload is ended to make room for another only if it has taken this long.
+    /// An upload is ended to make room for another only if it has already taken at least this long.
     pub(super) patience: Duration,
     /// The maximum number of bytes that one client on another machine may store in each period of length `period`.
-    /// Unpinned blocks are deleted to make space for newer ones, so this is also how much of what others have just
-    /// stored one client can displace.
+    /// Unpinned blocks are deleted to make space for newer ones, so this limit also bounds how many blocks of others
+    /// one client can displace in a period.
     pub(super) stored: u64,
-    /// See `stored`.
+    /// The length of each period in which a client may store `stored` bytes.
     pub(super) period: Duration,
 }
 
 impl UploadLimits {
-    /// Returns the limits of a store whose unpinned blocks may have `unpinned` bytes.
+    /// Returns the limits for a store whose unpinned blocks may take `unpinned` bytes in total.
     pub(super) fn of(unpinned: u64) -> Self {
         Self {
             total: 32,
@@ -51,7 +51,7 @@ impl UploadLimits {
     }
 }
 
-/// The uploads that are being received, and how many bytes each client has stored lately.
+/// The uploads that are being received, and the number of bytes that each client has stored in the current period.
 pub(super) struct Uploads {
     limits: UploadLimits,
     start: Instant,
@@ -65,14 +65,14 @@ struct Receiving {
     uploads: BTreeMap<u64, Arc<Progress>>,
 }
 
-/// The bytes that clients have stored in one period.
+/// The number of bytes that each client has stored in one period.
 #[derive(Default)]
 struct Stored {
     period: u128,
     bytes: HashMap<Client, u64>,
 }
 
-/// How far an upload has got.
+/// The progress of an upload.
 struct Progress {
     client: Client,
     began: Instant,
@@ -86,8 +86,8 @@ impl Uploads {
         Self { limits, start: Instant::now(), receiving: Mutex::default(), stored: Mutex::default() }
     }
 
-    /// Gives a place to an upload. If all places are taken, ends the slowest upload that has taken long enough. Returns
-    /// an error if there is none, or if the client has too many uploads already.
+    /// Gives a place to a new upload. If all places are taken, ends the slowest of the uploads that have already taken
+    /// at least `patience`. Returns an error if there is no such upload, or if the client already has too many uploads.
     fn begin(self: &Arc<Self>, client: Client) -> Result<Place, IpfsError> {
         let UploadLimits { total, per_client, patience, .. } = self.limits;
         let mut receiving = self.receiving();
@@ -110,7 +110,8 @@ impl Uploads {
         Ok(Place { uploads: self.clone(), id, progress })
     }
 
-    /// Counts bytes that a client stores. Returns an error if it has stored too many lately.
+    /// Counts `bytes` bytes that a client wants to store. Returns an error if the client would exceed the limit of the
+    /// current period.
     pub(super) fn count(&self, client: Client, bytes: u64) -> Result<(), IpfsError> {
         if client.is_local() {
             return Ok(());
@@ -266,7 +267,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let stopped = |place: &Place| {
             let next = stoppable(&place.progress, std::future::ready(Ok::<_, String>(())));
-            // the stop is noticed while the upload waits, so it is compared with an upload that does not
+            // `waits` ends only if the upload must stop; otherwise `next`, which need not wait, is ready first
             let waits = stoppable(&place.progress, std::future::pending::<Result<(), String>>());
             runtime.block_on(async {
                 tokio::select! {

@@ -1,4 +1,4 @@
-//! The errors of the JSON-RPC.
+//! The errors that the methods of the JSON-RPC return.
 
 use axum::{http::StatusCode, response::Response};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ pub(in crate::server) struct RpcError {
     pub(in crate::server) message: String,
 }
 
-/// The reasons for which a call fails.
+/// The reasons why a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) enum RpcErrorKind {
     /// The request is not JSON.
@@ -21,16 +21,16 @@ pub(in crate::server) enum RpcErrorKind {
     InvalidRequest,
     UnknownMethod,
     InvalidParams,
-    /// What the call asks for does not exist.
+    /// The block, transaction or other item that the call asks for does not exist.
     Missing,
-    /// The node failed.
+    /// The node itself failed, for example when it read the ledger.
     Internal,
     /// CometBFT did not respond.
     Unavailable,
 }
 
 impl RpcErrorKind {
-    /// Returns the code of the JSON-RPC specification.
+    /// Returns the error code that the JSON-RPC specification defines for this kind.
     fn code(self) -> i32 {
         match self {
             Self::Parse => -32700,
@@ -51,20 +51,21 @@ impl RpcError {
         Self::new(RpcErrorKind::InvalidParams, message)
     }
 
-    /// Returns the error that CometBFT has returned.
+    /// Converts an error that CometBFT has returned.
     pub(super) fn of_comet(code: i32, message: &str) -> Self {
         let kinds = [RpcErrorKind::InvalidRequest, RpcErrorKind::UnknownMethod, RpcErrorKind::InvalidParams];
         let kind = kinds.into_iter().find(|kind| kind.code() == code).unwrap_or(RpcErrorKind::Missing);
         Self { kind, code, message: message.to_owned() }
     }
 
-    /// Returns the response to the call with this ID.
+    /// Returns the JSON-RPC response that reports this error to the call with the ID `id`.
     pub(super) fn to_response(&self, id: &Value) -> Value {
         let Self { code, message, .. } = self;
         json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message, "data": message } })
     }
 
-    /// Returns the response to a REST request that was answered by this call.
+    /// Returns this error as the response to a REST request, for routes that call a JSON-RPC method to answer the
+    /// request.
     pub(in crate::server) fn to_rest(&self) -> Response {
         let (status, code) = match self.kind {
             RpcErrorKind::Parse | RpcErrorKind::InvalidRequest | RpcErrorKind::InvalidParams => {

@@ -1,4 +1,4 @@
-//! The methods that a single sequencer answers itself.
+//! The JSON-RPC methods that a node without CometBFT (a single sequencer) answers itself.
 
 use super::{RpcError, RpcErrorKind, check_no_proof, hex, number, text, unhex};
 use crate::{

@@ -29,7 +29,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The maximum number of calls in a batch. CosmJS sends as many by default.
+/// The maximum number of calls in a batch. This is also the largest batch that CosmJS sends by default.
 const MAX_BATCH: usize = 20;
 /// The methods that a replica forwards to CometBFT. Methods that wait for an event, such as `broadcast_tx_commit`, and
 /// methods that administer CometBFT are not forwarded.
@@ -68,7 +68,7 @@ struct RpcRequest {
     params: Value,
 }
 
-/// Reads a field that is present. Its value may be `null`.
+/// Reads the value of a field that is present, which may be `null`. (An absent field is `None` instead.)
 fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }

@@ -82,7 +82,7 @@ fn condition<'a>(filter: &mut TxFilter, text: &'a str) -> Result<&'a str, String
             if hash.len() != 64 || !hash.bytes().all(|digit| digit.is_ascii_hexdigit()) {
                 return Err(format!("the hash {value:?} does not have 64 hexadecimal digits"));
             }
-            // no transaction has two hashes
+            // no transaction has two hashes, so this query must find nothing
             match &filter.hash {
                 Some(other) if *other != hash => filter.attributes.push((HASH.to_owned(), hash)),
                 _ => filter.hash = Some(hash),
@@ -94,7 +94,7 @@ fn condition<'a>(filter: &mut TxFilter, text: &'a str) -> Result<&'a str, String
     Ok(rest)
 }
 
-/// Reads a text in single quotes or a number. Returns it and the rest.
+/// Reads the text in single quotes, or the number, at the start of `text`. Returns it and the rest of `text`.
 fn operand(text: &str) -> Result<(&str, &str), String> {
     if let Some(quoted) = text.strip_prefix('\'') {
         return quoted.split_once('\'').ok_or_else(|| format!("the quote at {text:?} is not closed"));
@@ -106,7 +106,7 @@ fn operand(text: &str) -> Result<(&str, &str), String> {
     }
 }
 
-/// Restricts the heights of a filter.
+/// Restricts the heights of a filter by a condition such as `>= 5`, of which `height` is the number.
 fn narrow(filter: &mut TxFilter, operator: &str, height: u64) {
     let (least, most) = match operator {
         "<" if height == 0 => (1, 0),

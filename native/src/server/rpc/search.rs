@@ -7,7 +7,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-/// The number of transactions on a page if the call states none, and the maximum number.
+/// The number of transactions on a page if the call does not state a number. It may state at most [`MAX_PAGE`].
 const DEFAULT_PAGE: usize = 30;
 pub(in crate::server) const MAX_PAGE: usize = 100;
 

@@ -1,4 +1,5 @@
-//! The subscriptions of a client to events, and the events of a block that its subscribers receive.
+//! The subscriptions of a client to events, and the messages that report the events of a block to the subscribed
+//! clients.
 
 use super::{EventQuery, RpcError, RpcErrorKind, call, query::EventAttributes, respond, text};
 use crate::{
@@ -12,7 +13,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use r3mes_wgpu::ledger::CosmosEvent;
 use serde_json::{Value, json};
 
-/// The maximum number of subscriptions of a connection, as in CometBFT.
+/// The maximum number of subscriptions of one connection, as in CometBFT.
 const MAX_SUBSCRIPTIONS: usize = 5;
 
 /// The subscriptions of a connection.
@@ -32,7 +33,7 @@ impl Subscriptions {
         self.0.is_empty()
     }
 
-    /// The method `subscribe`.
+    /// Executes the method `subscribe`.
     pub(super) fn add(&mut self, id: &Value, params: &Value) -> Result<(), RpcError> {
         let text = text(params, "query")?.to_owned();
         let query = text.parse().map_err(|error: String| RpcError::invalid(format!("invalid query: {error}")))?;
@@ -48,7 +49,7 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// The method `unsubscribe`.
+    /// Executes the method `unsubscribe`.
     pub(super) fn remove(&mut self, _: &Value, params: &Value) -> Result<(), RpcError> {
         let text = text(params, "query")?;
         let at = self.0.iter().position(|subscription| subscription.text == text);
@@ -57,7 +58,7 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// The method `unsubscribe_all`.
+    /// Executes the method `unsubscribe_all`.
     pub(super) fn clear(&mut self, _: &Value, _: &Value) -> Result<(), RpcError> {
         self.0.clear();
         Ok(())
@@ -111,7 +112,7 @@ pub(super) fn events_of(
     Ok(messages)
 }
 
-/// Collects the values of each key.
+/// Groups the values of the pairs by their key.
 fn grouped(pairs: impl Iterator<Item = (String, String)>) -> EventAttributes {
     pairs.fold(EventAttributes::new(), |mut all, (key, value)| {
         all.entry(key).or_default().push(value);

@@ -1,5 +1,5 @@
-//! The WebSocket `/websocket`, over which clients call the methods of the JSON-RPC and subscribe to events, as those of
-//! CosmJS do: <https://docs.cometbft.com/v0.38/core/subscription>.
+//! The WebSocket `/websocket`, over which clients such as CosmJS call the methods of the JSON-RPC and subscribe to
+//! events. See <https://docs.cometbft.com/v0.38/core/subscription>.
 
 use super::{
     RpcError, RpcErrorKind, RpcRequest, answer_all, respond,
@@ -33,7 +33,7 @@ use tokio_stream::wrappers::{BroadcastStream, IntervalStream};
 
 /// The maximum size of a message from a client in bytes.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
-/// The maximum number of open connections.
+/// The maximum number of open WebSocket connections.
 const MAX_CONNECTIONS: usize = 100;
 /// The time after which a connection is closed if the client does not read what the node sends.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 static CONNECTIONS: Semaphore = Semaphore::const_new(MAX_CONNECTIONS);
 
-/// Opens a WebSocket connection. Pages of websites that may not send requests to the node cannot open one.
+/// Opens a WebSocket connection. A page of a website that the node does not allow to send requests cannot open one.
 pub(super) async fn connect(
     State(app): SharedApp,
     headers: HeaderMap,
@@ -67,7 +67,7 @@ pub(super) async fn connect(
     })
 }
 
-/// What a connection reacts to.
+/// An event to which a connection reacts.
 enum Input {
     Received(Message),
     Added(Arc<AddedBlock>),
@@ -75,7 +75,7 @@ enum Input {
     Missed,
     /// The time for the next ping has come.
     Tick,
-    /// A message cannot be read, for the reason in the text.
+    /// A message could not be read. The text states the reason.
     Broken(String),
     Closed,
 }

@@ -1,13 +1,14 @@
-//! Tests that each key of a `config.json` is used, known to be harmless, or refused by its name.
+//! Tests that each key of a `config.json` is used, known to be harmless, or refused with an error that names the key.
 
 use super::*;
 use serde_json::json;
 
-/// The keys of a `config.json` in transformers 5.24.0: the attributes of `BitNetConfig`, those of `RopeParameters`
-/// and `BitNetQuantConfig` after a dot, and the parameters of generation that older versions save.
+/// The keys that a `config.json` may have in transformers 5.24.0, one on each line. They are the attributes of
+/// `BitNetConfig`, the attributes of `RopeParameters` and `BitNetQuantConfig`, which follow the name of their object
+/// and a dot, and the parameters of text generation that older versions save.
 const KEYS_OF_TRANSFORMERS: &str = include_str!("../../../../tests/data/formats/bitnet_config_keys.txt");
 
-/// The keys that the reader uses.
+/// The keys of `config.json` that the reader uses.
 const USED: [&str; 24] = [
     "attention_bias",
     "head_dim",
@@ -54,8 +55,8 @@ fn published() -> Value {
     })
 }
 
-/// Returns the error for a config in which the key at `path` has the value `value`. The part of the path before a
-/// dot names an object.
+/// Returns the error for a config in which the key at `path` has the value `value`. If the path contains a dot, the
+/// part before the dot names the object that has the key.
 fn error(path: &str, value: Value) -> Option<String> {
     let mut config = published();
     match path.split_once('.') {

@@ -1,5 +1,5 @@
 //! Checks the metadata of a GGUF file. A key is used, known to be harmless, or refused, so that no feature of a model
-//! is left out in silence.
+//! is silently ignored.
 
 use super::{
     header::MetadataValue::{self, Bool, Float, Integer, String},
@@ -8,7 +8,7 @@ use super::{
 use crate::error::Error;
 use std::collections::BTreeMap;
 
-/// The keys that the reader uses, without the name of the architecture at their start.
+/// The keys that the reader uses, without the name of the architecture with which they begin.
 pub(super) const USED: [&str; 11] = [
     "attention.head_count",
     "attention.head_count_kv",
@@ -23,8 +23,9 @@ pub(super) const USED: [&str; 11] = [
     "rope.freq_base",
 ];
 
-/// The keys after the name of the architecture that do not change what a BitNet model computes. The number of tokens is
-/// also the number of rows of the embedding.
+/// The keys that do not change what a BitNet model computes, without the name of the architecture with which they
+/// begin. `vocab_size` is one of them because the number of rows of the embedding states the size of the vocabulary
+/// too.
 pub(super) const HARMLESS: [&str; 5] = [
     "attention.layer_norm_epsilon",
     "decoder_start_token_id",
@@ -33,8 +34,8 @@ pub(super) const HARMLESS: [&str; 5] = [
     "vocab_size",
 ];
 
-/// The keys after the name of the architecture that are accepted with only one value, with which the model computes the
-/// same as without the key. The number 0 has the same meaning.
+/// The keys for which only one value is accepted, without the name of the architecture with which they begin. With this
+/// value, a model computes the same as without the key. The number 0 is accepted too, with the same meaning.
 pub(super) const ONE_VALUE: [(&str, MetadataValue<'_>); 13] = [
     ("attention.causal", Bool(true)),
     ("attention.output_scale", Integer(1)),
@@ -87,8 +88,8 @@ pub(super) const GENERAL: [&str; 31] = [
     "tokenizer.",
 ];
 
-/// Returns an error that names the first key that could change what the model computes, and that is neither used nor
-/// harmless. `architecture` is the value of `general.architecture`.
+/// Returns an error if a key is neither used nor harmless and could therefore change what the model computes. The error
+/// names the first such key. `architecture` is the value of `general.architecture`.
 pub(super) fn check(values: &BTreeMap<&str, MetadataValue<'_>>, architecture: &str) -> Result<(), Error> {
     for (key, value) in values {
         let of_architecture = key.strip_prefix(architecture).and_then(|rest| rest.strip_prefix('.'));

@@ -45,7 +45,7 @@ pub(super) fn read<'a>(parts: &[&'a [u8]]) -> Result<GgufHeader<'a>, Error> {
     Ok(whole)
 }
 
-/// Returns the integer with this key, or 0 if there is none.
+/// Returns the integer that the metadata has under this key, or 0 if there is none.
 fn number(header: &GgufHeader<'_>, key: &str) -> i128 {
     if let Some(MetadataValue::Integer(value)) = header.values.get(key) { *value } else { 0 }
 }
