@@ -43,7 +43,7 @@ pub(crate) enum BackendKind {
     Gpu,
 }
 
-/// A selected backend, with a name for messages.
+/// A selected backend, and its name as users see it.
 #[derive(Clone)]
 pub(crate) struct Compute {
     pub(crate) backend: Backend,

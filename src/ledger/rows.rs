@@ -198,9 +198,9 @@ pub struct Claim {
     pub expires: u64,
     /// Bond that the miner locked for the claim, in micro-units; 0 for a claim without a bond.
     pub bond: u64,
-    /// The [session number](super::State::session_number) of the miner and its session key when the claim was made; 0
-    /// if the miner made the claim itself. The bond is returned to the fee allowance of the session only if the number
-    /// is still the same.
+    /// The [session number](super::State::session_number) that the pair of the miner and its session key had when the
+    /// claim was made; 0 if the miner made the claim itself. The bond is returned to the fee allowance of the session
+    /// only if the pair still has this number.
     pub session_number: u64,
 }
 

@@ -39,8 +39,9 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Records the forward pass of `model`, and uploads its data to `backend`. At most `window` tokens can then be
-    /// read. If `window` exceeds the context length of the model, it is reduced to the context length.
+    /// Records the forward pass of `model`, and uploads the weights of the model to `backend`. The decoder can then take
+    /// at most `window` tokens of input. If `window` exceeds the context length of the model, it is reduced to the
+    /// context length.
     pub async fn new(
         model: &Model,
         adapter: Option<&LoraAdapter>,

@@ -4,8 +4,8 @@
 //! An artifact contains only the highest bits of the gradient, and the tile is selected after the artifact was
 //! submitted. Therefore nobody can know the leaf without computing the whole training step. The tile belongs to the
 //! lowest decoder layer that has an adapter, because the gradients of this layer depend on the backward pass of all
-//! layers above it. The tile belongs to a factor b, because b is initially zero, and as long as b is zero, the gradient
-//! of a is zero but that of b is not.
+//! layers above it. The tile belongs to a factor `b`, because `b` is initially zero. As long as `b` is zero, the gradient
+//! of `a` is zero, whereas the gradient of `b` is not.
 
 use crate::numbers::lora::GradientMatrix;
 use sha2::{Digest, Sha256};

@@ -420,6 +420,14 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_on_which_nothing_moves_is_closed() {
+        let server = server(ConnectionLimits { silence: Duration::from_millis(100), ..LIMITS });
+        let began = std::time::Instant::now();
+        assert_eq!(received(send(server, "GET /never HTTP/1.1\r\nHost: a\r\n\r\n")), "");
+        assert!(began.elapsed() < Duration::from_secs(9), "closed by the server, and not by the test's own timeout");
+    }
+
+    #[test]
     fn one_client_cannot_take_all_places() {
         let open = Mutex::<Open>::default();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

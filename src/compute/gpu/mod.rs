@@ -37,7 +37,7 @@ pub type Clock = fn() -> f64;
 /// Options for opening a GPU.
 #[derive(Clone, Copy)]
 pub struct Options {
-    /// The clock that times GPU submissions and the lowerings (WGSL implementations) of kernels.
+    /// The clock that measures how long GPU submissions and kernels take to run.
     pub clock: Clock,
     /// Target duration of the GPU work in one submission, in milliseconds.
     pub slice_ms: f64,

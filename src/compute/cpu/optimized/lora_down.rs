@@ -25,7 +25,8 @@ pub(super) fn backward(params: &[u32], units: Range<usize>, reads: &[&[u32]], wr
 
 /// Multiplies rows of `width` elements by the LoRA factor, `[rank, width]`, and writes the rounded results with their
 /// scales. `PLANES` is the number of int8 values that store one element of a row: 1, or 2 for an element
-/// `256 · high + low`. Returns false, because no value can leave its range.
+/// `256 · high + low`. Returns whether a value has left the range of its number format, which is always false for this
+/// kernel.
 #[inline(always)]
 fn down<const PLANES: usize>(
     width: usize,

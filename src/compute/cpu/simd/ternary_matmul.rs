@@ -13,7 +13,8 @@ use crate::{
 use std::ops::Range;
 
 /// Computes the kernel [`ternary_matmul`](crate::kernels::ternary_matmul) with the instruction set of the register tile
-/// `T`. The processor must support that instruction set. Returns false, because no value can leave its range.
+/// `T`. The processor must support that instruction set. Returns whether a value has left the range of its number
+/// format, which is always false for this kernel.
 pub(super) fn implementation<T: RegisterTile>(
     params: &[u32],
     tokens: Range<usize>,
