@@ -5,8 +5,8 @@
 
 use anyhow::{Context, Error, Result, bail};
 use redb::{
-    CommitError, Database, Durability, ReadTransaction, ReadableDatabase, StorageError, TableError, TransactionError,
-    WriteTransaction,
+    CommitError, Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, StorageError, TableError,
+    TransactionError, WriteTransaction,
 };
 use std::{
     sync::{Mutex, PoisonError, RwLock},
@@ -103,12 +103,14 @@ impl RecoveringDatabase {
     }
 }
 
-/// Returns whether an error comes from the database or its disk, and not from the caller's work in the transaction.
-fn is_of_database(error: &Error) -> bool {
+/// Returns whether an error comes from the database or its disk, and not from the caller's work in the transaction. What
+/// failed because of such an error may succeed later.
+pub(crate) fn is_of_database(error: &Error) -> bool {
     error.is::<StorageError>()
         || error.is::<CommitError>()
         || error.is::<TransactionError>()
         || error.is::<TableError>()
+        || error.is::<DatabaseError>()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The state that all HTTP request handlers share, and the error responses that they return.
 
 use super::task_cids::TaskCids;
-use crate::{clock::unix_seconds, consensus::CometRpc, node::Node};
+use crate::{clock::unix_seconds, consensus::CometRpc, database::is_of_database, node::Node};
 use anyhow::Result;
 use axum::{
     Json,
@@ -80,9 +80,13 @@ pub(super) fn failure(status: StatusCode, code: u32, message: impl Display) -> R
     (status, Json(json!({ "code": code, "message": message.to_string(), "details": [] }))).into_response()
 }
 
-/// Logs an internal error, and returns a response that does not contain the error's details.
+/// Logs an internal error, and returns a response that does not contain the error's details. If the database or its disk
+/// has caused the error, the response has the HTTP status 503 (Service Unavailable), after which clients try again.
 pub(super) fn internal_error(error: anyhow::Error) -> Response {
     error!(error = %format_args!("{error:#}"), "request failed");
+    if is_of_database(&error) {
+        return failure(StatusCode::SERVICE_UNAVAILABLE, 14, "the node cannot use its disk now; try again later");
+    }
     failure(StatusCode::INTERNAL_SERVER_ERROR, 13, "the ledger could not be read; the node's log has the reason")
 }
 

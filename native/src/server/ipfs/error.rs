@@ -1,6 +1,6 @@
 //! Errors of the IPFS routes. Clients receive them in the JSON format of Kubo's errors.
 
-use crate::blocks::StoreFull;
+use crate::{blocks::StoreFull, database::is_of_database};
 use axum::{
     Json,
     http::StatusCode,
@@ -39,7 +39,8 @@ impl From<StoreError> for IpfsError {
     fn from(error: StoreError) -> Self {
         let status = match error {
             StoreError::Missing(_) => StatusCode::NOT_FOUND,
-            StoreError::Unavailable { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            // clients try again after this status
+            StoreError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         };
         Self::new(status, error)
@@ -58,6 +59,9 @@ impl From<anyhow::Error> for IpfsError {
             return Self::bad(format!("{error:#}"));
         }
         error!(error = %format_args!("{error:#}"), "block store failed");
+        if is_of_database(&error) {
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "the node cannot use its disk now; try again later");
+        }
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the block store failed; the node's log has the reason")
     }
 }
@@ -65,5 +69,18 @@ impl From<anyhow::Error> for IpfsError {
 impl IntoResponse for IpfsError {
     fn into_response(self) -> Response {
         (self.status, Json(json!({ "Message": self.message, "Code": 0, "Type": "error" }))).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A miner that knows only one node ends if the node responds with the status 500, but tries again after 503.
+    #[test]
+    fn clients_try_again_after_an_error_of_the_disk() {
+        let error = anyhow::Error::from(redb::StorageError::PreviousIo).context("storing blocks");
+        assert_eq!(IpfsError::from(error).status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(IpfsError::from(anyhow::anyhow!("a fault")).status, StatusCode::INTERNAL_SERVER_ERROR);
     }
 }
