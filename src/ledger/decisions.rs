@@ -3,8 +3,8 @@
 //! have earned a reward. Verifiers that attested the opposite are slashed.
 
 use super::{
-    Challenge, ChallengeStage, Event, Finding, SampledVerifier, State, SubmissionStatus, Vote, coins, nodes, rewards,
-    submissions,
+    Challenge, ChallengeStage, Event, Finding, SampledVerifier, State, SubmissionStatus, VALIDATOR, Vote, coins, nodes,
+    rewards, submissions,
 };
 use std::collections::BTreeMap;
 
@@ -81,8 +81,8 @@ fn slash_wrong(state: &mut State, challenge: &Challenge, verifier: &str, events:
 }
 
 /// Returns the verifiers of one recomputation (`together`) whose finding and leaf (a digest that they can compute only
-/// by recomputing the gradient) are correct, each as (address, reward in micro-units). Slashes the others.
-/// [`right_leaf`] determines which leaf is correct.
+/// by recomputing the gradient) are correct, each as (address, reward in micro-units). Slashes the others. If it is not
+/// known which leaf is correct, the leaf does not matter: see [`right_leaf`].
 fn earned(
     state: &mut State,
     challenge: &Challenge,
@@ -92,8 +92,9 @@ fn earned(
     events: &mut Vec<Event>,
 ) -> Vec<(String, u64)> {
     let leaf = right_leaf(state, together, panel, finding);
+    let has_right_leaf = |sampled: &SampledVerifier| leaf.as_ref().is_none_or(|leaf| sampled.leaf == *leaf);
     let (right, wrong): (Vec<_>, Vec<_>) =
-        together.iter().partition(|sampled| sampled.finding == Some(finding) && sampled.leaf == leaf);
+        together.iter().partition(|sampled| sampled.finding == Some(finding) && has_right_leaf(sampled));
     for sampled in wrong {
         slash_wrong(state, challenge, &sampled.verifier, events);
     }
@@ -102,18 +103,32 @@ fn earned(
     right.into_iter().map(|sampled| (sampled.verifier.clone(), reward(sampled))).collect()
 }
 
-/// Returns the attestation leaf (the digest of one tile of the gradient) that counts as correct. The candidates are the
-/// leaves of the validators that voted for `finding`; if nobody voted, those of the sampled verifiers that attested it.
-/// Of these, the leaf with the most stake behind it counts as correct.
-fn right_leaf(state: &State, together: &[SampledVerifier], panel: &[Vote], finding: Finding) -> String {
-    let sampled = together.iter().filter(|sampled| sampled.finding == Some(finding));
-    let sampled = sampled.map(|sampled| (&sampled.verifier, &sampled.leaf));
-    let votes = panel.iter().filter(|vote| vote.finding == finding);
-    let votes = votes.map(|vote| (&vote.validator, &vote.leaf));
-    let leaves: Vec<(&String, &String)> = if panel.is_empty() { sampled.collect() } else { votes.collect() };
-    let mut stakes = BTreeMap::<&String, u128>::new();
-    for (validator, leaf) in leaves {
-        *stakes.entry(leaf).or_default() += state.node(validator).map_or(0, |node| u128::from(node.stake));
+/// Returns the attestation leaf (the digest of one tile of the gradient) that counts as correct, or `None` if that is
+/// not known. If validators have voted, it is the leaf of validators with more than half of all stake that voted for
+/// `finding`. If nobody has voted, it is the leaf of all sampled verifiers that attested `finding`.
+///
+/// A leaf with less stake behind it may be a guess: the verifiers that were sampled, and the validators that voted
+/// first, can be mostly those of one coalition, even if it has a small part of all stake.
+fn right_leaf(state: &State, together: &[SampledVerifier], panel: &[Vote], finding: Finding) -> Option<String> {
+    if !panel.is_empty() {
+        return state.leaf_of_majority(panel, finding);
     }
-    stakes.into_iter().max_by_key(|(_, stake)| *stake).map_or(String::new(), |(leaf, _)| leaf.clone())
+    let mut leaves = together.iter().filter(|sampled| sampled.finding == Some(finding)).map(|sampled| &sampled.leaf);
+    let first = leaves.next()?;
+    leaves.all(|leaf| leaf == first).then(|| first.clone())
+}
+
+impl State {
+    /// Returns the attestation leaf for which validators with more than half of all stake voted together with
+    /// `finding`; `None` if there is no such leaf.
+    pub(super) fn leaf_of_majority(&self, votes: &[Vote], finding: Finding) -> Option<String> {
+        let stakes: BTreeMap<&String, u128> =
+            self.nodes_of(VALIDATOR).map(|(address, node)| (address, node.stake.into())).collect();
+        let mut behind = BTreeMap::<&String, u128>::new();
+        for vote in votes.iter().filter(|vote| vote.finding == finding) {
+            *behind.entry(&vote.leaf).or_default() += stakes.get(&vote.validator).copied().unwrap_or_default();
+        }
+        let total: u128 = stakes.values().sum();
+        behind.into_iter().find(|(_, stake)| stake * 2 > total).map(|(leaf, _)| leaf.clone())
+    }
 }

@@ -349,8 +349,8 @@ fn sample_again(state: &mut State, id: u64, challenge: &Challenge) {
     }
 }
 
-/// Ends the vote of the validators if one side has more than half of the stake of all validators. If the time is up
-/// (`late`) but no side has that much stake, slashes the validators that have not voted for either side, and gives them
+/// Ends the vote of the validators if one side has more than half of the stake of all validators, and, unless the time
+/// is up (`late`), these validators state the same leaf. If the time is up but no side has that much stake, slashes the validators that have not voted for either side, and gives them
 /// the same time again.
 fn end_panel(state: &mut State, id: u64, challenge: &Challenge, late: bool, events: &mut Vec<Event>) {
     let stakes: BTreeMap<String, u128> =
@@ -359,9 +359,13 @@ fn end_panel(state: &mut State, id: u64, challenge: &Challenge, late: bool, even
         let votes = challenge.votes.iter().filter(|vote| vote.finding == finding);
         votes.filter_map(|vote| stakes.get(&vote.validator)).sum::<u128>() * 2 > stakes.values().sum()
     };
-    if is_majority(Finding::Match) {
+    // without the majority's leaf, verifiers that guess could not be told from those that recompute
+    let ends = |finding: Finding| {
+        is_majority(finding) && (late || state.leaf_of_majority(&challenge.votes, finding).is_some())
+    };
+    if ends(Finding::Match) {
         decide(state, id, challenge, Finding::Match, events);
-    } else if is_majority(Finding::Mismatch) {
+    } else if ends(Finding::Mismatch) {
         match state.genesis.params.challenge_blocks {
             0 => drop(decide(state, id, challenge, Finding::Mismatch, events)),
             _ => open_to_appeal(state, id, challenge.clone()),

@@ -5,6 +5,7 @@ use super::{
     dispute_network::{BOND, DisputeNetwork, all},
     *,
 };
+use crate::tx::MsgRegisterNode;
 
 /// Two of three sampled verifiers attest a match for a forged gradient, so a panel of validators must vote. Before it
 /// does, the third verifier wins a dispute: the gradient is rejected, and the other two verifiers are slashed.
@@ -152,5 +153,24 @@ fn verifiers_are_slashed_for_a_match_that_a_dispute_refutes() {
     assert_eq!(network.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
     assert_eq!([7, 8, 9].map(|number| network.world.slashed(number)), [5_000_000; 3]);
     assert_eq!((network.world.slashed(1), network.world.balance(2)), (10_000_000, COINS + BOND));
+    network.world.check();
+}
+
+/// A verifier with most of the stake among the sampled ones guesses its leaf, so the validators must vote. An appeal ends
+/// this vote before it shows which leaf is correct. The verifiers that have recomputed the gradient lose nothing.
+#[test]
+fn a_large_stake_does_not_make_a_guessed_leaf_correct() {
+    let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 100, move_blocks: 4, ..all() });
+    let (node_address, stake) = (address(7), "30000000uremes".to_owned());
+    let more = MsgRegisterNode { node_address, node_type: 3, stake, ..Default::default() };
+    network.world.done(7, Message::RegisterNode(more));
+    network.world.guessing.push(7);
+    let forged = network.submit(1, true);
+    network.attest(|_| Finding::Mismatch);
+    assert_eq!(network.stage(), ChallengeStage::Panel, "the leaves differ");
+    assert_eq!(network.appeal(1, &forged), (0, String::new()));
+    network.world.wait(100);
+    assert_eq!(network.status(forged.0), SubmissionStatus::Rejected(Finding::Mismatch));
+    assert_eq!([8, 9].map(|number| network.world.slashed(number)), [0; 2]);
     network.world.check();
 }
