@@ -9,7 +9,7 @@
 //! - the node is killed and started again;
 //! - the node cannot write files for 5 seconds, as on a full disk (on Linux);
 //! - 300 clients send half of a request and wait;
-//! - the node is started again with variables that name a proxy that does not exist.
+//! - the node is started again with environment variables that name a proxy that does not exist.
 
 #[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
 #[path = "../tests/node_process.rs"]
@@ -175,7 +175,7 @@ fn fill_disk(node: &NodeProcess, is_full: bool) {
 #[cfg(not(target_os = "linux"))]
 fn fill_disk(_node: &NodeProcess, _is_full: bool) {}
 
-/// Returns the memory that the node takes, in MiB; 0 if the system does not tell.
+/// Returns the resident memory of the process `node` in MiB, or 0 on systems without `/proc`.
 fn memory_mib(node: &NodeProcess) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", node.process_id())).unwrap_or_default();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());

@@ -89,7 +89,8 @@ impl Requests {
     }
 }
 
-/// Proof that the current command stops by itself after the first request.
+/// Permission to ask whether a stop was requested. Once a command holds it, the first request no longer ends the
+/// process: the command itself must stop.
 #[derive(Clone, Copy)]
 pub(crate) struct Interrupt(());
 

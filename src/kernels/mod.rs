@@ -7,8 +7,8 @@
 //! may therefore run in any order, on any number of threads or workgroups, with the same result.
 //!
 //! Several kernels share these formats:
-//! - *byte rows* `[rows, row_words(width)]`: int8 values, four in each word. A row is padded with zeros to
-//!   `row_words(width)` words;
+//! - *byte rows* `[rows, row_words(width)]`: int8 values, four packed into each 32-bit word. A row is padded with
+//!   zeros to `row_words(width)` words;
 //! - *wide rows* `[rows, 2, row_words(width)]`: integers of magnitude ≤ 2^14, each split into two int8 values as
 //!   `256 · high + low`. All high values of a row come first (its high plane), then all low values (its low plane).
 //!   Both planes are padded with zeros;

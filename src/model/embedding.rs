@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Embedding {
-    /// The int8 values, four in each word, `[vocab, row_words(width)]`.
+    /// The int8 values, four packed into each 32-bit word, `[vocab, row_words(width)]`.
     pub words: Arc<[u32]>,
     /// The scales of the rows, `[vocab]`. Each is an integer of 16 bits, in units of 2^(exponent − 16).
     pub row_scales: Arc<[u32]>,

@@ -104,7 +104,7 @@ impl Search {
     }
 
     /// Runs further trials of a strategy if its first outcome is better than the best known one for an objective.
-    /// Returns the names of the objectives for which its mean rating is the best so far.
+    /// Returns the names of the objectives for which the mean rating of `strategy` is now the best known one.
     fn judge(&mut self, strategy: &Strategy, first: Outcome) -> Vec<&'static str> {
         let honest = self.baseline(strategy, 0);
         let promising: Vec<Objective> = OBJECTIVES
