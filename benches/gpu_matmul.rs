@@ -28,10 +28,11 @@ use std::{sync::OnceLock, time::Instant};
 const SHAPE: Shape = Shape { tokens: 128, features: 2048 };
 const ROUNDS: usize = 7;
 /// The number of launches of a kernel in one timed run. The time per launch is the time of the run divided by this
-/// number. With eight launches, it contains only a small part of the fixed cost of submitting a run.
+/// number. With eight launches in a run, the time per launch contains only a small part of the fixed cost of submitting
+/// the run.
 const LAUNCHES: usize = 8;
 
-/// One line of the printed table: a lowering, and its shortest time per launch.
+/// One line of the printed table: a lowering (WGSL implementation of a kernel), and its shortest time per launch.
 struct Timed {
     label: String,
     executor: GpuExecutor,
@@ -54,7 +55,7 @@ fn main() -> Result<(), Error> {
         checks: if checked { Checks::Checked } else { Checks::Trusted },
         ..Options::new(clock)
     };
-    println!("{device}, {:?} kernels: {tokens} tokens, {features} × {features} matrix", options.checks);
+    println!("{device}, wgpu's runtime checks: {:?}; {tokens} tokens, {features} × {features} matrix", options.checks);
     let gpu = block_on(Gpu::open(device, options))?;
 
     let mut table = Vec::new();

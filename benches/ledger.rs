@@ -1,9 +1,9 @@
-//! Measures how long the ledger takes for a claim and for a submission, and how large its state is, in rounds of 16,
-//! 256, 1024 and 4096 tasks.
+//! Measures how long the ledger takes to execute the claim of a task and the submission of a gradient, and how large
+//! the ledger's state is, in rounds of 16, 256, 1024 and 4096 tasks.
 //!
 //! `cargo bench --bench ledger` executes signed transactions in blocks, as a node does, but without disk or network.
-//! The sampling rate is 0, so no gradient is recomputed. The column `admission` gives the time of checking whether a
-//! mempool may admit a submission.
+//! The sampling rate is 0, so no gradient is recomputed. The column `µs to admit a submission` gives the
+//! time of checking whether a mempool may admit a submission.
 
 use r3mes_wgpu::{
     ledger::{ChainBlock, Genesis, Ledger, LedgerParams, Tx},
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const BLOCK: usize = 256;
 
 fn main() {
-    println!("tasks   claim µs   submission µs   admission µs   state rows   state bytes");
+    println!("tasks   µs per claim   µs per submission   µs to admit a submission   state rows   state bytes");
     for quota in [16, 256, 1024, 4096] {
         let mut world = World::new(quota);
         let claims = world.each(|world, number| {
@@ -30,7 +30,7 @@ fn main() {
         let bytes: usize = rows.iter().map(|row| row.key.len() + row.value.as_ref().map_or(0, Vec::len)).sum();
         let micro = |time: Duration| time.as_secs_f64() * 1e6 / f64::from(quota);
         println!(
-            "{quota:>5} {:>10.0} {:>15.0} {:>14.0} {:>12} {bytes:>13}",
+            "{quota:>5} {:>14.0} {:>19.0} {:>26.0} {:>12} {bytes:>13}",
             micro(claims.applied),
             micro(submissions.applied),
             micro(submissions.admitted),
@@ -71,7 +71,7 @@ impl World {
     }
 
     /// Admits and executes one transaction of every miner, and returns the time spent. `message` returns the message
-    /// for the miner with the given index.
+    /// that the transaction of the miner with the given index contains.
     fn each(&mut self, message: impl Fn(&Self, usize) -> Message) -> Timing {
         let mut spent = Timing { admitted: Duration::ZERO, applied: Duration::ZERO };
         for start in (0..self.keys.len()).step_by(BLOCK) {

@@ -4,8 +4,9 @@
 //! For comparison, it also measures an f32 product of the same shape, and the highest rate at which this machine can
 //! execute `vpmaddubsw`, the AVX2 instruction that multiplies 32 pairs of bytes.
 //!
-//! The summary shows the fastest of 200 interleaved runs, because other work on the machine can only make a run slower.
-//! With `-- --stats`, criterion's statistics of each product follow.
+//! Every product runs 200 times, in turn with the others. The summary shows the fastest run of each product, because
+//! other work on the machine can only make a run slower. With `-- --stats`, criterion's statistics of each product
+//! follow.
 
 use criterion::Criterion;
 use r3mes_wgpu::{
@@ -20,8 +21,9 @@ const TOKENS: usize = 128;
 const FEATURES: usize = 2048;
 const OPERATIONS: f64 = 2.0 * (TOKENS * FEATURES * FEATURES) as f64;
 
-/// Returns random 32-bit words. If they serve as packed ternary weights, the caller masks them with `0x5555_5555`, so
-/// that they contain only the two-bit codes 0 and 1. The kernels take the same time for all codes.
+/// Returns random 32-bit words. If they serve as packed ternary weights, which have two bits each, the caller masks
+/// them with `0x5555_5555`, because the two-bit code 3 stands for no weight. Then only the codes 0 and 1 occur. The
+/// kernels take the same time for all codes.
 fn random_words(count: usize, stream: u32) -> Vec<u32> {
     (0..count as u32).map(|at| threefry([2026, stream], [at, 0])[0]).collect()
 }
@@ -117,9 +119,9 @@ impl Float {
     }
 }
 
-/// Executes `vpmaddubsw`, the AVX2 instruction that multiplies 32 pairs of bytes, as often as `1 / share` of the
-/// multiplications of one matrix product need. All operands stay in registers, and twelve independent chains hide the
-/// latency of the instruction.
+/// Computes as many multiplications as one matrix product needs, divided by `share`, with `vpmaddubsw`, the AVX2
+/// instruction that multiplies 32 pairs of bytes. All operands stay in registers. Twelve independent chains of
+/// instructions hide the latency of a single one.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn multiply_in_registers(share: usize) {
@@ -181,11 +183,11 @@ fn main() {
         }
     }
     println!("{TOKENS} tokens, {FEATURES} × {FEATURES} matrix, fastest of 200 runs");
-    println!("{:36}    GOP/s  × f32 product  % of ceiling  × one thread", "product");
+    println!("{:36}    GOP/s  vs f32 product  % of vpmaddubsw ceiling  vs one thread", "product");
     for (at, (name, _)) in cases.iter().enumerate() {
         let scale = if name.contains("two") { format!("{:.2}", fastest[at - 1] / fastest[at]) } else { String::new() };
         println!(
-            "{name:36} {:8.1} {:14.2} {:12.1}% {scale:>13}",
+            "{name:36} {:8.1} {:15.2} {:23.1}% {scale:>14}",
             OPERATIONS / fastest[at] / 1e9,
             fastest[0] / fastest[at],
             100.0 * fastest[1] / fastest[at],

@@ -114,7 +114,7 @@ fn main() -> Result<(), Error> {
         for (kernel, (count, ms)) in kernels {
             println!("  {kernel:28} {ms:9.2} ms in {count} dispatches");
         }
-        println!("  overhead subtracted per dispatch{run_ms:6.2} ms");
+        println!("  overhead of starting a run: {run_ms:.2} ms, subtracted from the time of each dispatch");
     }
     Ok(())
 }

@@ -30,8 +30,8 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> out: array<i32>; // [tokens, 2, kv_heads, head_dim + 4] i32 rows: dk, dv
 
 // The weights of 128 queries: `key_weights` holds the weight of each query's q row in dk (from dS), and `value_weights`
-// the weight of its dout row in dv (from P). For each block of 32 queries, `block_shifts` holds the two shifts of these
-// weights, for dk and for dv.
+// the weight of its dout row in dv (from P). For each block of 32 queries, `block_shifts` holds two shifts, one for dk
+// and one for dv: a weight stands for weight · 2^shift.
 var<workgroup> key_weights: array<i32, 128>;
 var<workgroup> value_weights: array<i32, 128>;
 var<workgroup> block_shifts: array<vec2<u32>, 4>;
@@ -66,7 +66,7 @@ fn gradient_of(pair: u32, key: u32) -> Gradient {
     let probability = probability_of(Normalizer(stats[at + 1u], stats[at + 2u]), exponential_of(below));
 
     let dp = round_even_64(folded_gradient(query, key, bitcast<i32>(stats[at + 4u])), stats[at + 6u]);
-    // dP and the mean are 32-bit integers, so their difference may need 33 bits.
+    // dP and its mean Σ P ∘ dP are 32-bit integers, so their difference may need 33 bits.
     let difference = subtract_64(dp, extend_64(bitcast<i32>(stats[at + 5u])));
     return Gradient(probability, round_even_64(multiply_64(difference, probability), 30u));
 }

@@ -33,8 +33,9 @@ struct Params {
 var<workgroup> sums: array<vec2<u32>, 256>;
 var<workgroup> first_key: u32;
 
-// Returns feature c as an int8 value. `vector` is the index in `k` of the vector (four words, 16 features) that
-// contains this feature. `weighted_sum` calls this function for the key rows that it adds up.
+// Returns the high or the low int8 part of feature c of a key row. `vector` is the index in the buffer `k` of the
+// vector (four words, parts of 16 features) that contains this part. `weighted_sum` calls this function for the key
+// rows that it adds up.
 fn summed_byte(vector: u32, c: u32) -> i32 {
     return byte_of(k[vector][(c >> 2u) & 3u], c);
 }
@@ -91,7 +92,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         if i < count {
             let key = start + i * stride;
             let dp = round_even_64(folded_gradient(query, key, top), gradient_shift);
-            // dP and the mean are 32-bit integers, so their difference may need 33 bits.
+            // dP and its mean Σ P ∘ dP are 32-bit integers, so their difference may need 33 bits.
             let difference = subtract_64(dp, extend_64(bitcast<i32>(mean)));
             let gradient = round_even_64(multiply_64(difference, keys[i]), 30u);
             let key_exponent = bitcast<i32>(k[key + exponent_at].x);

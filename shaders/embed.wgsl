@@ -19,8 +19,9 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> out: array<u32>; // [tokens, width + 4] i32 rows
 @group(0) @binding(5) var<storage, read_write> flag: atomic<u32>;
 
-// Sets one element of the row that starts at word `at` to 0. The call for column 0 also sets the row info to 0. The row
-// belongs to a token of another shard, and the dispatch of that shard writes the row later.
+// Sets one element of a row of `out` to 0. The row starts at word `at`. The call for column 0 also sets the row info,
+// the four words after the elements, to 0. The row belongs to a token of another shard, and the dispatch of that shard
+// writes the row later.
 fn clear(at: u32, column: u32) {
     if column == 0u {
         out[at + params.width] = 0u;

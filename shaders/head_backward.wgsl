@@ -18,9 +18,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read> embedding: array<u32>; // [vocab, width] byte rows
 @group(0) @binding(3) var<storage, read_write> dn: array<i32>; // [tokens, width + 4] i32 rows
 
-// Joins the sums over the three planes to 2^16 · high + 2^8 · middle + low, and adds the four results to features c to
-// c + 3 of token t. For the first shard, sets the features to the results instead. A token or feature past the last one
-// is skipped.
+// Joins the sums over the three int8 planes of dlogits to 2^16 · high + 2^8 · middle + low, separately for each of four
+// features. Adds the results to features c to c + 3 of token t in `dn`; for the first shard, overwrites these features
+// instead. Skips a token or feature past the last one.
 fn put(t: u32, c: u32, high: vec4<i32>, middle: vec4<i32>, low: vec4<i32>) {
     if t >= params.tokens {
         return;
@@ -61,8 +61,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let words = row_words(params.vocab);
     let stride = row_words(params.width);
     let t = (group.y + params.first_group) << 2u;
-    // In place of a token past the last one, the last token is read again; `put` drops the extra results. Past the end
-    // of the vocabulary, the last row of the embedding is read again; the dlogits there are 0.
+    // Instead of a token past the end, the last token is read; `put` drops the extra results. Instead of a row past the
+    // end of the embedding, the last row is read; its factors, the dlogits past the end, are 0.
     let rows = min(vec4(t, t + 1u, t + 2u, t + 3u), vec4(params.tokens - 1u)) * (words * 3u + 2u);
     let last = params.vocab - 1u;
     var high_0 = vec4(0i);

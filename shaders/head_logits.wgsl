@@ -20,8 +20,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> z: array<i32>; // [tokens, vocab] Q20
 @group(0) @binding(6) var<storage, read_write> flag: atomic<u32>;
 
-// Writes the score of token t for entry v, from the sums over the high and the low plane. Skips a token past the last
-// one.
+// Writes the score of token t for entry v, from the sums over the high and the low int8 plane of n. Skips a token past
+// the last one.
 fn put(t: u32, v: u32, high: i32, low: i32) {
     if t >= params.tokens {
         return;
@@ -45,7 +45,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     let vectors = row_words(params.width) >> 2u;
     let t = (group.y + params.first_group) << 2u;
-    // In place of a token past the last one, the last token is computed again; `put` drops the extra results.
+    // Instead of a token past the end, the last token is read; `put` drops the extra results.
     let last = params.tokens - 1u;
     let rows = min(vec4(t, t + 1u, t + 2u, t + 3u), vec4(last)) * (vectors << 1u);
     var high = vec4(0i);

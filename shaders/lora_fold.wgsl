@@ -18,13 +18,13 @@ struct Params {
 @group(0) @binding(3) var<storage, read> x_info: array<u32>; // [tokens, 4] row info
 @group(0) @binding(4) var<storage, read> dy_info: array<u32>; // [tokens, 4] row info
 @group(0) @binding(5) var<storage, read> spans: array<u32>; // [blocks, 2]: first token, number of tokens ≤ 32
-// the scales and exponents of the adapter; at word scale_at, the scale alpha / rank times the unit of the LoRA factor
-// from which u was computed
+// the scales and exponents of the adapter. The scale at word `scale_at` is alpha / rank times the unit of the LoRA
+// factor from which u was computed
 @group(0) @binding(6) var<storage, read> lora_info: array<u32>;
 @group(0) @binding(7) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(8) var<storage, read_write> out: array<u32>; // [blocks, rank, 20]: two planes of 32 tokens, exponent
 
-// For each token of the block, the product of its scales: the mantissa here, the exponent in `exponents`.
+// For each token of the block, the product of the token's scales, as a mantissa here and an exponent in `exponents`.
 var<workgroup> mantissas: array<u32, 32>;
 var<workgroup> exponents: array<i32, 32>;
 // The largest magnitude that each invocation has found. There are 8 invocations for each of 8 columns of u.

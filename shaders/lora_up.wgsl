@@ -59,8 +59,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         middle += dot4I8Packed(u_high, factor_low) + dot4I8Packed(u_low, factor_high);
         low += dot4I8Packed(u_low, factor_low);
     }
-    // The magnitude of `sum` is ≤ 2^28 · 64 · 2^24, because the values are ≤ 2^14, the rank is ≤ 64, and the ratio
-    // is ≤ 2^24.
+    // The magnitude of `sum` is ≤ 2^28 · 64 · 2^24, because the elements of `u` and `factor` are ≤ 2^14, the rank is ≤
+    // 64, and the ratio is ≤ 2^24.
     let sum = multiply_64(join_planes(high, middle, low), lora_info[params.ratio_at]);
     let right = bitcast<i32>(lora_info[params.ratio_at + 1u]);
     let share = shift_to_i32(sum, right - (bitcast<i32>(u_info[token * 4u + 1u]) + 30i));

@@ -67,8 +67,8 @@ fn projected(value: i32, gain: i32, x: i32, c: Projection) -> vec2<u32> {
     return subtract_64(multiply_i32(value, gain), along);
 }
 
-// The two terms of dx are the gradient through the norm (branch) and the gradient of the residual stream (straight).
-// These factors and right shifts bring them to the same unit.
+// Factors and right shifts that bring the two terms of dx to the same unit. The terms are the gradient through the norm
+// (branch) and the gradient of the residual stream (straight).
 struct Join {
     inverse_rms: u32,
     branch: u32,

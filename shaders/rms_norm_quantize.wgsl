@@ -19,7 +19,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> q_info: array<u32>; // [tokens, 4] row info
 @group(0) @binding(5) var<storage, read_write> norm_info: array<u32>; // [tokens, 4]: 1 / rms(x), scale of x / rms(x)
 
-// The values with which all elements of a row are rounded to int8.
+// The parameters of the rounding to int8, which are the same for all elements of a row.
 struct Rounding {
     bits: u32, // number of bits of the row's largest |gain · x|
     largest: u32, // this largest |gain · x|, shifted to 31 bits: 0, or in 2^30..2^31

@@ -16,8 +16,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> table: array<i32>; // [positions, head_dim / 2, 2] cosine and sine, Q30
 @group(0) @binding(4) var<storage, read_write> out: array<u32>; // [tokens, heads] head rows
 
-// The place of the values of one attention head of a token, the place of the angles of the token's position, and the
-// scale of the head's values.
+// Where the values of one attention head of a token start in `y`, where the angles of the token's position start in
+// `table`, and the scale of the values.
 struct Head {
     start: u32, // index in y of the head's first value
     angles: u32, // index in the table of the first angle of the token's position

@@ -21,8 +21,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> dy: array<u32>; // [tokens, heads · head_dim] wide rows
 @group(0) @binding(6) var<storage, read_write> dy_info: array<u32>; // [tokens, 4] row info
 
-// The place of the heads of one token, the place of the angles of the token's position, and the largest exponent of the
-// heads.
+// Where the attention heads of one token start in `dheads`, where the angles of the token's position start in `table`,
+// and the largest exponent of the heads.
 struct Token {
     start: u32, // index in dheads of the first value of the token's first head
     angles: u32, // index in the table of the first angle of the token's position

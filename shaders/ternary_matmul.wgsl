@@ -18,8 +18,8 @@ fn features() -> u32 {
     return params.out_features;
 }
 
-// Returns the number of elements of an input row. Each result is a sum over these elements. Element p is multiplied by
-// column p of w.
+// Returns the number of elements of an input row, which is also the number of columns of w. Result r is the sum over all
+// p of element p times w[r, p].
 fn input_len() -> u32 {
     return params.in_features;
 }
@@ -63,10 +63,10 @@ fn by_features(block: u32) -> u32 {
     return transpose_block(block);
 }
 
-// Returns which block of `weights` an invocation copies to workgroup memory: the index of its four features, and the
-// index of its four input elements. In the candidate `by_word`, neighboring invocations copy blocks of neighboring
-// input elements; in the candidate `by_block`, they copy blocks of neighboring features. In `weights`, blocks of
-// neighboring input elements are adjacent, so `by_word` is returned.
+// Returns which block of `weights` an invocation copies to workgroup memory: the index of the block's four features,
+// and the index of its four input elements. The caller passes two candidates. With `by_word`, neighboring invocations
+// copy blocks of neighboring input elements; with `by_block`, they copy blocks of neighboring features. In `weights`,
+// blocks of neighboring input elements are adjacent, so this function returns `by_word`.
 fn staged(by_word: vec2<u32>, by_block: vec2<u32>) -> vec2<u32> {
     return by_word;
 }

@@ -68,10 +68,10 @@ fn by_features(block: u32) -> u32 {
     return block;
 }
 
-// Returns which block of `weights` an invocation copies to workgroup memory: the index of its four features, and the
-// index of its four input elements. In the candidate `by_word`, neighboring invocations copy blocks of neighboring
-// input elements; in the candidate `by_block`, they copy blocks of neighboring features. In `weights`, blocks of
-// neighboring features are adjacent, so `by_block` is returned.
+// Returns which block of `weights` an invocation copies to workgroup memory: the index of the block's four features,
+// and the index of its four input elements. The caller passes two candidates. With `by_word`, neighboring invocations
+// copy blocks of neighboring input elements; with `by_block`, they copy blocks of neighboring features. In `weights`,
+// blocks of neighboring features are adjacent, so this function returns `by_block`.
 fn staged(by_word: vec2<u32>, by_block: vec2<u32>) -> vec2<u32> {
     return by_block;
 }

@@ -1,5 +1,6 @@
 //! Tests that the fastest CPU implementation of every kernel gives the same result as the reference kernel: in every
-//! test case, every word of every buffer must be equal. The work units are computed in ranges of several lengths.
+//! test case, every word of every buffer must be equal. A kernel launch consists of independent work units. It is
+//! divided into ranges of work units of several lengths, and the length must not affect the result.
 
 use r3mes_wgpu::{
     compute::cpu::{fastest, scalar},
@@ -17,8 +18,8 @@ fn seed() -> u64 {
     seed
 }
 
-/// Runs a test case in ranges of at most `each` work units. Returns all buffers after the dispatch, and whether a value
-/// saturated.
+/// Launches the kernel of a test case, divided into ranges of at most `each` work units (independent parts of a
+/// launch). Returns the final content of all buffers, and whether a value saturated.
 fn run(case: &Case, kernel: CpuKernel, each: usize) -> (Vec<Vec<u32>>, Saturated) {
     let units = (case.kernel.units)(&case.params);
     let mut after = case.inputs.clone();

@@ -34,8 +34,8 @@ fn cosine(x: &[f64], y: &[f64]) -> f64 {
     dot(x, y) / (dot(x, x) * dot(y, y)).sqrt()
 }
 
-/// Checks that a gradient has the same bits for every number of sequences in a run and every number of threads. This
-/// must also hold if the chunk does not fill its last sequence or its last run.
+/// Checks that a gradient has the same bits for every number of threads and every batch size (number of sequences in a
+/// run). This must also hold if the chunk's last sequence or its last batch is incomplete.
 #[test]
 fn batch_size_and_threads_change_no_bit() {
     let (model, targets) = (model(odd(), 1), targets(5));

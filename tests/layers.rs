@@ -32,8 +32,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns the module that a source file contains, as the names on its path from the crate's root. The file's path is
-/// relative to the folder of the crate's sources.
+/// Returns the module that a source file contains, as a list of names: the names of the module's ancestors, outermost
+/// first, and its own name. `path` is the path of the file, relative to the folder of the crate's sources.
 fn module(path: &Path) -> Vec<String> {
     let mut names: Vec<String> = path.with_extension("").iter().map(|name| name.to_str().unwrap().to_owned()).collect();
     if ["mod", "lib", "main"].contains(&names.last().unwrap().as_str()) {
@@ -65,8 +65,8 @@ fn imports(text: &str, module: &[String]) -> Vec<Vec<String>> {
     found
 }
 
-/// Parses a path or a `use` tree at the start of `text`. Adds the paths in it, each prefixed with `base`, to `found`,
-/// and returns the text after it.
+/// Parses a path or a `use` tree at the start of `text`. Prefixes each path that it contains with `base`, and adds the
+/// result to `found`. Returns the remaining text.
 fn tree<'a>(mut text: &'a str, base: &[String], found: &mut Vec<Vec<String>>) -> &'a str {
     let mut path = base.to_vec();
     loop {

@@ -1,5 +1,6 @@
-//! Tests that a training step whose gradient saturates is explained: by the place where a value first leaves its range,
-//! and by whether the model or the adapter is the cause.
+//! Tests the explanation of why a training step saturates (a value leaves the range of its number format). The
+//! explanation must name the first kernel launch in which this happens, and say whether the model or the adapter is the
+//! cause.
 
 use crate::cases::{adapter, model, small, targets, text};
 use pollster::block_on;
@@ -15,7 +16,7 @@ use r3mes_wgpu::{
     },
 };
 
-/// Takes one training step, and returns why it saturates, or `None` if it does not.
+/// Takes one training step, and returns why it saturates, or `None` if no value leaves the range of its number format.
 fn explain(model: &Model, adapter: &LoraAdapter) -> Option<Saturation> {
     let backend = Backend::Cpu { threads: 1, kernels: cpu::fastest };
     let trainer = block_on(Trainer::prepare(RecordedStep::new(model, &targets(4), 1), &backend)).unwrap();

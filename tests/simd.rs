@@ -152,8 +152,9 @@ fn random_products_equal_the_reference_kernels() {
     }
 }
 
-/// Checks products with the largest possible partial sums against the formula `length · value · weight`. The AVX2 level
-/// first adds products in i16: there, a sum reaches the smallest i16, −32,768, just before it is added to an i32.
+/// Checks products with the largest possible partial sums against the formula `length · value · weight`. At the AVX2
+/// level, products are first added in i16, and each i16 sum is then added to an i32 sum. In this test, an i16 sum
+/// reaches −32,768, the smallest i16.
 #[test]
 fn extreme_products_equal_the_formula() {
     for contracted in [4096, 4128, 2048, 260] {

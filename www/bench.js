@@ -1,7 +1,8 @@
 // The benchmark page: measures how fast this browser computes the matrix products of training, and a whole training
 // step.
 //
-// A script that opens the page can import this module and take measurements of its own between two calls of `round`.
+// A script that opens the page can import this module. Each call of `round` times each product and step once. Between
+// two calls, the script can take measurements of its own.
 
 import { element, find, tableRow } from "./dom.js";
 import { Engine } from "./engine.js";

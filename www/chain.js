@@ -117,8 +117,8 @@ export class Chain {
   }
 
   /**
-   * Returns the chain's minimum fee in micro-units: of any transaction, for each byte of it, and for each row that it
-   * may add to the state of the chain.
+   * Returns the chain's minimum fee as three amounts in micro-units: the smallest fee of any transaction, the price of
+   * each byte of a transaction, and the price of each row that a transaction may add to the state of the chain.
    */
   async minimumFee() {
     const { min_fee: floor, fee_per_byte: perByte = 0, fee_per_row: perRow = 0 } = await this.params();

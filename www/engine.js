@@ -19,8 +19,8 @@ export class Engine {
   /** @type {Map<number, { resolve: (result: unknown) => void, reject: (error: Error) => void }>} */
   #pending = new Map();
   /**
-   * The event listeners: for the ID of each call, the listener that its caller has passed. A listener is kept after its
-   * call has returned, because a miner reports events until it stops.
+   * The event listeners: maps the ID of a call to the listener that was passed with the call. A listener is kept after
+   * the call has returned, because a miner reports events until it stops.
    * @type {Map<number, (event: unknown) => void>}
    */
   #listeners = new Map();
@@ -72,7 +72,7 @@ export class Engine {
   }
 
   /**
-   * Times, once each, all matrix products and training steps that `bench` has prepared.
+   * Times each matrix product and training step that `bench` has prepared. Each is timed once.
    * @param {(event: BenchEvent) => void} onEvent
    */
   round(onEvent) {

@@ -37,8 +37,8 @@ export class Rates {
   }
 
   /**
-   * Returns the average rates over the last `window` milliseconds, or over the whole session if it is shorter. The time
-   * of pauses is included. Returns `undefined` before the first session.
+   * Returns the average rates over the last `window` milliseconds, or over the whole session if the session is shorter.
+   * The time of pauses is included. Returns `undefined` before the first session.
    * @param {number} window
    */
   average(window, now = performance.now()) {

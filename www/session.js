@@ -8,8 +8,8 @@ import { PauseReasons } from "./pauses.js";
 /** @import { MinerEvent, MinerOptions } from "./r3mes_www.js" */
 
 /**
- * What the miner is doing. In the first six states, a session is running; in the others, none is. "elsewhere" means
- * that another tab is mining.
+ * What the miner is doing. In the first six states, a session is running; in the last four, no session is running.
+ * "elsewhere" means that another tab is mining.
  * @typedef {"opening" | "mining" | "paused" | "waiting" | "offline" | "finishing" | "ready" | "stopped" | "elsewhere" |
  *   "error"} State
  */
@@ -167,7 +167,8 @@ export class Session {
    * reached), the engine is always restarted. "Refused" (the node refused a request) and "Error" (an option is wrong)
    * end the session, because a restart cannot help. After any other error, the engine is restarted, unless it has
    * already failed three times in a row. There is a delay before each restart.
-   * @param {number} run the value that `#run` had when the failed engine was started
+   * @param {number} run which start of the engine failed (the starts are numbered). The failure of an engine that has
+   *   been replaced since is ignored
    * @param {Error} error
    */
   #fail(run, error) {

@@ -1,4 +1,4 @@
-// The submissions table: shows each computed task, and whether its gradient was accepted.
+// The submissions table: shows the latest 50 computed tasks, and whether their gradients were accepted.
 
 import { element } from "./dom.js";
 import { formatCoins, formatLoss } from "./format.js";
@@ -39,7 +39,7 @@ export class SubmissionTable {
   }
 
   /**
-   * Marks the submission that the event names as accepted.
+   * Marks a submission as accepted. The event contains the CID of the submission.
    * @param {Extract<MinerEvent, { event: "accepted" }>} event
    */
   async addAccepted(event) {

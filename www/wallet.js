@@ -46,7 +46,8 @@
  */
 
 /**
- * Returns the wallets that the page can offer: the embedding site's own, Keplr, and Leap, as far as they are present.
+ * Returns the wallets that the page can offer. Candidates are the embedding site's own wallet, Keplr, and Leap; those
+ * that are not present are skipped.
  * @param {WalletProvider} [signer] a wallet that the embedding site provides
  * @returns {Wallet[]}
  */
@@ -107,7 +108,7 @@ export class Account {
     const { provider } = wallet;
     const { engine, chain, secret } = connection;
     const info = await chain.info();
-    // adds the chain to the wallet; a wallet that already has it does not ask its owner again
+    // adds the chain to the wallet; a wallet that already has this chain does not ask its owner again
     await provider.experimentalSuggestChain?.(info);
     await provider.enable(info.chainId);
     const { bech32Address, pubKey: publicKey, isNanoLedger = false } = await provider.getKey(info.chainId);
@@ -198,7 +199,8 @@ export class Account {
   }
 
   /**
-   * Asks the wallet to sign a statement, and broadcasts the signed statement in a transaction of the session key.
+   * Asks the wallet to sign a statement that opens or closes a session, and broadcasts the signed statement in a
+   * transaction of the session key.
    * @param {string} text the statement
    * @param {(carried: Carried) => Promise<Uint8Array>} encode returns the transaction that contains the statement
    */

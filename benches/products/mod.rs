@@ -41,9 +41,9 @@ static GEMM_F32: Kernel = Kernel {
 /// The shape of a product: a `tokens` × `features` matrix times a square `features` × `features` matrix.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
-    /// The number of rows of the first matrix, one for each token: a multiple of 64.
+    /// The number of rows of the left matrix of the product, one for each token: a multiple of 64.
     pub(crate) tokens: usize,
-    /// The side of the square matrix, and the row length of the first matrix: a multiple of 64.
+    /// The side of the square right matrix of the product, and the row length of the left one: a multiple of 64.
     pub(crate) features: usize,
 }
 
@@ -102,10 +102,10 @@ impl Shape {
         }
     }
 
-    /// Returns the contents of a ternary product's four buffers: the rows; their row infos (the scale and the sum of
-    /// each row), in which only the sum is set; the packed ternary matrix; and zeros for the result. If `planes` is 1,
-    /// the rows are int8. If it is 2, they are int16 within ±2^14, split into two int8 planes: each value is
-    /// `256 · plane 0 + plane 1`.
+    /// Returns the contents of the four buffers of a ternary product: the rows of the left matrix; their row infos (the
+    /// scale and the sum of each row), in which only the sum is set; the packed ternary matrix; and zeros for the
+    /// result. If `planes` is 1, the rows are int8. If `planes` is 2, the rows are int16 within ±2^14, split into two
+    /// int8 planes: each value is `256 · plane 0 + plane 1`.
     fn inputs(self, source: &mut CaseSource, planes: usize) -> Vec<Vec<u32>> {
         let Self { tokens, features } = self;
         let stride = 4 * row_words(features);

@@ -89,7 +89,7 @@ fn row(name: &str, outcome: &Outcome) {
     let Outcome { profit, loss, supply, blocks, rounds, captured, halted, kept, submitted, .. } = outcome;
     let halted = if *halted { " · the chain halts" } else { "" };
     println!(
-        "{name:8} {profit:+.3} R a task · honest parties lose {loss:.3} R · {supply:.2} R minted a gradient · \
+        "{name:8} {profit:+.3} R per task · honest parties lose {loss:.3} R · {supply:.2} R minted per gradient · \
          {captured} of {rounds} rounds captured · {blocks} blocks · {submitted} submitted, {} right and {} wrong \
          gradients of all miners kept{halted}",
         kept[0], kept[1]
@@ -102,7 +102,10 @@ fn main() {
         fail("--shorten must be 1 to 10");
     }
     let conditions = Conditions { quota, tasks, params: LedgerParams::NETWORK }.shortened(shorten);
-    println!("seed {seed}, {tasks} tasks, rounds of {quota}; an honest miner earns +0.400 R a task\n");
+    println!(
+        "seed {seed}, {tasks} tasks, {quota} gradients per round. R is the reward for a gradient. An honest miner earns \
+         +0.400 R per task.\n"
+    );
     let parse = |text: &str| Strategy::parse(text).unwrap_or_else(|error| fail(&error));
     if let Some(text) = replay {
         let strategy = parse(&text);
@@ -128,29 +131,33 @@ fn main() {
     while search.games() < games {
         for (strategy, improved) in search.step(search.games() >= games / 2, &among) {
             for objective in &improved {
-                println!("{objective}: {:+.3} with {strategy}", search.best()[objective].0);
+                println!("{objective}: new best value {:+.3} with the strategy {strategy}", search.best()[objective].0);
             }
             if let Some(file) = file.as_mut().filter(|_| !improved.is_empty())
                 && let Err(error) = writeln!(file, "{strategy}")
             {
-                fail(&format!("writing the file of strategies: {error}"));
+                fail(&format!("the strategy could not be written to the --resume file: {error}"));
             }
         }
         if reported.elapsed() > Duration::from_secs(60) {
             eprintln!(
-                "{} games, {:.1} a second",
+                "{} games played, {:.1} per second",
                 search.games(),
                 search.games() as f64 / start.elapsed().as_secs_f64()
             );
             reported = Instant::now();
         }
     }
-    println!("\n{} games, {:.1} a second", search.games(), search.games() as f64 / start.elapsed().as_secs_f64());
+    println!(
+        "\n{} games played, {:.1} per second",
+        search.games(),
+        search.games() as f64 / start.elapsed().as_secs_f64()
+    );
     for objective in among {
         let Some((value, best, _)) = search.best().get(objective.0).cloned() else { continue };
         println!("\n{} {value:+.3}: {best}", objective.0);
         let Some((strategy, outcome)) = search.simplified(objective) else { continue };
-        println!("which needs no more than: {strategy}");
+        println!("simplified strategy that reaches at least 90 % of this value: {strategy}");
         row("honest", &search.baseline(&strategy, 0));
         row("found", &outcome);
     }

@@ -1,5 +1,5 @@
-//! Simulates the strategies that lead to disputes. The simulated tasks use a small model, so that the gradients and all
-//! moves of a dispute can be computed.
+//! Simulates the strategies of miners and challengers that lead to disputes about gradients. The simulated tasks use a
+//! small model, so that the gradients and all moves of a dispute can be computed.
 
 use super::{COST, World, network_genesis, per_task};
 use pollster::block_on;
@@ -12,7 +12,7 @@ use r3mes_wgpu::{
 };
 use std::collections::BTreeMap;
 
-/// The number of tasks in the simulation of each strategy with disputes: six rounds.
+/// The number of tasks in the simulation of each strategy with disputes: six rounds of seven tasks.
 const TASKS: u32 = 42;
 /// The account index of the miner.
 const MINER: u8 = 1;
@@ -41,8 +41,9 @@ fn mine(world: &mut World, job: &SmallJob, forged: bool) -> Option<(u64, Task, A
     Some((id, task, artifact))
 }
 
-/// Plays a dispute about an accepted gradient to its end. `challenger` opens the dispute, `answerer` answers it, and
-/// both sides make their moves. An account without a prover in `provers` lets the time for its answer or move run out.
+/// Plays a dispute about an accepted gradient to its end. The account `challenger` opens the dispute, the account
+/// `answerer` answers it, and both make their moves. `provers` contains the code that computes the answers and moves of
+/// an account. An account that is not in `provers` lets the time for its answer or move run out.
 fn dispute(
     world: &mut World,
     job: &SmallJob,

@@ -15,10 +15,10 @@ use r3mes_wgpu::{
 };
 use std::collections::BTreeMap;
 
-/// The number of tasks in the simulation of each strategy without disputes: 43 rounds of 7 gradients. The last round
-/// therefore closes, and its rewards are paid, if all gradients are accepted.
+/// The number of tasks in the simulation of each strategy without disputes: 43 full rounds of 7 tasks. If all gradients
+/// are accepted, the last round is therefore full too, so that it closes and its rewards are paid.
 const TASKS: u32 = 301;
-/// Cost of computing one gradient, in micro-units: 60 % of the reward.
+/// The assumed cost of computing one gradient, in micro-units: 60 % of the reward.
 const COST: i64 = 600_000;
 /// Account indexes of the five operators. Each is a verifier and a proposer.
 const VERIFIERS: [u8; 5] = [201, 202, 203, 204, 205];
@@ -26,10 +26,11 @@ const VERIFIERS: [u8; 5] = [201, 202, 203, 204, 205];
 /// A simulated network, and what its verifiers know.
 struct World {
     network: Network,
-    /// The number of gradients that the first verifier has attested. It has recomputed each of these gradients once,
-    /// unless the simulation is the one in which it attests without recomputing.
+    /// The number of gradients that the first verifier has attested. It has recomputed each of them once, except in the
+    /// simulation of a lazy verifier, which attests without recomputing.
     recomputed: i64,
-    /// For each gradient that was really computed: its commitment, and whether the gradient is correct.
+    /// For each gradient that was really computed, and not replaced by a hash: its commitment, and whether the gradient
+    /// is correct.
     rights: BTreeMap<Commitment, bool>,
 }
 

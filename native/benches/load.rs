@@ -4,10 +4,10 @@
 //! `cargo bench -p r3mes-wgpu --bench load -- [--miners 1000] [--tasks 4] [--quota 256] [--sampling 8]`
 //!
 //! Every miner has a key and a connection of its own and sends the same HTTP requests as the program `mine`: it claims
-//! a chunk, fetches its task, stores its artifact, submits it, and polls until the submission is accepted. The
-//! gradients are correct, but are computed before the test. The node recomputes on average 1 in `--sampling`
-//! submissions, and aggregates the rounds. The model is small, so that recomputing is a small part of the load;
-//! docs/SCALE.md states the cost for large models.
+//! a chunk, fetches its task, stores its artifact (the encoded gradient), submits it, and polls until the submission is
+//! accepted. The gradients are correct, but are computed before the test. The node recomputes on average 1 in
+//! `--sampling` submissions, and aggregates the rounds. The model is small, so that recomputing is a small part of the
+//! load; docs/SCALE.md states the cost for large models.
 
 #[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
 #[path = "../tests/node_process.rs"]
@@ -41,7 +41,8 @@ use work_dir::WorkDir;
 
 /// Balance of each miner in micro-units: enough for the bonds of all its claims.
 const COINS: u64 = 1_000_000_000;
-/// The first and the longest pause between two requests for a submission's status, as in the program `mine`.
+/// The first and the longest pause between two requests for a submission's status. The pause doubles from one request
+/// to the next. The program `mine` makes the same pauses.
 const POLL: [Duration; 2] = [Duration::from_millis(31), Duration::from_millis(500)];
 /// The pause between two requests that ask whether the next round has begun, the same as in the program `mine`.
 const IDLE: Duration = Duration::from_secs(2);
@@ -66,7 +67,7 @@ struct Settled {
     latency: f64,
 }
 
-/// The resources that a node takes: its CPU time since its start, and its present memory and disk space.
+/// The resources that a node uses: its CPU time since its start, and its current memory and disk space.
 struct Costs {
     cpu_seconds: f64,
     resident_bytes: u64,
@@ -105,7 +106,7 @@ fn main() {
     println!("{miners} miners, {rounds} rounds of {quota} submissions, 1 in {sampling} submissions recomputed");
     let work = prepare(&network, &genesis, &keys, rounds as u64);
     let before = Costs::of(&network);
-    println!("gradients computed; before the test, the node takes {} MiB of memory", before.resident_bytes >> 20);
+    println!("gradients are ready; memory of the node before the test: {} MiB", before.resident_bytes >> 20);
     let started = Instant::now();
     let settled = Mutex::new(Vec::new());
     thread::scope(|scope| {

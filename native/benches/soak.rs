@@ -1,15 +1,17 @@
-//! A soak test: one node serves light miners for a long time, while its surroundings fail again and again. It checks
-//! that no accepted gradient is lost, and reports whether the node's memory grows.
+//! A soak test: one node serves many miners for a long time, while the test causes one fault after another, such as a
+//! full disk. The test checks that no accepted gradient is lost, and prints the node's memory, so that growth is seen.
 //!
 //! `cargo bench -p r3mes-wgpu --bench soak -- [--minutes 60] [--miners 200] [--pause 30]`
 //!
 //! Every miner is the agent that the program `mine` runs. It computes gradients of a small model on one thread, and
-//! waits `--pause` seconds after each accepted one. Every 20 seconds, one of these faults occurs:
+//! waits `--pause` seconds after each accepted gradient. Every 20 seconds, one of these faults occurs:
 //!
-//! - the node is killed and started again;
 //! - the node cannot write files for 5 seconds, as on a full disk (on Linux);
-//! - 300 clients send half of a request and wait;
-//! - the node is started again with environment variables that name a proxy that does not exist.
+//! - 300 clients send half of a request and wait 5 seconds;
+//! - the node's clock is set one hour ahead, and back again after 5 seconds (on Linux, with a C compiler).
+//!
+//! About every five minutes, the node is instead killed and started again. Every second time, it is started with
+//! environment variables that name a proxy that does not exist.
 
 #[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
 #[path = "../tests/node_process.rs"]
@@ -36,7 +38,8 @@ use std::{
     fs,
     io::Write,
     net::TcpStream,
-    process::Command,
+    path::PathBuf,
+    process::{Command, Stdio},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -45,9 +48,11 @@ use work_dir::WorkDir;
 
 /// The time between two faults.
 const FAULT_PAUSE: Duration = Duration::from_secs(20);
-/// The time for which the node cannot write files.
-const FULL_TIME: Duration = Duration::from_secs(5);
-/// The number of clients that send half of a request.
+/// The time for which a fault lasts.
+const FAULT_TIME: Duration = Duration::from_secs(5);
+/// One of this many faults is that the node is killed.
+const KILL_EVERY: u32 = 12;
+/// The number of clients that send only half of a request, in the fault that consists of slow clients.
 const SLOW_CLIENTS: usize = 300;
 /// If the round has no chunk left, a miner waits this many milliseconds before it asks again.
 const IDLE_MS: u32 = 2000;
@@ -71,6 +76,8 @@ fn main() {
     let mut command = work_dir.command("node");
     command.args(["--json", "--backend", "cpu", "--listen", &format!("127.0.0.1:{port}")]);
     command.arg("--genesis").arg(&genesis);
+    let clock = Clock::new(&work_dir);
+    clock.install(&mut command);
     let node = start(&command, &[]);
 
     let (stop, counted) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -96,7 +103,7 @@ fn main() {
             };
             thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).expect("a thread");
         }
-        let node = disturb(node, &command, Duration::from_secs(60 * minutes), &counted);
+        let node = disturb(node, &command, &clock, Duration::from_secs(60 * minutes), &counted);
         stop.store(true, Ordering::Relaxed);
         node
     });
@@ -108,50 +115,112 @@ fn main() {
         assert_eq!(rejected, "0", "miner {number}");
         lost += accepted.load(Ordering::Relaxed).saturating_sub(known);
     }
-    println!("{} gradients accepted, {lost} of them lost", counted.load(Ordering::Relaxed));
+    println!("{} gradients were accepted; {lost} of them are missing from the ledger", counted.load(Ordering::Relaxed));
     assert_eq!(lost, 0);
 }
 
-/// Disturbs the node for `time`, and prints its memory once a minute. Returns the node, which then runs undisturbed.
-fn disturb(mut node: NodeProcess, command: &Command, time: Duration, counted: &AtomicU64) -> NodeProcess {
-    let start = Instant::now();
-    println!("minute   accepted   memory, MiB   faults");
-    for fault in 1.. {
+/// Causes faults of the node for the duration `time`, and prints the node's memory about once a minute. Returns the
+/// node, which then runs without faults.
+fn disturb(
+    mut node: NodeProcess,
+    command: &Command,
+    clock: &Clock,
+    time: Duration,
+    counted: &AtomicU64,
+) -> NodeProcess {
+    let (start, mut kills) = (Instant::now(), 0);
+    println!("minute   accepted   memory, MiB   faults   kills");
+    for fault in 1u32.. {
         if start.elapsed() >= time {
             break;
         }
         thread::sleep(FAULT_PAUSE);
-        match fault % 4 {
+        if fault % KILL_EVERY == KILL_EVERY / 2 {
+            kills += 1;
+            drop(node);
+            let proxies = [("HTTP_PROXY", "http://127.0.0.1:9"), ("ALL_PROXY", "http://127.0.0.1:9")];
+            node = self::start(command, if kills % 2 == 0 { &proxies } else { &[] });
+            continue;
+        }
+        match fault % 3 {
             0 => {
-                drop(node);
-                node = self::start(command, &[]);
-            }
-            1 => {
                 fill_disk(&node, true);
-                thread::sleep(FULL_TIME);
+                thread::sleep(FAULT_TIME);
                 fill_disk(&node, false);
             }
-            2 => {
+            1 => {
                 let address = node.url.trim_start_matches("http://");
                 let clients: Vec<TcpStream> =
                     (0..SLOW_CLIENTS).filter_map(|_| TcpStream::connect(address).ok()).collect();
                 for mut client in &clients {
                     let _ = client.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n");
                 }
-                thread::sleep(FULL_TIME);
+                thread::sleep(FAULT_TIME);
             }
             _ => {
-                drop(node);
-                node =
-                    self::start(command, &[("HTTP_PROXY", "http://127.0.0.1:9"), ("ALL_PROXY", "http://127.0.0.1:9")]);
+                clock.set_ahead(true);
+                thread::sleep(FAULT_TIME);
+                clock.set_ahead(false);
+                let minute = start.elapsed().as_secs() / 60;
+                let (accepted, memory) = (counted.load(Ordering::Relaxed), memory_mib(&node));
+                println!("{minute:>6} {accepted:>10} {memory:>13} {fault:>8} {kills:>7}");
             }
-        }
-        if fault % 3 == 0 {
-            let minute = start.elapsed().as_secs() / 60;
-            println!("{minute:>6} {:>10} {:>13} {fault:>8}", counted.load(Ordering::Relaxed), memory_mib(&node));
         }
     }
     node
+}
+
+/// A C library that replaces the function from which a program gets the time. The time is one hour ahead while the file
+/// named by the environment variable `SOAK_CLOCK` exists.
+const CLOCK_SOURCE: &str = r#"
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    int result = (int)syscall(SYS_clock_gettime, clock, time);
+    const char *file = getenv("SOAK_CLOCK");
+    if (result == 0 && clock == CLOCK_REALTIME && file && access(file, F_OK) == 0) time->tv_sec += 3600;
+    return result;
+}
+"#;
+
+/// The clock of the node's process, which the test can set without changing the clock of the machine.
+struct Clock {
+    /// The compiled [`CLOCK_SOURCE`]. `None` if it could not be compiled.
+    library: Option<PathBuf>,
+    /// The file that exists while the clock is ahead.
+    file: PathBuf,
+}
+
+impl Clock {
+    /// Compiles the library. If this fails, prints that the clock will not be set.
+    fn new(work_dir: &WorkDir) -> Self {
+        let library = work_dir.text().with_file_name("clock.so");
+        let source = library.with_extension("c");
+        fs::write(&source, CLOCK_SOURCE).expect("a writable folder");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).stderr(Stdio::null());
+        let compiled = cfg!(target_os = "linux") && compiler.status().is_ok_and(|status| status.success());
+        if !compiled {
+            println!("skipped: setting the node's clock needs Linux and a C compiler `cc`");
+        }
+        Self { library: compiled.then_some(library), file: source.with_file_name("clock-ahead") }
+    }
+
+    /// Makes `command` run with this clock.
+    fn install(&self, command: &mut Command) {
+        if let Some(library) = &self.library {
+            command.env("LD_PRELOAD", library).env("SOAK_CLOCK", &self.file);
+        }
+    }
+
+    /// Sets the clock one hour ahead, or to the right time.
+    fn set_ahead(&self, is_ahead: bool) {
+        let changed = if is_ahead { fs::write(&self.file, "") } else { fs::remove_file(&self.file) };
+        changed.expect("the working directory can be written");
+    }
 }
 
 /// Starts the node. Tries again while its port or its files are still in use.
@@ -159,11 +228,12 @@ fn start(command: &Command, variables: &[(&str, &str)]) -> NodeProcess {
     let mut shell = Command::new("sh");
     // without the signal that the system sends by default, a write beyond the limit fails as on a full disk
     shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
-    shell.envs(variables.iter().copied());
+    let set = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    shell.envs(set).envs(variables.iter().copied());
     NodeProcess::run(&mut shell)
 }
 
-/// Makes the node unable to write files, or able again.
+/// Makes every write of the node to a file fail if `is_full` is true. Otherwise makes writes possible again.
 #[cfg(target_os = "linux")]
 fn fill_disk(node: &NodeProcess, is_full: bool) {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -196,7 +266,7 @@ struct ThreadRuntime<'a> {
 }
 
 impl ThreadRuntime<'_> {
-    /// Waits, but stops as soon as the test ends.
+    /// Waits for the duration `time`, or until the test ends if that is earlier.
     fn sleep(&self, time: Duration) {
         let end = Instant::now() + time;
         while !self.should_stop() && Instant::now() < end {

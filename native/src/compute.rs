@@ -61,8 +61,8 @@ fn cpu(threads: usize) -> Compute {
     Compute { backend: Backend::Cpu { threads, kernels: cpu::fastest }, name, real_gpu: false }
 }
 
-/// Returns a CPU backend that does not use the same kind of SIMD instructions as [`cpu`]. If this processor supports
-/// only one kind, returns the same backend as [`cpu`].
+/// Returns the CPU backend that uses the second fastest kind of SIMD instructions of this processor. If the processor
+/// supports only one kind, the backend uses this one, as [`cpu`] does.
 pub(crate) fn second_cpu(threads: usize) -> Compute {
     let name = format!("CPU ({})", Level::second().name());
     Compute { backend: Backend::Cpu { threads, kernels: cpu::second }, name, real_gpu: false }

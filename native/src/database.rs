@@ -19,7 +19,7 @@ use std::{
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Opens a database file again.
+/// A function that opens a database file. It is called again after each disk error.
 type Open = Box<dyn Fn() -> Result<Database> + Send + Sync>;
 
 /// A database that is opened again after a disk error.
@@ -39,7 +39,7 @@ impl RecoveringDatabase {
 
     /// Wraps a database that cannot be opened again, for example because it is in memory.
     pub(crate) fn once(database: Database) -> Self {
-        let open = || bail!("the database cannot be opened again");
+        let open = || bail!("this database cannot be opened again after a disk error");
         Self { database: RwLock::new(Some(database)), open: Box::new(open), fault: Mutex::default() }
     }
 
@@ -103,8 +103,8 @@ impl RecoveringDatabase {
     }
 }
 
-/// Returns whether an error comes from the database or its disk, and not from the caller's work in the transaction. What
-/// failed because of such an error may succeed later.
+/// Returns whether an error comes from the database or its disk, and not from the caller's work in the transaction. An
+/// operation that failed with an error of the database or its disk may succeed later.
 pub(crate) fn is_of_database(error: &Error) -> bool {
     error.is::<StorageError>()
         || error.is::<CommitError>()
@@ -125,7 +125,7 @@ mod tests {
         },
     };
 
-    /// A simulated disk whose bytes are in memory. While it is full, every write fails.
+    /// A simulated disk that keeps its bytes in memory. While the disk is full, every write fails.
     #[derive(Clone, Debug, Default)]
     struct FillingDisk {
         bytes: Arc<InMemoryBackend>,

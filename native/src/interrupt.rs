@@ -24,13 +24,13 @@ use tokio::runtime::Builder;
 /// turn the terminal's echo on again in this time.
 const PROMPT_TIME: Duration = Duration::from_millis(200);
 
-/// Whether a command waits for the first request, so that it does not end the process.
+/// Whether the running command itself stops after the first request to stop. If not, this request ends the process.
 static LISTENING: AtomicBool = AtomicBool::new(false);
-/// The time of the first request.
+/// The time of the first request to stop.
 static REQUESTED: OnceLock<Instant> = OnceLock::new();
 
-/// Starts a thread that handles requests to stop until the process ends. Without it, a process that is the first one of
-/// a container would ignore SIGTERM.
+/// Starts a thread that handles requests to stop until the process ends. Without this thread, the main process of a
+/// container would ignore SIGTERM.
 pub(crate) fn handle() -> Result<()> {
     let runtime = Builder::new_current_thread().enable_io().build().context("listening for Ctrl-C")?;
     let mut requests = {
@@ -55,7 +55,7 @@ fn stop() {
     note!("Stopping after the current task. Press Ctrl-C again to stop immediately.");
 }
 
-/// The streams of requests to stop.
+/// The notifications of the operating system about requests to stop: Ctrl-C and, on Unix, SIGTERM.
 struct Requests {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
@@ -77,7 +77,7 @@ impl Requests {
         Ok(Self { ctrl_c: tokio::signal::windows::ctrl_c()? })
     }
 
-    /// Waits for the next request.
+    /// Waits for the next request to stop.
     async fn next(&mut self) {
         #[cfg(unix)]
         tokio::select! {
@@ -89,8 +89,8 @@ impl Requests {
     }
 }
 
-/// Permission to ask whether a stop was requested. Once a command holds it, the first request no longer ends the
-/// process: the command itself must stop.
+/// Permission to ask whether the process was requested to stop. Once a command holds this permission, the first request
+/// to stop no longer ends the process, and the command must stop by itself.
 #[derive(Clone, Copy)]
 pub(crate) struct Interrupt(());
 

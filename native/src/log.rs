@@ -36,7 +36,7 @@ impl LogArgs {
             LogFormat::Text => log.without_time().with_target(false).try_init(),
             LogFormat::Json => log.json().flatten_event(true).try_init(),
         };
-        started.map_err(|error| anyhow!("starting the log: {error}"))
+        started.map_err(|error| anyhow!("logging could not be started: {error}"))
     }
 }
 

@@ -47,7 +47,8 @@ pub(crate) fn line(text: impl fmt::Display) {
     piece(&format!("{text}\n"));
 }
 
-/// Prints `text` on stdout without a newline, and flushes stdout. Handles a closed pipe as [`line`] does.
+/// Prints `text` on stdout without a newline, and flushes stdout. If the reader has closed the pipe, the process exits
+/// with code 0.
 pub(crate) fn piece(text: &str) {
     let mut out = stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -60,7 +61,7 @@ pub(crate) fn piece(text: &str) {
     }
 }
 
-/// Formats its arguments and prints them with [`line`].
+/// Formats its arguments and prints them as one line on stdout.
 macro_rules! say {
     ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
 }
@@ -72,7 +73,7 @@ pub(crate) fn note_line(text: impl fmt::Display) {
     let _ = writeln!(stderr(), "{text}");
 }
 
-/// Formats its arguments and prints them with [`note_line`].
+/// Formats its arguments and prints them as one line on stderr.
 macro_rules! note {
     ($($text:tt)*) => { $crate::output::note_line(format_args!($($text)*)) };
 }

@@ -4,10 +4,10 @@ use crate::output::{Exit, note};
 use anyhow::{Context, Result};
 use std::{panic, process::exit, thread};
 
-/// The words with which libraries panic if the system refuses a thread that they cannot do without.
+/// Parts of the messages with which libraries panic if the system refuses to start a thread that they need.
 const REFUSED: [&str; 2] = ["can't spawn worker thread", "failed to spawn thread"];
 
-/// Makes the process exit with a reason, instead of a panic, if the system refuses a thread.
+/// Makes the process exit with an explanation, instead of a panic, if the system refuses to start a thread.
 pub(crate) fn explain_refusals() {
     let default = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {

@@ -39,7 +39,7 @@ fn inspect(source: &str) -> Value {
     serde_json::from_str(&adapter(["inspect", "--json", source]).unwrap()).unwrap()
 }
 
-/// Trains an adapter of the small model up to optimizer step `steps`, and stores its checkpoint in the folder `out`.
+/// Trains an adapter of a small test model up to optimizer step `steps`, and stores its checkpoint in the folder `out`.
 fn train(work_dir: &WorkDir, out: &Path, steps: &str) -> Result<String, String> {
     let (out, data) = (out.to_str().unwrap(), work_dir.data());
     let (text, data) = (work_dir.text(), data.to_str().unwrap().to_owned());

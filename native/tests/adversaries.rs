@@ -296,8 +296,9 @@ fn hoarded_claims_are_limited_and_lose_their_bonds() {
     assert_eq!(network.node.balance(rich.address()), before - 100_000, "an expired claim costs its bond");
 }
 
-/// Starts a network whose verifiers are the operator and `others`. Each of the others is a pair: the number of its key,
-/// and its stake in micro-units. For each gradient, the ledger samples verifiers for `drawn` seats.
+/// Starts a network whose verifiers are the operator and `others`. Each entry of `others` is a pair: the number of the
+/// verifier's key, and its stake in micro-units. For each gradient, the ledger selects a random verifier `drawn` times;
+/// it may select the same verifier several times.
 fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (TestNetwork, Vec<ScriptedMiner>) {
     // a million micro-units more than the stake, for fees
     let coins = |(number, stake): &(u8, u64)| format!("{}={}", ScriptedMiner::address_of(*number), stake + 1_000_000);
@@ -326,7 +327,8 @@ fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (TestNetwork,
     (network, rogues)
 }
 
-/// Lets the verifier `rogue` attest "match" for every gradient that it is sampled for, without recomputing any.
+/// Lets the verifier `rogue` attest "match" for every gradient that it was selected to recompute, without recomputing
+/// any.
 fn attest_match_blindly(rogue: &ScriptedMiner) {
     for duty in block_on(rogue.client.duties()).unwrap().challenges.into_iter().filter(|duty| !duty.done) {
         let (verifier, challenge_id) = (rogue.address().to_owned(), duty.challenge_id);
@@ -352,8 +354,8 @@ fn attest_match_blindly(rogue: &ScriptedMiner) {
     }
 }
 
-/// Waits until submission `id` is accepted or rejected, and returns its status. Meanwhile, the verifiers `rogues`
-/// attest "match" without recomputing the gradient.
+/// Waits until submission `id` is accepted, settled or rejected, and returns its status. Meanwhile, the verifiers
+/// `rogues` attest "match" without recomputing the gradient.
 fn settled_by(miner: &ScriptedMiner, id: u64, rogues: &[ScriptedMiner]) -> GradientStatus {
     miner.wait(|| {
         rogues.iter().for_each(attest_match_blindly);

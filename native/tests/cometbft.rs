@@ -22,9 +22,9 @@ const COINS: u64 = 1_000_000_000;
 /// The forger's stake, in micro-units.
 const STAKE: u64 = 100_000_000;
 
-/// Edits the rules in the genesis. Shortens the epochs of the beacon and the ledger's deadlines for disputes, findings
-/// and votes: the tests kill a replica, whose verifier then misses its deadlines, and the other replicas must not wait
-/// long for it. Sets the bonds of claims to 0, because the miners have no coins.
+/// Edits the rules in the genesis. Shortens the epochs of the beacon and the ledger's deadlines for disputes,
+/// attestations and votes: the tests kill a replica, whose verifier then misses its deadlines, and the other replicas
+/// must not wait long for it. Sets the bonds of claims to 0, because the miners have no coins.
 fn shorten_waits(genesis: &mut Value) {
     genesis["params"]["claim_bond"] = json!(0);
     genesis["params"]["newcomer_bond"] = json!(0);

@@ -21,7 +21,7 @@ use std::ops::Range;
 const STAKE: u64 = 2_000_000;
 /// The initial balance of each account that a test uses, in micro-units.
 const COINS: u64 = 1_000_000_000;
-/// Two bonds in micro-units: the one for opening a dispute, then the one for an answer.
+/// The bond for opening a dispute, and the bond for an answer, both in micro-units.
 const BONDS: [u64; 2] = [4_000_000, 2_000_000];
 
 /// Starts a network that samples no verifiers: every submission is accepted without a recomputation, but can be
@@ -115,8 +115,8 @@ fn the_operator_defends_a_correct_gradient_of_an_absent_miner_and_the_challenger
     assert_eq!(network.node.balance(miner.address()), COINS, "the reward is paid when the round closes");
 }
 
-/// Returns the fastest CPU implementation of a kernel, except for the first kernel in [`ALL`]: for that one, returns an
-/// implementation whose last output word is wrong.
+/// Returns the fastest CPU implementation of a kernel. For the first kernel in [`ALL`], the list of all kernels,
+/// returns instead an implementation whose last output word is wrong.
 fn faulty(kernel: &Kernel) -> Option<CpuKernel> {
     fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
         let saturated = (ALL[0].reference)(params, units, reads, writes);

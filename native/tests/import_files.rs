@@ -1,5 +1,5 @@
 //! Tests that the program finds a model in the files of a folder, and that it names the kind of a file that is not a
-//! model. Also tests that a tokenizer file does not shorten the training text.
+//! model. Also tests that `train` uses the whole training text even if the tokenizer file sets a maximum length.
 
 use crate::work_dir::WorkDir;
 use r3mes_wgpu::model::{config::ModelConfig, file, generator::seeded};
@@ -125,8 +125,8 @@ fn a_file_of_another_kind_is_named_with_its_path() {
     assert!(error.contains("save_pretrained of PEFT"), "{error}");
 }
 
-/// Returns how many chunks `train` makes of the text in the work dir with the bundled tokenizer, after `change` has
-/// changed the tokenizer file.
+/// Returns the number of chunks into which `train` splits the text in the work dir, or its error output if it fails.
+/// The tokenizer is the bundled one, whose file `change` edits first.
 fn chunks(work_dir: &WorkDir, name: &str, change: impl FnOnce(&mut serde_json::Value)) -> Result<u32, String> {
     let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("model");
     let (folder, data): (PathBuf, PathBuf) = (work_dir.data().with_file_name(name), work_dir.data());

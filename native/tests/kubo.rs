@@ -18,11 +18,11 @@ use r3mes_wgpu::{
 };
 use serde_json::Value;
 
-/// Kubo's RPC or Kubo's gateway, as a host to which requests are sent.
+/// One of Kubo's two HTTP interfaces, the RPC or the gateway, to which the tests send requests.
 struct Peer(HttpHost);
 
 impl Peer {
-    /// Returns the peer whose URL is the value of the environment variable `variable`.
+    /// Returns the HTTP interface whose URL is the value of the environment variable `variable`.
     fn of(variable: &str) -> Self {
         let url = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: scripts/interop sets it"));
         Self(HttpHost::new(&url))

@@ -48,7 +48,8 @@ fn stats(node: &NodeProcess) -> u64 {
     node.get("/stats")["accepted_total"].as_u64().unwrap()
 }
 
-/// Lets a proxy act as a node that accepts blocks without keeping them: after a block was stored, no block is found.
+/// Decides how a proxy replies to the request `line`, so that it acts as a node that accepts blocks without keeping
+/// them. If one of the requests `before` stored a block, every request for a block is answered with the status 404.
 fn forget_blocks(line: &str, before: &[String]) -> Reply {
     let stored = before.iter().any(|line| line.contains("/block/put"));
     if stored && line.contains("/ipfs/") { Reply::Answer(404, vec![]) } else { Reply::Forward }
@@ -113,8 +114,8 @@ fn a_submission_whose_answer_is_lost_counts_once_and_is_confirmed_by_another_nod
     assert!(second.count("POST") > 0, "the miner failed over to the other node");
 }
 
-/// Checks that a miner reports that the chain has halted, and mines on when the chain continues. By then, the miner's
-/// claim has expired.
+/// Checks that a miner reports that the chain has halted, and that it mines on after the chain continues, although its
+/// claim has expired by then.
 #[test]
 fn a_miner_reports_a_halted_chain_and_waits_until_it_continues() {
     let network = TestNetwork::new("nodes-halt", &["--rules", "embedded"], |genesis| {
@@ -147,7 +148,10 @@ fn a_miner_reports_a_halted_chain_and_waits_until_it_continues() {
     let output = mining.wait_with_output().unwrap();
     let rest = rest.join().unwrap();
     assert!(output.status.success(), "{rest:?}");
-    assert!(rest.iter().any(|line| line.contains("the claim was lost") && line.contains("expired")), "{rest:?}");
+    assert!(
+        rest.iter().any(|line| line.contains("claim on the chunk was lost") && line.contains("expired")),
+        "{rest:?}"
+    );
     let events = accepted(&output.stdout);
     assert_eq!((events.len(), stats(node)), (2, 2));
     assert!(events[0]["tokens_per_second"].is_null(), "the gradient is not computed again");

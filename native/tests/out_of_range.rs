@@ -16,7 +16,7 @@ fn enlarge_logits(work_dir: &WorkDir) {
     fs::write(work_dir.model().join("model.safetensors"), tensors).unwrap();
 }
 
-/// Runs a command that trains on the text of the work dir, and returns its error output.
+/// Runs a command, checks that it fails, and returns what it wrote to stderr.
 fn error(mut command: Command) -> String {
     let output = command.output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();

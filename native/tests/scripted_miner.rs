@@ -1,5 +1,5 @@
-//! A miner that talks to a node over HTTP and whose steps a test decides one by one, so that it can follow the rules or
-//! break them. Also a network of one node for such miners.
+//! A miner whose steps a test decides one by one, so that the miner can follow the rules or break them. The miner talks
+//! to a node over HTTP. Also a test network that has only one node.
 
 use super::{node_process::NodeProcess, work_dir::WorkDir};
 use pollster::block_on;
@@ -19,8 +19,7 @@ use r3mes_wgpu::{
 use serde_json::Value;
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
-/// The host of a client: the part that does the client's input and output. This one sends HTTP requests to one node,
-/// and stores nothing.
+/// Does the input and output of a client: sends the client's HTTP requests to one node, and stores nothing.
 pub struct HttpHost {
     /// The base URL of the node's HTTP interface.
     pub url: String,
@@ -152,7 +151,7 @@ impl ScriptedMiner {
         Self { key: key(number), client: Client::new(HttpHost::new(url), key(number)), worker }
     }
 
-    /// Returns the address of [`key`]`(number)`.
+    /// Returns the address of the signing key [`key`]`(number)`.
     pub fn address_of(number: u8) -> String {
         key(number).address().to_owned()
     }
@@ -170,7 +169,7 @@ impl ScriptedMiner {
         block_on(self.client.send(Message::RegisterNode(message)))
     }
 
-    /// Waits until a chunk can be claimed, claims the first such chunk, and returns the task of the claim.
+    /// Waits until a chunk can be claimed, and claims the first such chunk. Returns the task and the claim.
     pub fn claim(&self) -> Result<(Task, HeldTask), ClientError> {
         let (pool_id, chunks) =
             self.wait(|| block_on(self.client.available(1)).unwrap().filter(|(_, chunks)| !chunks.is_empty()));
@@ -179,7 +178,7 @@ impl ScriptedMiner {
         Ok(self.held())
     }
 
-    /// Returns the task that the miner has claimed. Panics if it holds no claim.
+    /// Returns the task that the miner has claimed, and the claim. Panics if the miner has no claim.
     pub fn held(&self) -> (Task, HeldTask) {
         let held = block_on(self.client.held_task()).unwrap().expect("the miner has a claim");
         let task = block_on(self.client.block(Codec::DagCbor, &held.task)).unwrap();

@@ -1,6 +1,6 @@
 //! Tests of a running node that unknown clients attack: with slow requests, with responses that they never read, with
-//! small uploads that need many resources, and with commands that only the owner may send. docs/NODE.md lists the
-//! limits that protect the node.
+//! small uploads that need many resources, and with commands that only the node's owner may send. docs/NODE.md lists
+//! the limits that protect the node.
 
 use crate::{node_process::NodeProcess, scripted_miner::ScriptedMiner, work_dir::WorkDir};
 use r3mes_wgpu::store::{Block, Codec, car_header, car_section};

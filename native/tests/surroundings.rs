@@ -99,7 +99,8 @@ fn signal(process: &Child, name: &str) {
     assert!(status.success());
 }
 
-/// A miner waits for an attestation that never comes, because the only verifier of the network does not run.
+/// Checks that Ctrl-C stops a miner that waits for an attestation. The attestation never comes, because the only
+/// verifier of the network does not run.
 #[test]
 #[cfg(unix)]
 fn the_first_ctrl_c_ends_the_wait_for_a_verdict() {
@@ -140,7 +141,8 @@ fn mining_goes_on_if_nobody_can_read_the_messages() {
     assert_eq!((output.status.code(), accepted(&output.stdout).len()), (Some(0), 2));
 }
 
-/// The limit on the size of the files that the node may write simulates a full disk.
+/// Checks that a node whose disk is full reports the error, and works again when the disk has space. A limit on the
+/// size of the files that the node may write simulates the full disk.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_node_recovers_when_its_full_disk_has_space_again() {

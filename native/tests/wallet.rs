@@ -234,8 +234,8 @@ fn a_session_mines_for_the_wallet_that_granted_it_until_it_is_revoked() {
     assert_fails(&run(&node, &["grant", &session, "--cap", "1", "--expires", "10"]), 2, "600s");
 }
 
-/// Checks that an address in upper case, which BIP 173 permits, names the same account as in lower case in every
-/// command and in every route, and that an address in mixed case is refused.
+/// Checks that every command and every route treats an address in upper case, which BIP 173 permits, like the same
+/// address in lower case. An address in mixed case must be refused.
 #[test]
 fn an_address_in_upper_case_names_the_same_account() {
     let (work_dir, home, rig) = (WorkDir::new("upper-node"), imported("upper-wallet"), WorkDir::new("upper-rig"));

@@ -172,13 +172,13 @@ def quality(measured, _):
              f"{method['held_out_loss']:.4f}", f"{method['loss_gap']:+.4f}"]
         )  # fmt: skip
     head = [
-        "arithmetic of the gradients", "cosine similarity to the f64 gradient", "the same, for the worst matrix",
+        "arithmetic of the gradients", "cosine similarity to the f64 gradient", "lowest cosine similarity of a matrix",
         "norm of the gradient ÷ norm in f64", "held-out loss, nats per token", "loss minus the loss of f64",
     ]  # fmt: skip
     words = (
-        f"Each training run takes {told['steps']} steps of one sequence. Before them, the held-out loss is "
-        f"{told['held_out_loss_before']:.4f} nats per token. The\ncompared gradients are sums over {told['sequences']} "
-        "sequences, for the adapter that the f64 run has trained."
+        f"Each training run takes {told['steps']} steps of one sequence each. The held-out loss before the first step "
+        f"is {told['held_out_loss_before']:.4f} nats per token.\nThe gradients in the table are those of the adapter "
+        f"that the f64 run has trained. Each is a sum over {told['sequences']} sequences."
     )
     return table(head, lines) + "\n\n" + words
 

@@ -26,7 +26,8 @@ fn dot_value(query: u32, key: u32) -> vec2<u32> {
     return join_planes(high, middle, low);
 }
 
-// Returns the 64-bit key with which the dithers of stream `stream` are generated.
+// Returns the 64-bit key from which the dithers (pseudorandom bits for rounding) of one tensor are generated. `stream`
+// is the index of the key in the buffer `dither`.
 fn dither_key(stream: u32) -> vec2<u32> {
     return vec2(dither[2u + (stream << 1u)], dither[3u + (stream << 1u)]);
 }

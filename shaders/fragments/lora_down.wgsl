@@ -1,7 +1,7 @@
-// Completes the sums Σ of lora_down.wgsl and lora_down_backward.wgsl, whose functions `partial` compute each sum in 16
-// parts. Adds up the parts and rounds the sum: out[t, r] = round(Σ / 2^shift). The shift of a token's row is the
-// smallest with |out| ≤ 2^14. The row info has the scale 2^shift and the sum of the row's integers. One workgroup
-// computes one token, eight features at a time.
+// Completes the sums Σ of lora_down.wgsl and lora_down_backward.wgsl. The function `partial` in both files computes one
+// of the 16 parts of a sum. This file adds up the parts and rounds the sum: out[t, r] = round(Σ / 2^shift). The shift
+// of a token's row is the smallest with |out| ≤ 2^14. The row info has the scale 2^shift and the sum of the row's
+// integers. One workgroup computes one token, eight features at a time.
 
 // A workgroup has 128 invocations. Each computes one of the 16 parts of the sum for one of 8 features.
 const PARTS = 16u;

@@ -1,6 +1,7 @@
-// One workgroup computes 32 columns of the gradient for RANKS ranks, and takes 16 blocks of tokens at a time. First,
-// each invocation computes the sums of one block for four columns and all these ranks. Then it adds up the sums of the
-// 16 blocks, in their order, for one column and one rank.
+// One workgroup computes 32 columns in RANKS rows of the gradient of a LoRA factor. (A row of this gradient is called a
+// rank.) It processes 16 blocks of tokens at a time. First, each invocation computes the sums over one block, for four
+// columns of all RANKS rows. Then each invocation adds up the sums of the 16 blocks, in their order, for one column of
+// one row.
 
 @compute @workgroup_size(8, 16, 1)
 fn main(
@@ -9,8 +10,8 @@ fn main(
     @builtin(local_invocation_index) index: u32,
 ) {
     let word = group.x * 8u + local.x;
-    // In place of a rank past the last one, the last one is computed again; the extra results are dropped (see
-    // `accumulates`).
+    // An index past the last rank is replaced by the last rank. The extra results are dropped: `accumulates` is false
+    // for them.
     let first_rank = (group.y + params.first_group) * RANKS;
     let ranks = min(vec4(first_rank) + vec4(0u, 1u, 2u, 3u), vec4(params.rank - 1u));
 

@@ -9,13 +9,14 @@ fn input(at: u32) -> vec4<u32> {
 }
 
 // The weights of features f to f + 15 are in four blocks, each of four features. Returns the index of the first vector
-// of each block. A block past the last one gets the index of the last one.
+// of each block. Instead of a block past the end, the last block is used.
 fn block_starts(f: u32) -> vec4<u32> {
     let blocks = min(vec4<u32>(f >> 2u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(row_words(features()) - 1u));
     return blocks * (row_words(input_len()) >> 2u);
 }
 
-// Returns the weights of the four blocks for 16 input elements, in the layout that `by_features` returns.
+// Returns the weights of four blocks, each of four features, for 16 input elements. In a word of the result, each byte
+// belongs to one feature and has the two-bit codes of four input elements.
 fn blocks_at(starts: vec4<u32>, quad: u32) -> QuadBlocks {
     let b0 = weights[starts.x + quad];
     let b1 = weights[starts.y + quad];

@@ -15,7 +15,8 @@ fn block_starts(f: u32) -> vec4<u32> {
     return vec4<u32>(f >> 4u);
 }
 
-// Returns the weights of the four blocks for 16 input elements, in the layout that `by_features` returns.
+// Returns the weights of four blocks, each of four features, for 16 input elements. In a word of the result, each byte
+// belongs to one feature and has the two-bit codes of four input elements.
 fn blocks_at(starts: vec4<u32>, quad: u32) -> QuadBlocks {
     let stride = row_words(features()) >> 2u;
     let at = starts.x + quad * 4u * stride;

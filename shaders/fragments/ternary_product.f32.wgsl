@@ -20,8 +20,9 @@ struct Sums {
     t7: vec4<f32>,
 }
 
-// Says which partial sums are stored, and how. The first ones overwrite the output, and later ones are added to it.
-// Sums of the last int8 plane of the input count once, and those of the plane before it count 256 times.
+// How partial sums are stored. If `first` is true, they overwrite the output; otherwise, they are added to it. If
+// `last_plane` is true, they are sums over the last int8 plane of the input, and count once; otherwise, they are sums
+// over the plane before it, and count 256 times.
 struct Part {
     first: bool,
     last_plane: bool,
@@ -36,8 +37,8 @@ fn main(
     let words = row_words(input_len());
     let tile_t = (group.y + params.first_group) * 64u;
     let tile_f = group.x * 64u;
-    // Each invocation stages one input word of each of four tokens, and one block of codes. In place of a token or
-    // block past the last one, the last one is read again; the extra results are not stored.
+    // Each invocation copies one input word of each of four tokens, and one block of codes, to workgroup memory.
+    // Instead of a token or block past the end, the last token or block is read; the extra results are not stored.
     let word = index & 3u;
     let quad = index >> 2u;
     let rows = input_rows(tile_t + quad * 4u) + vec4<u32>(word);
@@ -85,8 +86,8 @@ fn stage_bytes(at: u32, words: vec4<u32>) {
     bytes[at + 48u] = vec4<f32>(bitcast<vec4<i32>>(words) >> vec4<u32>(24u));
 }
 
-// Copies the 16 codes of a block to workgroup memory as f32. `word` is the block in the layout that `by_features`
-// returns.
+// Copies the 16 codes of a block (4 features × 4 input elements) to workgroup memory as f32. In `word`, each byte
+// belongs to one feature and has the two-bit codes of four input elements.
 fn stage_codes(at: u32, word: u32) {
     let block = vec4<u32>(word, word >> 8u, word >> 16u, word >> 24u);
     codes[at] = vec4<f32>(block & vec4<u32>(3u));
@@ -122,9 +123,9 @@ fn store_eight(t: u32, f: u32, sums: Sums, part: Part) {
     store_token(t + 7u, f, vec4<i32>(sums.t7), part);
 }
 
-// Stores the sums of token t for features f to f + 3. Feature f exists; the others are skipped if they are past the
-// last one. When the first partial sums are stored, the sum of the token's input is subtracted, because each code is a
-// trit plus 1.
+// Stores the sums of token t for features f to f + 3. Feature f must exist; features past the last one are skipped.
+// When the first partial sums are stored, the sum of the token's input is subtracted, because each code is a trit plus
+// 1.
 fn store_token(t: u32, f: u32, sums: vec4<i32>, part: Part) {
     if t < params.tokens {
         let at = result_at(t) + f;

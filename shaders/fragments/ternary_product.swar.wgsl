@@ -6,7 +6,8 @@
 // before a half of a pair can overflow, the pairs are split and added to i32 sums.
 
 // The codes (trits plus 1) of 16 features for 16 input elements. Each vector covers four input elements. It has one
-// block word for each group of four features, laid out as `by_features` returns it.
+// word for each group of four features. In a word, each byte belongs to one feature and has the two-bit codes of the
+// four input elements.
 struct QuadBlocks {
     p0: vec4<u32>,
     p1: vec4<u32>,
@@ -22,7 +23,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         return;
     }
     let quads = row_words(input_len()) >> 2u; // the number of vectors of four words in a row
-    // In place of a block or token past the last one, the last one is read again; `store` drops the extra results.
+    // Instead of a block or token past the end, the last block or token is read; `store` drops the extra results.
     let starts = block_starts(f);
     let rows = input_rows(t) >> vec4<u32>(2u);
     let next_rows = input_rows(t + 4u) >> vec4<u32>(2u);

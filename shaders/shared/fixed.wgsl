@@ -1,6 +1,7 @@
 // 64-bit integers in two's complement, as vec2<u32>(low, high), and scales; see src/numbers/fixed.rs.
 
-// The number of bits, without the sign, to which the values of wide rows are rounded. Rounding up can reach 2^14.
+// The number of bits, without the sign, to which the values of wide rows (rows of two int8 planes) are rounded.
+// Rounding up can reach 2^14.
 const WIDE_BITS = 14u;
 // The number of bits, without the sign, to which a right shift reduces the values of i32 rows in the backward pass.
 const ROW_BITS = 30u;

@@ -7,8 +7,8 @@
 const LANES = 256u;
 // The number of lanes that together compute an attention head. It is the kernel's @workgroup_size.
 const HEAD_LANES = 128u;
-// The number of lanes that each reduce 8 of 128 values to one. Every lane then reduces the 16 results. If there are 256
-// values, 128 lanes first reduce two values each.
+// The number of lanes in the first step of a reduction of 128 values: each of these lanes reduces 8 values to one. In
+// the second step, every lane reduces the 16 results. (256 values are first reduced to 128, in pairs.)
 const LANE_GROUPS = 16u;
 
 var<workgroup> lanes: array<vec4<u32>, HEAD_LANES>;
@@ -27,7 +27,8 @@ fn add_pair(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
 }
 
 // Each lane of a row passes a pair of unsigned 64-bit integers. Returns the element-wise maximum of all pairs.
-// The next reduction can follow without a barrier, because no lane reads `lanes` after the last barrier.
+// The next reduction can follow without a barrier, because no lane reads the workgroup array `lanes` after the last
+// barrier of this one.
 fn row_max(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     if lane >= HEAD_LANES {
         lanes[lane - HEAD_LANES] = pair;

@@ -12,7 +12,8 @@ struct Pairs {
 
 // The ternary weights that join four elements of an input row to 16 output features. A weight is stored as a code, the
 // trit plus 1. `ac0` and `bd0` hold the codes for the first of the four elements, `ac1` and `bd1` those for the second,
-// and so on. Component i of `ac…` is the pair of features 4i and 4i + 2, and of `bd…` that of 4i + 1 and 4i + 3.
+// and so on. Component i of `ac0` to `ac3` has the codes of features 4i (low half) and 4i + 2 (high half). Component i
+// of `bd0` to `bd3` has the codes of features 4i + 1 and 4i + 3.
 struct PairCodes {
     ac0: vec4<i32>,
     ac1: vec4<i32>,
@@ -24,8 +25,9 @@ struct PairCodes {
     bd3: vec4<i32>,
 }
 
-// Unpacks four block words, laid out as `by_features` returns them: bytes 0 to 3 are features a, b, c and d, and input
-// element i is at bits 2i and 2i + 1 of each byte. Features a and c form one pair, b and d the other.
+// Unpacks the codes of four block words. In each word, bytes 0 to 3 belong to features a, b, c and d, and bits 2i and
+// 2i + 1 of a byte are the feature's code for input element i. Features a and c form one pair, features b and d
+// another.
 fn pair_codes(words: vec4<u32>) -> PairCodes {
     return PairCodes(
         even_bytes(words), even_bytes(words >> vec4<u32>(2u)), even_bytes(words >> vec4<u32>(4u)),

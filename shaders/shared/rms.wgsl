@@ -21,8 +21,8 @@ struct Rms {
     inverse: Scale,
 }
 
-// Returns the factors of RMSNorm for one row. `squares` is the sum of the squares of the row's 15-bit copies, and
-// `shift` is the right shift that made the copies.
+// Returns the factors of RMSNorm for one row. `squares` is the sum of the squares of the row's integers, which were
+// first rounded to 15 bits with the right shift `shift`.
 fn rms_new(squares: vec2<u32>, shift: u32, scale: Scale, inverse_width: Scale, epsilon: Scale) -> Rms {
     let sum = scale_new(squares, bitcast<i32>(2u * shift));
     let mean = scale_multiply(scale_multiply(scale_multiply(sum, scale), scale), inverse_width);

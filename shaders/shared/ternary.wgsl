@@ -20,8 +20,8 @@ fn transpose_blocks(words: vec4<u32>) -> vec4<u32> {
     );
 }
 
-// Returns, for each of four features, the inner product of four elements of an input row (int8) with the feature's codes
-// for these elements.
+// Returns, for each of four features, the inner product of four elements of an input row (int8) with the feature's
+// codes for these elements.
 fn code_dots(codes: vec4<u32>, bytes: u32) -> vec4<i32> {
     return vec4<i32>(
         dot4I8Packed(codes.x, bytes), dot4I8Packed(codes.y, bytes),
@@ -47,8 +47,7 @@ struct BlockCodes {
     d: vec4<u32>,
 }
 
-// Unpacks the codes of four block words. In each word, the codes for input element i must be in byte i, as `by_inputs`
-// returns them.
+// Unpacks the codes of four block words. In each word, byte i has the codes of four features for input element i.
 fn blocks_codes(words: vec4<u32>) -> BlockCodes {
     let mask = vec4<u32>(0x03030303u);
     return BlockCodes(

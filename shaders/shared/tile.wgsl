@@ -11,15 +11,15 @@ struct TileSums {
     t7: vec4<i32>,
 }
 
-// Unpacks a block word. In this word, the codes for input element i must be in byte i, as `by_inputs` returns them. Each
-// word of the result has the codes of one feature for four input elements, one in each byte.
+// Unpacks a block word, in which byte i has the codes of four features for input element i. Each word of the result has
+// the codes of one feature for four input elements, one in each byte.
 fn tile_codes(word: u32) -> vec4<u32> {
     return vec4<u32>(word, word >> 2u, word >> 4u, word >> 6u) & vec4<u32>(0x03030303u);
 }
 
 // Adds to `sums`, for each of eight tokens and four features, the inner product of four elements of the token's input
-// row (int8) with the feature's codes for these elements. Each word of `low` has the values of one of tokens 0 to 3, and each
-// word of `high` those of one of tokens 4 to 7.
+// row (int8) with the feature's codes for these elements. The words of `low` have the elements of tokens 0 to 3, one
+// word for each token, and the words of `high` have the elements of tokens 4 to 7.
 fn add_tile(sums: ptr<function, TileSums>, codes: vec4<u32>, low: vec4<u32>, high: vec4<u32>) {
     (*sums).t0 += code_dots(codes, low.x);
     (*sums).t1 += code_dots(codes, low.y);

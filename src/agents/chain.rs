@@ -1,5 +1,5 @@
-//! What verifiers, proposers and challengers ask of the network: the chain, and the store of blocks. A [`Client`]
-//! provides both through the HTTP routes of a node. Simulations provide them without a node.
+//! The two parts of the network that verifiers, proposers and challengers use: the chain, and the store of blocks. A
+//! [`Client`] gives access to both through the HTTP routes of a node. Simulations implement both without a node.
 
 use crate::{
     client::{

@@ -176,8 +176,9 @@ impl<R: ReplayTask> Challenger<R> {
         }))
     }
 
-    /// Recomputes a gradient and records whether the submission is correct: whether the miner submitted the commitment
-    /// to the recomputed gradient. The artifact does not matter, because a dispute does not decide about its leaves.
+    /// Recomputes a gradient and records whether the submission is correct, that is, whether its commitment is the
+    /// commitment to the recomputed gradient. The blocks of the submitted artifact are not compared, because disputes
+    /// do not decide about them.
     async fn recompute<C: Chain + ContentStore>(
         &mut self,
         client: &C,

@@ -68,7 +68,7 @@ pub trait Aggregator {
 pub trait ReplayTask {
     /// Computes the moves of one party in the disputes about a task.
     type Prover: DisputeProver;
-    /// Runs a task on its `inputs`, and returns the prover for it.
+    /// Runs a task on its `inputs`. Returns the prover, which computes the moves in disputes about this task.
     async fn prover(&self, task: &Task, inputs: &Blocks) -> Result<Self::Prover, RoleError>;
 }
 
@@ -77,7 +77,8 @@ pub trait ReplayTask {
 pub trait DisputeProver {
     /// Returns the answer that defends the gradient of the task; `None` if the gradient is void.
     fn answer(&self) -> Option<Answer>;
-    /// Returns the next move in a game; `None` if no move is possible.
+    /// Returns the next move in a game, the exchange of moves between a challenger and a defender; `None` if no move is
+    /// possible.
     async fn next(&mut self, game: &Game) -> Result<Option<Move>, RoleError>;
 }
 

@@ -11,8 +11,8 @@ use crate::client::{Backoff, Classify, Connection, ErrorClass, Retry, RetryPolic
 pub trait Runtime {
     /// Returns whether the program wants the loop to end. The loop asks before each step of the agent.
     fn should_stop(&self) -> bool;
-    /// Returns whether the program no longer wants to know what becomes of work that is already submitted. By default,
-    /// a step ends only when that is decided.
+    /// Returns whether a step should end before it is known whether submitted work is accepted. By default, the step
+    /// waits until the work is accepted or rejected.
     fn gives_up_waiting(&self) -> bool {
         false
     }

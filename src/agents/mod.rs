@@ -1,8 +1,8 @@
 //! The agents of the R3MES network, independent of the program in which they run. A miner computes gradients. An
 //! operator, which has a stake, recomputes the gradients for which it is sampled; it may also aggregate rounds and
-//! dispute wrong gradients. All agents use the same HTTP routes of a node. What an operator needs of the network and of
-//! the computation is stated in the traits [`Chain`], [`ContentStore`], [`Recompute`], [`Aggregator`] and
-//! [`ReplayTask`], so that simulations can run the same operators.
+//! dispute wrong gradients. All agents use the same HTTP routes of a node. An operator uses the network and performs
+//! computations only through the traits [`Chain`], [`ContentStore`], [`Recompute`], [`Aggregator`] and [`ReplayTask`].
+//! Simulations provide other implementations of these traits, so they can run the same operators.
 
 mod chain;
 mod challenger;

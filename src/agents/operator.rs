@@ -62,7 +62,7 @@ where
     A: Aggregator,
     R: ReplayTask,
 {
-    /// Creates an operator with these roles, which acts through `client`.
+    /// Creates an operator that has the given roles and acts through `client`.
     pub fn from_roles(
         client: C,
         verifier: Verifier<W>,

@@ -62,7 +62,7 @@ impl<A: Aggregator> Proposer<A> {
     }
 
     /// Computes the next adapter and stores it on the node. Returns an error if an artifact is unavailable, unless the
-    /// job allows the proposer to leave out the gradient.
+    /// job allows the proposer to leave out its gradient and the proposer has not committed to an aggregate yet.
     async fn compute<C: ContentStore>(&self, client: &C, job: &AggregationJob) -> Result<ComputedAggregate, RoleError> {
         let (mut total, mut any_task, mut gradients) = (None, None, Vec::new());
         for AggregationInput { id, task, artifact, gradient_hash } in
@@ -139,8 +139,9 @@ impl<A: Aggregator> Proposer<A> {
 }
 
 impl ComputedAggregate {
-    /// Returns whether this aggregate still adds up the gradients that `job` requires. A dispute may have removed a
-    /// gradient from the round in the meantime, and another gradient may have taken its place.
+    /// Returns whether the proposer can still use this aggregate for `job`: it must be of the same round and contain
+    /// the gradients that `job` requires. Since it was computed, a dispute may have removed a gradient from the round,
+    /// and another gradient may have taken its place.
     fn is_of(&self, job: &AggregationJob) -> bool {
         let known = |(id, _): &(u64, String)| job.gradients.iter().any(|input| input.id == *id && job.includes(input));
         let all = job.gradients.iter().filter(|input| job.includes(input)).count();

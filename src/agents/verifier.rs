@@ -16,11 +16,13 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// How long a verifier waits for a missing block of a task, in seconds of the chain's time, before it finds the
-/// gradient unavailable. Until then, the block may be on its way from one node to another.
+/// The longest time, in seconds of the chain's time, for which a verifier waits for a block of a task that the nodes do
+/// not have. Until then, the block may be on its way from one node to another. After that, the verifier reports the
+/// gradient as unavailable.
 const MISSING_SECONDS: u64 = 10;
 
-/// A verifier. It keeps what it found about a gradient until the challenge of that gradient is decided.
+/// A verifier. It keeps what it found about a gradient until the challenge (the examination of that gradient) is
+/// decided.
 pub struct Verifier<W = Worker> {
     worker: W,
     salt: [u8; 32],
@@ -28,7 +30,8 @@ pub struct Verifier<W = Worker> {
     results: BTreeMap<u64, Recomputation>,
     /// The tasks that could not be fetched completely yet, because blocks are missing, by the ID of the open challenge.
     missing: BTreeMap<u64, MissingTask>,
-    /// The epoch of the beacon in which the chain last refused the verifier's message. The verifier does not repeat it.
+    /// The epoch of the beacon (the network's source of random values) in which the chain last refused the verifier's
+    /// message. The verifier does not send that message again in the same epoch.
     refused_epoch: Option<u64>,
 }
 
@@ -38,8 +41,8 @@ pub struct Verifier<W = Worker> {
 struct MissingTask {
     /// Times of the first and the last attempt to fetch the task, in seconds of the chain's time.
     attempts: [u64; 2],
-    /// The verifier stops waiting when the challenge's stage has at most this many blocks left. The number is about
-    /// half of the number of blocks that were left at the first attempt.
+    /// The verifier stops waiting when at most this many blocks of the chain are left until the stage of the challenge
+    /// ends. The number is about half of the number of blocks that were left at the first attempt.
     min_blocks_left: u64,
 }
 
@@ -73,9 +76,10 @@ impl<W: Recompute> Verifier<W> {
         &mut self.worker
     }
 
-    /// Does what the verifier must do next, if anything: for the beacon, then in challenges. Returns the result if this
-    /// call completed a recomputation. If a block of the task is missing, later calls request it again, as long as
-    /// enough blocks are left for an attestation.
+    /// Does what the verifier must do next, if anything. It first sends its message for the beacon (the network's
+    /// source of random values), and then recomputes a gradient or sends what it found. Returns the result if this call
+    /// completed a recomputation. If data of the task is missing, later calls request the data again, as long as enough
+    /// time is left to send an attestation.
     pub async fn work<C: Chain + ContentStore>(&mut self, client: &C) -> Result<Option<Recomputation>, RoleError> {
         let VerifierDuties { challenges: duties, beacon } = client.duties().await?;
         if let Some(duty) = beacon.filter(|duty| self.refused_epoch != Some(duty.epoch)) {
@@ -197,8 +201,8 @@ impl<W: Recompute> Verifier<W> {
 
     /// Returns the result to which this verifier committed before a restart, or `None` if that cannot be determined.
     ///
-    /// Two results are tried: `result`, and `unavailable`. The second is possible because a missing block may have
-    /// arrived since the commitment.
+    /// The hash in the commitment is compared with the hashes for two results: `result`, and `unavailable`. The
+    /// verifier may have committed to `unavailable` because a block was missing then that has arrived since.
     fn committed_before(
         &self,
         verifier: &str,

@@ -64,7 +64,7 @@ pub struct RetryPolicy {
     nodes: u32,
     /// The number of failures since the last success, counted over all nodes.
     failures: u32,
-    /// Computes the waiting times. Instead of single failures, it counts how often all nodes have failed.
+    /// Computes the waiting times. They grow each time that all nodes have failed, not with each single failure.
     backoff: Backoff,
 }
 

@@ -46,8 +46,8 @@ pub struct OpenDispute {
     pub challenger: String,
     /// Whether there is still time to defend the gradient: an answer in the next block would meet the deadline.
     pub answerable: bool,
-    /// All answers that defend the gradient, in the order in which they were given. A move refers to an answer by its
-    /// index in this list.
+    /// All answers that defend the gradient, in the order in which they were given. When a party of the dispute makes a
+    /// move, the move states the index of an answer in this list.
     pub answers: Vec<GivenAnswer>,
 }
 
@@ -56,7 +56,7 @@ pub struct OpenDispute {
 pub struct GivenAnswer {
     /// Address of the account that sent the answer, which need not be the miner's.
     pub sender: String,
-    /// State of the game over this answer: the bytes of [`Game::encode`], in base64.
+    /// State of the game (the exchange of moves about this answer): the bytes of [`Game::encode`], in base64.
     game: String,
 }
 
@@ -70,13 +70,14 @@ pub struct DisputeList {
 }
 
 impl GivenAnswer {
-    /// Creates the description of an answer. `sender` is the address of the account that sent it, and `game` is the
-    /// current state of the game over it.
+    /// Creates the description of an answer. `sender` is the address of the account that sent the answer. `game` is the
+    /// current state of the game, the exchange of moves about the answer.
     pub fn new(sender: String, game: &Game) -> Self {
         Self { sender, game: BASE64.encode(game.encode()) }
     }
 
-    /// Decodes the state of the game over this answer. Returns an error if the encoding is invalid.
+    /// Decodes the state of the game (the exchange of moves about this answer). Returns an error if the encoding is
+    /// invalid.
     pub fn game(&self) -> Result<Game, DisputeError> {
         let bytes = BASE64.decode(&self.game).map_err(|_| DisputeError::Root("a game in base64"))?;
         Game::decode(&bytes)

@@ -39,7 +39,8 @@ pub struct VerificationDuty {
 pub struct VerifierDuties {
     /// What the verifier must do in open challenges.
     pub challenges: Vec<VerificationDuty>,
-    /// What the verifier must do for the beacon; `None` if it has nothing to do before the next epoch.
+    /// What the verifier must do for the beacon, the network's source of random values; `None` if it has nothing to do
+    /// before the beacon's next epoch.
     #[serde(default)]
     pub beacon: Option<BeaconDuty>,
 }
@@ -156,7 +157,7 @@ impl<H: Connection> Client<H> {
     }
 
     /// Returns what the client's address must do as a verifier: recompute gradients for which it was sampled, vote, or
-    /// take part in the beacon.
+    /// take part in the beacon (the network's source of random values).
     pub async fn duties(&self) -> Result<VerifierDuties, ClientError> {
         self.json(&format!("/r3mes/wgpu/v1/challenges/{}", self.address())).await
     }

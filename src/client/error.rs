@@ -47,7 +47,7 @@ pub enum ClientError {
     BlockLost {
         /// CID of the block.
         cid: Box<Cid>,
-        /// The status and the message of the node's error response, or how the returned bytes differ.
+        /// The status and the message of the node's error response, or how the returned bytes differ from the block.
         reason: String,
     },
     /// The node does not have the route with this path, because its program is not r3mes-wgpu or is an older version.

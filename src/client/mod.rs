@@ -94,8 +94,8 @@ pub struct JobInfo {
 }
 
 impl JobInfo {
-    /// Returns the job of a ledger as a node reports it. `now` is the time that the node's clock shows, in seconds
-    /// since 1970.
+    /// Returns a node's description of the job and the progress of its chain, read from the node's ledger. `now` is the
+    /// time that the node's clock shows, in seconds since 1970.
     pub fn of(ledger: &Ledger, now: u64) -> Self {
         let (genesis, head) = (ledger.genesis(), ledger.state().head());
         Self {
@@ -125,7 +125,8 @@ pub struct HeldTask {
     pub proof_of_work_bits: u32,
     /// Index of the round in which the task was claimed.
     pub round: u64,
-    /// ID, from 0 to 99, of the shard to which the ledger assigns the miner in the round of the claim.
+    /// A number from 0 to 99 that the ledger derives from the miner's address and the round of the claim. In the
+    /// message formats of the network, it is the ID of the miner's shard.
     pub shard_id: u64,
     /// Seed of the round, which the ledger derives from the block with which the round began.
     #[serde(with = "text")]
@@ -150,8 +151,8 @@ mod text {
 struct TxParams {
     chain_id: String,
     minimum_fee: MinimumFee,
-    /// Address that a transaction states as the granter of its fee to ask that the fee be waived. Accounts with too few
-    /// coins do so. `None` if the chain waives no fees.
+    /// Address by which an account with too few coins asks the chain to waive a fee: the transaction states this
+    /// address as the fee's granter. `None` if the chain waives no fees.
     fee_waiver: Option<String>,
 }
 

@@ -59,8 +59,8 @@ impl<H: Connection + Timer> Client<H> {
         self.send_all(vec![message]).await
     }
 
-    /// Sends several messages in one transaction, as [`send`](Self::send) does for one message. If one of the messages
-    /// fails, none of them takes effect.
+    /// Sends several messages of the miner in one signed transaction, and waits until the transaction is executed. If
+    /// one of the messages fails, none of them takes effect. [`send`](Self::send) describes who pays the fee.
     pub async fn send_all(&self, messages: Vec<Message>) -> Result<ExecutedTx, ClientError> {
         #[derive(Deserialize)]
         struct Account {
@@ -142,8 +142,8 @@ impl<H: Connection + Timer> Client<H> {
     }
 }
 
-/// Decodes a `TxMsgData` from hexadecimal digits and returns the responses to the messages of the transaction. Returns
-/// `None` if the encoding is invalid.
+/// Decodes a `TxMsgData` (the Cosmos SDK's list of the responses to a transaction's messages) from hexadecimal digits,
+/// and returns the responses. Returns `None` if the encoding is invalid.
 fn responses(data: &str) -> Option<Vec<Any>> {
     let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(data.as_bytes()).ok()?;
     Some(TxMsgData::decode(&*bytes).ok()?.msg_responses)

@@ -5,7 +5,7 @@ use super::{Client, ClientError, Coin, Connection, amount};
 use crate::tx::{GRANTABLE, GrantPair, Message, Session};
 use serde::Deserialize;
 
-/// The rights that one account currently has from another.
+/// The rights that one account, the grantee, currently has from another, the granter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ActiveGrants {
     /// Type URLs of the messages that the grantee may send in the granter's name.

@@ -48,7 +48,8 @@ pub async fn passes(backend: &Backend, case: &Case) -> Result<(), Error> {
 }
 
 /// Returns the name by which error messages identify the implementation of a kernel. On a GPU, it is the name of the
-/// lowering (WGSL implementation), or `none` if the kernel has no lowering. On other backends, it is `cpu` or `split`.
+/// lowering (WGSL implementation), or `none` if the kernel has no lowering. On the CPU, it is `cpu`. If two backends
+/// share the dispatches of a recording, it is `split`.
 #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU has lowerings"))]
 fn lowering(backend: &Backend, kernel: &'static Kernel) -> &'static str {
     match backend {
@@ -59,7 +60,7 @@ fn lowering(backend: &Backend, kernel: &'static Kernel) -> &'static str {
     }
 }
 
-/// Returns the names of the buffers that a kernel reads or writes, in binding order. The saturation flag is left out.
+/// Returns the names of the buffers that a kernel reads or writes, in binding order, without the saturation flag.
 fn bound(kernel: &'static Kernel) -> impl Iterator<Item = &'static str> {
     let buffers = kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
     buffers.map(|binding| binding.name)

@@ -123,8 +123,8 @@ impl Executor {
         }
     }
 
-    /// Overwrites all words of several persistent buffers, each as [`Self::write`] does. If the executor runs on a GPU,
-    /// the buffers are uploaded together.
+    /// Overwrites all words of several persistent buffers (buffers that keep their words between runs). Returns an
+    /// error if the number of words for a buffer is not its length. On a GPU, the buffers are uploaded together.
     pub async fn write_all(&mut self, writes: &[(BufferId, Vec<u32>)]) -> Result<(), Error> {
         #[cfg(feature = "gpu")]
         if let Self::Gpu(executor) = self {
@@ -137,8 +137,8 @@ impl Executor {
         Ok(())
     }
 
-    /// Returns the words of a buffer. For a scratch buffer, they may be the words of another buffer that shares its
-    /// memory.
+    /// Returns the words of a buffer. For a scratch buffer (a buffer for intermediate values of one run), they may be
+    /// the words of another buffer that shares its memory.
     pub async fn read(&self, id: BufferId) -> Result<Vec<u32>, Error> {
         match self {
             Self::Cpu(executor) => Ok(executor.read(id).to_vec()),
@@ -148,8 +148,8 @@ impl Executor {
         }
     }
 
-    /// Returns the words of several buffers, each as [`Self::read`] does. If the executor runs on a GPU, the buffers
-    /// are downloaded together.
+    /// Returns the words of several buffers. For a scratch buffer (a buffer for intermediate values of one run), they
+    /// may be the words of another buffer that shares its memory. On a GPU, the buffers are downloaded together.
     pub async fn read_all(&self, ids: &[BufferId]) -> Result<Vec<Vec<u32>>, Error> {
         #[cfg(feature = "gpu")]
         if let Self::Gpu(executor) = self {

@@ -2,7 +2,8 @@
 //! buffers.
 //!
 //! The model code builds a recording once for each batch size. A backend then runs the recording, either as a whole or
-//! in several ranges of dispatches. No dispatch depends on words that the host program has read back from a buffer.
+//! in several ranges of dispatches. No dispatch depends on words that the host program has read back from a buffer, so
+//! the host need not do anything between two dispatches.
 
 use crate::kernels::{Access, Kernel, cases::Case};
 use std::sync::Arc;
@@ -176,8 +177,8 @@ impl Recording {
     }
 
     /// Assigns a memory slot to each buffer, and returns the assignment. A memory slot is a piece of memory. Two
-    /// scratch buffers may get the same slot if the dispatches that use one of them all run before those that use the
-    /// other.
+    /// scratch buffers may get the same slot if the last dispatch that uses one of them runs before the first dispatch
+    /// that uses the other.
     pub fn plan(&self) -> Plan {
         let mut last_use = vec![None; self.buffers.len()];
         for (at, dispatch) in self.dispatches.iter().enumerate() {
@@ -232,9 +233,9 @@ impl Plan {
         self.slot_words.len() - 1
     }
 
-    /// Returns the index of a memory slot for a buffer of `words` words, and removes it from `free`, the list of slots
-    /// that no buffer uses. Chooses the smallest free slot that is large enough. If no free slot is large enough, the
-    /// largest one is enlarged; if there is no free slot, a new slot is added.
+    /// Chooses a memory slot for a buffer of `words` words, removes the slot from `free` (the list of slots that no
+    /// buffer uses), and returns its index. The smallest free slot that is large enough is chosen. If all free slots
+    /// are too small, the largest of them is enlarged. If there is no free slot, a new slot is added.
     fn take(&mut self, free: &mut Vec<usize>, words: usize) -> usize {
         let fits = free.iter().enumerate().filter(|(_, slot)| self.slot_words[**slot] >= words);
         let best = fits.min_by_key(|(_, slot)| self.slot_words[**slot]).map(|(at, _)| at);

@@ -19,14 +19,14 @@ pub struct SplitExecutor {
     second: Executor,
     /// The number of dispatches in the prefix, which the first executor runs.
     prefix: usize,
-    /// The buffers that the prefix writes and a later dispatch uses. Each run copies them from the first executor to
-    /// the second after the prefix.
+    /// The buffers that a dispatch of the first executor writes and a dispatch of the second uses. Each run copies them
+    /// from the first executor to the second when the first has run its dispatches.
     forward: Vec<BufferId>,
-    /// The persistent buffers that the prefix uses and a later dispatch writes. Each run begins by copying them from
-    /// the second executor to the first.
+    /// The persistent buffers that a dispatch of the first executor uses and a dispatch of the second writes. Each run
+    /// begins by copying them from the second executor to the first.
     back: Vec<BufferId>,
-    /// For each buffer, whether a dispatch after the prefix uses it. If so, the buffer's final words are in the second
-    /// executor, otherwise in the first.
+    /// For each buffer, whether a dispatch of the second executor uses it. If so, the words of the buffer after a run
+    /// are in the second executor, otherwise in the first.
     in_second: Vec<bool>,
 }
 
@@ -44,14 +44,14 @@ impl SplitExecutor {
         Self { first, second, prefix, forward, back, in_second }
     }
 
-    /// Overwrites all words of a persistent buffer in both executors.
+    /// Overwrites all words of a persistent buffer (a buffer that keeps its words between runs) in both executors.
     pub async fn write(&mut self, id: BufferId, words: &[u32]) -> Result<(), Error> {
         self.first.write(id, words).await?;
         self.second.write(id, words).await
     }
 
-    /// Returns the words of a buffer. They are read from the second executor if a dispatch after the prefix uses the
-    /// buffer, and otherwise from the first.
+    /// Returns the words of a buffer. They are read from the second executor if one of its dispatches uses the buffer,
+    /// and otherwise from the first.
     pub async fn read(&self, id: BufferId) -> Result<Vec<u32>, Error> {
         if self.in_second[id.0] { self.second.read(id).await } else { self.first.read(id).await }
     }
@@ -67,8 +67,9 @@ impl SplitExecutor {
         self.first.unit_alignment().max(self.second.unit_alignment())
     }
 
-    /// Runs a range of dispatches, but computes only the given work units of each, as [`Executor::run_units`] does.
-    /// Returns whether any dispatch computed a value outside the range of its number format.
+    /// Runs a range of dispatches, but computes only the given work units of each dispatch. If the bounds of `units`
+    /// are not multiples of [`Self::unit_alignment`], some neighboring units may be computed too. Returns whether any
+    /// dispatch computed a value outside the range of its number format.
     pub async fn run_units(&mut self, dispatches: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         let cut = self.prefix.clamp(dispatches.start, dispatches.end);
         for id in &self.back {

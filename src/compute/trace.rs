@@ -14,7 +14,7 @@ pub struct Traced {
     pub label: String,
     /// Name of the kernel that was launched.
     pub kernel: &'static str,
-    /// Whether a value left its range in this dispatch.
+    /// Whether the dispatch computed a value outside the range of its number format.
     pub saturated: Saturated,
     /// SHA-256 of the words that the dispatch wrote, as little-endian bytes, one buffer after another in binding order.
     pub digest: [u8; 32],

@@ -1,8 +1,9 @@
 //! Causal attention with grouped key/value heads: `out = P · v`, where `P = softmax(q · kᵀ / √head_dim)`.
 //!
 //! A token sees its own key and the keys of earlier tokens in its sequence. `P · v` is a sum over keys, and the rows of
-//! `v` have different exponents. To align the terms, each probability is first multiplied by the power of two of its
-//! key's row in `v`. The results are then rounded to integers ≤ 2^14, in blocks of 32 keys that share a scale.
+//! `v` have different exponents. To align the terms, each probability is first multiplied by `2^(e − top)`, where `e`
+//! is the exponent of its key's row in `v`, and `top` is the largest exponent of all visible rows in `v`. In each block
+//! of 32 keys, the products are then rounded to integers ≤ 2^14 with a common scale.
 
 use super::{
     INFO, Kernel, Saturated, flag, lowering, params, read,

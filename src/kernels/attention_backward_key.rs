@@ -3,9 +3,9 @@
 //! [`attention_backward_query`](super::attention_backward_query)), and `dout` is the gradient of attention's output.
 //!
 //! `dk` and `dv` are sums over queries, and the rows of different queries have different exponents. To align the terms,
-//! each element of `dS` and `P` is first shifted by an amount that depends on the exponents of its query's rows. The
-//! elements are then rounded to integers of magnitude ≤ 2^14, in blocks of 32 queries that share a shift. `P` and `dS`
-//! are not stored, but computed again from the softmax statistics of each query.
+//! each element of `dS` and `P` is first shifted by an amount that depends on the exponents of its query's rows. In
+//! each block of 32 queries, the results are then divided by a common power of two and rounded to integers of magnitude
+//! ≤ 2^14. `P` and `dS` are not stored, but computed again from the softmax statistics of each query.
 
 use super::{
     INFO, Kernel, Saturated,
@@ -35,7 +35,8 @@ params! {
     head_dim: u32,
     /// The number of query heads that share a key/value head.
     group: u32,
-    /// Mantissa of the factor that converts the inner product of a query and a key into a score, as in [`attention`].
+    /// 24-bit mantissa of `log2(e) / √head_dim · 2^20`, the factor that converts the inner product of a query and a key
+    /// into a score.
     score_mantissa: u32,
     /// The inner product of a query and a key, multiplied by `score_mantissa`, is shifted right by `score_shift` −
     /// (exponent of the query row) − (exponent of the key row).
@@ -44,12 +45,15 @@ params! {
     inverse_root: u32,
     /// Exponent of the scale `1 / √head_dim`, by which `dk`, the gradient of the keys, is multiplied.
     inverse_root_exponent: i32,
-    /// Index of the dither stream (a stream of pseudorandom bits) with which `dS`, the gradient of the scores, is
-    /// rounded stochastically. An element uses the bits at row `query · heads + head` and column `key`. Here `query` is
-    /// the position of the query's token in the chunk, and `key` is the position of the key's token in its sequence.
+    /// Index of the dither stream (pseudorandom bits, addressed by row and column) with which `dS`, the gradient of the
+    /// scores, is rounded stochastically. An element of `dS` uses the bits at row `query · heads + head` and column
+    /// `key`. Here `query` is the position of the query's token in the chunk, and `key` is the position of the key's
+    /// token in its sequence.
     key_stream: u32,
-    /// Index of the dither stream (a stream of pseudorandom bits) with which the attention probabilities `P` are
-    /// rounded stochastically. An element uses the bits at the same row and column as in the stream `key_stream`.
+    /// Index of the dither stream (pseudorandom bits, addressed by row and column) with which the attention
+    /// probabilities `P` are rounded stochastically. An element of `P` uses the bits at row `query · heads + head` and
+    /// column `key`. Here `query` is the position of the query's token in the chunk, and `key` is the position of the
+    /// key's token in its sequence.
     value_stream: u32,
 }
 

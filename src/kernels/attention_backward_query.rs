@@ -4,8 +4,8 @@
 //! element by element, and Σ is over the keys.
 //!
 //! `dS · k` is a sum over keys, and the rows of `k` have different exponents. To align the terms, each element of `dS`
-//! is first shifted by an amount that depends on the exponent of its key's row. The elements for each block of 32 keys
-//! are then rounded, with one shift, to integers of magnitude ≤ 2^14.
+//! is first shifted by an amount that depends on the exponent of its key's row. In each block of 32 keys, the results
+//! are then divided by a common power of two and rounded to integers of magnitude ≤ 2^14.
 
 use super::{
     INFO, Kernel, Saturated,
@@ -32,10 +32,11 @@ params! {
     kv_heads: u32,
     /// The number of features in each head.
     head_dim: u32,
-    /// `ceil(2^16 / (heads / kv_heads))`, from which the key/value head of a query head is computed as in
-    /// [`attention`].
+    /// `ceil(2^16 / (heads / kv_heads))`. The index of a query head times this number, shifted right by 16, is the
+    /// index of its key/value head. In this way, kernels need no division.
     group_inverse: u32,
-    /// Mantissa of the factor that converts the inner product of a query and a key into a score, as in [`attention`].
+    /// 24-bit mantissa of `log2(e) / √head_dim · 2^20`, the factor that converts the inner product of a query and a key
+    /// into a score.
     score_mantissa: u32,
     /// The inner product of a query and a key, multiplied by `score_mantissa`, is shifted right by `score_shift` −
     /// (exponent of the query row) − (exponent of the key row).
@@ -44,9 +45,10 @@ params! {
     inverse_root: u32,
     /// Exponent of the scale `1 / √head_dim`, by which `dq`, the gradient of the queries, is multiplied.
     inverse_root_exponent: i32,
-    /// Index of the dither stream (a stream of pseudorandom bits) with which `dS`, the gradient of the scores, is
-    /// rounded stochastically. An element uses the bits at row `query · heads + head` and column `key`. Here `query` is
-    /// the position of the query's token in the chunk, and `key` is the position of the key's token in its sequence.
+    /// Index of the dither stream (pseudorandom bits, addressed by row and column) with which `dS`, the gradient of the
+    /// scores, is rounded stochastically. An element of `dS` uses the bits at row `query · heads + head` and column
+    /// `key`. Here `query` is the position of the query's token in the chunk, and `key` is the position of the key's
+    /// token in its sequence.
     stream: u32,
 }
 
@@ -86,8 +88,8 @@ pub static KERNEL: Kernel = Kernel {
     .keys_held(|p| super::attention::keys_held(Params::read(p).tokens))],
 };
 
-/// The softmax statistics of one token and head. The backward pass computes `mean` and `shift`, and the forward pass
-/// computes the others.
+/// The softmax statistics of one token and head. The forward pass computes all fields except `mean` and `shift`, which
+/// the backward pass computes.
 #[derive(Clone, Copy)]
 pub(crate) struct Stats {
     pub(crate) max: i32,
@@ -99,8 +101,9 @@ pub(crate) struct Stats {
     pub(crate) shift: u32,
 }
 
-/// The number of bits by which `dP`, the gradient of an attention probability, is shifted left before it is shifted
-/// right as the exponent of the value row requires. The left shift reduces the number of low bits that are lost.
+/// The number of bits by which `dP`, the gradient of an attention probability, is shifted left. After this, it is
+/// shifted right by an amount that depends on the exponent of the value row. The left shift comes first so that the
+/// right shift loses fewer low bits.
 pub(crate) const RAISE: u32 = 25;
 
 impl Stats {
@@ -122,10 +125,10 @@ impl Stats {
         self.normalizer.probability(exp2(tables, self.max.max(score).abs_diff(score)))
     }
 
-    /// Returns `dP`, the gradient of the attention probability of a query and a key. It is the inner product of `dout`
-    /// (the gradient of attention's output) and `value`, shifted by the exponent of the value row. It is in units of
-    /// `2^(dout exponent + top − 25)`, where `top` is the largest exponent of the visible value rows. Its magnitude is
-    /// ≤ 2^61.
+    /// Returns `dP`, the gradient of the attention probability of a query and a key. It is the inner product of the
+    /// query's row `dout` in the gradient of attention's output and the key's value row `value`, as an integer of
+    /// magnitude ≤ 2^61. The integer is in units of `2^(exponent of dout + top − 25)`, where `top` is the largest
+    /// exponent of all visible value rows.
     #[inline(always)]
     fn folded(&self, dout: Head<'_>, value: Head<'_>, head_dim: usize) -> i64 {
         align(dout.dot(value, head_dim) << RAISE, -(distance(self.top, value.exponent) as i32))
@@ -139,8 +142,9 @@ impl Stats {
         round_even(i64::from(probability) * (dp - i64::from(self.mean)), 30)
     }
 
-    /// Returns the exponent of the unit in which [`gradient`](Self::gradient) returns `dS`, given the exponent of the
-    /// `dout` row. Returns `ZERO_EXPONENT` if all value rows or the `dout` row are zero.
+    /// Returns the exponent of the unit in which [`gradient`](Self::gradient) returns `dS`, the gradient of a score.
+    /// `dout_exponent` is the exponent of the query's row in the gradient of attention's output. Returns
+    /// `ZERO_EXPONENT` if this row or all visible value rows are zero.
     #[inline(always)]
     pub(crate) fn exponent(&self, dout_exponent: i32) -> i32 {
         if self.top == ZERO_EXPONENT || dout_exponent == ZERO_EXPONENT {

@@ -25,9 +25,9 @@ params! {
     vocab: u32,
     /// The number of vocabulary entries in the shards before this one, a multiple of 4.
     vocab_offset: u32,
-    /// Index of the dither stream (a stream of pseudorandom bits) with which `dlogits`, the gradient of the logits, is
-    /// rounded stochastically. An element uses the bits at the row that is the position of its token in the chunk, and
-    /// at the column that is the ID of its vocabulary entry.
+    /// Index of the dither stream (pseudorandom bits, addressed by row and column) with which `dlogits`, the gradient
+    /// of the logits, is rounded stochastically. An element uses the bits at the row that is the position of its token
+    /// in the chunk, and at the column that is the ID of its vocabulary entry.
     stream: u32,
 }
 
@@ -40,9 +40,10 @@ const DROPPED: u32 = 24;
 /// The kernel `cross_entropy`. It reads the logits `z [tokens, vocab]` (i32), `maximum [tokens]` (i32) and
 /// `sum [tokens]` (u64) from the two passes of the softmax, `labels [tokens]`, `row_scales [vocab]` (u16 in units of
 /// 2^-16), the exp2 and log2 tables, and the dither buffer (keys from which the pseudorandom bits for rounding are
-/// derived). It writes `out [tokens, 3 · row_words(vocab) + 2]`. For each token, this contains the gradients of the
-/// logits, each stored as three int8 values `p0`, `p1` and `p2` for `(256 · p0 + p1) · 256 + p2` (first `p0` of all
-/// gradients, then all `p1`, then all `p2`), and then the loss, an i64 in units of 2^-20 bits.
+/// derived). It writes `out [tokens, 3 · row_words(vocab) + 2]`, where `row_words(vocab)` is the number of words that
+/// hold `vocab` int8 values. For each token, `out` contains the gradients of the logits, and then the loss, an i64 in
+/// units of 2^-20 bits. A gradient is the integer `(256 · p0 + p1) · 256 + p2`, stored as three int8 values: first `p0`
+/// of all gradients, then all `p1`, then all `p2`.
 pub static KERNEL: Kernel = Kernel {
     name: "cross_entropy",
     params: Params::NAMES,

@@ -23,9 +23,9 @@ params! {
     exponent: i32,
 }
 
-/// The kernel `head_backward`. It reads `dlogits`, the gradient of the logits, in the format in which `cross_entropy`
-/// writes it, and `embedding [vocab, width]` (int8). It writes `dn [tokens, width]` as i32 rows (integers, then the
-/// scale of the row).
+/// The kernel `head_backward`. It reads `dlogits`, the gradient of the logits, which the kernel `cross_entropy` has
+/// written with three int8 values for each element, and `embedding [vocab, width]` (int8). It writes
+/// `dn [tokens, width]` as i32 rows (integers, then the scale of the row).
 pub static KERNEL: Kernel = Kernel {
     name: "head_backward",
     params: Params::NAMES,

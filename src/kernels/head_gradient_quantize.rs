@@ -15,9 +15,9 @@ params! {
     heads: u32,
     /// The number of features in each head.
     head_dim: u32,
-    /// Index of the dither stream (a stream of pseudorandom bits) with which `out` is rounded stochastically. An
-    /// element uses the bits at row `token · heads + head`, where `token` is the position of the token in the chunk.
-    /// The column is the index of the feature in the head.
+    /// Index of the dither stream (pseudorandom bits, addressed by row and column) with which `out` is rounded
+    /// stochastically. An element uses the bits at row `token · heads + head`, where `token` is the position of its
+    /// token in the chunk, and at the column that is the index of its feature in the head.
     stream: u32,
 }
 

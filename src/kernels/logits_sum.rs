@@ -6,7 +6,8 @@
 use super::{Kernel, Saturated, as_i32, lowering, read, shared::scores::exp2, texts, write};
 use std::ops::Range;
 
-/// The parameters of the kernel are those of `logits_max`.
+/// The parameters of the kernel, the same as those of `logits_max`: the number of tokens, the number of vocabulary
+/// entries in the shard, and the index of the shard.
 pub use super::logits_max::Params;
 
 /// The kernel `logits_sum`. It reads the scores `z [tokens, vocab]` and their maxima `maximum [tokens]` (both i32 with

@@ -24,26 +24,26 @@ params! {
     blocks: u32,
     /// The rank of the adapter: the number of features in a row of `u`.
     rank: u32,
-    /// Index in `lora_info`, the scales and exponents of the adapter, of the scale (its mantissa, then its exponent)
-    /// that all tokens have in common. It is alpha / rank, times the unit of the LoRA factor from which `u` was
-    /// computed.
+    /// Index of a scale in `lora_info`, which contains the scales and exponents of the adapter. The values of all
+    /// tokens are multiplied by this scale. It is alpha / rank times the unit of the LoRA factor from which `u` was
+    /// computed, and is stored as a mantissa, then an exponent.
     scale_at: u32,
-    /// Index of the dither stream (a stream of pseudorandom bits) with which the values are rounded stochastically. A
-    /// value uses the bits at the row that is its token's position in the chunk, and at the column that is its index in
-    /// the token's row.
+    /// Index of the dither stream (pseudorandom bits, addressed by row and column) with which the values are rounded
+    /// stochastically. A value uses the bits at the row that is the position of its token in the chunk, and at the
+    /// column that is its own index in the token's row of `u`.
     stream: u32,
 }
 
-/// The number of words of a folded row: 16 words for the values of 32 tokens (a wide row), one word for their exponent,
-/// and three words of padding.
+/// The number of words of a folded row: 16 words for the values of 32 tokens (two bytes for each value), one word for
+/// their exponent, and three words of padding.
 pub const FOLD: usize = 20;
 
 /// The kernel `lora_fold`. It reads `u [tokens, rank]` as wide rows (integers of magnitude ≤ 2^14, each stored as two
 /// int8 values); `u_info`, `x_info` and `dy_info`, which contain the scales of the tokens' rows in `u`, `x` and `dy`;
 /// `spans [blocks, 2]`, which contains the index of the first token and the number of tokens (at most 32) of each
 /// block; `lora_info`, the scales and exponents of the adapter; and the dither buffer (keys from which the pseudorandom
-/// bits for rounding are derived). It writes `out [blocks, rank, 20]`: for each block, `rank` folded rows of [`FOLD`]
-/// words.
+/// bits for rounding are derived). It writes `out [blocks, rank, 20]`: for each block, `rank` rows of 20 words, which
+/// contain one value for each of the block's tokens and the exponent that these values share.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_fold",
     params: Params::NAMES,

@@ -17,8 +17,8 @@ params! {
     in_features: u32,
     /// The rank of the adapter: the number of rows of `gradient`.
     rank: u32,
-    /// Index in `lora_info`, the scales and exponents of the adapter, of the exponent of the integers in `gradient`.
-    /// The job states this exponent.
+    /// Index of the word of `lora_info` that contains the exponent of the integers in `gradient`. The job states this
+    /// exponent. `lora_info` contains the scales and exponents of the adapter.
     exponent_at: u32,
 }
 

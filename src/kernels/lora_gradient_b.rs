@@ -27,8 +27,8 @@ params! {
     out_features: u32,
     /// The rank of the adapter: the number of rows of `gradient`.
     rank: u32,
-    /// Index in `lora_info`, the scales and exponents of the adapter, of the exponent of the integers in `gradient`.
-    /// The job states this exponent.
+    /// Index of the word of `lora_info` that contains the exponent of the integers in `gradient`. The job states this
+    /// exponent. `lora_info` contains the scales and exponents of the adapter.
     exponent_at: u32,
 }
 
@@ -78,9 +78,10 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
     })
 }
 
-/// Adds the gradient of a LoRA factor to `writes[0]`, as the kernels `lora_gradient_a` and `lora_gradient_b` do.
-/// Returns whether an element left its range. For the index of a token, `row` returns a function that returns the
-/// elements of the token's row by column.
+/// Adds the gradient of a LoRA factor to `writes[0]`. This is the common part of the kernels `lora_gradient_a` and
+/// `lora_gradient_b`, which multiply by the rows of different matrices. `row(token)` gives access to a token's row: it
+/// returns a function from a column to the element in this column. Returns whether an element of the gradient left its
+/// range.
 pub(super) fn add_gradient<R: Fn(usize) -> i64>(
     [blocks, rank, exponent_at]: [u32; 3],
     width: usize,

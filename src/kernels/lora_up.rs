@@ -31,14 +31,14 @@ params! {
     slots: u32,
     /// The number of bits by which the product is shifted left before the adapter's contribution is added.
     fraction_bits: u32,
-    /// Index in `lora_info`, the scales and exponents of the adapter, of the ratio by which `u · factorᵀ` is multiplied
-    /// to convert it to the unit of `y`. The ratio is stored as a 24-bit mantissa and a right shift.
+    /// Index of a ratio in `lora_info`, which contains the scales and exponents of the adapter. Multiplication by this
+    /// ratio converts `u · factorᵀ` to the unit of `y`. The ratio is stored as a 24-bit mantissa and a right shift.
     ratio_at: u32,
-    /// Mantissa of the number by which the scale of a row is multiplied to get the scale of the same row of `y`. The
-    /// multiplied row is that of the layer's input (in the backward pass, of the gradient of its output), and the
-    /// number is the scale of the ternary matrix times 2^-fraction_bits.
+    /// Mantissa of `s · 2^-fraction_bits`, where `s` is the scale of the ternary matrix. A row of `y` is computed from
+    /// a row of the layer's input or, in the backward pass, of the gradient of the layer's output. The scale of the row
+    /// of `y` is the scale of that row times `s · 2^-fraction_bits`.
     product_scale: u32,
-    /// Exponent of the scale whose mantissa is `product_scale`.
+    /// Exponent of `s · 2^-fraction_bits`, where `s` is the scale of the ternary matrix.
     product_scale_exponent: i32,
 }
 
@@ -46,8 +46,8 @@ params! {
 /// the ternary matrix; `u [tokens, rank]` as wide rows (integers of magnitude ≤ 2^14, each stored as two int8 values)
 /// and their scales `u_info`; `factor [width, rank]` as wide rows; and `lora_info`, the scales and exponents of the
 /// adapter. It updates `y [tokens, slots, width]`, which consists of i32 rows (integers, then the scale of the row).
-/// Before the dispatch, the integers in `y` are those of the product. The kernel replaces them with those of the
-/// result, and writes the scales.
+/// Before the dispatch, the integers in `y` are those of the ternary matrix product. The kernel replaces them with the
+/// sum of this product and the adapter's contribution, and writes the scales.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_up",
     params: Params::NAMES,

@@ -51,7 +51,8 @@ pub mod shared;
 pub mod ternary_matmul;
 pub mod ternary_matmul_backward;
 
-/// The number of words in the row info of one row.
+/// The number of words in the row info of one row: the mantissa and the exponent of the row's scale, the sum of its
+/// integers, and one word whose meaning depends on the kernel.
 pub const INFO: usize = 4;
 
 /// A kernel: its interface, the reference kernel that defines its results, and its implementations in WGSL.

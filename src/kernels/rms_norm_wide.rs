@@ -9,7 +9,8 @@ use super::{
 use crate::numbers::fixed::Scale;
 use std::ops::Range;
 
-/// The parameters of the kernel are those of `rms_norm_quantize`.
+/// The parameters of the kernel, the same as those of `rms_norm_quantize`: the numbers of tokens and features, the
+/// exponent of the gains, `1 / width`, and epsilon.
 pub use super::rms_norm_quantize::Params;
 
 /// The kernel `rms_norm_wide`. It reads `x [tokens, width]` as i32 rows (integers, then the scale of the row) and

@@ -81,8 +81,8 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Resul
 }
 
 /// Closes the round as soon as proposers with more than half of all proposers' stake have revealed the same aggregate
-/// (the next adapter). If that has not happened `decision_blocks` blocks after the round became ready (see
-/// [`State::ready_since`]), the proposers get the same time again; see [`start_again`].
+/// (the next adapter). If that has not happened `decision_blocks` blocks after the round became ready for aggregation
+/// (see [`State::ready_since`]), the aggregation starts again, with the same time limit (see [`start_again`]).
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let Some(since) = state.ready_since() else { return };
     let stakes: BTreeMap<&String, u128> =
@@ -110,9 +110,10 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// Starts the aggregation of the round again, without the gradients that are `unavailable`: those that proposers with
-/// at least half of all proposers' stake could not fetch, although proposers with more than half have revealed
-/// aggregates. The chunk slots of these gradients become free, so that other miners compute them again.
+/// Deletes all commitments and aggregates of the round, so that the proposers compute new ones without the gradients
+/// `unavailable`. These are the gradients that too many proposers have left out: the revealed aggregates that include
+/// such a gradient are backed by at most half of all proposers' stake. The chunk slots of these gradients become free,
+/// so that miners can compute the chunks again.
 fn start_again(state: &mut State, unavailable: Vec<u64>, events: &mut Vec<Event>) {
     state.proposals.clear();
     let LedgerParams { challenge_blocks, .. } = state.genesis.params;
@@ -169,8 +170,9 @@ fn close(state: &mut State, next: RevealedAggregate, events: &mut Vec<Event>) {
 }
 
 /// Removes the rounds before `end`, with their submissions and the commitments to the submitted gradients. If a
-/// gradient of one of these rounds is not settled, that round and all later rounds are kept. Nobody can use a removed
-/// commitment again in a later round: a commitment depends on the seed of its task, and the seed depends on the round.
+/// gradient of one of these rounds is not settled (it can still be rejected), that round and all later rounds are kept.
+/// Nobody can use a removed commitment again in a later round: a commitment depends on the seed of its task, and the
+/// seed depends on the round.
 fn prune(state: &mut State, end: u64) {
     let challenged = state.challenges.values().map(|challenge| challenge.submission);
     let open = challenged.chain(state.disputes.values().map(|case| case.submission));
@@ -196,8 +198,9 @@ impl Proposal {
 }
 
 impl State {
-    /// Returns the [clock](super::ChainHead::clock) at which the current round became ready for aggregation: it has its
-    /// quota of accepted gradients, and none of them can be disputed any longer. Returns `None` if it is not ready yet.
+    /// Returns the [clock](super::ChainHead::clock) (a count of blocks) at which the current round became ready for
+    /// aggregation. A round is ready when it has its quota of accepted gradients, and none of them can be disputed any
+    /// longer. Returns `None` if the round is not ready yet.
     pub(super) fn ready_since(&self) -> Option<u64> {
         let since = self.head().full_since?.saturating_add(self.genesis.params.challenge_blocks);
         (since <= self.head().clock).then_some(since)

@@ -29,8 +29,9 @@ pub(super) fn begin_block(state: &mut State) {
 }
 
 /// Stores the secret number that a validator reveals for the beacon, and its commitment to its number for the next
-/// epoch. A validator that has not committed to a number for this epoch only commits to the next one. Fails if the
-/// number is not the one to which the validator committed, or if the message is not due.
+/// epoch. A validator that has not committed to a number for this epoch reveals nothing, and only commits to its number
+/// for the next epoch. Fails if the number is not the one to which the validator committed, or if the message is not
+/// due.
 pub(super) fn reveal(state: &mut State, message: &MsgRevealBeacon) -> Result<(), Refusal> {
     let MsgRevealBeacon { validator, epoch, number, next } = message;
     let refused = |log: &str| Err(Refusal::rejected(log));
@@ -81,8 +82,9 @@ pub(super) fn leave(state: &mut State, node: &str) -> Result<(), Refusal> {
 }
 
 /// Ends the current epoch if it has lasted for `epoch_blocks` blocks, and validators with more than half of the stake
-/// of all validators have sent their messages. If validators with more than half of the stake have revealed their
-/// numbers, the epoch has a random value.
+/// of all validators have sent their messages. The message of a new validator only commits to a number and reveals
+/// none. Therefore the epoch has a random value only if validators with more than half of the stake have revealed
+/// numbers. Slashes the validators that have committed to a number but have not revealed it.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let (clock, Beacon { epoch, since, value, .. }) = (state.head().clock, state.head().beacon.clone());
     if !state.has_beacon() || clock < since.saturating_add(state.genesis.params.epoch_blocks) {
@@ -122,7 +124,7 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
 }
 
 impl BeaconShare {
-    /// Returns whether the validator has sent its message of an epoch.
+    /// Returns whether the validator has sent its beacon message of the epoch `epoch`.
     pub(super) fn has_acted_in(&self, epoch: u64) -> bool {
         self.revealed.is_some() || self.epoch > epoch
     }
@@ -134,14 +136,16 @@ impl State {
         self.genesis.params.epoch_blocks > 0
     }
 
-    /// Returns the number of the random value that will decide about an event in the current block, for example about a
-    /// submission: whether its gradient is recomputed.
+    /// Returns the index of the random value that will decide about an event in the current block: for example, whether
+    /// a gradient that is submitted in this block is recomputed. Random values are counted from the start of the
+    /// network.
     pub(super) fn next_draw(&self) -> u64 {
         self.head().beacon.values.saturating_add(self.genesis.params.draw_after.max(1 + u64::from(self.has_beacon())))
     }
 
-    /// Returns whether anything may be known about the random value with this number. With a beacon, this is the case
-    /// from the beginning of its epoch on, because some validators may have revealed their numbers.
+    /// Returns whether anything may already be known about the random value with the index `draw`. In a network with a
+    /// beacon, this is the case from the beginning of the value's epoch on, because some validators may have revealed
+    /// their numbers.
     pub(super) fn is_drawn(&self, draw: u64) -> bool {
         self.head().beacon.values + u64::from(self.has_beacon()) >= draw
     }

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 /// The maximum total size, in bytes, of the transactions in a block.
 pub const MAX_BLOCK_BYTES: usize = 1 << 20;
 
-/// Returns whether a block whose transactions have this total size has room for another transaction of any size.
+/// Returns whether a block still has room for a transaction of the maximum size. `bytes` is the total size of the
+/// transactions that the block already contains.
 pub(super) fn has_room(bytes: usize) -> bool {
     bytes + MAX_TX_BYTES <= MAX_BLOCK_BYTES
 }
@@ -33,8 +34,8 @@ pub struct ChainBlock {
 pub struct Tx(#[serde(with = "serde_bytes")] pub Vec<u8>);
 
 impl ChainBlock {
-    /// Creates a block. Its hash covers the height, the time, the transactions, and `root`, the ledger root before the
-    /// block.
+    /// Creates a block. Its hash covers the height, the time, the transactions, and `root`: the ledger root (the hash
+    /// of the ledger's state) before the block.
     pub fn new(height: u64, time: u64, root: [u8; 32], txs: Vec<Tx>) -> Self {
         let mut hash = Sha256::new().chain_update("r3mes/block/1").chain_update(height.to_le_bytes());
         hash.update(time.to_le_bytes());

@@ -1,9 +1,9 @@
-//! Claims. A claim reserves a chunk slot (the entry for one chunk in the current round) for one miner, until the claim
-//! expires.
+//! Claims. A claim reserves a chunk slot (the ledger's entry for one chunk of the training text in the current round)
+//! for one miner, until the claim expires.
 //!
-//! Each round has one chunk slot for each position that it covers. If all slots are taken, a slot that was claimed at
-//! least `claim_grace` seconds ago may be claimed by other miners too, so that a miner that has left does not delay the
-//! round. The slot then goes to the first miner that submits a gradient.
+//! Each round has a fixed number of chunk slots. If no slot of the round is free, a slot that was claimed at least
+//! `claim_grace` seconds ago may be claimed by other miners too, so that a miner that has stopped working does not
+//! delay the round. The slot then goes to the first of its miners that submits a gradient.
 
 use super::{
     Author, ChainHead, ChunkSlot, Claim, Event, LedgerParams, State, coins,
@@ -15,8 +15,8 @@ use prost::Message;
 /// ID of the pool of tasks. Each ledger has only this pool.
 pub(super) const POOL: u64 = 0;
 
-/// Claims a chunk slot for a miner, and returns the response to the message as protobuf bytes. Does nothing and
-/// succeeds if the miner already holds a claim to this slot.
+/// Claims a chunk slot (the ledger's entry for one chunk in the current round) for a miner. Returns the response to the
+/// message as protobuf bytes. Does nothing and succeeds if the miner already holds a claim to this slot.
 pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Context) -> Result<Vec<u8>, Refusal> {
     let taken = |log: &str| Err(Refusal::new(code::TAKEN, log));
     let MsgClaimTask { miner, pool_id, chunk_id } = message;
@@ -38,7 +38,7 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     let ChainHead { height, clock, .. } = state.head();
     if reputation.quarantined_until >= *clock && reputation.quarantined_until > 0 {
         let first = height + (reputation.quarantined_until - clock) + 1;
-        let log = format!("after a withdrawal, no chunk can be claimed before block {first}");
+        let log = format!("the miner has withdrawn its submissions, so it cannot claim a chunk before block {first}");
         return Err(Refusal::new(code::REJECTED, log));
     }
     if state.submissions_of(miner).any(|(_, own)| own.position == *chunk_id && state.is_unsettled(own)) {
@@ -64,9 +64,10 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     Ok(answer)
 }
 
-/// Locks the bond of a claim, and returns the bond in micro-units. If the author has too few coins, no bond is locked.
-/// The result is then 0 if the author has collateral or if the round and the block have room for another claim without
-/// a bond, and otherwise an error.
+/// Locks the bond of a claim, and returns the amount of the bond in micro-units. `author` is the miner or the session
+/// key that makes the claim. An author with too few coins may claim without a bond, and the result is then 0. If the
+/// author has no collateral, this is possible only while the limits on claims without a bond, for the round and for the
+/// block, are not reached. Otherwise the function fails.
 fn bond(state: &mut State, author: &Author) -> Result<u64, Refusal> {
     let LedgerParams { claim_bond, newcomer_bond, unbonded_share, unbonded_per_block, .. } = state.genesis.params;
     let has_collateral = state.has_collateral(author);
@@ -90,8 +91,9 @@ fn bond(state: &mut State, author: &Author) -> Result<u64, Refusal> {
     Ok(0)
 }
 
-/// Locks coins of the miner as the bond of a claim. Fails if the miner has too few coins. A session can lock no more
-/// than the fee allowance that the miner has given it.
+/// Locks coins of the miner as the bond of a claim. Fails if the miner has too few coins. If a session key makes the
+/// claim, the bond is deducted from the fee allowance that the miner has given to this key, and the function fails if
+/// the allowance is smaller than the bond.
 fn lock(state: &mut State, Author { miner, session }: &Author, bond: u64) -> Result<(), Refusal> {
     if let Some(session) = session {
         let key = (miner.clone(), session.clone());
@@ -110,9 +112,9 @@ fn lock(state: &mut State, Author { miner, session }: &Author, bond: u64) -> Res
     coins::take(state, miner, bond, "the bond of a claim")
 }
 
-/// Returns the bond of a claim to the miner. If a session made the claim, its fee allowance is raised by the bond too,
-/// unless the session has been closed or opened again since then. `session_number` is the value of
-/// [`State::session_number`] when the bond was locked.
+/// Returns the bond of a claim to the miner. If a session key made the claim, its fee allowance is raised by the bond
+/// too, unless the session has been closed, revoked or opened again since the claim was made. In these cases
+/// [`State::session_number`] differs from `session_number`, its value when the claim was made.
 pub(super) fn unlock(state: &mut State, author: &Author, session_number: u64, bond: u64) {
     let Author { miner, session } = author;
     if let Some(session) = session
@@ -151,9 +153,9 @@ pub(super) fn expire(state: &mut State) {
     }
 }
 
-/// Marks a chunk slot as submitted, with the ID of the gradient that `miner` submitted for it. Removes all claims to
-/// the slot, and returns the bonds of the other claims to their miners. Returns the bond of the claim of `miner`, in
-/// micro-units, which stays locked.
+/// Marks a chunk slot as submitted: `miner` has submitted the gradient with the ID `submission` for it. Removes all
+/// claims to the slot. The bond of `miner` stays locked, and the function returns its amount in micro-units. The bonds
+/// of the other claims are paid back to their miners.
 pub(super) fn release(state: &mut State, position: u64, miner: &str, submission: u64) -> u64 {
     let slot = state.chunk_slots.insert(position, ChunkSlot::Submitted(submission));
     let Some(ChunkSlot::Claimed(claims)) = slot else { return 0 };
@@ -184,7 +186,7 @@ pub(super) fn cancel(state: &mut State, miner: &str) {
 
 impl State {
     /// Returns the time that decides whether a claim has expired: the time of the last block, in seconds since 1970,
-    /// without the seconds that passed while blocks had no room for another transaction.
+    /// minus the number of seconds that passed while blocks had no room for another transaction.
     fn claim_time(&self) -> u64 {
         self.head().time - self.head().paused_seconds
     }

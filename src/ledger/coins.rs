@@ -31,8 +31,8 @@ pub(super) fn take(state: &mut State, from: &str, amount: u64, purpose: &str) ->
     Ok(())
 }
 
-/// Adds coins to an account. This creates no coins: the caller must have taken them from locked coins or from the total
-/// of burned coins, or have just minted them.
+/// Adds coins to an account. The caller must have deducted the same amount from locked coins or from the total of
+/// burned coins, or have just minted it, because this function creates no coins.
 pub(super) fn give_back(state: &mut State, to: &str, amount: u64) {
     if amount > 0 {
         state.account_mut(to).balance += amount;

@@ -34,9 +34,9 @@ impl From<&Event> for CosmosEvent {
 }
 
 impl TxOutcome {
-    /// Returns the events of the transaction `tx`, whose outcome this is: those of its fee, those of each message, and
-    /// the ledger's own events. A failed transaction has only the events of its fee, and a transaction that was not
-    /// admitted has none.
+    /// Returns the events of the transaction `tx`, of which `self` is the outcome: the events of its fee and its
+    /// signature, the events of each message, and the ledger's own events. A failed transaction has only the events of
+    /// its fee and its signature, and a transaction that was not admitted has none.
     pub fn cosmos_events(&self, tx: &[u8]) -> Vec<CosmosEvent> {
         // the public key is not decoded, because this would take longer than everything else
         match (TxRaw::decode(tx), Signed::unsigned(tx)) {
@@ -98,8 +98,7 @@ fn message_events(message: &Message, index: usize) -> Vec<CosmosEvent> {
     events
 }
 
-/// Returns `amount` micro-units in the text form that lists of coins have in the SDK. The text is empty if `amount` is
-/// 0.
+/// Returns `amount` micro-units in the text form of the Cosmos SDK, such as `5uremes`; an empty text if `amount` is 0.
 fn coins(amount: u64) -> String {
     if amount == 0 { String::new() } else { format!("{amount}{DENOM}") }
 }

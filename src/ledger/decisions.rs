@@ -1,6 +1,7 @@
-//! Decides challenges. A challenge is the recomputation of one submitted gradient by sampled verifiers. A finding
-//! (match or mismatch) decides it: the gradient is accepted or rejected, and the verifiers that attested this finding
-//! have earned a reward. Verifiers that attested the opposite are slashed.
+//! Decides challenges. A challenge is the recomputation of one submitted gradient by sampled verifiers. The finding
+//! that decides a challenge is either a match (the gradient is correct, and is accepted) or a mismatch (the gradient is
+//! wrong, and is rejected). The verifiers that attested this finding earn a reward. Verifiers that attested the
+//! opposite are slashed.
 
 use super::{
     Challenge, ChallengeStage, Event, Finding, SampledVerifier, State, SubmissionStatus, VALIDATOR, Vote, coins, nodes,
@@ -8,8 +9,8 @@ use super::{
 };
 use std::collections::BTreeMap;
 
-/// Puts the challenge `id`, in which a mismatch was found, into the stage in which anybody may appeal against this
-/// finding. Meanwhile the gradient's chunk slot is free, so that other miners can claim it.
+/// Puts the challenge `id`, in which verifiers found a gradient to be wrong, into the stage in which anybody may appeal
+/// against this finding. Meanwhile the gradient's chunk slot is free, so that other miners can claim it.
 pub(super) fn open_to_appeal(state: &mut State, id: u64, mut challenge: Challenge) {
     submissions::leave_round(state, challenge.submission);
     challenge.stage = ChallengeStage::Appeal;
@@ -18,9 +19,10 @@ pub(super) fn open_to_appeal(state: &mut State, id: u64, mut challenge: Challeng
 }
 
 /// Decides a challenge in favor of `finding`, a match or a mismatch: accepts or rejects the gradient, and slashes the
-/// verifiers and voters that found the opposite. Verifiers that attested a mismatch are paid from what the miner loses;
-/// those that attested a match are paid when the gradient is settled. Returns how many of the micro-units that the
-/// miner lost remain after these payments; 0 for a match.
+/// verifiers and voters that found the opposite. Verifiers that attested a mismatch are paid from the coins that the
+/// miner loses. Verifiers that attested a match are paid later, when the gradient is settled. Returns how many of the
+/// micro-units that the miner lost are left after the verifiers were paid; 0 for a match, because the miner then loses
+/// nothing.
 pub(super) fn decide(
     state: &mut State,
     id: u64,
@@ -53,15 +55,16 @@ pub(super) fn decide(
     0
 }
 
-/// Decides the open challenge `id` in favor of `finding`, the outcome of a dispute, regardless of what the verifiers
-/// found. Returns the same as [`decide`], and 0 if the challenge is not open.
+/// Decides the challenge `id` in favor of `finding`, the outcome of a dispute, regardless of what the verifiers found.
+/// Returns how many of the micro-units that the miner lost are left after the verifiers were paid; 0 if the miner lost
+/// nothing, or if the challenge is not open.
 pub(super) fn overrule(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
     let challenge = state.challenges.get(&id).cloned();
     challenge.map_or(0, |challenge| decide(state, id, &challenge, finding, events))
 }
 
-/// Records that `answerer` defended a gradient successfully in the dispute with `verifier`, which had found a mismatch.
-/// Nobody is slashed before the challenge is decided.
+/// Records that `answerer` won the dispute about a gradient against `verifier`, which had found a mismatch. Nobody is
+/// slashed yet. If the challenge is decided as a match later, `verifier` is slashed and `answerer` gets a bounty.
 pub(super) fn record_defense(state: &mut State, submission: u64, verifier: &str, answerer: &str) {
     let Some(SubmissionStatus::Challenged(id)) = state.submissions.get(&submission).map(|known| known.status) else {
         return;
@@ -80,9 +83,10 @@ fn slash_wrong(state: &mut State, challenge: &Challenge, verifier: &str, events:
     }
 }
 
-/// Returns the verifiers of one recomputation (`together`) whose finding and leaf (a digest that they can compute only
-/// by recomputing the gradient) are correct, each as (address, reward in micro-units). Slashes the others. If it is not
-/// known which leaf is correct, the leaf does not matter: see [`right_leaf`].
+/// Returns the verifiers that have earned a reward for one recomputation, each as (address, reward in micro-units), and
+/// slashes the others. `together` are all verifiers of this recomputation. A verifier earns the reward if its finding
+/// is `finding` and its leaf is correct. A leaf is a digest that a verifier can compute only by recomputing the
+/// gradient. If it is not known which leaf is correct (see [`right_leaf`]), only the finding counts.
 fn earned(
     state: &mut State,
     challenge: &Challenge,
@@ -103,12 +107,13 @@ fn earned(
     right.into_iter().map(|sampled| (sampled.verifier.clone(), reward(sampled))).collect()
 }
 
-/// Returns the attestation leaf (the digest of one tile of the gradient) that counts as correct, or `None` if that is
-/// not known. If validators have voted, it is the leaf of validators with more than half of all stake that voted for
-/// `finding`. If nobody has voted, it is the leaf of all sampled verifiers that attested `finding`.
+/// Returns the attestation leaf (the digest of one tile of the gradient) that counts as correct, or `None` if no leaf
+/// does. If validators have voted, it is the leaf that validators with more than half of the stake of all validators
+/// stated in their votes for `finding`. If nobody has voted, it is the leaf on which all sampled verifiers that
+/// attested `finding` agree.
 ///
-/// A leaf with less stake behind it may be a guess: the verifiers that were sampled, and the validators that voted
-/// first, can be mostly those of one coalition, even if it has a small part of all stake.
+/// A leaf that only validators with less stake stated may be a guess. Most of the sampled verifiers, or most of the
+/// validators that voted first, may belong to one coalition, even if this coalition has only a small part of all stake.
 fn right_leaf(state: &State, together: &[SampledVerifier], panel: &[Vote], finding: Finding) -> Option<String> {
     if !panel.is_empty() {
         return state.leaf_of_majority(panel, finding);
@@ -119,8 +124,8 @@ fn right_leaf(state: &State, together: &[SampledVerifier], panel: &[Vote], findi
 }
 
 impl State {
-    /// Returns the attestation leaf for which validators with more than half of all stake voted together with
-    /// `finding`; `None` if there is no such leaf.
+    /// Returns the attestation leaf (the digest of one tile of the gradient) that validators with more than half of the
+    /// stake of all validators stated in their votes for `finding`; `None` if there is no such leaf.
     pub(super) fn leaf_of_majority(&self, votes: &[Vote], finding: Finding) -> Option<String> {
         let stakes: BTreeMap<&String, u128> =
             self.nodes_of(VALIDATOR).map(|(address, node)| (address, node.stake.into())).collect();

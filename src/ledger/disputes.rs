@@ -88,7 +88,7 @@ pub(super) fn appeal(state: &mut State, message: &MsgAppeal, context: &mut Conte
 }
 
 /// Adds an answer (a statement that defends the gradient) to a dispute. Returns the response to the message as protobuf
-/// bytes. The last answer that the dispute accepts is reserved for the miner.
+/// bytes. A dispute accepts at most [`MAX_ANSWERS`] answers, and the last of them only from the miner of the gradient.
 pub(super) fn answer(state: &mut State, message: &MsgAnswerDispute) -> Result<Vec<u8>, Refusal> {
     let MsgAnswerDispute { sender, dispute_id, answer } = message;
     let (clock, bond) = (state.head().clock, state.genesis.params.answer_bond);
@@ -104,7 +104,8 @@ pub(super) fn answer(state: &mut State, message: &MsgAnswerDispute) -> Result<Ve
     Ok(MsgAnswerDisputeResponse { answer: number as u64 }.encode_to_vec())
 }
 
-/// Makes a move in the game that the challenger of a dispute plays against one answer.
+/// Makes a move in one of the games of a dispute. In a game, the challenger of the dispute and the account that gave
+/// one of the answers make moves in turn.
 pub(super) fn apply_move(state: &mut State, message: &MsgMoveDispute) -> Result<(), Refusal> {
     let MsgMoveDispute { sender, dispute_id, answer, step } = message;
     let clock = state.head().clock;
@@ -117,7 +118,10 @@ pub(super) fn apply_move(state: &mut State, message: &MsgMoveDispute) -> Result<
         Role::Answerer => case.answers.get(number).map(|(answerer, _)| answerer),
     };
     if mover != Some(sender) {
-        return Err(Refusal::new(code::UNAUTHORIZED, format!("{sender} cannot make this move: {}", step.name())));
+        return Err(Refusal::new(
+            code::UNAUTHORIZED,
+            format!("{sender} is not the party that may make this move ({})", step.name()),
+        ));
     }
     case.dispute.apply(number, &step, clock)?;
     state.disputes.insert(*dispute_id, case);
@@ -144,7 +148,7 @@ fn subject(state: &State, submission: &Submission, chunk: &[u8]) -> Result<Subje
         return refused("the field chunk does not contain the bytes of the gradient's chunk");
     }
     let Some(round) = state.rounds.get(&submission.round) else {
-        return refused(format!("round {} is no longer stored", submission.round));
+        return refused(format!("the ledger no longer stores the gradient's round, {}", submission.round));
     };
     let (words, _) = chunk.as_chunks();
     let tokens: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
@@ -152,7 +156,7 @@ fn subject(state: &State, submission: &Submission, chunk: &[u8]) -> Result<Subje
     Ok(state.genesis.dispute_context.subject(&tokens, &key, &state.genesis.job.matrices, round.layout_root))
 }
 
-/// Returns the outcome of the task that the manifest of a submission's artifact states. Returns `None` if the manifest
+/// Reads the outcome of a task from `manifest`, the manifest of a submission's artifact. Returns `None` if the manifest
 /// is invalid, or if it does not state the task and the gradient of the submission. Fails if the bytes `manifest` do
 /// not match the artifact's CID.
 fn claimed(state: &State, submission: &Submission, manifest: &[u8]) -> Result<Option<TaskOutcome>, Refusal> {
@@ -206,8 +210,8 @@ fn suspend(state: &mut State, id: u64) {
 }
 
 impl State {
-    /// Returns whether a submission can be disputed now. This is the case during the `challenge_blocks` blocks after it
-    /// was accepted. If its sampled verifiers disagree, it is also the case until the validators' vote ends.
+    /// Returns whether a submission can be disputed now. This is possible during the `challenge_blocks` blocks after
+    /// the submission was accepted. If the sampled verifiers disagree, it is also possible during the validators' vote.
     pub(super) fn is_disputable(&self, submission: &Submission) -> bool {
         match submission.status {
             SubmissionStatus::Accepted | SubmissionStatus::Disputed => {

@@ -16,7 +16,7 @@ pub enum Event {
         miner: String,
         /// Index of the round to which the chunk slot belongs.
         round: u64,
-        /// Position of the chunk slot. Positions are numbered consecutively over all rounds.
+        /// Position of the chunk slot: its number, counted over all rounds.
         position: u64,
     },
     /// A miner submitted a gradient.

@@ -22,7 +22,8 @@ pub fn is_free_duty(signed: &Signed) -> bool {
     signed.fee.amount == 0 && Message::all_are_duties(&signed.messages)
 }
 
-/// Returns whether nobody pays the fee of a transaction: it is a duty that states no fee, or its fee is waived.
+/// Returns whether nobody pays a fee for a transaction. This is the case if its fee is waived, or if it states no fee
+/// and contains only duties: messages that the ledger expects from verifiers, proposers and the parties of disputes.
 pub(super) fn is_free(signed: &Signed) -> bool {
     is_free_duty(signed) || signed.fee.granter.as_ref() == Some(&*FEE_WAIVER)
 }
@@ -32,13 +33,14 @@ impl State {
         self.fee_of(signed, &self.fees(0))
     }
 
-    /// Returns the prices of transactions on a node that requires at least `floor` micro-units for each.
+    /// Returns the minimum fees of transactions on a node that requires at least `floor` micro-units for each
+    /// transaction.
     pub fn fees(&self, floor: u64) -> MinimumFee {
         let LedgerParams { fee_per_byte, fee_per_row, .. } = self.genesis.params;
         MinimumFee { floor, per_byte: fee_per_byte, per_row: fee_per_row }
     }
 
-    /// Returns the fee of a transaction at these prices.
+    /// Returns the minimum fee of a transaction in micro-units, according to `fees`.
     pub(super) fn fee_of(&self, signed: &Signed, fees: &MinimumFee) -> u64 {
         fees.of(signed.bytes, &signed.messages, !self.accounts.contains_key(&signed.signer))
     }
@@ -64,7 +66,8 @@ pub(super) fn payer(signed: &Signed) -> Option<&str> {
     }
 }
 
-/// Fails if the fee of a transaction is lower than the minimum fee and the transaction is no free duty.
+/// Fails if the fee of a transaction is lower than the minimum fee, unless the transaction states no fee and contains
+/// only duties: messages that the ledger expects from verifiers, proposers and the parties of disputes.
 pub(super) fn check_minimum(state: &State, signed: &Signed) -> Result<(), Refusal> {
     let (fee, minimum) = (signed.fee.amount, state.minimum_fee(signed));
     if fee < minimum && !is_free_duty(signed) {
@@ -75,7 +78,8 @@ pub(super) fn check_minimum(state: &State, signed: &Signed) -> Result<(), Refusa
 }
 
 /// Burns the fee of a transaction. The payer is the signer, or the account that the transaction names as the granter of
-/// the fee. Fails if the payer has too few coins, or if a granter does not cover this fee.
+/// the fee. Fails if the payer has too few coins, or if the granter has given the signer no fee allowance that covers
+/// this fee. If the transaction asks that its fee be waived, the fee is waived instead (see [`waive`]).
 pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let fee = signed.fee.amount;
     let Some(payer) = payer(signed) else { return waive(state, signed) };
@@ -91,8 +95,9 @@ pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Waives the fee of a transaction, and counts it toward the limits. Fails if the fee exceeds a limit, if the signer
-/// can pay the fee itself, or if the transaction contains a message whose fee is not waived.
+/// Waives the fee of a transaction. Waived fees are limited for each account in total and for each block. Fails if the
+/// fee would exceed one of these limits, if the signer can pay the fee itself, or if the transaction contains a message
+/// whose fee cannot be waived.
 fn waive(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let LedgerParams { waiver_per_account, waiver_per_block, .. } = state.genesis.params;
     let (fee, signer) = (signed.fee.amount, &signed.signer);
@@ -131,7 +136,8 @@ fn is_mining(message: &Message) -> bool {
 }
 
 /// Deducts the fee of a transaction from the fee allowance that `granter` has given to the signer. Fails if there is no
-/// such allowance, or if it has expired, is smaller than the fee, or does not pay for a message of the transaction.
+/// such allowance, if it has expired or is smaller than the fee, or if the transaction contains a message that fee
+/// allowances do not cover.
 fn charge_allowance(state: &mut State, signed: &Signed, granter: &str) -> Result<(), Refusal> {
     let (fee, now) = (signed.fee.amount, state.head().time);
     let refused = |log: String| Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));
@@ -166,8 +172,9 @@ fn opened(signed: &Signed, granter: &str) -> Option<FeeAllowance> {
     (session.pair.granter == granter).then_some(FeeAllowance { remaining: session.cap, expires: session.expires })
 }
 
-/// Returns whether a fee allowance of `granter` pays for a message. It pays for each `MsgExec`, and for each
-/// `MsgCloseSession` whose session statement (a text that closes a session) was signed by `granter`.
+/// Returns whether a fee allowance of `granter` pays for a message. It pays for each `MsgExec` (which sends messages in
+/// the name of another account), and for each `MsgCloseSession` whose session statement (a text that closes a session)
+/// was signed by `granter`.
 fn is_covered(message: &Message, granter: &str) -> bool {
     match message {
         Message::Exec(..) => true,

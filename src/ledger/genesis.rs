@@ -159,8 +159,8 @@ impl Genesis {
         Ok(genesis)
     }
 
-    /// Returns the CID of the chunk for the chunk slot at `position`. A position is the number of a chunk slot, counted
-    /// over all rounds.
+    /// Returns the CID of the chunk that belongs to the chunk slot at `position`. Each round has one chunk slot for
+    /// each gradient that it needs. The position of a chunk slot is its number, counted over all rounds.
     pub fn chunk(&self, position: u64) -> Cid {
         self.chunks[chunk_number(position, self.chunks.len() as u64) as usize]
     }
@@ -172,8 +172,8 @@ impl Genesis {
         start..start.saturating_add(quota)
     }
 
-    /// Returns the task of a miner for the chunk slot at `position` of a round. `adapter` is the adapter from which the
-    /// round starts.
+    /// Returns the task that a miner must compute after it has claimed the chunk slot at `position` of a round.
+    /// `adapter` is the adapter from which the round starts.
     pub fn task(&self, round: u64, adapter: Cid, position: u64, miner: &str) -> Result<Task, ProtocolError> {
         let seed = Sha256::new().chain_update("r3mes/job-seed/1").chain_update(self.seed);
         let seed = seed.chain_update(round.to_le_bytes()).chain_update(position.to_le_bytes()).finalize().into();

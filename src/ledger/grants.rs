@@ -30,10 +30,14 @@ pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
                     match state.grants.get(&(granter.to_owned(), grantee.clone(), url.clone())) {
                         Some(expires) if *expires > now => {}
                         Some(_) => {
-                            return refused(format!("the grant of {granter} to {grantee} for {url} has expired"));
+                            return refused(format!(
+                                "the right to send {url}, granted by {granter} to {grantee}, has expired"
+                            ));
                         }
                         None => {
-                            return refused(format!("{granter} has not granted {url} to {grantee}, or has revoked it"));
+                            return refused(format!(
+                                "{granter} has not granted {grantee} the right to send {url}, or has revoked it"
+                            ));
                         }
                     }
                 }
@@ -81,8 +85,8 @@ pub(super) fn apply(state: &mut State, message: &Message, signed: &Signed) -> Re
     }
 }
 
-/// Opens a session: replaces the grants and the fee allowance that one account has given another with those of the
-/// session. If the allowance pays the fee of the transaction that opens the session, the fee is deducted from it.
+/// Opens a session: stores the grants and the fee allowance that an account gives to its session key, in place of
+/// earlier ones. If the fee of this transaction is paid from the new allowance, deducts the fee from the allowance.
 fn open(state: &mut State, session: &Session, signed: &Signed) -> Result<(), Refusal> {
     session.grants().try_for_each(|grant| add_grant(state, &grant))?;
     let paid = if signed.fee.granter.as_ref() == Some(&session.pair.granter) { signed.fee.amount } else { 0 };
@@ -185,7 +189,8 @@ fn revoke_allowance(state: &mut State, pair: &GrantPair) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Pays out the escrow of a session to its granter if the session has ended and all of its gradients are settled.
+/// Moves the escrow of a session (rewards that the ledger holds back) to the escrow of its granter if the session has
+/// ended and all of its gradients are settled. Pays out what the owner of the escrow then has beyond its collateral.
 fn release_escrow(state: &mut State, granter: String, grantee: String) {
     rewards::release(state, &Author { miner: granter, session: Some(grantee) });
 }
@@ -230,8 +235,8 @@ impl State {
         self.statement_numbers.get(&key(pair)).copied().unwrap_or_default()
     }
 
-    /// Returns the [session number](Self::session_number) of an author's miner and session key; 0 if the author is not
-    /// a session.
+    /// Returns the number that the next session statement (a signed text that opens or closes a session) between an
+    /// author's miner and its session key must carry; 0 if the author has no session key.
     pub(super) fn session_number_of(&self, Author { miner, session }: &Author) -> u64 {
         let pair = session.as_ref().map(|session| (miner.clone(), session.clone()));
         pair.and_then(|pair| self.statement_numbers.get(&pair).copied()).unwrap_or_default()

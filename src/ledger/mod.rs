@@ -89,8 +89,8 @@ impl Ledger {
         Self::unchecked(genesis)
     }
 
-    /// Does the same as [`Self::new`], but does not check the genesis. Simulations need this function, because they use
-    /// plain names as addresses.
+    /// Returns the ledger before its first block, without checking that the genesis is valid. Simulations need this
+    /// function, because they use plain names as addresses.
     pub(crate) fn unchecked(genesis: Genesis) -> Result<Self, GenesisError> {
         let genesis = Arc::new(genesis);
         let empty = State::empty(genesis.clone());
@@ -189,8 +189,9 @@ impl Ledger {
         (Self { state, tree }, applied)
     }
 
-    /// Applies a block as [`Self::apply`] does, but assumes that the signatures of the transactions have been checked,
-    /// and does not update the ledger root. Simulations that apply millions of blocks use it.
+    /// Applies a block. Returns a pair: the ledger after the block, and the results of the block. To save time in
+    /// simulations that apply millions of blocks, this function assumes that the signatures of the transactions have
+    /// been checked, and does not update the ledger root.
     #[cfg(feature = "compute")]
     pub(crate) fn apply_opened(&self, time: u64, hash: [u8; 32], txs: &[Signed]) -> (Self, Applied) {
         let bytes = txs.iter().map(|tx| tx.bytes).sum();
@@ -198,8 +199,8 @@ impl Ledger {
         (Self { state, tree: self.tree.clone() }, applied)
     }
 
-    /// Returns the state after a block with this time, hash and total size of its transactions in bytes, and the
-    /// results of the block. `deliver` executes a transaction.
+    /// Returns the state after a block, and the results of the block. The block is given by its time, its hash, the
+    /// total size of its transactions in bytes, and its transactions. `deliver` executes one transaction.
     fn execute<T>(
         &self,
         (time, hash, bytes): (u64, [u8; 32], usize),
@@ -245,7 +246,8 @@ impl Ledger {
         Ok(signed)
     }
 
-    /// Does the same as [`admit`](Self::admit) with a transaction whose signatures have been checked.
+    /// Admits a transaction to the next block, in this copy of the ledger only, as [`admit`](Self::admit) does, but
+    /// does not check its signatures: the caller must have checked them.
     pub fn reserve(&mut self, signed: &Signed) -> Result<(), Refusal> {
         let mut state = self.state.clone();
         transactions::reserve(&mut state, signed)?;
@@ -253,15 +255,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// Checks a transaction before its signatures are checked, because checking signatures takes much longer. Returns
-    /// an error if [`reserve`](Self::reserve) would refuse the transaction, except for errors of its messages, which
-    /// are not executed here.
+    /// Returns an error if [`reserve`](Self::reserve) would refuse the transaction for a reason other than a failure of
+    /// its messages, which are not executed here. The caller makes this check before it checks the signatures, because
+    /// checking signatures takes much longer.
     pub fn precheck(&self, signed: &Signed) -> Result<(), Refusal> {
         transactions::precheck(&mut self.state.clone(), signed)
     }
 
     /// Returns the ledger as it will be at `time`, in seconds since 1970, if no block is applied before: the claims
-    /// that expire until then are removed. If `time` is not later than the last block, returns an unchanged copy.
+    /// that have expired by then are removed. If `time` is not later than the last block, returns an unchanged copy.
     pub fn at(&self, time: u64) -> Self {
         let mut later = self.clone();
         if time > self.state.head().time {
@@ -271,9 +273,9 @@ impl Ledger {
         later
     }
 
-    /// Returns a copy of the ledger that is used to admit transactions to the next block. Its height and its clock are
-    /// those of the next block. The fees that were waived and the claims without a bond that were made in the last
-    /// block do not count toward the limits of the next block.
+    /// Returns a copy of the ledger that is used to admit transactions to the next block. Its height and its clock (the
+    /// count of blocks that had room for another transaction) are those of the next block. Waived fees and claims
+    /// without a bond are limited for each block, and those of the last block are no longer counted.
     pub fn next(&self) -> Self {
         let mut next = self.clone();
         let head = next.state.head_mut();
@@ -308,13 +310,15 @@ impl Ledger {
         full || games || locked || state.chunk_slots.values().any(pending)
     }
 
-    /// Returns the task of a miner for the chunk slot at `position` of the current round.
+    /// Returns the task that a miner must compute after it has claimed the chunk slot at `position` of the current
+    /// round.
     pub fn task(&self, position: u64, miner: &str) -> Result<Task, ProtocolError> {
         self.state.task(position, miner)
     }
 }
 
-/// Applies the row changes that turn the state `before` into `state` to the Merkle trie `tree`, and returns the trie.
+/// Returns the Merkle trie over the rows of `state`. `tree` is the trie over the rows of an earlier state, `before`;
+/// only the rows that have changed since are updated.
 fn updated(mut tree: Tree, state: &State, before: &State) -> Tree {
     for row in state.changes(before) {
         tree.set(&row.key, row.value.as_deref());

@@ -14,13 +14,14 @@ pub const PER_MYRIAD: u64 = 10_000;
 pub struct LedgerParams {
     /// Reward for an accepted gradient, in micro-units.
     pub reward: u64,
-    /// Reward for a correct attestation, in micro-units, for each seat (see [`SampledVerifier::seats`]) of the
-    /// verifier.
+    /// Reward of a verifier for a correct attestation, in micro-units. It is paid once for each seat, that is, for each
+    /// time that the verifier was sampled for this recomputation (see [`SampledVerifier::seats`]).
     ///
     /// [`SampledVerifier::seats`]: super::SampledVerifier::seats
     pub verifier_reward: u64,
-    /// The largest amount, in micro-units for each settled gradient, that may be minted to pay verifiers. Rewards of
-    /// verifiers beyond this amount are paid after further gradients have been settled.
+    /// The largest amount that may be minted to pay verifiers, in micro-units for each settled gradient (a gradient
+    /// that can no longer be rejected). Rewards of verifiers beyond this amount are paid after further gradients have
+    /// been settled.
     pub verification_budget: u64,
     /// The time from a claim to its expiry, in seconds.
     pub claim_lifetime: u64,
@@ -37,7 +38,8 @@ pub struct LedgerParams {
     pub newcomer_bond: u64,
     /// The share of a round's chunks that may be claimed without a bond, in ten-thousandths. If the share is not 0, it
     /// is at least one chunk. Miners that have neither collateral nor enough coins for a bond can claim these chunks. A
-    /// chunk for which a gradient was submitted counts until the round ends, even if the gradient is rejected.
+    /// chunk for which a gradient was submitted without a bond counts toward the share until the round ends, even if
+    /// the gradient is rejected.
     pub unbonded_share: u64,
     /// The maximum number of claims without a bond in a block.
     pub unbonded_per_block: u32,
@@ -57,34 +59,35 @@ pub struct LedgerParams {
     /// The share of a validator's stake that is burned if the validator does not reveal its secret number for the
     /// beacon, in ten-thousandths.
     pub beacon_penalty: u64,
-    /// The number of random values until it is decided whether a submitted gradient is recomputed: the `draw_after`-th
-    /// random value after the submission decides. Values below 1 count as 1. With a beacon, values below 2 count as 2,
-    /// because some of the secret numbers of the current epoch may already be known.
+    /// The number of the random value, counted from the submission of a gradient, that decides whether the gradient is
+    /// recomputed. A setting of 0 has the same effect as 1. In a network with a beacon, 0 and 1 have the same effect as
+    /// 2, because some of the secret numbers of the current epoch may already be known.
     pub draw_after: u64,
     /// The sampling rate: how many of [`ALL`] (65,536) submissions are recomputed on average.
     pub sampling: u32,
     /// The number of verifiers that are sampled to recompute one gradient.
     pub verifiers: u32,
-    /// The number of blocks that verifiers have, after they are sampled, to commit to their findings. They then have
-    /// the same number of blocks to reveal the findings. This and all other deadlines count only blocks with room for
-    /// another transaction.
+    /// The number of blocks within which sampled verifiers must commit to their findings. They must then reveal the
+    /// findings within the same number of blocks. This and all other deadlines count only blocks with room for another
+    /// transaction.
     pub attestation_blocks: u64,
-    /// The number of blocks that validators have to vote after sampled verifiers have disagreed, and that proposers
-    /// have to agree on the aggregate of a round after its gradients can no longer be disputed.
+    /// The number of blocks within which validators must vote after sampled verifiers have disagreed. Also the number
+    /// of blocks within which proposers must agree on the aggregate of a round after its gradients can no longer be
+    /// disputed.
     pub decision_blocks: u64,
     /// The share of traps: how many of [`ALL`] (65,536) recomputations that found a match are repeated by other
     /// verifiers. The other verifiers are sampled after the first ones have revealed their findings.
     pub trap_share: u32,
-    /// The number of blocks in which a gradient can be disputed after it is accepted, or in which an appeal is possible
-    /// after it is found to be wrong. A full round waits for this number of blocks before its aggregation. If it is 0,
-    /// disputes and appeals are possible only while validators vote.
+    /// The number of blocks during which a gradient can be disputed after it is accepted. After a gradient is found to
+    /// be wrong, an appeal is possible during the same number of blocks. A full round waits for this number of blocks
+    /// before its aggregation. If the number is 0, disputes and appeals are possible only while validators vote.
     pub challenge_blocks: u64,
     /// Bond of a dispute in micro-units. It should exceed the cost of computing a task.
     pub dispute_bond: u64,
     /// Bond, in micro-units, of an answer (a statement that defends a gradient in a dispute).
     pub answer_bond: u64,
-    /// The maximum length, in blocks, of each turn in the games of a dispute. A new dispute accepts answers for the
-    /// same number of blocks.
+    /// The maximum length, in blocks, of each turn in the games of a dispute (exchanges of moves between the challenger
+    /// and an account that defends the gradient). A new dispute accepts answers for the same number of blocks.
     pub move_blocks: u64,
     /// The maximum number of disputes by one challenger that may be open at a time.
     pub disputes_per_challenger: u32,
@@ -96,8 +99,8 @@ pub struct LedgerParams {
     pub unbonding_blocks: u64,
     /// The share of a stake that is burned for a wrong attestation, vote, aggregate or gradient, in ten-thousandths.
     pub fraud_penalty: u64,
-    /// The share of a stake that is burned for a missing attestation or vote, or for one that finds the gradient
-    /// unavailable, in ten-thousandths.
+    /// The share of a stake that is burned if an attestation or a vote is missing, or if it states that the gradient
+    /// cannot be recomputed (is unavailable), in ten-thousandths.
     pub silence_penalty: u64,
     /// The minimum fee of a transaction for each of its bytes, in micro-units.
     pub fee_per_byte: u64,

@@ -21,7 +21,7 @@ pub struct HeldClaim {
     pub round: u64,
     /// Position of the claimed chunk slot: its number, counted over all rounds.
     pub position: u64,
-    /// The shard to which the miner is assigned in this round: a number from 0 to 99.
+    /// The shard (one of 100 groups of miners) to which the miner is assigned in this round: a number from 0 to 99.
     pub shard: u64,
     /// The seed of the round: a number that is the same for all miners.
     pub global_seed: u64,
@@ -42,8 +42,8 @@ pub struct Assignment {
     pub committed: Option<Vec<u8>>,
     /// The number of blocks until the stage of the challenge ends.
     pub blocks_left: u64,
-    /// The random value that sampled the verifiers. It selects the tile (a part of the gradient) whose digest each
-    /// verifier must state.
+    /// The random value by which the verifiers were sampled. It also selects the tile (a part of the gradient) whose
+    /// digest each verifier must state.
     pub selector: [u8; 32],
     /// ID of the submission whose gradient is recomputed.
     pub id: u64,
@@ -51,7 +51,7 @@ pub struct Assignment {
     pub submission: Submission,
 }
 
-/// What a validator must do for the beacon in the current epoch.
+/// What a validator must do in the current epoch for the beacon, the network's source of random values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BeaconDuty {
     /// Index of the current epoch.
@@ -112,8 +112,8 @@ impl State {
         self.disputes.get(&id)
     }
 
-    /// Returns a miner's reputation. The escrow and the numbers of its accepted and rejected gradients include those of
-    /// the sessions that have mined for it. If the miner has no reputation yet, returns the initial one.
+    /// Returns a miner's reputation. Its escrow and its numbers of accepted and rejected gradients include those of the
+    /// session keys that have mined for the miner. If the miner has no reputation yet, returns the initial one.
     pub fn reputation(&self, miner: &str) -> Reputation {
         let own = self.reputations.get(&Author::own(miner)).cloned().unwrap_or(Reputation::NEW);
         let sessions = self.reputations_of(miner).filter(|(author, _)| author.session.is_some());
@@ -257,8 +257,9 @@ impl Ledger {
         all
     }
 
-    /// Returns what a validator must do for the beacon; `None` if the network has no beacon, the address is not a
-    /// validator, or it has already sent its message of this epoch.
+    /// Returns what a validator must do in the current epoch for the beacon, the network's source of random values.
+    /// Returns `None` if the network has no beacon, if the address is not a validator, or if the validator has already
+    /// sent its message of this epoch.
     pub fn beacon_duty(&self, validator: &str) -> Option<BeaconDuty> {
         let state = self.state();
         let epoch = state.head().beacon.epoch;
@@ -291,7 +292,7 @@ impl Ledger {
     /// Returns the task for which a gradient was submitted.
     ///
     /// Creating a task takes time that grows with the number of matrices in the job, because the task is encoded to
-    /// check its size. The task of a submission never changes.
+    /// check its size. The task of a submission never changes, so the caller can keep the result.
     pub fn task_of(&self, submission: &Submission) -> Result<Task, ProtocolError> {
         self.state().task_of(submission)
     }

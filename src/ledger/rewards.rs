@@ -8,8 +8,8 @@
 use super::{Author, ChunkSlot, Event, LedgerParams, State, Submission, SubmissionStatus, coins};
 
 impl State {
-    /// Returns whether an author has collateral: whether it would lose at least `probation` rewards for a wrong
-    /// gradient.
+    /// Returns whether an author (a miner, or a session key that mines for an account) has collateral. This is the case
+    /// if it would lose at least as many coins for a wrong gradient as it earns by `probation` correct ones.
     pub(super) fn has_collateral(&self, author: &Author) -> bool {
         let escrow = self.reputations.get(author).map_or(0, |reputation| reputation.escrow);
         self.stake_at_risk(author).saturating_add(escrow) >= self.collateral()
@@ -32,8 +32,8 @@ impl State {
         self.submissions_of(&author.miner).filter(|(_, submission)| submission.session == author.session)
     }
 
-    /// Returns whether a gradient of the author is accused of being wrong: verifiers or a challenger have found so, and
-    /// the matter is not decided yet.
+    /// Returns whether a gradient of the author is accused of being wrong: verifiers have found a mismatch, or a
+    /// dispute about the gradient is open, and the result is not decided yet.
     fn is_accused(&self, author: &Author) -> bool {
         self.submissions_by(author).any(|(id, submission)| match submission.status {
             SubmissionStatus::Disputed => true,
@@ -59,9 +59,10 @@ pub(super) fn settle(state: &mut State, id: u64, events: &mut Vec<Event>) {
     events.push(Event::Settled { id, miner: author.miner, payee, balance });
 }
 
-/// Pays out what an author has in escrow beyond its collateral, unless one of its gradients is accused of being wrong.
-/// The escrow of a session that has ended belongs to the miner. Returns the address of the account that receives the
-/// miner's rewards, and the balance of that account.
+/// Pays out the part of an author's escrow that it does not need as collateral, unless one of its gradients is accused
+/// of being wrong. If the author is a session that has ended, and all of its gradients are settled, its escrow is first
+/// added to that of the miner. Returns the address of the account that receives the miner's rewards, and the balance of
+/// that account.
 pub(super) fn release(state: &mut State, author: &Author) -> (String, u64) {
     let payee = state.account(&author.miner).payout.unwrap_or_else(|| author.miner.clone());
     let has_ended = author.session.as_ref().is_some_and(|session| !state.is_session(&author.miner, session));
@@ -114,9 +115,9 @@ pub(super) fn owe(state: &mut State, verifier: String, reward: u64) {
     }
 }
 
-/// Mints the rewards that are owed to verifiers, as far as the verification budget of all settled gradients covers
-/// them. If the budget does not cover all rewards, each verifier gets the same share of what it is owed. The ledger
-/// still owes it the rest.
+/// Mints the rewards that the ledger owes to verifiers. The total amount that may ever be minted for verifiers is
+/// limited to `verification_budget` micro-units for each settled gradient. If the rest of this budget does not cover
+/// all rewards, each verifier gets the same share of what it is owed, and the ledger still owes it the remainder.
 pub(super) fn pay_owed(state: &mut State) {
     let budget = state.genesis.params.verification_budget.saturating_mul(state.head().settled_total);
     let budget = budget.saturating_sub(state.head().minted_for_verifiers);
@@ -130,9 +131,9 @@ pub(super) fn pay_owed(state: &mut State) {
     }
 }
 
-/// Pays verifiers that found a wrong gradient from the coins that its miner has `lost`, which are counted as burned.
-/// Rewards that these coins do not cover remain owed to the verifiers. Returns how many micro-units of the lost coins
-/// remain.
+/// Pays the verifiers that found a gradient to be wrong. The coins come from the `lost` micro-units that the miner of
+/// the gradient has just lost, and that the caller has counted as burned. If they do not cover all rewards, the ledger
+/// still owes the verifiers the remainder. Returns how many of the lost micro-units are left.
 pub(super) fn pay_from_lost(state: &mut State, verifiers: Vec<(String, u64)>, mut lost: u64) -> u64 {
     for (verifier, reward) in verifiers {
         let paid = reward.min(lost);

@@ -1,5 +1,5 @@
-//! The values that the rows of the state hold. Their fields are stored by name, so a renamed field changes the root of
-//! the state.
+//! The types of the values that the ledger's state contains. Their fields are stored by name, so renaming a field
+//! changes the root hash of the state.
 
 use crate::{
     dispute::judge::{Dispute, Hash},
@@ -8,7 +8,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The values that a state has only once: the last block, the counters and the totals.
+/// The values that exist only once in the ledger's state: the last block, the counters and the totals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChainHead {
@@ -31,8 +31,8 @@ pub struct ChainHead {
     pub round: u64,
     /// The number of gradients that the current round has accepted. A disputed gradient does not count.
     pub accepted_in_round: u32,
-    /// The [clock](Self::clock) when the current round became full, that is, reached its quota of accepted gradients;
-    /// `None` if it is not full.
+    /// Value of the [clock](Self::clock) (a count of blocks) when the current round became full, that is, reached its
+    /// quota of accepted gradients; `None` if it is not full.
     pub full_since: Option<u64>,
     /// The number of gradients accepted since the genesis, including those that were rejected later.
     pub accepted_total: u64,
@@ -55,10 +55,10 @@ pub struct ChainHead {
     /// The number of proposed aggregates since the genesis. IDs count from 1, so this is also the ID of the latest
     /// proposal.
     pub proposals: u64,
-    /// Total of all micro-units ever minted: the balances and stakes in the genesis, and all rewards.
+    /// Total of all micro-units ever minted: the balances and stakes in the genesis, and all minted rewards.
     pub minted: u64,
-    /// Total of all micro-units ever burned: fees, lost bonds and penalties, minus the bounties that were paid from
-    /// them.
+    /// Total of all micro-units ever burned: fees, lost bonds, lost escrows and slashed stakes, minus the bounties and
+    /// the rewards of verifiers that were paid from them.
     pub burned: u64,
     /// The part of the minted micro-units that was paid to verifiers.
     pub minted_for_verifiers: u64,
@@ -68,14 +68,15 @@ pub struct ChainHead {
     pub waived_in_block: u64,
 }
 
-/// The beacon: the source of random values that nobody can predict or choose. In each epoch, every validator reveals a
-/// secret number to which it committed in the epoch before. The random value of the epoch is a hash of all of them.
+/// The beacon: the source of random values that no single party can predict or choose. In each epoch, every validator
+/// reveals a secret number to which it committed in the epoch before. The random value of the epoch is a hash of the
+/// previous random value and of all these numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Beacon {
     /// Index of the current epoch, counted from 0.
     pub epoch: u64,
-    /// The [clock](ChainHead::clock) when the current epoch began.
+    /// Value of the [clock](ChainHead::clock) (a count of blocks) when the current epoch began.
     pub since: u64,
     /// The number of random values so far. Random values are numbered from 1, so this is also the number of the last
     /// one.
@@ -168,9 +169,9 @@ pub struct Reputation {
     /// gradients a miner may submit in ten blocks. Always empty for a session, because its submissions count for its
     /// miner.
     pub recent_heights: Vec<u64>,
-    /// The last [clock](ChainHead::clock) at which the miner cannot claim a chunk because it has withdrawn a claim or a
-    /// submission; 0 if it has never withdrawn anything. Always 0 for a session, because the whole miner is
-    /// quarantined.
+    /// Last value of the [clock](ChainHead::clock) (a count of blocks) at which the miner cannot claim a chunk because
+    /// it has withdrawn a claim or a submission; 0 if it has never withdrawn anything. Always 0 for a session key,
+    /// because the value of its miner also applies to the session key.
     pub quarantined_until: u64,
 }
 
@@ -192,15 +193,17 @@ pub enum ChunkSlot {
 pub struct Claim {
     /// Who made the claim.
     pub author: Author,
-    /// Time of the block in which the claim was made, in seconds since 1970, minus [`ChainHead::paused_seconds`].
+    /// Time of the block in which the claim was made, in seconds since 1970, minus [`ChainHead::paused_seconds`] (the
+    /// time during which blocks were full).
     pub since: u64,
-    /// Time at which the claim expires, in seconds since 1970, minus [`ChainHead::paused_seconds`].
+    /// Time at which the claim expires, in seconds since 1970, minus [`ChainHead::paused_seconds`] (the time during
+    /// which blocks were full).
     pub expires: u64,
     /// Bond that the miner locked for the claim, in micro-units; 0 for a claim without a bond.
     pub bond: u64,
-    /// The [session number](super::State::session_number) that the pair of the miner and its session key had when the
-    /// claim was made; 0 if the miner made the claim itself. The bond is returned to the fee allowance of the session
-    /// only if the pair still has this number.
+    /// The [session number](super::State::session_number) of the miner and its session key when the claim was made; 0
+    /// if the miner made the claim itself. This number grows whenever a session between the two accounts is opened or
+    /// closed. The bond is returned to the fee allowance of the session only if the number is still the same.
     pub session_number: u64,
 }
 
@@ -227,14 +230,16 @@ pub struct Submission {
     /// The number of the random value that decides whether the gradient is recomputed. [`Beacon::values`] is the number
     /// of the last random value.
     pub draw: u64,
-    /// Bond of the claim, in micro-units, which stays locked until the gradient is accepted or rejected.
+    /// Bond of the claim, in micro-units. It stays locked until the gradient is accepted, rejected, withdrawn or
+    /// voided.
     pub bond: u64,
     /// The [session number](super::State::session_number) of the miner and its session key when the claim was made; 0
-    /// if the miner made the claim itself. The bond is returned to the fee allowance of the session only if the number
-    /// is still the same.
+    /// if the miner made the claim itself. This number grows whenever a session between the two accounts is opened or
+    /// closed. The bond is returned to the fee allowance of the session only if the number is still the same.
     pub session_number: u64,
-    /// The [clock](ChainHead::clock) when the gradient was accepted, or when the last of its disputes was dismissed;
-    /// `None` until it is accepted. The period in which the gradient can be disputed begins then.
+    /// Value of the [clock](ChainHead::clock) (a count of blocks) when the gradient was accepted, or when the last of
+    /// its disputes was dismissed; `None` until it is accepted. The period in which the gradient can be disputed begins
+    /// then.
     pub accepted: Option<u64>,
     /// The verifiers and voters that found a match, each as (address, reward in micro-units). They are paid when the
     /// gradient is settled, and slashed if a dispute proves the gradient wrong. The reward of a voter is 0.
@@ -290,11 +295,11 @@ pub struct Challenge {
     pub submission: u64,
     /// The stage that the challenge has reached.
     pub stage: ChallengeStage,
-    /// The [clock](ChainHead::clock) at which the stage ends even if not all verifiers or voters have acted. Only open
-    /// disputes extend the stage.
+    /// Value of the [clock](ChainHead::clock) (a count of blocks) at which the stage ends even if not all verifiers or
+    /// voters have acted. The stage lasts longer only while disputes about the gradient are open.
     pub stage_ends: u64,
-    /// The random value that sampled the verifiers. It selects the tile (a part of the gradient) whose digest they must
-    /// reveal.
+    /// The random value by which the verifiers were sampled. It also selects the tile (a part of the gradient) whose
+    /// digest the verifiers must reveal.
     #[serde(with = "serde_bytes")]
     pub selector: [u8; 32],
     /// The verifiers that were sampled for the current recomputation, without those that were removed because they
@@ -413,7 +418,7 @@ pub struct Round {
 }
 
 impl Author {
-    /// Returns the author for a miner that acts for itself, without a session key.
+    /// Returns the author (who is liable for a gradient) if a miner acts for itself, without a session key.
     pub(super) fn own(miner: &str) -> Self {
         Self { miner: miner.to_owned(), session: None }
     }

@@ -7,9 +7,9 @@ use crate::tx::Signed;
 /// The result of a simulated transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulatedTx {
-    /// The gas of the transaction; see [`MinimumFee::gas`](crate::tx::MinimumFee::gas).
+    /// The gas of the transaction, computed from its minimum fee; see [`MinimumFee::gas`](crate::tx::MinimumFee::gas).
     pub gas: u64,
-    /// The outcome that the transaction would have in the next block. It has no hash.
+    /// The outcome that the transaction would have in the next block. The outcome's field `hash` is empty.
     pub outcome: TxOutcome,
     /// The events that the transaction would cause.
     pub events: Vec<CosmosEvent>,

@@ -25,7 +25,7 @@ pub struct StateRow {
 
 /// The error for rows that do not form a valid state of the ledger. It contains the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the rows are not a state of this ledger: {0}")]
+#[error("the rows do not form a valid state of the ledger: {0}")]
 pub struct InvalidRow(pub(super) String);
 
 macro_rules! tables {
@@ -49,8 +49,9 @@ macro_rules! tables {
                 rows
             }
 
-            /// Returns whether this state and `other` share the data of all tables except the head. Tables with equal
-            /// rows that were built separately do not count as shared.
+            /// Returns whether this state and `other` share the memory of all tables except `head` (the last block, the
+            /// counters and the totals). Tables that were built separately do not count as shared, even if their rows
+            /// are equal.
             #[cfg(feature = "compute")]
             pub(crate) fn differs_by_head(&self, other: &Self) -> bool {
                 true $(&& (stringify!($name) == "head" || self.$name.ptr_eq(&other.$name)))*
@@ -89,11 +90,11 @@ tables! {
     nodes: String => Registration,
     /// The contributions of validators to the beacon, keyed by address.
     beacon_shares: String => BeaconShare,
-    /// Coins that accounts had as their stake or in escrow when they ended their roles, in micro-units, keyed by (the
-    /// clock at which the coins are returned, address of the owner).
+    /// Coins that accounts had as their stake or in escrow when they ended their roles, in micro-units, keyed by (value
+    /// of the clock, a count of blocks, at which the coins are returned; address of the owner).
     unbonding: (u64, String) => u64,
-    /// Gradients outside the current round that can still be disputed, keyed by (the clock at which they are settled if
-    /// they are not disputed, ID of the submission).
+    /// Gradients outside the current round that can still be disputed, keyed by (value of the clock, a count of blocks,
+    /// at which they are settled if they are not disputed; ID of the submission).
     maturing: (u64, u64) => (),
     /// Rewards that verifiers have earned but have not received yet, because the verification budget does not cover
     /// them so far, in micro-units, keyed by the address of the verifier.
@@ -168,7 +169,8 @@ impl State {
         self.disputes_about(submission).next().is_some()
     }
 
-    /// Returns the task that a miner has to compute for the chunk slot at `position` of the current round.
+    /// Returns the task that a miner must compute after it has claimed the chunk slot at `position` of the current
+    /// round.
     pub(super) fn task(&self, position: u64, miner: &str) -> Result<Task, ProtocolError> {
         self.genesis.task(self.head().round, self.round().adapter, position, miner)
     }

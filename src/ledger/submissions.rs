@@ -140,7 +140,8 @@ fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal
 }
 
 impl State {
-    /// Returns whether the author of a claim can lose nothing if its gradient is wrong.
+    /// Returns whether the author of a claim has nothing to lose if the gradient is wrong, because it has locked no
+    /// bond and has no collateral. Always false in a network in which newcomers need no bond.
     fn is_unbonded(&self, claim: &Claim) -> bool {
         claim.bond == 0 && self.genesis.params.newcomer_bond > 0 && !self.has_collateral(&claim.author)
     }
@@ -214,7 +215,9 @@ pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut C
 /// miner that the job is a test. In this ledger, any submitted gradient may be used as a trap instead.
 pub(super) fn answer_trap(message: &MsgSubmitTrapJobResult) -> Result<(), Refusal> {
     let name: String = message.trap_job_id.chars().take(64).collect();
-    rejected(format!("trap job {name:?} does not exist: any submitted gradient may become a trap"))
+    rejected(format!(
+        "this ledger has no trap jobs such as {name:?}: instead, any submitted gradient may become a trap"
+    ))
 }
 
 /// Removes a submission from its round, so that its chunk slot is free for other miners.
@@ -251,7 +254,7 @@ fn join_round(state: &mut State, id: u64, events: &mut Vec<Event>) {
 }
 
 /// Accepts a disputed gradient again after all of its disputes were dismissed. From now on it may be disputed again,
-/// because the limit on open disputes may have kept other challengers out.
+/// because the limit on open disputes may have prevented other challengers from disputing it.
 pub(super) fn reinstate(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let clock = state.head().clock;
     let Some(submission) = state.submissions.get_mut(&id) else { return };
@@ -265,8 +268,9 @@ pub(super) fn reinstate(state: &mut State, id: u64, events: &mut Vec<Event>) {
     }
 }
 
-/// Ends a submission with a status in which its gradient counts for nothing. Its commitment is removed, so that the
-/// same gradient can be submitted again, unless the commitment belongs to another submission by now.
+/// Gives a submission its final status: withdrawn, rejected or voided. Deletes the entry for its commitment, so that
+/// the same gradient can be submitted again. If another submission with the same commitment exists by now, the entry
+/// belongs to it, and is kept.
 fn end(state: &mut State, id: u64, status: SubmissionStatus) {
     let Some(submission) = state.submissions.get_mut(&id) else { return };
     submission.status = status;
@@ -284,10 +288,10 @@ fn return_bond(state: &mut State, id: u64) {
     claims::unlock(state, &author, session_number, bond);
 }
 
-/// Rejects a submission and frees its chunk slot. If the gradient is wrong, its author loses its bond, its escrow and
-/// the share `fraud_penalty` of its stake, and its other gradients that are not settled are voided. If the bytes cannot
-/// be fetched, the miner gets no reward but loses no coins, because the network may be the cause. Returns how many
-/// micro-units the author lost.
+/// Rejects a submission and frees its chunk slot. If the gradient is wrong, the author loses the bond, the escrow and,
+/// unless the author is a session key, the share `fraud_penalty` of the stake. The author's other pending and accepted
+/// gradients are voided. If the bytes of the gradient cannot be fetched, the miner gets no reward but loses no coins,
+/// because the network may be the cause. Returns how many micro-units the author lost.
 pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
     leave_round(state, id);
     let Some(submission) = state.submissions.get(&id) else { return 0 };
@@ -314,8 +318,9 @@ pub(super) fn reject(state: &mut State, id: u64, finding: Finding, events: &mut 
     }
 }
 
-/// Voids the pending and accepted gradients of an author that was proven to have submitted a wrong one: their chunk
-/// slots become free, and the miner is not paid for them. The verifiers that recomputed them are paid.
+/// Voids all pending and accepted gradients of an author after another gradient of the author was proven wrong. The
+/// chunk slots become free, and the miner is not paid for the voided gradients. The verifiers that recomputed these
+/// gradients are paid.
 fn void_others(state: &mut State, author: &Author, events: &mut Vec<Event>) {
     let open = |status| matches!(status, SubmissionStatus::Pending | SubmissionStatus::Accepted);
     let ids: Vec<u64> = state.submissions_by(author).filter(|(_, own)| open(own.status)).map(|(id, _)| id).collect();

@@ -49,8 +49,9 @@ impl From<Refusal> for TxOutcome {
     }
 }
 
-/// Admits a transaction: does what [`reserve`] does, and checks its signatures. If the transaction is refused, `state`
-/// may have changed.
+/// Admits a transaction to the next block: checks its signatures, its sequence number, its grants and its fee, takes
+/// the fee, and increments the sequence number of the signer's account. If the transaction pays no fee, also checks
+/// that its messages succeed. If the transaction is refused, `state` may have changed.
 pub(super) fn admit(state: &mut State, tx: &[u8]) -> Result<Signed, Refusal> {
     let decoded = DecodedTx::decode(tx)?;
     precheck(&mut state.clone(), decoded.content())?;
@@ -59,9 +60,10 @@ pub(super) fn admit(state: &mut State, tx: &[u8]) -> Result<Signed, Refusal> {
     Ok(signed)
 }
 
-/// Does what [`precheck`] does. If the transaction pays no fee, also executes its messages, and refuses the transaction
-/// unless they succeed. If such transactions were admitted without this check, anybody could fill blocks without cost.
-/// If the transaction is refused, `state` may have changed.
+/// Admits a transaction to the next block, but does not check its signatures: calls [`precheck`], which takes the fee.
+/// If the transaction pays no fee, also executes its messages, and refuses the transaction unless they succeed.
+/// Otherwise, anybody could fill blocks with failing transactions without cost. If the transaction is refused, `state`
+/// may have changed.
 pub(super) fn reserve(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let is_free = fees::is_free(signed);
     precheck(state, signed)?;
@@ -75,8 +77,8 @@ pub(super) fn reserve(state: &mut State, signed: &Signed) -> Result<(), Refusal>
 /// its sequence number and the grants that it needs. Takes its fee, and increments the sequence number of the signer's
 /// account. If the transaction is refused, `state` may have changed.
 ///
-/// This function runs before the signatures are checked, because a check of a signature takes much longer, and a
-/// transaction that is refused pays no fee for it.
+/// This function runs before the signatures are checked. A transaction that is refused pays no fee, so it should be
+/// refused, if possible, before its signatures are checked, which takes much longer.
 pub(super) fn precheck(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     check_permission(state, signed)?;
     fees::check_minimum(state, signed)?;
@@ -115,14 +117,16 @@ pub(super) fn deliver(state: &mut State, tx: &[u8]) -> TxOutcome {
     })
 }
 
-/// Does the same as [`deliver`] with a transaction whose signatures have been checked. Its outcome has no hash.
+/// Admits a transaction whose signatures have been checked before, and executes its messages, as [`deliver`] does. The
+/// `hash` of the returned outcome is empty.
 #[cfg(feature = "compute")]
 pub(super) fn deliver_opened(state: &mut State, signed: &Signed) -> TxOutcome {
     deliver_as(state, String::new(), |state| precheck(state, signed).map(|()| signed.clone()))
 }
 
-/// Does what [`deliver`] does with a transaction that need not be signed, and that may state a fee below the minimum,
-/// such as none. Its outcome has no hash.
+/// Admits a transaction and executes its messages, as [`deliver`] does, but checks neither the signatures nor the
+/// minimum fee: the transaction need not be signed, and may state a lower fee or none. The `hash` of the returned
+/// outcome is empty.
 pub(super) fn simulate(state: &mut State, signed: &Signed) -> TxOutcome {
     deliver_as(state, String::new(), |state| {
         check_permission(state, signed)?;

@@ -4,8 +4,8 @@
 use super::{DisputeCase, Event, Finding, State, SubmissionStatus, coins, decisions, nodes, submissions};
 use crate::dispute::judge::Side;
 
-/// Ends the turns whose deadline has passed in the games of all disputes, and upholds or dismisses each dispute that is
-/// decided.
+/// Applies the deadlines of all disputes: a party that has not made its move in time loses the game. Then upholds or
+/// dismisses each dispute that is decided.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let clock = state.head().clock;
     let ids: Vec<u64> = state.disputes.keys().copied().collect();
@@ -55,9 +55,9 @@ pub(super) fn uphold(state: &mut State, id: u64, challenger: &str, events: &mut 
     }
 }
 
-/// Dismisses a dispute after one of the answers has won. The account that gave this answer gets a bounty from the
-/// challenger's bond. If an appeal opened the dispute, there is no bond, and the bounty is paid when the challenge is
-/// decided.
+/// Dismisses a dispute after one of the answers (statements that defend the gradient) has won. The account that gave
+/// this answer gets a bounty from the challenger's bond. If an appeal opened the dispute, there is no bond, and the
+/// bounty is paid when the challenge is decided.
 fn dismiss(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<Event>) {
     let DisputeCase { submission, challenger, bond, .. } = case;
     state.disputes.remove(&id);

@@ -25,8 +25,8 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Decides about each submission whose random value is known: either verifiers are sampled to recompute the gradient,
-/// or it is accepted immediately.
+/// Decides about each pending submission for which the deciding random value is known: either verifiers are sampled to
+/// recompute the gradient, or the gradient is accepted immediately.
 pub(super) fn sample(state: &mut State, events: &mut Vec<Event>) {
     let submitted = |slot: &ChunkSlot| if let ChunkSlot::Submitted(id) = slot { Some(*id) } else { None };
     let ids: Vec<u64> = state.chunk_slots.values().filter_map(submitted).collect();
@@ -72,8 +72,8 @@ fn rate(state: &State, author: &Author) -> u64 {
 
 /// Samples a validator for each of the `verifiers` seats, among all validators that are not in `excluded`. The
 /// probability of each validator is proportional to its stake, and the seats are independent of each other. Therefore
-/// nobody gets more seats by splitting a stake over several nodes. `id`, the ID of the submission or of the challenge,
-/// varies the sample.
+/// nobody gets more seats by splitting a stake over several nodes. The random numbers depend on `id` (the ID of the
+/// submission or of the challenge), so that each recomputation has its own sample.
 pub(super) fn sampled_verifiers(state: &State, id: u64, excluded: &[&str]) -> Vec<SampledVerifier> {
     let nodes = state.nodes_of(VALIDATOR).filter(|(address, _)| !excluded.contains(&address.as_str()));
     let nodes: Vec<(&String, u128)> = nodes.map(|(address, node)| (address, node.stake.max(1).into())).collect();
@@ -237,7 +237,7 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// Ends the stage in which verifiers commit. Those that did not commit are slashed and take no further part.
+/// Ends the stage in which verifiers commit. Verifiers that did not commit are slashed and removed from the challenge.
 fn end_commit(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
     remove_silent(state, &mut challenge, |sampled| sampled.committed.is_some(), events);
     if challenge.sampled.is_empty() {
@@ -248,9 +248,10 @@ fn end_commit(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
     state.challenges.insert(id, challenge);
 }
 
-/// Ends the stage in which verifiers reveal. Those that could not recompute the gradient are treated like those that
-/// revealed nothing. If all others agree, their finding counts, but a mismatch is open to appeal first, and a match may
-/// become a trap. If they disagree, all validators vote.
+/// Ends the stage in which verifiers reveal. Verifiers that revealed nothing, or that could not recompute the gradient,
+/// are slashed and removed. If the remaining verifiers agree, their finding decides, but anybody may first appeal
+/// against a mismatch, and a match may first become a trap (a second recomputation by other verifiers). If the
+/// remaining verifiers disagree, all validators vote.
 fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
     let has_recomputed = |sampled: &SampledVerifier| sampled.finding.is_some_and(|found| found != Finding::Unavailable);
     remove_silent(state, &mut challenge, has_recomputed, events);
@@ -284,9 +285,9 @@ fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
     state.challenges.insert(id, challenge);
 }
 
-/// Decides by the last random value whether a challenge in which a match was found becomes a trap. If so, samples the
-/// verifiers that must recompute the gradient once more. If not, or if there are no other verifiers, accepts the
-/// gradient.
+/// Decides by the latest random value whether a challenge in which the verifiers found a match becomes a trap, that is,
+/// whether other verifiers must recompute the gradient once more. If so, samples these verifiers. If not, or if there
+/// are no other verifiers, accepts the gradient.
 fn draw_trap(state: &mut State, id: u64, mut challenge: Challenge, events: &mut Vec<Event>) {
     let others = trap(state, id, &challenge);
     if others.is_empty() {
@@ -314,8 +315,9 @@ fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<SampledVerifier> {
     sampled_verifiers(state, id, &attested.chain([submission.miner.as_str()]).collect::<Vec<_>>())
 }
 
-/// Ends a stage in which no verifier has attested whether the gradient is correct. In a trap, the finding of the first
-/// verifiers counts. Otherwise, sampling is repeated.
+/// Ends a stage in which no verifier has attested whether the gradient is correct. If this was the second recomputation
+/// (a trap), the finding of the first verifiers, a match, decides. Otherwise, a later random value decides again
+/// whether the gradient is recomputed, and by whom.
 fn end_without_attestations(state: &mut State, id: u64, challenge: &Challenge, events: &mut Vec<Event>) {
     match challenge.first_recomputation.is_empty() {
         true => sample_again(state, id, challenge),
@@ -349,9 +351,10 @@ fn sample_again(state: &mut State, id: u64, challenge: &Challenge) {
     }
 }
 
-/// Ends the vote of the validators if one side has more than half of the stake of all validators, and, unless the time
-/// is up (`late`), these validators state the same leaf. If the time is up but no side has that much stake, slashes the validators that have not voted for either side, and gives them
-/// the same time again.
+/// Ends the vote of the validators if one side has more than half of the stake of all validators, and validators with
+/// more than half of all stake also state the same attestation leaf (a digest of a part of the gradient). Once the time
+/// is up (`late`), the leaves do not matter. If the time is up and no side has more than half of the stake, slashes the
+/// validators that have voted for neither side, and extends the vote by the same time.
 fn end_panel(state: &mut State, id: u64, challenge: &Challenge, late: bool, events: &mut Vec<Event>) {
     let stakes: BTreeMap<String, u128> =
         state.nodes_of(VALIDATOR).map(|(address, node)| (address.clone(), node.stake.into())).collect();

@@ -69,8 +69,8 @@ pub struct SavedAttention {
 }
 
 impl SavedAttention {
-    /// Keeps the buffers of the keys and values when a run ends, so that a later run need not recompute those of
-    /// earlier tokens.
+    /// Keeps the buffers of the keys and values when a run ends, so that a later run need not recompute the keys and
+    /// values of earlier tokens.
     pub fn keep_keys_and_values(&self, recording: &mut Recording) {
         recording.persist(self.k);
         recording.persist(self.v);
@@ -214,9 +214,12 @@ impl Attention {
         out
     }
 
-    /// Records the backward pass of [`rotate`](Self::rotate), and returns the buffers with the gradient of the
-    /// projection's output, in wide rows (integers of magnitude ≤ 2^14). `dheads` is the gradient of the head rows. It
-    /// has `head_stride` heads for each token; the pass reads the `heads` heads from index `head_offset` on.
+    /// Records the backward pass of [`rotate`](Self::rotate), which converts a projection's output to head rows (one
+    /// row for each token and head). Returns the buffers with the gradient of the projection's output, rounded to
+    /// integers of magnitude ≤ 2^14.
+    ///
+    /// `dheads` holds the gradient of the head rows, in `head_stride` rows for each token. The pass reads `heads` of
+    /// them, beginning at the index `head_offset`.
     #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     fn rotate_backward(
         &self,

@@ -172,7 +172,8 @@ impl BitLinear {
     }
 }
 
-/// The recording of a layer's forward and backward pass, with the buffers that [`BitLinearExecutor`] writes and reads.
+/// The kernel launches of a layer's forward and backward pass, and the buffers that [`BitLinearExecutor`] writes and
+/// reads.
 struct BitLinearRecording {
     recording: Recording,
     forward: usize,
@@ -278,8 +279,9 @@ impl BitLinearExecutor {
         &mut self.layer
     }
 
-    /// Returns the exponents of the units in which the gradients of a and b are accumulated. Each unit is a power of
-    /// two. An upper bound of the gradient's magnitude is about 2^[`GRADIENT_BITS`] units.
+    /// Returns two exponents: the gradients of the adapter's factors a and b are accumulated as integers in units of
+    /// 2^exponent. Each exponent is chosen so that an upper bound of the gradient's magnitude is about
+    /// 2^[`GRADIENT_BITS`] units. `dy_absmax` is the largest magnitude in the gradient of the layer's output.
     fn exponents(&self, dy_absmax: f64) -> (i32, i32) {
         let [a, b] = self.layer.factors().map(|factor| {
             let max = factor.values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
@@ -316,10 +318,11 @@ impl BitLinearExecutor {
 /// The unit in which a gradient is accumulated is chosen so that an upper bound of the gradient's magnitude is about
 /// 2^`GRADIENT_BITS` units.
 ///
-/// The bound assumes that all products have the same sign, so actual gradients are far below it. The sum over a block
-/// of ≤ 32 tokens is an integer in a unit of its own, and the bound is at least 2^20 of these units. The sum is
-/// therefore shifted left by at most 44 − 20 = 24 bits before it is accumulated, which is less than the 28 bits that
-/// kernels allow.
+/// The bound assumes that all products have the same sign, so actual gradients are far below it. Kernels first sum over
+/// a block of ≤ 32 tokens, in another unit, which is called the block unit here. The bound is about 2^44 units of the
+/// accumulated gradient and at least 2^20 block units, so a block unit is at most 2^24 units of the accumulated
+/// gradient. Therefore kernels shift the sum of a block left by at most 24 bits before they accumulate it. They allow
+/// 28 bits.
 const GRADIENT_BITS: i32 = 44;
 
 /// Returns 2^-28, the value of the lowest bit of a parameter in Q3.28.

@@ -36,7 +36,7 @@ pub struct ModelConfig {
 
 impl ModelConfig {
     /// The sizes of the model `microsoft/bitnet-b1.58-2B-4T`, except that the context is 2048 instead of 4096 tokens.
-    /// The size of this model is the baseline of [`UploadSize`](crate::protocol::UploadSize).
+    /// The command `adapter inspect` compares the size of an adapter with the size of this model's weights.
     pub const BITNET_2B4T: Self = Self {
         layers: 30,
         width: 2560,

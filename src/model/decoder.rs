@@ -2,8 +2,8 @@
 //! The window is the sequence of all tokens for which the cache has room.
 //!
 //! In the forward pass, each kernel has one work unit for each token, which reads only that token and earlier ones.
-//! Therefore a run can compute the work units of the new tokens only, although the recording covers the whole window.
-//! The results have the same bits as those of a run over the whole window.
+//! Therefore a run can compute the work units of the new tokens only, although the kernel launches are recorded for the
+//! whole window. The results have the same bits as those of a run over the whole window.
 
 use super::{
     config::ModelConfig,
@@ -133,7 +133,8 @@ impl Decoder {
         Ok(next)
     }
 
-    /// Returns the label of the first dispatch in which a value leaves its range, for the work units `units`.
+    /// Runs the dispatches (kernel launches) again one by one, for the work units `units`. A work unit belongs to one
+    /// token. Returns the label of the first dispatch in which a value leaves its range.
     async fn first_saturation(&mut self, units: Range<usize>) -> Result<String, Error> {
         for (at, dispatch) in self.recording.dispatches().iter().enumerate() {
             if self.executor.run_units(at..at + 1, units.clone()).await? {

@@ -38,7 +38,7 @@ pub(super) fn transpose<T: Copy>(values: &[T], columns: usize) -> Vec<T> {
 }
 
 /// Quantizes the row `x [width]` of each token to int8: `round(x · 127 / absmax)`, where `absmax` is the largest
-/// magnitude in the row. Returns the byte rows, and the row info (scale and sum) of each row.
+/// magnitude in the row. Returns the int8 rows, and the row info (scale and sum) of each row.
 pub(super) fn byte_rows(x: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
     let tokens = x.len() / width;
     let (mut data, mut info) = (vec![0; tokens * row_words(width)], vec![0; tokens * INFO]);
@@ -59,8 +59,9 @@ pub(super) fn byte_rows(x: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
     (data, info)
 }
 
-/// Quantizes the row `dy [width]` of each token to integers of magnitude ≤ 2^14 in units of a power of two. Returns the
-/// wide rows, and the row info (scale and sum) of each row.
+/// Quantizes the row `dy [width]` of each token to integers of magnitude ≤ 2^14 in units of a power of two. Returns
+/// these integers as wide rows, in which each integer is stored as two int8 values, and the row info (scale and sum) of
+/// each row.
 pub(super) fn wide_rows(dy: &[f32], width: usize) -> (Vec<u32>, Vec<u32>) {
     let tokens = dy.len() / width;
     let (mut data, mut info) = (vec![0; tokens * wide_words(width)], vec![0; tokens * INFO]);

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Two buffers that together hold quantized rows: the integers, and the row info of each row.
+/// Two buffers that together hold quantized rows: the integers, and the row info (scale and sum) of each row.
 #[derive(Clone, Copy, Debug)]
 pub struct RowBuffers {
     /// The integers of the rows: byte rows (int8), or wide rows (integers of magnitude ≤ 2^14).
@@ -26,7 +26,8 @@ pub struct RowBuffers {
     pub info: BufferId,
 }
 
-/// The tokens that one run of a recording processes together, and the buffers that describe these tokens.
+/// The tokens that one run of a recording (a list of kernel launches) processes together, and the buffers that describe
+/// these tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch {
     /// The number of tokens. A buffer of activations has one row for each token.
@@ -37,12 +38,14 @@ pub struct Batch {
     /// Buffer `[blocks, 2]` that contains, for each block, the index of its first token in the batch and its number of
     /// tokens.
     pub spans: BufferId,
-    /// The dither buffer. It contains the index of the batch's first token in its chunk, a zero word, and then a key of
-    /// two words for each dither stream.
+    /// The buffer from which kernels derive the dither (pseudo-random bits for stochastic rounding). It contains the
+    /// index of the batch's first token in its chunk, a zero word, and then a key of two words for each tensor that is
+    /// rounded with dither.
     pub dither: BufferId,
 }
 
-/// A frozen linear layer whose buffers belong to a recording. It can have an adapter.
+/// A frozen linear layer whose buffers belong to a recording (a list of kernel launches). The layer can have an
+/// adapter.
 pub struct RecordedLinear {
     name: String,
     in_features: usize,
@@ -98,8 +101,8 @@ fn fraction_bits(max: u64, terms: usize) -> u32 {
 }
 
 impl RecordedLinear {
-    /// Adds the weights of a linear layer to a recording. If `rank` > 0, also adds the buffers of an adapter of this
-    /// rank. The names of the buffers and dispatches begin with `name`.
+    /// Adds the weights of a linear layer to a recording (a list of kernel launches). If `rank` > 0, also adds the
+    /// buffers of an adapter of this rank. The names of the buffers and dispatches begin with `name`.
     pub fn new(recording: &mut Recording, name: String, weights: &Ternary, rank: usize) -> Self {
         let (in_features, out_features) = (weights.columns, weights.rows);
         let mut persistent =
@@ -220,12 +223,14 @@ impl RecordedLinear {
         }
     }
 
-    /// Records the dispatch that adds two terms: the product with the frozen weights, which `out` holds, and the
-    /// contribution of the adapter. The dispatch also writes the row info of the sum.
+    /// Records the kernel launch that adds the contribution of the adapter to `out`. Before the launch, `out` holds the
+    /// product with the frozen weights. The launch also writes the row info (scale and sum) of the result.
     ///
-    /// The contribution is `u` times the factor b in the forward pass, and `u` times the factor a in the backward pass.
-    /// `ratio_at` differs between the passes: it is the index in `lora_info` of the ratio by which the contribution is
-    /// multiplied to convert it to the unit of the product.
+    /// In the forward pass, `u` is the layer's input times the factor a, and the contribution is `u` times the factor
+    /// b. In the backward pass, `u` is the gradient of the output times the factor b, and the contribution is `u` times
+    /// the factor a. The contribution is multiplied by a ratio, which converts it to the unit of the product.
+    /// `ratio_at` is the index of the ratio in the buffer `lora_info`; the forward and the backward pass have different
+    /// ratios.
     fn up(
         &self,
         recording: &mut Recording,
@@ -302,7 +307,8 @@ impl RecordedLinear {
     }
 }
 
-/// Adds scratch buffers for `tokens` rows of `words` words each, and for the row info of each row. Returns the buffers.
+/// Adds scratch buffers for `tokens` rows of `words` words each, and for the row info (scale and sum) of each row.
+/// Returns the buffers.
 pub fn rows(recording: &mut Recording, name: String, tokens: usize, words: usize) -> RowBuffers {
     let info = recording.scratch(format!("{name}.info"), tokens * INFO);
     RowBuffers { data: recording.scratch(name, tokens * words), info }
@@ -346,9 +352,9 @@ impl LoraBuffers {
     /// Returns the words of every buffer of the adapter that the forward and backward passes read.
     ///
     /// These buffers hold the factors a and b, and the ratios, scales and exponents that kernels need to convert
-    /// between units. Each factor is rounded to integers of magnitude ≤ 2^14 in units of a power of two, and is stored
-    /// twice: as wide rows, and as the wide rows of its transpose. `exponents` are the exponents of the gradients of a
-    /// and b, which the job states.
+    /// between units. Each factor is rounded to integers of magnitude ≤ 2^14 in units of a power of two. It is stored
+    /// twice, row by row and transposed. `exponents` contains an exponent for each of a and b: kernels accumulate the
+    /// gradient of the factor in units of 2^exponent.
     pub fn pack(&self, alpha: u32, a: &LoraMatrix, b: &LoraMatrix, exponents: (i32, i32)) -> Vec<(BufferId, Vec<u32>)> {
         let (a_rows, a_columns, a_exponent) = pack_factor(&a.values, self.rank, self.in_features);
         let (b_rows, b_columns, b_exponent) = pack_factor(&b.values, self.rank, self.out_features);
@@ -374,8 +380,9 @@ impl LoraBuffers {
     }
 }
 
-/// Rounds a factor `[rank, features]` to integers of magnitude ≤ 2^14. Returns the [wide rows](crate::kernels) of the
-/// factor, the wide rows of its transpose, and the exponent `e`: an integer `n` stands for the value `n · 2^e`.
+/// Rounds a factor `[rank, features]` to integers of magnitude ≤ 2^14. Returns the integers of the factor and those of
+/// its transpose, both packed as [wide rows](crate::kernels), and an exponent `e`. An integer `n` stands for the value
+/// `n · 2^e`.
 fn pack_factor(values: &[i32], rank: usize, features: usize) -> (Vec<u32>, Vec<u32>, i32) {
     let max = values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
     let shift = shift_for(max.into(), WIDE_BITS);

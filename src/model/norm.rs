@@ -12,7 +12,7 @@ use crate::{
     numbers::{fixed::Scale, ternary::row_words},
 };
 
-/// An RMSNorm whose gains are stored in a buffer of a recording.
+/// An RMSNorm whose gains are stored in a buffer of a recording (a list of kernel launches).
 pub struct Norm {
     name: String,
     width: usize,
@@ -29,8 +29,8 @@ pub struct SavedNorm {
 }
 
 impl Norm {
-    /// Adds a buffer with the gains to a recording, and returns the norm. The names of its buffers and dispatches begin
-    /// with `name`.
+    /// Adds a buffer with the gains to a recording (a list of kernel launches), and returns the norm. The names of its
+    /// buffers and dispatches begin with `name`.
     pub fn new(recording: &mut Recording, name: String, gain: &Gain, config: &ModelConfig) -> Self {
         let width = gain.mantissas.len();
         let words = recording.constant(format!("{name}.gain"), gain.mantissas.clone());
@@ -78,8 +78,9 @@ impl Norm {
     }
 
     /// Records the computation of the gradient of the norm's input, and returns the buffer of this gradient. `dn` holds
-    /// `slots` gradients of the norm's output, which are summed. `residual`, if given, holds the gradient of the
-    /// residual stream, which is added to the result.
+    /// `slots` gradients of the norm's output, one from each layer that reads this output; they are summed. If
+    /// `residual` is given, it holds the gradient that reaches the norm's input through the residual connection, and is
+    /// added to the result.
     pub fn backward(
         &self,
         recording: &mut Recording,

@@ -20,7 +20,7 @@ use crate::{
 /// The largest storage buffer binding that WebGPU's default limits allow, in bytes.
 pub const BINDING_BYTES: usize = 128 << 20;
 
-/// A recorded training step, and the buffers that the host writes and reads.
+/// A training step as a recording (a list of kernel launches), and the buffers that the host writes and reads.
 pub struct RecordedStep {
     /// The dispatches of the forward pass, and then those of the backward pass.
     pub recording: Recording,
@@ -37,8 +37,9 @@ pub struct RecordedStep {
     /// Buffer `[tokens]` that contains the label of each input token: the ID of the token that should follow, or
     /// [`IGNORE`](crate::kernels::cross_entropy::IGNORE) if the token has no label.
     pub labels: BufferId,
-    /// The dither buffer. It contains the index of the batch's first token in its chunk, a zero word, and then a key of
-    /// two words for each of the `streams`.
+    /// The buffer from which kernels derive the dither (pseudo-random bits for stochastic rounding). It contains the
+    /// index of the batch's first token in its chunk, a zero word, and then a key of two words for each name in
+    /// `streams`.
     pub dither: BufferId,
     /// Buffer that contains the loss, as an i64 in units of 2^-20 bits. Every run adds to it until the host resets it
     /// to zero.
@@ -46,7 +47,8 @@ pub struct RecordedStep {
     /// The name of each adapted linear layer, such as `layers.0.attention.q`, and the buffers of its adapter. The
     /// layers are in canonical order.
     pub adapted_linears: Vec<(String, LoraBuffers)>,
-    /// The names of the dither streams, from which the host derives the keys in `dither`.
+    /// The names of the tensors that are rounded with dither (pseudo-random bits). From each name the host derives a
+    /// key, and writes it to the buffer `dither`.
     pub streams: DitherStreams,
 }
 
@@ -188,8 +190,8 @@ pub(super) fn record_inputs(recording: &mut Recording, config: &ModelConfig, seq
     (batch, tables)
 }
 
-/// Adds the weights of the decoder layer with index `i`, and the adapters of those linear layers that are in `targets`.
-/// The layer's attention reads the constant tables `tables`.
+/// Adds to a recording the weights of the decoder layer with index `i`, and the adapters of the linear layers in
+/// `targets`. The layer's attention reads the constant tables `tables`.
 pub(super) fn record_layer(
     recording: &mut Recording,
     model: &Model,

@@ -19,7 +19,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The embedding table in a recording. The output head reads the same table.
+/// The embedding table in a recording (a list of kernel launches). The output head reads the same table.
 pub struct Vocabulary {
     width: usize,
     exponent: i32,
@@ -35,9 +35,9 @@ struct Shard {
 }
 
 impl Vocabulary {
-    /// Adds the embedding table to a recording. The table is split into shards, so that for batches of `tokens` tokens,
-    /// each buffer of a shard has at most `binding_bytes` bytes. A shard has at least four tokens, even if its buffers
-    /// then exceed this limit.
+    /// Adds the embedding table to a recording (a list of kernel launches). The table is split into shards, so that for
+    /// batches of `tokens` tokens, each buffer of a shard has at most `binding_bytes` bytes. A shard has at least four
+    /// tokens, even if its buffers then exceed this limit.
     pub fn new(recording: &mut Recording, model: &Model, tokens: usize, binding_bytes: usize) -> Self {
         let (vocab, width, table) = (model.config.vocab, model.config.width, &model.embedding);
         let rows = shard_rows(width, tokens, binding_bytes);
@@ -76,8 +76,8 @@ impl Vocabulary {
     }
 
     /// Records the computation of a score for every token of the vocabulary: its logit times log2(e), in Q20 (20
-    /// fraction bits). `n` holds the rows that the output head reads. Returns one buffer for each shard, `[tokens,
-    /// tokens in the shard]`.
+    /// fraction bits). `n` holds one row for each token of the batch, the input of the output head. Returns one buffer
+    /// for each shard (range of the vocabulary), `[tokens, tokens in the shard]`.
     pub fn scores(&self, recording: &mut Recording, tokens: usize, n: RowBuffers) -> Vec<BufferId> {
         let scale = Scale::from_f64(std::f64::consts::LOG2_E).unwrap_or(Scale::ONE);
         let scale = scale.shift(SCORE_BITS as i32 + self.exponent);
@@ -99,8 +99,8 @@ impl Vocabulary {
         scores
     }
 
-    /// Records the computation of the logits, the loss, and the gradient of the logits. Returns the buffers of this
-    /// gradient, one for each shard.
+    /// Records the computation of the logits, the loss, and the gradient of the logits. Returns the buffers with the
+    /// gradient of the logits, one for each shard (range of the vocabulary).
     #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     pub fn forward(
         &self,
@@ -148,8 +148,8 @@ impl Vocabulary {
         gradients
     }
 
-    /// Records the computation of the gradient of the rows that the output head reads, and returns its buffer.
-    /// `dlogits` holds the gradient of the logits, one buffer for each shard.
+    /// Records the computation of the gradient of the output head's input, and returns the buffer of this gradient.
+    /// `dlogits` holds the gradient of the logits, one buffer for each shard (range of the vocabulary).
     pub fn backward(&self, recording: &mut Recording, batch: &Batch, dlogits: &[BufferId]) -> BufferId {
         let dn = recording.scratch("head.dn", batch.tokens * (self.width + INFO));
         for (shard, (part, &dlogits)) in self.shards.iter().zip(dlogits).enumerate() {
@@ -168,13 +168,13 @@ impl Vocabulary {
     }
 }
 
-/// Returns the number of vocabulary tokens in a shard. It is the largest multiple of 4 for which the embeddings of the
-/// shard fit in one buffer binding and its logits fit in another, but at least 4.
+/// Returns the number of vocabulary tokens in a shard (a range of the vocabulary). The number is the largest multiple
+/// of 4 for which the embeddings of the shard fit in one buffer binding and its logits fit in another, but at least 4.
 ///
 /// The number is a multiple of 4 because one call of the random number generator Threefry yields the dither of four
-/// logits. The gradient of the logits is not considered here. Its rows have 3/4 of a word for each logit, and up to 26
-/// more words. The rows of the logits have one word for each logit, so they are longer if the shard has more than about
-/// a hundred tokens.
+/// logits. The size of the buffer with the gradient of the logits need not be checked. A row of this buffer has 3/4 of
+/// a word for each logit, and up to 26 more words. A row of the logits has one word for each logit. So if the shard has
+/// more than about a hundred tokens, the buffer of the logits, which is checked, is the larger one.
 fn shard_rows(width: usize, tokens: usize, binding_bytes: usize) -> usize {
     let each = (4 * row_words(width)).max(4 * tokens);
     (binding_bytes / each / 4 * 4).max(4)

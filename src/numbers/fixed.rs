@@ -7,8 +7,8 @@
 /// The base-2 logarithm of the largest magnitude of a *wide* value, which is an integer that is stored as two int8
 /// values.
 pub const WIDE_BITS: u32 = 14;
-/// The base-2 logarithm of the largest magnitude in an i32 row after normalization, which shifts the row's integers
-/// right.
+/// The base-2 logarithm of the largest magnitude that a normalized i32 row can contain. Normalization shifts the
+/// integers of a row right, until none exceeds this magnitude.
 pub const ROW_BITS: u32 = 30;
 
 /// A non-negative real value `mantissa · 2^exponent`. The mantissa is 0 or in `2^30..2^31`.

@@ -103,7 +103,8 @@ impl LoraAdapter {
 ///
 /// The element is computed from the sum of twelve uniform 16-bit integers. The sum has mean 12 · 32767.5 and standard
 /// deviation 2^16 · (1 − 2^-33) (Irwin–Hall distribution). The mean is subtracted, and the difference is multiplied by
-/// 0.01 / 2^16. The magnitude of the difference is ≤ 12 · 32767.5, so that of the element is ≤ 0.06.
+/// 0.01 / 2^16. The magnitude of the difference is at most 12 · 32767.5. Therefore the magnitude of the element is at
+/// most 0.06.
 fn normal(key: [u32; 2], row: u32, column: u32) -> i32 {
     const HUNDREDTH: i64 = 2_684_355; // 0.01 · 2^28 = 2,684,354.56
     let words = (0..3).flat_map(|block| threefry(key, [row, 4 * column + block]));

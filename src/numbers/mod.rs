@@ -1,5 +1,5 @@
-//! Integer representations of numbers (fixed point, packed trits, LoRA matrices), and the dither and lookup tables that
-//! the integer arithmetic needs.
+//! Integer representations of numbers (fixed point, packed trits, LoRA matrices), and the pseudo-random bits and lookup
+//! tables that the integer arithmetic needs.
 
 pub mod fixed;
 pub mod lora;

@@ -32,7 +32,8 @@ fn round([x, y]: [u32; 2], rotation: u32) -> [u32; 2] {
     [x, y.rotate_left(rotation) ^ x]
 }
 
-/// The stream of 16-bit dither values for one tensor, in one step of one task. The field is the key of the stream.
+/// The stream of dither values (16-bit pseudo-random integers for stochastic rounding) for one tensor, in one step of
+/// one task. The field is the key from which the values are derived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dither(pub [u32; 2]);
 

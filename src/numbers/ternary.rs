@@ -10,8 +10,8 @@
 use crate::{error::Error, numbers::fixed::Scale};
 use std::sync::Arc;
 
-/// The alignment of rows, in elements. A row over which a product sums is padded with zeros to a multiple of this
-/// length.
+/// Rows of matrices are padded with zeros to a multiple of this number of elements. The zeros do not change the result
+/// of a matrix product.
 pub const ROW_ALIGN: usize = 32;
 
 /// The word of a 4×4 block whose trits are all 0. It pads a matrix to whole blocks.
@@ -29,8 +29,9 @@ pub struct Ternary {
     pub rows: usize,
     /// The number of columns. For the weights of a linear layer, it is the number of input features.
     pub columns: usize,
-    /// The words of the 4×4 blocks, `[row_words(rows), row_words(columns)]`, one word for each block. Trits in the
-    /// padding are 0.
+    /// One word for each 4×4 block. The rows and the columns are padded with zero trits to multiples of 32, so there
+    /// are `[row_words(rows), row_words(columns)]` words. `row_words(n)` rounds n up to a multiple of 32 and divides it
+    /// by 4.
     pub words: Arc<[u32]>,
     /// The dequantization scale, which is the real value of the trit 1.
     pub dequant_scale: Scale,

@@ -1,6 +1,6 @@
-//! The aggregate of a round: the sum of `t · 2^shift` over the accepted artifacts of the round, where `t` is an integer
-//! of the rounded gradient and `shift` is the shift of its matrix. The sum is exact, so it does not depend on the order
-//! of the artifacts.
+//! The aggregate of a round: the sum of the gradients in all accepted artifacts of the round. An artifact contains a
+//! gradient matrix as small integers `t` and one `shift`, and an element adds `t · 2^shift` to the sum. The sum is
+//! exact, so it does not depend on the order of the artifacts.
 
 use super::{
     artifact::Artifact,
@@ -20,7 +20,8 @@ pub struct Aggregate {
     pub loss: i64,
     /// The number of supervised tokens in the artifacts whose gradients were added.
     pub tokens: u64,
-    /// The number of artifacts that were added, including those that are counted but left out of the sums.
+    /// The number of artifacts that were added. It includes artifacts without a gradient, and those whose gradient is
+    /// too large to be summed.
     pub artifacts: u32,
 }
 
@@ -44,8 +45,9 @@ impl Aggregate {
         Self { matrices: job.matrices.iter().map(zero).collect(), loss: 0, tokens: 0, artifacts: 0 }
     }
 
-    /// Adds an artifact. If it is void, or has an element of magnitude 2^51 or more, it is counted but not summed.
-    /// Returns an error if the aggregate is full, or if the artifact's matrices differ from those of the aggregate.
+    /// Adds an artifact. If it is void (without a gradient), or has an element of magnitude 2^51 or more, it is counted
+    /// but not summed. Returns an error if the aggregate is full, or if the artifact's matrices differ from those of
+    /// the aggregate.
     pub fn add(&mut self, artifact: &Artifact) -> Result<(), ProtocolError> {
         let max = i64::from(Self::MAX_ARTIFACTS);
         in_range("number of artifacts in an aggregate", i64::from(self.artifacts) + 1, 1, max)?;

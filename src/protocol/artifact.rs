@@ -68,7 +68,7 @@ pub struct Artifact {
 pub struct ArtifactClaim {
     /// CID of the task to which the artifact belongs.
     pub task: Cid,
-    /// The gradient root, which is the Merkle root that [`Artifact::gradient_root`] returns.
+    /// The gradient root, which is a Merkle root over the matrices of the gradient.
     pub gradient_root: [u8; 32],
     /// The summed loss, in units of 2^-20 bits, and the number of supervised tokens. `None` if the artifact is void.
     pub loss_and_tokens: Option<(i64, u32)>,
@@ -235,7 +235,8 @@ pub(crate) fn matrix_entry(spec: &MatrixSpec, shift: u32, digests: &[[u8; 32]]) 
     dag_cbor::encode(LEAF_FORMAT, &ArtifactEntry { name, rows, columns, exponent, shift, leaves })
 }
 
-/// The entry of one matrix in the manifest. Its encoding is also the leaf of the matrix in the Merkle tree.
+/// The entry of one gradient matrix in the manifest of an artifact. Its encoding is also the leaf of the matrix in the
+/// Merkle tree whose root is the gradient root.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ArtifactEntry {

@@ -17,8 +17,8 @@ const TILE_BYTES: usize = 1024;
 /// no linear layer has an adapter.
 ///
 /// The length of each field, as a little-endian u32, precedes the field. `selector` determines which tile of the
-/// gradient is hashed. It is the random value that sampled the verifiers after the submission. `matrices` are in the
-/// order of the job's matrices.
+/// gradient is hashed. The selector is the random value by which the verifiers were selected after the submission.
+/// `matrices` are in the order of the job's matrices.
 pub fn attestation_leaf(matrices: &[GradientMatrix], selector: &[u8; 32]) -> Option<[u8; 32]> {
     let lowest = layer(&matrices.first()?.name)?;
     let factors = matrices.iter().filter(|matrix| matrix.name.ends_with(".b") && layer(&matrix.name) == Some(lowest));
@@ -40,7 +40,7 @@ pub(crate) fn choose_tile(selector: &[u8; 32]) -> [u64; 2] {
     [number(0), number(8)]
 }
 
-/// Returns the attestation leaf of the tile that has the bytes `tile`.
+/// Returns the attestation leaf: a hash of the selector and of `tile`, the bytes of the tile.
 pub(crate) fn tile_digest(selector: &[u8; 32], tile: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for field in [&b"r3mes/attestation/2"[..], selector, tile] {

@@ -32,7 +32,8 @@ pub enum ProtocolError {
         /// How the object or its name breaks the rule, such as `occurs twice`.
         problem: &'static str,
     },
-    /// A matrix differs from the one that the job requires at the same index.
+    /// A given matrix does not have the name, shape and exponent that the job requires of the matrix with the same
+    /// index.
     #[error("the matrix at index {at} is {found}, but the job requires {expected}")]
     Matrix {
         /// Index of the matrix in canonical order.
@@ -51,9 +52,10 @@ pub enum ProtocolError {
         found: Box<crate::store::Cid>,
     },
     /// The artifact contains another gradient than the one to which the miner committed.
-    #[error("the artifact is not that of the submission's commitment")]
+    #[error("the artifact does not match the commitment in the submission")]
     OtherGradient,
-    /// The shift and the values of a matrix in an artifact cannot result from rounding a gradient.
+    /// The shift that an artifact states for a matrix is too large: rounding a gradient to the values of this matrix
+    /// would have used a smaller shift.
     #[error("matrix {name} has the shift {shift} and the largest magnitude {max}, which rounding cannot produce")]
     Shift {
         /// Name of the matrix with the impossible shift.
@@ -70,8 +72,8 @@ pub(crate) fn in_range(what: &'static str, value: i64, min: i64, max: i64) -> Re
     if (min..=max).contains(&value) { Ok(()) } else { Err(ProtocolError::Range { what, value, min, max }) }
 }
 
-/// Returns an error unless `name` consists of 1 to `max` printable ASCII characters, none of them a space. In the
-/// error, the kind of the named object is `what`.
+/// Returns an error unless `name` consists of 1 to `max` printable ASCII characters, none of them a space. `what` is
+/// the kind of the object that has the name. The error states it.
 pub(crate) fn plain_name(what: &'static str, name: &str, max: usize) -> Result<(), ProtocolError> {
     let problem = if name.is_empty() || name.len() > max {
         "is empty or too long"

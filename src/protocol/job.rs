@@ -32,8 +32,8 @@ pub enum TaskKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MatrixSpec {
-    /// Name of the matrix: `layers.<i>.<target>.a` or `layers.<i>.<target>.b`, where the target is an adapted linear
-    /// layer.
+    /// Name of the matrix: `layers.<i>.<target>.a` or `layers.<i>.<target>.b`, where `<i>` is the index of the decoder
+    /// layer and `<target>` is the name of an adapted linear layer, such as `attention.q`.
     pub name: String,
     /// The number of rows, which is the LoRA rank.
     pub rows: u32,

@@ -21,7 +21,8 @@ struct ReceiptFields {
     locations: Vec<String>,
 }
 
-/// A record of a computed task. The miner whose address the task contains keeps it.
+/// A record of a computed task: the task, the CID of its artifact, and the commitment. The miner of the task keeps this
+/// record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ReceiptFields", into = "ReceiptFields")]
 pub struct Receipt(ReceiptFields);

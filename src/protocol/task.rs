@@ -20,8 +20,9 @@ pub struct TaskTerms {
     pub adapter: Cid,
     /// CID of the chunk, which contains the 2048 tokens on which the gradient is computed.
     pub chunk: Cid,
-    /// The seed from which the dither is derived. It is different for each chunk of each round. If several chunks had
-    /// the same seed, a miner's rounding errors would be correlated and would not average out.
+    /// The seed from which the dither (the pseudo-random bits of the rounding) is derived. It is different for each
+    /// chunk of each round. If several chunks had the same seed, a miner's rounding errors would be correlated and
+    /// would not average out.
     #[serde(with = "serde_bytes")]
     pub seed: [u8; 32],
     /// Address of the miner. It receives the reward, unless the miner has set another payout address.
@@ -43,8 +44,9 @@ impl Task {
         Ok(task)
     }
 
-    /// Returns the task with the given fields without encoding it. The caller has checked with [`Self::new`] that the job
-    /// is valid, and that its tasks fit in a block even if the miner's address has [`MAX_MINER_BYTES`] bytes.
+    /// Returns the task with the given fields, and checks only the miner's address. The caller must already have built
+    /// a task of the same job, with a miner's address of [`MAX_MINER_BYTES`] bytes, by [`Self::new`]. Therefore the job
+    /// is known to be valid, and the task to fit in a block.
     pub(crate) fn of_checked_job(terms: TaskTerms) -> Result<Self, ProtocolError> {
         plain_name("miner address", &terms.miner, MAX_MINER_BYTES)?;
         Ok(Self(terms))
@@ -70,8 +72,8 @@ impl Task {
         self.block().cid()
     }
 
-    /// Returns the task key, from which the keys of all dither streams are derived by
-    /// [`dither_key`](crate::numbers::rng::dither_key).
+    /// Returns the task key. The dither (the pseudo-random bits of all roundings in the task) is derived from this key,
+    /// by [`dither_key`](crate::numbers::rng::dither_key).
     pub fn key(&self) -> [u8; 32] {
         task_key(&self.seed, &self.miner)
     }

@@ -2,8 +2,8 @@
 //! `t = ⌊g / 2^shift + dither⌋`, where the dither is in [0, 1). Aggregation sums `t · 2^shift`.
 //!
 //! The shift is the smallest one for which `⌈max / 2^shift⌉` is within the limit of the format, where `max` is the
-//! largest `|g|` of the matrix. It is therefore a function of the exact gradient. The dither comes from the task's
-//! dither stream `transport.<name of the matrix>`.
+//! largest `|g|` of the matrix. It is therefore a function of the exact gradient. The dither is pseudo-random. It is a
+//! function of the task key, the name `transport.<name of the matrix>`, and the element's row and column.
 
 use super::{
     error::{ProtocolError, in_range},

@@ -14,7 +14,7 @@ pub enum Mismatch {
     #[error(transparent)]
     Blocks(#[from] ProtocolError),
     /// The commitment that a receipt states is not the one that follows from its task and artifact.
-    #[error("the receipt states the commitment {claimed}, but that of its task and artifact is {found}")]
+    #[error("the receipt states the commitment {claimed}, but the commitment of its task and artifact is {found}")]
     Commitment {
         /// The commitment that the receipt states.
         claimed: Commitment,
@@ -32,7 +32,7 @@ pub enum Mismatch {
     /// One of the two artifacts is void, and the other one is not.
     #[error("the claimed artifact is {}, but the recomputed one is {}", void(*.claimed_void), void(!*.claimed_void))]
     Void {
-        /// Whether the claimed artifact is void. If it is not, the recomputed one is.
+        /// If true, only the claimed artifact is void. If false, only the recomputed one is void.
         claimed_void: bool,
     },
     /// The summed losses of the two artifacts differ.
@@ -142,8 +142,8 @@ pub fn open_receipt(receipt: &Receipt, fetch: Fetch) -> Result<Artifact, Mismatc
     Ok(claimed)
 }
 
-/// Checks the artifact of a receipt as [`open_receipt`] does, and returns an error unless the artifact equals
-/// `recomputed`, which the caller has recomputed from the receipt's task.
+/// Fetches the artifact whose CID a receipt states. Returns an error unless its blocks, task and commitment match the
+/// receipt, and the artifact equals `recomputed`, which the caller has computed from the receipt's task.
 pub fn verify(receipt: &Receipt, fetch: Fetch, recomputed: &Artifact) -> Result<(), Mismatch> {
     compare(&open_receipt(receipt, fetch)?, recomputed)
 }

@@ -315,8 +315,8 @@ impl Network {
         self.aggregate_without(number, salt, 0)
     }
 
-    /// Returns the same message as [`Self::aggregate`], but for an aggregate that lacks the gradient with the ID
-    /// `missing`.
+    /// Returns the message by which account `number` commits to the aggregate of the round, or reveals it, like
+    /// [`Self::aggregate`]. The aggregate lacks the gradient with the ID `missing`.
     pub fn aggregate_without(&self, number: u8, salt: &[u8], missing: u64) -> Option<Message> {
         let proposer = address(number);
         let job = self.ledger.aggregation(&proposer)?;

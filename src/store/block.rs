@@ -110,8 +110,8 @@ pub enum StoreError {
         /// What is wrong with the bytes or parameters.
         reason: String,
     },
-    /// The number of the leaves into which a value was split, or the size of one of them, does not match the length of
-    /// the value.
+    /// The leaves (blocks) into which a value was split do not fit the length of the value: there are too many or too
+    /// few leaves, or a leaf has the wrong size.
     #[error(
         "{leaves} leaves do not form a value of {expected} bytes: their number or one of their sizes is wrong (noticed \
          after {found} bytes)"
@@ -165,8 +165,8 @@ impl Block {
         Self::check(*cid, fetch(cid)?)
     }
 
-    /// Returns the block with a CID of version 0 if its codec is `dag-pb`; otherwise returns it unchanged, because a CID
-    /// of version 0 states no codec.
+    /// Returns the block with a CID of version 0 if its codec is `dag-pb`; otherwise returns it unchanged, because a
+    /// CID of version 0 states no codec and always stands for `dag-pb`.
     pub fn with_version_0(self) -> Self {
         match Cid::new_v0(*self.cid.hash()) {
             Ok(cid) if self.cid.codec() == Codec::DagPb.code() => Self { cid, ..self },

@@ -20,7 +20,8 @@ pub const MAX_CAR_BYTES: usize = 256 << 20;
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CarHeader {
-    /// Absent in version 2, whose roots are in the wrapped file.
+    /// The CIDs of the file's roots. `None` in a file of version 2, because the header of the wrapped file of version 1
+    /// states the roots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     roots: Option<Vec<Cid>>,
     version: u64,
@@ -114,8 +115,8 @@ mod tests {
         }
     }
 
-    /// Checks that a file can be parsed in pieces of any length, that a file above its size limit is refused, and that
-    /// a section above its size limit is refused.
+    /// Checks that a CAR file can be parsed in pieces of any length, and that a file or a section above its size limit
+    /// is refused.
     #[test]
     fn files_are_parsed_in_pieces() {
         let car = dag().to_car();
@@ -134,7 +135,8 @@ mod tests {
         assert!(refused.unwrap_err().to_string().contains("limit"));
     }
 
-    /// Returns a file of version 2 that wraps `inner`, a file of version 1, with padding before it and an index after it.
+    /// Returns a CAR file of version 2. It consists of headers, padding, `inner` (the wrapped CAR file of version 1),
+    /// and an index.
     fn version_2(inner: &[u8]) -> Vec<u8> {
         let (offset, size) = (51u64 + 7, inner.len() as u64);
         let head = [&b"\x0a\xa1\x67version\x02"[..], &[0; 16]].concat();

@@ -8,7 +8,7 @@ use std::fmt;
 /// The largest magnitude of a parameter of a new adapter, 0.06 in Q3.28.
 const NEW_MAX: u32 = 16_106_127;
 
-/// Where a value first left its range, and why.
+/// Where in a training step a value first left the range of its number format, and whether the cause is the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saturation {
     /// Label of the dispatch, such as `head logits`.
@@ -38,9 +38,11 @@ impl fmt::Display for Saturation {
 }
 
 impl Trainer {
-    /// Returns why the gradient of a chunk saturates, or `None` if it does not saturate. The arguments are those of
-    /// [`Self::gradient`], and `adapter` is the adapter that was loaded last. This function is slow, because it
-    /// computes the gradient up to two times and runs the dispatches one at a time.
+    /// Finds out where a value first leaves the range of its number format when the gradient of a chunk is computed,
+    /// and whether the cause is the model or the adapter. Returns `None` if no value leaves its range. `adapter` is the
+    /// adapter that was loaded last; `task_key` and `step` determine the pseudo-random bits of the rounding. This
+    /// function is slow, because it computes the gradient up to two times, the first time with one dispatch (kernel
+    /// launch) at a time.
     pub async fn explain_saturation(
         &mut self,
         adapter: &LoraAdapter,
@@ -58,8 +60,8 @@ impl Trainer {
     }
 }
 
-/// Returns an adapter of the same shape with parameters as small as those of a new one: the factors b are 0, and the
-/// factors a are divided by an integer so that no element is larger than [`NEW_MAX`].
+/// Returns a copy of an adapter, with its parameters made as small as those of a new adapter. The factors b are set to
+/// 0. Each factor a is divided by an integer, so that the magnitude of no element exceeds [`NEW_MAX`].
 fn as_new(adapter: &LoraAdapter) -> LoraAdapter {
     let mut new = adapter.clone();
     for pair in new.matrices.chunks_exact_mut(2) {

@@ -62,8 +62,8 @@ impl TrainingSession {
         Ok(SessionStep { loss, supervised, report })
     }
 
-    /// Returns why a step with the given chunks saturates; see [`Trainer::explain_saturation`]. Returns `None` if it
-    /// does not saturate.
+    /// Finds out in which kernel launch a value first leaves the range of its number format during a step with the
+    /// given chunks, and whether the cause is the model or the adapter. Returns `None` if no value leaves its range.
     pub async fn explain_saturation(&mut self, chunks: &[&[u32]]) -> Result<Option<Saturation>, Error> {
         self.load().await?;
         for (i, chunk) in chunks.iter().enumerate() {
@@ -77,7 +77,7 @@ impl TrainingSession {
     }
 
     /// Returns the mean loss of the given chunks with the current adapter, in nats per token. Returns `None` if a value
-    /// saturates, because the loss is then meaningless.
+    /// saturates (leaves the range of its number format), because the loss is then meaningless.
     pub async fn evaluate(&mut self, chunks: &[&[u32]]) -> Result<Option<f64>, Error> {
         self.load().await?;
         let (mut loss, mut supervised) = (0, 0);

@@ -138,8 +138,8 @@ impl Trainer {
         self.executor.set_yield_hook(hook);
     }
 
-    /// Selects one adapted linear layer. All later runs audit the dispatches of this layer, that is, they compare their
-    /// results with the reference kernels; see [`Executor::audit`]. The index of the layer is `number` modulo the
+    /// Selects one adapted linear layer. In all later runs, the results of this layer's dispatches are compared with
+    /// the results of the reference kernels; see [`Executor::audit`]. The index of the layer is `number` modulo the
     /// number of adapted linear layers. Returns the name of the layer, or `None` if there is no adapted linear layer.
     pub fn audit(&mut self, number: u64) -> Option<&str> {
         let at = number.checked_rem(self.step.adapted_linears.len() as u64)?;

@@ -69,8 +69,8 @@ impl Trial {
         Ok(Self { trainer: Trainer::new(step, executor), adapter, optimizer, chunk, recording })
     }
 
-    /// Runs one complete training step: [`load`](Self::load), [`gradient`](Self::gradient) and
-    /// [`update`](Self::update).
+    /// Runs one complete training step: uploads the adapter, computes the gradient of the chunk, and updates the
+    /// adapter.
     pub async fn step(&mut self) -> Result<ChunkGradient, Error> {
         self.load().await?;
         let gradient = self.gradient().await?;

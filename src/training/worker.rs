@@ -98,8 +98,8 @@ impl Worker {
         Ok((!saturated).then_some(Gradient { loss, tokens: supervised as u32, matrices }))
     }
 
-    /// Returns why the gradient of a task saturates; see [`Trainer::explain_saturation`]. Returns `None` if it does not
-    /// saturate.
+    /// Finds out where a value first leaves the range of its number format when the gradient of a task is computed, and
+    /// whether the cause is the model or the adapter. Returns `None` if no value leaves its range.
     pub async fn explain_saturation(
         &mut self,
         task: &Task,
@@ -113,8 +113,8 @@ impl Worker {
         Ok(self.trainer.explain_saturation(&adapter, chunk.tokens(), &task.key(), 0).await?)
     }
 
-    /// Computes the same artifact as [`Self::compute`], and audits one linear layer, which is selected by the task key.
-    /// The audit compares the results of the layer's dispatches with those of the reference kernels; see
+    /// Computes the artifact of a task, and audits one linear layer, which the task key selects. The audit compares the
+    /// results of the layer's dispatches with those of the reference kernels; see
     /// [`Executor::audit`](crate::compute::Executor::audit).
     ///
     /// The audit detects an optimized kernel that computes wrong results. Without an audit, a verifier that uses the
@@ -123,9 +123,10 @@ impl Worker {
         Ok(self.attest(task, &[0; 32], blocks).await?.0)
     }
 
-    /// Computes an artifact and audits one linear layer, as [`Self::audit`] does. Also returns the attestation leaf:
-    /// the hash of one tile of the exact gradient, which `selector` selects (see [`attestation_leaf()`]). The leaf is
-    /// `None` if a value saturates.
+    /// Computes the artifact of a task, and compares the results of one linear layer with those of the reference
+    /// kernels, like [`Self::audit`]. Also returns the attestation leaf: the hash of one tile of the exact gradient.
+    /// `selector` determines which tile is hashed (see [`attestation_leaf()`]). The leaf is `None` if a value saturates
+    /// (leaves the range of its number format).
     pub async fn attest(
         &mut self,
         task: &Task,

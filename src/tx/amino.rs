@@ -25,11 +25,11 @@ use cosmrs::proto::{
 };
 use serde_json::{Map, Value};
 
-/// The largest length, in bytes, of the name of a message's type in amino JSON (its amino name) that a Ledger device
-/// can show.
+/// The largest length, in bytes, of an amino name that a Ledger device can show. The amino name identifies the type of
+/// a message in amino JSON, the JSON that wallets sign instead of protobuf.
 pub(super) const MAX_NAME_BYTES: usize = 39;
 
-/// A type of values in messages. Its values can be written in amino JSON, the JSON that wallets sign instead of
+/// A type of message or message field whose values can be written in amino JSON, the JSON that wallets sign instead of
 /// protobuf.
 pub(super) trait Amino {
     /// Returns the value in amino JSON; `None` if it is the default value of its type, which is omitted.
@@ -160,8 +160,8 @@ pub(super) fn sign_doc(body: &[u8], auth_info: &[u8], chain_id: &str) -> Result<
     ]))
 }
 
-/// Returns the bytes that a wallet signs, given the document that [`sign_doc`] returns. Some characters are written as
-/// escape sequences, as Go's JSON encoder does.
+/// Returns the bytes that a wallet signs, given the document that [`sign_doc`] returns. The characters `&`, `<` and `>`
+/// are written as escape sequences such as `\u0026`, because Go's JSON encoder does the same.
 pub(super) fn sign_bytes(document: &Value) -> Vec<u8> {
     let json = document.to_string();
     json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e").into_bytes()

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 impl MsgRevealAttestation {
     /// Returns the commitment that [`MsgCommitAttestation`](super::MsgCommitAttestation) publishes before the
     /// attestation is revealed. It is the SHA-256 hash of the text `r3mes/attestation-commitment/1`, followed by the
-    /// verifier, the challenge ID, the result, the gradient hash, the leaf and the salt. Each of these six fields is
-    /// preceded by its length in bytes (u32, little-endian).
+    /// verifier, the challenge ID, the result, the gradient hash, the attestation leaf (the hash of a part of the
+    /// gradient) and the salt. Each of these six fields is preceded by its length in bytes (u32, little-endian).
     pub fn commitment(&self) -> [u8; 32] {
         let Self { verifier, challenge_id, result, gradient_hash, leaf, salt } = self;
         hash_fields(

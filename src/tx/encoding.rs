@@ -50,16 +50,16 @@ pub(super) fn decode_canonical<M: Message + Name + Default>(bytes: &[u8]) -> Res
     }
 }
 
-/// Decodes the body of a transaction. Also returns whether the body has unknown fields that are not critical; these are
-/// ignored. Fails if another field is unknown.
+/// Decodes the body of a transaction. Ignores unknown fields that are not critical, and also returns whether there are
+/// any. Fails if the body has any other unknown field.
 pub(super) fn decode_body(bytes: &[u8]) -> Result<(TxBody, bool), TxError> {
     let known =
         without_non_critical(bytes).map_err(|error| TxError::Malformed(format!("{}: {error}", TxBody::NAME)))?;
     Ok((decode(&known)?, known.len() < bytes.len()))
 }
 
-/// Returns the encoded message without the unknown fields that are not critical. Readers may ignore a field of a
-/// `TxBody` whose number has the bit with the value 1024, as ADR-020 of the Cosmos SDK states.
+/// Returns an encoded `TxBody` without its unknown fields that are not critical. A field is not critical if its number
+/// has the bit with the value 1024; ADR-020 of the Cosmos SDK permits readers to ignore such fields.
 fn without_non_critical(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let (mut known, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
     while !rest.is_empty() {
@@ -73,15 +73,15 @@ fn without_non_critical(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
     Ok(known)
 }
 
-/// The known fields of a message type that were found so far, by field number. The value is `None` unless the field
-/// contains messages. In that case, it holds the known fields of these messages.
+/// The fields of a message type that a search has found to be known so far. The map's keys are the field numbers. If a
+/// field contains messages, its entry holds the known fields of these messages; otherwise the entry is `None`.
 #[derive(Default)]
 struct KnownFields(BTreeMap<u32, Option<KnownFields>>);
 
-/// Returns the number of the first unknown field in `bytes`, an encoded message; `None` if all fields are known. The
-/// message is inside a message of the type `M`. `path` states where: the number of a field of `M`, then the number of a
-/// field of the message in that field, and so on. An empty path stands for the message of the type `M` itself. This
-/// outer message must be decodable.
+/// Returns the number of the first unknown field of the encoded message `bytes`, or `None` if all fields are known.
+/// `bytes` is either a whole message of the type `M`, if `path` is empty, or a message nested in it. For a nested
+/// message, `path` contains the field numbers that lead to it, from the outermost message inward. The whole message
+/// must be decodable.
 fn unknown_field<M: Message + Default>(
     bytes: &[u8],
     path: &mut Vec<u32>,
@@ -112,9 +112,10 @@ fn unknown_field<M: Message + Default>(
     Ok(None)
 }
 
-/// Returns whether the message at `path` inside a message of the type `M` has a field with this number. To find out,
-/// this function decodes a message in which the field is an empty group. If the field is unknown, the decoder skips the
-/// group. If the field is known, the decoder fails, because no field of the messages in a transaction is a group.
+/// Returns whether a field with this number is known in certain messages. `path` states which messages: it contains the
+/// field numbers that lead to them, starting at a message of the type `M`. To find out, this function decodes a message
+/// in which the field is an empty group. If the field is unknown, the decoder skips the group. If the field is known,
+/// the decoder fails, because no field of the messages in a transaction is a group.
 fn is_known<M: Message + Default>(path: &[u32], number: u32) -> bool {
     let mut group = Vec::new();
     encode_key(number, WireType::StartGroup, &mut group);
@@ -131,7 +132,8 @@ fn has_messages<M: Message + Default>(path: &[u32], number: u32) -> bool {
     M::decode(&*nested(path, field)).is_err()
 }
 
-/// Returns an encoded message that contains only the nested message at `path`, which in turn contains only `field`.
+/// Returns an encoded message that contains only one nested message, which in turn contains only the encoded field
+/// `field`. `path` contains the field numbers that lead to the nested message, from the outermost message inward.
 fn nested(path: &[u32], field: Vec<u8>) -> Vec<u8> {
     path.iter().rev().fold(field, |content, number| {
         let mut outer = Vec::new();

@@ -53,8 +53,8 @@ pub struct Grant {
     pub expires: u64,
 }
 
-/// A fee allowance: the permission to pay fees from another account's balance, for transactions that consist of
-/// `MsgExec` messages.
+/// A fee allowance: the permission to pay the fees of `MsgExec` messages from another account's balance. It also pays
+/// for a `MsgCloseSession` that closes a session of that account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowance {
     /// The account that gives the allowance, and the account that receives it.
@@ -234,7 +234,8 @@ fn wrap<M: Message + Name>(message: &M) -> Any {
     Any { type_url: M::type_url(), value: message.encode_to_vec() }
 }
 
-/// Decodes the content of an `Any` with the function `decode`. Fails unless this content is an `M`.
+/// Decodes the content of a protobuf `Any` with the function `decode`. Fails unless the `Any` states that its content
+/// is a message of the type `M`.
 fn unwrap<M: Message + Name>(any: Option<Any>, decode: fn(&[u8]) -> Result<M, TxError>) -> Result<M, TxError> {
     match any {
         Some(Any { type_url, value }) if type_url == M::type_url() => decode(&value),

@@ -141,8 +141,8 @@ mod tests {
 
     const WORDS_12: &str = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
 
-    /// Checks that each mnemonic and path of a table gives the same address and public key as in @cosmjs/proto-signing
-    /// 0.39. The script `tests/data/cosmjs_addresses.mjs` generated the table.
+    /// Checks that mnemonics and key paths give the same addresses and public keys as in @cosmjs/proto-signing 0.39.
+    /// The script `tests/data/cosmjs_addresses.mjs` has generated the table of the expected values.
     #[test]
     fn addresses_equal_those_of_cosmjs() {
         let rows: Vec<Vec<&str>> = include_str!("../../tests/data/cosmjs_addresses.tsv")

@@ -1,7 +1,7 @@
 //! The messages that the ledger executes. Each message is declared once, with its type URL, its fields, its variant of
 //! [`Message`], its signer and its checks.
 //!
-//! The messages of the package `remes.remes.v1` have the field numbers of the original R3MES chain. Those of the
+//! The messages of the package `remes.remes.v1` have the field numbers of the original R3MES chain. The messages of the
 //! package `r3mes.wgpu.v1` were added by this project.
 
 use super::{
@@ -101,12 +101,12 @@ messages! {
             /// The CID of a proof that the node has the stated hardware, for statistics only.
             resource_proof_ipfs_hash: String = string "7",
         }
-        /// A validator's vote on whether a gradient is correct. All validators vote if the sampled verifiers of a
-        /// challenge disagree.
+        /// A validator's vote on whether a gradient is correct. All validators vote if the verifiers that were sampled
+        /// to recompute the gradient disagree.
         Arbitrate(MsgSubmitCPUVerification) signed by validator {
             /// The address of the validator that votes.
             validator: String = string "1",
-            /// The ID of the challenge whose sampled verifiers disagree.
+            /// The ID of the challenge (the recomputation of one gradient) whose sampled verifiers disagree.
             challenge_id: u64 = uint64 "2",
             /// The vote: `true` if the validator has found that the gradient is correct.
             is_valid: bool = bool "3",
@@ -115,9 +115,9 @@ messages! {
             computed_hash: String = string "4",
             /// The commitment that the miner submitted, in hexadecimal.
             expected_hash: String = string "5",
-            /// The attestation leaf, in hexadecimal: the hash of one part (tile) of the exact gradient, which the
-            /// challenge selects. Empty if a value saturated during the training step. The R3MES chain does not have
-            /// this field.
+            /// The attestation leaf, in hexadecimal: the hash of one tile (part) of the exact gradient. The challenge
+            /// determines which tile. Empty if a value saturated during the training step. The R3MES chain does not
+            /// have this field.
             leaf: String = string "101",
         }
         /// Commits to the aggregate of a round, which is the adapter after the round's optimizer step. The proposer
@@ -159,7 +159,7 @@ messages! {
         CommitAttestation(MsgCommitAttestation) signed by verifier {
             /// The address of the verifier that attests.
             verifier: String = string "1",
-            /// The ID of the challenge for which the verifier was sampled.
+            /// The ID of the challenge (the recomputation of one gradient) for which the verifier was sampled.
             challenge_id: u64 = uint64 "2",
             /// The commitment that [`MsgRevealAttestation::commitment`] computes, 32 bytes.
             commitment: Vec<u8> = bytes "3",
@@ -169,7 +169,7 @@ messages! {
         RevealAttestation(MsgRevealAttestation in Box) signed by verifier {
             /// The address of the verifier that attests.
             verifier: String = string "1",
-            /// The ID of the challenge for which the verifier was sampled.
+            /// The ID of the challenge (the recomputation of one gradient) for which the verifier was sampled.
             challenge_id: u64 = uint64 "2",
             /// What the verifier has found: `match` (the gradient is correct), `mismatch` (it is wrong) or
             /// `unavailable` (it cannot be recomputed, because blocks of the task could not be fetched).
@@ -177,8 +177,8 @@ messages! {
             /// The commitment that the verifier computed, in hexadecimal. Empty if the verifier could not recompute the
             /// gradient.
             gradient_hash: String = string "4",
-            /// The attestation leaf, in hexadecimal: the hash of one part (tile) of the exact gradient, which the
-            /// challenge selects. Empty if a value saturated during the training step.
+            /// The attestation leaf, in hexadecimal: the hash of one tile (part) of the exact gradient. The challenge
+            /// determines which tile. Empty if a value saturated during the training step.
             leaf: String = string "5",
             /// Random bytes, which are hashed into the commitment so that nobody can guess what was committed to.
             salt: Vec<u8> = bytes "6",
@@ -225,11 +225,11 @@ messages! {
             /// The address of the account to which the node and its stake belong.
             node_address: String = string "1",
         }
-        /// Withdraws a miner's claim, and all of its submissions for which nothing is known yet about the random value
-        /// that decides whether verifiers recompute the gradient. For example, a miner sends this message after it has
-        /// found that its GPU computes wrong results. Afterwards, the miner cannot claim any chunk for a number of
-        /// blocks, which the network's parameter `quarantine_blocks` states. If a session sends the message for the
-        /// miner, only what the same session has claimed and submitted is withdrawn.
+        /// Withdraws a miner's claim and its latest submissions, for example after the miner has found that its GPU
+        /// computes wrong results. A random value decides whether verifiers recompute a submission. The submission can
+        /// be withdrawn only as long as nothing is known about this value. Afterwards, the miner cannot claim any chunk
+        /// for a number of blocks, which the network's parameter `quarantine_blocks` states. If a session key sends the
+        /// message for the miner, only what the same key has claimed and submitted is withdrawn.
         Withdraw(MsgWithdraw) signed by miner, allowed in MsgExec {
             /// The address of the miner that withdraws.
             miner: String = string "1",
@@ -241,9 +241,10 @@ messages! {
             challenger: String = string "1",
             /// The ID of the disputed gradient, from [`MsgSubmitGradientResponse`].
             stored_gradient_id: u64 = uint64 "2",
-            /// The chunk from which the gradient was computed: the encoded bytes, whose CID is the chunk's CID.
+            /// The encoded bytes of the chunk from which the gradient was computed. Their CID must be that of the
+            /// chunk.
             chunk: Vec<u8> = bytes "3",
-            /// The manifest of the gradient's artifact: the encoded bytes, whose CID is the artifact's CID.
+            /// The encoded bytes of the manifest of the gradient's artifact. Their CID must be that of the artifact.
             manifest: Vec<u8> = bytes "4",
         }
         /// Appeals against the finding that a gradient is wrong. For each verifier that has found this, a separate
@@ -251,11 +252,12 @@ messages! {
         Appeal(MsgAppeal in Box) signed by sender {
             /// The address of the account that sends the message, which may be any account.
             sender: String = string "1",
-            /// The ID of the challenge in which the gradient was found to be wrong.
+            /// The ID of the challenge (the recomputation of one gradient) in which the gradient was found to be wrong.
             challenge_id: u64 = uint64 "2",
-            /// The chunk from which the gradient was computed: the encoded bytes, whose CID is the chunk's CID.
+            /// The encoded bytes of the chunk from which the gradient was computed. Their CID must be that of the
+            /// chunk.
             chunk: Vec<u8> = bytes "3",
-            /// The manifest of the gradient's artifact: the encoded bytes, whose CID is the artifact's CID.
+            /// The encoded bytes of the manifest of the gradient's artifact. Their CID must be that of the artifact.
             manifest: Vec<u8> = bytes "4",
         }
         /// Gives an answer in a dispute, to defend the disputed gradient. The sender must lock a bond.
@@ -290,9 +292,9 @@ messages! {
             expiration: u64 = uint64 "3",
             /// The largest total amount that the session may spend on fees from the account's balance, in micro-units.
             cap: u64 = uint64 "4",
-            /// The number that the signed text states. It must equal the number of session openings, granted fee
-            /// allowances and revocations that the ledger has counted between the two accounts so far; otherwise the
-            /// ledger refuses the message.
+            /// The number that the signed text states. The ledger refuses the message unless this is the number of
+            /// earlier session openings, session closings, granted fee allowances, and revocations of grants or fee
+            /// allowances between the account and the session's key.
             number: u64 = uint64 "5",
             /// The ADR-36 signature of the text that [`MsgOpenSession::statement`] returns, made with the account's
             /// key.
@@ -307,9 +309,9 @@ messages! {
             grantee: String = string "2",
             /// The compressed secp256k1 public key of the account, 33 bytes.
             pub_key: Vec<u8> = bytes "3",
-            /// The number that the signed text states. It must equal the number of session openings, granted fee
-            /// allowances and revocations that the ledger has counted between the two accounts so far; otherwise the
-            /// ledger refuses the message.
+            /// The number that the signed text states. The ledger refuses the message unless this is the number of
+            /// earlier session openings, session closings, granted fee allowances, and revocations of grants or fee
+            /// allowances between the account and the session's key.
             number: u64 = uint64 "4",
             /// The ADR-36 signature of the text that [`MsgCloseSession::statement`] returns, made with the account's
             /// key.
@@ -326,7 +328,7 @@ messages! {
         Grant(grant: Grant) = "/cosmos.authz.v1beta1.MsgGrant", amino "cosmos-sdk/MsgGrant",
             signed by grant.pair.granter, read by Grant::read, written by Grant::to_any,
             shown by Grant::amino;
-        /// A `MsgRevoke` of the Cosmos SDK, which ends a grant. The values are the granter and the grantee, and the
+        /// A `MsgRevoke` of the Cosmos SDK, which ends a grant. This variant contains the granter, the grantee, and the
         /// type URL of the messages that the grant permits.
         Revoke(pair: GrantPair, message: String) = "/cosmos.authz.v1beta1.MsgRevoke", amino "cosmos-sdk/MsgRevoke",
             signed by pair.granter, read by grants::read_revoke, written by grants::revoke_to_any,
@@ -412,8 +414,8 @@ protobuf! { "r3mes.wgpu.v1":
 }
 
 impl Message {
-    /// Returns the mining messages in this message. A `MsgExec` contains only mining messages, and all of them are
-    /// returned. Any other message is returned itself if a `MsgExec` may contain it; otherwise the result is empty.
+    /// Returns the mining messages in this message. For a `MsgExec`, these are all messages inside it. A mining message
+    /// that is not inside a `MsgExec` is returned itself. For any other message, the result is empty.
     pub fn mining_messages(&self) -> &[Self] {
         match self {
             Self::Exec(_, messages) => messages,

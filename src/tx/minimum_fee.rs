@@ -2,23 +2,26 @@
 
 use super::Message;
 
-/// The gas of a transfer. The gas of other transactions is proportional to their minimum fee. It is also the gas limit
-/// that this program writes into its transactions; the ledger itself does not count gas.
+/// The gas of a transfer. The gas of any other transaction is proportional to its minimum fee. This program writes the
+/// gas into each of its transactions as the gas limit, but the ledger does not count gas.
 pub const TRANSFER_GAS: u64 = 200_000;
-/// The size of a transfer in bytes, and the rows that it may add to the state; both are upper bounds.
+/// The largest size of a transfer in bytes. The next constant is the largest number of rows that a transfer adds to the
+/// ledger's state.
 const TRANSFER_BYTES: u64 = 512;
 const TRANSFER_ROWS: u64 = 2;
 /// The number of digits after the point of a gas price in the Cosmos SDK.
 const PRICE_DIGITS: usize = 18;
 
-/// The minimum fee of transactions. It does not apply to [duties](Message::all_are_duties).
+/// The minimum fee of transactions. It does not apply to [duties](Message::all_are_duties): messages that the ledger
+/// expects from verifiers, proposers and the parties of disputes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MinimumFee {
-    /// Smallest fee of any transaction, in micro-units. Each node chooses its own; for the ledger it is 0.
+    /// The smallest fee of any transaction, in micro-units. Each node chooses this value for its own mempool; the
+    /// ledger itself uses 0.
     pub floor: u64,
     /// Fee for each byte of the transaction, in micro-units.
     pub per_byte: u64,
-    /// Fee for each row that the transaction may add to the state for a long time, in micro-units.
+    /// Fee, in micro-units, for each row that the transaction may add to the ledger's state for a long time.
     pub per_row: u64,
 }
 
@@ -31,8 +34,8 @@ impl MinimumFee {
         size.saturating_add(self.per_row.saturating_mul(rows)).max(self.floor)
     }
 
-    /// Returns the gas of a transaction whose minimum fee is `fee`: so much that the gas times the
-    /// [gas price](Self::gas_price) is at least the fee. It is [`TRANSFER_GAS`] if transactions cost nothing.
+    /// Returns the gas of a transaction whose minimum fee is `fee`: the smallest amount whose product with the [gas
+    /// price](Self::gas_price) is at least the fee. Returns [`TRANSFER_GAS`] if transactions cost nothing.
     pub fn gas(&self, fee: u64) -> u64 {
         match self.of_transfer() {
             0 => TRANSFER_GAS,

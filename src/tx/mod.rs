@@ -49,7 +49,8 @@ pub const ADDRESS_PREFIX: &str = "remes";
 pub const DENOM: &str = "uremes";
 /// The name of the unit in which wallets show amounts. It is a million micro-units.
 pub const DISPLAY_DENOM: &str = "remes";
-/// The number of digits of a micro-unit after the point in the unit [`DISPLAY_DENOM`].
+/// The number of digits after the decimal point of amounts in the unit [`DISPLAY_DENOM`]: a micro-unit is 0.000001 of
+/// this unit.
 pub const DISPLAY_DIGITS: u32 = 6;
 /// The name of the coin that wallets show.
 pub const SYMBOL: &str = "R3MES";
@@ -58,12 +59,12 @@ pub const COIN_PURPOSE: &str = "The coin in which fees and rewards are paid";
 
 /// The codes that state why a transaction failed. Codes below 1000 have the same meaning as in the Cosmos SDK.
 pub mod code {
-    /// The transaction, or a value in one of its messages, is malformed or has an unknown field, or bytes that the
-    /// signature does not cover are not in the canonical encoding.
+    /// The transaction, or a value in one of its messages, is malformed or has an unknown field. Also used if bytes
+    /// that the signature does not cover are not in the canonical encoding.
     pub const MALFORMED: u32 = 2;
     /// A signature is wrong, or the signer may not send the message: it is not the account that must sign, or it lacks
-    /// a grant or a role, such as that of a validator. Also used if a fee allowance does not pay for messages of this
-    /// type, or if their fee is not waived.
+    /// a grant or a role, such as the role of a validator. Also used if the transaction asks for a fee allowance or a
+    /// fee waiver, but contains a message of a type to which the allowance or the waiver does not apply.
     pub const UNAUTHORIZED: u32 = 4;
     /// An account has too few coins for the fee, the transfer, the bond or the stake, or a fee allowance does not cover
     /// the fee.
@@ -74,13 +75,15 @@ pub mod code {
     pub const INSUFFICIENT_FEE: u32 = 13;
     /// The transaction contains more than [`MAX_SIGNATURES`](super::MAX_SIGNATURES) signatures.
     pub const TOO_MANY_SIGNATURES: u32 = 14;
-    /// The mempool is full, or no more fees are waived in this block. The same transaction may succeed later.
+    /// The mempool is full, or the limit on waived fees in this block is reached. The same transaction may succeed
+    /// later.
     pub const MEMPOOL_FULL: u32 = 20;
     /// The transaction is larger than [`MAX_TX_BYTES`](super::MAX_TX_BYTES).
     pub const TOO_LARGE: u32 = 21;
     /// The height of the block exceeds the timeout height, the last block height at which the transaction is valid.
     pub const TIMEOUT_HEIGHT: u32 = 30;
-    /// The transaction has extension options, which this chain does not know and therefore must not ignore.
+    /// The transaction has extension options. This chain supports none, and must refuse such a transaction instead of
+    /// ignoring the options.
     pub const EXTENSION_OPTIONS: u32 = 31;
     /// The transaction does not state the current sequence of the account. Each transaction of an account increases the
     /// account's sequence by 1.

@@ -3,9 +3,9 @@
 //!
 //! An account opens a session with a transaction that it sends itself ([`Session::grant`]). If the account's wallet can
 //! sign only texts, the account signs a text instead (a *statement*), and the session key sends the statement to the
-//! chain. Every statement contains a number: how many times the account has opened or revoked a session of this session
-//! key so far, or has granted it a fee allowance. The ledger refuses a statement with another number, so nobody can use
-//! a statement twice.
+//! chain. Every statement contains a number. The ledger counts how many times so far the account has opened or closed a
+//! session of this session key, granted a fee allowance to the key, or revoked a grant or an allowance of the key. The
+//! ledger refuses a statement with a number other than this count, so nobody can use a statement twice.
 
 use super::{
     Allowance, DENOM, GRANTABLE, Grant, GrantPair, Message, MsgCloseSession, MsgOpenSession, TxError, adr36, grants,

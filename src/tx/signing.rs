@@ -74,8 +74,9 @@ impl Unsigned {
         Ok(amino::sign_doc(&self.body_bytes, &self.auth_info_bytes, chain_id)?.to_string())
     }
 
-    /// Does the same as [`Self::assemble`] with the signature of a document that a wallet returned. Fails if this is
-    /// not the document that [`Self::amino_document`] returns: wallets let their owners change the fee and the memo.
+    /// Adds a wallet's signature of the document `signed`. Returns the signed transaction, encoded as a `TxRaw`. Fails
+    /// if the wallet has signed another document than the one that [`Self::amino_document`] returns: wallets let their
+    /// owners change the fee and the memo.
     pub fn assemble_amino(self, chain_id: &str, signed: &str, signature: Vec<u8>) -> Result<Vec<u8>, TxError> {
         let document = amino::sign_doc(&self.body_bytes, &self.auth_info_bytes, chain_id)?;
         match serde_json::from_str::<serde_json::Value>(signed).is_ok_and(|signed| signed == document) {
@@ -84,8 +85,9 @@ impl Unsigned {
         }
     }
 
-    /// Returns the bytes that the owner of the key must sign: the encoded `SignDoc`, or the bytes of the document that
-    /// [`Self::amino_document`] returns.
+    /// Returns the bytes that the owner of the key must sign. In the mode `SIGN_MODE_DIRECT`, these are the encoded
+    /// `SignDoc`. In the mode `SIGN_MODE_LEGACY_AMINO_JSON`, they are the document that [`Self::amino_document`]
+    /// returns, with the characters `&`, `<` and `>` written as escape sequences.
     pub fn sign_bytes(&self, chain_id: &str) -> Result<Vec<u8>, TxError> {
         transaction::sign_bytes(&self.body_bytes, &self.auth_info_bytes, chain_id)
     }

@@ -46,8 +46,8 @@ fn zero_bits(text: &[u8; 32], nonce: u64) -> u32 {
 /// A function that returns the signature of the given bytes.
 type Signer<'a> = &'a dyn Fn(&[u8]) -> Result<Vec<u8>, TxError>;
 
-/// Returns a copy of the message in which every submission has its inner signature, including submissions inside a
-/// `MsgExec`.
+/// Returns a copy of the message in which every submission, also inside a `MsgExec`, has its inner signature (the
+/// signature that a submission itself contains).
 pub(super) fn sign(message: &Message, chain_id: &str, signer: Signer) -> Result<Message, TxError> {
     Ok(match message {
         Message::SubmitGradient(message) => {
@@ -63,8 +63,8 @@ pub(super) fn sign(message: &Message, chain_id: &str, signer: Signer) -> Result<
     })
 }
 
-/// Checks that the inner signature of every submission in a message was made with `key`, the key that signed the
-/// transaction.
+/// Checks the inner signature of every submission in a message: the signature that the submission itself contains. It
+/// must have been made with `key`, the key that signed the transaction.
 pub(super) fn verify(message: &Message, chain_id: &str, key: &VerifyingKey) -> Result<(), TxError> {
     for message in message.mining_messages() {
         let Message::SubmitGradient(message) = message else { continue };

@@ -39,11 +39,12 @@ macro_rules! payload {
 
 /// Declares the enum [`Message`](super::Message) from a table with one entry for each message.
 ///
-/// The amino name of a message, which is the name of its type in amino JSON, is the string after `amino`, a slash, and
-/// the name of the struct. An entry under `package` also declares the struct of the message. Such an entry has the form
-/// `Variant(Struct) signed by FIELD { fields }`, or begins with `Variant(Struct in Box)` if the struct is large. Three
-/// clauses are optional: `naming FIELD` names a field that contains the address of another account, `checked by METHOD`
-/// names the method that checks a decoded message, and `allowed in MsgExec` permits a `MsgExec` to carry the message.
+/// The amino name of a message identifies its type in amino JSON. For an entry under `package`, it consists of the
+/// string after `amino`, a slash, and the name of the struct. Such an entry also declares the struct of the message. It
+/// has the form `Variant(Struct) signed by FIELD { fields }`, or begins with `Variant(Struct in Box)` if the struct is
+/// large. Three clauses are optional: `naming FIELD` names a field that contains the address of another account,
+/// `checked by METHOD` names the method that checks a decoded message, and `allowed in MsgExec` permits a `MsgExec` to
+/// carry the message.
 ///
 /// An entry under `foreign` describes a message of the Cosmos SDK. `read by` names the function that decodes the
 /// variant's values from the message's bytes. `written by` names the function that encodes these values as an `Any`.

@@ -158,8 +158,9 @@ impl Signed {
     }
 }
 
-/// A transaction whose signatures have not been checked yet. A node decides with its content whether it has to check
-/// the signatures, which takes much longer than decoding.
+/// A transaction whose signatures have not been checked yet. Checking signatures takes much longer than decoding.
+/// Therefore, a node first looks at the content, and checks the signatures only if the content gives no reason to
+/// refuse the transaction.
 pub struct DecodedTx {
     content: Signed,
     key: VerifyingKey,
@@ -167,11 +168,13 @@ pub struct DecodedTx {
 }
 
 impl DecodedTx {
-    /// Decodes a transaction from `TxRaw` bytes. Checks that the `TxRaw` has the canonical encoding and that nothing in
-    /// it has unknown fields, that the transaction is within the limits of its size, its memo and its number of
-    /// signatures, and that the account that must sign each message is the one that has signed the transaction. Checks
-    /// neither any signature nor whether a transaction that is signed as amino JSON has the canonical encoding
-    /// throughout; [`Self::verify`] checks both.
+    /// Decodes a transaction from `TxRaw` bytes. Fails if the `TxRaw` is not in the canonical encoding, if a part of
+    /// the transaction has unknown critical fields, if the transaction exceeds a limit (on its size, its memo or its
+    /// number of signatures), or if one of the messages must be signed by an account other than the signer of the
+    /// transaction.
+    ///
+    /// This function does not check the signatures. It also does not check whether all parts of a transaction that is
+    /// signed as amino JSON are in the canonical encoding. [`Self::verify`] checks both.
     pub fn decode(tx: &[u8]) -> Result<Self, TxError> {
         let (raw, body, info) = parts(tx)?;
         let ([signer_info], [_]) = (&info.signer_infos[..], &raw.signatures[..]) else { return Err(one_signer()) };
@@ -214,7 +217,8 @@ impl DecodedTx {
     }
 }
 
-/// Decodes the parts of a transaction, and checks its size, its memo and that it has no extension options.
+/// Decodes the three parts of a transaction: the `TxRaw`, the body and the signer information. Fails if the transaction
+/// or its memo is too large, or if it has extension options or a tip.
 fn parts(tx: &[u8]) -> Result<(TxRaw, TxBody, AuthInfo), TxError> {
     if tx.len() > MAX_TX_BYTES {
         return Err(TxError::TooLarge(tx.len()));
@@ -235,7 +239,7 @@ fn parts(tx: &[u8]) -> Result<(TxRaw, TxBody, AuthInfo), TxError> {
     Ok((raw, body, info))
 }
 
-/// Decodes the messages of a transaction, of which there is at least one.
+/// Decodes the messages of a transaction. Fails unless there are 1 to [`MAX_MESSAGES`] messages.
 fn messages(body: &TxBody) -> Result<Vec<Message>, TxError> {
     if body.messages.is_empty() || body.messages.len() > MAX_MESSAGES {
         return Err(malformed(format!("it has {} messages instead of 1 to {MAX_MESSAGES}", body.messages.len())));
@@ -243,7 +247,8 @@ fn messages(body: &TxBody) -> Result<Vec<Message>, TxError> {
     body.messages.iter().map(Message::read).collect()
 }
 
-/// Checks that `signer` is the account that must sign each message, and how many signatures the messages contain.
+/// Checks that `signer` is the account that must sign each of the messages, and that the transaction has at most
+/// [`MAX_SIGNATURES`] signatures, including those inside the messages.
 fn check_messages(messages: &[Message], signer: &str) -> Result<(), TxError> {
     if let Some(message) = messages.iter().find(|message| message.signer() != signer) {
         return Err(TxError::Signer { signer: message.signer().to_owned(), found: signer.to_owned() });

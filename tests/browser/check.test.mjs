@@ -39,7 +39,7 @@ function readSection(backend) {
 function assertSame({ verdict, kernels, digests }) {
   assert.equal(kernels.length, KERNELS);
   // the page accepts a kernel with at least one correct lowering (WGSL implementation); the test requires that all of
-  // its lowerings are correct, because only then does the table cell say just "correct"
+  // its lowerings are correct: only then does the page's table say just "correct" for the kernel
   for (const [kernel, , answers] of kernels) assert.equal(answers, "correct", kernel);
   assert.equal(digests.length, 2);
   for (const [steps, published, found] of digests) assert.equal(found, published, steps);

@@ -47,7 +47,7 @@ async function checkBatches(url) {
  * Sends coins with a fee that CosmJS computes from a simulation and the node's gas price. Returns the height of the
  * block that contains the transaction.
  * @param {string} url the URL of the node
- * @param {[number, number]} keys
+ * @param {[number, number]} keys for each account, the byte that its secret key repeats 32 times
  */
 async function checkSimulation(url, [rich, other]) {
   const config = await (await fetch(`${url}/cosmos/base/node/v1beta1/config`)).json();
@@ -71,8 +71,10 @@ async function checkSimulation(url, [rich, other]) {
 }
 
 /**
+ * Checks that CosmJS finds a transfer of the first account to the second one by its sender, its recipient and its
+ * height.
  * @param {string} url the URL of the node
- * @param {[number, number]} keys
+ * @param {[number, number]} keys for each account, the byte that its secret key repeats 32 times
  * @param {number} height the height of a block that contains a transfer of the first account
  */
 async function checkSearch(url, [rich, other], height) {
@@ -114,8 +116,9 @@ async function checkSearch(url, [rich, other], height) {
 }
 
 /**
+ * Checks that CosmJS can subscribe to new blocks, and to the transfers that the first account sends.
  * @param {string} url the URL of the node
- * @param {[number, number]} keys
+ * @param {[number, number]} keys for each account, the byte that its secret key repeats 32 times
  */
 async function checkSubscriptions(url, [rich, other]) {
   const rpc = new WebsocketClient(url.replace("http", "ws"));
@@ -132,7 +135,7 @@ async function checkSubscriptions(url, [rich, other]) {
   const block = first(comet.subscribeNewBlock());
   const header = first(comet.subscribeNewBlockHeader());
   const tx = first(comet.subscribeTx(`transfer.sender='${from}'`));
-  // calls are answered in the order in which they were sent, so the subscriptions exist now
+  // calls are answered in the order in which they were sent, so the subscriptions exist after the answer to this call
   await comet.health();
 
   const signer = await SigningStargateClient.connectWithSigner(url, await walletOf(rich), {

@@ -72,7 +72,7 @@ async function mineReceipt() {
 
 /**
  * Verifies a receipt in a page. Returns the verdict and the names of the reported events. If verification fails with an
- * error, returns its message instead.
+ * error, returns the error message instead.
  * @param {Page} page
  * @param {unknown} receipt
  * @param {object} options fields that replace those of the engine's `VerifyOptions`

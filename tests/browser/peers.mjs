@@ -13,7 +13,7 @@ import { FLOAT, INT32, INT8, UINT8, initializer, model, node, tensor } from "./o
  */
 
 for (const runtime of [webgpu, wasm]) {
-  // one thread, like the engine on a page without cross-origin isolation
+  // onnxruntime-web uses one thread, like the engine on a page without cross-origin isolation
   runtime.env.wasm.numThreads = 1;
   runtime.env.logLevel = "error";
 }
@@ -38,7 +38,7 @@ export async function prepare({ tokens, features }) {
   timed = [];
   /** @type {[what: string, backend: "gpu" | "cpu", make: () => Promise<Product>][]} */
   const products = [
-    // the combination of 2-bit weights and no int8 arithmetic is left out: one product takes a minute on a software GPU
+    // 2-bit weights without int8 arithmetic are not measured, because one product takes a minute on a software GPU
     ...[
       { bits: 4, accuracy: 0 },
       { bits: 4, accuracy: 4 },

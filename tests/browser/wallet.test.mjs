@@ -35,7 +35,7 @@ const toBase64 = (bytes) => Buffer.from(/** @type {string} */ (bytes)).toString(
 const fromBase64 = (text) => Uint8Array.from(Buffer.from(text, "base64"));
 
 /**
- * Defines a wallet with Keplr's interface. The test's Node process makes its signatures. This function runs in
+ * Defines a wallet with Keplr's interface. The test's Node process makes the wallet's signatures. This function runs in
  * the page.
  * @param {string} method what the wallet can sign: "signDirect" for transactions, "signAmino" for transactions with a
  *   key on a Ledger device, "signArbitrary" for texts
@@ -80,7 +80,7 @@ function defineWallet(method) {
       require(enabled, chainId);
       return globalThis.testSignAmino(signer, doc);
     };
-    // as in Keplr, the method exists for Ledger devices too, but it fails
+    // like Keplr, this wallet has the method `signDirect` even if its key is on a Ledger device; a call then fails
     wallet.signDirect = async () => {
       throw new Error("a Ledger device does not support signDirect");
     };
@@ -194,6 +194,7 @@ async function open(node, method) {
 const waitForStatus = (page, text) => page.getByRole("status").filter({ hasText: text }).waitFor({ timeout: MINUTE });
 
 /**
+ * Presses the button whose name is exactly `name`.
  * @param {Page} page
  * @param {string} name
  */

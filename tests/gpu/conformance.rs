@@ -15,16 +15,17 @@ use r3mes_wgpu::{
 };
 use std::collections::BTreeSet;
 
-/// The number of sequences that one run computes. It equals the number of sequences in the chunk: a single run then
-/// computes the whole chunk, which saves time on software GPUs. The tests on the CPU cover other numbers.
+/// The number of sequences that are computed at a time. The chunks from which the golden digests are computed have two
+/// and three sequences, so each chunk is computed as a whole, which saves time on software GPUs. The tests on the CPU
+/// use other numbers, too.
 const SEQUENCES: usize = 3;
 
-/// Returns the tests on one GPU: a test of the decoder, and for each name that a lowering (a WGSL implementation of a
-/// kernel) has, tests of the golden digests. In these, each kernel uses its lowering with this name, or its lowering
-/// `plain` if it has none with this name.
+/// Returns the tests on one GPU: a test of the decoder, and tests of the golden digests. The digests are tested once
+/// for each name of a lowering (a WGSL implementation of a kernel). In such a test, each kernel uses its lowering with
+/// this name, or its lowering `plain` if it has no lowering with this name.
 ///
-/// Every GPU computes one step. A hundred steps are computed only with Vulkan, because one driver for each GPU is
-/// enough, and not on slow GPUs ([`Opened::is_slow`]).
+/// The digest of one training step is tested on every GPU. The digest of a hundred steps is tested only with Vulkan,
+/// because one graphics API for each GPU is enough, and not on slow GPUs ([`Opened::is_slow`]).
 pub(crate) fn trials(gpu: &'static Opened, gpus: &'static [Opened]) -> impl Iterator<Item = Trial> {
     let lowerings = kernels::ALL.iter().flat_map(|kernel| kernel.lowerings);
     let names: BTreeSet<_> = lowerings.map(|lowering| lowering.name).collect();

@@ -25,8 +25,9 @@ const FOLDERS: [&str; 5] = [
 /// so the variable must be set before the process starts.
 const DRIVER_FILES: &str = "VK_DRIVER_FILES";
 
-/// Sets [`DRIVER_FILES`] to all drivers in [`FOLDERS`], runs this test program again in a new process, and returns its
-/// exit code. Returns `None` without running it if the variable is already set, or on a system other than Linux.
+/// Runs this test program again in a new process, and returns the exit code of that process. In the new process, the
+/// environment variable [`DRIVER_FILES`] lists the manifests of all drivers in [`FOLDERS`]. If the variable is already
+/// set, or on a system other than Linux, returns `None` and starts no process.
 pub(crate) fn name_drivers() -> Option<ExitCode> {
     if std::env::var_os(DRIVER_FILES).is_some() || cfg!(not(target_os = "linux")) {
         return None;

@@ -1,6 +1,7 @@
-//! Tests that the GPU executor computes correct bits in three cases: each slice (GPU submission) is a single row of
-//! workgroups, runtime checks are on, or dispatches form a chain. Wrong lowerings, oversized buffers and closed GPUs
-//! must be reported as errors.
+//! Tests that the GPU executor computes correct bits in three cases: if each slice (GPU submission) is a single row of
+//! workgroups, if runtime checks are on, and if each dispatch (kernel launch) reads what the previous dispatch has
+//! written. Wrong lowerings (WGSL implementations of kernels), oversized buffers and closed GPUs must be reported as
+//! errors.
 
 use super::{devices::Opened, seed};
 use libtest_mimic::{Failed, Trial};
@@ -31,7 +32,8 @@ const TESTS: [(&str, Test); 8] = [
     ("operations on a closed GPU return an error", closed),
 ];
 
-/// Tests that repeat all test cases. They do not run on a slow GPU.
+/// The tests in which every lowering (WGSL implementation of a kernel) computes all its test cases. They take long,
+/// so they do not run on a slow GPU.
 const LONG_TESTS: [(&str, Test); 2] = [
     ("slices of one row of workgroups give the same bits", one_row_slices),
     ("kernels with runtime checks give the same bits", runtime_checks),
@@ -168,9 +170,9 @@ fn pieces(gpu: &Opened) -> Result<(), Failed> {
     equal(&block_on(executor.read(constant))?, &words)
 }
 
-/// A wrong lowering, which does not compute the last of nine work units.
+/// A lowering (WGSL implementation of a kernel) that is wrong: it does not compute the last of nine work units.
 static WRONG: Lowering = Lowering { name: "wrong", groups_x: |_| 1, units_per_group: 9, ..STEP_PLAIN };
-/// A lowering whose WGSL text does not compile.
+/// A lowering (WGSL implementation of a kernel) that does not compile.
 static BROKEN: Lowering = Lowering { name: "broken", texts: &["fn main() { return 1; }"], ..STEP_PLAIN };
 
 fn wrong_lowering(gpu: &Opened) -> Result<(), Failed> {

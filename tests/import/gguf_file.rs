@@ -1,6 +1,7 @@
-//! Changes GGUF files: adds metadata, adds, replaces and removes tensors, and splits files as `gguf-split` does.
+//! Changes GGUF files: adds metadata entries; adds, replaces and removes tensors; and splits a file into two parts, as
+//! the program `gguf-split` does.
 
-/// The alignment of tensor data, which is the default of the format.
+/// The alignment of tensor data in bytes. This is the default of the GGUF format.
 const ALIGNMENT: usize = 32;
 
 /// A tensor of a GGUF file.
@@ -9,7 +10,7 @@ pub(super) struct Tensor {
     pub(super) name: String,
     /// The number by which the GGUF format identifies the element type.
     pub(super) kind: u32,
-    /// The lengths of the axes in the file's order: the first axis is that of consecutive elements.
+    /// The lengths of the axes, in the order of the file: neighbors along the first axis are stored next to each other.
     pub(super) axes: Vec<u64>,
     pub(super) bytes: Vec<u8>,
 }
@@ -77,7 +78,7 @@ impl GgufFile {
         self.with_value(key, 2, &value.to_le_bytes())
     }
 
-    /// Renames the architecture, also in the keys that begin with its name.
+    /// Renames the model's architecture, also in the metadata keys that begin with the name of the architecture.
     pub(super) fn with_architecture(mut self, from: &str, to: &str) -> Self {
         let mut values = Vec::new();
         let mut rest = &self.values[..];

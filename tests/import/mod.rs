@@ -23,7 +23,8 @@ fn data(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/bitnet").join(name)
 }
 
-/// Returns the `config.json` of a folder, and its safetensors files in the order of their names.
+/// Returns the `config.json` and the safetensors files of the test model in the folder `name`. The safetensors files
+/// are sorted by name.
 fn folder(name: &str) -> (Vec<u8>, Vec<Vec<u8>>) {
     let mut pieces: Vec<_> = fs::read_dir(data(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
     pieces.retain(|path| {
@@ -62,7 +63,7 @@ fn reference(path: PathBuf) -> (Vec<u32>, Vec<f64>) {
     (words("ids").into_iter().map(u32::from_le_bytes).collect(), logits)
 }
 
-/// Computes the logits `[tokens, vocab]` of a model with the integer implementation. The result is in nats.
+/// Computes the logits `[tokens, vocab]` of a model by the integer implementation, in nats.
 fn logits(mut model: Model, ids: &[u32]) -> Vec<f64> {
     model.config.context = ids.len();
     let step = RecordedStep::new(&model, &Targets { rank: 4, linears: Vec::new() }, 1);
@@ -120,8 +121,8 @@ fn imported_models_are_written_and_read_back_unchanged() {
     assert!(file::read(&config, &tensors).unwrap() == model);
 }
 
-/// Replaces the text `from` by `to` in the `config.json` of a folder, and returns the error with which the model is
-/// refused.
+/// Replaces the text `from` by `to` in the `config.json` of the test model in the folder `name`, and returns the error
+/// with which the changed model is refused.
 fn refused(name: &str, from: &str, to: &str) -> String {
     let (config, pieces) = folder(name);
     let text = String::from_utf8(config).unwrap();

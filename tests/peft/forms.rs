@@ -1,5 +1,6 @@
-//! Tests adapters in the forms that PEFT and other programs write: names of modules as lists, paths or expressions,
-//! ranks and alphas for some modules, and other names of tensors.
+//! Tests adapters in the forms that PEFT and other programs write. The config may select modules by lists of names or
+//! paths, or by a regular expression, and may state a separate rank or alpha for some modules. The names of the
+//! tensors may contain the name of the adapter.
 
 use super::{adapter, exported};
 use r3mes_wgpu::model::{
@@ -10,14 +11,15 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Returns the exported adapter's config, with the given keys changed.
+/// Returns the config file of the exported test adapter, with the given keys changed.
 fn config(changes: Value) -> Vec<u8> {
     let mut config: Value = serde_json::from_slice(&exported()[0]).unwrap();
     config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     config.to_string().into_bytes()
 }
 
-/// Returns an `adapter_model.safetensors` of zeros with the given shapes.
+/// Returns the bytes of a file `adapter_model.safetensors` whose tensors have the given names and shapes, and contain
+/// only zeros.
 fn zeros(shapes: &BTreeMap<String, [usize; 2]>) -> Vec<u8> {
     let bytes = vec![0; 1 << 20];
     let view = |(name, shape): (&String, &[usize; 2])| {
@@ -27,9 +29,9 @@ fn zeros(shapes: &BTreeMap<String, [usize; 2]>) -> Vec<u8> {
     safetensors::serialize(shapes.iter().map(view).collect::<Vec<_>>(), None).unwrap()
 }
 
-/// Checks that each adapter in `targets.json` is read with the modules, the rank and the scale that PEFT gives it. An
-/// adapter is refused unless all its modules have the same rank and the same scale, both layers have the same modules,
-/// and the scale is an integer divided by the rank.
+/// Checks that each adapter in `targets.json` has the same modules, rank and scale as in PEFT. An adapter must be
+/// refused unless all its modules have the same rank and the same scale, the same modules are adapted in both decoder
+/// layers of the model, and the scale is an integer divided by the rank.
 #[test]
 fn modules_ranks_and_scales_are_those_of_peft() {
     let cases: Vec<Value> = serde_json::from_slice(&super::fixture("targets.json")).unwrap();
@@ -107,7 +109,7 @@ fn rank_stabilized_adapters_have_a_larger_alpha() {
     assert_eq!((read.alpha, read.matrices), (16, adapter().matrices));
 }
 
-/// Returns the exported tensors under the names that `rename` returns.
+/// Returns the tensors of the exported test adapter, each under the name that `rename` returns for its old name.
 fn renamed(rename: impl Fn(&str) -> String) -> Vec<u8> {
     let tensors = &exported()[1];
     let file = SafeTensors::deserialize(tensors).unwrap();

@@ -71,8 +71,8 @@ fn master_parameters_keep_24_significant_bits() {
     }
 }
 
-/// Checks that a config file that PEFT saved can be read, together with the tensors of the exported adapter. The script
-/// `make.py` checks that PEFT saves the same tensors.
+/// Checks that an adapter that PEFT has saved can be read. The config file is the one that PEFT saved. The tensors are
+/// those of the exported adapter; PEFT saves the same tensors, as the script `make.py` checks.
 #[test]
 fn files_saved_by_peft_are_read() {
     let [_, tensors] = exported();

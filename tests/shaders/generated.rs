@@ -63,8 +63,8 @@ fn glsl(Parsed { module, info, .. }: &Parsed) -> Result<String, String> {
     Ok(text)
 }
 
-/// Returns the policies for bounds checks with which naga adds no bounds checks to the generated code. The library
-/// compiles its shaders with the same policies.
+/// Returns the policies that make naga add no bounds checks to the generated code. The library compiles its shaders
+/// with the same policies.
 fn unchecked() -> BoundsCheckPolicies {
     let policy = naga::proc::BoundsCheckPolicy::Unchecked;
     BoundsCheckPolicies { index: policy, buffer: policy, image_load: policy, binding_array: policy }

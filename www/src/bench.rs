@@ -102,9 +102,10 @@ enum Subject {
 
 #[wasm_bindgen]
 impl Bench {
-    /// Prepares all matrix products and training steps on each backend of the browser, and checks their results.
-    /// `options` is an object of the type `BenchOptions`. `on_event` is called with each `BenchEvent`. Rejects if an
-    /// option is invalid or a result is wrong.
+    /// Prepares the matrix products and, if `options` names one, a training step on each backend of the browser, and
+    /// checks their results. The product in f32 is prepared only on the GPU. `options` is an object of the type
+    /// `BenchOptions`. `on_event` is called with each `BenchEvent`. Rejects if an option is invalid or a result is
+    /// wrong.
     pub async fn create(options: JsValue, on_event: Function) -> Result<Bench, JsError> {
         let options: BenchOptions = serde_wasm_bindgen::from_value(options)?;
         let config = match options.step.as_str() {

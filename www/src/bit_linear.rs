@@ -76,7 +76,8 @@ pub struct BitLinear {
     state: RefCell<ExecutorState>,
 }
 
-/// The state of the executor that computes a layer's passes. It serves one call at a time.
+/// The state of the executor, which computes a layer's forward and backward passes. The executor serves one call at a
+/// time.
 enum ExecutorState {
     Absent,
     /// The executor is ready. It computes only batches with the given number of rows.
@@ -192,8 +193,8 @@ impl BitLinear {
 }
 
 impl BitLinear {
-    /// Takes the executor for a call, during which no other call can take it. Returns `None` before the first forward
-    /// pass, and an error if another call is in progress.
+    /// Removes the executor from the state of the layer, so that no other call can use it until the current call puts
+    /// it back. Returns `None` before the first forward pass, and an error if another call is in progress.
     fn take(&self) -> Result<Option<(usize, Box<BitLinearExecutor>)>, JsError> {
         match self.state.replace(ExecutorState::Busy) {
             ExecutorState::Absent => Ok(None),

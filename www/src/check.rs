@@ -62,8 +62,8 @@ const SEED: u64 = 1;
 const SEQUENCES: usize = 3;
 
 /// Tests whether every kernel reproduces its known answers on a backend (`cpu` or `gpu`). If all do, tests the golden
-/// digests named in `digests`, by default `step` and `run`. Calls `on_event` with each result as a `CheckEvent`.
-/// Resolves to whether all results were right.
+/// digests named in `digests`: `step` (of one training step) or `run` (of a hundred steps), by default both. Calls
+/// `on_event` with each result as a `CheckEvent`. Resolves to whether all results were right.
 #[wasm_bindgen(skip_typescript)]
 pub async fn check(backend: &str, on_event: Function, digests: Option<Vec<String>>) -> Result<bool, JsError> {
     let digests = digests.unwrap_or_else(|| vec!["step".to_owned(), "run".to_owned()]);

@@ -17,7 +17,8 @@ use std::{
 
 /// The time between two checks of whether a pause or a wait has ended, in milliseconds.
 const CHECK_MS: u32 = 200;
-/// The longest pause between two slices that a low intensity can cause, in milliseconds.
+/// The longest pause that limits the intensity (the share of the time during which the miner computes), in
+/// milliseconds. There may be such a pause after each slice of work.
 const MAX_PACING_MS: f64 = 10_000.0;
 /// The minimum time between two progress events, in milliseconds.
 const PROGRESS_MS: f64 = 250.0;
@@ -44,13 +45,14 @@ struct State {
 }
 
 thread_local! {
-    /// The control of the only miner in this worker. It is global because a yield hook is a plain function, which
-    /// cannot capture variables.
+    /// The state through which the page controls the only miner in this worker. It is global because the yield hook,
+    /// the function that runs after each slice of work, is a plain function and cannot capture variables.
     static CONTROL: RefCell<Option<Control>> = const { RefCell::new(None) };
 }
 
 impl Control {
-    /// Creates the control of a new miner. From then on, [`yield_to_page`] obeys this control.
+    /// Creates the state through which the page controls a new miner. From then on, [`yield_to_page`], the function
+    /// that runs after each slice of work, uses this state.
     pub(crate) fn new(events: EventSink) -> Self {
         let control = Self(Rc::new(State {
             paused: Cell::default(),
@@ -105,13 +107,14 @@ impl Control {
         self.0.intensity.set(share);
     }
 
-    /// Resets the progress to zero, for a new task that consists of `runs` runs.
+    /// Resets the progress to zero, for a new task that consists of `runs` runs. Each run computes a batch of
+    /// sequences.
     pub(crate) fn begin_task(&self, runs: usize) {
         self.0.runs.set([0, runs]);
     }
 
-    /// Records that `done` of the `all` dispatches in the current run are completed, and sends a progress event, but at
-    /// most one every 250 ms.
+    /// Records that `done` of the `all` dispatches (kernel launches) in the current run of the task are completed.
+    /// Sends a progress event, but at most one every 250 ms.
     fn progress(&self, [done, all]: [usize; 2]) {
         let [mut runs, all_runs] = self.0.runs.get();
         if now() - self.0.reported_ms.get() >= PROGRESS_MS {

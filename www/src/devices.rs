@@ -72,7 +72,7 @@ impl DeviceCard {
 }
 
 impl DeviceCard {
-    /// Returns the vendor and the architecture, separated by a space.
+    /// Returns the vendor and the architecture of the GPU, separated by a space.
     pub(crate) fn class(&self) -> String {
         format!("{} {}", self.vendor, self.architecture)
     }

@@ -154,7 +154,7 @@ impl Connection for BrowserHost {
     }
 }
 
-/// Fetches blocks from the node. The node is the only gateway, so its index is 0.
+/// Fetches data blocks from gateways (servers of data blocks). The node is the only gateway, and has the index 0.
 impl BlockSource for BrowserHost {
     async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
         if gateway == 0 { Some(self.request(Request::get(path)).await) } else { None }

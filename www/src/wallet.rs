@@ -17,7 +17,7 @@ export interface Unsigned { bodyBytes: Uint8Array; authInfoBytes: Uint8Array }
  * object that the wallet signs, of the type `StdSignDoc`.
  */
 export interface AminoUnsigned extends Unsigned { document: string }
-/** The chain's minimum fee in micro-units: of any transaction, for each byte of it, and for each row that it may add. */
+/** The chain's minimum fee in micro-units: for a transaction, plus an amount for each of its bytes and each row that it may add. */
 export interface MinimumFee { floor: number; perByte: number; perRow: number }
 /** What the account's next transaction needs: its compressed public key, its sequence number, and the minimum fee. */
 export interface Account { pubKey: Uint8Array; sequence: number; fee: MinimumFee }
@@ -146,8 +146,8 @@ struct ClosingSession {
     number: u64,
 }
 
-/// What the session key needs, besides the statement, in order to send a statement in a transaction: the Rust form of
-/// the TypeScript interface `Carried`.
+/// The data from which the session key makes a transaction that contains a statement, apart from the statement itself:
+/// the Rust form of the TypeScript interface `Carried`.
 #[derive(Deserialize)]
 struct SessionTx {
     #[serde(with = "serde_bytes")]
@@ -159,8 +159,8 @@ struct SessionTx {
 }
 
 impl SessionTx {
-    /// Returns a transaction that contains `message`, signed with the session key. `granter`, the account that has
-    /// signed the statement in the message, pays the fee.
+    /// Returns a transaction that contains `message` and is signed with the session key. The message contains a signed
+    /// statement. The account that has signed the statement, `granter`, pays the fee.
     fn sign(&self, chain_id: &str, granter: String, message: Message) -> Result<Vec<u8>, JsError> {
         let (key, messages) = (key(&self.secret)?, [message]);
         let sign = |amount| {
@@ -251,8 +251,9 @@ pub fn opening_statement(opening: JsValue) -> Result<String, JsError> {
     Ok(opened(opening, Vec::new())?.statement(&chain_id))
 }
 
-/// Returns a transaction that opens a session, signed with the session key. It contains the statement `opening` and
-/// the wallet's signature of this statement. The signature is a field of `carried`, a `Carried` object.
+/// Returns a transaction that opens a session and is signed with the session key. The transaction contains the
+/// statement `opening` and the wallet's signature of this statement. The signature is a field of `carried`, a `Carried`
+/// object.
 #[wasm_bindgen(js_name = openSession)]
 pub fn open_session(opening: JsValue, carried: JsValue) -> Result<Vec<u8>, JsError> {
     let opening: OpeningSession = serde_wasm_bindgen::from_value(opening)?;
@@ -271,8 +272,9 @@ pub fn closing_statement(closing: JsValue) -> Result<String, JsError> {
     Ok(closed(closing, String::new(), Vec::new())?.statement(&chain_id))
 }
 
-/// Returns a transaction that closes a session, signed with the session key. It contains the statement `closing` and
-/// the wallet's signature of this statement. The signature is a field of `carried`, a `Carried` object.
+/// Returns a transaction that closes a session and is signed with the session key. The transaction contains the
+/// statement `closing` and the wallet's signature of this statement. The signature is a field of `carried`, a `Carried`
+/// object.
 #[wasm_bindgen(js_name = closeSession)]
 pub fn close_session(closing: JsValue, carried: JsValue) -> Result<Vec<u8>, JsError> {
     let closing: ClosingSession = serde_wasm_bindgen::from_value(closing)?;

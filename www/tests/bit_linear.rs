@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-/// The expected digests of `y` and of the gradients of `a`, `b` and `x`. The native test `tests/bit_linear.rs` expects
-/// the same ones.
+/// The expected digests of the layer's output `y`, and of the gradients of its LoRA factors `a` and `b` and of its
+/// input `x`. The native test `tests/bit_linear.rs` expects the same digests.
 const GOLDEN: &str = include_str!("../../tests/data/bit_linear.txt");
 
 fn options(json: &str) -> JsValue {

@@ -1,10 +1,10 @@
 //! The block store: content-addressed blocks in one redb file, and the pins that decide which blocks are kept.
 //!
-//! A *pin* keeps a block and all its parts ([`parts`](r3mes_wgpu::protocol::parts)). There are two sets of pins: the
-//! user's pins, which are set over the Kubo-compatible HTTP API, and the system's pins, which
-//! [`BlockStore::replace_system_pins`] sets to what the ledger needs. A block that no pin keeps is *unpinned* (the
-//! file calls it `loose`). Pinned blocks are never deleted. Unpinned blocks are deleted by garbage collection, or to
-//! make space for newer blocks: first those that were pinned before, then those that were stored longest ago.
+//! A *pin* keeps a block and all its [`parts`](r3mes_wgpu::protocol::parts), the blocks without which its content is
+//! incomplete. There are two sets of pins. The user sets pins over the Kubo-compatible HTTP API. The node itself (the
+//! system) pins the blocks that its ledger needs. A block that no pin keeps is *unpinned* (the file calls it `loose`).
+//! Pinned blocks are never deleted. Unpinned blocks are deleted by garbage collection, or to make space for newer
+//! blocks: first the blocks that were pinned before, then the blocks that were stored longest ago.
 //!
 //! This order follows from a *mark*, which each unpinned block has: the sequence number of the `put` that stored the
 //! block, or 0 if the block has lost its last pin since. Blocks with smaller marks are deleted first.
@@ -95,8 +95,8 @@ impl BlockStore {
         })
     }
 
-    /// Returns the bytes of a block, or [`StoreError::Missing`] if the block is not stored. The signature is that of
-    /// the library's [`Fetch`](r3mes_wgpu::store::Fetch) functions.
+    /// Returns the bytes of a block, or [`StoreError::Missing`] if the block is not stored. This function can be passed
+    /// to the library as a [`Fetch`](r3mes_wgpu::store::Fetch) function, because it has the same signature.
     pub(crate) fn get(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
         self.look(cid, |bytes| bytes.to_vec())
     }
@@ -148,7 +148,8 @@ impl BlockStore {
         })
     }
 
-    /// Returns the error of the disk because of which nothing can be stored now, if there is one.
+    /// Returns the disk error with which the last attempt to store or delete something failed, or `None` if it
+    /// succeeded.
     pub(crate) fn fault(&self) -> Option<String> {
         self.database.fault()
     }

@@ -1,5 +1,5 @@
-//! Pins: the blocks that the user and the system have pinned, and the parts of these blocks, which the pins keep too.
-//! The parts of a block are the other blocks without which the object in the block is incomplete.
+//! Pins, which decide which blocks a block store must keep. The user and the node itself (the system) pin blocks. A pin
+//! of a block also keeps the parts of the block, which are the other blocks without which its content is incomplete.
 
 use super::{
     BlockStore, quota,
@@ -30,7 +30,8 @@ impl BlockStore {
         self.pin_all(std::slice::from_ref(root))
     }
 
-    /// Pins several blocks as [`Self::pin`] does, in one transaction. If it returns an error, it has pinned none.
+    /// Pins the blocks `roots` and all their parts (the blocks without which their content is incomplete) for the user,
+    /// in one transaction. If any of these blocks is not stored, returns [`StoreError::Missing`] and pins nothing.
     pub(crate) fn pin_all(&self, roots: &[Cid]) -> Result<()> {
         self.database.write(|write| roots.iter().try_for_each(|root| hold(write, PinOwner::User, root)))
     }
@@ -51,18 +52,19 @@ impl BlockStore {
         walk(&self.read()?.open_table(BYTES)?, root)
     }
 
-    /// Returns the CIDs of the blocks that the user has pinned, without those of their parts.
+    /// Returns the CIDs of the blocks that the user has pinned, without the other blocks that these pins keep.
     pub(crate) fn user_pins(&self) -> Result<Vec<Cid>> {
         roots(&self.read()?.open_table(ROOTS)?, PinOwner::User)
     }
 
-    /// Returns the CIDs of the blocks that the system has pinned, without those of their parts.
+    /// Returns the CIDs of the blocks that the system has pinned, without the other blocks that these pins keep.
     pub(crate) fn system_pins(&self) -> Result<Vec<Cid>> {
         roots(&self.read()?.open_table(ROOTS)?, PinOwner::System)
     }
 
-    /// Pins the blocks `roots` and all their parts for the system, in one transaction. If any of these blocks is not
-    /// stored, returns [`StoreError::Missing`] and changes nothing.
+    /// Pins the blocks `roots` and all their parts (the blocks without which their content is incomplete) for the
+    /// system, in one transaction. If any of these blocks is not stored, returns [`StoreError::Missing`] and changes
+    /// nothing.
     pub(crate) fn add_system_pins(&self, roots: impl Iterator<Item = Cid>) -> Result<()> {
         let mut roots = roots.peekable();
         if roots.peek().is_none() {
@@ -132,8 +134,8 @@ fn count(write: &WriteTransaction, digest: &Digest) -> Result<u64> {
     Ok(write.open_table(HELD)?.get(digest)?.map_or(0, |count| count.value()))
 }
 
-/// Returns the CIDs of the block `root` and of all its direct and indirect parts, in depth-first order and without
-/// duplicates.
+/// Returns the CIDs of the block `root`, of its parts (the blocks without which its content is incomplete), of their
+/// parts, and so on, in depth-first order and without duplicates.
 fn walk(bytes: &impl ReadableTable<Digest, &'static [u8]>, root: &Cid) -> Result<Vec<Cid>> {
     let (mut seen, mut order, mut pending) = (BTreeSet::new(), Vec::new(), vec![*root]);
     while let Some(cid) = pending.pop() {
@@ -145,14 +147,15 @@ fn walk(bytes: &impl ReadableTable<Digest, &'static [u8]>, root: &Cid) -> Result
         let found = bytes.get(digest(&cid)?)?.ok_or(StoreError::Missing(cid))?;
         if Codec::of(&cid)? != Codec::Raw {
             let block = Block::check(cid, found.value().to_vec())?;
-            let parts = parts(&block).with_context(|| format!("reading the parts of the block {cid}"))?;
+            let parts = parts(&block).with_context(|| format!("reading the links of the block {cid}"))?;
             pending.extend(parts.into_iter().rev());
         }
     }
     Ok(order)
 }
 
-/// Returns the digests of the blocks that a pin of `root` keeps: the block `root` and all its parts.
+/// Returns the digests of the blocks that a pin of the block `root` keeps: `root` itself, and the blocks without which
+/// its content is incomplete.
 fn whole(bytes: &impl ReadableTable<Digest, &'static [u8]>, root: &Cid) -> Result<BTreeSet<Digest>> {
     Ok(walk(bytes, root)?.iter().map(digest).collect::<Result<_, _>>()?)
 }

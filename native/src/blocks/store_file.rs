@@ -1,5 +1,5 @@
-//! Creates and opens the file of a block store. The file gets its name only once it is complete, because redb refuses a
-//! file whose creation was interrupted.
+//! Creates and opens the file of a block store. A new file has a temporary name until it is complete, because the
+//! database redb refuses a file whose creation was interrupted.
 
 use super::tables::{BYTES, FORMAT, HELD, NUMBERS, QUEUE, ROOTS, UNPINNED};
 use crate::paths;
@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use redb::{Database, ReadableTable, WriteTransaction};
 use std::{fs, path::Path};
 
-/// The version of the file format. It must change if the tables change. It must also change if the rule changes that
-/// decides which blocks a pin keeps, because the file contains numbers of pins that were counted by this rule.
+/// The version of the file format. It must change if the tables change. It must also change if the rule that decides
+/// which blocks a pin keeps changes, because the file contains, for each block, the number of pins that keep it.
 const THIS_FORMAT: u64 = 1;
 
 /// Opens the database at `path`. If there is no file, creates an empty database under a temporary name and moves it to

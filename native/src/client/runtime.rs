@@ -16,11 +16,12 @@ use std::{
 /// The interval at which a waiting thread checks whether it must stop.
 const CHECK: Duration = Duration::from_millis(50);
 
-/// The time for which a driver still waits for what becomes of submitted work after a request to stop. It usually is
-/// known by then, and reported.
+/// After a request to stop, a driver (the loop of a miner or an operator) still waits for at most this time until the
+/// node accepts or rejects the submitted work. The time usually suffices to report the result before the driver stops.
 const VERDICT_TIME: Duration = Duration::from_secs(2);
 
-/// A [`Runtime`] for a driver that has a thread of its own. While the driver waits, this thread sleeps.
+/// A [`Runtime`] for a driver (the loop of a miner or an operator) that has a thread of its own. While the driver
+/// waits, this thread sleeps.
 pub(crate) struct ThreadRuntime<F> {
     should_stop: F,
     interrupt: Option<Interrupt>,
@@ -28,12 +29,14 @@ pub(crate) struct ThreadRuntime<F> {
 }
 
 impl<F: Fn() -> bool> ThreadRuntime<F> {
-    /// Creates a runtime. A driver that runs on it stops soon after `should_stop` has begun to return true.
+    /// Creates a runtime. A driver (the loop of a miner or an operator) that uses this runtime stops soon after
+    /// `should_stop` has begun to return true.
     pub(crate) fn new(should_stop: F) -> Self {
         Self { should_stop, interrupt: None, start: Instant::now() }
     }
 
-    /// Makes the driver stop after a request to stop, and wait at most two seconds for what becomes of submitted work.
+    /// Makes the driver (the loop of a miner or an operator) stop after a request to stop. Before the driver stops, it
+    /// waits at most two seconds until the node accepts or rejects the submitted work.
     pub(crate) fn with_interrupt(self, interrupt: Interrupt) -> Self {
         Self { interrupt: Some(interrupt), ..self }
     }

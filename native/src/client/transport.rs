@@ -56,8 +56,9 @@ impl Remote {
         Self::nodes_at(&[url.to_owned()])
     }
 
-    /// Creates a connection to a store at `url`, the value of the flag `flag`. The connection follows no redirects, so
-    /// that neither blocks nor the token reach another server.
+    /// Creates a connection to the store at `url`. `flag` is the name of the command-line flag that contained the URL;
+    /// error messages state it. The connection follows no redirects, so no other server receives the token or the data
+    /// blocks.
     pub(crate) fn store(flag: &str, url: &str, token: Option<Secret>) -> Result<Self> {
         Self::new(vec![base_url(flag, url)?], 0, token)
     }
@@ -221,7 +222,10 @@ pub(crate) fn job(client: &Client<Remote>, interrupt: &Interrupt) -> Result<Opti
     let Some(job) = job.context("requesting the node's job")? else { return Ok(None) };
     let linear = |name: &String| Linear::ALL.into_iter().find(|linear| linear.name() == name);
     let Some(linears) = job.targets.iter().map(linear).collect::<Option<Vec<_>>>() else {
-        bail!("the node's job adapts layers that this program does not know: {}", job.targets.join(", "));
+        bail!(
+            "this program does not know all layers that the node's job adapts ({}); use a newer version of the program",
+            job.targets.join(", ")
+        );
     };
     let targets = Targets { rank: job.rank as usize, linears };
     Ok(Some((job, targets)))

@@ -141,7 +141,11 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
         say!("step digest {digest}");
         let all = constants + planned;
         let resident = match resident {
-            Some(bytes) => format!("{:.1} MB resident ({:.2} × buffer size)", mega(bytes), bytes as f64 / all as f64),
+            Some(bytes) => format!(
+                "{:.1} MB resident in RAM ({:.2} × the size of all buffers)",
+                mega(bytes),
+                bytes as f64 / all as f64
+            ),
             None => "resident size unknown".to_owned(),
         };
         say!(
@@ -159,10 +163,11 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
     }
 }
 
-/// Parses the values of `--lowering`, which have the form `KERNEL=LOWERING`.
+/// Parses the values of `--lowering`. Each has the form `KERNEL=LOWERING`, and names the WGSL implementation (lowering)
+/// that runs a kernel.
 fn lowerings(forced: &[String]) -> Result<LoweringChoice> {
     forced.iter().try_fold(LoweringChoice::default(), |choice, forced| {
-        let unknown = || anyhow!("--lowering {forced}: expected KERNEL=LOWERING with names from `devices --test`");
+        let unknown = || anyhow!("--lowering {forced}: expected KERNEL=LOWERING; `devices --test` lists the names");
         let (kernel, lowering) = forced.split_once('=').ok_or_else(unknown)?;
         let kernel = kernels::ALL.iter().find(|known| known.name == kernel).ok_or_else(unknown)?;
         let lowering = kernel.lowerings.iter().find(|known| known.name == lowering).ok_or_else(unknown)?;
@@ -170,8 +175,8 @@ fn lowerings(forced: &[String]) -> Result<LoweringChoice> {
     })
 }
 
-/// Returns the chosen lowering of each kernel that has several, as `KERNEL=LOWERING`. Returns an empty list for the
-/// CPU, which has no lowerings.
+/// Returns the chosen lowering (WGSL implementation) of each kernel that has several, as `KERNEL=LOWERING`. Returns an
+/// empty list for the CPU, which has no lowerings.
 fn chosen(backend: &Backend) -> Vec<String> {
     let Backend::Gpu { choice, .. } = backend else { return Vec::new() };
     let several = kernels::ALL.iter().filter(|kernel| kernel.lowerings.len() > 1);

@@ -44,11 +44,11 @@ struct BackendCheck {
 
 struct CheckResult {
     /// Names of all kernels. Every kernel has passed its known-answer tests. On a GPU, a colon and the name of the
-    /// chosen lowering follow each name.
+    /// chosen lowering (WGSL implementation) follow the name of each kernel.
     kernels: Vec<String>,
     digests: Digests,
-    /// Label and kernel of the first dispatch whose output differs from the output of the reference kernels, in the
-    /// training step that is compared with a recorded digest. `None` if the digest of this step is right.
+    /// The first dispatch (kernel launch) of the checked training step whose output differs from the output of the
+    /// reference kernels: its label, and the name of its kernel. `None` if the digest of the step is right.
     first_difference: Option<String>,
 }
 
@@ -89,10 +89,10 @@ fn on_cpu(backend: &Backend) -> Result<Vec<String>> {
     Ok(kernels::ALL.iter().map(|kernel| kernel.name.to_owned()).collect())
 }
 
-/// Computes the two digests that must equal [`GOLDEN`]: that of one training step, and that of a run of a hundred
-/// steps. If the step's digest is wrong, also finds the first dispatch whose output differs from the reference kernels'
-/// output. With `prefix`, the backend computes only that many dispatches of each step, and the reference kernels
-/// compute the rest.
+/// Computes the two digests that must equal the recorded ones in [`GOLDEN`]: that of one training step, and that of a
+/// run of a hundred steps. If the step's digest is wrong, also finds the first dispatch (kernel launch) whose output
+/// differs from the output of the reference kernels. With `prefix`, the backend computes only that many dispatches of
+/// each step, and the reference kernels compute the rest.
 fn run_digests(backend: Backend, kernels: Vec<String>, prefix: Option<usize>) -> Result<CheckResult> {
     const SEQUENCES: usize = 2;
     let scalar = Backend::Cpu { threads: 1, kernels: cpu::scalar };
@@ -111,7 +111,8 @@ fn run_digests(backend: Backend, kernels: Vec<String>, prefix: Option<usize>) ->
 }
 
 impl BackendCheck {
-    /// Prints the result of one backend. Returns whether both digests are right.
+    /// Prints the result of one backend. Returns whether the digests of the training step and of the training run are
+    /// right.
     fn report(&self, as_json: bool) -> bool {
         let found = self.result.as_ref().ok();
         let ok = found.is_some_and(|found| found.digests == GOLDEN);

@@ -21,8 +21,8 @@ pub(crate) struct DevicesArgs {
     json: bool,
 }
 
-/// Lists the GPUs. With `--test`, also lists for each kernel the lowerings that pass the test and the one that would be
-/// used.
+/// Lists the GPUs. With `--test`, also lists for each kernel the lowerings (WGSL implementations) that pass the
+/// known-answer tests, and the lowering that would be used.
 pub(crate) fn run(args: DevicesArgs) -> Result<Exit> {
     let devices = block_on(gpu::devices());
     if devices.is_empty() {

@@ -18,7 +18,7 @@ use r3mes_wgpu::{
 use serde_json::json;
 use std::{path::PathBuf, time::Instant};
 
-/// The context of errors while text is generated.
+/// The sentence that is printed before an error that occurs while text is generated.
 const GENERATION: &str = "the model, or the adapter in it, cannot continue the text (logits must be within ±710 nats)";
 
 #[derive(Args)]

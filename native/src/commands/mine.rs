@@ -56,8 +56,8 @@ struct Mining<'a> {
     /// The node in this process; `None` with `--node`.
     node: Option<Arc<Node>>,
     receipts: Receipts,
-    /// The number of ternary weights in the backbone. The size of an artifact is compared with that of these
-    /// weights in bf16.
+    /// The number of ternary weights in the backbone (the frozen model). The size of an artifact (an encoded gradient)
+    /// is compared with the size of these weights in bf16.
     weights: u64,
     args: &'a MineArgs,
 }
@@ -186,8 +186,8 @@ impl Mining<'_> {
 }
 
 /// Prints an accepted task. `seconds` is the time of the computation, or `None` if the gradient was restored from the
-/// work file. `escrow` is the total of the miner's rewards in escrow, in micro-units. `count` is the number of tasks
-/// accepted so far.
+/// work file, which keeps a computed gradient until it is accepted. `escrow` is the total of the miner's rewards in
+/// escrow, in micro-units. `count` is the number of tasks accepted so far.
 fn print_accepted(args: &MineArgs, task: &AcceptedTask, seconds: Option<f64>, escrow: u64, count: u64) {
     let AcceptedTask { receipt, gradient_root, transaction, round, loss, void_reason, balance, .. } = task;
     let (task, cid) = (receipt.task().cid(), receipt.artifact());

@@ -139,8 +139,8 @@ pub(crate) fn run(args: TrainArgs) -> Result<Exit> {
     Ok(if interrupt.is_requested() { Exit::Interrupted } else { Exit::Ok })
 }
 
-/// Reads the checkpoint from which training continues. Its adapter may adapt only some of the seven linear layers;
-/// these are then the ones that are trained. Returns an error if the adapter does not fit the model, or has another
+/// Reads the checkpoint from which training continues. Its adapter may adapt only some of the seven kinds of linear
+/// layers; then only these layers are trained. Returns an error if the adapter does not fit the model, or has another
 /// rank than `--rank`.
 fn read_checkpoint(path: &Path, args: &TrainArgs, model: &Model) -> Result<(LoraAdapter, Optimizer)> {
     let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
@@ -163,8 +163,8 @@ pub(super) fn settings(kind: OptimizerKind, learning_rate: Option<f64>) -> Setti
     Settings { learning_rate: learning_rate.unwrap_or(settings.learning_rate), ..settings }
 }
 
-/// Splits the chunks into those to train on and those to hold out. The last tenth is held out, but at most four chunks,
-/// and at least one if there are two or more.
+/// Splits the chunks into those to train on and those to hold out. The last tenth of the chunks is held out, but at
+/// most four chunks, and at least one chunk if there are two or more.
 fn split(chunks: &[Chunk]) -> (&[Chunk], HeldOutText) {
     let (train, rest) = chunks.split_at(chunks.len() - (chunks.len() / 10).clamp(usize::from(chunks.len() > 1), 4));
     (train, HeldOutText { texts: rest.iter().map(|chunk| chunk.tokens().to_vec()).collect(), bytes: None })
@@ -214,7 +214,7 @@ impl HeldOutText {
     }
 }
 
-/// Returns an error that says why training cannot go on with these chunks.
+/// Returns an error that says why no gradient or loss can be computed for these chunks.
 fn no_gradient(session: &mut TrainingSession, chunks: &[&[u32]]) -> Result<anyhow::Error> {
     let found = block_on(session.explain_saturation(chunks))?;
     let step = session.optimizer().steps();

@@ -38,8 +38,8 @@ use std::time::Instant;
 /// The time in milliseconds between two requests for a duty (work that the ledger assigns to this node) while none is
 /// due.
 const IDLE_MS: u32 = 1000;
-/// The number of requests that found no duty after which the verifier checks its stake. More frequent checks are
-/// unnecessary, because a wrong attestation is slashed only after the other verifiers have attested.
+/// The verifier checks its stake once per this many requests that found no duty. More frequent checks would not help,
+/// because a slash for a wrong attestation comes late anyway: only after the other verifiers have attested.
 const STAKE_CHECK_WAITS: u32 = 10;
 
 /// Verifies until Ctrl-C is pressed, until `--max-gradients` is reached, or, with `--leave`, until the node is no
@@ -124,7 +124,7 @@ struct Duties<'a> {
     args: &'a VerifierArgs,
     /// The number of gradients recomputed so far.
     recomputed: u64,
-    /// The number of requests that found no duty.
+    /// The number of requests that found no duty (work that the ledger assigns to this node).
     waits: u32,
     /// The result with which the command ends; `None` until then.
     outcome: Option<Result<Exit>>,

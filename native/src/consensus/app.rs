@@ -146,24 +146,25 @@ impl AbciApp {
         }
     }
 
-    /// Admits a transaction that arrives at the time `now`, in seconds since 1970. Because checking its signatures
-    /// takes long, they are checked while the lock on `admission` is not held.
+    /// Admits a transaction that arrives at the time `now`, in seconds since 1970, to CometBFT's mempool. Checking its
+    /// signatures takes long, so no lock is held during this check.
     fn admit(&self, tx: &[u8], now: u64) -> Result<(), Refusal> {
         let admission = lock(&self.admission).clone();
         let signed = admission.check(tx, self.node.min_fee(), now)?.verify(admission.chain_id())?;
         lock(&self.admission).add(&signed, now).map(drop)
     }
 
-    /// Selects the transactions of a new block: those that are valid and fit into the block, the free
-    /// [duties](is_free_duty) first. The others stay in CometBFT's mempool.
+    /// Selects the transactions of a new block: those that are valid and fit into the block. The
+    /// [free duties](is_free_duty) come first: messages that the ledger expects from verifiers, proposers and parties
+    /// of disputes, and that cost no fee. The transactions that are not selected stay in CometBFT's mempool.
     fn prepare(&self, request: RequestPrepareProposal) -> Result<ResponsePrepareProposal> {
         let (ledger, max_bytes) = (self.node.ledger(), usize::try_from(request.max_tx_bytes)?);
         let txs = duties_first(request.txs);
         Ok(ResponsePrepareProposal { txs: fitting(&ledger, seconds(request.time)?, txs, max_bytes) })
     }
 
-    /// Accepts a proposed block only if [`Self::prepare`] could have built it. Without this check, a proposer could
-    /// fill blocks with invalid transactions, which pay no fee.
+    /// Accepts a proposed block only if all its transactions are valid in their order and fit into a block. Without
+    /// this check, the node that proposes a block could fill it with invalid transactions, which pay no fee.
     fn process(&self, request: &RequestProcessProposal) -> Result<ResponseProcessProposal> {
         let fits = fitting(&self.node.ledger(), seconds(request.time)?, request.txs.clone(), usize::MAX);
         let status = if fits.len() == request.txs.len() { ProposalStatus::Accept } else { ProposalStatus::Reject };
@@ -239,8 +240,10 @@ impl AbciApp {
     }
 }
 
-/// Moves the free [duties](is_free_duty) among `txs` to the front, except those of signers that have other
-/// transactions before them. Transactions that cannot be decoded are removed.
+/// Moves the [free duties](is_free_duty) among `txs` to the front: messages that the ledger expects from verifiers,
+/// proposers and parties of disputes, and that cost no fee. A free duty is not moved if its signer has another
+/// transaction before it that is not moved, because the transactions of a signer must stay in order. Transactions that
+/// cannot be decoded are removed.
 fn duties_first(txs: Vec<Bytes>) -> Vec<Bytes> {
     let mut others_of = BTreeSet::new();
     let (mut duties, mut others) = (Vec::new(), Vec::new());
@@ -258,8 +261,8 @@ fn duties_first(txs: Vec<Bytes>) -> Vec<Bytes> {
     duties
 }
 
-/// Returns those of `txs` that a block at the time `time` can contain, in the same order. Each of them is valid after
-/// the ones before it, and their total size is at most `max_bytes`.
+/// Returns those of `txs` that a block at the time `time` can contain, in the same order. Each returned transaction is
+/// valid if the ones before it have been executed, and their total size is at most `max_bytes`.
 fn fitting(ledger: &Ledger, time: u64, txs: Vec<Bytes>, max_bytes: usize) -> Vec<Bytes> {
     let (mut admission, mut left) = (Admission::new(ledger), max_bytes.min(MAX_BLOCK_BYTES));
     let mut fits = |tx: &Bytes| {

@@ -9,10 +9,11 @@ use tendermint_proto::v0_38::abci::{RequestOfferSnapshot, Snapshot};
 
 /// The maximum number of chunks in a snapshot. It is enough for a ledger of 1 GiB.
 const MAX_CHUNKS: u32 = 256;
-/// The maximum total size of the chunks in bytes. The rows are held in memory until the last chunk has arrived, because
-/// only then can they be compared with the app hash.
+/// The maximum total size of the chunks of a snapshot in bytes. The rows of the ledger that the chunks contain stay in
+/// memory until the last chunk has arrived, because only then can they be compared with the app hash.
 const MAX_BYTES: usize = 1 << 30;
-/// The maximum number of rows. A row takes about 100 bytes of memory, however short it is.
+/// The maximum number of rows (pairs of a key and a value) in a snapshot of the ledger. Even a very short row takes
+/// about 100 bytes of memory.
 const MAX_ROWS: usize = 1 << 23;
 
 /// A snapshot that is being restored. Its chunks must arrive in order.

@@ -66,8 +66,8 @@ impl Snapshots {
         }
     }
 
-    /// Returns the snapshots that can be offered when the ledger has the height `height`, the newest first. Snapshots
-    /// followed by fewer than [`NEWER_BLOCKS`] blocks are left out.
+    /// Returns the snapshots that can be offered when the ledger has the height `height`, the newest first. A snapshot
+    /// can be offered once at least [`NEWER_BLOCKS`] blocks have followed it.
     pub(super) fn list(&self, height: u64) -> Result<Vec<Snapshot>> {
         let taken: Vec<_> =
             self.taken().iter().rev().filter(|taken| taken.height + NEWER_BLOCKS <= height).cloned().collect();
@@ -113,7 +113,7 @@ pub(super) fn described(height: u64, chunks: &[Vec<u8>]) -> Result<Snapshot> {
 pub(super) fn pack(ledger: &Ledger, chunk_bytes: usize) -> Result<Vec<Vec<u8>>> {
     let (mut chunks, mut rows, mut bytes) = (Vec::new(), Vec::new(), 0);
     for StateRow { key, value } in ledger.rows() {
-        let Some(value) = value else { bail!("a row of the ledger has no value") };
+        let Some(value) = value else { bail!("no snapshot can be made, because a row of the ledger has no value") };
         bytes += key.len() + value.len();
         rows.push(SnapshotRow(key, value));
         if bytes >= chunk_bytes {

@@ -57,7 +57,8 @@ impl ModelFiles {
         })
     }
 
-    /// Returns what a user should check because the files do not state it, or `None` if they state everything.
+    /// Returns a message that tells the user which property of the model to check because the files do not state it.
+    /// Returns `None` if the files state all properties.
     pub(crate) fn unstated(&self) -> Result<Option<&'static str>> {
         let Self::Gguf(parts) = self else { return Ok(None) };
         let slices: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
@@ -100,9 +101,9 @@ fn pieces(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(named.iter().map(|name| dir.join(name)).collect())
 }
 
-/// Returns the only GGUF file in a folder, or the first part of its only split GGUF file, if there are no safetensors
-/// files. `pieces` are the paths at which the safetensors files should be. Returns an error if there is no model, or if
-/// there are several GGUF files.
+/// Returns the only GGUF file in a folder, or the first part of its only split GGUF file. Returns `None` if one of the
+/// safetensors files `pieces` exists, or if the folder has no model file. Returns an error if there are several GGUF
+/// files, or if a pickle file of PyTorch is the only model file.
 fn only_gguf(dir: &Path, pieces: &[PathBuf]) -> Result<Option<PathBuf>> {
     if pieces.iter().any(|piece| piece.exists()) {
         return Ok(None);

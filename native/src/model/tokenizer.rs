@@ -19,7 +19,8 @@ pub(crate) enum TextTokenizer {
     /// The tokenizer that the model's `tokenizer.json` defines.
     Learned {
         tokenizer: Box<Tokenizer>,
-        /// The number of tokens in the model's vocabulary. The tokenizer may define more, which no text may use.
+        /// The number of tokens in the model's vocabulary. The tokenizer may define more tokens, but a text that
+        /// contains one of these is refused.
         vocab: usize,
     },
 }

@@ -40,8 +40,8 @@ const MODEL_KEYS: [&str; 12] = [
     "vocab",
 ];
 
-/// The keys of `model` that make the tokens of a Unigram model random. Like `dropout`, they are accepted but not
-/// applied.
+/// The keys of `model` that let a Unigram model choose tokens at random. They are accepted but not applied, as is the
+/// key `dropout`, which does the same in a BPE model.
 const SAMPLING_KEYS: [&str; 2] = ["alpha", "nbest_size"];
 
 /// Older keys of a Metaspace component. The crate `tokenizers` reads them, and writes newer keys instead.
@@ -50,7 +50,7 @@ const OLDER_KEYS: [&str; 2] = ["add_prefix_space", "str_rep"];
 /// Parses a `tokenizer.json`.
 ///
 /// The returned tokenizer never truncates or pads a text. (The library `transformers` does so only if its caller asks
-/// for it.) It also never drops merges at random, so that two runs give the same tokens.
+/// for it.) It also never skips merges of a BPE model at random (`dropout`), so that two runs give the same tokens.
 ///
 /// Returns an error if the file is not a tokenizer, or if it contains a key that the crate `tokenizers` ignores.
 pub(super) fn parse(bytes: &[u8]) -> Result<Tokenizer> {
@@ -91,8 +91,8 @@ fn check_keys(file: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Checks the keys of the other components, such as the normalizer. Returns an error if the crate `tokenizers` has not
-/// read one of them. The error names the first such key.
+/// Checks the keys of the normalizer, the pre-tokenizer, the post-processor and the decoder. Returns an error if the
+/// crate `tokenizers` has not read one of them. The error names the first such key.
 fn check_components(file: &Value, tokenizer: &Tokenizer) -> Result<()> {
     check_component("normalizer", &file["normalizer"], tokenizer.get_normalizer())?;
     check_component("pre_tokenizer", &file["pre_tokenizer"], tokenizer.get_pre_tokenizer())?;
@@ -100,8 +100,8 @@ fn check_components(file: &Value, tokenizer: &Tokenizer) -> Result<()> {
     check_component("decoder", &file["decoder"], tokenizer.get_decoder())
 }
 
-/// Returns an error if `object` has a key that is not in `known`, unless the key's value disables its feature.
-/// `path` precedes the key in the error.
+/// Returns an error if `object` has a key that is not in `known`. A key whose value turns its feature off, such as
+/// `null` or `false`, is accepted. The error names the key with `path` before it.
 fn check_object(path: &str, object: &Value, known: &[&str]) -> Result<()> {
     for (key, value) in object.as_object().into_iter().flatten() {
         if !known.contains(&key.as_str()) && !is_disabled(value) {

@@ -26,8 +26,9 @@ impl Admission {
     }
 
     /// Decodes a transaction and checks everything about it except its signatures. If it pays no fee, this includes
-    /// whether its messages succeed. `now` is the time at which the transaction arrives, in seconds since 1970. Unless
-    /// the transaction is a free [duty](is_free_duty), it must pay at least `min_fee` micro-units.
+    /// whether its messages succeed. `now` is the time at which the transaction arrives, in seconds since 1970. The
+    /// transaction must pay at least `min_fee` micro-units, unless it is a [duty](is_free_duty): a free transaction of
+    /// a verifier, a proposer or a party of a dispute.
     pub(crate) fn check(&self, tx: &[u8], min_fee: u64, now: u64) -> Result<DecodedTx, Refusal> {
         let decoded = DecodedTx::decode(tx)?;
         let content = decoded.content();
@@ -41,9 +42,11 @@ impl Admission {
     }
 
     /// Admits a transaction whose signatures have been checked. Checks everything else again, because other
-    /// transactions may have been admitted in the meantime. Returns whether the transaction is a free
-    /// [duty](is_free_duty), which comes first in a block unless the mempool holds an earlier transaction of its
-    /// signer. A refused transaction changes nothing.
+    /// transactions may have been admitted in the meantime. Returns whether the transaction is a [duty](is_free_duty):
+    /// a free transaction of a verifier, a proposer or a party of a dispute. A refused transaction changes nothing.
+    ///
+    /// Duties come first in a block. However, if the mempool holds an earlier transaction of the same signer, the duty
+    /// comes after it.
     pub(crate) fn add(&mut self, signed: &Signed, now: u64) -> Result<bool, Refusal> {
         let mut after = self.0.at(now);
         after.reserve(signed)?;

@@ -33,8 +33,8 @@ const KEPT_BLOCKS: u64 = 100_000;
 /// The database file that contains a chain.
 pub(super) struct Chain(RecoveringDatabase);
 
-/// Error returned if a block is appended that is already on disk. Its transaction was committed although the disk
-/// reported an error.
+/// Error returned if a block is appended that is already on disk. An earlier attempt has then written the block,
+/// although the disk reported an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the block at height {0} is already on disk")]
 pub(super) struct AlreadyAdded(u64);
@@ -123,7 +123,7 @@ impl Chain {
         })
     }
 
-    /// Returns the error of the disk because of which no block can be added now, if there is one.
+    /// Returns the disk error that currently prevents adding blocks, or `None` if there is no such error.
     pub(super) fn fault(&self) -> Option<String> {
         self.0.fault()
     }
@@ -153,7 +153,8 @@ impl Chain {
         Ok(self.transactions(&Vec::from_iter(place))?.pop())
     }
 
-    /// Returns the transactions at these places, without those whose blocks have been deleted.
+    /// Returns the transactions at these places. A place consists of a block's height and an index in the block. Places
+    /// in deleted blocks are skipped.
     pub(super) fn transactions(&self, places: &[TxPlace]) -> Result<Vec<FoundTx>> {
         let mut found = Vec::new();
         for in_block in places.chunk_by(|(one, _), (other, _)| one == other) {
@@ -166,8 +167,8 @@ impl Chain {
         Ok(found)
     }
 
-    /// Returns the places of all transactions that satisfy a filter, in ascending order. Returns `None` if the search
-    /// would take too long.
+    /// Returns the places (block height, index in the block) of all transactions that satisfy a filter, in ascending
+    /// order. Returns `None` if the search would take too long.
     pub(super) fn search(&self, filter: &TxFilter) -> Result<Option<Vec<TxPlace>>> {
         let read = self.0.begin_read()?;
         let index = read.open_table(TX_INDEX)?;
@@ -201,7 +202,7 @@ fn restore(genesis: Genesis, rows: &impl ReadableTable<&'static [u8], &'static [
     Ledger::restore(genesis, &rows.collect::<Result<Vec<_>>>()?).context("reading the rows of the ledger")
 }
 
-/// Builds the index of transactions if a version of this program that had none has written the file.
+/// Builds the index of transactions if the file has none, because an older version of this program wrote it.
 fn index_old_blocks(write: &WriteTransaction) -> Result<()> {
     let (transactions, mut index) = (write.open_table(TRANSACTIONS)?, write.open_table(TX_INDEX)?);
     if !index.is_empty()? || transactions.is_empty()? {

@@ -16,9 +16,10 @@ const CAPACITY: usize = 8192;
 /// The pending transactions.
 pub(super) struct Mempool {
     admission: Admission,
-    /// The duties, in the order in which they arrived.
+    /// The duties (free transactions of verifiers, proposers and the parties of disputes), in the order in which they
+    /// arrived.
     duties: VecDeque<PendingTx>,
-    /// All other transactions, in the order in which they arrived.
+    /// The transactions that are not duties, in the order in which they arrived.
     txs: VecDeque<PendingTx>,
     hashes: BTreeSet<String>,
 }
@@ -40,7 +41,7 @@ impl Mempool {
         }
     }
 
-    /// Returns a copy of the ledger with which a new transaction must be checked, or `None` if the transaction with
+    /// Returns the copy of the ledger on which a new transaction is checked. Returns `None` if the transaction with
     /// this hash is already pending.
     pub(super) fn admission(&self, hash: &str) -> Option<Admission> {
         (!self.hashes.contains(hash)).then(|| self.admission.clone())
@@ -63,9 +64,9 @@ impl Mempool {
         Ok(())
     }
 
-    /// Returns the pending transactions for the next block, as many as a block may contain. The duties come first and
-    /// then the other transactions, each in the order in which they arrived. They stay pending until [`Self::settle`]
-    /// is called.
+    /// Returns the pending transactions for the next block, as many as a block may contain. The duties (free
+    /// transactions of verifiers, proposers and the parties of disputes) come first, and then the other transactions,
+    /// each in the order in which they arrived. All of them stay pending until [`Self::settle`] is called.
     pub(super) fn next(&self) -> Vec<Tx> {
         let mut bytes = 0;
         let fits = |tx: &&PendingTx| {

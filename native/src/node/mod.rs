@@ -154,15 +154,16 @@ impl Node {
         Ok(self.chain.transaction(hash)?.filter(|found| !self.is_future(found.height)))
     }
 
-    /// Returns the places of all transactions that satisfy a filter, in ascending order. Returns `None` if the search
-    /// would take too long.
+    /// Returns the places (block height, index in the block) of all transactions that satisfy a filter, in ascending
+    /// order. Returns `None` if the search would take too long.
     pub(crate) fn search(&self, mut filter: TxFilter) -> Result<Option<Vec<TxPlace>>> {
         let last = self.ledger().state().head().height;
         filter.heights = *filter.heights.start()..=last.min(*filter.heights.end());
         self.chain.search(&filter)
     }
 
-    /// Returns the transactions at these places, without those whose blocks have been deleted.
+    /// Returns the transactions at these places. A place consists of a block's height and an index in the block. Places
+    /// in deleted blocks are skipped.
     pub(crate) fn transactions(&self, places: &[TxPlace]) -> Result<Vec<FoundTx>> {
         self.chain.transactions(places)
     }
@@ -242,7 +243,8 @@ impl Node {
         Ok(added)
     }
 
-    /// Continues from the block that is on disk at this height, although adding it seemed to fail.
+    /// Reads the ledger again from the disk and continues with it, because the block at this height is on disk,
+    /// although an attempt to add it returned an error.
     fn read_again(&self, height: u64) -> Result<()> {
         let (ledger, record) = (self.chain.ledger()?, self.chain.block(height)?);
         self.set(ledger.clone());
@@ -250,7 +252,8 @@ impl Node {
         Ok(())
     }
 
-    /// Returns the error of the disk because of which the node can add no blocks or store no data now, if there is one.
+    /// Returns the disk error that currently prevents the node from adding blocks or storing data, or `None` if there
+    /// is no such error.
     pub(crate) fn fault(&self) -> Option<String> {
         self.chain.fault().or_else(|| self.blocks.fault())
     }
@@ -285,7 +288,8 @@ impl Node {
     }
 
     /// Pins the artifacts of the gradients that the newly executed block has received or accepted, so that no other
-    /// upload displaces them. If the block ended a round, also removes the pins of data that the ledger no longer names.
+    /// upload displaces them. If the block ended a round, also removes the pins of data that the ledger no longer
+    /// names.
     fn pin_results(&self, applied: &Applied) -> Result<()> {
         if applied.events.iter().any(|event| matches!(event, Event::RoundClosed { .. })) {
             return self.pin_ledger().map(drop);

@@ -35,15 +35,15 @@ use tracing::{debug, error};
 pub(super) struct ConnectionLimits {
     /// The maximum number of open connections.
     pub(super) total: usize,
-    /// The maximum number of open connections of one client on another machine.
+    /// The maximum number of open connections of each client, except for clients on this machine.
     pub(super) per_client: usize,
-    /// The maximum time between the end of a request, or the start of the connection, and the end of the head of the
-    /// next request.
+    /// The maximum time until the head of the next request is complete. It is measured from the end of the previous
+    /// request, or from the start of the connection.
     pub(super) head: Duration,
     /// A connection is closed if no byte has been sent or received on it for this time.
     pub(super) silence: Duration,
-    /// A connection whose request is being answered is closed to make room for another only if the server has written
-    /// nothing on it for this time.
+    /// To make room for a new connection, the server closes another one. It closes a connection on which it is
+    /// answering a request only if it has written nothing there for this time.
     pub(super) answer: Duration,
     /// The maximum size, in bytes, of a request's head, and of the buffers for reading and writing.
     pub(super) buffer: usize,
@@ -352,7 +352,7 @@ mod tests {
         buffer: 8192,
     };
 
-    /// Starts a server that answers `GET /` at once and `GET /never` never. Returns its address.
+    /// Starts a server that answers `GET /` at once, but never answers `GET /never`. Returns its address.
     fn server(limits: ConnectionLimits) -> SocketAddr {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();

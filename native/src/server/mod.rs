@@ -57,9 +57,9 @@ use tracing::error;
 
 /// The maximum time between two checks of whether the ledger needs a block without transactions.
 const TICK: Duration = Duration::from_millis(100);
-/// The time to wait after a block could not be produced, before the next attempt.
+/// The time to wait after a failed attempt to produce a block, before the next attempt.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The maximum number of threads that wait for the disk or compute for requests.
+/// The maximum number of threads for those parts of requests that wait for the disk or keep a core busy.
 const BLOCKING_THREADS: usize = 64;
 /// The maximum size of a request body in bytes. The IPFS routes that upload files have a higher limit.
 const MAX_BODY_BYTES: usize = 1 << 20;

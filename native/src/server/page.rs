@@ -13,8 +13,9 @@ use axum::{
 };
 use std::sync::Arc;
 
-/// The content security policy of the mining page, without the origins that may embed the page, which are appended to
-/// it. The page may load only its own files, connect only to the node that serves it, and run WebAssembly.
+/// The beginning of the mining page's content security policy. The origins that may embed the page are appended to it.
+/// The policy allows the page to load only its own files, to connect only to the node that serves it, and to run
+/// WebAssembly.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; \
      img-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors ";
 /// The only file of the mining page that other websites may embed in a frame. The node's settings must allow the origin

@@ -5,14 +5,15 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The number of entries on a page if the request states none.
+/// The number of entries on a page if the request does not state a number.
 pub(super) const DEFAULT_LIMIT: usize = 100;
 
 /// The parameters that select a page of a list.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct PageRequest {
-    /// The key of the first entry, in base64. The previous page states it as `next_key`.
+    /// The key of the first entry on the page, in base64. The response with the previous page states this key as
+    /// `next_key`.
     #[serde(rename = "pagination.key")]
     key: String,
     /// The number of entries before the page. It cannot be combined with a key.

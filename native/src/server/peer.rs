@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
-/// A client, for limits that apply to each client separately. It is an IPv4 address, or the first 64 bits of an IPv6
-/// address, because one machine usually has all addresses that begin with them.
+/// A client: an IPv4 address, or the first 64 bits of an IPv6 address, because one machine usually has all addresses
+/// that begin with the same 64 bits. The server's limits apply to each client separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Client(IpAddr);
 

@@ -41,7 +41,7 @@ pub(super) struct AppState {
     /// The time at which the server started, from which its reported uptime counts.
     pub(super) start: Instant,
     pub(super) task_cids: TaskCids,
-    /// A permit for each query that may run at the same time.
+    /// A semaphore that limits how many queries of the ledger run at the same time: as many as there are cores.
     pub(super) queries: Semaphore,
 }
 
@@ -80,8 +80,9 @@ pub(super) fn failure(status: StatusCode, code: u32, message: impl Display) -> R
     (status, Json(json!({ "code": code, "message": message.to_string(), "details": [] }))).into_response()
 }
 
-/// Logs an internal error, and returns a response that does not contain the error's details. If the database or its disk
-/// has caused the error, the response has the HTTP status 503 (Service Unavailable), after which clients try again.
+/// Logs an internal error, and returns a response that does not contain the error's details. If the database or its
+/// disk has caused the error, the response has the HTTP status 503 (Service Unavailable), after which clients try
+/// again.
 pub(super) fn internal_error(error: anyhow::Error) -> Response {
     error!(error = %format_args!("{error:#}"), "request failed");
     if is_of_database(&error) {

@@ -23,8 +23,8 @@ const IDLE_MS: u32 = 50;
 /// The longest wait before a retry after an error, in milliseconds. It is short because the node runs in the same
 /// process.
 const MAX_BACKOFF_MS: u32 = 1000;
-/// An error that a retry usually resolves, such as a missing block, is logged only after this many failed attempts in a
-/// row, and again after each further such number.
+/// An error that a retry usually resolves, such as a missing block, is logged only when the number of failed attempts
+/// in a row is a multiple of this number.
 const REPORTED: u32 = 16;
 
 /// Starts a thread that runs `operator` until the process ends.
@@ -91,7 +91,7 @@ pub(crate) fn describe(action: Action) -> Option<String> {
     Some(match action {
         Action::Recomputed(id, false) => format!("Gradient {id} is wrong"),
         Action::Disputed(id) => format!("Opened a dispute about gradient {id}"),
-        Action::Appealed(id) => format!("Gradient {id} is correct; appealed against the attestations that it is wrong"),
+        Action::Appealed(id) => format!("Appealed, because gradient {id} is correct but verifiers found it wrong"),
         Action::Answered(dispute) => format!("Sent an answer in dispute {dispute} to defend the gradient"),
         Action::Moved(_) | Action::Recomputed(_, true) => return None,
     })

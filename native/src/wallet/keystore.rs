@@ -110,7 +110,8 @@ impl Keystore {
         let (entropy, aad) = (mnemonic.entropy(), sealed.to_text());
         let payload = Payload { msg: &entropy, aad: aad.as_bytes() };
         let ciphertext = sealed.cipher(passphrase)?.encrypt(&random.nonce.into(), payload);
-        sealed.ciphertext = hex(&ciphertext.map_err(|_| anyhow!("the encryption with XChaCha20-Poly1305 failed"))?);
+        sealed.ciphertext =
+            hex(&ciphertext.map_err(|_| anyhow!("encrypting the mnemonic with XChaCha20-Poly1305 failed"))?);
         Ok(sealed)
     }
 

@@ -52,13 +52,14 @@ pub enum MiningError {
     },
     /// The claim expired or went to another miner before the submission, or the node does not know the submission.
     /// The gradient stays in the work file, so it need not be recomputed if the same task can be claimed again.
-    #[error("the claim was lost before the gradient was accepted: {0}")]
+    #[error("the claim on the chunk was lost before the gradient was accepted: {0}")]
     ClaimLost(String),
     /// A store did not keep the artifact, so nothing was submitted.
     #[error("the gradient was not submitted: {0}")]
     Storage(#[from] StorageError),
-    /// The miner was told to stop before the gradient was accepted or rejected. The ledger decides without it.
-    #[error("gradient {0} is submitted, but not decided yet")]
+    /// The miner was told to stop before the gradient of the submission with this ID was accepted or rejected. The
+    /// ledger decides later, whether the miner runs or not.
+    #[error("gradient {0} is submitted, but not accepted or rejected yet")]
     Undecided(u64),
     /// The backend failed its known-answer tests, so the miner withdrew its pending submissions. A submission can be
     /// withdrawn only as long as nothing is known about the random value that decides whether verifiers recompute the
@@ -145,7 +146,7 @@ struct PendingResult {
     receipt: Receipt,
     artifact: Artifact,
     held: HeldTask,
-    /// Why the artifact is void, if it is and if the miner has found out.
+    /// Why the artifact is void. `None` if it is not void, or if the miner does not know the reason.
     void_reason: Option<String>,
     /// Hash of the transaction that submitted the gradient, and ID of the submission. Not set before the submission.
     submitted: OnceCell<(String, u64)>,
@@ -331,8 +332,8 @@ impl<H: Host + WorkFile> Miner<H> {
         }
     }
 
-    /// Computes the artifact of a task. If the artifact is void, also returns the reason. Because it takes long to
-    /// find, the reason is found only once; later void artifacts have the reason of the first.
+    /// Computes the artifact of a task. If the artifact is void, also returns the reason. Finding the reason takes
+    /// long, so it is found only for the first void artifact; for later ones, the same reason is returned.
     async fn compute(&mut self, task: &Task) -> Result<(Artifact, Option<String>), MiningError> {
         let blocks = Blocks::of_task(self.client.host(), task).await?;
         let artifact = self.worker.compute(task, &|cid| blocks.get(cid)).await?;

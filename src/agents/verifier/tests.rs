@@ -49,7 +49,8 @@ struct Node {
     adapter: Cid,
     /// The blocks of the artifact that the node has.
     artifact: RefCell<BTreeMap<String, Vec<u8>>>,
-    /// How many blocks the challenge's stage has left at time 0, and how many blocks the chain adds in a second.
+    /// How many blocks of the chain are left at time 0 until the stage of the challenge ends, and how many blocks the
+    /// chain adds in a second.
     blocks: [u64; 2],
     inputs: BTreeMap<String, Vec<u8>>,
     duty: RefCell<VerificationDuty>,
@@ -220,8 +221,8 @@ fn a_task_that_never_arrives_is_attested_as_unavailable_before_the_stage_ends() 
     }
 }
 
-/// A miner that withholds its artifact cannot make a verifier attest anything but a match, and the verifier stores the
-/// artifact in the miner's place.
+/// If a gradient is right but its miner withholds the artifact, the verifier attests a match and stores the artifact in
+/// the miner's place.
 #[test]
 fn a_withheld_artifact_of_a_right_gradient_is_a_match_and_is_stored() {
     let (mut verifier, client) = verifier(0, Absence::Missing, [600, 1]);

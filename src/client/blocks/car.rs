@@ -21,7 +21,8 @@ pub(super) struct DagFetch<L> {
     /// Function that decodes a manifest and returns the CIDs that it links to.
     links: L,
     blocks: BTreeMap<Cid, Vec<u8>>,
-    /// How many bytes the missing blocks may total. If they total more, the DAG is too large.
+    /// The largest total size of the blocks that are still missing, in bytes. If they turn out to be larger, the fetch
+    /// fails because the DAG is too large.
     bytes_left: usize,
     /// The leaves that the manifest links to; `None` until the manifest has arrived.
     leaves: Option<Leaves>,
@@ -145,8 +146,8 @@ impl<'a, L: Fn(&[u8]) -> Result<Vec<Cid>, ProtocolError>> CarStream<'a, L> {
 
     /// Reads more bytes of the CAR. Returns `Break` if the DAG is complete, or if the bytes are not a CAR of this DAG.
     ///
-    /// A CAR of this DAG starts with the manifest. The number of blocks after it is at most the number of its links,
-    /// and all these blocks belong to the DAG.
+    /// A CAR of this DAG starts with the manifest. After the manifest, it contains only blocks of the DAG, and at most
+    /// as many blocks as the manifest has links.
     fn push(&mut self, bytes: &[u8]) -> ControlFlow<()> {
         let mut blocks = Vec::new();
         let read = self.reader.push(bytes, &mut blocks);

@@ -82,8 +82,8 @@ impl Blocks {
         self.0.into_iter().map(|(cid, bytes)| Block::check(cid, bytes)).collect()
     }
 
-    /// Returns the bytes of the block with this CID. A closure that calls this method is a
-    /// [`Fetch`](crate::store::Fetch).
+    /// Returns the bytes of the block with this CID. A closure that calls this method can be passed to a function that
+    /// reads blocks through a [`Fetch`](crate::store::Fetch).
     pub fn get(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
         self.0.get(cid).cloned().ok_or(StoreError::Missing(*cid))
     }

@@ -6,8 +6,8 @@ use crate::{
     store::{Block, Cid, Codec, StoreError},
 };
 
-/// The content type of a CAR, an archive of blocks, in which the blocks are in depth-first order, without duplicates.
-/// The client requests this type, and a node's server returns it.
+/// The content type of a CAR (an archive of blocks) whose blocks are in depth-first order, without duplicates. The
+/// client requests this type, and a node's server returns it.
 pub const CAR_CONTENT_TYPE: &str = "application/vnd.ipld.car; version=1; order=dfs; dups=n";
 
 /// Returns the bytes of a block from the cache. Returns `None` if the cache does not have them, or if they do not match

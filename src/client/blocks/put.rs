@@ -50,7 +50,8 @@ impl<H: Connection> BlockStore for Client<H> {
 }
 
 impl<H: BlockSource + BlockCache> Client<H> {
-    /// Returns the bytes of a block from the cache or from a gateway, as the function [`block`](super::block) does.
+    /// Returns the bytes of a block, checked against its CID. The bytes come from the cache if it has them, or else
+    /// from the first gateway that delivers them.
     pub async fn block(&self, codec: Codec, cid: &Cid) -> Result<Vec<u8>, ClientError> {
         gateway::block(self.host(), codec, cid).await
     }

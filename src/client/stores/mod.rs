@@ -59,13 +59,14 @@ pub enum StorageFailure {
     BlockLost {
         /// CID of the block that the store lost.
         cid: Cid,
-        /// The status and the message of the store's error response, or how the returned bytes differ.
+        /// The status and the message of the store's error response, or how the returned bytes differ from the block.
         reason: String,
     },
     /// The pinning service refused to pin the blocks, or had not pinned them after one minute.
     #[error("the pinning service has not pinned {cid}: the status of the pin is {status}")]
     NotPinned {
-        /// CID of the block that the service was asked to pin, together with all blocks below it.
+        /// CID of the block that the service was asked to pin, together with all blocks to which it links, directly or
+        /// indirectly.
         cid: Cid,
         /// Status of the pin, as reported by the service.
         status: String,
@@ -95,7 +96,7 @@ pub struct Stores<H> {
 }
 
 impl<H> Default for Stores<H> {
-    /// Returns an empty set of stores, with which every artifact counts as stored.
+    /// Returns an empty set of stores. Storing an artifact in it does nothing and always succeeds.
     fn default() -> Self {
         Self { kubos: Vec::new(), service: None }
     }

@@ -46,9 +46,10 @@ impl<H: Connection + Timer> PinningService<H> {
         &self.url
     }
 
-    /// Asks the service to pin the block `root` and everything below it, and waits until they are pinned. The service
-    /// shows the pin under `name`, and can fetch the blocks from the network addresses `origins`. If the service
-    /// already has a request for `root` that has not failed, no new request is made.
+    /// Asks the service to pin the block `root` and all blocks to which it links, directly or indirectly, and waits
+    /// until they are pinned. The service shows the pin under `name`, and can fetch the blocks from the network
+    /// addresses `origins`. If the service already has a request for `root` that has not failed, no new request is
+    /// made.
     pub async fn pin(&self, root: &Cid, name: &str, origins: &[String]) -> Result<(), StorageFailure> {
         let mut state = match self.find(root).await? {
             Some(found) => found,

@@ -109,8 +109,8 @@ struct TableRow {
     patterns: &'static str,
 }
 
-/// A range of IDs, `first..=last`. In a table row of the kind `vendor`, they are vendor IDs. In any other row, they are
-/// device IDs: those of the vendor with the ID `vendor_id` or, if `vendor_id` is 0, those of the row's vendor.
+/// A range of IDs, `first..=last`. In a table row of the kind `vendor`, these are vendor IDs. In any other row, they
+/// are device IDs of one vendor: of the vendor with the ID `vendor_id`, or of the row's vendor if `vendor_id` is 0.
 struct IdRun {
     vendor_id: u32,
     first: u32,
@@ -130,8 +130,9 @@ static TABLE: std::sync::LazyLock<Vec<TableRow>> = std::sync::LazyLock::new(|| {
     fields.map(row).collect()
 });
 
-/// Parses a range of hexadecimal IDs: one ID (`10de`), several (`06c0-06df`), or those of one vendor (`1414:008c`,
-/// `15ad:any`). Returns `None` if the text has none of these forms.
+/// Parses a range of hexadecimal IDs: one ID (`10de`) or several (`06c0-06df`). A vendor ID in front limits the range
+/// to one vendor's device IDs: one of them (`1414:008c`), several, or all (`15ad:any`). Returns `None` if the text has
+/// none of these forms.
 fn id_run(text: &str) -> Option<IdRun> {
     let (vendor_id, run) = text.split_once(':').unwrap_or(("0", text));
     let (first, last) = match run {
@@ -157,8 +158,9 @@ fn by_id(kind: &str, vendor_id: u32, id: u32) -> Option<&'static TableRow> {
     narrowest(TABLE.iter().filter(|row| row.kind == kind), vendor_id, id)
 }
 
-/// Returns the row among `rows` that has a range of IDs with this `vendor_id` in which `id` lies. If there are several
-/// such ranges, the smallest one determines the row. Returns `None` if there is no such range.
+/// Returns the table row that describes the GPU with this ID: a row with a range of IDs that has this `vendor_id` and
+/// contains `id`. If there are several such ranges, returns the row with the smallest range. Returns `None` if there is
+/// no such range.
 fn narrowest<'a>(rows: impl Iterator<Item = &'a TableRow>, vendor_id: u32, id: u32) -> Option<&'a TableRow> {
     let runs = rows.flat_map(|row| row.ids.iter().map(move |run| (row, run)));
     let found = runs.filter(|(_, run)| run.vendor_id == vendor_id && (run.first..=run.last).contains(&id));

@@ -55,7 +55,7 @@ pub struct GpuExecutor {
 struct SubmittedSlice {
     parts: Vec<SlicePart>,
     submission: QueueSubmission,
-    /// Time of the submission in milliseconds, read from the clock in the GPU's options.
+    /// Time of the submission in milliseconds, as shown by the clock in the options with which the GPU was opened.
     since: f64,
 }
 
@@ -134,9 +134,9 @@ impl GpuExecutor {
         self.run_units(range, 0..usize::MAX).await
     }
 
-    /// Returns the largest number of work units that the workgroups with the same y index compute together in any
-    /// dispatch of this recording. If the bounds of a range of work units are multiples of this number,
-    /// [`Self::run_units`] computes exactly the units in the range.
+    /// Returns the alignment of ranges of work units, at least 1. In each dispatch, the workgroups with the same y
+    /// index compute a fixed number of units together; the alignment is the largest of these numbers. If the bounds of
+    /// a range are multiples of the alignment, [`Self::run_units`] computes exactly the units in the range.
     pub fn unit_alignment(&self) -> usize {
         self.launches.iter().map(|launch| launch.units_per_group).max().unwrap_or(1) as usize
     }
@@ -187,9 +187,10 @@ impl GpuExecutor {
         Ok(flag[0][0] != 0)
     }
 
-    /// Returns how many milliseconds of work are submitted in advance, before earlier work has completed. A yield hook
-    /// halves this time, because all submitted work must complete before the hook runs. With a yield hook and a GPU
-    /// that reports completed work without delay, slices are submitted one at a time.
+    /// Returns how many milliseconds of work should be in flight, that is, submitted to the GPU but not complete. A
+    /// yield hook (a callback after each slice of work) halves this time, because all submitted work must complete
+    /// before the hook runs. If there is a yield hook and the GPU reports completion without delay, slices are
+    /// submitted one at a time.
     fn ahead_ms(&self) -> f64 {
         self.planner.ahead_ms() * if self.yield_hook.is_some() { 0.5 } else { 1.0 }
     }
@@ -221,7 +222,8 @@ impl GpuExecutor {
     }
 }
 
-/// Returns how many of the dispatches from index `start` on are complete once these parts have run.
+/// Returns how many dispatches, counted from index `start`, are complete once `parts` has run. `parts` is a slice of
+/// work, which consists of dispatches or parts of them.
 fn dispatches_done(rows: &[DispatchRows], start: usize, parts: &[SlicePart]) -> usize {
     let whole = |part: &SlicePart| usize::from(part.first + part.rows == rows[part.dispatch].rows.end);
     parts.last().map_or(start, |part| part.dispatch + whole(part)) - start

@@ -18,7 +18,7 @@ pub(super) struct GpuFault(Arc<Mutex<Faults>>);
 struct Faults {
     /// The reason why the GPU was lost; `None` as long as it is usable.
     lost: Option<String>,
-    /// The first error since the last call of [`check`](GpuFault::check) that no error scope has caught.
+    /// The first error that occurred outside an error scope of wgpu since the last call of [`check`](GpuFault::check).
     uncaptured: Option<UncapturedError>,
 }
 
@@ -62,8 +62,8 @@ impl GpuFault {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns an error if a fault has been recorded. `what` describes the current work in the error message, unless
-    /// the GPU has been lost.
+    /// Returns an error if a fault has been recorded. The error names the current work, which `what` describes. If the
+    /// GPU has been lost, the error states the reason of the loss instead.
     pub(super) fn check(&self, what: &str) -> Result<(), Error> {
         let mut faults = self.faults();
         let uncaptured = faults.uncaptured.take();
@@ -131,9 +131,9 @@ impl Gpu {
         mapped
     }
 
-    /// Waits until a buffer is mapped for reading. `mapped` is the result of [`Self::map`], and `from` is the last work
-    /// that was submitted before the request. Returns an error if mapping fails or the GPU is lost. `what` describes
-    /// the work in the error.
+    /// Waits until a buffer is mapped for reading. `mapped` is the pending result of the call of [`Self::map`], and
+    /// `from` is the last work that was submitted before that call. Returns an error if mapping fails or the GPU is
+    /// lost. `what` describes the work in the error.
     pub(super) async fn mapped(&self, what: &str, mapped: Mapped, from: QueueSubmission) -> Result<(), Error> {
         self.poll(what, from.index)?;
         match mapped.wait().await {
@@ -142,8 +142,9 @@ impl Gpu {
         }
     }
 
-    /// Blocks until submitted work is complete, and runs the callbacks that wait for it. wgpu needs this call on native
-    /// platforms. Returns an error if the GPU is lost or does not complete the work within [`HANG_TIMEOUT`].
+    /// Blocks until submitted work is complete, and runs the callbacks that report its completion. On native platforms,
+    /// wgpu runs callbacks only during such a call. Returns an error if the GPU is lost or does not complete the work
+    /// within [`HANG_TIMEOUT`].
     #[cfg(not(target_arch = "wasm32"))]
     fn poll(&self, what: &str, index: wgpu::SubmissionIndex) -> Result<(), Error> {
         let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(HANG_TIMEOUT) };

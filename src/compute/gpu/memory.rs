@@ -1,5 +1,6 @@
-//! The GPU memory of an executor. A recording's [`Plan`] assigns each of its buffers to a memory slot, and each slot is
-//! one GPU buffer. This module allocates the GPU buffers and copies words to and from them.
+//! The GPU memory of an executor, which runs a recording (a recorded training step). A [`Plan`] assigns each buffer of
+//! the recording to a memory slot, and each slot is one GPU buffer. This module allocates the GPU buffers and copies
+//! words to and from them.
 
 use super::{
     Gpu,
@@ -16,8 +17,8 @@ use wgpu::BufferUsages as Usage;
 /// The largest number of 32-bit words that are copied to or from the GPU before the copies are awaited. These words
 /// take 16 MiB. The limit keeps staging memory small.
 const PIECE: usize = 4 << 20;
-/// GPU buffer sizes are rounded up to a multiple of this many bytes. A buffer therefore holds whole WGSL `vec4`s, and
-/// suits GPUs that round offsets to multiples of 256 bytes or less.
+/// The size of each GPU buffer is rounded up to a multiple of this number of bytes. A buffer therefore holds whole WGSL
+/// `vec4`s. GPUs require sizes and offsets to be multiples of at most 256 bytes.
 const ALIGN: u64 = 256;
 
 pub(super) struct GpuMemory {
@@ -121,9 +122,9 @@ impl GpuMemory {
 }
 
 /// Copies `parts` of the `wanted` buffers, one after another, into a new staging buffer of `held` words, and requests
-/// that the staging buffer be mapped. A part is the index of a wanted buffer, the index of the first word to copy, and
-/// the number of words to copy. Returns the staging buffer, the submission that copies, and the pending result of the
-/// mapping.
+/// that the staging buffer be mapped. Each part is stated as the index of a wanted buffer, the index of the first word
+/// to copy, and the number of words to copy. Returns the staging buffer, the submission that contains the copies, and
+/// the pending result of the mapping.
 fn copy_out(
     gpu: &Gpu,
     wanted: &[(&str, &wgpu::Buffer, usize)],

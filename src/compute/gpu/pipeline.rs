@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError};
 pub(super) const PARAMS_BYTES: u64 = 256;
 
 /// The key of the pipeline cache: the name of the kernel, the name of the lowering, and the value of the WGSL override
-/// `keys_held` (`None` if the lowering has no such override).
+/// `keys_held`, the length of an array in workgroup memory (`None` if the lowering has no such override).
 pub(super) type PipelineKey = (&'static str, &'static str, Option<u32>);
 
 /// A compiled lowering, and the layout of its bindings.
@@ -23,7 +23,8 @@ pub(super) struct Pipeline {
 
 impl Gpu {
     /// Returns the compiled pipeline of a kernel's lowering. The first call compiles it, and later calls return it from
-    /// a cache. `params` are the parameters of a launch, from which the value of the WGSL override `keys_held` follows.
+    /// a cache. `params` are the parameters of a launch. They determine the value of the WGSL override `keys_held`, the
+    /// length of an array in workgroup memory.
     pub(super) async fn pipeline(
         &self,
         kernel: &'static Kernel,

@@ -16,8 +16,8 @@ pub(super) const MAX_PARTS: usize = 512;
 /// which a measurement increases the estimate is not limited.
 const FASTER: f64 = 8.0;
 
-/// The rows of workgroups that a run executes of one dispatch (launch of a kernel). A row consists of all workgroups
-/// with the same y index.
+/// One dispatch (launch of a kernel), and the rows of its workgroups that a run executes. A row consists of all
+/// workgroups with the same y index.
 pub(super) struct DispatchRows {
     /// Index of the dispatch's shape. Dispatches of the same kernel with the same parameters have the same shape, so
     /// their rows are expected to take equally long.
@@ -26,7 +26,7 @@ pub(super) struct DispatchRows {
     pub(super) rows: Range<u32>,
 }
 
-/// A range of workgroup rows of one dispatch: `rows` rows, from the row with index `first` on.
+/// A range of workgroup rows of one dispatch (launch of a kernel): `rows` rows, starting with the row of index `first`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SlicePart {
     pub(super) dispatch: usize,
@@ -101,9 +101,9 @@ impl SlicePlanner {
     }
 
     /// Updates the estimated durations of rows of workgroups. `reported_ms` is the time from the start of `parts` to
-    /// the report that they are complete. Only the last part may have a shape that has not been measured. Returns the
-    /// time that the parts probably took, in milliseconds. This is the expected time, limited to a range: at most
-    /// `reported_ms`, and at least `reported_ms` minus the longest delay of a report.
+    /// the report that they are complete. Only the last part may have a shape (a kernel with its parameters) that has
+    /// not been measured. Returns an estimate of the time that the parts took, in milliseconds. The estimate is the
+    /// expected time, but at most `reported_ms`, and at least `reported_ms` minus the longest delay of a report.
     pub(super) fn learn(&mut self, dispatches: &[DispatchRows], parts: &[SlicePart], reported_ms: f64) -> f64 {
         let least_ms = (reported_ms - self.delay_ms).max(0.0);
         let known_ms: f64 = parts.iter().filter_map(|part| self.cost_ms(dispatches, part)).sum();
@@ -131,9 +131,9 @@ impl SlicePlanner {
 mod tests {
     use super::*;
 
-    /// Simulates a run on a GPU on which a row of shape `s` takes `true_ms[s]` milliseconds, and which reports
-    /// completed work only at multiples of `tick_ms` milliseconds. Returns the milliseconds that each slice took, and
-    /// the number of reports.
+    /// Simulates a run on a GPU. A row of workgroups takes `true_ms[s]` milliseconds, where `s` is the index of its
+    /// shape (a kernel with its parameters). The GPU reports completed work only at multiples of `tick_ms`
+    /// milliseconds. Returns the milliseconds that each slice took, and the number of reports.
     fn run_reported(
         planner: &mut SlicePlanner,
         work: &[DispatchRows],

@@ -8,7 +8,7 @@ use crate::{error::Error, protocol::ProtocolError, store::StoreError};
 #[non_exhaustive]
 pub enum DisputeError {
     /// The game expects another kind of move in its current phase.
-    #[error("the move is {found}, but the game expects {expected}")]
+    #[error("the next move in this dispute must be {expected}, but the move that was made is {found}")]
     Turn {
         /// The expected kind of move.
         expected: &'static str,
@@ -19,7 +19,7 @@ pub enum DisputeError {
     #[error("the game is over")]
     Over,
     /// The move or the answer came after its deadline.
-    #[error("the deadline passed {} blocks ago", height - deadline)]
+    #[error("the deadline for this move or answer passed {} blocks ago", height - deadline)]
     Late {
         /// Height of the block that contains the move or the answer.
         height: u64,

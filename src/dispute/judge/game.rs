@@ -1,10 +1,12 @@
-//! A game between one answer and one challenger. The answer is the root of a trace that ends in the claimed outcome.
+//! A game about one answer to a challenger's dispute. The answer is the Merkle root of a trace (the hashes of what each
+//! dispatch of a task wrote) that ends in the claimed outcome.
 //!
-//! In each tree that the answer commits to, every leaf follows from the agreed facts and from leaves to its left. The
-//! miner's side reveals nodes of the tree, and the challenger picks the first revealed node with which it disagrees.
-//! They continue below the picked node until the picked node is a leaf. Both sides therefore agree on everything to the
-//! left of this leaf, and only this leaf is recomputed. An honest answer contains no wrong leaf. A wrong answer
-//! contains a first wrong leaf, which the challenger can pick.
+//! The two sides search a Merkle tree for the first leaf on which they disagree. The miner's side reveals the nodes
+//! below the root, and the challenger picks the first of these nodes with which it disagrees. The search continues
+//! below the picked node until a leaf is picked. Both sides then agree on all leaves to the left of this leaf. A leaf
+//! follows from the leaves to its left and from facts on which both sides agreed at the beginning. It is therefore
+//! enough to recompute the picked leaf. An honest answer contains no wrong leaf. A wrong answer contains a first wrong
+//! leaf, which the challenger can pick.
 
 use super::{
     error::{DisputeError, below},
@@ -50,8 +52,8 @@ impl Answer {
     }
 }
 
-/// A game between an answer and a challenger: the subject, the answer's trace root, the current phase, and the deadline
-/// of the current turn.
+/// A game between an answer and a challenger. Its state consists of the subject (the facts on which both sides agree),
+/// the answer's trace root, the current phase, and the deadline of the current turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Game {
     pub(in crate::dispute) subject: Subject,
@@ -238,10 +240,10 @@ impl Game {
     }
 
     /// Executes the disputed step of a word program (which computes one output word in steps) on the words that `proof`
-    /// reveals. Returns whether the result that the answer claims for this step is correct. `left` is the leaf of the
-    /// word program's Merkle tree that commits to the claimed scratch tensor (the intermediate values) after the step.
-    /// It is `None` for the last step, whose claimed result is in `disputed`. Fails if the proof does not match the
-    /// agreed roots, or lacks a tile.
+    /// reveals. Returns whether the result that the answer claims for this step is correct. For the last step, `left`
+    /// is `None`, and the claimed result is in `disputed`. For any other step, the result is the scratch tensor (the
+    /// intermediate values) after the step, and `left` is the hash with which the answer has committed to it. Fails if
+    /// the proof does not match the roots on which both sides agree, or lacks a tile that the step reads.
     fn is_right(
         &self,
         disputed: &DisputedWord,
@@ -280,7 +282,7 @@ fn step_phase(disputed: Box<DisputedWord>, step: usize, node: Hash) -> Result<Ph
 /// Returns the phase that begins when a word becomes disputed. If one step computes the word, the next move must prove
 /// this step. Otherwise, the next move must commit to all steps of the word program. `word` is the value that the
 /// answer claims for the word. `saturated` is whether, according to the answer, a value leaves its range in the
-/// computation of the word. Either is `None` if the answer makes no such claim.
+/// computation of the word. A parameter is `None` if the answer makes no such claim.
 fn dispute_word(
     dispatch: DisputedDispatch,
     place: WordPlace,

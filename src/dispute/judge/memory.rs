@@ -9,8 +9,8 @@ use super::{
 use crate::kernels::digest::TILE;
 use std::collections::BTreeMap;
 
-/// The fault that a step reports if it accesses a word beyond the end of a buffer. This happens only after the step has
-/// read a word that no kernel would have written.
+/// The fault that a step reports if it accesses a word beyond the end of a buffer. This happens only if the step has
+/// computed the index from an invalid word, which no kernel would have written.
 pub(in crate::dispute) const BEYOND: WordFault = WordFault::Format("an address");
 
 /// A tensor of which only some tiles (256 words each) are revealed.

@@ -21,8 +21,7 @@ pub const MAX_MOVE_BYTES: usize = 1 << 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LeafChallenge {
-    /// One of the tensors that the dispatch wrote is wrong. The number is the index of its buffer among the buffers
-    /// that the dispatch writes.
+    /// One of the tensors that the dispatch wrote is wrong. The number is the index of this tensor among them.
     Output(u32),
     /// The leaf's saturation flag is not set, although a value leaves its range in the computation of this word.
     Saturates(WordPlace),
@@ -40,17 +39,17 @@ pub enum Move {
     Open(Vec<Hash>),
     /// Made by the challenger: states the index of the first revealed node with which the challenger disagrees.
     Pick(u32),
-    /// Made by anybody, for the miner's side: reveals the trace leaf that the bisection has found, the dispatch to
-    /// which this leaf belongs, and the preceding leaf of the trace.
+    /// Made by anybody, for the miner's side: reveals the first trace leaf on which the two sides disagree, the
+    /// dispatch to which this leaf belongs, and the preceding leaf of the trace.
     Leaf {
-        /// The trace leaf that the bisection has found.
+        /// The first trace leaf on which the two sides disagree.
         leaf: TraceLeaf,
         /// The dispatch to whose outputs the leaf commits.
         entry: Box<DispatchEntry>,
         /// Merkle path from the dispatch to the program root.
         path: Path,
-        /// The preceding leaf of the trace and its Merkle path to the trace root; `None` if the bisection has found the
-        /// first leaf.
+        /// The preceding leaf of the trace and its Merkle path to the trace root; `None` if the revealed leaf is the
+        /// first one of the trace.
         before: Option<(TraceLeaf, Path)>,
     },
     /// Made by the challenger: states what is wrong with the revealed leaf of the trace.

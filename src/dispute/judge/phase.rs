@@ -77,8 +77,8 @@ pub enum Phase {
     /// A word of a revealed tile is disputed. The fields are the dispatch, the tensor's index among the outputs of the
     /// dispatch, the index of the tile, and the words of the tile as little-endian bytes.
     Tile(Box<DisputedDispatch>, u32, usize, #[serde(with = "serde_bytes")] Vec<u8>),
-    /// The challenger states that a leaf's saturation flag must not be set. The account that gave the answer must state
-    /// the place of an output word in whose computation a value leaves its range.
+    /// The challenger states that a leaf's saturation flag is set although no value leaves its range. The account that
+    /// gave the answer must now state the place of an output word in whose computation a value leaves its range.
     Saturation(Box<DisputedDispatch>),
     /// An output word is disputed. The account that gave the answer must make the move [`Move::WordProgram`], which
     /// commits to the steps that compute the word.

@@ -79,7 +79,7 @@ impl DispatchEntry {
     }
 
     /// Returns the number of words that the dispatch writes at the start of the buffer with index `binding`; 0 for a
-    /// buffer that the dispatch only reads. Fails if [`Self::word_program`] fails.
+    /// buffer that the dispatch only reads. Fails if the kernel is unknown or the number of parameters is wrong.
     pub fn owned(&self, binding: usize) -> Result<usize, DisputeError> {
         let kernel = self.word_program()?.kernel;
         let mut bound = kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
@@ -122,8 +122,8 @@ pub struct Subject {
     pub adapter: Hash,
 }
 
-/// Where the judge finds the tensor root of a buffer: the Merkle root over the words that the buffer holds before a
-/// dispatch.
+/// Where the judge finds the tensor root of a buffer. The tensor root is the Merkle root over the words that the buffer
+/// holds before a dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// No tensor root is needed, because all words of the buffer are 0.
@@ -140,7 +140,7 @@ pub enum Origin {
     Leaf {
         /// Index of the earlier leaf in the trace.
         leaf: usize,
-        /// Index of the tensor root among those in the earlier leaf.
+        /// Index of the tensor root among the tensor roots in the earlier leaf.
         slot: usize,
     },
 }

@@ -13,7 +13,8 @@ use super::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Some tiles of a tensor, with hashes of the rest of the tensor. The tensor root can be computed from both together.
+/// Some tiles (256 words each) of a tensor, with hashes of the rest of the tensor. The tensor root (the Merkle root
+/// over all tiles) can be computed from both together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevealedTiles {
@@ -72,9 +73,10 @@ pub struct RevealedBuffer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proof {
-    /// The buffers that the step reads. A buffer whose words are known to be all 0 is left out.
+    /// The buffers that the step reads. A buffer that no dispatch has written yet is not listed, because all of its
+    /// words are 0.
     pub tensors: Vec<RevealedBuffer>,
-    /// Tensor root of the scratch tensor (the intermediate values) before the step. Before the first step, all words of
+    /// Merkle root of the scratch tensor (the intermediate values) before the step. Before the first step, all words of
     /// this tensor are 0.
     pub scratch: Hash,
     /// Merkle path from the scratch tensor before the step to the root of the word program's Merkle tree; empty for the
@@ -103,7 +105,8 @@ pub(in crate::dispute) struct StepClaim<'a> {
 /// The claimed result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dispute) enum StepResult {
-    /// The scratch tensor after the step, given by the hash of its leaf in the word program's tree.
+    /// The scratch tensor (the intermediate values) after the step, given by the hash of its leaf in the Merkle tree of
+    /// the word program.
     Scratch(Hash),
     /// The disputed word and its saturation flag, which the last step computes. A value is `None` if the answer does
     /// not claim it.
@@ -152,7 +155,7 @@ impl RevealedTiles {
 
 /// Executes a step of a word program on the words that `proof` reveals, and returns whether the claimed result is
 /// correct. Returns false if the step reads a word in a format that no kernel writes. Fails if the proof does not match
-/// the agreed roots, or lacks a tile.
+/// the roots on which both sides agree, or lacks a tile that the step reads.
 pub(in crate::dispute) fn judge(claim: &StepClaim, proof: &Proof) -> Result<bool, DisputeError> {
     let word_program = claim.entry.word_program()?;
     let steps = (word_program.steps)(&claim.entry.params, claim.place);
@@ -223,8 +226,8 @@ fn buffers(claim: &StepClaim, proof: &Proof) -> Result<Vec<RevealedTensor>, Disp
     Ok(buffers)
 }
 
-/// Returns the tensor root that a buffer has before the dispatch. Fails if `known` is not a valid proof of the kind
-/// that the source of the buffer requires.
+/// Returns the tensor root that a buffer has before the dispatch. Fails if `known` does not prove that both sides agree
+/// on this root.
 fn root(claim: &StepClaim, bound: &BoundBuffer, known: &RootProof) -> Result<Hash, DisputeError> {
     let subject = claim.subject;
     let found = match (subject.origin(bound.source, claim.leaf), known) {

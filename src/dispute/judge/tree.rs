@@ -52,8 +52,9 @@ pub fn root(leaves: &[Hash]) -> Hash {
     }
 }
 
-/// Returns the leaf ranges of the nodes that lie `levels` levels below a certain node, from left to right. This node
-/// covers the leaves in `range`. A leaf that lies fewer levels below it counts as one of the returned nodes.
+/// Divides the node that covers the leaves in `range` into the nodes that lie `levels` levels below it. Returns the
+/// range of the leaves that each of them covers, from left to right. If a leaf is reached after fewer levels, its range
+/// is returned too.
 pub fn parts(range: Range<usize>, levels: u32) -> Vec<Range<usize>> {
     if levels == 0 || range.len() < 2 {
         return vec![range];
@@ -62,8 +63,9 @@ pub fn parts(range: Range<usize>, levels: u32) -> Vec<Range<usize>> {
     [parts(range.start..middle, levels - 1), parts(middle..range.end, levels - 1)].concat()
 }
 
-/// Returns the hash of the node that covers the leaves in `range`. It is computed from the hashes of the nodes that lie
-/// `levels` levels below it, in the order of [`parts`]. Returns `None` if the number of hashes is wrong.
+/// Returns the hash of the node that covers the leaves in `range`. It is computed from `parts`, the hashes of the nodes
+/// that lie `levels` levels below it, from left to right (see [`parts`]). Returns `None` if the number of hashes is
+/// wrong.
 pub fn fold(range: Range<usize>, levels: u32, parts: &[Hash]) -> Option<Hash> {
     fn down(range: Range<usize>, levels: u32, parts: &mut std::slice::Iter<Hash>) -> Option<Hash> {
         if levels == 0 || range.len() < 2 {

@@ -58,16 +58,18 @@ impl AdapterLayout {
         Self { adapted: step.adapted_linears.clone(), buffers: shared(step) }
     }
 
-    /// Returns the layout root of an adapter: the Merkle root over the tensor roots of its packed buffers. `matrices`
-    /// describes the job's gradients, whose exponents are packed together with the factors. Fails if the number of
-    /// factors, the number of `matrices` or the shape of a factor does not match the adapted layers.
+    /// Returns the layout root of an adapter: a Merkle root over the buffers that hold the packed adapter. `matrices`
+    /// describes the gradient matrices of the job, whose exponents are packed together with the adapter's factors.
+    /// Fails if the number of factors, the number of `matrices` or the shape of a factor does not match the adapted
+    /// layers.
     pub fn root(&self, adapter: &LoraAdapter, matrices: &[MatrixSpec]) -> Result<Hash, DisputeError> {
         let words = self.words(adapter, matrices)?;
         Ok(tree::root(&words.iter().map(|(_, words)| tensor_root(words)).collect::<Vec<_>>()))
     }
 
-    /// Returns the ID and the words of each buffer that holds the packed adapter, by ascending ID. Fails under the
-    /// conditions that [`Self::root`] states.
+    /// Returns the ID and the words of each buffer that holds the packed adapter, by ascending ID. `matrices` describes
+    /// the gradient matrices of the job, whose exponents are packed too. Fails if the number of factors, the number of
+    /// `matrices` or the shape of a factor does not match the adapted layers.
     pub(super) fn words(
         &self,
         adapter: &LoraAdapter,

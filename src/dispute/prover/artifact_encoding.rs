@@ -1,5 +1,6 @@
-//! The recorded dispatches of the artifact encoding, which compute the gradient root of a chunk from its exact
-//! gradient. An executor runs them once for each chunk.
+//! The artifact encoding: the list of dispatches (kernel launches) that round the exact gradient of a chunk to the
+//! integers of the artifact, and compute the gradient root, a hash that identifies the gradient. An executor runs the
+//! list once for each chunk.
 
 use crate::{
     compute::recording::{BufferContent, BufferId, Recording},
@@ -8,24 +9,26 @@ use crate::{
     store::LEAF_BYTES,
 };
 
-/// The recorded dispatches of the artifact encoding, with the IDs of their input and output buffers.
+/// The dispatches (kernel launches) of the artifact encoding, with the IDs of their input and output buffers. They
+/// compute the gradient root of a chunk from its exact gradient.
 pub struct ArtifactEncoding {
-    /// The recorded dispatches. They are executed after the last sequence of the chunk.
+    /// The list of the dispatches (kernel launches). They are executed after the last sequence of the chunk.
     pub recording: Recording,
     /// Input: for each matrix, the buffer of its exact gradient, `[rows, columns]` i64. The order is that of the
     /// matrices in the job.
     pub gradients: Vec<BufferId>,
     /// Input: the buffer of the chunk's loss, an i64 in units of 2^-20 bits.
     pub loss: BufferId,
-    /// Input: the buffer of the dither keys with which the matrices are rounded, `[matrices, 2]` words.
+    /// Input: the buffer of the dither keys, two words for each matrix. The pseudorandom bits with which a matrix is
+    /// rounded are derived from its key.
     pub keys: BufferId,
     /// Output: the buffer that holds the gradient root (eight words) and then the loss (two words).
     pub outcome: BufferId,
 }
 
 impl ArtifactEncoding {
-    /// Records the dispatches that encode the gradients of `matrices`. `transport` is the integer format to which the
-    /// elements are rounded.
+    /// Records the dispatches (kernel launches) that encode the gradients of `matrices`. `transport` is the integer
+    /// format to which the elements are rounded.
     pub fn new(matrices: &[MatrixSpec], transport: Transport) -> Self {
         let mut recording = Recording::default();
         let count = matrices.len();

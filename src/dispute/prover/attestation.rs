@@ -11,11 +11,12 @@ use crate::{
     protocol::attestation_leaf,
 };
 
-/// The tile (256 words) of a gradient that a verifier must hash for its attestation. A selector (the hash of a block of
-/// the chain) determines the tile.
+/// The tile (256 words) of a gradient that a verifier must hash for its attestation. A selector (32 random bytes of
+/// the ledger) determines the tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SelectedTile {
-    /// Index of the trace leaf whose dispatch writes the gradient.
+    /// Index of the last dispatch (kernel launch) that writes the gradient, among all dispatches of the task. The trace
+    /// has one leaf for each dispatch, at the same index.
     pub leaf: usize,
     /// Index of the gradient's buffer among the buffers of the dispatch that writes it, in binding order.
     pub binding: usize,
@@ -24,8 +25,8 @@ pub struct SelectedTile {
 }
 
 impl Replay {
-    /// Returns the tile that a verifier must hash for its attestation, given the selector (the hash of a block of the
-    /// chain). Returns `None` if no linear layer is adapted.
+    /// Returns the tile that a verifier must hash for its attestation, given the selector (32 random
+    /// bytes of the ledger). Returns `None` if no linear layer is adapted.
     pub fn selected_tile(&self, selector: &[u8; 32]) -> Option<SelectedTile> {
         let gradients = self.gradients();
         let lowest = gradients.first()?.0.split('.').take(2).collect::<Vec<_>>().join(".") + ".";
@@ -39,7 +40,7 @@ impl Replay {
         Some(SelectedTile { leaf, binding, tile: (second % tiles(words) as u64) as usize })
     }
 
-    /// Returns the attestation leaf: the digest of the tile that `selector` (the hash of a block of the chain)
+    /// Returns the attestation leaf: the digest of the tile that `selector` (32 random bytes of the ledger)
     /// determines. [`attestation_leaf`](crate::protocol::attestation_leaf()) computes the same digest from the
     /// gradient. Fails if no linear layer is adapted, or if the task cannot be run.
     pub async fn leaf_digest(&mut self, selector: &[u8; 32]) -> Result<[u8; 32], DisputeError> {

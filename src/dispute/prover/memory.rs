@@ -1,5 +1,6 @@
-//! The memory on which a prover executes steps of a word program. It contains all words, and notes which tiles (256
-//! words each) a step reads or writes.
+//! The memory on which a prover executes the steps of a word program, which computes one output word of a dispatch
+//! (kernel launch). The memory contains all words of the dispatch's buffers, and notes which tiles (256 words each) a
+//! step reads or writes.
 
 use crate::{
     dispute::judge::{
@@ -10,7 +11,8 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// The buffers of a dispatch and the scratch tensor of a word program. The memory notes the index of every tile (256
+/// The memory of a word program, which computes one output word of a dispatch (kernel launch) in steps. It consists of
+/// the dispatch's buffers, and of a scratch tensor for intermediate values. It notes the index of every tile (256
 /// words) that a step accesses, because a proof must reveal these tiles.
 pub(in crate::dispute) struct FullMemory<'a> {
     buffers: &'a [Vec<u32>],

@@ -46,7 +46,8 @@ pub struct Prover {
 /// The result of a complete run of a word program, which computes one output word of a dispatch in steps.
 #[derive(Clone)]
 pub(super) struct WordProgramRun {
-    /// Leaves of the Merkle tree of the word program, one for each step.
+    /// Leaves of the Merkle tree over the steps of the word program. The leaf of a step is the hash of the intermediate
+    /// values after the step; the last leaf is the hash of the computed word and its saturation flag.
     leaves: Vec<Hash>,
     word: u32,
     saturated: bool,
@@ -58,8 +59,8 @@ impl WordProgramRun {
         self.word
     }
 
-    /// Replaces the computed word and saturation flag with those that the answer claims. If the party is honest, this
-    /// changes nothing.
+    /// Replaces the computed word and its saturation flag with the values that this party's side has already claimed in
+    /// the dispute. If the party is honest, it has claimed the computed values, and this changes nothing.
     fn claiming(mut self, disputed: &DisputedWord) -> Self {
         self.word = disputed.word.unwrap_or(self.word);
         self.saturated = disputed.saturated.unwrap_or(self.saturated);
@@ -77,7 +78,8 @@ impl Prover {
         Ok(Self { replay, trace, hashes, snapshot: None, word_program: None })
     }
 
-    /// Returns the trace that this prover has computed itself by running the task.
+    /// Returns the trace (the hashes of what each dispatch writes) that this prover has computed itself by running the
+    /// task.
     pub fn trace(&self) -> &Trace {
         &self.trace
     }
@@ -92,8 +94,9 @@ impl Prover {
         &mut self.replay
     }
 
-    /// Returns an answer that defends the result that this prover has computed. The answer contains the root and the
-    /// last leaf of the prover's trace. Returns `None` if the task has no dispatches.
+    /// Returns an answer that defends the result that this prover has computed. The answer contains the Merkle root and
+    /// the last leaf of the prover's trace (the hashes of what each dispatch writes). Returns `None` if the task has no
+    /// dispatches.
     pub fn answer(&self) -> Option<Answer> {
         let last = self.trace.leaves.last()?.clone();
         let path = tree::prove(&self.hashes, &[self.hashes.len() - 1]);
@@ -154,8 +157,9 @@ impl Prover {
         })
     }
 
-    /// Compares a disputed leaf of the trace with the leaf that this prover has computed, and returns a challenge that
-    /// states the first difference. Returns `None` if there is no difference.
+    /// Compares a disputed leaf of the trace (the hashes of what one dispatch wrote, and the saturation flag) with the
+    /// leaf that this prover has computed, and returns a challenge that states the first difference. Returns `None` if
+    /// there is no difference.
     async fn challenge_leaf(&mut self, dispatch: &DisputedDispatch) -> Result<Option<LeafChallenge>, DisputeError> {
         let own = &self.trace.leaves[dispatch.at];
         if let Some(slot) = (0..own.roots.len()).find(|slot| own.roots.get(*slot) != dispatch.leaf.roots.get(*slot)) {
@@ -190,9 +194,10 @@ impl Prover {
         Ok(self.snapshot(dispatch.at).await?.after[binding].clone())
     }
 
-    /// Returns the place of an output word in whose computation a value leaves its range; `None` if there is no such
-    /// word. Runs the reference kernel on one work unit after another until a value leaves its range, and then runs the
-    /// word program of each word that this unit writes.
+    /// Finds an output word of a dispatch in whose computation a value leaves its range, and returns the place of the
+    /// word. Returns `None` if there is no such word. First finds the work unit (an independent part of the dispatch)
+    /// in which this happens, by running the reference kernel on one work unit after another. Then computes each word
+    /// that this work unit writes, until a value leaves its range.
     async fn saturating(&mut self, dispatch: &DisputedDispatch) -> Result<Option<WordPlace>, DisputeError> {
         let (kernel, params) = (dispatch.entry.word_program()?.kernel, &dispatch.entry.params);
         let before = self.snapshot(dispatch.at).await?.before.clone();
@@ -273,8 +278,8 @@ fn input(roots: &[Hash], at: usize) -> RootProof {
     RootProof::Input { root: roots[at], path: tree::prove(roots, &[at]) }
 }
 
-/// Returns those tiles of a tensor whose indexes are in `touched`, and hashes of the rest of the tensor. The tensor
-/// root can be computed from both together.
+/// Returns those tiles of a tensor whose indexes are in `touched`, and hashes that cover the other tiles. The Merkle
+/// root over all tiles can be computed from both together.
 fn reveal(words: &[u32], touched: &BTreeSet<usize>) -> RevealedTiles {
     let revealed: Vec<_> = touched.iter().copied().collect();
     let bytes = revealed.iter().flat_map(|at| to_bytes(&words[tile_words(words.len(), *at)])).collect();
@@ -293,7 +298,7 @@ fn run_step(
 }
 
 /// Computes an output word of a dispatch by executing all steps of its word program. Returns the word, its saturation
-/// flag, and the leaves of the word program's Merkle tree. `before` are the words of each buffer before the dispatch.
+/// flag, and the leaves of the Merkle tree over the steps. `before` are the words of each buffer before the dispatch.
 pub(super) fn run_word_program(
     entry: &super::judge::DispatchEntry,
     place: WordPlace,
@@ -318,15 +323,16 @@ pub(super) fn run_word_program(
     Ok(WordProgramRun { leaves, word, saturated })
 }
 
-/// Returns the move that reveals the nodes below the disputed node of a Merkle tree. `leaves` are all leaves of this
-/// tree.
+/// Returns the move that reveals the nodes below the disputed node of a Merkle tree, so that the challenger can pick
+/// one of them. `leaves` are all leaves of this tree.
 fn open(leaves: &[Hash], bisection: &Bisection) -> Move {
     let parts = tree::parts(bisection.range.clone(), OPENED_LEVELS);
     Move::Open(parts.into_iter().map(|part| tree::root(&leaves[part])).collect())
 }
 
-/// Returns the move that picks the first revealed node whose hash differs from that in the tree over `leaves`. Returns
-/// `None` if no hash differs, or if no nodes have been revealed.
+/// Returns the challenger's next move in the search for the first wrong leaf of a Merkle tree. The other side has
+/// revealed nodes of its tree; the move picks the first node whose hash is not the one computed from `leaves`, the
+/// challenger's own leaves. Returns `None` if no hash differs, or if no nodes have been revealed.
 fn pick(leaves: &[Hash], bisection: &Bisection) -> Option<Move> {
     let parts = tree::parts(bisection.range.clone(), OPENED_LEVELS);
     let found = bisection.opened.as_ref()?;

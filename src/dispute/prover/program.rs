@@ -1,5 +1,5 @@
-//! The program of a job, which describes all dispatches of a task as data. It is derived from the recorded training
-//! step and the recorded artifact encoding.
+//! The program of a job: a list of all dispatches (kernel launches) of a task, in the form of data. It is derived from
+//! the recorded training step and the recorded artifact encoding.
 
 use super::ArtifactEncoding;
 use crate::{
@@ -34,8 +34,8 @@ pub(super) fn shared(step: &RecordedStep) -> Vec<BufferId> {
 }
 
 impl Program {
-    /// Derives the program from a training step, recorded for a single sequence, and from the artifact encoding. Both
-    /// must have the same gradients, in the same order.
+    /// Returns the program: the dispatches (kernel launches) of `step`, a training step recorded for a single sequence,
+    /// and those of the artifact encoding. `step` and `encoding` must have the same gradients, in the same order.
     pub fn new(step: &RecordedStep, encoding: &ArtifactEncoding) -> Self {
         let own = [step.ids, step.labels, step.dither];
         let (writers, shared) = (last_writers(&step.recording), shared(step));
@@ -79,8 +79,9 @@ fn last_writers(recording: &Recording) -> BTreeMap<BufferId, [u32; 2]> {
     writers
 }
 
-/// Returns the dispatches of a recording as data that states where the words of each buffer come from. `outside`
-/// returns the source of a persistent buffer that no earlier dispatch of the recording has written.
+/// Converts the dispatches (kernel launches) of a recording to data. For each buffer of a dispatch, the data states
+/// where the words come from, for example from an earlier dispatch. `outside` returns this source for a persistent
+/// buffer (one that keeps its words between runs) that no earlier dispatch of the recording has written.
 fn entries(recording: &Recording, outside: impl Fn(BufferId) -> BufferSource) -> Vec<DispatchEntry> {
     let mut constants = BTreeMap::new();
     let mut writers = BTreeMap::<BufferId, [u32; 2]>::new();

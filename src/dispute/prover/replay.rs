@@ -25,14 +25,16 @@ use crate::{
 };
 use std::{collections::BTreeSet, sync::Arc};
 
-/// The inputs of a task. Together with the model, they determine its trace.
+/// The inputs of a task. Together with the model, they determine the trace of the task (the hashes of what each
+/// dispatch writes).
 #[derive(Clone, Debug)]
 pub struct TaskInputs {
     /// The LoRA adapter whose gradient the task computes.
     pub adapter: LoraAdapter,
     /// IDs of the tokens in the chunk, at most 2048.
     pub tokens: Vec<u32>,
-    /// The task key: the SHA-256 hash of the seed and the miner's address. All dithers are derived from this key.
+    /// The task key: the SHA-256 hash of the seed and the miner's address. All pseudorandom bits for rounding (dither)
+    /// are derived from this key.
     pub task_key: [u8; 32],
     /// Name, shape and exponent of each gradient matrix, as the job states them.
     pub matrices: Vec<MatrixSpec>,
@@ -144,13 +146,14 @@ impl Replay {
         &self.subject
     }
 
-    /// Returns the tensor roots of the task's inputs. For each run (the pass over one sequence), there are three: the
-    /// roots of the token IDs, the labels and the dither buffer. The root of the transport keys comes last.
+    /// Returns the Merkle roots of the buffers with the task's inputs. For each run (the pass over one sequence), there
+    /// are three roots: those of the token IDs, of the labels, and of the keys for stochastic rounding in the run. The
+    /// last root is that of the keys with which the finished gradients are rounded for the artifact.
     pub fn inputs(&self) -> &[Hash] {
         &self.inputs
     }
 
-    /// Returns the tensor root of each buffer that holds the packed adapter.
+    /// Returns the tensor root (the Merkle root over the tiles) of each buffer that holds the packed adapter.
     pub fn adapter(&self) -> &[Hash] {
         &self.adapter
     }
@@ -174,16 +177,17 @@ impl Replay {
         Ok(self.run(None).await?.0)
     }
 
-    /// Runs the task up to and including the dispatch of the trace leaf with index `leaf`. Returns the contents that
-    /// the buffers of this dispatch have before and after it.
+    /// Runs the task up to and including the dispatch with the index `leaf` among all dispatches of the task. (The
+    /// trace has one leaf for each dispatch, at the same index.) Returns the contents of this dispatch's buffers before
+    /// and after it.
     pub async fn snapshot(&mut self, leaf: usize) -> Result<Snapshot, DisputeError> {
         let limit = self.subject.leaves();
         let found = self.run(Some(leaf)).await?.1;
         found.ok_or(DisputeError::Range { what: "leaf", value: leaf as u64, limit: limit as u64 })
     }
 
-    /// Runs the task up to and including the dispatch of the trace leaf with index `wanted`, and returns a snapshot of
-    /// the buffers of this dispatch. If `wanted` is `None`, runs the whole task and returns its trace.
+    /// Runs the task up to and including the dispatch with the index `wanted` among all dispatches of the task, and
+    /// returns a snapshot of this dispatch's buffers. If `wanted` is `None`, runs the whole task and returns its trace.
     async fn run(&mut self, wanted: Option<usize>) -> Result<(Trace, Option<Snapshot>), DisputeError> {
         let mut run = ReplayRun { wanted, ..ReplayRun::default() };
         #[cfg(test)]
@@ -220,7 +224,8 @@ impl Replay {
 struct ReplayRun {
     wanted: Option<usize>,
     leaves: Vec<TraceLeaf>,
-    /// The number of dispatches executed so far, over all runs. It is also the index of the next leaf.
+    /// The number of dispatches executed so far, over all runs. It is also the index of the next leaf of the trace,
+    /// which has one leaf for each dispatch.
     at: usize,
     saturated: bool,
     #[cfg(test)]
@@ -232,8 +237,8 @@ impl ReplayRun {
         Trace { leaves: self.leaves }
     }
 
-    /// Executes the dispatches of a recording. Stops after the dispatch of the wanted leaf, if the recording contains
-    /// it, and returns a snapshot of the buffers of this dispatch. Otherwise returns `None`.
+    /// Executes the dispatches of a recording. If one of them is the wanted dispatch, stops after it and returns a
+    /// snapshot of its buffers. Otherwise executes all of them and returns `None`.
     async fn run(&mut self, executor: &mut Executor, recording: &Recording) -> Result<Option<Snapshot>, DisputeError> {
         let mut begun = BTreeSet::new();
         for (at, dispatch) in recording.dispatches().iter().enumerate() {

@@ -1,4 +1,5 @@
-//! Plays complete games between two provers, and tests that the honest side wins against every kind of dishonest side.
+//! Plays complete dispute games between two provers, and tests that the honest side wins against every kind of
+//! dishonest side.
 
 use super::samples::{config, material, model, prover, random, replay, scalar, targets};
 use crate::{
@@ -21,7 +22,8 @@ use std::collections::BTreeMap;
 /// The number of blocks of the chain within which a side must make its move.
 const TURN_BLOCKS: u64 = 5;
 
-/// Returns the outcome of the task according to a prover's trace: void, or a gradient root and a loss.
+/// Returns the outcome of the task according to a prover's trace: void (there is no gradient), or a gradient root and a
+/// loss.
 fn outcome(prover: &mut Prover) -> TaskOutcome {
     let last = prover.trace().leaves.last().unwrap().clone();
     if last.saturated {
@@ -53,8 +55,8 @@ struct GameSummary {
     proof: Option<usize>,
 }
 
-/// Plays a game between two provers about the task of `honest`, and returns its result. A side that has no valid move
-/// lets the deadline pass and loses.
+/// Plays a game between two provers about the task that `honest` runs, and returns the game's result. A side that has
+/// no valid move lets the deadline pass and loses.
 fn run_game(honest: &Replay, miner: &mut Prover, challenger: &mut Prover) -> GameSummary {
     let claim = outcome(miner);
     let mut game = Game::new(honest.subject().clone(), claim, &miner.answer().unwrap(), 1, TURN_BLOCKS).unwrap();
@@ -83,8 +85,8 @@ fn run_game(honest: &Replay, miner: &mut Prover, challenger: &mut Prover) -> Gam
     unreachable!()
 }
 
-/// Returns, for each kernel, the index of the last trace leaf whose dispatch launches this kernel. This leaf is in the
-/// last run or in the artifact encoding.
+/// Returns, for each kernel, the index of the last dispatch of the task that launches this kernel. The trace has one
+/// leaf for each dispatch, at the same index.
 fn leaves(replay: &Replay) -> BTreeMap<String, usize> {
     let subject = replay.subject();
     let first = (subject.sequences as usize - 1) * subject.run_dispatches as usize;
@@ -122,8 +124,9 @@ fn a_trace_ends_in_the_artifact_and_is_the_same_on_every_backend() {
     assert!(matches!(outcome(&mut own), TaskOutcome::Gradient { .. }));
 }
 
-/// Checks that word programs compute the same words as the dispatches of a task. The task has the values of a complete
-/// training step. It also covers the kernels of the artifact encoding, which have no test cases of their own.
+/// Checks that word programs (which compute single output words of a dispatch, in steps) compute the same words as the
+/// dispatches of a complete task. The task includes the artifact encoding, whose kernels have no test cases of their
+/// own.
 #[test]
 fn word_programs_compute_the_words_of_a_trace() {
     let (model, material) = (model(), material(-40));
@@ -227,8 +230,8 @@ fn a_wrong_flag_loses() {
     }
 }
 
-/// Plays games against an honest answer in which the challenger makes random picks and challenges. The side that
-/// defends the answer must win all of them.
+/// Plays games in which the challenger attacks an honest answer with random picks and challenges. The side that defends
+/// the answer must win all of these games.
 #[test]
 fn an_honest_answer_wins_whatever_is_picked() {
     let model = model();

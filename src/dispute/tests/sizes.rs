@@ -54,8 +54,8 @@ fn model(config: &ModelConfig) -> Model {
     Model { config: config.clone(), embedding, layers: vec![layer], final_norm: gain(config.width) }
 }
 
-/// A memory that notes which tiles (256 words each) a step reads or writes. Its words are such that the step accesses
-/// as many tiles as possible.
+/// A memory that notes which tiles (256 words each) a step reads or writes. The words that it returns make the step
+/// access as many tiles as possible.
 struct Counting {
     names: Vec<&'static str>,
     touched: Vec<BTreeSet<usize>>,
@@ -86,8 +86,8 @@ impl WordMemory for Counting {
     }
 }
 
-/// Returns the number of hashes in a Merkle proof of the leaves with the indexes `shown`. The tree has `count` leaves,
-/// and the index of its first leaf is `first`, because it may be a part of a larger tree.
+/// Returns the number of hashes in a Merkle proof of the leaves with the indexes `shown`. The tree has `count` leaves.
+/// It may be a subtree of a larger tree, in which its first leaf has the index `first`.
 fn rest(count: usize, shown: &[usize], first: usize) -> usize {
     match (count, shown) {
         (_, []) => 1,
@@ -114,8 +114,9 @@ fn some_tiles(words: usize, touched: &BTreeSet<usize>) -> RevealedTiles {
 /// The number of hashes in the longest Merkle path in a trace of 2^16 leaves.
 const PATH: usize = 16;
 
-/// Returns two numbers for a word program: the size in bytes of the largest move that proves one of its steps, and the
-/// number of its steps. `words` are the lengths of the dispatch's buffers in words.
+/// Returns two numbers for a word program (which computes one output word of a dispatch in steps): the size in bytes of
+/// the largest move that proves one of its steps, and the number of its steps. `words` are the lengths of the
+/// dispatch's buffers in words.
 fn largest(word_program: &WordProgram, params: &[u32], words: &[usize], place: WordPlace) -> (usize, usize) {
     let bound = word_program.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
     let scratch = (word_program.scratch)(params);

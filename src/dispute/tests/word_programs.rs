@@ -1,5 +1,5 @@
-//! Tests that word programs compute the same words as the reference kernels, and that no input makes a word program
-//! panic.
+//! Tests of word programs. A word program computes one output word of a kernel in small steps. The tests check that it
+//! computes the same word as the reference kernel, and that no input makes it panic.
 
 use crate::{
     dispute::judge::word_program::{
@@ -26,7 +26,7 @@ impl WordMemory for Buffers<'_> {
     }
 }
 
-/// Executes all steps of a word program, and returns the computed word and its saturation flag.
+/// Executes all steps of a word program, and returns the word that it computes and the word's saturation flag.
 fn run(
     word_program: &WordProgram,
     params: &[u32],

@@ -119,8 +119,8 @@ const fn large(tokens: usize) -> AttentionShape {
     AttentionShape::new(1, tokens, 2, 2, 128)
 }
 
-/// Returns test cases for all combinations of `SHAPES` and `CONTENTS`. To save time, shapes that need much computation
-/// are combined with only every third entry of `CONTENTS`.
+/// Returns test cases that combine the sizes in `SHAPES` with the kinds of values in `CONTENTS`. A size is combined
+/// with all kinds of values or, if it needs much computation, with every third kind to save time.
 fn each(source: &mut CaseSource, case: fn(&mut CaseSource, AttentionShape, HeadContent) -> Case) -> Vec<Case> {
     let mut cases = Vec::new();
     for (i, shape) in SHAPES.into_iter().enumerate() {

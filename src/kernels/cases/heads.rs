@@ -98,16 +98,16 @@ pub(super) fn gradient_quantize(source: &mut CaseSource) -> Vec<Case> {
     })
 }
 
-/// Returns a test case for every combination of `SHAPES` and `CONTENTS`. The last argument of `case` is the parameter
-/// `position_stride` of the kernel. It is 0 in every third test case, and 1 in the others. With 0, all tokens use the
-/// first row of the rotary table.
+/// Returns a test case for every combination of a size in `SHAPES` and a kind of values in `CONTENTS`. The function
+/// `case` builds a test case. Its last argument is the kernel's parameter `position_stride`, which is 0 in every third
+/// test case and otherwise 1. With 0, all tokens use the first row of the rotary table.
 fn each(source: &mut CaseSource, case: impl Fn(&mut CaseSource, [usize; 3], RowDraws, u32) -> Case) -> Vec<Case> {
     let all = SHAPES.iter().flat_map(|shape| CONTENTS.map(|content| (*shape, content)));
     all.zip([1, 1, 0].iter().cycle()).map(|((shape, content), turn)| case(source, shape, content, *turn)).collect()
 }
 
-/// Returns a random position for each token, and the table of cosines and sines. If `stride` is 0, the table has a
-/// single row, which rotates nothing.
+/// Returns a random position for each token, and the table of the cosine and the sine of each rotation. If `stride` is
+/// 0, the table has a single row, whose cosines are 1 and whose sines are 0 (no rotation).
 fn turns(source: &mut CaseSource, tokens: usize, head_dim: usize, stride: u32) -> [Vec<u32>; 2] {
     const POSITIONS: usize = 10;
     let positions = (0..tokens).map(|_| source.within(0, POSITIONS as i32 - 1) as u32).collect();

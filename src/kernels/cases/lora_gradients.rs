@@ -148,9 +148,9 @@ fn case_b(source: &mut CaseSource, shape: BlocksShape<'_>, (label, _, wide): Ope
 type BlocksShape<'a> = (usize, usize, &'a [u32]);
 type Operand = (&'static str, Draw, Draw);
 
-/// Returns a test case for every combination of `SHAPES` and `OPERANDS`. The last argument of `case` is the largest
-/// left shift with which a block's sum is aligned to the exponent of the gradient. A left shift of more than 28 bits
-/// sets the saturation flag.
+/// Returns a test case for every combination of a size in `SHAPES` and a kind of operands in `OPERANDS`. The function
+/// `case` builds a test case. Its last argument is the largest left shift that aligns a block's sum to the exponent of
+/// the gradient. A left shift of more than 28 bits sets the saturation flag.
 fn each(
     source: &mut CaseSource,
     case: impl Fn(&mut CaseSource, BlocksShape<'static>, Operand, i32) -> Case,
@@ -161,8 +161,8 @@ fn each(
 }
 
 /// Returns folded rows, as the kernel `lora_fold` writes them. A folded row contains 32 integers, one for each token of
-/// a block, and an exponent. If a block has fewer than 32 tokens, the integers after the last token are 0. The
-/// exponents exceed that of the gradient by at most `farthest`.
+/// a block, and an exponent. If a block has fewer than 32 tokens, the integers after the last token are 0. No exponent
+/// of a row exceeds the exponent of the gradient by more than `farthest`.
 fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw, farthest: i32) -> Vec<u32> {
     let mut words = vec![0; blocks.len() * rank * FOLD];
     for (row, tokens) in words.chunks_exact_mut(FOLD).zip(blocks.iter().flat_map(|tokens| vec![*tokens; rank])) {
@@ -175,8 +175,8 @@ fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw
     words
 }
 
-/// Returns the words of `count` elements of the gradient before the dispatch, two words for each element, and a margin
-/// after them. The elements are in range unless `farthest` is `ABOVE` or `BELOW`.
+/// Returns the words of `count` elements of the gradient before the dispatch, two words for each element. A margin
+/// follows, which the kernel must leave unchanged. The elements are in range unless `farthest` is `ABOVE` or `BELOW`.
 fn gradient(source: &mut CaseSource, count: usize, farthest: i32) -> Vec<u32> {
     let mut words = source.before_write(2 * count);
     for high in words[..2 * count].iter_mut().skip(1).step_by(2) {

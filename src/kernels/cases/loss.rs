@@ -99,7 +99,7 @@ fn logits_case(source: &mut CaseSource, [tokens, width, vocab]: [usize; 3], cont
     }
 }
 
-/// Returns `rows` rows of `width` int8 values, obtained from `byte`. Each row is padded with zeros.
+/// Returns `rows` rows of `width` int8 values, each row padded with zeros. The function `byte` returns each value.
 fn byte_rows(source: &mut CaseSource, rows: usize, width: usize, byte: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * row_words(width)];
     for row in as_bytes_mut(&mut words).chunks_exact_mut(4 * row_words(width)) {
@@ -222,7 +222,7 @@ fn backward_case(source: &mut CaseSource, shard: [usize; 3], width: usize, label
     }
 }
 
-/// Returns a test case for every combination of `SHARDS` and `SCORES`.
+/// Returns a test case for every combination of a shard of the vocabulary in `SHARDS` and a kind of logits in `SCORES`.
 fn each_shard(source: &mut CaseSource, case: impl Fn(&mut CaseSource, [usize; 3], String, Draw) -> Case) -> Vec<Case> {
     let all = SHARDS.iter().flat_map(|shard| SCORES.map(|scores| (*shard, scores)));
     all.map(|(shard, (label, score))| {

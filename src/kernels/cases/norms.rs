@@ -99,8 +99,8 @@ pub(super) fn backward(source: &mut CaseSource) -> Vec<Case> {
     cases
 }
 
-/// Returns `width` random gains, followed by three words that the kernel must not use. `count`, the number of earlier
-/// test cases, determines the range of the gains.
+/// Returns `width` random gains (the weights of the norm), followed by three words that the kernel must not use.
+/// `count` is the number of the kernel's test cases so far. It determines the range of the gains.
 fn gains(source: &mut CaseSource, width: usize, count: usize) -> Vec<u32> {
     (0..width + 3).map(|_| GAINS[count % GAINS.len()](source) as u32).collect()
 }

@@ -7,8 +7,8 @@ use crate::{
 };
 
 /// The sizes of the test cases: the number of rows and the number of columns. No number of columns is a multiple of the
-/// size of a workgroup, or of 32 (rows are padded to a multiple of 32 columns). Three of them are not multiples of 4
-/// (the number of int8 values in a word).
+/// size of a workgroup, or of 32 (rows are padded to a multiple of 32 columns). Three of these numbers of columns are
+/// not multiples of 4 (the number of int8 values in a word).
 pub(super) const SHAPES: [[usize; 2]; 6] = [[1, 1], [5, 5], [3, 36], [4, 67], [2, 300], [2, 1100]];
 
 /// How the rows of a test case are filled: a label, and three functions. The first returns an integer of a row; the
@@ -45,7 +45,7 @@ fn mantissa(source: &mut CaseSource) -> i32 {
     source.within(1 << 30, i32::MAX)
 }
 
-/// Calls `case` with every combination of `SHAPES` and `CONTENTS`.
+/// Calls `case` with every combination of a size in `SHAPES` and a kind of values in `CONTENTS`.
 pub(super) fn each(case: &mut dyn FnMut([usize; 2], RowContent)) {
     for shape in SHAPES {
         CONTENTS.iter().for_each(|content| case(shape, *content));
@@ -79,7 +79,7 @@ fn scale(source: &mut CaseSource, content: RowContent) -> (u32, u32) {
     if mantissa == 0 { (0, 0) } else { (mantissa, exponent) }
 }
 
-/// Returns `rows` rows of `width` int8 values, obtained from `value`. Each row is padded with zeros.
+/// Returns `rows` rows of `width` int8 values, each row padded with zeros. The function `value` returns each value.
 pub(super) fn byte_rows(source: &mut CaseSource, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * row_words(width)];
     for row in words.chunks_exact_mut(row_words(width)) {
@@ -88,8 +88,8 @@ pub(super) fn byte_rows(source: &mut CaseSource, [rows, width]: [usize; 2], valu
     words
 }
 
-/// Returns `rows` wide rows of `width` integers, obtained from `value`. A wide row consists of integers of magnitude
-/// ≤ 2^14, each stored as two int8 values.
+/// Returns `rows` wide rows of `width` integers. A wide row consists of integers of magnitude ≤ 2^14, each stored as
+/// two int8 values. The function `value` returns each integer.
 pub(super) fn wide_rows(source: &mut CaseSource, [rows, width]: [usize; 2], value: Draw) -> Vec<u32> {
     let mut words = vec![0; rows * wide::wide_words(width)];
     for row in words.chunks_exact_mut(wide::wide_words(width)) {

@@ -99,16 +99,17 @@ fn matmul_backward_case(
     }
 }
 
-/// Returns the words of a ternary matrix `[rows, columns]`. Each word packs 4×4 trits (ternary weights), which are
-/// obtained from `trit`.
+/// Returns the words of a ternary matrix `[rows, columns]`. Each word packs 4×4 trits (ternary weights). The function
+/// `trit` returns each trit.
 fn weights(source: &mut CaseSource, rows: usize, columns: usize, trit: Draw) -> Vec<u32> {
     let trits: Vec<i8> = (0..rows * columns).map(|_| trit(source) as i8).collect();
     Ternary::pack(rows, columns, &trits, Scale::ONE).expect("one trit for each element").words.to_vec()
 }
 
-/// Returns int8 rows `[tokens, planes, width]`, and a row info of four words for each token. If there are two planes,
-/// they hold the high and the low bytes of integers of magnitude ≤ 2^14. In a row info, the word for the sum of the
-/// row's integers is correct, and the other words are random.
+/// Returns a row of `width` integers for each token, and a row info of four words for each row. `planes` is the number
+/// of int8 values that store an integer. With two planes, a row contains first the high bytes and then the low bytes of
+/// integers of magnitude ≤ 2^14. The third word of a row info is the sum of the row's integers, and its other words are
+/// random.
 fn rows(source: &mut CaseSource, tokens: usize, width: usize, planes: usize, value: Draw) -> (Vec<u32>, Vec<u32>) {
     let stride = 4 * row_words(width);
     let mut words = vec![0u32; tokens * planes * stride / 4];

@@ -4,7 +4,7 @@
 use super::{blocks::ZERO_EXPONENT, wide};
 use crate::{kernels::INFO, numbers::rng::Dither};
 
-/// Returns the number of words of a head row with `head_dim` values.
+/// Returns the number of words of a head row (the values of one token for one attention head) with `head_dim` values.
 pub const fn head_words(head_dim: usize) -> usize {
     wide::wide_words(head_dim) + INFO
 }
@@ -20,7 +20,8 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Returns the head row with the index `index` in a buffer of head rows.
+    /// Returns the head row with the index `index` in a buffer of head rows. A head row contains the values of one
+    /// token for one attention head.
     #[inline(always)]
     pub fn new(words: &'a [u32], head_dim: usize, index: usize) -> Self {
         let row = &words[index * head_words(head_dim)..][..head_words(head_dim)];
@@ -43,8 +44,8 @@ impl<'a> Head<'a> {
 }
 
 /// Writes the real values `values · 2^exponent` as a head row. If `dither` is given, the values are rounded
-/// stochastically: `dither` consists of a dither stream (a stream of pseudorandom bits) and the index of the row in the
-/// stream that is used. Otherwise, the values are rounded to nearest, ties to even.
+/// stochastically: `dither` consists of a dither stream (pseudorandom bits, addressed by row and column) and the row of
+/// the bits to use. Otherwise, the values are rounded to nearest, ties to even.
 #[inline(always)]
 pub fn put(out: &mut [u32], head_dim: usize, values: &[i64], exponent: i32, dither: Option<(Dither, u32)>) {
     let (planes, rest) = out.split_at_mut(wide::wide_words(head_dim));

@@ -3,8 +3,8 @@
 use super::rows::max_magnitude;
 use crate::numbers::fixed::{Scale, shift_for};
 
-/// The mean square of a row is computed from a copy of its integers that is rounded to magnitudes ≤ 2^`COPY_BITS`. The
-/// sum of the squares of the copy is ≤ 2^30 · width, which fits in u64 for any width.
+/// The number of bits to which the integers of a row are rounded before their mean square is computed: the rounded
+/// magnitudes are ≤ 2^15. The sum of their squares is then ≤ 2^30 · width, which fits in u64 for any width.
 pub const COPY_BITS: u32 = 15;
 
 /// The factor by which RMSNorm multiplies a row, in two forms: one for real values and one for the row's integers.
@@ -12,7 +12,7 @@ pub struct Rms {
     /// `1 / sqrt(mean(value²) + epsilon)`, where the mean is taken over the real values that the row's integers
     /// represent.
     pub inverse_rms: Scale,
-    /// `inverse_rms` times the scale of the row: the normalized real value of the integer 1.
+    /// `inverse_rms` times the scale of the row. An integer of the row times this factor is its normalized real value.
     pub inverse: Scale,
 }
 
@@ -27,8 +27,8 @@ impl Rms {
     }
 
     /// Computes the factor by which RMSNorm multiplies a row. `squares` is the sum of the squares of the row's integers
-    /// after a right shift of `shift` bits has rounded them to magnitudes ≤ 2^15. The other parameters are those of
-    /// [`new`](Self::new).
+    /// after a right shift of `shift` bits has rounded them to magnitudes ≤ 2^15. `scale` is the scale of the row,
+    /// `inverse_width` is 1 / width, and `epsilon` must be greater than 0.
     #[inline(always)]
     pub fn of_squares(squares: u64, shift: u32, scale: Scale, inverse_width: Scale, epsilon: Scale) -> Self {
         let mean = Scale::new(squares, 2 * shift as i32).multiply(scale).multiply(scale).multiply(inverse_width);
@@ -36,14 +36,15 @@ impl Rms {
         Self { inverse_rms, inverse: scale.multiply(inverse_rms) }
     }
 
-    /// Returns both forms of the factor as the four words of `norm_info`: mantissa and exponent of `inverse_rms`, then
-    /// of `inverse`.
+    /// Returns the factor by which RMSNorm multiplies a row, as the four words of `norm_info`: mantissa and exponent of
+    /// `inverse_rms`, then of `inverse`.
     pub fn words(&self) -> [u32; 4] {
         let ([a, b], [c, d]) = (self.inverse_rms.words(), self.inverse.words());
         [a, b, c, d]
     }
 
-    /// Reads both forms of the factor from four words that [`words`](Self::words) has returned.
+    /// Reads the factor by which RMSNorm multiplies a row from four words: mantissa and exponent of `inverse_rms`, then
+    /// of `inverse`.
     pub fn from_words(words: &[u32]) -> Self {
         Self { inverse_rms: Scale::from_words(words), inverse: Scale::from_words(&words[2..]) }
     }

@@ -14,15 +14,16 @@ pub fn put_info(info: &mut [u32], scale: Scale, sum: i32) {
     info[..INFO].copy_from_slice(&[scale.mantissa, scale.exponent as u32, sum as u32, 0]);
 }
 
-/// Returns the integers and the scale of the row with the index `row` in a buffer of i32 rows. `width` is the number of
-/// integers in a row.
+/// Returns the integers and the scale of the row with the index `row` in a buffer of i32 rows (integers, then the scale
+/// of the row). `width` is the number of integers in a row.
 #[inline(always)]
 pub fn row(rows: &[u32], width: usize, row: usize) -> (&[i32], Scale) {
     let words = &rows[row * (width + INFO)..][..width + INFO];
     (bytemuck::cast_slice(&words[..width]), Scale::from_words(&words[width..]))
 }
 
-/// Splits an i32 row of `width` integers into two mutable slices: its integers and its row info.
+/// Splits an i32 row of `width` integers into two mutable slices: its integers and its row info, which contains the
+/// scale of the row.
 #[inline(always)]
 pub fn split(row: &mut [u32], width: usize) -> (&mut [i32], &mut [u32]) {
     let (values, info) = row.split_at_mut(width);

@@ -60,8 +60,8 @@ impl Normalizer {
         Self { mantissa, shift: (-exponent - 30) as u32 }
     }
 
-    /// Returns the probability of a score with 30 fraction bits: the score's exponential (30 fraction bits) divided by
-    /// the sum of all exponentials.
+    /// Returns the softmax probability of a score: the score's exponential divided by the sum of all exponentials. The
+    /// probability and `exponential` have 30 fraction bits.
     #[inline(always)]
     pub fn probability(self, exponential: u32) -> u32 {
         round_even_u64(u64::from(exponential) * u64::from(self.mantissa), self.shift) as u32

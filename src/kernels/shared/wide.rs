@@ -7,7 +7,8 @@ use crate::numbers::{
     ternary::row_words,
 };
 
-/// Returns the number of words of a wide row with `width` integers.
+/// Returns the number of words of a wide row with `width` integers. Each integer is stored as two bytes, and the high
+/// bytes and the low bytes are padded separately.
 pub const fn wide_words(width: usize) -> usize {
     2 * row_words(width)
 }
@@ -19,8 +20,8 @@ pub fn get(row: &[i8], i: usize) -> i32 {
     256 * i32::from(row[i]) + i32::from(row[row.len() / 2 + i])
 }
 
-/// Returns the bytes of the wide row with the index `row` in a buffer of wide rows. `width` is the number of integers
-/// in a row.
+/// Returns the bytes of the wide row with the index `row` in a buffer of wide rows. A wide row contains `width`
+/// integers, each stored as two bytes.
 #[inline(always)]
 pub fn row(words: &[u32], width: usize, row: usize) -> &[i8] {
     bytemuck::cast_slice(&words[row * wide_words(width)..][..wide_words(width)])
@@ -45,8 +46,8 @@ pub fn write_even(out: &mut [u32], values: &[i64]) -> (u32, i32) {
 
 /// Writes the integers `values / 2^shift`, rounded stochastically, as a wide row. `shift` is the smallest shift for
 /// which all quotients are below 2^14 in magnitude; rounding can raise a magnitude to 2^14. `dither` is a stream of
-/// pseudorandom bits. A value uses the bits at row `index` and at the column that is its place in `values`. Returns
-/// `shift` and the sum of the rounded integers.
+/// pseudorandom bits, addressed by row and column. The value `values[i]` uses the bits at row `index` and column `i`.
+/// Returns `shift` and the sum of the rounded integers.
 #[inline(always)]
 pub fn write_dither(out: &mut [u32], values: &[i64], dither: Dither, index: u32) -> (u32, i32) {
     write(out, values, Some((dither, index)))

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::tx::MsgRegisterNode;
 
-/// Two of three sampled verifiers attest a match for a forged gradient, so a panel of validators must vote. Before it
-/// does, the third verifier wins a dispute: the gradient is rejected, and the other two verifiers are slashed.
+/// Two of three sampled verifiers attest a match for a forged gradient, so a panel of validators must vote. Before the
+/// panel votes, the third verifier wins a dispute: the gradient is rejected, and the other two verifiers are slashed.
 #[test]
 fn a_minority_that_is_right_overrules_a_panel() {
     let mut network = DisputeNetwork::new(LedgerParams { move_blocks: 4, ..all() });
@@ -156,8 +156,9 @@ fn verifiers_are_slashed_for_a_match_that_a_dispute_refutes() {
     network.world.check();
 }
 
-/// A verifier with most of the stake among the sampled ones guesses its leaf, so the validators must vote. An appeal ends
-/// this vote before it shows which leaf is correct. The verifiers that have recomputed the gradient lose nothing.
+/// The sampled verifier with the largest stake does not recompute the gradient, and guesses its attestation leaf (a
+/// digest of a part of the gradient). The leaves differ, so the validators must vote. An appeal ends this vote before
+/// it shows which leaf is correct. The verifiers that have recomputed the gradient lose nothing.
 #[test]
 fn a_large_stake_does_not_make_a_guessed_leaf_correct() {
     let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 100, move_blocks: 4, ..all() });

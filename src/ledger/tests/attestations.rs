@@ -10,8 +10,8 @@ fn network(params: LedgerParams) -> Network {
     Network::new(genesis(2, LedgerParams { min_stake: 1_000_000, ..params }, &NODES))
 }
 
-/// Returns ledger parameters under which all three verifiers recompute every gradient: each gradient has 16 seats for
-/// verifiers, so each verifier gets at least one.
+/// Returns ledger parameters under which all three verifiers recompute every gradient: a verifier is sampled 16 times
+/// for each gradient, so almost certainly each of the three is sampled at least once.
 fn all() -> LedgerParams {
     let verified = LedgerParams { sampling: ALL, verifiers: 16, trap_share: 0, draw_after: 1, ..NETWORK };
     LedgerParams { probation: 0, claim_bond: 0, challenge_blocks: 0, ..verified }

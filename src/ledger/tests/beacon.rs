@@ -10,7 +10,8 @@ fn network() -> Network {
     Network::new(genesis(2, LedgerParams { epoch_blocks: EPOCH, beacon_penalty: 50, ..all() }, &NODES))
 }
 
-/// Applies a block in which these accounts send their messages for the beacon.
+/// Applies a block in which the accounts `numbers` send their messages for the beacon: each reveals the secret number
+/// to which it has committed for this epoch, if there is one, and commits to its number for the next epoch.
 fn reveal(world: &mut Network, numbers: &[u8]) {
     let message = |number: &u8| {
         let duty = world.ledger.beacon_duty(&address(*number))?;
@@ -20,7 +21,8 @@ fn reveal(world: &mut Network, numbers: &[u8]) {
     assert!(world.block(txs).iter().all(|outcome| outcome.code == 0));
 }
 
-/// Applies the blocks of an epoch, in which these accounts send their messages for the beacon.
+/// Applies blocks until the current epoch of the beacon ends. In the first block, the accounts `numbers` send their
+/// messages for the beacon.
 fn epoch(world: &mut Network, numbers: &[u8]) {
     let current = world.head().beacon.epoch;
     reveal(world, numbers);

@@ -25,8 +25,8 @@ pub(super) fn trusting() -> LedgerParams {
     LedgerParams { sampling: 0, challenge_blocks: 200, move_blocks: 4, ..all() }
 }
 
-/// Returns ledger parameters under which all three verifiers recompute every gradient: each gradient has 16 seats for
-/// verifiers, so each verifier gets at least one.
+/// Returns ledger parameters under which all three verifiers recompute every gradient: a verifier is sampled 16 times
+/// for each gradient, so almost certainly each of the three is sampled at least once.
 pub(super) fn all() -> LedgerParams {
     let verified = LedgerParams { sampling: ALL, verifiers: 16, trap_share: 0, draw_after: 1, ..NETWORK };
     LedgerParams { min_stake: 1_000_000, probation: 0, claim_bond: 0, ..verified }
@@ -57,7 +57,8 @@ impl DisputeNetwork {
         (self.world.head().submissions, task, dag.get(&dag.root).unwrap())
     }
 
-    /// Does what [`Self::submit`] does, and checks that the next block accepts the gradient.
+    /// Claims a task, submits a gradient, and checks that the next block accepts the gradient. Returns the gradient's
+    /// ID, the task, and the manifest of its artifact.
     pub(super) fn accepted(&mut self, number: u8, forged: bool) -> (u64, Task, Vec<u8>) {
         let submitted = self.submit(number, forged);
         self.world.block(vec![]);

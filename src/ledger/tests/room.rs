@@ -1,5 +1,5 @@
-//! Tests of the room in blocks: an account that fills blocks pays for it, and can neither keep duties out of blocks nor
-//! make a deadline pass.
+//! Tests of full blocks: an account that fills blocks with transactions pays for it. The account can neither keep
+//! duties (messages that the ledger expects, such as attestations) out of blocks nor make a deadline pass.
 
 use super::*;
 use crate::{

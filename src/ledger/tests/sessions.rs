@@ -1,4 +1,5 @@
-//! Tests of sessions: what a session may withdraw of its granter's work, and how bonds change what it may spend.
+//! Tests of sessions, in which a session key mines for another account: which claims and submissions a session may
+//! withdraw, and how the bonds of its claims change the amount that it may spend.
 
 use super::*;
 use crate::tx::{GrantPair, MsgOpenSession, MsgWithdraw, Session};
@@ -17,7 +18,7 @@ fn pair(session: u8) -> GrantPair {
 }
 
 /// Opens a session of account 1 by a session statement (a text that account 1 signs). `session` is the number of the
-/// account whose key becomes the session key.
+/// account whose key becomes the session key. `cap` is the amount, in micro-units, that the session may spend.
 fn open(world: &mut Network, session: u8, cap: u64) {
     let pair = pair(session);
     let mut opening = MsgOpenSession {

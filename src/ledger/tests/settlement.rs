@@ -1,4 +1,5 @@
-//! Tests that nothing is paid before it is final, and that work without collateral is limited.
+//! Tests that no reward is paid before the gradient is finally accepted, and that miners without collateral can claim
+//! only a limited number of chunks.
 
 use super::*;
 use crate::tx::{GrantPair, MsgSubmitGradient, MsgUnregisterNode, Session};
@@ -170,20 +171,21 @@ fn the_supply_grows_by_settled_gradients_only_and_at_most_by_their_budget() {
     world.check();
 }
 
-/// Returns a transaction of a session of account 1, which account 30 has opened.
+/// Returns a transaction in which account 30, as a session key of account 1, sends a message in the name of account 1.
 fn of_session(world: &Network, message: Message) -> Vec<u8> {
     let sequence = world.ledger.state().account_of(&address(30)).sequence;
     key(30).sign(CHAIN, sequence, &Fee::default(), &[Message::Exec(address(30), vec![message])]).unwrap()
 }
 
-/// Lets account 1 grant a session to account 30, with a cap in micro-units.
+/// Lets account 1 grant a session to account 30. `cap` is the amount, in micro-units, that the session may spend.
 fn open_session(world: &mut Network, cap: u64) {
     let pair = GrantPair { granter: address(1), grantee: address(30) };
     let grant = world.sign(1, &Session { pair, cap, expires: world.time + 10_000 }.grant());
     assert_eq!(world.block(vec![grant])[0].log, "");
 }
 
-/// Claims a chunk and submits a gradient by the session key. Returns the result codes of these two transactions.
+/// Lets account 30, as a session key of account 1, claim a chunk and submit a gradient for it. Returns the result codes
+/// of these two transactions. If the claim is refused, nothing is submitted, and its code is returned twice.
 fn mine_by_session(world: &mut Network, commitment: impl Fn(&Task) -> Commitment) -> [u32; 2] {
     let claim = of_session(world, world.claim(1, world.free()));
     let claimed = world.block(vec![claim]).remove(0).code;

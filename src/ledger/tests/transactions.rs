@@ -1,5 +1,5 @@
-//! Tests that transactions which a Cosmos SDK node would refuse are refused with the same codes, and before any
-//! signature is checked if their content alone is a reason.
+//! Tests that a transaction which a Cosmos SDK node would refuse is refused with the same code. If the content alone is
+//! a reason for the refusal, no signature may be checked before.
 
 use super::*;
 use crate::tx::{MsgSetPayout, Transfer, Unsigned, canonical_address, signature_checks};
@@ -48,8 +48,8 @@ fn unknown_field(number: u32) -> Vec<u8> {
     field
 }
 
-/// Executes one transaction on a new ledger, and returns the code of its outcome. Checks that admission gives the same
-/// code.
+/// Executes one transaction on a new ledger, and returns the code of its outcome. Checks that the same code is returned
+/// when the transaction is admitted to the next block.
 fn code_of(tx: Vec<u8>) -> u32 {
     let mut world = small(2);
     let admitted = world.ledger.next().admit(&tx).map_or_else(|refusal| refusal.code, |_| 0);

@@ -1,5 +1,6 @@
-//! Tests that a trap exposes verifiers that attest a match without recomputing, and that a miner can withdraw without a
-//! penalty only before the random value is known.
+//! Tests of traps (second recomputations of a gradient by other verifiers) and of withdrawals. A trap must expose
+//! verifiers that attest a match without recomputing. A miner can withdraw a gradient without a penalty only while
+//! nobody knows the random value that decides whether the gradient is recomputed.
 
 use super::{
     dispute_network::{NODES, all},

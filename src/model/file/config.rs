@@ -34,7 +34,8 @@ pub(super) enum ScaleConvention {
     /// A trit is multiplied by `weight_scale`. This applies if `linear_class` is `autobitlinear` and
     /// `quantization_mode` is `offline` or absent.
     Multiplies,
-    /// A trit is divided by `weight_scale`. This applies if `linear_class` is `bitlinear` or absent.
+    /// A trit is divided by `weight_scale`. This applies if `linear_class` is `bitlinear` or absent, and
+    /// `quantization_mode` is `offline` or absent.
     Divides,
     /// The file has weights in full precision, which are quantized relative to their mean magnitude. This applies if
     /// `linear_class` is `autobitlinear` and `quantization_mode` is `online`.
@@ -133,7 +134,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<ParsedConfig, Error> {
     Ok(ParsedConfig { model, convention, tied: file.tie_word_embeddings.unwrap_or(true) })
 }
 
-/// Returns how a model with `layers` decoder layers stores its weights.
+/// Returns how real weights are computed from the stored weights. `file` is the `quantization_config` of a model with
+/// `layers` decoder layers. Returns an error if `file` is missing or not supported, or if it excludes a linear
+/// layer of a decoder layer from the quantization: these layers must be ternary.
 fn convention(file: Option<&QuantizationFile>, layers: usize) -> Result<ScaleConvention, Error> {
     let Some(file) = file else {
         return Err(malformed(

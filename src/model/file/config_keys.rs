@@ -124,9 +124,12 @@ fn only_value(key: &str) -> Option<Value> {
 }
 
 /// Returns whether an entry of `modules_to_not_convert` names the linear layer with the path `linear`, such as
-/// `model.layers.0.mlp.up_proj`, in any version of `transformers`. An entry may be the end of the path, a prefix of it
-/// up to a dot, or, in older versions, any part of it up to a dot. An entry may also be a regular expression. If it has
-/// a special character other than the dot, this function therefore assumes that it names every layer.
+/// `model.layers.0.mlp.up_proj`, in any version of `transformers`. An entry can be the end of the path, such as
+/// `up_proj`, or the part of the path before one of its dots, such as `model.layers.0`. In older versions, any piece of
+/// the path that is followed by a dot names the layer too, such as `mlp`.
+///
+/// An entry may also be a regular expression, which this function does not evaluate. If an entry contains a special
+/// character other than the dot, the function assumes that it names every layer.
 pub(super) fn names_linear(entry: &str, linear: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let (next, last) = (linear.as_bytes().get(entry.len()), entry.as_bytes().last());

@@ -15,7 +15,8 @@ pub(super) enum TensorKind {
     Q6K,
     U8,
     I8,
-    /// A type other than the ones above. The text is the name of the type, for error messages.
+    /// Any other type. Tensors of it are refused with an error message that contains the text, which is the name of the
+    /// type.
     Other(&'static str),
 }
 
@@ -80,8 +81,9 @@ impl<'a> FileTensor<'a> {
         })
     }
 
-    /// Returns whether two tensors have the same shape and the same values. The values of tensors of different types
-    /// are compared as f32. Returns false if they are not real numbers.
+    /// Returns whether two tensors have the same shape and the same values. If their types are the same, their bytes
+    /// are compared. Otherwise, their values are compared as f32, and the function returns false if the elements of
+    /// either type are not real numbers.
     pub(super) fn has_values_of(&self, other: &Self) -> bool {
         if self.shape != other.shape || self.kind == other.kind {
             return self.shape == other.shape && self.bytes == other.bytes;

@@ -1,5 +1,6 @@
-//! Reads the linear layers of a `BitNetForCausalLM` model. Each becomes a matrix of trits (−1, 0 or 1) and one scale,
-//! which represent in integers the weights that `integrations/bitnet.py` in the library `transformers` computes.
+//! Reads the linear layers of a `BitNetForCausalLM` model. Each layer becomes a matrix of trits (−1, 0 or 1) and one
+//! scale. The trits multiplied by the scale are the weights that `integrations/bitnet.py` in the library `transformers`
+//! computes from the same file.
 //!
 //! A packed weight tensor is U8 `[ceil(rows / 4), columns]`. Each of its bytes holds the two-bit codes (trit + 1) of up
 //! to four matrix rows: bits 2i and 2i + 1 of a byte in row `r` belong to matrix row `r + i · ceil(rows / 4)`.

@@ -37,8 +37,9 @@ const USED: [&str; 12] = [
     "use_rslora",
 ];
 
-/// The keys that do not affect what a trained adapter computes. The configs of initializations are among them, because
-/// `init_lora_weights` states whether one is used.
+/// The keys that do not affect what a trained adapter computes. Keys such as `eva_config` configure a method of
+/// initialization. They are harmless because another key, `init_lora_weights`, states whether the method is used, and
+/// is checked separately.
 const HARMLESS: [&str; 14] = [
     "auto_mapping",
     "base_model_name_or_path",
@@ -56,8 +57,8 @@ const HARMLESS: [&str; 14] = [
     "task_type",
 ];
 
-/// The names that are accepted as `init_lora_weights`, because these initializations leave the frozen weights
-/// unchanged. The values `true`, `false` and `null` are accepted too.
+/// The names of initialization methods that are accepted as the value of `init_lora_weights`, because these methods
+/// leave the frozen weights unchanged. The values `true`, `false` and `null` are accepted too.
 const INITIALIZATIONS: [&str; 3] = ["gaussian", "orthogonal", "eva"];
 
 /// Returns the bytes of an `adapter_config.json` for an adapter of the given linear layers. `base_model` is the name or
@@ -82,7 +83,8 @@ pub(super) fn write(rank: usize, alpha: u32, linears: &[Linear], base_model: &st
     format!("{config:#}\n").into_bytes()
 }
 
-/// What an `adapter_config.json` states about an adapter. Ranks and alphas are values that are not checked yet.
+/// What an `adapter_config.json` states about an adapter. The ranks and alphas are JSON values, which have not been
+/// checked yet.
 pub(super) struct AdapterConfig {
     pub(super) rank: Value,
     pub(super) alpha: Value,
@@ -155,13 +157,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<AdapterConfig, Error> {
 }
 
 impl AdapterConfig {
-    /// Returns `value` as a rank. Returns an error unless it is in the range of ranks.
+    /// Returns the JSON value as a rank. Returns an error unless it is an integer in 4..=64.
     pub(super) fn rank(&self, value: &Value) -> Result<usize, Error> {
         let rank = value.as_u64().and_then(|rank| usize::try_from(rank).ok()).filter(|rank| RANKS.contains(rank));
         rank.ok_or_else(|| malformed(format!("r is {}; the rank must be in 4..=64", short(&value.to_string()))))
     }
 
-    /// Returns the alpha of an adapter with this rank. Returns an error unless it is a whole number in 1..=65536.
+    /// Returns the alpha of an adapter: `value`, which is the `lora_alpha` of the config, or `value · √rank` if
+    /// `use_rslora` is true. Returns an error unless the alpha is a whole number in 1..=65536.
     pub(super) fn alpha(&self, value: &Value, rank: usize) -> Result<u32, Error> {
         let factor = if self.rank_stabilized { rank.isqrt() } else { 1 };
         if self.rank_stabilized && factor * factor != rank {
@@ -173,8 +176,11 @@ impl AdapterConfig {
         let alpha = value.as_f64().map(|alpha| alpha * factor as f64);
         let whole = |alpha: &f64| alpha.fract() == 0.0 && (1.0..=f64::from(MAX_ALPHA)).contains(alpha);
         alpha.filter(whole).map(|alpha| alpha as u32).ok_or_else(|| {
-            let times = if factor == 1 { "" } else { ", times the square root of the rank," };
-            malformed(format!("lora_alpha is {}; it{times} must be an integer in 1..=65536", short(&value.to_string())))
+            let times = if factor == 1 { "" } else { " times the square root of the rank" };
+            malformed(format!(
+                "lora_alpha is {}; lora_alpha{times} must be an integer in 1..=65536",
+                short(&value.to_string())
+            ))
         })
     }
 }

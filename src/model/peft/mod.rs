@@ -145,7 +145,10 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
                 return Err(malformed_entry(
                     TENSORS,
                     tensor_name,
-                    &format!("{columns} features, {first} in layer 0; both must be equal and in 1..={MAX_FEATURES}"),
+                    &format!(
+                        "the tensor has {columns} features, and the same tensor of layer 0 has {first}; both numbers \
+                         must be equal and in 1..={MAX_FEATURES}"
+                    ),
                 ));
             }
             let values = masters(tensor_name, &tensor)?;

@@ -18,7 +18,7 @@ pub(super) enum Modules {
     AllLinear,
     /// A regular expression for whole module paths.
     Expression(Regex),
-    /// Module paths, or ends of module paths that begin after a dot.
+    /// Names of modules. Each name is a whole module path or the end of one, such as `q_proj`.
     Names(Vec<String>),
 }
 
@@ -40,11 +40,13 @@ fn compile(key: &str, expression: &str) -> Result<Regex, Error> {
 
 /// Returns whether the expression matches the module path. Returns an error if this takes too many steps.
 fn matches(expression: &Regex, path: &str) -> Result<bool, Error> {
-    expression.is_match(path).map_err(|error| malformed(format!("matching {path} failed: {error}")))
+    expression
+        .is_match(path)
+        .map_err(|error| malformed(format!("matching {path} against an expression failed: {error}")))
 }
 
 fn texts(key: &str, value: &Value) -> Result<Vec<String>, Error> {
-    let not_text = || malformed(format!("{key} must be a text or a list of texts"));
+    let not_text = || malformed(format!("{key} must be a string or a list of strings"));
     match value {
         Value::Null => Ok(Vec::new()),
         Value::String(text) => Ok(vec![text.clone()]),
@@ -54,7 +56,7 @@ fn texts(key: &str, value: &Value) -> Result<Vec<String>, Error> {
 }
 
 impl Modules {
-    /// Reads the value of the key `key`.
+    /// Parses the value of the key `target_modules` or `exclude_modules`. `key` is the name of the key.
     pub(super) fn read(key: &str, value: &Value) -> Result<Self, Error> {
         match value {
             Value::String(text) if key == "target_modules" && text.eq_ignore_ascii_case("all-linear") => {
@@ -65,7 +67,7 @@ impl Modules {
         }
     }
 
-    /// Returns whether the module at `path` is one of these modules.
+    /// Returns whether this value of `target_modules` or `exclude_modules` names the module at `path`.
     fn contains(&self, path: &str) -> Result<bool, Error> {
         match self {
             Self::AllLinear => Ok(true),
@@ -75,7 +77,7 @@ impl Modules {
     }
 }
 
-/// Returns whether `name` is the whole module path, or the end of it after a dot.
+/// Returns whether `name` is the whole module path `path`, or the end of the path after one of its dots.
 fn is_end(name: &str, path: &str) -> bool {
     path.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
@@ -101,8 +103,9 @@ impl LayerFilter {
 
     fn contains(&self, path: &str) -> Result<bool, Error> {
         for pattern in &self.patterns {
-            let found =
-                pattern.captures(path).map_err(|error| malformed(format!("matching {path} failed: {error}")))?;
+            let found = pattern
+                .captures(path)
+                .map_err(|error| malformed(format!("matching {path} against an expression failed: {error}")))?;
             if let Some(index) = found.and_then(|found| found.name("idx")?.as_str().parse().ok()) {
                 return Ok(self.indexes.contains(&index));
             }

@@ -1,5 +1,5 @@
-//! The coalition of a simulation: all dishonest accounts, which act on the ledger as their strategy states. They share
-//! what they compute.
+//! The coalition of a simulation: all dishonest accounts. They follow a common strategy, and share the results of their
+//! computations.
 
 use super::{
     gradient::{TraceProver, leaf},
@@ -25,7 +25,8 @@ use std::collections::BTreeSet;
 pub(super) const COST: i64 = 600_000;
 /// The initial balance of a dishonest miner that has coins, in micro-units.
 const WALLET: u64 = 10_000_000;
-/// The initial balance of each node of the coalition, apart from its stake, in micro-units.
+/// The initial balance in micro-units of each account of the coalition that does not mine: of its verifiers and
+/// proposers, in addition to their stakes, and of the account that fills blocks.
 const PURSE: u64 = 100_000_000;
 /// The stake of a miner that has one, in micro-units.
 pub(super) const MINER_STAKE: u64 = 100_000_000;
@@ -35,11 +36,11 @@ pub(super) const MINER_STAKE: u64 = 100_000_000;
 struct Miner {
     address: String,
     submissions: u64,
-    /// The number of submissions since the address last unregistered.
+    /// The number of submissions since the address last ended its registration as a miner.
     since: u64,
     /// Height at which the address last sent a claim.
     claimed_at: u64,
-    /// IDs of its gradients that are neither accepted nor rejected.
+    /// IDs of the gradients that this address has submitted and that are not yet accepted, rejected or void.
     open: BTreeSet<u64>,
     has_left: bool,
 }
@@ -214,9 +215,10 @@ impl Coalition {
         }
     }
 
-    /// Returns the message in which the miner with the index `at` submits a gradient for the chunk slot at `position`,
-    /// which it claims in the same transaction. If `position` is `None`, the submission is for the chunk slot that the
-    /// miner has already claimed. Returns `None` if there is no such chunk slot.
+    /// Returns the message in which the miner with the index `at` submits a gradient. If `position` is given, the
+    /// gradient is for the chunk slot (the ledger's entry for one chunk) at this position, and the miner claims the
+    /// slot in the same transaction. If `position` is `None`, the gradient is for the chunk slot that the miner has
+    /// already claimed. Returns `None` if the slot does not exist, or if the miner has claimed none.
     fn submission(&self, world: &mut World, at: usize, position: Option<u64>) -> Option<Message> {
         let Miner { address, submissions, .. } = &self.miners[at];
         let task = match position {
@@ -259,8 +261,9 @@ impl Coalition {
         Some(Message::SubmitGradient(Box::new(submission(&world.ledger, address, version.root, version.commitment))))
     }
 
-    /// Reveals the secret numbers of the coalition's validators for the beacon: all of them, none, or those that lead
-    /// to the best random value.
+    /// Reveals secret numbers of the coalition's validators, from which the beacon computes its random value. The
+    /// strategy determines whether the coalition reveals all of its numbers, none, or the ones that lead to the random
+    /// value that is best for the coalition.
     fn reveal(&mut self, world: &mut World) {
         let when = self.strategy.get("beacon");
         let state = world.ledger.state();

@@ -1,11 +1,11 @@
-//! Gradients that stand for those of the tasks in a simulation. No gradient is computed: the elements of a task's
-//! correct gradient are all 1, and those of its wrong gradient are all 2.
+//! The gradients of the tasks in a simulation. They are constants instead of computed values: each task has a correct
+//! gradient, whose elements are all 1, and a wrong gradient, whose elements are all 2.
 //!
 //! The ledger decides disputes as in production, but the traces have only two leaves, the smallest number that it
 //! permits. A party that defends a gradient reveals the two hashes of its trace. A challenger picks the first leaf that
 //! differs from its own trace. After that, the party whose gradient is wrong makes no move and loses when its time is
-//! up. In a longer game, it would lose later, because it cannot prove the disputed step. It would only extend the time
-//! in which the gradient belongs to no round.
+//! up. In production, this party could make more moves, but would still lose, because it cannot prove the disputed
+//! step. Its moves would only extend the time in which the gradient belongs to no round.
 
 use crate::{
     agents::{DisputeProver, RoleError},
@@ -17,13 +17,13 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, rc::Rc};
 
-/// One of the two gradients of a task, with the values that a submission states.
+/// The correct or the wrong gradient of a task, with the values that a submission of this gradient states.
 pub(super) struct Version {
     pub(super) commitment: Commitment,
     /// CID of the artifact.
     pub(super) root: Cid,
     pub(super) manifest: Vec<u8>,
-    /// The last leaf of a trace that computes this gradient.
+    /// The last leaf of the trace of a computation that results in this gradient.
     last: TraceLeaf,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct TaskGradients {
 /// The gradients of all tasks that miners have claimed so far, by the CID of the task.
 pub(super) struct Gradients {
     known: HashMap<Cid, Rc<TaskGradients>>,
-    /// The same gradients by the key of the task, which takes less time to compute than the CID.
+    /// The gradients of the same tasks, by task key. A task key takes less time to compute than the CID of the task.
     by_key: HashMap<[u8; 32], Rc<TaskGradients>>,
     /// The bytes of all chunks and tasks.
     blocks: HashMap<Cid, Vec<u8>>,
@@ -106,8 +106,9 @@ pub(super) fn chunk(number: u32) -> Vec<u8> {
     number.to_le_bytes().repeat(CHUNK_TOKENS)
 }
 
-/// Returns the attestation leaf of the correct gradient. In a simulation, only parties that have recomputed the
-/// gradient use this function.
+/// Returns the attestation leaf of a task's correct gradient, by which a verifier proves that it has recomputed the
+/// gradient. In a simulation, the leaf is a hash of the task key and `selector`, and only parties that count as having
+/// recomputed the gradient call this function.
 pub(super) fn leaf(task: &Task, selector: &[u8; 32]) -> [u8; 32] {
     Sha256::new().chain_update(task.key()).chain_update(selector).finalize().into()
 }
@@ -132,7 +133,7 @@ impl TraceProver {
     }
 
     /// Returns the next move of the party. As the defender, it reveals the hashes of its trace. As the challenger, it
-    /// picks the first leaf if the other trace differs from its own. Returns `None` if it has no such move.
+    /// picks the first leaf if the defender's trace differs from its own. Returns `None` if neither move is possible.
     pub(super) fn next(&self, game: &Game) -> Option<Move> {
         match game.turn() {
             Side::Miner => {

@@ -1,6 +1,6 @@
-//! The honest parties of a simulation. The operators are the agents of the program, each of which sends one transaction
-//! at a time. The miners act like the miner of the program: they claim a task, compute the gradient, submit it, and
-//! wait until it is accepted or rejected.
+//! The honest parties of a simulation: operators and miners. The operators run the same code as operators on a real
+//! network, and each of them sends one transaction at a time. The miners imitate the real miner: they claim a task,
+//! compute the gradient, submit it, and wait until it is accepted or rejected.
 
 use super::{
     gradient::{TraceProver, leaf},
@@ -207,8 +207,8 @@ impl Aggregator for Computation {
     }
 }
 
-/// Returns a block that stands for the next adapter: the result of an optimizer step from `adapter` with the sum of
-/// these gradients.
+/// Returns a block that serves as the next adapter in a simulation. Instead of the result of an optimizer step, it
+/// contains a hash of the CIDs of the current adapter and of the gradients.
 pub(super) fn next_adapter(adapter: &Cid, gradients: &[Cid]) -> Result<Block, StoreError> {
     let mut bytes = Sha256::new().chain_update("adapter").chain_update(adapter.to_bytes());
     gradients.iter().for_each(|gradient| bytes.update(gradient.to_bytes()));

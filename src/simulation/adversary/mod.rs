@@ -89,8 +89,8 @@ pub struct Outcome {
     pub blocks: u64,
     /// The number of rounds that ended.
     pub rounds: u64,
-    /// The number of rounds that ended with an adapter that is not the result of adding up gradients, or from which
-    /// correct gradients of honest miners were left out.
+    /// The number of rounds that ended with a wrong adapter: it was not computed from gradients, or the sum of the
+    /// gradients lacked correct gradients of honest miners.
     pub captured: u64,
     /// Whether the chain came to a halt: rounds no longer end.
     pub halted: bool,
@@ -105,8 +105,10 @@ pub struct Outcome {
 
 impl Outcome {
     /// Returns how much more the coalition earned for each gradient that it submitted than honest accounts would have
-    /// earned, in units of the reward. `honest` is the outcome of the honest baseline. If more gradients are settled,
-    /// verifiers earn more in any case, so this difference does not count as a gain.
+    /// earned, in units of the reward for a gradient. `honest` is the outcome of a simulation with honest accounts
+    /// instead of the coalition. It determines what honest verifiers earn for each settled gradient. A coalition is
+    /// expected to earn this amount for every gradient that was settled in its own simulation, so a larger number of
+    /// settled gradients is not counted as a gain.
     fn gain(&self, honest: &Self) -> f64 {
         let own = 1.0 - COST as f64 / 1e6;
         let per_gradient = (honest.profit - own) * honest.submitted as f64 / honest.settled.max(1) as f64;
@@ -205,7 +207,7 @@ fn is_settled(world: &World, coalition: &Coalition) -> bool {
     !own.any(|(id, _)| is_open(id)) && world.ledger.disputes().next().is_none()
 }
 
-/// The totals over the events of a simulation.
+/// Totals that are computed from the events of a simulation.
 #[derive(Default)]
 struct Tally {
     outcome: Outcome,

@@ -26,8 +26,9 @@ pub const OBJECTIVES: [Objective; 6] = [
     }),
 ];
 
-/// The number of simulations by which a strategy is rated if it was better than all others in its first simulation.
-/// They differ in their seeds, so that one lucky selection of verifiers is not mistaken for a good strategy.
+/// A strategy that is better than all others in its first simulation is rated by the mean over this number of
+/// simulations. The simulations have different seeds, so that one lucky selection of verifiers is not mistaken for a
+/// good strategy.
 const TRIALS: u64 = 6;
 /// The number of strategies that are chosen before any of them is simulated. They are then simulated in parallel.
 const BATCH: usize = 16;
@@ -84,7 +85,8 @@ impl Search {
         self.baselines.entry(key).or_insert_with_key(|(baseline, _)| play(conditions, baseline, seed)).clone()
     }
 
-    /// Simulates, in parallel, the honest baselines of these simulations that have not been simulated yet.
+    /// Simulates, in parallel, the honest baselines of the given simulations. Baselines that have already been
+    /// simulated are not simulated again.
     fn prepare_baselines(&mut self, games: &[(Strategy, u64)]) {
         let keys = games.iter().map(|(strategy, trial)| (strategy.honest_baseline(), *trial));
         let missing: BTreeSet<_> = keys.filter(|key| !self.baselines.contains_key(key)).collect();
@@ -93,8 +95,8 @@ impl Search {
         self.baselines.extend(missing.into_iter().zip(outcomes));
     }
 
-    /// Simulates strategies, and keeps each one that is the best so far for an objective. Returns for each strategy the
-    /// names of these objectives.
+    /// Simulates strategies, and keeps each one that is the best so far for an objective. Returns, for each strategy,
+    /// the names of the objectives for which it is the best one so far.
     pub fn offer(&mut self, strategies: &[Strategy]) -> Vec<Vec<&'static str>> {
         let games: Vec<_> = strategies.iter().map(|strategy| (strategy.clone(), 0)).collect();
         self.prepare_baselines(&games);

@@ -66,8 +66,8 @@ const GENES: &[(&str, &str, &[&str])] = &[
 /// withheld artifact; a wrong gradient with a withheld artifact; a random commitment without an artifact.
 const WORK: &[&str] = &["honest", "forged", "withheld", "hidden", "garbage"];
 
-/// What verifiers attest: `honest` stands for what they find when they recompute the gradient, `silent` for no
-/// attestation, and each other value for this finding without a recomputation.
+/// What verifiers attest. `honest`: what they find when they recompute the gradient. `silent`: nothing. The other
+/// values are findings that verifiers attest without recomputing the gradient.
 const FINDINGS: &[&str] = &["honest", "match", "mismatch", "unavailable", "silent"];
 
 /// The strategy of a coalition of dishonest accounts: the index of a value for each gene (setting).
@@ -86,12 +86,15 @@ impl Strategy {
         for part in text.split_whitespace().filter(|part| *part != "honest") {
             let (name, value) =
                 part.split_once('=').ok_or_else(|| format!("{part:?} is not of the form name=value"))?;
-            let gene =
-                GENES.iter().position(|gene| gene.0 == name).ok_or_else(|| format!("there is no gene {name:?}"))?;
+            let gene = GENES
+                .iter()
+                .position(|gene| gene.0 == name)
+                .ok_or_else(|| format!("{name:?} is not a setting of a strategy"))?;
             let values = GENES[gene].2;
             let value = values.iter().position(|known| *known == value);
-            strategy.0[gene] =
-                value.ok_or_else(|| format!("{part:?}: the values of {name} are {}", values.join(", ")))? as u8;
+            strategy.0[gene] = value
+                .ok_or_else(|| format!("{part:?}: the value of {name} must be one of {}", values.join(", ")))?
+                as u8;
         }
         Ok(strategy)
     }

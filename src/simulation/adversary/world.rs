@@ -22,7 +22,8 @@ use std::{
 pub(super) const OPERATORS: usize = 5;
 /// The stake of an honest operator in micro-units.
 pub(super) const OPERATOR_STAKE: u64 = 1_000_000_000;
-/// The largest number of duties in the mempool, and also of other transactions, as in the mempool of a real node.
+/// The mempool contains at most this number of duties (messages that the ledger expects from an account), and at most
+/// this number of other transactions. The mempool of a real node has the same limits.
 const MEMPOOL_CAPACITY: usize = 8192;
 /// Size of a transaction in bytes, unless it opens a dispute or is an appeal.
 pub(super) const TX_BYTES: usize = 700;
@@ -48,7 +49,7 @@ pub(super) struct Submitted {
 /// Which operators can fetch an artifact, and from which block height on.
 #[derive(Clone, Copy)]
 pub(super) struct Served {
-    /// The operators that can fetch the artifact at any time: those with the numbers `n` for which bit `n` is 1.
+    /// A bit mask of the operators that can fetch the artifact at any time. Bit `n` stands for operator `n`.
     pub(super) operators: u8,
     /// Height from which on all operators can fetch the artifact.
     pub(super) to_all_from: u64,
@@ -91,7 +92,8 @@ pub(super) struct World {
     /// Events of the last block.
     pub(super) events: Vec<Event>,
     pub(super) random: Random,
-    /// The pending transactions: first the duties, then all others.
+    /// The pending transactions, in two queues: duties (messages that the ledger expects from an account), and all
+    /// other transactions.
     mempool: [VecDeque<PendingTx>; 2],
     /// The number of pending transactions of the dishonest coalition, without those that just fill blocks.
     moves: usize,
@@ -181,10 +183,10 @@ impl World {
         self.mempool.iter().all(VecDeque::is_empty)
     }
 
-    /// Applies the next block. It contains the transactions of the mempool for which there is room: the duties, then
-    /// the others, each from the oldest one on. If the dishonest coalition proposes the block, its own duties come
-    /// before other duties, and its own other transactions before those of others. It also chooses the best of
-    /// `candidates` blocks with different hashes, rated by `score`.
+    /// Applies the next block. It contains as many transactions of the mempool as fit: first duties (messages that the
+    /// ledger expects from an account), then other transactions, each group in order of arrival. If the dishonest
+    /// coalition proposes the block, its own transactions come first in each of the two groups. The coalition also
+    /// chooses among `candidates` blocks with different hashes: it proposes the one with the highest `score`.
     pub(super) fn block(&mut self, by_coalition: bool, candidates: u64, score: impl Fn(&Applied) -> i64) {
         if by_coalition {
             let own_first =
@@ -233,8 +235,8 @@ impl World {
         self.record();
     }
 
-    /// Returns the results of the next two blocks if the first one contained only these messages, each in a transaction
-    /// of its signer, and the second one were empty.
+    /// Computes, without changing the ledger, a next block that contains only these messages, each in a transaction of
+    /// its signer, and an empty block after it. Returns the results of the first block, with the events of both blocks.
     pub(super) fn foresee(&self, messages: Vec<(String, Message)>) -> Applied {
         let head = self.ledger.state().head();
         let txs = messages.into_iter().map(|(signer, message)| Signed {
@@ -250,8 +252,9 @@ impl World {
         applied
     }
 
-    /// Returns the fee that `signer` states in a transaction: none for duties, otherwise the minimum fee. If the
-    /// account has fewer coins, it asks the ledger to waive the fee.
+    /// Returns the fee that a transaction of `signer` states: 0 for duties (messages that the ledger expects from an
+    /// account), and the minimum fee for other messages. If the account has fewer coins than the fee, the transaction
+    /// asks the ledger to waive the fee.
     fn fee(&self, ledger: &Ledger, signer: &str, messages: &[Message], bytes: usize) -> Fee {
         if Message::all_are_duties(messages) {
             return Fee::default();
@@ -262,8 +265,9 @@ impl World {
         Fee { amount, granter: (account.balance < amount).then(fee_waiver) }
     }
 
-    /// Applies blocks without new transactions until one of them causes an event or changes a row of the state other
-    /// than the head, but at most `most` blocks.
+    /// Applies at most `most` blocks without new transactions. Stops after a block that causes an event, or that
+    /// changes any row of the ledger's state other than the head (the row with the height and the time of the last
+    /// block).
     pub(super) fn skip(&mut self, most: u64) {
         for _ in 0..most {
             let before = self.ledger.clone();

@@ -12,9 +12,11 @@ const MAX_SECTION_BYTES: usize = MAX_BLOCK_BYTES + 128;
 /// The largest number of bytes that the reader adds to its buffer at a time. After it has added them, it parses the
 /// sections that are complete, and removes these sections from the buffer.
 const PIECE_BYTES: usize = 1 << 20;
-/// The number of bytes before the second header of a file of version 2: the length of the first header, and this header.
+/// The number of bytes before the second header of a CAR file of version 2: one byte that states the length of the
+/// first header, and the 10 bytes of the first header.
 const PRAGMA_BYTES: u64 = 11;
-/// The size of the second header of a file of version 2: 16 bytes of flags, and three numbers of 8 bytes.
+/// The size of the second header of a CAR file of version 2, in bytes: 16 bytes of flags, and three numbers of 8 bytes
+/// each.
 const HEADER_2_BYTES: usize = 40;
 /// The largest number of CIDs that [`CarReader::skipped`] returns.
 const MAX_SKIPPED: usize = 100;
@@ -34,7 +36,7 @@ pub struct CarReader {
     skipped: Vec<Cid>,
 }
 
-/// The part of a file that comes next.
+/// The part of a CAR file that the reader parses next.
 #[derive(Clone, Copy, PartialEq)]
 enum Stage {
     /// The header.
@@ -88,8 +90,8 @@ impl CarReader {
         Ok(())
     }
 
-    /// Parses the part of the file at the front of `rest`, and removes it from `rest`. Returns false if `rest` must
-    /// have more bytes before this is possible.
+    /// Parses the next part of the file (a header, padding, a section or the index), which begins at the front of
+    /// `rest`, and removes it from `rest`. Returns false if more bytes must arrive before parsing can continue.
     fn parse(&mut self, rest: &mut &[u8], done: &mut Vec<Block>) -> Result<bool, StoreError> {
         match self.stage {
             Stage::Header => {
@@ -140,7 +142,8 @@ impl CarReader {
             decoded => decoded.map_err(malformed)?,
         };
         if bytes > most {
-            return Err(malformed(format!("a section has {bytes} bytes, which exceeds the limit of {most} bytes")));
+            let reason = format!("a section of the CAR has {bytes} bytes, which exceeds the limit of {most} bytes");
+            return Err(malformed(reason));
         }
         let Some((section, after)) = after.split_at_checked(bytes) else { return Ok(None) };
         if let Some(wrapped) = &mut self.wrapped_bytes {
@@ -171,7 +174,8 @@ impl CarReader {
         Ok(())
     }
 
-    /// Returns the CIDs of the blocks that were [skipped](Self::tolerant), but at most 100.
+    /// Returns the CIDs of the blocks that were [skipped](Self::tolerant) because their hashes are not SHA-256. At most
+    /// 100 CIDs are returned.
     pub fn skipped(&self) -> &[Cid] {
         &self.skipped
     }

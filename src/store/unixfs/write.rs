@@ -5,8 +5,8 @@ use crate::store::dag_pb::{PbLink, PbNode};
 use crate::store::{Block, Cid, Codec, Dag, MAX_BLOCK_BYTES, StoreError};
 use prost::Message;
 
-/// The largest number of links that a node may have. A node with so many links is still at most 1 MiB long, the limit
-/// for a block.
+/// The largest number of links that a node may have. A node with this number of links is at most 1 MiB long, which is
+/// the limit for a block.
 const MAX_WIDTH: usize = 8192;
 
 /// The layout of a file's tree: the size of the leaves, and the largest number of links in a node. The CID of a file
@@ -35,8 +35,8 @@ impl FileLayout {
         Err(StoreError::Malformed { what: "file layout", reason })
     }
 
-    /// Returns the same layout, with dag-pb nodes as leaves instead of raw blocks. Kubo uses it by default with CIDs of
-    /// version 0.
+    /// Returns the same layout, with dag-pb nodes as leaves instead of raw blocks. By default, Kubo uses such leaves if
+    /// the CIDs have version 0.
     pub fn with_node_leaves(self) -> Self {
         Self { raw_leaves: false, ..self }
     }
@@ -115,7 +115,7 @@ impl FileBuilder {
         }
     }
 
-    /// Writes the buffered bytes as a leaf, which becomes a part of level 0.
+    /// Writes the buffered bytes as a leaf, and adds the leaf to level 0 of the tree.
     fn leaf(&mut self, done: &mut Vec<Block>) -> Result<(), StoreError> {
         let chunk = std::mem::take(&mut self.chunk);
         let bytes = chunk.len() as u64;
@@ -130,8 +130,8 @@ impl FileBuilder {
         self.add(0, part, done)
     }
 
-    /// Adds a part to a level of the tree. If the level already has as many parts as a node may have links, a node that
-    /// links to these parts is written first.
+    /// Adds a part (a leaf or a subtree) to a level of the tree. If the level already has as many parts as a node may
+    /// have links, a node that links to these parts is written first, and the level is emptied.
     fn add(&mut self, level: usize, part: FilePart, done: &mut Vec<Block>) -> Result<(), StoreError> {
         if level == self.levels.len() {
             self.levels.push(Vec::new());
@@ -143,7 +143,8 @@ impl FileBuilder {
         Ok(())
     }
 
-    /// Writes a node that links to all parts of a level. The node becomes a part of the next level.
+    /// Writes a node that links to all parts (leaves or subtrees) of a level, and empties this level. The subtree below
+    /// the new node is added to the next level.
     fn node(&mut self, level: usize, done: &mut Vec<Block>) -> Result<(), StoreError> {
         let parts = std::mem::take(&mut self.levels[level]);
         let bytes = parts.iter().map(|part| part.bytes).sum();
@@ -157,7 +158,7 @@ impl FileBuilder {
         self.add(level + 1, part, done)
     }
 
-    /// Returns the block of a node.
+    /// Returns the block of a dag-pb node with the given data and links.
     fn block(&self, data: UnixFsData, links: Vec<PbLink>) -> Result<Block, StoreError> {
         let block = PbNode { data: Some(data.encode_to_vec()), links }.block()?;
         Ok(if self.layout.version_0 { block.with_version_0() } else { block })
@@ -180,7 +181,8 @@ mod tests {
     use super::*;
     use crate::store::unixfs::FileReader;
 
-    /// Checks the CIDs that `ipfs add` prints for files of one block.
+    /// Checks that two files of one block each, an empty one and one that contains `hello world`, have the CIDs of
+    /// version 0 that `ipfs add` prints.
     #[test]
     fn files_of_version_0_have_the_cids_of_ipfs() {
         let layout = FileLayout::default().with_node_leaves().with_version_0();

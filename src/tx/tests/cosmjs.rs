@@ -150,8 +150,8 @@ fn a_session_has_the_same_bytes_as_from_cosmjs() {
     );
 }
 
-/// Checks that transactions which CosmJS signed in the mode `SIGN_MODE_LEGACY_AMINO_JSON` are accepted, and that the
-/// library signs the same bytes. `tests/data/cosmjs_amino.mjs` made the rows.
+/// Checks that transactions which CosmJS signed in the mode `SIGN_MODE_LEGACY_AMINO_JSON` are accepted, and that this
+/// library signs the same bytes as CosmJS. The script `tests/data/cosmjs_amino.mjs` made the table of transactions.
 #[test]
 fn amino_signatures_cover_the_same_bytes_as_from_cosmjs() {
     let mut urls = Vec::new();

@@ -34,10 +34,14 @@ fn sign_direct(body_bytes: &[u8], auth_info_bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Checks two changes to the encoding of a transaction's body, or of its signer information if `in_auth_info` is true.
-/// Both changes affect the nested message at `path`. In the first, the message begins with the additional field
-/// `default`, which has its default value or is overwritten by a later field. The transaction must then keep its
-/// meaning if it is signed anew, and be refused if it is not. In the second, the message ends with an unknown field.
-/// The transaction must then be refused, unless the field is one that may be ignored.
+/// Both changes affect the nested message at `path`, a list of field numbers.
+///
+/// The first change inserts the encoded field `default` at the beginning of the message. This does not change the
+/// content, because the field has its default value or is overwritten by a later field. If the changed transaction is
+/// signed anew, it must be accepted with the same content; with the old signature, it must be refused.
+///
+/// The second change adds an unknown field to the end of the message. The transaction must be refused, unless a reader
+/// may ignore this field.
 fn check_other_encodings(messages: &[Message], in_auth_info: bool, path: &[u32], default: [u8; 2]) {
     let fee = Fee { amount: 7, granter: None };
     let direct = Unsigned::new(&key().public_key(), 41, &fee, messages).unwrap();
@@ -85,7 +89,7 @@ fn check_other_encodings(messages: &[Message], in_auth_info: bool, path: &[u32],
 }
 
 /// Checks that default values may be written or omitted wherever the signature covers them, and that unknown fields are
-/// refused everywhere except in the body itself.
+/// refused. The only exception are non-critical fields of the body itself, which are ignored.
 #[test]
 fn signed_bytes_may_have_any_encoding_without_unknown_fields() {
     let own = || key().address().to_owned();

@@ -15,8 +15,8 @@ export class FakeWorker extends EventTarget {
   /** @type {FakeWorker[]} all Web Workers that the page has opened since the test began */
   static opened = [];
   /**
-   * Maps the name of a function of the Web Worker to a function that returns the result of a call. A call of a function
-   * that is missing here stays pending.
+   * The emulated functions of the Web Worker. A key is the name of such a function, and its value computes the result
+   * of a call. If the page calls a function that has no entry here, the call stays pending.
    * @type {Record<string, (worker: FakeWorker) => unknown>}
    */
   static answers = {};

@@ -1,6 +1,6 @@
-// Tests the reasons for which the page pauses mining. The page must show the first active reason, and must ignore a
-// reason that the visitor has overridden until that reason ends. The function clear() must remove all overrides and the
-// reason that the Pause button has set.
+// Tests the reasons for which the page pauses mining. The page must show the first active reason. After the visitor has
+// overridden a reason, the page must ignore the reason until it ends. The function clear() must remove all overrides
+// and the reason that the Pause button has set.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -10,8 +10,8 @@ use r3mes_wgpu::{
 };
 use serde_json::json;
 
-/// A connection to a simulated node that answers every request with the bytes in the field of this type. The timer's
-/// `sleep` returns at once.
+/// A connection to a simulated node that answers every request with the bytes in the field of this type. The client's
+/// waiting times, such as those between retries, are skipped: `sleep` returns at once.
 struct ConstantNode<'a>(&'a [u8]);
 
 impl Connection for ConstantNode<'_> {

@@ -37,7 +37,7 @@ fn sign(ledger: &Ledger, number: u8, messages: &[Message]) -> Vec<u8> {
     key(number).sign(CHAIN, sequence, &Fee::default(), messages).expect("protobuf")
 }
 
-/// Returns the ledger after a block with one transaction. Panics if this ledger violates an invariant.
+/// Applies a block with one transaction, and returns the new ledger. Panics if the new ledger violates an invariant.
 fn deliver(ledger: &Ledger, tx: Vec<u8>) -> Ledger {
     let head = ledger.state().head();
     let hash = tx_hash(&tx);
@@ -88,7 +88,7 @@ fn with_signature(number: u8, unsigned: Unsigned) -> Vec<u8> {
     unsigned.assemble(signature.to_vec()).expect("protobuf")
 }
 
-/// Returns messages of most types, all sent by account `number`.
+/// Returns messages of most types that a transaction can contain. All of them are sent by account `number`.
 fn messages(number: u8) -> Vec<Message> {
     let (own, other) = (address(number), address(1 + number % ACCOUNTS));
     let pair = GrantPair { granter: own.clone(), grantee: other.clone() };
@@ -188,9 +188,9 @@ fn messages(number: u8) -> Vec<Message> {
     all
 }
 
-/// Returns the seeds of [`transaction`]. All of them are transactions that account 1 has signed: two for each of the
-/// account's messages (one of the two is signed as amino JSON), and one with as many messages as a transaction may
-/// have.
+/// Returns the seeds (the initial inputs) of the fuzz target [`transaction`]. Each seed is a transaction that account 1
+/// has signed. For each message of the account, there are two transactions with only this message; one of them is
+/// signed as amino JSON. Another transaction has as many messages as a transaction may have.
 pub(crate) fn transactions() -> Vec<Vec<u8>> {
     let all = messages(1);
     let sequence = LEDGER.state().account_of(&address(1)).sequence;
@@ -202,8 +202,8 @@ pub(crate) fn transactions() -> Vec<Vec<u8>> {
     direct.map(|messages| sign(&LEDGER, 1, messages)).chain(all.chunks(1).map(in_amino)).collect()
 }
 
-/// Returns the seeds of [`ledger`]: for each account, an input with all messages of the account; and for each message
-/// of account 1, an input with only this message.
+/// Returns the seeds (the initial inputs) of the fuzz target [`ledger`]: for each account, an input with all messages
+/// of the account; and for each message of account 1, an input with only this message.
 pub(crate) fn bodies() -> Vec<Vec<u8>> {
     let framed = |number: u8, messages: &[Message]| {
         let unsigned = Unsigned::new(&key(number).public_key(), 0, &Fee::default(), messages).expect("protobuf");
@@ -237,7 +237,7 @@ pub(crate) fn query(bytes: &[u8]) {
     let _ = LEDGER.query(QUERIES[usize::from(*path) % QUERIES.len()], data, 0);
 }
 
-/// Returns the seeds of [`query`]: one query for each path.
+/// Returns the seeds (the initial inputs) of the fuzz target [`query`]: one query for each path.
 pub(crate) fn queries() -> Vec<Vec<u8>> {
     let field = |tag: u8, text: &str| [&[tag, text.len() as u8], text.as_bytes()].concat();
     let ask = |path: usize| [vec![path as u8], field(0x0a, &address(1)), field(0x12, "uremes")].concat();
@@ -262,7 +262,8 @@ pub(crate) fn text(bytes: &[u8]) {
     }
 }
 
-/// Returns the seeds of [`text`]: an address, two CIDs, and a commitment in hexadecimal digits.
+/// Returns the seeds (the initial inputs) of the fuzz target [`text`]: an address, two CIDs, and a commitment in
+/// hexadecimal digits.
 pub(crate) fn texts() -> Vec<Vec<u8>> {
     let cid = Codec::Raw.cid(b"x");
     [address(1), cid.to_string(), "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG".to_owned(), "ab".repeat(32)]

@@ -5,8 +5,7 @@
 //! to different int8 values, all results that depend on this value differ by the effect of a whole quantization step.
 //! The rounding inside the kernels contributes less: the tests in `kernels.rs` bound it by 4e-4 of the largest
 //! magnitude in a row. In some neural networks, small rounding errors change the gradient so much that no constant
-//! limit is useful. For these, the test `integer_error_is_below_the_sensitivity_of_the_reference` measures the effect
-//! of different rounding.
+//! limit is useful. For these, the limit is measured: see `integer_error_is_below_the_sensitivity_of_the_reference`.
 
 use super::cases::{self, Random};
 use r3mes_reference::{

@@ -126,7 +126,7 @@ fn norm_params(gain_exponent: i32, epsilon_exponent: i32) -> kernels::rms_norm_w
 }
 
 /// Checks that the results of the RMSNorm kernels, forward and backward, are close to the results in f64. The inputs
-/// are rows of integers, whose range goes from ±2^30 down to ±2.
+/// are rows of integers within ±2^30 in one test case, and within smaller ranges, down to ±2, in the others.
 #[test]
 fn norms() {
     let mut random = Random(1);

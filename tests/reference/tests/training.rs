@@ -116,9 +116,9 @@ impl Run {
 /// Trains once with integer gradients and once with f64 gradients for each seed from 1 to `seeds`, prints the losses,
 /// and checks that both runs of a seed end with nearly the same loss.
 ///
-/// The learning rate `rate` must be small enough that training is not chaotic. At 0.01, a relative change of 2^-20 in
-/// the initial parameters changes the final loss of the f64 run by up to 0.07 nat, because some activations are then
-/// rounded to different int8 values.
+/// The learning rate `rate` must be small enough that training is not chaotic. At a rate of 0.01, a relative change of
+/// 2^-20 in the initial parameters changes the final loss of the f64 run by up to 0.07 nat, because some activations
+/// are then rounded to different int8 values.
 fn compare_runs(config: &ModelConfig, steps: usize, rate: f64, seeds: u64) {
     let targets = cases::targets(4);
     let model = cases::model(config.clone(), 1);

@@ -23,7 +23,7 @@ enum StoreAction {
     Unpin(usize),
     KeepOnly(Vec<usize>),
     /// Delete the unpinned blocks whose marks (the sequence numbers of the `put`s that stored them) are smaller than
-    /// the last mark by at least this number.
+    /// the mark of the last `put`, by this number or more.
     Collect(u64),
 }
 

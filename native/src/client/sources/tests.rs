@@ -63,7 +63,8 @@ fn host(gateways: &[&str]) -> Remote {
     host_with_timeout(gateways, SHORT)
 }
 
-/// Returns the same connection as [`host`], but with `timeout` as the timeout of a request to a gateway.
+/// Returns a connection to a node that lacks every block. The connection fetches blocks from `gateways` instead. Each
+/// request to a gateway has the timeout `timeout`.
 fn host_with_timeout(gateways: &[&str], timeout: Duration) -> Remote {
     let gateways = gateways.iter().map(|url| Gateway::new(url, timeout).unwrap()).collect();
     let quota = Quota { unpinned_bytes: 1 << 20, total_bytes: 1 << 20 };
@@ -193,7 +194,7 @@ fn dag() -> Dag {
     AdapterState { adapter, optimizer: vec![7; 5000] }.dag().unwrap()
 }
 
-/// Returns a CAR (an archive) of all blocks of [`dag`], starting with the manifest.
+/// Returns a CAR (an archive) of all blocks of the tests' adapter, starting with its root block, the manifest.
 fn car() -> Vec<u8> {
     let sections = dag().blocks.into_iter().rev().flat_map(|block| car_section(&block));
     car_header(dag().root).into_iter().chain(sections).collect()

@@ -22,9 +22,11 @@ const PROMISED_BASIS_POINTS: u64 = 9960;
 
 #[derive(Args)]
 pub(super) struct InspectArgs {
-    /// The adapter to inspect: a SOURCE as described in `adapter --help`
+    /// The adapter to inspect: a checkpoint of `train` or its folder, a PEFT folder, a data folder, or the URL of a
+    /// node
     source: String,
-    /// Check that the adapter fits the model in this folder, and print its size relative to the full weights of that model
+    /// Check that the adapter fits the model in this folder, and print its size relative to the full weights of that
+    /// model
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Print one JSON object on stdout
@@ -106,8 +108,9 @@ pub(in crate::commands) fn check_fits(adapter: &LoraAdapter, config: &ModelConfi
     Ok(adapter.check_shapes(&Targets::from_adapter(adapter).shapes(config))?)
 }
 
-/// Compares the size of a model's full weights (bf16) with the size of an adapter for `targets` (f32), and with the
-/// size of a gradient of that adapter (int8). The manifest that a miner uploads with a gradient is not counted.
+/// Compares the size of a model's full weights (bf16) with the size of an adapter (f32), and with the size of a
+/// gradient of this adapter (int8). `targets` contains the rank of the adapter and the linear layers that it adapts.
+/// The manifest that a miner uploads with a gradient is not counted.
 fn compare(baseline: &str, config: &ModelConfig, targets: &Targets) -> [SizeComparison; 2] {
     let features: usize = targets.shapes(config).iter().map(|(_, inputs, outputs)| inputs + outputs).sum();
     let parameters = (targets.rank * features) as u64;

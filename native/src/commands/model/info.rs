@@ -35,7 +35,7 @@ pub(crate) struct ModelInfoArgs {
     json: bool,
 }
 
-/// Reads the model, records a training step without running it, and prints the report.
+/// Reads the model, plans a training step without running it, and prints the report.
 pub(crate) fn run(args: &ModelInfoArgs) -> Result<Exit> {
     let source = ModelFiles::open(&args.model)?;
     let model =
@@ -172,8 +172,8 @@ fn sharded(recording: &Recording) -> Vec<(String, usize, usize, usize)> {
         .collect()
 }
 
-/// Returns how much memory it takes to run a recording, in bytes: first the memory of the constants (packed weights,
-/// embeddings, tables), then the memory of all other buffers.
+/// Returns how much memory it takes to run a recording (a list of kernel launches, such as a training step), in bytes:
+/// first the memory of the constants (packed weights, embeddings, tables), then the memory of all other buffers.
 pub(in crate::commands) fn planned_bytes(recording: &Recording) -> (usize, usize) {
     let all: usize = recording.plan().slot_words.iter().sum();
     let constant = |content: &BufferContent| matches!(content, BufferContent::Constant(_));

@@ -184,7 +184,7 @@ impl QualityRun {
                     if found.saturated {
                         let cause = block_on(trainer.explain_saturation(adapter, sequence, &key, number))?;
                         let cause = cause.map_or_else(String::new, |cause| cause.to_string());
-                        bail!("step {number} with integers cannot be computed: {cause}");
+                        bail!("step {number} cannot be computed with integers: {cause}");
                     }
                     Ok(found.matrices.iter().map(real).collect())
                 })

@@ -1,4 +1,5 @@
-//! The report of `quality`, which compares every other method with f64.
+//! The report of the command `quality`. It compares gradients and losses computed in integers, f32 and bfloat16 with
+//! those computed in f64.
 
 use crate::output::{self, say};
 use serde_json::json;
@@ -6,7 +7,7 @@ use serde_json::json;
 /// The gradient of each matrix of the adapter. Each inner list contains the values of one matrix in row-major order.
 pub(super) type Gradients = Vec<Vec<f64>>;
 
-/// The gradients that one method computes, and the loss of the adapter that it has trained.
+/// The gradients that one of the compared methods computes, and the loss of the adapter that this method has trained.
 pub(super) struct MethodResult {
     pub(super) name: &'static str,
     pub(super) gradients: Gradients,

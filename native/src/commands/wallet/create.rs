@@ -217,7 +217,7 @@ fn confirm(mnemonic: &Mnemonic) -> Result<()> {
         }
         note!("That is not the word at this position.");
     }
-    bail!("the requested word was not repeated correctly, so the wallet was not saved")
+    bail!("the requested word was not repeated correctly, so the wallet was not saved; run the command again")
 }
 
 fn wallets(args: &WalletStoreArgs) -> Result<WalletStore> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 #[derive(Debug, Default)]
 struct SimulatedDisk {
-    /// The bytes that a read returns: those of all writes, synced or not.
+    /// The contents of the disk before the power cut: the bytes of all writes, synced or not.
     seen: Vec<u8>,
     /// The bytes that are certain to survive a power cut.
     synced: Vec<u8>,

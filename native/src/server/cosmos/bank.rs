@@ -70,7 +70,7 @@ async fn metadata_of(PathOf(denom): PathOf<String>) -> Result<Json<Value>, Respo
     check(&denom)?;
     match denom == DENOM {
         true => Ok(Json(json!({ "metadata": metadata() }))),
-        false => Err(failure(StatusCode::NOT_FOUND, 5, format!("client metadata for denom {denom}"))),
+        false => Err(failure(StatusCode::NOT_FOUND, 5, format!("client metadata for denom {denom} not found"))),
     }
 }
 
@@ -78,14 +78,15 @@ async fn params() -> Json<Value> {
     Json(json!({ "params": { "send_enabled": [], "default_send_enabled": true } }))
 }
 
-/// Returns `amount` micro-units as a list of coins. Each coin has its denomination as its key. The list is empty if
+/// Returns `amount` micro-units as a list with one pair: the denomination, and the coin as JSON. The list is empty if
 /// `amount` is 0.
 fn coins(amount: u64) -> Vec<(String, Value)> {
     let coin = json!({ "denom": DENOM, "amount": amount.to_string() });
     (amount > 0).then(|| (DENOM.to_owned(), coin)).into_iter().collect()
 }
 
-/// Returns `amount` micro-units as a coin of the given denomination. The amount of all other denominations is 0.
+/// Returns `amount` micro-units as a coin of the given denomination. If this is not the denomination of the network's
+/// coin, the amount is 0.
 fn coin(denom: &str, amount: u64) -> Result<Value, InvalidArgument> {
     check(denom)?;
     let amount = if denom == DENOM { amount } else { 0 };

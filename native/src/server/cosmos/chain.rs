@@ -40,8 +40,8 @@ async fn account(State(app): SharedApp, PathOf(address): PathOf<String>) -> Resu
     } })))
 }
 
-/// Returns the limits of transactions. The last three values are the defaults of the SDK, because this chain does not
-/// count gas.
+/// Returns the limits of transactions. The gas costs are the defaults of the SDK, because this chain does not count
+/// gas.
 async fn auth_params() -> Json<Value> {
     Json(json!({ "params": {
         "max_memo_characters": MAX_MEMO_BYTES.to_string(), "tx_sig_limit": MAX_SIGNATURES.to_string(),
@@ -106,7 +106,7 @@ fn read_height(app: &AppState, text: &str) -> Result<u64, InvalidArgument> {
     }
 }
 
-/// Returns the validators that sign the block at a height. A single sequencer has none.
+/// Returns the validators that sign the block at a height. The list is empty if a single sequencer produces the blocks.
 async fn validator_set(State(app): SharedApp, PathOf(height): PathOf<String>) -> Result<Json<Value>, Response> {
     let height = read_height(&app, &height)?;
     let mut set = match app.settings.engine {

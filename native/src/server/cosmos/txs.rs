@@ -88,7 +88,8 @@ async fn transaction(State(app): SharedApp, PathOf(hash): PathOf<String>) -> Res
 #[serde(default)]
 struct SearchRequest {
     query: String,
-    /// The number of the page, from 1 on. If it is 0, the parameters `pagination.…` of older clients apply.
+    /// The number of the page, from 1 on. If it is 0, the parameter `pagination.offset`, which older clients send,
+    /// selects the page instead.
     page: usize,
     limit: usize,
     order_by: Option<Order>,

@@ -51,8 +51,8 @@ pub(super) async fn put(
     Ok(lines)
 }
 
-/// Returns the codec of the blocks that `block/put` stores, and whether their CIDs have version 0. The option `format` is
-/// older than `cid-codec`, and has names of its own.
+/// Returns the codec of the blocks that `block/put` stores, and whether their CIDs have version 0. A client names the
+/// codec in the option `cid-codec`, or in the older option `format`, which has other names for some codecs.
 fn block_format(query: &KuboQuery) -> Result<(Codec, bool), IpfsError> {
     let name = match (query.text("cid-codec"), query.text("format")) {
         (Some(_), Some(_)) => return Err(IpfsError::bad("cid-codec and format exclude each other")),
@@ -65,7 +65,8 @@ fn block_format(query: &KuboQuery) -> Result<(Codec, bool), IpfsError> {
         name => (name, query.text("version") == Some("0")),
     };
     let codec = Codec::ALL.into_iter().find(|codec| codec.name() == name);
-    let codec = codec.ok_or_else(|| IpfsError::bad(format!("{name}: expected raw, dag-cbor or dag-pb")))?;
+    let codec =
+        codec.ok_or_else(|| IpfsError::bad(format!("unknown codec {name}: expected raw, dag-cbor or dag-pb")))?;
     match is_version_0 && codec != Codec::DagPb {
         true => Err(IpfsError::bad(format!("a CID of version 0 cannot state the codec {name}; pass version=1"))),
         false => Ok((codec, is_version_0)),

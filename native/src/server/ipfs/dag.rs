@@ -13,7 +13,8 @@ use axum::{extract::State, response::Response};
 use r3mes_wgpu::store::{CarReader, MAX_CAR_BYTES};
 use serde_json::json;
 
-/// The maximum number of blocks in one upload. A block has at most 1 MiB, so this many hold far more than a CAR may have.
+/// The maximum number of blocks in one upload. It limits uploads of many small blocks. If all blocks have the maximum
+/// size of 1 MiB, the size limit of a CAR file is reached much earlier.
 const MAX_BLOCKS: usize = 1 << 16;
 
 /// Stores the blocks of uploaded CAR files as they arrive, and checks each block against its CID. Then pins the roots
@@ -41,7 +42,7 @@ pub(super) async fn import(
                 count += blocks.len();
                 bytes += blocks.iter().map(|block| block.bytes().len()).sum::<usize>();
                 if count > MAX_BLOCKS {
-                    return Err(IpfsError::bad(format!("an upload may have {MAX_BLOCKS} blocks")));
+                    return Err(IpfsError::bad(format!("an upload may have at most {MAX_BLOCKS} blocks")));
                 }
                 ipfs.store(&caller, client, blocks).await?;
             }

@@ -107,8 +107,8 @@ fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayF
     }
 }
 
-/// Returns the format that an `Accept` header gives the highest weight, the first one of several; `None` if it accepts
-/// none.
+/// Returns the supported format to which an `Accept` header gives the highest weight. If several have this weight,
+/// returns the first. Returns `None` if the header accepts no supported format.
 fn preferred(accepted: &str) -> Option<&'static str> {
     let mut best = None::<(f32, &str)>;
     for kind in accepted.split(',') {

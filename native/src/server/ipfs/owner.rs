@@ -65,7 +65,7 @@ impl OwnerToken {
 /// Who has sent a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Caller {
-    /// The node's owner, who may also pin, unpin and delete blocks.
+    /// The node's owner, who may store, read, pin, unpin and delete blocks.
     Owner,
     /// Anybody else, who may store and read blocks. The text is the path of the file with the owner's token.
     Anyone(String),
@@ -98,9 +98,9 @@ impl Caller {
         }
     }
 
-    /// Returns whether a command pins the blocks that it stores, which is the value of the command's option `option`.
-    /// If the option is missing, returns `default` for the owner, and `Off` for anybody else. Returns an error if
-    /// anybody else switches the option on.
+    /// Returns whether a command pins the blocks that it stores. The command's option with the name `option` states
+    /// this. If the option is missing, returns `default` if the owner sends the command, otherwise `Off`. Only the
+    /// owner may switch the option on; for all other callers, this is an error.
     pub(super) fn pins(&self, query: &KuboQuery, option: &str, default: Flag) -> Result<Flag, IpfsError> {
         let default = if *self == Self::Owner { default } else { Flag::Off };
         let pin = query.flag(option, default)?;

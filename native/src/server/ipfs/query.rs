@@ -9,7 +9,8 @@ use std::str::FromStr;
 /// The maximum number of arguments of one command.
 const MAX_ARGUMENTS: usize = 1024;
 
-/// Options that only say how a client wants to receive or to show results, or from where blocks may come.
+/// Options that every command accepts and ignores, because they do not change its result. For example, they state how
+/// the client shows the result.
 const HARMLESS: [&str; 13] = [
     "allow-big-block",
     "cid-base",
@@ -72,19 +73,20 @@ impl KuboQuery {
         }
     }
 
-    /// Returns an error if the query has an option that is neither in `options` nor one of [`HARMLESS`]. If it were
-    /// ignored, the client could receive something else than it asked for.
+    /// Returns an error if the query has an unknown option. The known options are `options` and [`HARMLESS`] (options
+    /// that do not change the result). If an unknown option were ignored, the result could differ from what the client
+    /// asked for.
     pub(super) fn options(&self, options: &[&str]) -> Result<(), IpfsError> {
         self.only("cid-base", "base32")?;
         let known = |name: &str| name == "arg" || options.contains(&name) || HARMLESS.contains(&name);
         match self.0.iter().find(|(name, value)| !known(name) && !["", "false", "0"].contains(&&**value)) {
-            Some((name, value)) => Err(IpfsError::bad(format!("{name}={value}: this command has no such option here"))),
+            Some((name, value)) => Err(IpfsError::bad(format!("{name}={value}: this option is not supported"))),
             None => Ok(()),
         }
     }
 
-    /// Returns the arguments, of which there must be at least one, as CIDs. Each argument must be a CID, with
-    /// or without the prefix `/ipfs/`.
+    /// Returns the arguments, parsed as CIDs with or without the prefix `/ipfs/`. Returns an error if there are no
+    /// arguments, if there are too many, or if one of them is not a CID.
     pub(super) fn cids(&self) -> Result<Vec<Cid>, IpfsError> {
         let arguments: Vec<&str> =
             self.0.iter().filter(|(name, _)| name == "arg").map(|(_, value)| value.as_str()).collect();

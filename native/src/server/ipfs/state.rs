@@ -13,8 +13,8 @@ use axum::{extract::State, http::HeaderValue};
 use r3mes_wgpu::store::Block;
 use std::sync::Arc;
 
-/// The blocks of an upload are collected in memory until their total cost reaches this number of bytes or the upload
-/// ends. They are then written to the store.
+/// The blocks of an upload are collected in memory until they take this number of bytes or the upload ends. They are
+/// then written to the store.
 pub(super) const BATCH_BYTES: usize = 8 << 20;
 
 /// The state that all handlers of IPFS routes share.
@@ -30,8 +30,8 @@ pub(super) struct IpfsState {
 pub(super) type SharedIpfs = State<Arc<IpfsState>>;
 
 impl IpfsState {
-    /// Stores blocks that a client has uploaded. Returns an error if the client, which is not the node's owner, has
-    /// stored too many bytes lately.
+    /// Stores blocks that a client has uploaded. Returns an error if a client other than the node's owner has stored
+    /// too many bytes lately.
     pub(super) async fn store(&self, caller: &Caller, client: Client, blocks: Vec<Block>) -> Result<(), IpfsError> {
         if *caller != Caller::Owner {
             self.uploads.count(client, blocks.iter().map(|block| cost(block.bytes())).sum())?;

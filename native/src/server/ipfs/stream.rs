@@ -74,8 +74,9 @@ async fn get(store: &Arc<BlockStore>, cid: Cid) -> Result<Vec<u8>, StoreError> {
     tokio::task::spawn_blocking(move || store.get(&cid)).await.map_err(failed)?
 }
 
-/// Returns a response body, whose pieces a background task sends through the channel that `write` receives. If the task
-/// fails, the body ends early with an error.
+/// Returns a response body. `write` receives the sender of a channel, and returns a future that sends the pieces of the
+/// body through this channel. A background task runs the future. If the future fails, the body ends early with an
+/// error.
 fn body<F>(write: impl FnOnce(Sender<io::Result<Bytes>>) -> F) -> Body
 where
     F: Future<Output = Result<(), StoreError>> + Send + 'static,

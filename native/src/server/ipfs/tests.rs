@@ -24,7 +24,7 @@ const AMPLE: Quota = Quota { unpinned_bytes: 1 << 30, total_bytes: 1 << 30 };
 struct TestNode {
     url: String,
     agent: ureq::Agent,
-    /// The token that the client sends, if it is the node's owner.
+    /// The token that the client sends if it acts as the node's owner.
     token: Option<&'static str>,
 }
 
@@ -50,12 +50,12 @@ impl TestResponse {
 
 const TOKEN: &str = "the token of the owner";
 
-/// Starts a node, to which the client sends requests of its owner.
+/// Starts a node and returns it with a client that acts as the node's owner.
 fn owner(quota: Quota) -> TestNode {
     TestNode { token: Some(TOKEN), ..stranger(quota) }
 }
 
-/// Starts a node, to which the client sends requests of somebody who is not its owner.
+/// Starts a node and returns it with a client that does not act as the node's owner.
 fn stranger(quota: Quota) -> TestNode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -291,7 +291,8 @@ fn clients_that_are_not_the_owner_may_store_and_read_but_not_pin() {
     assert_eq!(node.upload("block/put?pin=true", &[b"x"]).status, 403);
 }
 
-/// What kubo-rpc-client and older clients send: formats of blocks, files without options, and CIDs of version 0.
+/// Tests requests that kubo-rpc-client and older clients send: blocks in various formats, files without options, and
+/// CIDs of version 0.
 #[test]
 fn cids_are_those_that_the_client_asks_for() {
     let node = owner(AMPLE);

@@ -20,8 +20,8 @@ use serde_json::json;
 /// The maximum length, in characters, of a file name in a response. Longer names are cut off.
 const MAX_NAME: usize = 255;
 
-/// Stores each file of the multipart form, and pins it if the node's owner has sent the request, unless it has the
-/// option `pin=false`.
+/// Stores each file of the multipart form. If the node's owner has sent the request, also pins each file, unless the
+/// request has the option `pin=false`.
 pub(super) async fn add(
     State(ipfs): SharedIpfs,
     caller: Caller,
@@ -84,8 +84,8 @@ async fn store(
     if only_hash { Ok(()) } else { ipfs.store(caller, client, blocks).await }
 }
 
-/// Returns the layout of the trees of blocks that `add` stores. As in Kubo, CIDs of version 0 and nodes as leaves are the
-/// default, and raw leaves are the default with CIDs of version 1.
+/// Returns the layout of the tree of blocks in which `add` stores a file. By default, as in Kubo, CIDs have version 0.
+/// The default leaves are UnixFS nodes if CIDs have version 0, and raw blocks if CIDs have version 1.
 fn layout(query: &KuboQuery) -> Result<FileLayout, IpfsError> {
     let chunk = query.text("chunker").map_or(Some(262_144), |chunker| chunker.strip_prefix("size-")?.parse().ok());
     let chunk =

@@ -26,13 +26,14 @@ const MAX_FILES: usize = 4096;
 pub(super) struct UploadLimits {
     /// The maximum number of uploads at the same time. Each of them takes at most 16 MiB of memory.
     pub(super) total: usize,
-    /// The maximum number of uploads of one client on another machine at the same time.
+    /// The maximum number of uploads of each client at the same time. Clients on this machine are not limited.
     pub(super) per_client: usize,
-    /// An upload is ended to make room for another only if it has already taken at least this long.
+    /// To make room for a new upload, the node may end another one, but only if that upload has already taken at least
+    /// this long.
     pub(super) patience: Duration,
-    /// The maximum number of bytes that one client on another machine may store in each period of length `period`.
-    /// Unpinned blocks are deleted to make space for newer ones, so this limit also bounds how many blocks of others
-    /// one client can displace in a period.
+    /// The maximum number of bytes that each client may store in each period of length `period`. Clients on this
+    /// machine and the node's owner are not limited. Unpinned blocks are deleted to make space for newer ones, so this
+    /// limit also bounds how many blocks of other clients one client can displace in a period.
     pub(super) stored: u64,
     /// The length of each period in which a client may store `stored` bytes.
     pub(super) period: Duration,
@@ -86,14 +87,15 @@ impl Uploads {
         Self { limits, start: Instant::now(), receiving: Mutex::default(), stored: Mutex::default() }
     }
 
-    /// Gives a place to a new upload. If all places are taken, ends the slowest of the uploads that have already taken
-    /// at least `patience`. Returns an error if there is no such upload, or if the client already has too many uploads.
+    /// Registers a new upload. If the maximum number of uploads is reached, ends the slowest of the uploads that have
+    /// already taken at least `patience`. Returns an error if there is no such upload, or if the client already has too
+    /// many uploads.
     fn begin(self: &Arc<Self>, client: Client) -> Result<Place, IpfsError> {
         let UploadLimits { total, per_client, patience, .. } = self.limits;
         let mut receiving = self.receiving();
         let own = receiving.uploads.values().filter(|upload| upload.client == client).count();
         if !client.is_local() && own >= per_client {
-            let message = format!("the node receives {own} other uploads from this address; send them one by one");
+            let message = format!("the node is already receiving {own} uploads from this address; wait until one ends");
             return Err(IpfsError::new(StatusCode::TOO_MANY_REQUESTS, message));
         }
         if receiving.uploads.len() >= total {
@@ -125,7 +127,7 @@ impl Uploads {
         let own = stored.bytes.entry(client).or_default();
         if *own + bytes > limit {
             let period = period.as_secs();
-            let message = format!("this address may store {limit} bytes in {period} s; send the rest later");
+            let message = format!("this address may store at most {limit} bytes per {period} s; try again later");
             return Err(IpfsError::new(StatusCode::TOO_MANY_REQUESTS, message));
         }
         *own += bytes;
@@ -148,7 +150,7 @@ impl Progress {
     }
 }
 
-/// The place of an upload among those that are being received. Dropping it frees the place.
+/// A guard that counts an upload as one of the uploads that are being received, until the guard is dropped.
 struct Place {
     uploads: Arc<Uploads>,
     id: u64,
@@ -193,7 +195,9 @@ impl Upload {
         self.files += 1;
         match self.files <= MAX_FILES {
             true => Ok(Some(UploadedFile { field, progress })),
-            false => Err(IpfsError::bad(format!("an upload may have {MAX_FILES} files; send the others in another"))),
+            false => Err(IpfsError::bad(format!(
+                "an upload may have at most {MAX_FILES} files; send the other files in another upload"
+            ))),
         }
     }
 }
@@ -218,7 +222,7 @@ impl UploadedFile<'_> {
     }
 }
 
-/// Waits for the next part of an upload. Returns an error if the upload must make room for another.
+/// Waits for the next part of an upload. Returns an error if the upload must end to make room for another one.
 async fn stoppable<T, E: std::fmt::Display>(
     progress: &Progress,
     next: impl Future<Output = Result<T, E>>,

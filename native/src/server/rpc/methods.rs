@@ -88,7 +88,7 @@ pub(super) fn tx(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     Ok(tx_json(&app.node.transaction(&hash)?.ok_or_else(missing)?))
 }
 
-/// Returns a transaction with its result, as the methods `tx` and `tx_search` do.
+/// Returns a transaction with its result, in the JSON form of the JSON-RPC methods `tx` and `tx_search`.
 pub(super) fn tx_json(found: &FoundTx) -> Value {
     let FoundTx { height, index, tx, outcome, .. } = found;
     json!({

@@ -68,7 +68,7 @@ struct RpcRequest {
     params: Value,
 }
 
-/// Reads the value of a field that is present, which may be `null`. (An absent field is `None` instead.)
+/// Deserializes a field that is present as `Some`, even if its value is `null`. (An absent field is `None`.)
 fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
@@ -137,7 +137,7 @@ fn respond(id: &Value, result: Result<Value, RpcError>) -> Value {
     }
 }
 
-/// Executes a JSON-RPC method, here or in CometBFT, and returns its result.
+/// Executes a JSON-RPC method in this process, or forwards it to CometBFT. Returns its result.
 pub(super) fn call(app: &AppState, method: &str, params: &Value) -> Result<Value, RpcError> {
     if let Some(engine) = app.settings.engine.as_ref().filter(|_| FORWARDED.contains(&method)) {
         return forward(engine, method, params);
@@ -155,7 +155,8 @@ pub(super) fn call(app: &AppState, method: &str, params: &Value) -> Result<Value
         "tx_search" => search::tx_search(app, params),
         "block" => methods::block(app, params),
         "subscribe" | "unsubscribe" | "unsubscribe_all" => {
-            Err(RpcError::new(RpcErrorKind::UnknownMethod, format!("{method} needs the WebSocket /websocket")))
+            let message = format!("{method} works only over a WebSocket; connect to the path /websocket");
+            Err(RpcError::new(RpcErrorKind::UnknownMethod, message))
         }
         _ => Err(RpcError::new(RpcErrorKind::UnknownMethod, format!("method {method} not found"))),
     }

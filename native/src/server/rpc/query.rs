@@ -10,10 +10,10 @@ const MAX_QUERY_BYTES: usize = 512;
 const HASH: &str = "tx.hash";
 const HEIGHT: &str = "tx.height";
 
-/// The attributes of an event, with all values of each.
+/// The attributes of an event: a map from the key of each attribute to all values with this key.
 pub(in crate::server) type EventAttributes = BTreeMap<String, Vec<String>>;
 
-/// A query. Its text can be parsed with [`str::parse`].
+/// A parsed query, which selects transactions or events. [`str::parse`] parses its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::server) struct EventQuery(TxFilter);
 
@@ -89,7 +89,7 @@ fn condition<'a>(filter: &mut TxFilter, text: &'a str) -> Result<&'a str, String
             }
         }
         (_, "=") => filter.attributes.push((key.to_owned(), value.to_owned())),
-        _ => return Err(format!("{key} can be compared only by =; only {HEIGHT} has an order")),
+        _ => return Err(format!("{key} can be compared only by =; <, >, <= and >= work only with {HEIGHT}")),
     }
     Ok(rest)
 }
@@ -106,7 +106,8 @@ fn operand(text: &str) -> Result<(&str, &str), String> {
     }
 }
 
-/// Restricts the heights of a filter by a condition such as `>= 5`, of which `height` is the number.
+/// Restricts the heights of a filter by a condition such as `>= 5`. `operator` is its first part, and `height` its
+/// second.
 fn narrow(filter: &mut TxFilter, operator: &str, height: u64) {
     let (least, most) = match operator {
         "<" if height == 0 => (1, 0),

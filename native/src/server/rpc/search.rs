@@ -7,7 +7,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-/// The number of transactions on a page if the call does not state a number. It may state at most [`MAX_PAGE`].
+/// The number of transactions on a page if the call does not state a number. A call may ask for at most [`MAX_PAGE`].
 const DEFAULT_PAGE: usize = 30;
 pub(in crate::server) const MAX_PAGE: usize = 100;
 
@@ -16,12 +16,12 @@ pub(in crate::server) struct TxPage {
     /// The number of transactions before the page.
     pub(in crate::server) skipped: usize,
     pub(in crate::server) limit: usize,
-    /// Whether the last transaction comes first.
+    /// Whether the order is reversed, so that the last transaction comes first.
     pub(in crate::server) descending: bool,
 }
 
-/// Returns a page of the transactions that satisfy a query, and the number of all such transactions. Fails if the page
-/// begins after the last transaction, unless it is the first page.
+/// Returns a page of the transactions that satisfy a query, and the total number of these transactions. Fails if the
+/// page begins after the last transaction, unless it is the first page.
 pub(in crate::server) fn find(app: &AppState, query: &str, page: &TxPage) -> Result<(Vec<FoundTx>, usize), RpcError> {
     let query: EventQuery =
         query.parse().map_err(|error: String| RpcError::invalid(format!("invalid query: {error}")))?;
@@ -45,7 +45,7 @@ pub(in crate::server) fn find(app: &AppState, query: &str, page: &TxPage) -> Res
     Ok((app.node.transactions(&places)?, total))
 }
 
-/// The method `tx_search`.
+/// Executes the JSON-RPC method `tx_search`, which returns a page of the transactions that satisfy a query.
 pub(super) fn tx_search(app: &AppState, params: &Value) -> Result<Value, RpcError> {
     check_no_proof(params)?;
     let limit = match number(params, "per_page")? {

@@ -33,7 +33,7 @@ impl Subscriptions {
         self.0.is_empty()
     }
 
-    /// Executes the method `subscribe`.
+    /// Executes the JSON-RPC method `subscribe`, which adds a subscription.
     pub(super) fn add(&mut self, id: &Value, params: &Value) -> Result<(), RpcError> {
         let text = text(params, "query")?.to_owned();
         let query = text.parse().map_err(|error: String| RpcError::invalid(format!("invalid query: {error}")))?;
@@ -49,7 +49,7 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// Executes the method `unsubscribe`.
+    /// Executes the JSON-RPC method `unsubscribe`, which removes the subscription with the given query.
     pub(super) fn remove(&mut self, _: &Value, params: &Value) -> Result<(), RpcError> {
         let text = text(params, "query")?;
         let at = self.0.iter().position(|subscription| subscription.text == text);
@@ -58,7 +58,7 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// Executes the method `unsubscribe_all`.
+    /// Executes the JSON-RPC method `unsubscribe_all`, which removes all subscriptions of the connection.
     pub(super) fn clear(&mut self, _: &Value, _: &Value) -> Result<(), RpcError> {
         self.0.clear();
         Ok(())
@@ -112,7 +112,7 @@ pub(super) fn events_of(
     Ok(messages)
 }
 
-/// Groups the values of the pairs by their key.
+/// Groups pairs of a key and a value by their keys. Returns all values of each key.
 fn grouped(pairs: impl Iterator<Item = (String, String)>) -> EventAttributes {
     pairs.fold(EventAttributes::new(), |mut all, (key, value)| {
         all.entry(key).or_default().push(value);

@@ -43,7 +43,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 static CONNECTIONS: Semaphore = Semaphore::const_new(MAX_CONNECTIONS);
 
-/// Opens a WebSocket connection. A page of a website that the node does not allow to send requests cannot open one.
+/// Opens a WebSocket connection. Refuses it if a page of another website asks for it, unless the node allows this
+/// website.
 pub(super) async fn connect(
     State(app): SharedApp,
     headers: HeaderMap,
@@ -162,7 +163,8 @@ async fn receive(app: &Arc<AppState>, subscriptions: &mut Subscriptions, message
     Some(respond(&id, changed.map(|()| json!({}))))
 }
 
-/// Returns the events of a block for its subscribers. Returns `None` if the block could not be read.
+/// Returns the messages that report the events of the block `added` to a client with these subscriptions. Returns
+/// `None` if the block could not be read.
 async fn notify(app: &Arc<AppState>, subscriptions: &Subscriptions, added: Arc<AddedBlock>) -> Option<Vec<Value>> {
     let (app, subscriptions) = (app.clone(), subscriptions.clone());
     blocking(move || Ok(events_of(&app, &added, &subscriptions))).await.ok()?.ok()

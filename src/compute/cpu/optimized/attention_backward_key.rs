@@ -39,8 +39,8 @@ struct Queries {
     index: [u32; BLOCK],
 }
 
-/// The queries and the gradients of the outputs of one attention head for a span of tokens, decoded and padded to whole
-/// blocks of 32 tokens.
+/// The queries of one attention head, and the gradients of its outputs, for a span of tokens. They are decoded and
+/// padded to whole blocks of 32 tokens.
 struct QueryHead {
     queries: Vec<Queries>,
     query_features: Vec<i16>,
@@ -179,9 +179,9 @@ fn both(weights: &[[i32; 2]], features: &[i16], head_dim: usize) -> [i64; BLOCK]
     dots
 }
 
-/// Divides `folded`, the 32 weights of a block, by `2^shift`, and rounds the quotients stochastically with the dither
-/// stream `stream`. A weight uses the bits of the stream at its row in `rows` and at `column`. `shift` is the smallest
-/// number for which all quotients are below 2^14 in magnitude. Returns `shift` and the rounded quotients, each as
+/// Divides the 32 weights of a block, `folded`, by `2^shift`, and rounds the quotients stochastically. `shift` is the
+/// smallest number for which all quotients are below 2^14 in magnitude. The pseudo-random bits that round weight `i`
+/// are those of `stream` at row `rows[i]` and column `column`. Returns `shift` and the rounded quotients, each as
 /// `[high, low]` for the value `256 · high + low`.
 #[inline(always)]
 fn weights(folded: &[i64; BLOCK], stream: Dither, rows: &[u32; BLOCK], column: u32) -> (u32, [[i32; 2]; BLOCK]) {

@@ -19,8 +19,8 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// Returns the values of one token for one attention head as bytes (all high bytes before all low bytes), and the
-    /// exponent that the values share.
+    /// Returns the values of one token for one attention head as two bytes per value: first the high bytes of all
+    /// values, then the low bytes. Also returns the exponent that the values share.
     #[inline(always)]
     fn row(&self, token: usize, head: usize) -> (&'a [i8], i32) {
         let words = head_words(self.head_dim);
@@ -42,8 +42,8 @@ impl<'a> Source<'a> {
         exponent
     }
 
-    /// Returns the exponents for one attention head and a span of tokens, one exponent for each token, which all values
-    /// of the token share. They are padded to whole blocks of 32 with the exponent of an all-zero row.
+    /// Returns the exponents of the tokens in a span, for one attention head. All values of a token share one exponent.
+    /// The list is padded to a multiple of 32 with the exponent of an all-zero row.
     #[inline(always)]
     pub(super) fn exponents(&self, span: Range<usize>, head: usize) -> Vec<i32> {
         let padded = span.len().next_multiple_of(BLOCK);
@@ -74,8 +74,8 @@ impl<'a> Source<'a> {
         tiles
     }
 
-    /// Returns the padded length of a row of [`by_token`](Self::by_token): `head_dim` rounded up to a multiple of
-    /// [`LANES`].
+    /// Returns the length to which [`by_token`](Self::by_token) pads the `head_dim` values of each token: `head_dim`
+    /// rounded up to a multiple of [`LANES`].
     #[inline(always)]
     pub(super) fn stride(&self) -> usize {
         self.head_dim.next_multiple_of(LANES)
@@ -99,9 +99,9 @@ pub(super) fn planes(weights: &[i64; BLOCK]) -> [[i32; 2]; BLOCK] {
     planes
 }
 
-/// Cuts the range of tokens `units` at each token that begins a sequence. Returns, for each part, the index of the
-/// first token of its sequence, and the range of tokens in the part. `first` maps a token to the first token of the
-/// same sequence.
+/// Splits the range of tokens `units` into parts, so that each part lies in one sequence. Returns, for each part, the
+/// first token of its sequence, and the part's range of tokens. `first` maps a token to the first token of the same
+/// sequence.
 #[inline(always)]
 pub(super) fn runs(units: Range<usize>, first: impl Fn(usize) -> usize) -> Vec<(usize, Range<usize>)> {
     let mut runs: Vec<(usize, Range<usize>)> = Vec::new();

@@ -33,8 +33,8 @@ struct Contraction<'a> {
     exponent: i32,
 }
 
-/// Computes the gradient of the LoRA factor `a`. Returns whether an element of it left its range. The sum over a block
-/// of 32 tokens is at most 32 · 2^14 · 127 < 2^26 in magnitude, so i32 holds it.
+/// Computes the gradient of the LoRA factor `a`. Returns whether an element of the gradient has left its range. The sum
+/// over a block of 32 tokens is at most 32 · 2^14 · 127 < 2^26 in magnitude, so i32 holds it.
 #[inline(always)]
 pub(super) fn a(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
     let p = lora_gradient_a::Params::read(params);
@@ -60,9 +60,9 @@ pub(super) fn a(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &
     )
 }
 
-/// Computes the gradient of the LoRA factor `b`. Returns whether an element of it left its range. The sum over a block
-/// of 32 tokens may not fit in i32, because each term is the product of two values that can both reach 2^14 in
-/// magnitude: an element of `dy` (the gradient of the layer's output), and a folded value. Each folded value is
+/// Computes the gradient of the LoRA factor `b`. Returns whether an element of the gradient has left its range. The sum
+/// over a block of 32 tokens may not fit in i32, because each term is the product of two values that can both reach
+/// 2^14 in magnitude: an element of `dy` (the gradient of the layer's output), and a folded value. Each folded value is
 /// therefore split into a high and a low byte. The products with high bytes and the products with low bytes are summed
 /// separately, and each of these two sums fits in i32.
 #[inline(always)]
@@ -81,9 +81,9 @@ impl<'a> Contraction<'a> {
     }
 
     /// Computes the sum over the tokens, block by block, and adds it to the gradients in `writes`. Returns whether an
-    /// element of a gradient left its range. `decode` writes the row of a token as i16. `weight` converts a folded
-    /// value to the form in which `product` takes weights. `product` returns `Σ_i weights[i] · rows[i · stride + lane]`
-    /// for each lane.
+    /// element of a gradient has left its range. `decode` writes the row of a token as i16. `product` returns
+    /// `Σ_i weights[i] · rows[i · stride + lane]` for each lane, where `i` runs over the tokens of a block. The weight
+    /// of a token is one of its folded values, which `weight` has converted to the type `W`.
     #[inline(always)]
     fn compute<W: Copy>(
         &self,

@@ -14,7 +14,7 @@
 use crate::kernels::{CpuKernel, ternary_matmul as forward, ternary_matmul_backward as backward};
 
 /// Expands to a call of the function `$call` whose const parameter `ROWS` is `$count`. `$count` must be one of the
-/// listed numbers; otherwise, the code panics.
+/// numbers that the call lists in brackets; otherwise, the code panics.
 macro_rules! for_rows {
     ($count:expr, [$($rows:literal),+], $call:ident $arguments:tt) => {
         match $count { $($rows => $call::<$rows> $arguments,)+ rows => unreachable!("{rows} rows") }

@@ -31,7 +31,7 @@ pub(super) trait RegisterTile {
     /// The largest number of rows of a tile, the block of sums that is held in vector registers.
     const ROWS: usize;
     /// The number of columns of a panel (an unpacked part of the ternary matrix) and of a tile (the block of sums that
-    /// is held in vector registers). It must divide [`ROW_ALIGN`].
+    /// is held in vector registers). It must divide [`ROW_ALIGN`], to a multiple of which the matrix is padded.
     const COLUMNS: usize;
     /// The difference between an element of the panel (the unpacked part of the ternary matrix) and the trit for which
     /// it stands: 1 if the panel holds codes (trits plus 1), and 0 if it holds trits.
@@ -54,8 +54,8 @@ pub(super) trait RegisterTile {
     unsafe fn multiply(rows: &[u32], stride: usize, panel: &[u32], sums: &mut [i32]);
 }
 
-/// The operands of a ternary matrix product, and the sizes of its result. The operands begin with the first token to
-/// compute.
+/// The operands of a ternary matrix product, and the sizes of its result. `rows` and `infos` begin with the first token
+/// to compute.
 pub(super) struct Product<'a> {
     /// The number of int8 rows (planes) of each token: 1 if its integers are int8, and 2 if each of its integers is
     /// stored as two int8 values, `256 · plane 0 + plane 1`.

@@ -1,6 +1,6 @@
 //! Finds the largest magnitude among the elements g of a matrix's gradient: `max = max |g|`. The maximum determines the
-//! shift with which the gradient is rounded for the artifact. A maximum of 2^54 or more sets the saturation flag, and
-//! the task then has no gradient.
+//! shift: each element is divided by 2^shift and rounded to the 8 or 16 bits that it has in the artifact. A maximum of
+//! 2^54 or more sets the saturation flag, and the task then has no gradient.
 
 use crate::{
     kernels::{Kernel, Saturated, params, read, write},

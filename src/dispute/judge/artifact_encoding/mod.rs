@@ -1,6 +1,6 @@
 //! The artifact encoding: the last dispatches of a task, which encode the exact gradient of a chunk as an artifact. The
-//! last of these dispatches writes the gradient root and the loss that the artifact claims, and the last leaf of a
-//! trace commits to them.
+//! last of these dispatches writes the gradient root and the loss that the artifact claims. The last leaf of the task's
+//! trace (the hashes of what each dispatch wrote) therefore commits to both.
 //!
 //! For each matrix, these dispatches compute the largest magnitude, the encoded bytes, the digests of the blocks of
 //! these bytes, and the matrix's leaf in the Merkle tree of the gradient root. The last dispatch computes the gradient

@@ -42,8 +42,8 @@ const MAX: usize = RESULT + 1;
 const NORMALIZER: usize = RESULT + 2;
 const SUM: usize = RESULT + 4;
 const PARTIAL: usize = RESULT + 6;
-/// Address of the first scratch word that is used for the visible keys. Each key has two words: its score, and the
-/// exponent of its value row.
+/// Address of the first scratch word that is used for the visible keys (those to which the query attends). Each key has
+/// two words: its score, and the exponent of its value row.
 const KEYS: usize = 16;
 
 /// Returns the column of the output word in its row of attention's output. Returns `None` if the word is in another
@@ -80,8 +80,9 @@ fn step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     }
 }
 
-/// Stores the score of the visible key with index `i` and the exponent of its value row. Also raises the stored largest
-/// exponent of the visible value rows if necessary.
+/// Stores the score of a key and the exponent of the key's value row. `i` is the index of the key among those to which
+/// the query attends. Also raises the stored largest exponent of the value rows if the value row of any head at the
+/// key's token has a larger exponent.
 fn store_key(
     ctx: &mut StepContext,
     p: &Params,
@@ -120,8 +121,9 @@ pub(super) fn dot(a: &[i64], b: &[i64]) -> i64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Stores the largest score and the normalizer of the softmax. Also sets the result if the output word is one of the
-/// softmax statistics or part of a row info, because such a word does not depend on the weighted values.
+/// Stores the largest score and the normalizer of the softmax. Some output words do not depend on the value rows: the
+/// softmax statistics, and the row info (the four words after a row that contain its scale). If the output word is one
+/// of these, also sets the result.
 fn normalize(ctx: &mut StepContext, keys: usize, (first, word): (usize, usize)) -> Result<(), WordFault> {
     let mut max = i32::MIN;
     for i in 0..keys {
@@ -148,8 +150,8 @@ fn normalize(ctx: &mut StepContext, keys: usize, (first, word): (usize, usize)) 
     }
 }
 
-/// Adds the weighted values of half a block of 32 keys to a partial sum. After the second half, adds the partial sum to
-/// the stored sum. After either half, sets the result to the stored sum, rounded.
+/// Adds the weighted values of 16 keys, which are half a block, to a partial sum. After the second half of the block,
+/// adds the partial sum to the stored sum. After each half, sets the result to the stored sum, rounded.
 fn add_values(ctx: &mut StepContext, p: &Params, (first, keys): (usize, usize), at: usize) -> Result<(), WordFault> {
     let (kv_heads, head_dim) = (p.kv_heads as usize, p.head_dim as usize);
     let Some(column) = column(p, ctx.place) else { return Ok(()) };

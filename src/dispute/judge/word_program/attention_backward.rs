@@ -67,8 +67,8 @@ const KEY_PAIR: usize = 8;
 /// key row. In [`BY_KEY`], it is an exponent of a product dS · q, where dS is the gradient of a score and q is a query
 /// row.
 const TOP: usize = RESULT;
-/// Address of the scratch word in which [`BY_KEY`] holds the largest exponent found so far of a row of `dout`, the
-/// gradient of attention's output.
+/// Address of the scratch word in which [`BY_KEY`] holds the largest exponent of any row of `dout` (the gradient of
+/// attention's output) that it has read so far.
 const VALUE_TOP: usize = RESULT + 1;
 const MAX: usize = RESULT + 2;
 const MEAN: usize = RESULT + 4;
@@ -113,8 +113,8 @@ fn probability(ctx: &mut StepContext, tables: usize, stats: &Stats, score: i32) 
 }
 
 /// Returns dP, the gradient of a softmax probability: the inner product of `dout` (the gradient of attention's output)
-/// and `value`, shifted by the exponent of `value`. Its unit is `2^(dout exponent + top − 25)`, where `top` is the
-/// largest exponent of the visible value rows.
+/// and `value` (a value row). The product is shifted by the exponent of `value`, so that its unit is
+/// `2^(dout exponent + top − 25)`. Here `top` is the largest exponent of the value rows to which the query attends.
 fn folded(stats: &Stats, dout: &HeadRow, value: &HeadRow) -> i64 {
     align(dot(&dout.0, &value.0) << RAISE, -(distance(stats.top, value.1) as i32))
 }

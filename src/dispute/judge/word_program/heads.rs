@@ -55,8 +55,8 @@ fn head_gradient_quantize(ctx: &mut StepContext, _: usize) -> Result<(), WordFau
 
 /// Rounds `values · 2^exponent` to a head row (the values of one token for one attention head), and stores one word of
 /// the row as the result. `at` is the index of this word among the words of the token's head rows. If `dither` is
-/// given, it consists of a dither stream and the row index of the values in the stream, and the values are rounded
-/// stochastically. Otherwise they are rounded to nearest, ties to even.
+/// given, the values are rounded stochastically. It then consists of a key and a row index, which determine the
+/// pseudo-random bits. Otherwise the values are rounded to nearest, ties to even.
 fn set_head_result(
     ctx: &mut StepContext,
     head_dim: usize,

@@ -64,9 +64,9 @@ fn gradient_quantize(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> 
     ctx.set_result(info_word(scale, sum, word))
 }
 
-/// Adds `value`, the rounded value of a column, to the stored sum of the row. If the output word is in the buffer with
-/// index `data` and holds a byte of this column, also stores that byte of `value` in the result. `word` is the index of
-/// the output word in its wide row, which has `width` columns.
+/// Adds `value`, the rounded value of a column, to the stored sum of the row. The rounded row is written to the buffer
+/// with index `data`: first the high bytes of all `width` columns, then their low bytes. If the output word is word
+/// `word` of this row and holds a byte of this column, also stores the byte in the result.
 fn put(
     ctx: &mut StepContext,
     data: usize,

@@ -3,9 +3,10 @@
 use super::*;
 use serde_json::json;
 
-/// The keys that a `config.json` may have in transformers 5.24.0, one on each line. They are the attributes of
-/// `BitNetConfig`, the attributes of `RopeParameters` and `BitNetQuantConfig`, which follow the name of their object
-/// and a dot, and the parameters of text generation that older versions save.
+/// The keys that a `config.json` may have in transformers 5.24.0, one on each line. There are three groups: the
+/// attributes of `BitNetConfig`, the parameters of text generation that older versions save, and the attributes of the
+/// objects `rope_parameters` and `quantization_config`. A key of the third group begins with the name of its object and
+/// a dot.
 const KEYS_OF_TRANSFORMERS: &str = include_str!("../../../../tests/data/formats/bitnet_config_keys.txt");
 
 /// The keys of `config.json` that the reader uses.

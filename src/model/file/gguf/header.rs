@@ -17,7 +17,7 @@ pub(super) enum MetadataValue<'a> {
     Float(f64),
     Bool(bool),
     String(&'a str),
-    /// An array with this many elements, which this program never needs.
+    /// An array. Only the number of its elements is kept, because this program never needs the elements.
     Array(usize),
 }
 

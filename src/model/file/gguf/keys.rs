@@ -8,7 +8,7 @@ use super::{
 use crate::error::Error;
 use std::collections::BTreeMap;
 
-/// The keys that the reader uses, without the name of the architecture with which they begin.
+/// The keys that the reader uses. In a file, the name of the architecture and a dot precede each of them.
 pub(super) const USED: [&str; 11] = [
     "attention.head_count",
     "attention.head_count_kv",
@@ -23,9 +23,9 @@ pub(super) const USED: [&str; 11] = [
     "rope.freq_base",
 ];
 
-/// The keys that do not change what a BitNet model computes, without the name of the architecture with which they
-/// begin. `vocab_size` is one of them because the number of rows of the embedding states the size of the vocabulary
-/// too.
+/// The keys that do not change what a BitNet model computes. In a file, the name of the architecture and a dot precede
+/// each of them. `vocab_size` is harmless because the size of the vocabulary is also the number of rows of the
+/// embedding, from which it is read.
 pub(super) const HARMLESS: [&str; 5] = [
     "attention.layer_norm_epsilon",
     "decoder_start_token_id",
@@ -34,8 +34,9 @@ pub(super) const HARMLESS: [&str; 5] = [
     "vocab_size",
 ];
 
-/// The keys for which only one value is accepted, without the name of the architecture with which they begin. With this
-/// value, a model computes the same as without the key. The number 0 is accepted too, with the same meaning.
+/// Keys and the only value that is accepted for each. With this value, a model computes the same as without the key.
+/// The number 0 is accepted too and has the same effect. In a file, the name of the architecture and a dot precede each
+/// key.
 pub(super) const ONE_VALUE: [(&str, MetadataValue<'_>); 13] = [
     ("attention.causal", Bool(true)),
     ("attention.output_scale", Integer(1)),

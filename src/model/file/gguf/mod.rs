@@ -162,8 +162,9 @@ impl<'a> GgufSource<'a> {
     }
 }
 
-/// Returns the f64 that is nearest to the shortest decimal form of an f32. `value` is this f32, converted to f64. A
-/// number such as 1e-5 is an f64 in `config.json` and an f32 in GGUF, and both files must give the same model.
+/// Converts an f32 to the f64 with the same shortest decimal form, such as 1e-5. `value` is the f32, which has been
+/// converted to f64 exactly. A number is an f64 in `config.json` and an f32 in GGUF, and this conversion makes both
+/// files give the same model.
 fn decimal(value: f64) -> f64 {
     (value as f32).to_string().parse().unwrap_or(value)
 }

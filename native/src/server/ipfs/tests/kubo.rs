@@ -2,6 +2,7 @@
 //! `scripts/interop` starts the daemon.
 
 use super::*;
+use std::{fs, path::PathBuf};
 
 /// Returns the Kubo daemon whose RPC URL is in the environment variable `R3MES_KUBO`.
 fn kubo() -> TestNode {
@@ -61,4 +62,82 @@ fn responses_have_the_same_fields_as_those_of_kubo() {
         let (theirs, own) = (kubo.post(command).json(), ours.post(command).json());
         assert!(fields.iter().all(|field| theirs.get(field).is_some() && own.get(field).is_some()), "{command}");
     }
+}
+
+/// Returns the paths of all CAR files in the folders that the environment variable `R3MES_CARS` lists, and in their
+/// subfolders.
+fn cars() -> Vec<PathBuf> {
+    let folders = std::env::var_os("R3MES_CARS").expect("R3MES_CARS lists folders; scripts/interop sets it");
+    let (mut folders, mut cars): (Vec<_>, Vec<_>) = (std::env::split_paths(&folders).collect(), Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "car") {
+                cars.push(path);
+            }
+        }
+    }
+    cars.sort();
+    cars
+}
+
+/// What a node answered to the import of a CAR file.
+#[derive(Debug, PartialEq)]
+struct Import {
+    /// The CID of each root, and whether the node has pinned it. A root whose DAG is incomplete cannot be pinned.
+    roots: Vec<(String, bool)>,
+    /// The number of blocks in the CAR file. This node counts the blocks that it did not store because it does not
+    /// know their hash function.
+    blocks: u64,
+    skipped: u64,
+}
+
+/// Imports a CAR file and pins its roots. Returns `None` if the node reports an error in the file.
+fn import(node: &TestNode, car: &[u8]) -> Option<Import> {
+    let text = node.upload("dag/import?stats=true", &[car]).text();
+    let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let stored = lines.iter().find_map(|line| line["Stats"]["BlockCount"].as_u64())?;
+    let skipped = lines.iter().filter(|line| line.get("Skipped").is_some()).count() as u64;
+    let root = |line: &Value| Some((line["Root"]["Cid"]["/"].as_str()?.to_owned(), line["Root"]["PinErrorMsg"] == ""));
+    Some(Import { roots: lines.iter().filter_map(root).collect(), blocks: stored + skipped, skipped })
+}
+
+/// The CAR files are the fixtures of Kubo, of its gateway and of go-car: files and directories of UnixFS (also HAMT
+/// shards), DAG-CBOR and DAG-JSON, partial DAGs, several roots, other hash functions, both versions of CAR, and
+/// damaged files.
+#[test]
+#[ignore = "needs a Kubo daemon: scripts/interop"]
+fn car_files_of_other_implementations_are_read_as_by_kubo() {
+    let (kubo, ours, cars) = (kubo(), owner(AMPLE), cars());
+    let url = std::env::var("R3MES_KUBO_GATEWAY").expect("scripts/interop sets R3MES_KUBO_GATEWAY");
+    let gateway = TestNode { url, agent: kubo.agent.clone(), token: None };
+    let (mut differences, mut compared) = (Vec::new(), 0);
+    for path in &cars {
+        let car = fs::read(path).unwrap();
+        let (theirs, mut own) = (import(&kubo, &car), import(&ours, &car));
+        let skipped = own.as_mut().map_or(0, |own| std::mem::take(&mut own.skipped));
+        if skipped == 0 && theirs != own || theirs.as_ref().map(|it| it.blocks) != own.as_ref().map(|it| it.blocks) {
+            differences.push(format!("{}: Kubo imports {theirs:?}, this node {own:?}", path.display()));
+        }
+        for (root, _) in own.into_iter().flat_map(|own| own.roots).filter(|(_, is_complete)| *is_complete) {
+            let raw = format!("/ipfs/{root}?format=raw");
+            let both = |node: &TestNode, gateway: &TestNode| {
+                let cat = node.post(&format!("cat?arg={root}"));
+                let file = (cat.status == 200).then_some(cat.body);
+                [file, Some(node.post(&format!("dag/export?arg={root}")).body), Some(gateway.get(&raw, &[]).body)]
+            };
+            compared += 1;
+            for (theirs, own) in both(&kubo, &gateway).iter().zip(both(&ours, &ours)) {
+                if *theirs != own {
+                    let bytes = |answer: &Option<Vec<u8>>| answer.as_ref().map(Vec::len);
+                    let (theirs, own) = (bytes(theirs), bytes(&own));
+                    differences.push(format!("{} {root}: {theirs:?} bytes of Kubo, {own:?}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(cars.len() >= 30 && compared >= 20, "{} CAR files, {compared} complete DAGs", cars.len());
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
