@@ -55,7 +55,10 @@ fn main() -> Result<(), Error> {
         checks: if checked { Checks::Checked } else { Checks::Trusted },
         ..Options::new(clock)
     };
-    println!("{device}, wgpu's runtime checks: {:?}; {tokens} tokens, {features} × {features} matrix", options.checks);
+    println!(
+        "{device}; {tokens} tokens, {features} × {features} matrix; runtime checks in shaders: {:?}",
+        options.checks
+    );
     let gpu = block_on(Gpu::open(device, options))?;
 
     let mut table = Vec::new();
@@ -77,7 +80,9 @@ fn main() -> Result<(), Error> {
     let operations = 2.0 * tokens as f64 * (features * features) as f64;
     for Timed { label, fastest_ms, .. } in &table {
         let (times, rate) = (unit / fastest_ms, operations / fastest_ms / 1e9);
-        println!("{label:<28}{fastest_ms:10.3} ms per launch{times:8.2} × the f32 product's speed{rate:8.2} TOP/s");
+        println!(
+            "{label:<28}{fastest_ms:10.3} ms per launch,{times:8.2} times as fast as the f32 product,{rate:8.2} TOP/s"
+        );
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Measures how long the ledger takes to execute the claim of a task and the submission of a gradient, and how large
-//! the ledger's state is, in rounds of 16, 256, 1024 and 4096 tasks.
+//! For rounds of 16, 256, 1024 and 4096 tasks, measures how long the ledger takes to execute the claim of a task and
+//! the submission of a gradient, and how large the ledger's state becomes.
 //!
 //! `cargo bench --bench ledger` executes signed transactions in blocks, as a node does, but without disk or network.
 //! The sampling rate is 0, so no gradient is recomputed. The column `µs to admit a submission` gives the
@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 const BLOCK: usize = 256;
 
 fn main() {
-    println!("tasks   µs per claim   µs per submission   µs to admit a submission   state rows   state bytes");
+    println!(
+        "tasks   µs to execute a claim   µs to execute a submission   µs to admit a submission   state rows   state bytes"
+    );
     for quota in [16, 256, 1024, 4096] {
         let mut world = World::new(quota);
         let claims = world.each(|world, number| {
@@ -30,7 +32,7 @@ fn main() {
         let bytes: usize = rows.iter().map(|row| row.key.len() + row.value.as_ref().map_or(0, Vec::len)).sum();
         let micro = |time: Duration| time.as_secs_f64() * 1e6 / f64::from(quota);
         println!(
-            "{quota:>5} {:>14.0} {:>19.0} {:>26.0} {:>12} {bytes:>13}",
+            "{quota:>5} {:>23.0} {:>28.0} {:>26.0} {:>12} {bytes:>13}",
             micro(claims.applied),
             micro(submissions.applied),
             micro(submissions.admitted),
@@ -50,7 +52,7 @@ struct World {
 struct Timing {
     /// Total time of checking whether a mempool may admit the transactions. Most of it goes into checking signatures.
     admitted: Duration,
-    /// Total time to execute the transactions in blocks, including a second check of their signatures.
+    /// Total time to execute the transactions in blocks, which includes checking their signatures again.
     applied: Duration,
 }
 
@@ -70,8 +72,8 @@ impl World {
         Self { ledger, keys: (0..quota).map(key).collect(), time: 1_000 }
     }
 
-    /// Admits and executes one transaction of every miner, and returns the time spent. `message` returns the message
-    /// that the transaction of the miner with the given index contains.
+    /// Lets every miner send one transaction: checks whether a mempool may admit it, and executes it. Returns the time
+    /// spent. Each transaction contains one message, which `message` returns for the index of the miner.
     fn each(&mut self, message: impl Fn(&Self, usize) -> Message) -> Timing {
         let mut spent = Timing { admitted: Duration::ZERO, applied: Duration::ZERO };
         for start in (0..self.keys.len()).step_by(BLOCK) {

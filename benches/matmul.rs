@@ -22,8 +22,8 @@ const FEATURES: usize = 2048;
 const OPERATIONS: f64 = 2.0 * (TOKENS * FEATURES * FEATURES) as f64;
 
 /// Returns random 32-bit words. If they serve as packed ternary weights, which have two bits each, the caller masks
-/// them with `0x5555_5555`, because the two-bit code 3 stands for no weight. Then only the codes 0 and 1 occur. The
-/// kernels take the same time for all codes.
+/// them with `0x5555_5555`, because the two-bit code 3 is invalid. Then only the codes 0 and 1 occur. The kernels take
+/// the same time for all codes.
 fn random_words(count: usize, stream: u32) -> Vec<u32> {
     (0..count as u32).map(|at| threefry([2026, stream], [at, 0])[0]).collect()
 }
@@ -119,9 +119,9 @@ impl Float {
     }
 }
 
-/// Computes as many multiplications as one matrix product needs, divided by `share`, with `vpmaddubsw`, the AVX2
-/// instruction that multiplies 32 pairs of bytes. All operands stay in registers. Twelve independent chains of
-/// instructions hide the latency of a single one.
+/// Executes `vpmaddubsw`, the AVX2 instruction that multiplies 32 pairs of bytes, until it has computed 1/`share` of
+/// the number of multiplications of one matrix product. All operands stay in registers. The instructions form twelve
+/// independent chains, so that the processor need not wait for the result of one instruction before it starts the next.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn multiply_in_registers(share: usize) {
@@ -183,11 +183,11 @@ fn main() {
         }
     }
     println!("{TOKENS} tokens, {FEATURES} × {FEATURES} matrix, fastest of 200 runs");
-    println!("{:36}    GOP/s  vs f32 product  % of vpmaddubsw ceiling  vs one thread", "product");
+    println!("{:36}    GOP/s  speed vs f32 product  % of vpmaddubsw ceiling  speed vs one thread", "product");
     for (at, (name, _)) in cases.iter().enumerate() {
         let scale = if name.contains("two") { format!("{:.2}", fastest[at - 1] / fastest[at]) } else { String::new() };
         println!(
-            "{name:36} {:8.1} {:15.2} {:23.1}% {scale:>14}",
+            "{name:36} {:8.1} {:21.2} {:23.1}% {scale:>20}",
             OPERATIONS / fastest[at] / 1e9,
             fastest[0] / fastest[at],
             100.0 * fastest[1] / fastest[at],

@@ -48,7 +48,7 @@ const DEEP: ModelConfig = ModelConfig {
     ..WIDE
 };
 
-/// One layer of BitNet b1.58 2B4T with its full context of 2048 tokens, but with a vocabulary of 512.
+/// One layer of BitNet b1.58 2B4T, with a context of 2048 tokens and a vocabulary of only 512 tokens.
 const LONG: ModelConfig = ModelConfig { layers: 1, vocab: 512, ..ModelConfig::BITNET_2B4T };
 
 fn main() -> Result<(), Error> {
@@ -114,7 +114,9 @@ fn main() -> Result<(), Error> {
         for (kernel, (count, ms)) in kernels {
             println!("  {kernel:28} {ms:9.2} ms in {count} dispatches");
         }
-        println!("  overhead of starting a run: {run_ms:.2} ms, subtracted from the time of each dispatch");
+        println!(
+            "  each dispatch was timed separately; {run_ms:.2} ms, the overhead of a launch, was subtracted each time"
+        );
     }
     Ok(())
 }

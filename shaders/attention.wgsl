@@ -25,9 +25,9 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> stats: array<u32>; // [tokens, heads, 8], see src/kernels/attention.rs
 @group(0) @binding(8) var<storage, read_write> flag: atomic<u32>;
 
-// Returns the high or the low int8 part of feature c of a value row. `vector` is the index in the buffer `v` of the
-// vector (four words, parts of 16 features) that contains this part. `weighted_sum` calls this function for the value
-// rows that it adds up.
+// Returns one of the two int8 parts (the high or the low one) of feature c of a value row. `vector` is the index in the
+// buffer `v` of the vector that contains this part. A vector has four words and contains the parts of 16 features.
+// `weighted_sum` calls this function for the value rows that it adds up.
 fn summed_byte(vector: u32, c: u32) -> i32 {
     return byte_of(v[vector][(c >> 2u) & 3u], c);
 }

@@ -29,9 +29,9 @@ struct Params {
 @group(0) @binding(7) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(8) var<storage, read_write> out: array<i32>; // [tokens, 2, kv_heads, head_dim + 4] i32 rows: dk, dv
 
-// The weights of 128 queries: `key_weights` holds the weight of each query's q row in dk (from dS), and `value_weights`
-// the weight of its dout row in dv (from P). For each block of 32 queries, `block_shifts` holds two shifts, one for dk
-// and one for dv: a weight stands for weight · 2^shift.
+// The weights of 128 queries in two sums over queries: in dk = dSᵀ · q / √head_dim (`key_weights`, from the elements of
+// dS), and in dv = Pᵀ · dout (`value_weights`, from the elements of P). For each block of 32 queries, `block_shifts`
+// holds two shifts, one for dk and one for dv. A weight is the stored integer times 2^shift.
 var<workgroup> key_weights: array<i32, 128>;
 var<workgroup> value_weights: array<i32, 128>;
 var<workgroup> block_shifts: array<vec2<u32>, 4>;
@@ -39,8 +39,8 @@ var<workgroup> block_shifts: array<vec2<u32>, 4>;
 var<workgroup> key_sums: array<vec2<u32>, 256>;
 var<workgroup> value_sums: array<vec2<u32>, 256>;
 
-// Returns two exponents for a query: that of dS times the q row, and that of the dout row. `pair`, which is
-// token · heads + head, identifies the query's token and head. The exponent of a zero row is ZERO_EXPONENT.
+// Returns two exponents for a query: the exponent of the product dS · q, and the exponent of the dout row. `pair`,
+// which is token · heads + head, identifies the query's token and head. The exponent of a zero row is ZERO_EXPONENT.
 fn exponents(pair: u32) -> vec2<i32> {
     let at = pair * head_vectors(params.head_dim) + (plane_vectors(params.head_dim) << 1u);
     let value = bitcast<i32>(dout[at].x);
@@ -51,8 +51,8 @@ fn exponents(pair: u32) -> vec2<i32> {
     return vec2(select(gradient + query, ZERO_EXPONENT, zero), value);
 }
 
-// The result of `gradient_of` for a query and a key: the attention probability P in Q30, and `gradient`, which is dS as
-// an i64.
+// For a query and a key: the attention probability P in Q30, and `gradient`, which is dS (the gradient with respect to
+// q · kᵀ / √head_dim) as an i64.
 struct Gradient {
     probability: u32,
     gradient: vec2<u32>,
@@ -66,7 +66,8 @@ fn gradient_of(pair: u32, key: u32) -> Gradient {
     let probability = probability_of(Normalizer(stats[at + 1u], stats[at + 2u]), exponential_of(below));
 
     let dp = round_even_64(folded_gradient(query, key, bitcast<i32>(stats[at + 4u])), stats[at + 6u]);
-    // dP and its mean Σ P ∘ dP are 32-bit integers, so their difference may need 33 bits.
+    // dP (the gradient with respect to the probability P) and its mean, weighted by P, are 32-bit integers, so their
+    // difference may need 33 bits.
     let difference = subtract_64(dp, extend_64(bitcast<i32>(stats[at + 5u])));
     return Gradient(probability, round_even_64(multiply_64(difference, probability), 30u));
 }

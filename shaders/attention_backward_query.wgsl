@@ -3,7 +3,7 @@
 // workgroup computes one query head of one token. Each invocation computes the weight of one key at a time, and then
 // the sum of one feature at a time.
 // The array `keys` holds one word for each key. During the computation, this word is first the key's probability P, and
-// later the weight of the key's k row in dq (from dS).
+// later the weight of the key's k row in dq, which is computed from dS.
 
 struct Params {
     first_group: u32,
@@ -33,9 +33,9 @@ struct Params {
 var<workgroup> sums: array<vec2<u32>, 256>;
 var<workgroup> first_key: u32;
 
-// Returns the high or the low int8 part of feature c of a key row. `vector` is the index in the buffer `k` of the
-// vector (four words, parts of 16 features) that contains this part. `weighted_sum` calls this function for the key
-// rows that it adds up.
+// Returns one of the two int8 parts (the high or the low one) of feature c of a key row. `vector` is the index in the
+// buffer `k` of the vector that contains this part. A vector has four words and contains the parts of 16 features.
+// `weighted_sum` calls this function for the key rows that it adds up.
 fn summed_byte(vector: u32, c: u32) -> i32 {
     return byte_of(k[vector][(c >> 2u) & 3u], c);
 }
@@ -92,7 +92,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         if i < count {
             let key = start + i * stride;
             let dp = round_even_64(folded_gradient(query, key, top), gradient_shift);
-            // dP and its mean Σ P ∘ dP are 32-bit integers, so their difference may need 33 bits.
+            // dP (the gradient with respect to the probability P) and its mean, weighted by P, are 32-bit integers, so
+            // their difference may need 33 bits.
             let difference = subtract_64(dp, extend_64(bitcast<i32>(mean)));
             let gradient = round_even_64(multiply_64(difference, keys[i]), 30u);
             let key_exponent = bitcast<i32>(k[key + exponent_at].x);

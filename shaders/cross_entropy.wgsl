@@ -19,13 +19,13 @@ struct Params {
 @group(0) @binding(5) var<storage, read> row_scales: array<u32>; // [vocab] u16, in units of 2^-16
 @group(0) @binding(6) var<storage, read> tables: array<u32>; // [257] exponentials Q30, then [257] logarithms Q24
 @group(0) @binding(7) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
-// [tokens, 3 · row_words(vocab) + 2] words: for each token, three int8 planes of dlogits (Q22), then the loss (i64,
-// Q20)
+// [tokens, 3 · row_words(vocab) + 2] words: for each token, dlogits (Q22) as three int8 planes of row_words(vocab)
+// words each (all high bytes, then all middle bytes, then all low bytes), then the loss (i64, Q20)
 @group(0) @binding(8) var<storage, read_write> out: array<u32>;
 
 const IGNORE = 0xffffffffu;
 
-// The inputs that are the same for all elements of a token's dlogits.
+// The inputs that are the same for all elements of a token's dlogits (the gradient with respect to its logits).
 struct Token {
     start: u32, // index in z of the token's first score
     label: u32, // the token's label, counted from the first entry of the shard
@@ -33,8 +33,8 @@ struct Token {
     normalizer: Normalizer,
 }
 
-// Returns dlogits[v] times the scale of row v of the embedding, in Q22 and rounded with the dither `bits`. Returns 0 in
-// the padding (v ≥ vocab).
+// Returns dlogits[v] (the gradient with respect to logit v) times the scale of row v of the embedding, in Q22 and
+// rounded with the dither `bits`. Returns 0 in the padding (v ≥ vocab).
 fn gradient(token: Token, v: u32, bits: u32) -> i32 {
     if v >= params.vocab {
         return 0i;

@@ -46,7 +46,8 @@ fn rounds(s: State, wk: vec4<u32>) -> State {
     return round_of(round_of(round_of(round_of(s, wk.x), wk.y), wk.z), wk.w);
 }
 
-// Returns the next four words of the message schedule. The 16 words before them are in a, b, c and d, in this order.
+// Returns the next four words of SHA-256's message schedule. The 16 words before them are in a, b, c and d, in this
+// order.
 fn scheduled(a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>) -> vec4<u32> {
     let before = vec4(small_0(a.y), small_0(a.z), small_0(a.w), small_0(b.x));
     let partial = a + before + vec4(c.yzw, d.x);

@@ -1,6 +1,6 @@
 // The embedding of tokens: out[t, i] = embedding[ids[t], i] · row_scales[ids[t]] · 2^-shift. Each dispatch looks up the
-// tokens in one shard of the vocabulary. The dispatch of the first shard sets the rows of all other tokens to 0. One
-// invocation computes one element.
+// tokens in one shard of the vocabulary. The dispatch of the first shard also sets to 0 the rows of the tokens that are
+// in other shards. One invocation computes one element.
 
 struct Params {
     first_group: u32,

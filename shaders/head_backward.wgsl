@@ -13,7 +13,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-// [tokens, 3 · row_words(vocab) + 2] words: for each token, three int8 planes of dlogits (Q22), then the loss (i64)
+// [tokens, 3 · row_words(vocab) + 2] words: for each token, dlogits (Q22) as three int8 planes of row_words(vocab)
+// words each (all high bytes, then all middle bytes, then all low bytes), then the loss (i64)
 @group(0) @binding(1) var<storage, read> dlogits: array<u32>;
 @group(0) @binding(2) var<storage, read> embedding: array<u32>; // [vocab, width] byte rows
 @group(0) @binding(3) var<storage, read_write> dn: array<i32>; // [tokens, width + 4] i32 rows
@@ -62,7 +63,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let stride = row_words(params.width);
     let t = (group.y + params.first_group) << 2u;
     // Instead of a token past the end, the last token is read; `put` drops the extra results. Instead of a row past the
-    // end of the embedding, the last row is read; its factors, the dlogits past the end, are 0.
+    // end of the embedding, the last row is read. It adds nothing to the sums, because the dlogits by which it is
+    // multiplied are past the end too, and are 0.
     let rows = min(vec4(t, t + 1u, t + 2u, t + 3u), vec4(params.tokens - 1u)) * (words * 3u + 2u);
     let last = params.vocab - 1u;
     var high_0 = vec4(0i);

@@ -15,8 +15,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(3) var<storage, read_write> out: array<u32>; // [tokens, heads] head rows
 
-// Where the values of one attention head of a token start in `gradient`, and what these values share: their scale, and
-// the row that selects their dithers.
+// Where the values of one attention head of a token start in `gradient`, the scale of these values, and the row index
+// from which their dithers are generated.
 struct Head {
     start: u32, // index in gradient of the head's first value
     index: u32, // row of the dither: (index of the token in the chunk) · heads + head

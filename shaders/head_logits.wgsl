@@ -1,7 +1,7 @@
 // The logits of one shard of the vocabulary: z[t, v] = score(Σ_i n[t, i] · embedding[v, i]), where t is a token, v an
 // entry of the vocabulary, and i a feature. `score` stands for the conversion of a sum into a base-2 logit in Q20, with
-// the scales of both rows. For width ≤ 2^16, the sum over one int8 plane of n is ≤ 2^30 in magnitude. One invocation
-// computes one entry of the vocabulary for four tokens.
+// the scales of both rows. A row of n has at most 2^16 features, so the sum over one of its two int8 planes is ≤ 2^30
+// in magnitude. One invocation computes one entry of the vocabulary for four tokens.
 
 struct Params {
     first_group: u32,

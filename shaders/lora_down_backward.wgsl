@@ -15,9 +15,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> out: array<u32>; // [tokens, rank ≤ 64] wide rows
 @group(0) @binding(4) var<storage, read_write> out_info: array<u32>; // [tokens, 4] row info
 
-// Returns one of the 16 parts of the sum Σ for out[token, r]. The part is the sum over every 16th word of the rows,
-// starting at word `part`. Each sum of products of two int8 planes is ≤ 2^14 · out_features / 16 in magnitude, which
-// fits in i32 because out_features ≤ 2^20.
+// Returns one of the 16 parts of the sum Σ for out[token, r]. The part is the sum over every 16th word of the two rows
+// that are multiplied, starting at word `part`. Each sum of products of two int8 planes is ≤ 2^14 · out_features / 16
+// in magnitude, which fits in i32 because out_features ≤ 2^20.
 fn partial(token: u32, r: u32, part: u32) -> vec2<u32> {
     let words = row_words(params.out_features);
     var high = 0i;

@@ -1,8 +1,8 @@
 // Multiplies each row of u by the scales of its token: out[block, r, i] = u[first + i, r] · row_scale(first + i), where
-// i counts the tokens of a block (at most 32), `first` is the block's first token, and r is a column of u. u is the
-// input of a linear layer, or the gradient of its output, times a LoRA factor. The products are rounded to 14 bits;
-// those of one block and one column share an exponent. One workgroup computes one block, 8 columns at a time. Of its 64
-// invocations, 8 work on each column, with 4 tokens each.
+// row_scale(t) is the product of the scales of token t, i counts the tokens of a block (at most 32), `first` is the
+// block's first token, and r is a column of u. u is the input of a linear layer, or the gradient of its output, times a
+// LoRA factor. The products are rounded to 14 bits; those of one block and one column share an exponent. One workgroup
+// computes one block, 8 columns at a time. Of its 64 invocations, 8 work on each column, with 4 tokens each.
 
 struct Params {
     first_group: u32,
@@ -19,7 +19,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> dy_info: array<u32>; // [tokens, 4] row info
 @group(0) @binding(5) var<storage, read> spans: array<u32>; // [blocks, 2]: first token, number of tokens ≤ 32
 // the scales and exponents of the adapter. The scale at word `scale_at` is alpha / rank times the unit of the LoRA
-// factor from which u was computed
+// factor with which u, an input of this kernel, was computed
 @group(0) @binding(6) var<storage, read> lora_info: array<u32>;
 @group(0) @binding(7) var<storage, read> dither: array<u32>; // index of the first token, 0, keys of the streams
 @group(0) @binding(8) var<storage, read_write> out: array<u32>; // [blocks, rank, 20]: two planes of 32 tokens, exponent

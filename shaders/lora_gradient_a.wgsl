@@ -1,9 +1,9 @@
 // Adds to the gradient of the LoRA factor a: gradient[r, i] += Σ_block 2^(exponent − job exponent) · Σ_t f[t, r] ·
 // x[t, i], where f are the outputs of lora_fold.wgsl, `exponent` is the exponent of f for the block and row r, and x is
-// the input of the linear layer.
+// the input of the linear layer. The job exponent is the exponent of this gradient, which is the same in all tasks of a
+// network.
 // A block has at most 32 tokens, and its sum is exact in i32: |Σ| ≤ 127 · 2^14 · 32 < 2^26. The sum is shifted to the
-// exponent that the job states, and added in i64, so the order of the additions does not affect the bits of the
-// gradient.
+// job exponent and added in i64, so the order of the additions does not affect the bits of the gradient.
 
 struct Params {
     first_group: u32,
@@ -47,9 +47,9 @@ fn width() -> u32 {
     return params.in_features;
 }
 
-// Returns `sums` plus the products f · x of tokens i to i + 3 of a block, for the four columns of x in word `word` of a
-// row. For each of the four rows of the gradient, `at` holds the index of the word in `folded` that contains the high
-// plane of f for these tokens.
+// Returns `sums` plus the products f · x of tokens i to i + 3 of a block, where f are the outputs of lora_fold.wgsl
+// (the buffer `folded`). The products are for the four columns of x in word `word` of a row. For each of the four rows
+// of the gradient, `at` holds the index of the word in `folded` that contains the high plane of f for these tokens.
 fn with_tokens(sums: Sums, span: vec2<u32>, i: u32, word: u32, at: vec4<u32>) -> Sums {
     let columns = transpose_bytes(vec4(
         bytes(span, i, word),
@@ -97,8 +97,8 @@ fn joined(sums: PlaneSums) -> vec4<i32> {
     return sums.high * 256i + sums.low;
 }
 
-// Stores a block's sums in `staged`, those of the first row at index `at`. The sums of each further row are stored 32
-// elements later.
+// Stores a block's sums in `staged`: the sums of the first row at index `at`, and the sums of each further row 32
+// elements after those of the row before.
 fn stage_ranks(at: u32, sums: Sums) {
     stage(at, joined(sums.first));
     stage(at + 32u, joined(sums.second));

@@ -1,9 +1,9 @@
 // Adds to the gradient of the LoRA factor b: gradient[r, i] += Σ_block 2^(exponent − job exponent) · Σ_t f[t, r] ·
 // dy[t, i], where f are the outputs of lora_fold.wgsl, `exponent` is the exponent of f for the block and row r, and dy
-// is the gradient of the linear layer's output.
-// A block has at most 32 tokens, and its sum is exact: |Σ| ≤ 2^14 · 2^14 · 32 = 2^33. The sum is shifted to the
-// exponent that the job states, and added in i64, so the order of the additions does not affect the bits of the
-// gradient.
+// is the gradient of the linear layer's output. The job exponent is the exponent of this gradient, which is the same in
+// all tasks of a network.
+// A block has at most 32 tokens, and its sum is exact: |Σ| ≤ 2^14 · 2^14 · 32 = 2^33. The sum is shifted to the job
+// exponent and added in i64, so the order of the additions does not affect the bits of the gradient.
 
 struct Params {
     first_group: u32,
@@ -27,8 +27,9 @@ const RANKS = 2u;
 // The sums of 16 blocks, before they are added to the gradient: [16 blocks, 2 rows, 32 columns].
 var<workgroup> staged: array<vec2<u32>, 1024>;
 
-// Sums of products for one row and four columns of the gradient: high plane of f × high plane of dy, high × low plus
-// low × high, and low × low. Each sum is ≤ 2^15 · 32 in magnitude.
+// Sums of products for one row and four columns of the gradient, separately for the int8 planes of f (the outputs of
+// lora_fold.wgsl) and dy: `high` is for high plane times high plane, `middle` for high times low plus low times high,
+// and `low` for low times low. Each sum is ≤ 2^15 · 32 in magnitude.
 struct PlaneSums {
     high: vec4<i32>,
     middle: vec4<i32>,
@@ -46,9 +47,10 @@ fn width() -> u32 {
     return params.out_features;
 }
 
-// Returns `sums` plus the products f · dy of tokens i to i + 3 of a block, for the four columns of dy in word `word` of
-// a plane. For the first and the second row of the gradient, at.x and at.y are the indices of the words in `folded`
-// that contain the high plane of f for these tokens.
+// Returns `sums` plus the products f · dy of tokens i to i + 3 of a block, where f are the outputs of lora_fold.wgsl
+// (the buffer `folded`). The products are for the four columns of dy in word `word` of a plane. For the first and the
+// second row of the gradient, at.x and at.y are the indices of the words in `folded` that contain the high plane of f
+// for these tokens.
 fn with_tokens(sums: Sums, span: vec2<u32>, i: u32, word: u32, at: vec4<u32>) -> Sums {
     let high = columns(span, i, 0u, word);
     let low = columns(span, i, 1u, word);
@@ -100,8 +102,8 @@ fn add_rank(block: u32, r: u32, column: u32, sums: PlaneSums) {
     );
 }
 
-// Stores a block's sums in `staged`, those of the first row at index `at`. The sums of the second row are stored 32
-// elements later.
+// Stores a block's sums in `staged`: the sums of the first row at index `at`, and the sums of the second row 32
+// elements after them.
 fn stage_ranks(at: u32, sums: Sums) {
     stage(at, sums.first);
     stage(at + 32u, sums.second);

@@ -1,5 +1,5 @@
-// Adds the loss of a batch, in bits, to the total: total += Σ_t loss[t], as i64 in Q20. There is only one workgroup;
-// each of its 64 invocations adds up the loss of every 64th token.
+// Adds the loss of a batch to the total: total += Σ_t loss[t], as i64 in Q20. The loss of a token is −log2 of the
+// label's probability. There is only one workgroup; each of its 64 invocations adds up the loss of every 64th token.
 
 struct Params {
     first_group: u32,
@@ -8,7 +8,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-// [tokens, 3 · row_words(vocab) + 2] words: for each token, the planes of dlogits, then the loss (i64, Q20)
+// [tokens, 3 · row_words(vocab) + 2] words: for each token, dlogits as three int8 planes of row_words(vocab) words
+// each, then the loss (i64, Q20)
 @group(0) @binding(1) var<storage, read> dlogits: array<u32>;
 @group(0) @binding(2) var<storage, read_write> total: array<u32>; // [1] i64
 

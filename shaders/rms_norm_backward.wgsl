@@ -1,7 +1,7 @@
-// The gradient of RMSNorm: dx = residual + (g − c · x) / rms, where g = gain · Σ dn,
-// c = Σ g·x / (Σ x² + width · epsilon), and Σ dn adds up the gradients of the norm's output. There are one to three of
-// these gradients, each in its own slot: one from each linear layer that reads this output, or one from the output
-// head.
+// The gradient of RMSNorm: dx = residual + (g − c · x) / rms, where `residual` is the gradient of the residual stream,
+// g = gain · Σ dn, c = Σ g·x / (Σ x² + width · epsilon), and Σ dn adds up the gradients of the norm's output. There are
+// one to three of these gradients, each in its own slot: one from each linear layer that reads this output, or one from
+// the output head.
 // One workgroup computes one row. Between passes over the row, dx stores the intermediate values of its elements.
 
 struct Params {
@@ -52,16 +52,16 @@ fn slot_sum(token: u32, column: u32, top: i32) -> vec2<u32> {
     return sum;
 }
 
-// The coefficient c of dx = residual + (g − c · x) / rms: a signed mantissa, a right shift and a left shift. One of the
-// shifts is 0.
+// The coefficient c in the gradient of RMSNorm, dx = residual + (g − c · x) / rms, as a signed mantissa, a right shift
+// and a left shift. One of the shifts is 0.
 struct Projection {
     mantissa: i32,
     right: u32,
     left: u32,
 }
 
-// Returns g − c · x of one element, where g = gain · value. The magnitude of `value` is ≤ 2^30, and that of the result
-// is ≤ 2^46 + 2^55.
+// Returns g − c · x of one element, where g = gain · value, and c is the coefficient of x in the gradient of RMSNorm.
+// The magnitude of `value` is ≤ 2^30, and that of the result is ≤ 2^46 + 2^55.
 fn projected(value: i32, gain: i32, x: i32, c: Projection) -> vec2<u32> {
     let along = shift_left_64(round_even_64(multiply_i32(x, c.mantissa), c.right), c.left);
     return subtract_64(multiply_i32(value, gain), along);
@@ -76,8 +76,8 @@ struct Join {
     straight: u32,
 }
 
-// Returns value / rms + residual, in the unit that both terms have after the shifts of `join`. The magnitude
-// is ≤ 2^60 + 2^61.
+// Returns value / rms + residual, the sum of the gradient through the norm and the gradient of the residual stream, in
+// the unit that both terms have after the shifts of `join`. The magnitude is ≤ 2^60 + 2^61.
 fn joined(value: i32, residual: i32, join: Join) -> vec2<u32> {
     let branch = round_even_64(multiply_i32(value, bitcast<i32>(join.inverse_rms)), 1u);
     let straight = round_even_64(multiply_i32(residual, bitcast<i32>(join.scale)), 1u);
@@ -98,7 +98,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let inverse_rms = Scale(norm_info[token * 4u], bitcast<i32>(norm_info[token * 4u + 1u]));
     let inverse = Scale(norm_info[token * 4u + 2u], bitcast<i32>(norm_info[token * 4u + 3u]));
 
-    // Find the shifts that reduce Σ dn to 30 bits and x to 15 bits.
+    // Find the shifts that reduce Σ dn (the gradient of the norm's output) to 30 bits and x (its input) to 15 bits.
     let top = top_exponent(token);
     var best = vec4(0u);
     for (var column = lane; column < width; column += LANES) {
@@ -109,7 +109,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let sum_shift = shift_for(best.xy, ROW_BITS);
     let x_shift = copy_shift(best.zw);
 
-    // Compute c from g (rounded to 30 bits) and x (rounded to 15 bits), so that |Σ g·x| ≤ 2^45 · width.
+    // Compute c = Σ g·x / (Σ x² + width · epsilon). In Σ g·x, g is rounded to 30 bits and x to 15 bits, so |Σ g·x| ≤
+    // 2^45 · width.
     var sums = vec4(0u);
     for (var column = lane; column < width; column += LANES) {
         let value = bitcast<i32>(round_even_64(slot_sum(token, column, top), sum_shift).x);
@@ -126,7 +127,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let left = bitcast<u32>(clamp(scale.exponent, 0i, 24i));
     let c = Projection(select(mantissa, -mantissa, is_negative(dot)), right, left);
 
-    // Find the largest |g − c · x|, and the shift that reduces it to 30 bits.
+    // Find the largest |g − c · x| in the row, and the shift that reduces it to 30 bits.
     best = vec4(0u);
     for (var column = lane; column < width; column += LANES) {
         let value = projected(dx[at + column], gain[column], x[at + column], c);

@@ -18,18 +18,18 @@ fn features() -> u32 {
     return params.out_features;
 }
 
-// Returns the number of elements of an input row, which is also the number of columns of w. Result r is the sum over all
-// p of element p times w[r, p].
+// Returns the number of elements of an input row, which is also the number of columns of w. Result r is the sum over
+// all p of element p times w[r, p].
 fn input_len() -> u32 {
     return params.in_features;
 }
 
-// Returns the number of int8 planes of an input row. Byte rows have only one.
+// Returns the number of int8 planes of an input row. The input rows of this kernel are byte rows, which have one plane.
 fn planes() -> u32 {
     return 1u;
 }
 
-// Returns the sum of the values in a token's input row, read from word 2 of the row's info.
+// Returns the sum of the values in a token's input row: word 2 of the row info, after the two words of the scale.
 fn input_sum(token: u32) -> i32 {
     return bitcast<i32>(x_info[token * 4u + 2u]);
 }

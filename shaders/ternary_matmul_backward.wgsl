@@ -34,7 +34,7 @@ fn planes() -> u32 {
     return params.planes;
 }
 
-// Returns the sum of the values in a token's input row, read from word 2 of the row's info.
+// Returns the sum of the values in a token's input row: word 2 of the row info, after the two words of the scale.
 fn input_sum(token: u32) -> i32 {
     return bitcast<i32>(dy_info[token * 4u + 2u]);
 }

@@ -65,16 +65,16 @@ pub enum Error {
     /// No GPU of this machine is the requested one.
     #[error("no GPU matches {wanted:?}; GPUs of this machine: {listed}")]
     NoGpu {
-        /// What was requested: the index of a GPU in the list, or a part of its name.
+        /// What was requested: the index of a GPU among all GPUs of this machine, or a part of its name.
         wanted: String,
         /// Names of all GPUs of this machine; `none` if there are none.
         listed: String,
     },
-    /// A limit of the GPU is too low for the computation, such as the largest permitted size of a buffer.
+    /// A limit of the GPU, such as the largest permitted size of a buffer, is too low for the computation.
     #[error("{what}: the limit {limit} must be at least {needed}, but the GPU offers only {offered}")]
     GpuLimit {
-        /// Name of the buffer or the dispatch that exceeds the limit, or of the GPU if its limit is too low for any
-        /// computation.
+        /// Name of the buffer or the dispatch that exceeds the limit. If the limit is too low for any computation, this
+        /// is the name of the GPU.
         what: String,
         /// Name of the limit, such as WebGPU's `maxBufferSize`.
         limit: &'static str,
@@ -109,7 +109,7 @@ pub enum Error {
         /// Name of the kernel whose result is wrong.
         kernel: &'static str,
         /// The implementation that computed the result: the name of a lowering (a WGSL implementation of the kernel),
-        /// or the name of a backend, `cpu` or `split`.
+        /// `cpu`, or `split` if two backends share the dispatches of a training step.
         lowering: &'static str,
         /// Label of the test case, or of the dispatch in a training step.
         case: String,
@@ -122,8 +122,8 @@ pub enum Error {
         /// The word that the backend has computed.
         found: u32,
     },
-    /// The GPU must not be used, because no lowering (WGSL implementation) of one kernel computes the bits of the
-    /// reference kernel on this GPU.
+    /// The GPU must not be used, because it cannot compute one of the kernels: no lowering (WGSL implementation) of
+    /// this kernel returns the same bits as the reference kernel.
     #[error("{gpu} cannot run kernel {kernel}: {reasons}")]
     GpuUnfit {
         /// Name of the GPU, with its driver and graphics API.

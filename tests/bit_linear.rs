@@ -112,7 +112,7 @@ fn compare(ternarize: Ternarize, trit: impl Fn(f64, f64) -> f64) -> (f64, f64) {
     (cosine(&y, &expected.y), worst)
 }
 
-/// Trains a layer with the settings of the original R3MES miner: weights rounded to their sign, a factor `b` that
+/// Trains a layer with the settings of the original R3MES miner: weights rounded to their sign, a LoRA factor `b` that
 /// starts at 0, the mean squared error as the loss, gradients clipped to a norm of 1, and AdamW. Checks that at every
 /// step the output and the gradients are close to those of the f64 [`Formula`] with the same parameters, and that the
 /// loss decreases.
@@ -230,8 +230,9 @@ fn invalid_arguments_are_refused() {
     assert_eq!(block_on(executor.backward(&[0.0; 4], &[0; 32])).unwrap().x, [0.0; 6]);
 }
 
-/// Checks that the output and the gradients of a seeded layer have the golden digests in `tests/data/bit_linear.txt`.
-/// The test `www/tests/bit_linear.rs` checks that `BitLinear` computes the same digests in a browser.
+/// Checks that the output and the gradients of a layer with seeded random weights have the golden digests in
+/// `tests/data/bit_linear.txt`. The test `www/tests/bit_linear.rs` checks that `BitLinear` computes the same digests in
+/// a browser.
 #[test]
 fn golden_digests_of_a_seeded_layer() {
     let ramp =

@@ -1,6 +1,7 @@
 //! Tests that the fastest CPU implementation of every kernel gives the same result as the reference kernel: in every
-//! test case, every word of every buffer must be equal. A kernel launch consists of independent work units. It is
-//! divided into ranges of work units of several lengths, and the length must not affect the result.
+//! test case, every word of every buffer must be equal. A kernel launch consists of independent work units. Each test
+//! case runs several times, with the work units divided into ranges of a different length each time. The length of the
+//! ranges must not affect the result.
 
 use r3mes_wgpu::{
     compute::cpu::{fastest, scalar},

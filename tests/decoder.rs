@@ -59,7 +59,8 @@ fn cpu(threads: usize) -> Backend {
     Backend::Cpu { threads, kernels: if threads == 1 { scalar } else { fastest } }
 }
 
-/// Reads the test text in parts of the given lengths. Returns, after each part, the scores of all possible next tokens.
+/// Feeds the test text to a decoder in parts of the given lengths. Returns, for each part, the scores of all possible
+/// next tokens after the part.
 fn read(backend: &Backend, parts: &[usize]) -> Vec<Vec<i32>> {
     let model = model();
     let adapter = adapter(&model);

@@ -68,8 +68,8 @@ fn a_trainer_has_no_state_between_chunks() {
     assert!(used.gradient(&chunk, &KEY, 0) == fresh);
 }
 
-/// Checks that gradients of the same chunk with different task keys or steps are rounded differently, but are close to
-/// each other.
+/// Checks that the task key and the number of the training step affect only the rounding: gradients of the same chunk
+/// with another key or number are different, but close to each other.
 #[test]
 fn keys_and_steps_change_the_rounding_only() {
     let (model, targets) = (model(small(), 3), targets(8));
@@ -134,8 +134,8 @@ fn adapters_with_zero_b_can_be_removed() {
     assert!(full.matrices.iter().filter(|matrix| remains(&matrix.name)).eq(&less.matrices));
 }
 
-/// Checks that a step reports saturation, and does not panic, if the adapter's values or the exponent of the gradients
-/// are extreme.
+/// Checks that a training step reports saturation, and does not panic, if the adapter's values or the exponent of the
+/// gradients are extreme.
 #[test]
 fn saturation_is_reported() {
     let model = model(small(), 6);
@@ -160,8 +160,8 @@ fn saturation_is_reported() {
     assert!(!trainer.gradient(&chunk, &KEY, 0).saturated);
 }
 
-/// Runs steps with sizes and values at the limits of their ranges, and checks that no integer overflows. An overflow
-/// would panic in the test profile; values that are too large may only set the saturation flag.
+/// Runs training steps with sizes and values at the limits of their ranges, and checks that no integer overflows. An
+/// overflow would panic in the test profile; values that are too large may only set the saturation flag.
 #[test]
 fn extreme_values_do_not_overflow() {
     let config =

@@ -1,7 +1,7 @@
 //! Tests that the modules have the layers that docs/ARCHITECTURE.md lists: a module may import only from itself and
 //! from modules of lower layers.
 //!
-//! Unit tests are exempt: they may also import from layers above that of the code that they test.
+//! Unit tests are exempt: they may import from modules of all layers.
 
 use std::{
     fs,
@@ -65,8 +65,8 @@ fn imports(text: &str, module: &[String]) -> Vec<Vec<String>> {
     found
 }
 
-/// Parses a path or a `use` tree at the start of `text`. Prefixes each path that it contains with `base`, and adds the
-/// result to `found`. Returns the remaining text.
+/// Parses a path or a `use` tree at the start of `text`. Adds each of its paths to `found`, with `base` as a prefix.
+/// Returns the remaining text.
 fn tree<'a>(mut text: &'a str, base: &[String], found: &mut Vec<Vec<String>>) -> &'a str {
     let mut path = base.to_vec();
     loop {

@@ -20,9 +20,9 @@ fn adapter() -> LoraAdapter {
     LoraAdapter::seeded(4, 8, &shapes, [7; 32]).unwrap()
 }
 
-/// Returns gradients of a quadratic loss with added noise. They are proportional to `TOKENS · (3·master − target +
-/// noise)`, where `master` is a parameter of the adapter, `target` is constant, and `noise` differs from step to step.
-/// The gradients change their sign in the course of the test.
+/// Returns gradients of a quadratic loss with added noise, summed over `TOKENS` tokens. Each element is proportional to
+/// `3·master − target + noise`, where `master` is the parameter of the adapter, `target` is constant, and `noise`
+/// differs from step to step. The gradients change their sign in the course of the test.
 fn gradients(adapter: &LoraAdapter, step: u32) -> Vec<GradientMatrix> {
     let matrices = adapter.matrices.iter().enumerate();
     let gradient = |(index, matrix): (usize, &LoraMatrix)| {

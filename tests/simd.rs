@@ -152,9 +152,10 @@ fn random_products_equal_the_reference_kernels() {
     }
 }
 
-/// Checks products with the largest possible partial sums against the formula `length · value · weight`. At the AVX2
-/// level, products are first added in i16, and each i16 sum is then added to an i32 sum. In this test, an i16 sum
-/// reaches −32,768, the smallest i16.
+/// Checks matrix products with the largest possible partial sums. If all inputs have the same value and all weights are
+/// equal, each output must be `length · value · weight`, where `length` is the number of terms. Products with terms of
+/// alternating signs are compared with the reference kernel. At the AVX2 level, terms are first added in i16, and each
+/// i16 sum is then added to an i32 sum. In this test, an i16 sum reaches −32,768, the smallest i16.
 #[test]
 fn extreme_products_equal_the_formula() {
     for contracted in [4096, 4128, 2048, 260] {

@@ -1,8 +1,8 @@
 // The benchmark page: measures how fast this browser computes the matrix products of training, and a whole training
 // step.
 //
-// A script that opens the page can import this module. Each call of `round` times each product and step once. Between
-// two calls, the script can take measurements of its own.
+// A script that opens the page can import this module. Each call of `round` measures the time of each product and
+// of each step once. Between two calls, the script can take measurements of its own.
 
 import { element, find, tableRow } from "./dom.js";
 import { Engine } from "./engine.js";
@@ -16,8 +16,8 @@ import { errorMessage } from "./format.js";
  */
 
 /**
- * The results so far: the options of the benchmark, the GPU, the lowerings (WGSL implementations of kernels) that it
- * uses, and the measured times.
+ * The results so far: the options of the benchmark, the GPU, the lowering (WGSL implementation) that was chosen for
+ * each kernel, and the measured times.
  *
  * @typedef {object} Results
  * @property {string} userAgent

@@ -21,7 +21,7 @@ export class Chart {
   }
 
   /**
-   * Adds a loss and draws the chart again. Ignores `undefined`, because a void task has no loss.
+   * Adds a loss and draws the chart again. Ignores `undefined`, the loss of a void task (a task without a gradient).
    * @param {number | undefined} value
    */
   add(value) {

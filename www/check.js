@@ -20,7 +20,7 @@ import { errorMessage } from "./format.js";
  * @property {DeviceCard | null} device the GPU; null for the CPU
  * @property {Record<string, { lowering: string, lowerings: string[], refused: string[], error?: string }>} kernels for
  *   each kernel, by name: the chosen lowering (WGSL implementation), the times of the correct lowerings, the errors of
- *   the others, and the error if no lowering is correct
+ *   the other lowerings, and the error if no lowering is correct
  * @property {string | null} stepDigest the computed digest of one training step, in hexadecimal
  * @property {string | null} runDigest the computed digest of the longer training run, in hexadecimal
  * @property {boolean} ok whether all results equal the published ones
@@ -103,7 +103,7 @@ async function runCheck(execution, section) {
 }
 
 /**
- * Records whether a kernel reproduces its known answers, and adds a table row that shows the result.
+ * Records whether a kernel reproduces its known answers (expected outputs), and adds a table row that shows the result.
  * @param {Execution} execution
  * @param {HTMLElement} table the body of the table
  * @param {Extract<CheckEvent, { event: "kernel" }>} event

@@ -42,8 +42,8 @@ export class Engine {
   }
 
   /**
-   * Tests a backend against the known answers of all kernels and the golden digests of training. Resolves to whether
-   * all results are correct.
+   * Tests a backend against the known answers (expected outputs) of all kernels and the golden digests (expected
+   * hashes) of training. Resolves to whether all results are correct.
    * @param {"cpu" | "gpu"} backend
    * @param {(event: CheckEvent) => void} onEvent called with each result
    */
@@ -52,8 +52,8 @@ export class Engine {
   }
 
   /**
-   * Recomputes the gradient of a receipt, and compares every bit with the gradient that the receipt names. Resolves to
-   * the verdict.
+   * Recomputes the gradient of a receipt, and compares every bit with the gradient in the artifact whose CID the
+   * receipt states. Resolves to the verdict.
    * @param {string | object} receipt JSON text, or the object that it parses to
    * @param {VerifyOptions} options
    * @param {(event: ProgressEvent) => void} [onEvent]
@@ -63,7 +63,8 @@ export class Engine {
   }
 
   /**
-   * Prepares a benchmark: sets up the matrix products and training steps that are timed, and checks their results.
+   * Prepares a benchmark: sets up the matrix products and training steps that are timed, and checks the results of the
+   * products.
    * @param {BenchOptions} options
    * @param {(event: BenchEvent) => void} onEvent
    */
@@ -140,9 +141,9 @@ function openWorker() {
 }
 
 /**
- * Returns the source of a worker that imports the module at `url`. The import is dynamic: the site's Content Security
- * Policy then only needs to allow the module in `script-src`, whereas a static import would need `worker-src`. Messages
- * that arrive during the import are delivered to the module afterwards.
+ * Returns the source code of a worker that imports the module at `url`. The import is dynamic: the site's Content
+ * Security Policy then only needs to allow the module in `script-src`, whereas a static import would need `worker-src`.
+ * Messages that arrive during the import are delivered to the module afterwards.
  * @param {string} url
  */
 function importerSource(url) {

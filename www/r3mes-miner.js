@@ -95,7 +95,8 @@ export class R3mesMiner extends HTMLElement {
   }
 
   /**
-   * @param {string} _name
+   * Sets the intensity after the attribute `intensity` has changed. Called by the browser.
+   * @param {string} _name the name of the attribute
    * @param {string | null} before
    * @param {string | null} after
    */

@@ -167,8 +167,8 @@ export class Session {
    * reached), the engine is always restarted. "Refused" (the node refused a request) and "Error" (an option is wrong)
    * end the session, because a restart cannot help. After any other error, the engine is restarted, unless it has
    * already failed three times in a row. There is a delay before each restart.
-   * @param {number} run which start of the engine failed (the starts are numbered). The failure of an engine that has
-   *   been replaced since is ignored
+   * @param {number} run the number of the engine start that failed; the failure is ignored if `#run`, the number of the
+   *   current start, is different
    * @param {Error} error
    */
   #fail(run, error) {
@@ -228,6 +228,7 @@ export class Session {
   }
 
   /**
+   * Sets the state of the session and the reason for it, and reports a change of either to the listener `onState`.
    * @param {State} state
    * @param {string} [reason]
    */

@@ -23,7 +23,7 @@ const MAX_SUBMISSIONS = 1000;
  */
 
 /**
- * A computed gradient that the miner has submitted or is about to submit, and what became of it.
+ * A computed gradient that the miner has submitted or is about to submit, and whether it was accepted or rejected.
  *
  * @typedef {object} Submission
  * @property {string} cid the CID of the artifact, which contains the gradient

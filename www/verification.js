@@ -8,8 +8,8 @@ import { errorMessage } from "./format.js";
 /** @import { VerifyOptions } from "./r3mes_www.js" */
 
 /**
- * Tests the GPU, or the CPU if there is no hardware GPU, against the known answers and the golden digests. Resolves to
- * a sentence that states the result.
+ * Tests the GPU, or the CPU if there is no hardware GPU, against the known answers (expected outputs of kernels) and
+ * the golden digests (expected hashes of training). Resolves to a sentence that states the result.
  * @param {(text: string) => void} onProgress called with a sentence that says what is being checked
  */
 export async function checkDevice(onProgress) {
@@ -39,8 +39,8 @@ export async function checkDevice(onProgress) {
 }
 
 /**
- * Recomputes the gradient of a receipt from data blocks that a node delivers, and compares every bit. Resolves to a
- * sentence that states the result.
+ * Recomputes the gradient of a receipt from data blocks that a node delivers, and compares every bit with the gradient
+ * in the artifact whose CID the receipt states. Resolves to a sentence that states the result.
  * @param {string} receipt the receipt as JSON text
  * @param {VerifyOptions} options
  */

@@ -1,7 +1,7 @@
 // The wallet card, with which the visitor chooses who receives the rewards: an account in a wallet, which grants a
 // session to this browser's key, or an address that the visitor enters.
 //
-// The card fills the element that its constructor receives, and does not depend on the miner around it.
+// The constructor receives the element that the card fills. The card can be used without the miner.
 
 import { Chain } from "./chain.js";
 import { find } from "./dom.js";
@@ -66,7 +66,7 @@ export class WalletCard {
   #grants;
 
   /**
-   * @param {HTMLElement} root
+   * @param {HTMLElement} root the element that the card fills
    * @param {WalletCardOptions} options
    */
   constructor(root, { engine, node, signer, payout = "", onChange = () => {} }) {

@@ -11,6 +11,8 @@
 
 /** @typedef {{ signature: string }} Signature a signature by a wallet, in base64 */
 /**
+ * A transaction in the form in which wallets sign it as protobuf bytes.
+ *
  * @typedef {{ bodyBytes: Uint8Array, authInfoBytes: Uint8Array, chainId: string, accountNumber: bigint }} SignDoc
  */
 
@@ -85,7 +87,7 @@ export class Account {
   #isOnLedger;
 
   /**
-   * @param {Wallet} wallet
+   * @param {Wallet} wallet the wallet that holds the key of the account
    * @param {Connection} connection
    * @param {{ chainId: string, publicKey: Uint8Array, address: string, grantee: string, isOnLedger: boolean }} keys
    */
@@ -113,7 +115,7 @@ export class Account {
     await provider.enable(info.chainId);
     const { bech32Address, pubKey: publicKey, isNanoLedger = false } = await provider.getKey(info.chainId);
     const address = await engine.call("addressOf", [publicKey]);
-    // an address in upper case is the same account
+    // the same address in upper case belongs to the same account
     if (address !== bech32Address && address.toUpperCase() !== bech32Address) {
       throw new Error(`the wallet's address ${bech32Address} does not belong to its public key on this chain`);
     }

@@ -17,6 +17,7 @@ import { openBlockCache } from "./block-cache.js";
 /** @typedef {EventMessage | ResultMessage | ErrorMessage} Message */
 
 /**
+ * A function that receives the events of a call.
  * @template Event
  * @typedef {(event: Event) => void} Listener
  */

@@ -1,5 +1,6 @@
-//! Matrix products of one shape with random operands, as test cases of kernels: the ternary products, and the f32
-//! product with which they are compared. The benchmark of the mining page times the same products.
+//! The kernel calls that the benchmarks time. They are matrix products of one shape with random operands: the ternary
+//! products, and the f32 product with which the ternary products are compared. The benchmark page `www/bench.html`,
+//! which runs in a browser, times the same products.
 
 use r3mes_wgpu::{
     kernels::{
@@ -48,8 +49,8 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// Returns the test cases with their labels: the f32 product, the forward ternary product, and the backward ternary
-    /// product with int8 and with int16 rows. The random operands follow from `seed`.
+    /// Returns the kernel calls to time, with their labels: the f32 product, the forward ternary product, and the
+    /// backward ternary product with int8 and with int16 rows. The random operands follow from `seed`.
     pub(crate) fn cases(self, seed: u64) -> [(&'static str, Case); 4] {
         let source = &mut CaseSource::new(seed);
         [

@@ -131,7 +131,8 @@ fn main() {
     while search.games() < games {
         for (strategy, improved) in search.step(search.games() >= games / 2, &among) {
             for objective in &improved {
-                println!("{objective}: new best value {:+.3} with the strategy {strategy}", search.best()[objective].0);
+                let best = search.best()[objective].0;
+                println!("new best value of the objective {objective}: {best:+.3}, by the strategy {strategy}");
             }
             if let Some(file) = file.as_mut().filter(|_| !improved.is_empty())
                 && let Err(error) = writeln!(file, "{strategy}")
@@ -157,7 +158,7 @@ fn main() {
         let Some((value, best, _)) = search.best().get(objective.0).cloned() else { continue };
         println!("\n{} {value:+.3}: {best}", objective.0);
         let Some((strategy, outcome)) = search.simplified(objective) else { continue };
-        println!("simplified strategy that reaches at least 90 % of this value: {strategy}");
+        println!("simplified strategy, with at least 90 % of this objective's best value: {strategy}");
         row("honest", &search.baseline(&strategy, 0));
         row("found", &outcome);
     }

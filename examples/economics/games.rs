@@ -1,5 +1,5 @@
 //! Simulates the strategies of miners and challengers that lead to disputes about gradients. The simulated tasks use a
-//! small model, so that the gradients and all moves of a dispute can be computed.
+//! small model, so that actually computing the gradients and all moves of a dispute takes little time.
 
 use super::{COST, World, network_genesis, per_task};
 use pollster::block_on;
@@ -42,8 +42,9 @@ fn mine(world: &mut World, job: &SmallJob, forged: bool) -> Option<(u64, Task, A
 }
 
 /// Plays a dispute about an accepted gradient to its end. The account `challenger` opens the dispute, the account
-/// `answerer` answers it, and both make their moves. `provers` contains the code that computes the answers and moves of
-/// an account. An account that is not in `provers` lets the time for its answer or move run out.
+/// `answerer` answers it (defends the gradient), and both make their moves. If `provers` has a prover for an account,
+/// this prover computes the account's answers and moves. An account without a prover lets the time for its answer or
+/// move run out.
 fn dispute(
     world: &mut World,
     job: &SmallJob,
@@ -87,7 +88,7 @@ fn dispute(
 }
 
 /// Simulates a miner that forges every gradient and defends the forged gradients in disputes, and a watcher that
-/// disputes those that were accepted. Prints what each of the two earns per task.
+/// disputes every accepted one. Prints what each of the two earns per task.
 pub(super) fn forges_and_defends() {
     let job = SmallJob::new(7);
     let mut world = World::new(job.genesis(network_genesis()));
@@ -114,7 +115,7 @@ pub(super) fn forges_and_defends() {
         row(earned)
     );
     let earned = world.wealth(WATCHER) - before[1] - watched * COST;
-    println!("| watcher: disputes the forged gradients | | | {} |", row(earned));
+    println!("| watcher: disputes a miner's forged gradients | | | {} |", row(earned));
 }
 
 /// Simulates an honest miner, a griefer that disputes all gradients of the miner, and a watcher that defends these
@@ -142,6 +143,6 @@ pub(super) fn griefs() {
         reputation.accepted, reputation.rejected, rows[0]
     );
     println!("| griefer: disputes correct gradients | | | {} |", rows[1]);
-    println!("| watcher: defends the honest miner | | | {} |", rows[2]);
+    println!("| watcher: defends correct gradients in disputes | | | {} |", rows[2]);
     assert!(world.wealth(GRIEFER) < COINS as i64, "griefing never pays");
 }

@@ -15,22 +15,22 @@ use r3mes_wgpu::{
 };
 use std::collections::BTreeMap;
 
-/// The number of tasks in the simulation of each strategy without disputes: 43 full rounds of 7 tasks. If all gradients
-/// are accepted, the last round is therefore full too, so that it closes and its rewards are paid.
+/// The number of tasks in the simulation of each strategy without disputes: 43 full rounds of 7 tasks. The number is a
+/// multiple of 7, so that the last round also closes and pays its rewards if all gradients are accepted.
 const TASKS: u32 = 301;
 /// The assumed cost of computing one gradient, in micro-units: 60 % of the reward.
 const COST: i64 = 600_000;
 /// Account indexes of the five operators. Each is a verifier and a proposer.
 const VERIFIERS: [u8; 5] = [201, 202, 203, 204, 205];
 
-/// A simulated network, and what its verifiers know.
+/// A simulated network, and what its verifiers know about the gradients.
 struct World {
     network: Network,
-    /// The number of gradients that the first verifier has attested. It has recomputed each of them once, except in the
-    /// simulation of a lazy verifier, which attests without recomputing.
+    /// The number of gradients that the first verifier has attested. This verifier has also recomputed each of these
+    /// gradients once, except in the simulation of a lazy verifier, which attests without recomputing.
     recomputed: i64,
-    /// For each gradient that was really computed, and not replaced by a hash: its commitment, and whether the gradient
-    /// is correct.
+    /// Says for the commitment of a gradient whether the gradient is correct. Contains only gradients that were
+    /// computed: in most simulations, a miner computes no gradient and submits a hash instead.
     rights: BTreeMap<Commitment, bool>,
 }
 
@@ -58,7 +58,8 @@ impl World {
         self.until(|network| network.head().full_since.is_none());
     }
 
-    /// Applies blocks until the submission with the ID `id` is accepted, settled, rejected or voided.
+    /// Applies blocks until the ledger has decided about the submission with the ID `id`: it is accepted, settled
+    /// (finally accepted), rejected or voided.
     fn settled(&mut self, id: u64) {
         use SubmissionStatus::{Challenged, Disputed, Pending};
         self.until(|network| !matches!(network.status(id), Pending | Challenged(_) | Disputed));
@@ -115,8 +116,9 @@ fn miner(name: &str, staked: bool, forges: fn(u32) -> bool) {
     println!("| {name} | {} | {} | {:+.3} |", reputation.accepted, reputation.rejected, per_task(earned, TASKS));
 }
 
-/// Simulates an honest miner, and prints the net income of one verifier for each task of this miner: its rewards minus
-/// the cost of the gradients that it recomputes. A `lazy` verifier recomputes none and always attests a match.
+/// Simulates an honest miner, and prints the average net income of one verifier per task of this miner: the verifier's
+/// rewards minus the cost of the gradients that it recomputes. If `lazy` is true, the verifier recomputes no gradient
+/// and attests that every gradient is correct.
 fn verifier(name: &str, lazy: bool) {
     let mut world = World::new(network_genesis());
     if lazy {

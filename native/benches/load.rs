@@ -48,7 +48,7 @@ const POLL: [Duration; 2] = [Duration::from_millis(31), Duration::from_millis(50
 const IDLE: Duration = Duration::from_secs(2);
 /// Stack size of a miner's thread in bytes. It is small, because the thread only sends requests.
 const STACK: usize = 512 << 10;
-/// The number of sequences that are computed together when the gradients are prepared.
+/// The number of token sequences that the worker processes together when it computes the gradients before the test.
 const SEQUENCES: usize = 8;
 
 /// A gradient that was computed before the test, with what its miner needs to submit it.
@@ -257,5 +257,9 @@ fn report(mut settled: Vec<Settled>, before: &Costs, after: &Costs) {
         "node, disk space per submission: {:.0} bytes",
         each(after.disk_bytes.saturating_sub(before.disk_bytes) as f64)
     );
-    println!("node, memory: {} MiB, before the test {} MiB", after.resident_bytes >> 20, before.resident_bytes >> 20);
+    println!(
+        "node, memory: {} MiB after the test, {} MiB before the test",
+        after.resident_bytes >> 20,
+        before.resident_bytes >> 20
+    );
 }

@@ -1,7 +1,7 @@
 //! A soak test: one node serves many miners for a long time, while the test causes one fault after another, such as a
 //! full disk. The test checks that no accepted gradient is lost, and prints the node's memory, so that growth is seen.
 //!
-//! `cargo bench -p r3mes-wgpu --bench soak -- [--minutes 60] [--miners 200] [--pause 30]`
+//! `cargo bench -p r3mes-wgpu --bench soak -- [--minutes 60] [--miners 200] [--pause 30] [--kill 20]`
 //!
 //! Every miner is the agent that the program `mine` runs. It computes gradients of a small model on one thread, and
 //! waits `--pause` seconds after each accepted gradient. Every 20 seconds, one of these faults occurs:
@@ -10,8 +10,8 @@
 //! - 300 clients send half of a request and wait 5 seconds;
 //! - the node's clock is set one hour ahead, and back again after 5 seconds (on Linux, with a C compiler).
 //!
-//! About every five minutes, the node is instead killed and started again. Every second time, it is started with
-//! environment variables that name a proxy that does not exist.
+//! Every `--kill` minutes, another fault occurs: the node is killed and started again. In half of the restarts, its
+//! environment variables name a proxy that does not exist.
 
 #[allow(dead_code, unreachable_pub, reason = "tests use the rest")]
 #[path = "../tests/node_process.rs"]
@@ -50,11 +50,9 @@ use work_dir::WorkDir;
 const FAULT_PAUSE: Duration = Duration::from_secs(20);
 /// The time for which a fault lasts.
 const FAULT_TIME: Duration = Duration::from_secs(5);
-/// One of this many faults is that the node is killed.
-const KILL_EVERY: u32 = 12;
-/// The number of clients that send only half of a request, in the fault that consists of slow clients.
+/// The number of slow clients, one of the faults. Each of them sends only half of a request.
 const SLOW_CLIENTS: usize = 300;
-/// If the round has no chunk left, a miner waits this many milliseconds before it asks again.
+/// If the round has no chunk left, a miner waits this many milliseconds before it asks for a chunk again.
 const IDLE_MS: u32 = 2000;
 /// Stack size of a miner's thread in bytes.
 const STACK: usize = 1 << 20;
@@ -66,6 +64,7 @@ fn main() {
         at.map_or(default, |at| arguments[at + 1].parse().expect("a number"))
     };
     let (minutes, miners, pause) = (flag_or("--minutes", 60), flag_or("--miners", 200), flag_or("--pause", 30));
+    let life = Duration::from_secs(60 * flag_or("--kill", 20));
     let work_dir = WorkDir::new("soak");
     fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/data/moby-dick.txt"), work_dir.text()).expect("a long text");
     let network = TestNetwork::at(work_dir, &["--rules", "embedded", "--quota", "64"], |_| ());
@@ -103,7 +102,7 @@ fn main() {
             };
             thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).expect("a thread");
         }
-        let node = disturb(node, &command, &clock, Duration::from_secs(60 * minutes), &counted);
+        let node = disturb(node, &command, &clock, [Duration::from_secs(60 * minutes), life], &counted);
         stop.store(true, Ordering::Relaxed);
         node
     });
@@ -119,24 +118,25 @@ fn main() {
     assert_eq!(lost, 0);
 }
 
-/// Causes faults of the node for the duration `time`, and prints the node's memory about once a minute. Returns the
-/// node, which then runs without faults.
+/// Causes faults of the node for the duration `time`, and prints the node's memory about once a minute. Kills the node
+/// and starts it again when it has run for the duration `life`. Returns the node, which then runs without faults.
 fn disturb(
     mut node: NodeProcess,
     command: &Command,
     clock: &Clock,
-    time: Duration,
+    [time, life]: [Duration; 2],
     counted: &AtomicU64,
 ) -> NodeProcess {
-    let (start, mut kills) = (Instant::now(), 0);
-    println!("minute   accepted   memory, MiB   faults   kills");
+    let start = Instant::now();
+    let (mut node_start, mut kills) = (start, 0);
+    println!("minute   gradients accepted   memory, MiB   faults   of these, kills of the node");
     for fault in 1u32.. {
         if start.elapsed() >= time {
             break;
         }
         thread::sleep(FAULT_PAUSE);
-        if fault % KILL_EVERY == KILL_EVERY / 2 {
-            kills += 1;
+        if node_start.elapsed() >= life {
+            (node_start, kills) = (Instant::now(), kills + 1);
             drop(node);
             let proxies = [("HTTP_PROXY", "http://127.0.0.1:9"), ("ALL_PROXY", "http://127.0.0.1:9")];
             node = self::start(command, if kills % 2 == 0 { &proxies } else { &[] });
@@ -163,7 +163,7 @@ fn disturb(
                 clock.set_ahead(false);
                 let minute = start.elapsed().as_secs() / 60;
                 let (accepted, memory) = (counted.load(Ordering::Relaxed), memory_mib(&node));
-                println!("{minute:>6} {accepted:>10} {memory:>13} {fault:>8} {kills:>7}");
+                println!("{minute:>6} {accepted:>20} {memory:>13} {fault:>8} {kills:>29}");
             }
         }
     }
@@ -188,14 +188,14 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
 
 /// The clock of the node's process, which the test can set without changing the clock of the machine.
 struct Clock {
-    /// The compiled [`CLOCK_SOURCE`]. `None` if it could not be compiled.
+    /// The file of the C library that is compiled from [`CLOCK_SOURCE`]. `None` if it could not be compiled.
     library: Option<PathBuf>,
-    /// The file that exists while the clock is ahead.
+    /// The path of a file that exists while the clock is one hour ahead.
     file: PathBuf,
 }
 
 impl Clock {
-    /// Compiles the library. If this fails, prints that the clock will not be set.
+    /// Compiles the C library that replaces the node's clock. If this fails, prints that the clock will not be set.
     fn new(work_dir: &WorkDir) -> Self {
         let library = work_dir.text().with_file_name("clock.so");
         let source = library.with_extension("c");
@@ -209,14 +209,14 @@ impl Clock {
         Self { library: compiled.then_some(library), file: source.with_file_name("clock-ahead") }
     }
 
-    /// Makes `command` run with this clock.
+    /// Sets environment variables of `command`, so that the node that it starts uses this clock.
     fn install(&self, command: &mut Command) {
         if let Some(library) = &self.library {
             command.env("LD_PRELOAD", library).env("SOAK_CLOCK", &self.file);
         }
     }
 
-    /// Sets the clock one hour ahead, or to the right time.
+    /// Sets the node's clock one hour ahead if `is_ahead` is true, or else to the right time.
     fn set_ahead(&self, is_ahead: bool) {
         let changed = if is_ahead { fs::write(&self.file, "") } else { fs::remove_file(&self.file) };
         changed.expect("the working directory can be written");
@@ -259,7 +259,8 @@ fn key(number: u64) -> SessionKey {
     SessionKey::new(&secret).expect("a small number is a key")
 }
 
-/// The runtime of a miner that has a thread of its own.
+/// What a miner's loop needs from its environment (waiting, a clock, random numbers), for a miner that has a thread of
+/// its own.
 struct ThreadRuntime<'a> {
     stop: &'a AtomicBool,
     start: Instant,

@@ -36,7 +36,9 @@ fn main() -> anyhow::Result<()> {
         let y = block_on(executor.forward(&x))?;
         let error: Vec<f32> = y.iter().zip(&target).map(|(y, target)| y - target).collect();
         let loss = error.iter().map(|error| error * error).sum::<f32>() / error.len() as f32;
-        println!("step {step}: output of {TOKENS} tokens × {FEATURES} features, mean squared error {loss:.6}");
+        println!(
+            "step {step}: the output ({TOKENS} tokens × {FEATURES} features) has a mean squared error of {loss:.6}"
+        );
 
         let dy: Vec<f32> = error.iter().map(|error| 2.0 * error / y.len() as f32).collect();
         let gradients = block_on(executor.backward(&dy, &[step; 32]))?;

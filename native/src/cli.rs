@@ -41,8 +41,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Inspect and merge adapters, and convert them to and from PEFT's format
     Adapter(adapter::AdapterArgs),
-    /// Test that every backend of this machine computes the known answers of every kernel and the recorded digests of
-    /// training
+    /// Test that every backend of this machine computes the expected outputs of every kernel and the recorded digests
+    /// of whole training steps
     Check(check::CheckArgs),
     /// List the GPUs of this machine
     Devices(devices::DevicesArgs),

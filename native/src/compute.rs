@@ -62,7 +62,7 @@ fn cpu(threads: usize) -> Compute {
 }
 
 /// Returns the CPU backend that uses the second fastest kind of SIMD instructions of this processor. If the processor
-/// supports only one kind, the backend uses this one, as [`cpu`] does.
+/// supports only one kind, the backend uses this kind, as [`cpu`] does.
 pub(crate) fn second_cpu(threads: usize) -> Compute {
     let name = format!("CPU ({})", Level::second().name());
     Compute { backend: Backend::Cpu { threads, kernels: cpu::second }, name, real_gpu: false }
@@ -78,10 +78,10 @@ pub(crate) fn open(device: &Device) -> Result<(Gpu, Tuning)> {
 
 /// Selects the backend that the flags ask for.
 ///
-/// `--backend cpu` selects the CPU. Otherwise a GPU must pass the known-answer tests to be selected. If GPUs are named
-/// with `--device`, the fastest of those that pass is selected. If none are named, the fastest hardware GPU that
-/// passes is selected; if there is none, `auto` selects the CPU, and `gpu` selects the first software GPU that passes.
-/// If none of these rules selects a backend, returns an error with [`Exit::NoGpu`].
+/// `--backend cpu` selects the CPU. With `--backend auto` and `--backend gpu`, only a GPU that passes the known-answer
+/// tests can be selected. With `--device`, the fastest named GPU that passes is selected. Without `--device`, the
+/// fastest hardware GPU that passes is selected. If no hardware GPU passes, `auto` selects the CPU, and `gpu` selects
+/// the first software GPU that passes. If no backend is selected by these rules, returns an error with [`Exit::NoGpu`].
 pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
     if args.backend == BackendKind::Cpu {
         return Ok(cpu(args.threads));
@@ -94,7 +94,10 @@ pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
         let named: Result<Vec<_>, _> = args.device.iter().map(|wanted| gpu::find(&devices, wanted)).collect();
         let named = named.context(Exit::NoGpu)?;
         return fastest(&named)?.ok_or_else(|| {
-            anyhow!("none of the GPUs named with --device passes the known-answer tests").context(Exit::NoGpu)
+            anyhow!(
+                "none of the GPUs named with --device passes the known-answer tests: see `r3mes-wgpu devices --test`"
+            )
+            .context(Exit::NoGpu)
         });
     }
     let real: Vec<_> = devices.iter().filter(|device| !device.software).collect();

@@ -5,8 +5,8 @@
 
 use anyhow::{Context, Error, Result, bail};
 use redb::{
-    CommitError, Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, StorageError, TableError,
-    TransactionError, WriteTransaction,
+    Builder, CommitError, Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, StorageError,
+    TableError, TransactionError, WriteTransaction,
 };
 use std::{
     sync::{Mutex, PoisonError, RwLock},
@@ -18,6 +18,16 @@ use std::{
 /// transactions that still read from it have ended.
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// The memory in bytes that redb may use as the cache of one database file. By default it uses up to 1 GiB.
+const CACHE_BYTES: usize = 32 << 20;
+
+/// Returns the settings with which all database files are created and opened.
+pub(crate) fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
 
 /// A function that opens a database file. It is called again after each disk error.
 type Open = Box<dyn Fn() -> Result<Database> + Send + Sync>;
@@ -39,7 +49,7 @@ impl RecoveringDatabase {
 
     /// Wraps a database that cannot be opened again, for example because it is in memory.
     pub(crate) fn once(database: Database) -> Self {
-        let open = || bail!("this database cannot be opened again after a disk error");
+        let open = || bail!("the database can no longer be used after a disk error, because it cannot be opened again");
         Self { database: RwLock::new(Some(database)), open: Box::new(open), fault: Mutex::default() }
     }
 
@@ -121,15 +131,19 @@ mod tests {
         io::{Error as IoError, ErrorKind, Result as IoResult},
         sync::{
             Arc,
-            atomic::{AtomicBool, Ordering},
+            atomic::{AtomicBool, AtomicUsize, Ordering},
         },
     };
+
+    const TABLE: TableDefinition<u64, &[u8]> = TableDefinition::new("table");
 
     /// A simulated disk that keeps its bytes in memory. While the disk is full, every write fails.
     #[derive(Clone, Debug, Default)]
     struct FillingDisk {
         bytes: Arc<InMemoryBackend>,
         is_full: Arc<AtomicBool>,
+        /// The number of bytes that were read from the disk.
+        read_bytes: Arc<AtomicUsize>,
     }
 
     impl FillingDisk {
@@ -156,6 +170,7 @@ mod tests {
         }
 
         fn read(&self, offset: u64, out: &mut [u8]) -> IoResult<()> {
+            self.read_bytes.fetch_add(out.len(), Ordering::SeqCst);
             self.bytes.read(offset, out)
         }
 
@@ -177,7 +192,6 @@ mod tests {
 
     #[test]
     fn a_database_works_again_once_the_disk_has_space() {
-        const TABLE: TableDefinition<u64, &[u8]> = TableDefinition::new("table");
         let disk = FillingDisk::default();
         let database = disk.database();
         let insert = |key: u64| -> Result<()> {
@@ -195,5 +209,26 @@ mod tests {
         let read = database.begin_read().unwrap().open_table(TABLE).unwrap();
         let found = [1, 2, 5].map(|key| read.get(key).unwrap().is_some());
         assert_eq!(found, [true, false, true], "what failed is not there, and nothing else is lost");
+    }
+
+    #[test]
+    fn the_cache_of_a_database_file_does_not_exceed_its_limit() {
+        let disk = FillingDisk::default();
+        let database = builder().create_with_backend(disk.clone()).unwrap();
+        let keys = 0..(CACHE_BYTES as u64 >> 20) * 2;
+        for key in keys.clone() {
+            let write = database.begin_write().unwrap();
+            write.open_table(TABLE).unwrap().insert(key, &[7; 1 << 20][..]).unwrap();
+            write.commit().unwrap();
+        }
+        let read_all = || {
+            let before = disk.read_bytes.load(Ordering::SeqCst);
+            let table = database.begin_read().unwrap().open_table(TABLE).unwrap();
+            keys.clone().for_each(|key| assert_eq!(table.get(key).unwrap().unwrap().value().len(), 1 << 20));
+            disk.read_bytes.load(Ordering::SeqCst) - before
+        };
+        read_all();
+        let again = read_all();
+        assert!(again >= CACHE_BYTES, "the cache contains more than half of the data: {again} bytes were read again");
     }
 }

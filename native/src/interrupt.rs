@@ -106,7 +106,7 @@ impl Interrupt {
         REQUESTED.get().is_some()
     }
 
-    /// Returns whether a stop was requested at least this long ago.
+    /// Returns whether the time `time` has passed since a stop was requested.
     pub(crate) fn was_requested_before(self, time: Duration) -> bool {
         REQUESTED.get().is_some_and(|requested| requested.elapsed() >= time)
     }

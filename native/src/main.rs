@@ -40,6 +40,7 @@ use output::{Exit, note};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    threads::limit_memory_pools();
     let cli = cli::Cli::from_command_line();
     threads::explain_refusals();
     match interrupt::handle().and_then(|()| cli::run(cli)) {

@@ -24,8 +24,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Describes the exit code in one phrase. If an `Exit` is added to an `anyhow` error as context, the program exits with
-/// this code.
+/// Describes the exit code in one phrase. A function can add an `Exit` as context to an `anyhow` error that it returns.
+/// The program then prints this phrase as a part of the error, and exits with this code.
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -42,7 +42,7 @@ impl fmt::Display for Exit {
 impl std::error::Error for Exit {}
 
 /// Prints one line on stdout. If the reader has closed the pipe (as in `r3mes-wgpu … | head -1`), the process exits
-/// with code 0. No data is lost, because everything acknowledged is already on disk.
+/// with code 0. The exit loses no data, because everything that the program has acknowledged is already on disk.
 pub(crate) fn line(text: impl fmt::Display) {
     piece(&format!("{text}\n"));
 }

@@ -1,5 +1,5 @@
-//! Paths in the data folder (`models/<name>/`, and, for each job, `<job>/ledger.redb` and `<job>/receipts/`), and
-//! durable file writes.
+//! Returns paths in the data folder, and writes files so that they survive a power cut. The data folder contains
+//! `models/<name>/` for each model, and `<job>/ledger.redb` and `<job>/receipts/` for each job.
 
 use anyhow::{Context, Result};
 use std::{
@@ -65,7 +65,8 @@ pub(crate) fn sync_folder(path: &Path) -> Result<()> {
     Ok(fs::File::open(folder)?.sync_all()?)
 }
 
-/// Does nothing. Windows cannot sync a folder, but its file system keeps a journal of changes to file names.
+/// Does nothing. Windows cannot sync a folder. Its file system records changes of file names in a journal, so a new or
+/// renamed file survives a power cut anyway.
 #[cfg(not(unix))]
 pub(crate) fn sync_folder(_path: &Path) -> Result<()> {
     Ok(())

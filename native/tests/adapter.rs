@@ -1,6 +1,6 @@
-//! Tests of the commands `adapter` and `generate`. They check that `adapter` inspects, merges, exports and imports
-//! adapters, and reads them from checkpoints, PEFT folders, ledgers and nodes. They also check that `generate` applies
-//! an adapter.
+//! Tests of the commands `adapter` and `generate`. They check that `adapter` can inspect, merge, export and import
+//! adapters, and can read them from checkpoints, from folders in PEFT's format, from the ledger in a data folder, and
+//! from running nodes. They also check that `generate` applies an adapter to the model.
 
 use crate::node_process::NodeProcess;
 use crate::work_dir::{SMALL_MODEL, WorkDir};

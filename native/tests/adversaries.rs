@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 /// The attacker's stake, in micro-units.
 const STAKE: u64 = 2_000_000;
 
-/// Starts a network of one node. Every gradient is recomputed, and the node's operator has almost all of the stake.
+/// Starts a network of one node. The node's operator recomputes every gradient, and owns almost all of the stake.
 fn network(name: &str, change: impl FnOnce(&mut Value)) -> TestNetwork {
     let (attacker, honest) = (ScriptedMiner::address_of(66), ScriptedMiner::address_of(7));
     let (attacker, honest) = (format!("{attacker}=1000000000"), format!("{honest}=1000000000"));
@@ -30,8 +30,8 @@ fn attacker(network: &TestNetwork) -> ScriptedMiner {
     rogue
 }
 
-/// Lets an attacker submit the artifact that `forge` returns. Checks that this costs the attacker half of its stake,
-/// and that an honest miner is still paid.
+/// An attacker submits the forged artifact that `forge` returns. Checks that the attacker loses half of its stake, and
+/// that an honest miner is still paid.
 fn assert_slashed(name: &str, forge: impl FnOnce(&mut ScriptedMiner, &Task) -> Artifact) {
     let network = network(name, |_| {});
     let mut rogue = attacker(&network);
@@ -163,9 +163,9 @@ fn a_copied_gradient_is_slashed_and_its_owner_is_accepted() {
     fair(&network);
 }
 
-/// Tests a miner that submits a correct gradient but withholds the artifact's bytes. A verifier that only fetched the
-/// artifact would attest that the gradient is unavailable. The verifier of this program recomputes the gradient,
-/// accuses nobody, and stores the artifact.
+/// Tests a miner that submits a correct gradient but does not upload the artifact. The verifier must not attest that
+/// the gradient is unavailable, because it can recompute the gradient from the task. It must attest a match, and store
+/// the artifact that it has computed.
 #[test]
 fn withheld_bytes_of_a_right_gradient_are_stored_by_its_verifier() {
     let network = network("withheld", |_| {});
@@ -296,9 +296,9 @@ fn hoarded_claims_are_limited_and_lose_their_bonds() {
     assert_eq!(network.node.balance(rich.address()), before - 100_000, "an expired claim costs its bond");
 }
 
-/// Starts a network whose verifiers are the operator and `others`. Each entry of `others` is a pair: the number of the
-/// verifier's key, and its stake in micro-units. For each gradient, the ledger selects a random verifier `drawn` times;
-/// it may select the same verifier several times.
+/// Starts a network with the operator and `others` as its verifiers. Each entry of `others` is a pair: the number of
+/// the verifier's key, and its stake in micro-units. For each gradient, the ledger selects a random verifier `drawn`
+/// times. It may select the same verifier several times.
 fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (TestNetwork, Vec<ScriptedMiner>) {
     // a million micro-units more than the stake, for fees
     let coins = |(number, stake): &(u8, u64)| format!("{}={}", ScriptedMiner::address_of(*number), stake + 1_000_000);
@@ -327,8 +327,8 @@ fn with_verifiers(name: &str, others: &[(u8, u64)], drawn: u64) -> (TestNetwork,
     (network, rogues)
 }
 
-/// Lets the verifier `rogue` attest "match" for every gradient that it was selected to recompute, without recomputing
-/// any.
+/// Sends attestations in the name of the verifier `rogue`, without recomputing anything. They state the result "match"
+/// for every gradient that the verifier was selected to recompute.
 fn attest_match_blindly(rogue: &ScriptedMiner) {
     for duty in block_on(rogue.client.duties()).unwrap().challenges.into_iter().filter(|duty| !duty.done) {
         let (verifier, challenge_id) = (rogue.address().to_owned(), duty.challenge_id);
@@ -354,8 +354,8 @@ fn attest_match_blindly(rogue: &ScriptedMiner) {
     }
 }
 
-/// Waits until submission `id` is accepted, settled or rejected, and returns its status. Meanwhile, the verifiers
-/// `rogues` attest "match" without recomputing the gradient.
+/// Waits until submission `id` is accepted, settled or rejected, and returns its status. During the wait, the verifiers
+/// `rogues` attest that the gradient matches, without recomputing it.
 fn settled_by(miner: &ScriptedMiner, id: u64, rogues: &[ScriptedMiner]) -> GradientStatus {
     miner.wait(|| {
         rogues.iter().for_each(attest_match_blindly);

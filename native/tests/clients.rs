@@ -303,7 +303,8 @@ fn the_bank_reports_balances_the_supply_and_the_coin() {
 /// A WebSocket connection to a node.
 type Socket = WebSocket<TcpStream>;
 
-/// Opens a connection. If `origin` is not empty, the request states that a page of this origin has sent it.
+/// Opens a connection. If `origin` is not empty, the request has an `Origin` header with this value, as if a web page
+/// of this origin had sent it.
 fn connect(node: &NodeProcess, origin: &str) -> Result<(Socket, Response), u16> {
     let host = node.url.strip_prefix("http://").unwrap();
     let mut request = format!("ws://{host}/websocket").into_client_request().unwrap();

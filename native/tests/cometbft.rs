@@ -22,9 +22,9 @@ const COINS: u64 = 1_000_000_000;
 /// The forger's stake, in micro-units.
 const STAKE: u64 = 100_000_000;
 
-/// Edits the rules in the genesis. Shortens the epochs of the beacon and the ledger's deadlines for disputes,
-/// attestations and votes: the tests kill a replica, whose verifier then misses its deadlines, and the other replicas
-/// must not wait long for it. Sets the bonds of claims to 0, because the miners have no coins.
+/// Edits the rules in the genesis. Shortens the epochs of the beacon, and the deadlines for disputes, attestations and
+/// votes. When a test kills a replica, the verifier of this replica misses its deadlines, and the other replicas should
+/// not wait long for it. Also sets the bonds of claims to 0, because the miners have no coins.
 fn shorten_waits(genesis: &mut Value) {
     genesis["params"]["claim_bond"] = json!(0);
     genesis["params"]["newcomer_bond"] = json!(0);
@@ -34,8 +34,8 @@ fn shorten_waits(genesis: &mut Value) {
     genesis["params"]["decision_blocks"] = json!(40);
 }
 
-/// Checks that the current ledger root of each replica is the root that the first replica's block headers state for the
-/// same height.
+/// Checks that all replicas have the same ledger. Compares the current ledger root of each replica with the ledger root
+/// of the first replica at the same height, which is read from a block header.
 fn assert_agree(replicas: &[&Replica]) {
     let first = replicas[0];
     let least = first.height();

@@ -1,6 +1,6 @@
-//! Tests of disputes about gradients that no verifier was sampled to recompute. The node runs in a process of its own,
-//! and its operator must challenge forged gradients and defend correct ones. A miner whose backend computes wrong
-//! results must withdraw its submission before a block decides whether verifiers recompute the gradient.
+//! Tests of disputes about gradients that no verifier was selected to recompute. The node runs in a process of its own.
+//! Its operator must challenge forged gradients and defend correct ones. Another test checks that a miner with a faulty
+//! backend withdraws its submission in time: before a block decides whether verifiers recompute the gradient.
 
 use crate::forger::Forger;
 use crate::scripted_miner::{HttpHost, ScriptedMiner, TestNetwork, model};
@@ -115,8 +115,8 @@ fn the_operator_defends_a_correct_gradient_of_an_absent_miner_and_the_challenger
     assert_eq!(network.node.balance(miner.address()), COINS, "the reward is paid when the round closes");
 }
 
-/// Returns the fastest CPU implementation of a kernel. For the first kernel in [`ALL`], the list of all kernels,
-/// returns instead an implementation whose last output word is wrong.
+/// Returns the CPU implementation of a kernel on a faulty backend. This is the fastest correct implementation, except
+/// for the first kernel in [`ALL`] (the list of all kernels): the last word of this kernel's output is wrong.
 fn faulty(kernel: &Kernel) -> Option<CpuKernel> {
     fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
         let saturated = (ALL[0].reference)(params, units, reads, writes);

@@ -1,5 +1,6 @@
-//! Tests that the program finds a model in the files of a folder, and that it names the kind of a file that is not a
-//! model. Also tests that `train` uses the whole training text even if the tokenizer file sets a maximum length.
+//! Tests that the program finds a model in the files of a folder, and that, for a file that is not a model, the error
+//! message says what kind of file it is. Also tests that `train` uses the whole training text even if the tokenizer
+//! file sets a maximum length.
 
 use crate::work_dir::WorkDir;
 use r3mes_wgpu::model::{config::ModelConfig, file, generator::seeded};
@@ -9,7 +10,7 @@ use std::{
     process::{Command, Output},
 };
 
-/// The test data of the BitNet importer.
+/// The folder with the test data of the BitNet importer.
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/bitnet");
 
 fn run(args: &[&str]) -> Output {
@@ -20,7 +21,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Returns the CID of the model at `source`, or the error with which it is refused.
+/// Returns the CID of the model at `source`, or the error output if the program refuses the model.
 fn cid(source: &Path) -> Result<String, String> {
     let output = run(&["model", "info", "--json", "--tokens", "8", source.to_str().unwrap()]);
     if !output.status.success() {
@@ -35,7 +36,7 @@ fn text(text: &str) -> Vec<u8> {
 }
 
 /// Splits `mixed.gguf` into two parts, as `gguf-split` does: the first has all metadata and no tensors, and the second
-/// has all tensors. Each part states its own number and the number of parts.
+/// has all tensors. Each part states its own number and the total number of parts.
 fn parts() -> [Vec<u8>; 2] {
     let bytes = fs::read(Path::new(DATA).join("mixed.gguf")).unwrap();
     let entry = |key: &str, value: u16| [text(key), 2u32.to_le_bytes().to_vec(), value.to_le_bytes().to_vec()].concat();
@@ -126,7 +127,7 @@ fn a_file_of_another_kind_is_named_with_its_path() {
 }
 
 /// Returns the number of chunks into which `train` splits the text in the work dir, or its error output if it fails.
-/// The tokenizer is the bundled one, whose file `change` edits first.
+/// `train` uses a copy of the program's bundled tokenizer, which `change` has edited.
 fn chunks(work_dir: &WorkDir, name: &str, change: impl FnOnce(&mut serde_json::Value)) -> Result<u32, String> {
     let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("model");
     let (folder, data): (PathBuf, PathBuf) = (work_dir.data().with_file_name(name), work_dir.data());

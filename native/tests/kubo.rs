@@ -1,5 +1,5 @@
-//! Tests with a real Kubo daemon, which `scripts/interop` starts. They check that Kubo and this library compute the
-//! same CIDs and exchange blocks and CAR files, and that Kubo stores a miner's artifacts.
+//! Tests with a real daemon of Kubo, an IPFS node, which `scripts/interop` starts. They check that Kubo and this
+//! library compute the same CIDs and exchange blocks and CAR files, and that Kubo stores a miner's artifacts.
 
 use crate::node_process::NodeProcess;
 use crate::scripted_miner::HttpHost;
@@ -55,7 +55,7 @@ impl Peer {
     }
 }
 
-/// Returns `bytes` bytes that do not repeat, so that all blocks of a file with this content differ.
+/// Returns `bytes` bytes in which no 32-bit word occurs twice, so that all blocks of a file with this content differ.
 fn numbered(bytes: usize) -> Vec<u8> {
     (0..bytes as u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).take(bytes).collect()
 }
@@ -115,8 +115,8 @@ fn kubo_computes_the_same_cids_for_deep_files() {
     }
 }
 
-/// Returns the block of a manifest, and the three leaves (blocks without links) to which it links. The manifest also
-/// links to a task, whose block is not stored anywhere.
+/// Returns four blocks: a manifest, and the three leaves (blocks without links) to which it links. The manifest also
+/// links to a task, which is not stored anywhere.
 fn dag(seed: u8) -> Dag {
     let leaves: Vec<Block> =
         [1, 1000, 1 << 20].iter().map(|bytes| Block::new(Codec::Raw, vec![seed; *bytes]).unwrap()).collect();
@@ -175,8 +175,8 @@ fn kubo_and_this_library_read_each_others_cars() {
     assert_eq!(old.blocks.len(), 5);
 }
 
-/// The block sources of a client. Source 0 is the node, which has no blocks. Source 1 is Kubo's gateway. There are no
-/// others.
+/// The sources from which a client fetches blocks. Source 0 stands for a node that has no blocks, and source 1 is
+/// Kubo's gateway. There is no other source.
 struct EmptyNodeWithGateway(Peer);
 
 impl BlockSource for EmptyNodeWithGateway {

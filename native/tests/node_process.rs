@@ -22,7 +22,8 @@ pub struct NodeProcess {
 }
 
 impl NodeProcess {
-    /// Starts a node with the model, the text and the data folder of a working directory. It listens on any free port.
+    /// Starts a node with the model, the text and the data folder of a working directory. The node listens on any free
+    /// port.
     pub fn start(work_dir: &WorkDir) -> Self {
         Self::run(&mut work_dir.node("0"))
     }

@@ -48,8 +48,9 @@ fn stats(node: &NodeProcess) -> u64 {
     node.get("/stats")["accepted_total"].as_u64().unwrap()
 }
 
-/// Decides how a proxy replies to the request `line`, so that it acts as a node that accepts blocks without keeping
-/// them. If one of the requests `before` stored a block, every request for a block is answered with the status 404.
+/// Decides how a proxy replies to a request, so that the proxy acts as a node that accepts blocks without keeping them.
+/// `line` is the method and path of the request, and `before` holds the methods and paths of all earlier requests. Once
+/// a request has stored a block, every request for a block is answered with the status 404.
 fn forget_blocks(line: &str, before: &[String]) -> Reply {
     let stored = before.iter().any(|line| line.contains("/block/put"));
     if stored && line.contains("/ipfs/") { Reply::Answer(404, vec![]) } else { Reply::Forward }

@@ -19,8 +19,8 @@ struct PageServer {
 }
 
 impl PageServer {
-    /// Starts a node that serves `files`. Each file is given as a pair of its name and its content. The pages of the
-    /// other websites in `origins` may use the node too.
+    /// Starts a node that serves `files`. Each file is given as a pair of its name and its content. Pages of the
+    /// websites `origins` may also send requests to the node.
     fn start(name: &str, files: &[(&str, &[u8])], origins: &[&str]) -> Self {
         let work_dir = WorkDir::new(name);
         let mut command = work_dir.node("0");
@@ -35,8 +35,8 @@ impl PageServer {
         Self { node: NodeProcess::run(&mut command), work_dir }
     }
 
-    /// Sends a GET request with additional headers. Returns the status code, the response without its body (for its
-    /// headers), and the body, which is not decompressed.
+    /// Sends a GET request with additional headers. Returns the status code, the response without its body (from which
+    /// a test reads the headers), and the body as it was sent, without decompression.
     fn get(&self, path: &str, headers: &[(&str, &str)]) -> (u16, Response<()>, Vec<u8>) {
         let mut request = self.node.agent.get(format!("{}{path}", self.node.url));
         for (name, value) in headers {

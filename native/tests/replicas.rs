@@ -1,5 +1,5 @@
-//! Replicas of the same chain. A replica consists of two processes, a CometBFT and a node. All replicas of a network
-//! share one genesis.
+//! Replicas of the same chain. A replica consists of two processes: a node, and CometBFT (the consensus engine). All
+//! replicas of a network share one genesis.
 
 use super::work_dir::{SMALL_MODEL, WorkDir};
 use serde_json::{Value, json};
@@ -49,8 +49,9 @@ fn stdout_of(command: &mut Command) -> String {
 }
 
 impl ReplicaNetwork {
-    /// Prepares a network. Its first `validators` replicas are validators of CometBFT and operators of the ledger, and
-    /// `others` further replicas are neither. `change` edits the genesis of the ledger.
+    /// Prepares a network. Its first `validators` replicas vote on blocks as validators of CometBFT, and their
+    /// operators have a stake in the ledger. The next `others` replicas have neither votes nor stakes. `change` edits
+    /// the genesis of the ledger.
     pub fn new(name: &str, validators: usize, others: usize, change: impl FnOnce(&mut Value)) -> Self {
         let work_dir = WorkDir::new(name);
         let all = validators + others;
@@ -190,7 +191,7 @@ impl Replica {
         }
     }
 
-    /// Returns the log of the replica's CometBFT, including that of earlier runs.
+    /// Returns the log of the replica's CometBFT, including the lines from earlier runs.
     pub fn engine_log(&self) -> String {
         fs::read_to_string(self.home.join("cometbft.log")).unwrap()
     }

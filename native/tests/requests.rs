@@ -20,8 +20,8 @@ const REQUESTS: u32 = 1500;
 /// How long, at most, the test waits for the node to answer or to close the connection.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An HTTP request. The string is the request line and the headers, without `Host`, `Connection` and `Content-Length`.
-/// The bytes are the body.
+/// An HTTP request as a pair: a string with the request line and the headers (without `Host`, `Connection` and
+/// `Content-Length`), and the bytes of the body.
 type RawRequest = (String, Vec<u8>);
 
 /// Returns a multipart body with the boundary `b`. A part is a pair: the parameters of its `Content-Disposition`, and
@@ -176,8 +176,8 @@ fn assert_answered(node: &NodeProcess, seed: &RawRequest) {
     assert!(!broken, "{line}\n{}\n{}", seed.0, String::from_utf8_lossy(&seed.1));
 }
 
-/// Returns a strategy that picks one of the requests `seeds` and mutates it in 1 to 4 places. Each mutation replaces,
-/// inserts or removes one byte of the request's head or body.
+/// Returns a `proptest` strategy that picks one of the requests `seeds` and mutates it in 1 to 4 places. Each mutation
+/// replaces, inserts or removes one byte of the request's head or body.
 fn mutated(seeds: Vec<RawRequest>) -> impl Strategy<Value = RawRequest> {
     let change = (any::<bool>(), any::<Index>(), 0..3u8, any::<u8>());
     (prop::sample::select(seeds), prop::collection::vec(change, 1..5)).prop_map(|((head, mut body), changes)| {

@@ -1,5 +1,5 @@
 //! A miner whose steps a test decides one by one, so that the miner can follow the rules or break them. The miner talks
-//! to a node over HTTP. Also a test network that has only one node.
+//! to a node over HTTP. This file also has a test network that consists of a single node.
 
 use super::{node_process::NodeProcess, work_dir::WorkDir};
 use pollster::block_on;
@@ -19,7 +19,7 @@ use r3mes_wgpu::{
 use serde_json::Value;
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
-/// Does the input and output of a client: sends the client's HTTP requests to one node, and stores nothing.
+/// The input and output of a client: sends the client's HTTP requests to one node, and stores nothing.
 pub struct HttpHost {
     /// The base URL of the node's HTTP interface.
     pub url: String,
@@ -104,7 +104,7 @@ impl TestNetwork {
         command
     }
 
-    /// Returns a miner that uses this network's node and signs with the key [`key`]`(number)`.
+    /// Returns a miner that uses this network's node and signs with the key that [`key`] returns for `number`.
     pub fn miner(&self, number: u8) -> ScriptedMiner {
         ScriptedMiner::new(&self.node.url, &self.work_dir, number)
     }
@@ -144,14 +144,14 @@ pub struct ScriptedMiner {
 }
 
 impl ScriptedMiner {
-    /// Returns a miner that uses the node at `url` and signs with the key [`key`]`(number)`. Its model is the one in
-    /// `work_dir`.
+    /// Returns a miner that uses the node at `url` and signs with the key that [`key`] returns for `number`. Its model
+    /// is the one in `work_dir`.
     pub fn new(url: &str, work_dir: &WorkDir, number: u8) -> Self {
         let worker = worker(work_dir, 1, 1);
         Self { key: key(number), client: Client::new(HttpHost::new(url), key(number)), worker }
     }
 
-    /// Returns the address of the signing key [`key`]`(number)`.
+    /// Returns the address of the key that [`key`] returns for `number`.
     pub fn address_of(number: u8) -> String {
         key(number).address().to_owned()
     }
@@ -161,7 +161,7 @@ impl ScriptedMiner {
         self.client.address()
     }
 
-    /// Registers the miner's account as a node with a stake of `amount` micro-units. `node_type` is its role: 1 for a
+    /// Registers the miner's account with a stake of `amount` micro-units. `node_type` is the account's role: 1 for a
     /// miner, 3 for a validator.
     pub fn stake(&self, amount: u64, node_type: i32) -> Result<ExecutedTx, ClientError> {
         let node_address = self.address().to_owned();

@@ -16,8 +16,8 @@ use std::{
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
-/// The outsider's stake, in micro-units. It is so much larger than the operator's stake that the outsider is sampled
-/// for nearly every gradient.
+/// The stake of the verifier under test, in micro-units. It is so much larger than the stake of the node's operator
+/// that the tested verifier is sampled for nearly every gradient.
 const STAKE: u64 = 900_000_000_000;
 
 /// A verifier that runs in a process of its own. Dropping this value kills the process.
@@ -34,7 +34,8 @@ fn command(home: &WorkDir, url: &str) -> Command {
 }
 
 impl VerifierProcess {
-    /// Starts a verifier with the stake [`STAKE`]. It is also a proposer, which aggregates rounds.
+    /// Starts a verifier with the stake [`STAKE`]. The process is also a proposer: at the end of each round, it adds up
+    /// the accepted gradients and computes the next adapter.
     fn start(home: &WorkDir, url: &str) -> Self {
         let mut command = command(home, url);
         command.args(["--proposer", "--stake", &STAKE.to_string()]);

@@ -81,7 +81,8 @@ impl WorkDir {
         command
     }
 
-    /// Runs `verify`, which recomputes the gradient of a receipt, until it exits. `receipt` is the receipt's file.
+    /// Runs `verify` on the receipt file `receipt` until the command exits. The command recomputes the gradient that
+    /// the receipt describes.
     pub fn verify(&self, receipt: &Path) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_r3mes-wgpu"));
         command.args(["verify", "--json", "--backend", "cpu"]).arg(receipt).arg("--model").arg(self.model());

@@ -177,8 +177,8 @@ def quality(measured, _):
     ]  # fmt: skip
     words = (
         f"Each training run takes {told['steps']} steps of one sequence each. The held-out loss before the first step "
-        f"is {told['held_out_loss_before']:.4f} nats per token.\nThe gradients in the table are those of the adapter "
-        f"that the f64 run has trained. Each is a sum over {told['sequences']} sequences."
+        f"is {told['held_out_loss_before']:.4f} nats per token.\nFor the table, all four gradients are computed with "
+        f"the adapter that the f64 run has trained. Each gradient is a sum\nover {told['sequences']} sequences."
     )
     return table(head, lines) + "\n\n" + words
 

@@ -1,17 +1,17 @@
 // Weighted sums over the visible keys i: total[c] = Σ_i weight[i] · row[i][c], where c is a feature. The weights of
-// each block of 32 keys share a shift: a weight stands for weight · 2^shift.
+// each block of 32 keys share a shift: a weight is the stored integer times 2^shift.
 
 // The length of the array `keys`. It must be at least the number of tokens of the longest sequence.
 override keys_held: u32 = 2048u;
 // One word for each visible key. Each pass over the keys overwrites it; after the last pass, it is the key's weight.
 var<workgroup> keys: array<u32, keys_held>;
-// For each block of 32 keys, the shift of their weights: a weight stands for weight · 2^shift.
+// For each block of 32 keys, the shift of their weights: a weight is the integer in `keys` times 2^shift.
 var<workgroup> shifts: array<u32, 64>;
 
 // Returns feature c of the weighted sum over the first `count` keys, in units of 2^left. The sum over each block of 32
 // keys is exact, with a magnitude ≤ 2^14 · 2^14 · 32. It is multiplied by 2^(shift − left), where `shift` is the
-// block's shift, and the result is added to the total. The row of the first key starts at vector `start` of the buffer,
-// and the next key's row starts `stride` vectors later.
+// block's entry in `shifts`, and the result is added to the total. The row of the first key starts at vector `start` of
+// the buffer, and the next key's row starts `stride` vectors later.
 fn weighted_sum(start: u32, stride: u32, count: u32, c: u32, left: i32) -> vec2<u32> {
     let vectors = plane_vectors(params.head_dim);
     var total = vec2(0u, 0u);

@@ -1,5 +1,6 @@
 // One invocation computes four columns in RANKS rows of the gradient of a LoRA factor. (A row of this gradient is
-// called a rank.) It adds the sums over one block of tokens after another to the gradient.
+// called a rank.) For one block of tokens after another, it computes the sums over the block and adds them to the
+// gradient.
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
@@ -8,7 +9,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     if column >= width() {
         return;
     }
-    // An index past the last rank is replaced by the last rank; `add_columns` drops the extra result.
+    // A row (rank) past the last one is replaced by the last one; `add_columns` drops the extra result.
     let r = vec4((group.y + params.first_group) * RANKS) + vec4(0u, 1u, 2u, 3u);
     let ranks = min(r, vec4(params.rank - 1u));
     for (var block = 0u; block < params.blocks; block++) {

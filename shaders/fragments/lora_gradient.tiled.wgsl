@@ -10,7 +10,7 @@ fn main(
     @builtin(local_invocation_index) index: u32,
 ) {
     let word = group.x * 8u + local.x;
-    // An index past the last rank is replaced by the last rank. The extra results are dropped: `accumulates` is false
+    // A row (rank) past the last one is replaced by the last one. The extra results are dropped: `accumulates` is false
     // for them.
     let first_rank = (group.y + params.first_group) * RANKS;
     let ranks = min(vec4(first_rank) + vec4(0u, 1u, 2u, 3u), vec4(params.rank - 1u));

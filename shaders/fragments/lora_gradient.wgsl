@@ -1,7 +1,7 @@
 // Functions that add the sums over blocks of tokens to the i64 gradient of a LoRA factor.
 
-// Returns the left shift (if negative, a right shift) that brings a block's sums for rank r to the exponent that the
-// job fixes for this gradient.
+// Returns the left shift (if negative, a right shift) that brings a block's sums for rank r to the exponent of this
+// gradient, which is the same in all tasks of a network.
 fn shift_of_block(block: u32, r: u32) -> i32 {
     return bitcast<i32>(folded[(block * params.rank + r) * 20u + 16u]) - bitcast<i32>(lora_info[params.exponent_at]);
 }

@@ -16,7 +16,7 @@ fn block_starts(f: u32) -> vec4<u32> {
 }
 
 // Returns the weights of four blocks, each of four features, for 16 input elements. In a word of the result, each byte
-// belongs to one feature and has the two-bit codes of four input elements.
+// belongs to one feature and has the feature's two-bit codes for four input elements.
 fn blocks_at(starts: vec4<u32>, quad: u32) -> QuadBlocks {
     let stride = row_words(features()) >> 2u;
     let at = starts.x + quad * 4u * stride;

@@ -20,9 +20,9 @@ struct Sums {
     t7: vec4<f32>,
 }
 
-// How partial sums are stored. If `first` is true, they overwrite the output; otherwise, they are added to it. If
-// `last_plane` is true, they are sums over the last int8 plane of the input, and count once; otherwise, they are sums
-// over the plane before it, and count 256 times.
+// How partial sums are stored. If `first` is true, they overwrite the output; otherwise, they are added to it. An input
+// row has one int8 plane, or two: the high bytes of its values, then the low bytes. If `last_plane` is true, the sums
+// are over the last plane and count once; otherwise, they are over the high bytes and count 256 times.
 struct Part {
     first: bool,
     last_plane: bool,
@@ -37,8 +37,8 @@ fn main(
     let words = row_words(input_len());
     let tile_t = (group.y + params.first_group) * 64u;
     let tile_f = group.x * 64u;
-    // Each invocation copies one input word of each of four tokens, and one block of codes, to workgroup memory.
-    // Instead of a token or block past the end, the last token or block is read; the extra results are not stored.
+    // Each invocation copies one word from the input row of each of four tokens, and one block of 4 × 4 weights, to
+    // workgroup memory. A token or block past the end is replaced by the last one; the extra results are not stored.
     let word = index & 3u;
     let quad = index >> 2u;
     let rows = input_rows(tile_t + quad * 4u) + vec4<u32>(word);
@@ -87,7 +87,7 @@ fn stage_bytes(at: u32, words: vec4<u32>) {
 }
 
 // Copies the 16 codes of a block (4 features × 4 input elements) to workgroup memory as f32. In `word`, each byte
-// belongs to one feature and has the two-bit codes of four input elements.
+// belongs to one feature and has the feature's two-bit codes for four input elements.
 fn stage_codes(at: u32, word: u32) {
     let block = vec4<u32>(word, word >> 8u, word >> 16u, word >> 24u);
     codes[at] = vec4<f32>(block & vec4<u32>(3u));
@@ -123,9 +123,9 @@ fn store_eight(t: u32, f: u32, sums: Sums, part: Part) {
     store_token(t + 7u, f, vec4<i32>(sums.t7), part);
 }
 
-// Stores the sums of token t for features f to f + 3. Feature f must exist; features past the last one are skipped.
-// When the first partial sums are stored, the sum of the token's input is subtracted, because each code is a trit plus
-// 1.
+// Stores the sums of token t for features f to f + 3. Feature f must exist; features past the last one are skipped. The
+// sums were formed with codes, which are trits plus 1. To correct this, the sum of the token's inputs is subtracted
+// once, when the first partial sums are stored.
 fn store_token(t: u32, f: u32, sums: vec4<i32>, part: Part) {
     if t < params.tokens {
         let at = result_at(t) + f;

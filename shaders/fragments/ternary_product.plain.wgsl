@@ -10,7 +10,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         return;
     }
     let words = row_words(input_len());
-    // Instead of a block or token past the end, the last block or token is read; `store` drops the extra results.
+    // A block of weights or a token past the end is replaced by the last one; `store` drops the extra results.
     let last = vec4<u32>(row_words(features()) - 1u);
     let w = min(vec4<u32>(f >> 2u) + vec4<u32>(0u, 1u, 2u, 3u), last) * block_stride();
     let rows = input_rows(t);

@@ -1,13 +1,14 @@
-// A ternary product: out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, t is a token,
-// f an output feature, and p an element of the input row.
-// One multiplication by code + 2^16 · code′ serves two features; both sums share a 32-bit word, which is called a pair.
-// One invocation computes 16 features of 8 tokens in registers, and reads 16 elements of each input row at a time. The
-// pairs of one token stay in registers while the products with all codes are added to them. After every 128 elements,
-// before a half of a pair can overflow, the pairs are split and added to i32 sums.
+// A ternary product: out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, t is a token, f
+// an output feature, and p an element of the input row.
+// One multiplication of an input by code + 2^16 · code′ computes the products for two features. The sums of the two
+// features share a 32-bit word, which is called a pair.
+// One invocation computes 16 features of 8 tokens in registers, and reads 16 elements of each input row at a time. For
+// one token after another, it adds the products of these elements with the codes of all 16 features to the token's
+// pairs. After every 128 elements, before a half of a pair can overflow, the pairs are split and added to i32 sums.
 
 // The codes (trits plus 1) of 16 features for 16 input elements. Each vector covers four input elements. It has one
-// word for each group of four features. In a word, each byte belongs to one feature and has the two-bit codes of the
-// four input elements.
+// word for each group of four features. In a word, each byte belongs to one feature and has the feature's two-bit codes
+// for the four input elements.
 struct QuadBlocks {
     p0: vec4<u32>,
     p1: vec4<u32>,
@@ -23,7 +24,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         return;
     }
     let quads = row_words(input_len()) >> 2u; // the number of vectors of four words in a row
-    // Instead of a block or token past the end, the last block or token is read; `store` drops the extra results.
+    // A block of weights or a token past the end is replaced by the last one; `store` drops the extra results.
     let starts = block_starts(f);
     let rows = input_rows(t) >> vec4<u32>(2u);
     let next_rows = input_rows(t + 4u) >> vec4<u32>(2u);

@@ -17,8 +17,9 @@ fn main(
     let words = row_words(input_len());
     let tile_t = (group.y + params.first_group) * 64u;
     let tile_f = group.x * 64u;
-    // Each invocation copies one input word of each of four tokens, and one block of codes, to workgroup memory.
-    // Instead of a token or block past the end, the last token or block is read; `store_tile` drops the extra results.
+    // Each invocation copies one word from the input row of each of four tokens, and one block of 4 × 4 weights, to
+    // workgroup memory. A token or block past the end is replaced by the last one; `store_tile` drops the extra
+    // results.
     let word = index & 7u;
     let quad = index >> 3u;
     let rows = input_rows(tile_t + quad * 4u) + vec4<u32>(word);

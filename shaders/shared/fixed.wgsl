@@ -52,7 +52,7 @@ fn magnitude_64(a: vec2<u32>) -> vec2<u32> {
     return select(a, negate_64(a), is_negative(a));
 }
 
-// Whether a < b, as unsigned integers.
+// Returns whether a < b, as unsigned integers.
 fn less_64(a: vec2<u32>, b: vec2<u32>) -> bool {
     return a.y < b.y || (a.y == b.y && a.x < b.x);
 }

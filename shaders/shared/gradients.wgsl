@@ -1,4 +1,5 @@
-// Functions that compute gradients (sums over tokens). They transpose 4×4 bytes, and add sums to i64 gradients.
+// Functions for kernels that compute gradients as sums over tokens: they transpose 4×4 matrices of bytes, compute inner
+// products, and add sums to i64 gradients.
 
 // Transposes a 4×4 matrix of bytes. Each word of the argument is a row, and each word of the result is a column.
 fn transpose_bytes(rows: vec4<u32>) -> vec4<u32> {
@@ -12,7 +13,8 @@ fn transpose_bytes(rows: vec4<u32>) -> vec4<u32> {
     );
 }
 
-// Returns the inner product of each of four columns with the same weights. A word has four int8 values.
+// Returns the inner product of each of four columns with the same weights. Each column is a word of four int8 values,
+// and so is `weights`.
 fn dot_columns(columns: vec4<u32>, weights: u32) -> vec4<i32> {
     return vec4(
         dot4I8Packed(columns.x, weights),

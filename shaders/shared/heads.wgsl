@@ -1,6 +1,7 @@
 // A head row holds the values of one token for one attention head: two int8 planes, then four words, of which the first
-// is the exponent that all values share; see src/kernels/shared/heads.rs. In vectors of four words, a row is
-// [high plane, low plane, exponent] and has row_words(head_dim) / 2 + 1 vectors.
+// is the exponent that all values share; see src/kernels/shared/heads.rs. In vectors of four words, a row is [high
+// plane, low plane, exponent] and has row_words(head_dim) / 2 + 1 vectors, where row_words(n) is the number of words in
+// a padded row of n int8 values.
 
 // Returns the length of one int8 plane of a head row, in vectors of four words.
 fn plane_vectors(head_dim: u32) -> u32 {

@@ -26,9 +26,9 @@ fn add_pair(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
     return vec4(add_64(a.xy, b.xy), add_64(a.zw, b.zw));
 }
 
-// Each lane of a row passes a pair of unsigned 64-bit integers. Returns the element-wise maximum of all pairs.
-// The next reduction can follow without a barrier, because no lane reads the workgroup array `lanes` after the last
-// barrier of this one.
+// Each lane of a row passes a pair of unsigned 64-bit integers. Returns the element-wise maximum of all pairs. The next
+// reduction can follow without a barrier, because no lane reads the workgroup array `lanes` after the last barrier of
+// this function.
 fn row_max(lane: u32, pair: vec4<u32>) -> vec4<u32> {
     if lane >= HEAD_LANES {
         lanes[lane - HEAD_LANES] = pair;
@@ -80,7 +80,7 @@ fn row_sum(lane: u32, pair: vec4<u32>) -> vec4<u32> {
 }
 
 // Each lane of an attention head passes a signed value. Returns the largest of these values. The lanes compare unsigned
-// integers; flipping the sign bit keeps the order.
+// integers: with the sign bit flipped, signed values have the same order as unsigned integers.
 fn head_max(lane: u32, value: i32) -> i32 {
     let biased = bitcast<u32>(value) ^ 0x80000000u;
     head_lanes[lane] = vec2(biased, 0u);

@@ -10,10 +10,10 @@ struct Pairs {
     bd: vec4<i32>,
 }
 
-// The ternary weights that join four elements of an input row to 16 output features. A weight is stored as a code, the
-// trit plus 1. `ac0` and `bd0` hold the codes for the first of the four elements, `ac1` and `bd1` those for the second,
-// and so on. Component i of `ac0` to `ac3` has the codes of features 4i (low half) and 4i + 2 (high half). Component i
-// of `bd0` to `bd3` has the codes of features 4i + 1 and 4i + 3.
+// The ternary weights by which four elements of an input row are multiplied for 16 output features. A weight is stored
+// as a code, the trit plus 1. `ac0` and `bd0` hold the codes for the first of the four elements, `ac1` and `bd1` those
+// for the second, and so on. Component i of `ac0` to `ac3` has the codes of features 4i (low half) and 4i + 2 (high
+// half). Component i of `bd0` to `bd3` has the codes of features 4i + 1 and 4i + 3.
 struct PairCodes {
     ac0: vec4<i32>,
     ac1: vec4<i32>,

@@ -7,8 +7,8 @@ fn score(value: vec2<u32>, shift: i32) -> Clamped {
     return Clamped(limited, wide.saturated || limited != wide.value);
 }
 
-// Returns the index of the first of two table entries. `exponential_between` calls the entries `high` and `low`, and
-// interpolates between them.
+// Returns the index of the table entry that `exponential_between` takes as `high`. The next entry is `low`, and
+// `exponential_between` interpolates between the two.
 fn exponential_index(below: u32) -> u32 {
     return (below >> 12u) & 255u;
 }
@@ -26,8 +26,8 @@ fn logarithm_fraction(sum: vec2<u32>) -> u32 {
     return shift_left_64(sum, 64u - bits_64(sum)).y & 0x7fffffffu;
 }
 
-// Returns the index of the first of two entries of `tables`. `logarithm_between` calls the entries `low` and `high`,
-// and interpolates between them. In `tables`, the logarithms follow 257 exponentials.
+// Returns the index in `tables` of the entry that `logarithm_between` takes as `low`. The next entry is `high`, and
+// `logarithm_between` interpolates between the two. In `tables`, the logarithms follow 257 exponentials.
 fn logarithm_index(fraction: u32) -> u32 {
     return 257u + (fraction >> 23u);
 }

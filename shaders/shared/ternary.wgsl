@@ -65,8 +65,8 @@ fn add_dots(sums: ptr<function, BlockSums>, codes: BlockCodes, bytes: u32) {
 }
 
 // Multiplies the sums by 256 before the products of the next, lower int8 plane of the input are added to them. Sums
-// that are formed with codes may wrap, but they stay correct modulo 2^32. The final sums, formed with trits, fit in
-// i32, so they are exact.
+// that are formed with codes (trits plus 1) may wrap, but they stay correct modulo 2^32. The final sums, formed with
+// trits, fit in i32, so they are exact.
 fn next_plane(sums: ptr<function, BlockSums>) {
     *sums = BlockSums((*sums).a * 256, (*sums).b * 256, (*sums).c * 256, (*sums).d * 256);
 }

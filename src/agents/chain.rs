@@ -19,9 +19,11 @@ pub trait Chain {
     async fn job(&self) -> Result<JobInfo, ClientError>;
     /// Returns what the account must do as a verifier.
     async fn duties(&self) -> Result<VerifierDuties, ClientError>;
-    /// Returns the aggregation in which the account takes part as a proposer; `None` if there is none now.
+    /// Returns the aggregation (the computation of the next adapter) if the account takes part in one as a proposer
+    /// now, or else `None`.
     async fn aggregation_job(&self) -> Result<Option<AggregationJob>, ClientError>;
-    /// Returns the gradients that can be disputed or appealed, and the open disputes.
+    /// Returns the open disputes, the gradients that can be disputed, and the gradients that verifiers found wrong and
+    /// that can be defended by an appeal.
     async fn disputes(&self) -> Result<DisputeList, ClientError>;
     /// Sends a message in a transaction, and waits until the transaction is executed.
     async fn send(&self, message: Message) -> Result<(), ClientError>;
@@ -32,11 +34,12 @@ pub trait Chain {
 pub trait ContentStore {
     /// Returns the bytes of one block.
     async fn block(&self, codec: Codec, cid: &Cid) -> Result<Vec<u8>, ClientError>;
-    /// Returns the blocks that a task needs: its chunk, and the manifest and the leaves of its adapter.
+    /// Returns the blocks that a task needs: its chunk, and the blocks of its adapter: the manifest and the leaves
+    /// (data blocks without links).
     async fn task_inputs(&self, task: &Task) -> Result<Blocks, FetchError>;
-    /// Returns the manifest and the leaves of an adapter.
+    /// Returns the blocks of an adapter: the manifest and the leaves (data blocks without links).
     async fn adapter(&self, adapter: &Cid) -> Result<Blocks, FetchError>;
-    /// Returns the manifest and the leaves of an artifact.
+    /// Returns the blocks of an artifact: the manifest and the leaves (data blocks without links).
     async fn artifact(&self, artifact: &Cid) -> Result<Blocks, FetchError>;
     /// Stores the blocks of an adapter or an artifact.
     async fn store(&self, dag: &Dag) -> Result<(), ClientError>;

@@ -129,8 +129,8 @@ impl<R: ReplayTask> Challenger<R> {
         }
     }
 
-    /// Returns the result `done` unchanged. If the result is an error that is not retryable, the gradient with this ID
-    /// is ignored from now on.
+    /// Returns the result `done` unchanged. If it is an error that is not retryable, the gradient with the ID `id` is
+    /// ignored from now on.
     fn skip_on_error(&mut self, id: u64, done: Result<Option<Action>, RoleError>) -> Result<Option<Action>, RoleError> {
         if done.as_ref().is_err_and(|error| error.class() != ErrorClass::Retryable) {
             self.skipped.insert(id);
@@ -251,8 +251,8 @@ async fn task<C: Chain + ContentStore>(client: &C, claimed: &ClaimedGradient) ->
     Ok(Task::decode(&client.block(Codec::DagCbor, &claimed.task).await?)?)
 }
 
-/// Returns two blocks from which the ledger derives the agreed facts of a dispute: the chunk, and the root block of the
-/// artifact.
+/// Returns two blocks from which the ledger derives the facts on which both parties of a dispute agree: the chunk, and
+/// the root block of the artifact.
 async fn subject_blocks<C: Chain + ContentStore>(
     client: &C,
     claimed: &ClaimedGradient,

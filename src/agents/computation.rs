@@ -15,10 +15,11 @@ use crate::{
     training::worker::Worker,
 };
 
-/// The gradient of a task as a verifier recomputed it, reduced to what the verifier compares and attests.
+/// The result of recomputing the gradient of a task: the values that a verifier compares with the submission, and the
+/// value that it attests.
 #[derive(Clone, Debug)]
 pub struct RecomputedGradient {
-    /// Commitment to the gradient. A correct submission contains the same one.
+    /// Commitment to the gradient. A correct submission contains the same commitment.
     pub commitment: Commitment,
     /// The blocks of the gradient's artifact. A correct submission contains the CID of their root.
     pub artifact: Dag,
@@ -30,9 +31,9 @@ pub struct RecomputedGradient {
 /// Recomputes the gradients of tasks.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait Recompute {
-    /// Computes the gradient of a task from the task's `inputs`, and audits the backend that computes it, that is,
-    /// compares its results with those of the reference kernels. `selector`, a random value from the ledger, selects
-    /// the tile (a part of the gradient) whose digest is the attestation leaf.
+    /// Computes the gradient of a task from the task's `inputs`. Also audits the backend: compares the results of its
+    /// kernels with those of the reference kernels. `selector`, a random value from the ledger, selects the tile (a
+    /// part of the gradient) whose digest is the attestation leaf.
     async fn recompute(
         &mut self,
         task: &Task,
@@ -52,8 +53,9 @@ pub trait Aggregator {
     -> Result<(Self::Gradient, Commitment), ProtocolError>;
     /// Adds the gradient of a task to a sum, which is `None` before the first gradient.
     fn add(&self, sum: &mut Option<Self::Sum>, task: &Task, gradient: &Self::Gradient) -> Result<(), ProtocolError>;
-    /// Takes an optimizer step with the sum, starting from `adapter`, whose blocks are given. `task` is any task of the
-    /// round. Returns the blocks of the next adapter, and its layout root.
+    /// Takes an optimizer step with `sum`, the sum of a round's gradients. The step starts from `adapter`, whose blocks
+    /// are given. `task` may be any task of the round, because all of them have the same settings. Returns the blocks
+    /// of the next adapter, and its layout root: the Merkle root over the buffers into which the adapter is packed.
     fn step(
         &self,
         sum: Option<Self::Sum>,

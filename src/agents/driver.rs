@@ -11,8 +11,8 @@ use crate::client::{Backoff, Classify, Connection, ErrorClass, Retry, RetryPolic
 pub trait Runtime {
     /// Returns whether the program wants the loop to end. The loop asks before each step of the agent.
     fn should_stop(&self) -> bool;
-    /// Returns whether a step should end before it is known whether submitted work is accepted. By default, the step
-    /// waits until the work is accepted or rejected.
+    /// Returns true if a step should end although the submitted work has not been accepted or rejected yet. By default,
+    /// the step waits until the work is accepted or rejected.
     fn gives_up_waiting(&self) -> bool {
         false
     }
@@ -58,11 +58,11 @@ pub enum DriverState<'a, E> {
 pub struct Waits {
     /// How long the driver waits after a step in which the agent found nothing to do, in milliseconds.
     pub idle_ms: u32,
-    /// How long the driver waits after errors. The waits grow from one error to the next.
+    /// How long the driver waits after errors. The waits grow each time that all nodes have failed.
     pub backoff: Backoff,
 }
 
-/// Work that a driver runs step by step, such as that of a miner or an operator.
+/// Work that a driver runs step by step, such as the work of a miner or an operator.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait Agent {
     /// An error that ends a step. Its class decides whether the driver retries the step.
@@ -75,7 +75,8 @@ pub trait Agent {
     fn class(&self, error: &Self::Error) -> ErrorClass {
         error.class()
     }
-    /// Called when the driver starts to work, to wait because there is nothing to do, or to retry after an error.
+    /// Called when the driver (the loop that runs the agent) starts to work, to wait because there is nothing to do, or
+    /// to retry after an error.
     fn on_state(&mut self, _state: DriverState<'_, Self::Error>) {}
 }
 
@@ -113,9 +114,9 @@ pub async fn run<A: Agent>(agent: &mut A, runtime: &impl Runtime, waits: Waits) 
     Ok(())
 }
 
-/// Calls `attempt`, which sends a request, until the request succeeds. Waits and switches nodes between the calls as
-/// [`run`] does. Returns `None` if the runtime requests a stop first. An error that no retry can resolve is returned.
-/// `on_retry` is called before each retry.
+/// Calls `attempt`, which sends a request, until the request succeeds. Before each retry, calls `on_retry`, switches to
+/// the next node, and waits if all nodes have failed. Returns `None` if the runtime requests a stop first. An error
+/// that no retry can resolve is returned.
 pub async fn retry<T, E: Classify>(
     connection: &impl Connection,
     runtime: &impl Runtime,
@@ -127,7 +128,7 @@ pub async fn retry<T, E: Classify>(
     Ok(request.result)
 }
 
-/// A repeated request in the form of an agent, which is finished when the request succeeds.
+/// An agent that sends a request again and again. It is finished when the request succeeds.
 struct RepeatedRequest<'t, H, A, F, T> {
     connection: &'t H,
     attempt: A,

@@ -49,7 +49,7 @@ impl<H> Operator<Client<H>> {
         Ok(Self { proposer: Some(proposer), ..self })
     }
 
-    /// Makes the operator a challenger too, which runs the tasks of disputed gradients on `backend`.
+    /// Makes the operator a challenger too. The challenger runs the tasks of disputed gradients on `backend`.
     pub fn with_challenger(self, model: Model, targets: Targets, backend: Backend) -> Self {
         Self { challenger: Some(Challenger::new(ModelReplay::new(model, targets, backend))), ..self }
     }

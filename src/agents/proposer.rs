@@ -18,11 +18,11 @@ pub struct Proposer<A = AdapterLayout> {
     computed: Option<ComputedAggregate>,
 }
 
-/// The aggregate of a round, described by the values that the proposer's messages contain.
+/// The values that describe the aggregate of a round. The proposer's messages contain them.
 #[derive(Clone)]
 struct ComputedAggregate {
     round: u64,
-    /// IDs and commitments (in hexadecimal) of the gradients that the aggregate adds up.
+    /// IDs and commitments (in hexadecimal) of the gradients that the aggregate sums.
     gradients: Vec<(u64, String)>,
     /// CID of the adapter after the optimizer step.
     adapter: Cid,
@@ -61,8 +61,9 @@ impl<A: Aggregator> Proposer<A> {
         }
     }
 
-    /// Computes the next adapter and stores it on the node. Returns an error if an artifact is unavailable, unless the
-    /// job allows the proposer to leave out its gradient and the proposer has not committed to an aggregate yet.
+    /// Computes the next adapter and stores it on the node. If a gradient cannot be fetched or does not match its
+    /// commitment, the method returns an error or leaves the gradient out of the sum. It leaves the gradient out only
+    /// if the job permits this and the proposer has not committed to an aggregate yet.
     async fn compute<C: ContentStore>(&self, client: &C, job: &AggregationJob) -> Result<ComputedAggregate, RoleError> {
         let (mut total, mut any_task, mut gradients) = (None, None, Vec::new());
         for AggregationInput { id, task, artifact, gradient_hash } in
@@ -85,8 +86,8 @@ impl<A: Aggregator> Proposer<A> {
         Ok(ComputedAggregate { round: job.round, gradients, adapter: dag.root, layout_root })
     }
 
-    /// Fetches the gradient of a task. `claimed` is the commitment, in hexadecimal, by which the miner has committed to
-    /// the gradient. Returns an error if the fetched gradient does not match this commitment.
+    /// Fetches the gradient of a task. `claimed` is the miner's commitment to the gradient, in hexadecimal. Returns an
+    /// error if the fetched gradient does not match this commitment.
     async fn gradient<C: ContentStore>(
         &self,
         client: &C,
@@ -140,8 +141,8 @@ impl<A: Aggregator> Proposer<A> {
 
 impl ComputedAggregate {
     /// Returns whether the proposer can still use this aggregate for `job`: it must be of the same round and contain
-    /// the gradients that `job` requires. Since it was computed, a dispute may have removed a gradient from the round,
-    /// and another gradient may have taken its place.
+    /// the gradients that `job` requires. The gradients of the round can change after the aggregate was computed: a
+    /// dispute may have removed one of them, and another may have been accepted in its place.
     fn is_of(&self, job: &AggregationJob) -> bool {
         let known = |(id, _): &(u64, String)| job.gradients.iter().any(|input| input.id == *id && job.includes(input));
         let all = job.gradients.iter().filter(|input| job.includes(input)).count();

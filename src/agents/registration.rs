@@ -1,4 +1,4 @@
-//! Registers an account as a node with roles and a stake, and ends such a registration.
+//! Registers an account as a participant of the network, with roles and a stake, and ends such a registration.
 
 use crate::{
     client::{Client, ClientError, Connection, NodeRegistration, Timer},
@@ -34,11 +34,10 @@ pub async fn register<H: Connection + Timer>(
     client.registration().await
 }
 
-/// Gives up all roles of the client's address, whose stake is returned after the network's unbonding time.
+/// Gives up all roles of the client's address. Its stake is returned after the network's unbonding time.
 ///
-/// Returns true on success. Returns false if the ledger refuses; then nothing has changed. The ledger refuses while the
-/// address must recompute a gradient as a sampled verifier, and while a claim or a submission of the address is not
-/// settled.
+/// Returns true on success, and false if the ledger refuses the request. The ledger refuses it as long as the address
+/// is a sampled verifier of a gradient that is not decided yet, or has a claim or a submission that is not settled yet.
 pub async fn unregister<H: Connection + Timer>(client: &Client<H>) -> Result<bool, ClientError> {
     let message = MsgUnregisterNode { node_address: client.address().to_owned() };
     match client.send(Message::UnregisterNode(message)).await {

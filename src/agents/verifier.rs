@@ -16,9 +16,9 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// The longest time, in seconds of the chain's time, for which a verifier waits for a block of a task that the nodes do
-/// not have. Until then, the block may be on its way from one node to another. After that, the verifier reports the
-/// gradient as unavailable.
+/// The longest time, in seconds of the chain's time, for which a verifier waits for a data block of a task if the nodes
+/// do not have the block. During this time, the block may still be on its way from one node to another. After that, the
+/// verifier reports the gradient as unavailable.
 const MISSING_SECONDS: u64 = 10;
 
 /// A verifier. It keeps what it found about a gradient until the challenge (the examination of that gradient) is
@@ -26,12 +26,14 @@ const MISSING_SECONDS: u64 = 10;
 pub struct Verifier<W = Worker> {
     worker: W,
     salt: [u8; 32],
-    /// Results of recomputations, by the ID of the open challenge for which the gradient was recomputed.
+    /// The result of each recomputation. The key is the ID of the challenge (the examination of a gradient) that
+    /// required it.
     results: BTreeMap<u64, Recomputation>,
-    /// The tasks that could not be fetched completely yet, because blocks are missing, by the ID of the open challenge.
+    /// The tasks that could not be fetched completely yet, because data blocks are missing. The key is the ID of the
+    /// challenge (the examination of a gradient) for which the task must be computed.
     missing: BTreeMap<u64, MissingTask>,
     /// The epoch of the beacon (the network's source of random values) in which the chain last refused the verifier's
-    /// message. The verifier does not send that message again in the same epoch.
+    /// message for the beacon. The verifier does not send that message again in the same epoch.
     refused_epoch: Option<u64>,
 }
 
@@ -41,8 +43,9 @@ pub struct Verifier<W = Worker> {
 struct MissingTask {
     /// Times of the first and the last attempt to fetch the task, in seconds of the chain's time.
     attempts: [u64; 2],
-    /// The verifier stops waiting when at most this many blocks of the chain are left until the stage of the challenge
-    /// ends. The number is about half of the number of blocks that were left at the first attempt.
+    /// At the first failed attempt to fetch the task, a number of blocks of the chain was left until the deadline for
+    /// the verifier's finding. This value is half of that number, plus 1. The verifier stops waiting for the task's
+    /// data when no more blocks than this are left.
     min_blocks_left: u64,
 }
 
@@ -56,11 +59,11 @@ pub struct Recomputation {
     pub result: &'static str,
     /// Why the finding is not `match`; `None` if it is.
     pub reason: Option<String>,
-    /// Commitment to the recomputed gradient, in hexadecimal; empty if it was not recomputed. A correct submission
-    /// contains the same one.
+    /// Commitment to the recomputed gradient, in hexadecimal; empty if the gradient was not recomputed. A correct
+    /// submission states the same commitment.
     commitment: String,
-    /// Digest, in hexadecimal, of the part of the gradient that the challenge selects. Empty if the gradient is void or
-    /// was not recomputed.
+    /// Digest, in hexadecimal, of the part of the gradient that the ledger has selected for the attestation. Empty if
+    /// the gradient is void or was not recomputed.
     leaf: String,
 }
 
@@ -77,8 +80,8 @@ impl<W: Recompute> Verifier<W> {
     }
 
     /// Does what the verifier must do next, if anything. It first sends its message for the beacon (the network's
-    /// source of random values), and then recomputes a gradient or sends what it found. Returns the result if this call
-    /// completed a recomputation. If data of the task is missing, later calls request the data again, as long as enough
+    /// source of random values), and then recomputes a gradient or sends its finding about one. Returns the finding if
+    /// this call has made it. If data of the task is missing, later calls request the data again, as long as enough
     /// time is left to send an attestation.
     pub async fn work<C: Chain + ContentStore>(&mut self, client: &C) -> Result<Option<Recomputation>, RoleError> {
         let VerifierDuties { challenges: duties, beacon } = client.duties().await?;
@@ -118,8 +121,8 @@ impl<W: Recompute> Verifier<W> {
         failure.map_or(Ok(None), Err)
     }
 
-    /// Reveals the verifier's secret number for the current epoch of the beacon, and commits to its number for the next
-    /// epoch.
+    /// Reveals the verifier's secret number for the current epoch of the beacon, if the verifier has committed to one,
+    /// and commits to its number for the next epoch.
     async fn take_part_in_beacon<C: Chain>(&mut self, client: &C, duty: BeaconDuty) -> Result<(), RoleError> {
         let BeaconDuty { epoch, reveals } = duty;
         let validator = client.address().to_owned();
@@ -201,8 +204,9 @@ impl<W: Recompute> Verifier<W> {
 
     /// Returns the result to which this verifier committed before a restart, or `None` if that cannot be determined.
     ///
-    /// The hash in the commitment is compared with the hashes for two results: `result`, and `unavailable`. The
-    /// verifier may have committed to `unavailable` because a block was missing then that has arrived since.
+    /// The hash in the commitment is compared with the hashes for two results: `result`, which was computed after the
+    /// restart, and `unavailable`. The verifier may have committed to `unavailable` because a block was missing at that
+    /// time, although the block has arrived by now.
     fn committed_before(
         &self,
         verifier: &str,
@@ -215,8 +219,8 @@ impl<W: Recompute> Verifier<W> {
         results.find(|result| hex(&self.reveal(verifier, duty.challenge_id, result).commitment()) == *committed)
     }
 
-    /// Returns the message that the stage of the challenge requires: the commitment to the attestation, the attestation
-    /// itself, or a vote in the panel of all validators.
+    /// Returns the message that the verifier must send at the present stage of a challenge (the examination of a
+    /// gradient): the commitment to the attestation, the attestation itself, or a vote in the panel of all validators.
     fn message(&self, verifier: &str, duty: &VerificationDuty, result: &Recomputation) -> Message {
         let verifier = verifier.to_owned();
         let challenge_id = duty.challenge_id;
@@ -251,8 +255,8 @@ impl<W: Recompute> Verifier<W> {
         }
     }
 
-    /// Returns the salt for the commitment in a challenge. It is derived from the verifier's salt, so it is the same
-    /// after a restart.
+    /// Returns the salt with which the verifier commits to its finding in a challenge (the examination of a gradient).
+    /// It is derived from the verifier's own salt, so it is the same after a restart.
     fn salt_of(&self, challenge: u64) -> [u8; 32] {
         Sha256::new().chain_update(self.salt).chain_update(challenge.to_le_bytes()).finalize().into()
     }

@@ -6,7 +6,7 @@ use super::ErrorClass;
 const MAX_BACKOFF_MS: u32 = 60_000;
 
 /// Waiting times between retries. They double from 1 s to 60 s, or to another maximum. Each is shortened at random by
-/// up to a half, so that the clients of a node that was down do not all return at the same time.
+/// up to a half, so that the clients of a node that was down do not all send their requests again at the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     failures: u32,
@@ -64,7 +64,8 @@ pub struct RetryPolicy {
     nodes: u32,
     /// The number of failures since the last success, counted over all nodes.
     failures: u32,
-    /// Computes the waiting times. They grow each time that all nodes have failed, not with each single failure.
+    /// Computes the waiting times. A waiting time grows when all nodes have failed in turn, not with each single
+    /// failure.
     backoff: Backoff,
 }
 

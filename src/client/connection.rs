@@ -1,5 +1,5 @@
-//! Interfaces that the program around a client implements: a connection to a node, a timer, and a file that keeps an
-//! artifact until it is submitted.
+//! Interfaces that a program that uses the client must implement: a connection to a node, a timer, and storage that
+//! keeps an artifact until it is submitted.
 
 use super::ClientError;
 
@@ -20,12 +20,12 @@ pub trait Connection {
     }
     /// Makes the connection use the next node. Does nothing if there is only one node.
     fn fail_over(&self) {}
-    /// Records that the chain has reached this block height. Nodes whose height is far below it are then avoided.
+    /// Records that the chain has reached this block height. Nodes that are far behind this height are then avoided.
     fn observe_height(&self, _height: u64) {}
 }
 
-/// A timer. Browsers and operating systems have different functions for waiting, so the program around a client
-/// provides one.
+/// A timer. Browsers and operating systems have different functions for waiting, so the program that uses the client
+/// implements the timer.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait Timer {
     /// Waits for this many milliseconds.
@@ -37,7 +37,7 @@ pub trait Timer {
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait WorkFile {
     /// Returns the bytes that the last call of [`save_work`](Self::save_work) saved, or `None` if they no longer exist.
-    /// The caller must check them.
+    /// The bytes may be damaged, so the caller must check that they are a valid artifact.
     async fn load_work(&self) -> Option<Vec<u8>> {
         None
     }
@@ -100,8 +100,8 @@ pub(crate) async fn send<T: Connection>(
     connection.request(Request { path, body }).await?.into_body()
 }
 
-/// Downloads a file of the model that the node trains. `name` is `config.json` or `model.safetensors`. The caller must
-/// check the file against the model's CID.
+/// Downloads a file of the model that the node's network trains. The file's name, `name`, is `config.json` or
+/// `model.safetensors`. The caller must check the file against the model's CID.
 pub async fn model_file<T: Connection>(connection: &T, name: &str) -> Result<Vec<u8>, ClientError> {
     send(connection, &format!("/r3mes/wgpu/v1/model/{name}"), None).await
 }

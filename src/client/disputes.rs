@@ -1,4 +1,4 @@
-//! The request with which challengers list the gradients that can be disputed, and the open disputes.
+//! The request by which a challenger gets the lists of the gradients that can be disputed and of the open disputes.
 
 use super::{Client, ClientError, Connection, text};
 use crate::{
@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 pub struct ClaimedGradient {
     /// ID that the ledger gave to the submission of this gradient.
     pub stored_gradient_id: u64,
-    /// CID of the task whose gradient this is.
+    /// CID of the task for which the gradient was computed.
     #[serde(with = "text")]
     pub task: Cid,
-    /// CID of the root block of the artifact, which holds the submitted gradient.
+    /// CID of the root block of the artifact, the group of data blocks that contain the submitted gradient.
     #[serde(with = "text")]
     pub ipfs_hash: Cid,
     /// Hash by which the miner has committed to the task and the gradient, as 64 hexadecimal digits.
@@ -30,8 +30,8 @@ pub struct DisputableGradient {
     pub gradient: ClaimedGradient,
     /// Whether a new dispute about the gradient can be opened now.
     pub disputable: bool,
-    /// ID of the challenge in which verifiers found that the gradient is wrong. `None` if they did not, if somebody has
-    /// already appealed against the finding, or if the time for an appeal is over.
+    /// ID of the challenge in which verifiers found that the gradient is wrong. `None` if there is no such finding, if
+    /// somebody has already appealed against it, or if the time for an appeal is over.
     pub appealable: Option<u64>,
 }
 
@@ -44,7 +44,8 @@ pub struct OpenDispute {
     pub gradient: ClaimedGradient,
     /// Address of the account that opened the dispute.
     pub challenger: String,
-    /// Whether there is still time to defend the gradient: an answer in the next block would meet the deadline.
+    /// Whether there is still time to defend the gradient, that is, whether an answer in the next block would meet the
+    /// deadline.
     pub answerable: bool,
     /// All answers that defend the gradient, in the order in which they were given. When a party of the dispute makes a
     /// move, the move states the index of an answer in this list.
@@ -60,12 +61,14 @@ pub struct GivenAnswer {
     game: String,
 }
 
-/// The node's list of the gradients that can be disputed or appealed, and of the open disputes.
+/// The list that a node returns: the gradients that can be disputed, the gradients about which a finding of verifiers
+/// can be appealed, and the open disputes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputeList {
-    /// The gradients that can be disputed or about which an appeal is possible, in ascending order of ID.
+    /// The gradients that can be disputed, or about which a finding of verifiers can be appealed, in ascending order of
+    /// their IDs.
     pub gradients: Vec<DisputableGradient>,
-    /// The disputes that have not been decided yet, in ascending order of ID.
+    /// The disputes that have not been decided yet, in ascending order of their IDs.
     pub disputes: Vec<OpenDispute>,
 }
 
@@ -85,7 +88,8 @@ impl GivenAnswer {
 }
 
 impl<H: Connection> Client<H> {
-    /// Requests the gradients that can be disputed or appealed, and the open disputes.
+    /// Requests the gradients that can be disputed, those about which a finding of verifiers can be appealed, and the
+    /// open disputes.
     pub async fn disputes(&self) -> Result<DisputeList, ClientError> {
         self.json("/r3mes/wgpu/v1/disputes").await
     }

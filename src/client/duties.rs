@@ -1,5 +1,5 @@
-//! Requests that ask a node for the duties, the roles and the stake of a verifier or a proposer, and for the escrow of
-//! a miner and the status of its submissions.
+//! Requests to a node. They return the duties, the roles and the stake of a verifier or a proposer, the escrow of a
+//! miner, and the status of a submission.
 
 use super::{Client, ClientError, Connection, invalid_response, text};
 use crate::{ledger::BeaconDuty, store::Cid};
@@ -13,9 +13,10 @@ pub struct VerificationDuty {
     /// Stage of the challenge: `commit` (the sampled verifiers commit to their findings), `reveal` (they reveal them),
     /// or `panel` (they disagree, and all validators vote).
     pub stage: String,
-    /// Whether the verifier has already done what this stage requires.
+    /// Whether the verifier has already done what this stage of the challenge requires.
     pub done: bool,
-    /// The number of blocks until this stage ends. The verifier's transaction must be in one of these blocks.
+    /// The number of blocks until this stage of the challenge ends. The verifier's transaction must be in one of these
+    /// blocks.
     pub blocks_left: u64,
     /// Hash that selects a tile (a part of the gradient). The verifier must attest the digest of this tile.
     #[serde(with = "digits")]
@@ -25,7 +26,7 @@ pub struct VerificationDuty {
     pub task: Cid,
     /// ID that the ledger gave to the submission of the gradient.
     pub stored_gradient_id: u64,
-    /// CID of the root block of the artifact, which holds the submitted gradient.
+    /// CID of the root block of the artifact, the group of data blocks that contain the submitted gradient.
     #[serde(with = "text")]
     pub ipfs_hash: Cid,
     /// Hash by which the miner has committed to the task and the gradient, as 64 hexadecimal digits.
@@ -45,7 +46,7 @@ pub struct VerifierDuties {
     pub beacon: Option<BeaconDuty>,
 }
 
-/// A completed round, whose accepted gradients a proposer must add up to compute the next adapter.
+/// A completed round. A proposer must compute the next adapter from the sum of the round's accepted gradients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AggregationJob {
     /// Index of the round.
@@ -60,7 +61,7 @@ pub struct AggregationJob {
     pub may_leave_out: bool,
     /// ID of the proposer's commitment to its aggregate, or `None` if it has not committed yet.
     pub commitment_id: Option<u64>,
-    /// IDs of the gradients that the committed aggregate adds up; empty before the commitment.
+    /// IDs of the gradients that the committed aggregate sums; empty before the commitment.
     pub committed: Vec<u64>,
     /// Whether the proposer has revealed the aggregate to which it committed.
     pub revealed: bool,
@@ -71,10 +72,10 @@ pub struct AggregationJob {
 pub struct AggregationInput {
     /// ID that the ledger gave to the submission of the gradient.
     pub id: u64,
-    /// CID of the task whose gradient this is.
+    /// CID of the task for which the gradient was computed.
     #[serde(with = "text")]
     pub task: Cid,
-    /// CID of the root block of the artifact, which holds the gradient.
+    /// CID of the root block of the artifact, the group of data blocks that contain the accepted gradient.
     #[serde(with = "text")]
     pub artifact: Cid,
     /// Hash by which the miner has committed to the task and the gradient, as 64 hexadecimal digits.
@@ -94,7 +95,7 @@ pub struct GradientStatus {
     pub round: u64,
 }
 
-/// The roles and the stake with which an account is registered as a node.
+/// The roles and the stake with which an account is registered on the network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeRegistration {
     /// Numeric IDs of the roles, such as 3 for a validator and 4 for a proposer, in ascending order.
@@ -142,7 +143,7 @@ impl<H: Connection> Client<H> {
         Ok(miner_score.escrow)
     }
 
-    /// Returns the smallest stake with which an account can take a role, in micro-units.
+    /// Returns the smallest stake, in micro-units, with which an account can register for a role.
     pub async fn min_stake(&self) -> Result<u64, ClientError> {
         #[derive(Deserialize)]
         struct StakeParams {

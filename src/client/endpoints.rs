@@ -63,7 +63,7 @@ impl Endpoints {
         &self.names
     }
 
-    /// Records that the chain has reached this block height. Nodes whose height is far below it are then avoided.
+    /// Records that the chain has reached this block height. Nodes that are far behind this height are then avoided.
     pub fn observe_height(&self, height: u64) {
         self.height.set(self.height.get().max(height));
     }
@@ -78,8 +78,8 @@ impl Endpoints {
     }
 
     /// Calls `send` with the index of the current node and the request. If the request fails, it is not sent to another
-    /// node. The caller must then [fail over](Self::fail_over) and repeat the whole operation with the next node, from
-    /// storing the blocks to sending the transaction.
+    /// node. The caller must then [fail over](Self::fail_over) and repeat the whole operation with the next node: store
+    /// the blocks there, and then send the transaction.
     pub async fn request(
         &self,
         request: Request<'_>,
@@ -88,8 +88,8 @@ impl Endpoints {
         send(self.current(&send).await?, request).await
     }
 
-    /// Returns the index of the current node. If that node has not been checked yet, nodes are checked with `send`,
-    /// starting with the current one, and the first node that can be used becomes the current one.
+    /// Returns the index of the current node. If that node has not been checked yet, checks the nodes with requests
+    /// that `send` sends, starting with the current node. The first node that can be used becomes the current one.
     pub async fn current(
         &self,
         send: impl AsyncFn(usize, Request<'_>) -> Result<Response, NoResponse>,
@@ -114,8 +114,8 @@ impl Endpoints {
     }
 
     /// Checks the nodes, starting with the current one, and makes one of them the new current node: the first that
-    /// belongs to the chain and is at most [`MAX_LAG_BLOCKS`] behind. If all are further behind, takes the one with the
-    /// most blocks.
+    /// belongs to the chain and whose block height is at most [`MAX_LAG_BLOCKS`] below the highest known one. If all
+    /// nodes are further behind, the node with the greatest height is taken.
     async fn choose(
         &self,
         send: &impl AsyncFn(usize, Request<'_>) -> Result<Response, NoResponse>,
@@ -173,8 +173,8 @@ mod tests {
     use pollster::block_on;
     use serde_json::json;
 
-    /// Simulated nodes: each one reports the chain ID and the height in `heads`, or does not respond if the entry is
-    /// `None`. All requests are recorded in `requests`.
+    /// Simulated nodes. `heads` has an entry for each node: the chain ID and the block height that the node reports, or
+    /// `None` if the node does not respond. All requests are recorded in `requests`.
     struct Nodes {
         endpoints: Endpoints,
         heads: RefCell<Vec<Option<(&'static str, u64)>>>,

@@ -32,7 +32,7 @@ pub enum ClientError {
         log: String,
     },
     /// The node accepted the transaction with this hash, but no block contained it within ten minutes.
-    #[error("transaction {0} was accepted, but no block contained it within ten minutes")]
+    #[error("the node accepted transaction {0}, but no block contained it within ten minutes")]
     Lost(String),
     /// The chain has produced no block for 30 seconds or more.
     #[error("the chain has produced no block for {seconds} s (height {height})")]
@@ -51,7 +51,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The node does not have the route with this path, because its program is not r3mes-wgpu or is an older version.
-    #[error("the node has no route {0}; connect to an r3mes-wgpu node, because other nodes may lack the route")]
+    #[error("the node has no route {0}; connect to a node that runs a current version of r3mes-wgpu")]
     Unsupported(String),
     /// The node's response does not have the expected form.
     #[error("the node's response to {path} is invalid: {reason}")]

@@ -21,8 +21,8 @@
 //! | `GET /cosmos/authz/v1beta1/grants` | the messages that one account may send for another |
 //! | `GET /cosmos/feegrant/v1beta1/allowance/{granter}/{grantee}` | the fees that one account will pay for another |
 //!
-//! The program around a client implements up to five traits: [`Connection`] and [`Timer`] for every client,
-//! [`BlockSource`] and [`BlockCache`] if the client fetches blocks, and [`WorkFile`] if it mines.
+//! A program that uses the client implements up to five traits: always [`Connection`] and [`Timer`]; [`BlockSource`]
+//! and [`BlockCache`] if the client fetches blocks; and [`WorkFile`] if the client mines.
 
 mod backoff;
 pub mod blocks;
@@ -57,8 +57,8 @@ use crate::{
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// The interface that every agent (a miner, verifier, proposer or challenger) needs from the program around it. A miner
-/// also needs [`WorkFile`].
+/// The interface that a program must implement so that an agent (a miner, verifier, proposer or challenger) can run in
+/// it. For a miner, the program must also implement [`WorkFile`].
 pub trait Host: Connection + Timer + BlockSource + BlockCache {}
 
 impl<H: Connection + Timer + BlockSource + BlockCache> Host for H {}
@@ -77,7 +77,7 @@ pub struct JobInfo {
     pub height: u64,
     /// The time of the latest block or the node's clock, whichever is later, in seconds since 1970 (UTC).
     pub time: u64,
-    /// Version of the specification of the exact arithmetic, by which all gradients of the chain are computed.
+    /// Version of the specification of the exact arithmetic by which all gradients of the chain are computed.
     pub arithmetic_version: u32,
     /// CID of the trained model, as text.
     pub model: String,
@@ -125,8 +125,8 @@ pub struct HeldTask {
     pub proof_of_work_bits: u32,
     /// Index of the round in which the task was claimed.
     pub round: u64,
-    /// A number from 0 to 99 that the ledger derives from the miner's address and the round of the claim. In the
-    /// message formats of the network, it is the ID of the miner's shard.
+    /// A number from 0 to 99 that the ledger derives from the miner's address and the round of the claim. The miner
+    /// must repeat it in the submission: the network's message formats have a field for it, named `shard_id`.
     pub shard_id: u64,
     /// Seed of the round, which the ledger derives from the block with which the round began.
     #[serde(with = "text")]
@@ -176,7 +176,7 @@ impl<H> Client<H> {
         Self { granter: Some(granter), ..self }
     }
 
-    /// Returns the host: the part of the surrounding program that connects the client to the node.
+    /// Returns the host: the part of the program that connects the client to the node.
     pub fn host(&self) -> &H {
         &self.host
     }
@@ -192,8 +192,8 @@ impl<H> Client<H> {
         Ok(self.key.secret(purpose)?)
     }
 
-    /// Returns the address of the account that mines: the granter's if the client acts for one, otherwise the address
-    /// of the client's own key.
+    /// Returns the address of the account that mines. If the client acts for a granter, this is the granter's address;
+    /// otherwise, it is the address of the client's own key.
     pub fn miner(&self) -> &str {
         self.granter.as_deref().unwrap_or(self.address())
     }
@@ -232,7 +232,7 @@ impl<H: Connection> Client<H> {
         Ok(TxParams { chain_id, minimum_fee: MinimumFee { floor, per_byte, per_row }, fee_waiver })
     }
 
-    /// Downloads a file of the model that the node trains, by its name; see the function [`model_file`].
+    /// Downloads a file of the model that the node's network trains, by its name; see the function [`model_file`].
     pub async fn model_file(&self, name: &str) -> Result<Vec<u8>, ClientError> {
         model_file(&self.host, name).await
     }

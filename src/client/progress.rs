@@ -13,7 +13,7 @@ const HALT_MS: u32 = 30_000;
 pub struct ProgressMonitor {
     waited_ms: u32,
     next_check_ms: u32,
-    /// The latest block height, and the value of `waited_ms` when this height was first seen.
+    /// The latest block height, and how many milliseconds had been waited in total when this height was first seen.
     seen: Option<(u64, u32)>,
 }
 

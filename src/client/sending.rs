@@ -34,8 +34,8 @@ pub struct ExecutedTx {
 }
 
 impl ExecutedTx {
-    /// Returns the first response of type `M`. If the message was wrapped in a `MsgExec`, its response is taken out of
-    /// the response to the `MsgExec`.
+    /// Returns the first response of type `M`. If a message was sent inside a `MsgExec` (the message that executes
+    /// others in a granter's name), its response is taken out of the response to the `MsgExec`.
     pub fn response<M: prost::Message + Name + Default>(&self) -> Option<M> {
         self.responses.iter().find_map(|response| match response.type_url.as_str() {
             url if url == M::type_url() => M::decode(&*response.value).ok(),

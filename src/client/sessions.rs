@@ -1,5 +1,5 @@
-//! Requests the rights that one account, the granter, has granted to another: the messages that the other account may
-//! send in the granter's name, and the fees that the granter pays for it.
+//! Requests the rights that one account, the granter, has granted to another account, the grantee: the messages that
+//! the grantee may send in the granter's name, and the fees that the granter pays for the grantee.
 
 use super::{Client, ClientError, Coin, Connection, amount};
 use crate::tx::{GRANTABLE, GrantPair, Message, Session};
@@ -16,15 +16,16 @@ pub struct ActiveGrants {
 }
 
 impl ActiveGrants {
-    /// Returns the messages that the granter must send to revoke all of these rights.
+    /// Returns the messages that the granter must send to revoke all rights that the grantee has.
     pub fn revoke(&self, pair: &GrantPair) -> Vec<Message> {
         let revoke = |message: &String| Message::Revoke(pair.clone(), message.clone());
         let allowance = self.allowance.map(|_| Message::RevokeAllowance(pair.clone()));
         self.messages.iter().map(revoke).chain(allowance).collect()
     }
 
-    /// Returns the messages that the granter must send to replace these rights with those of `session`. If there is a
-    /// fee allowance, it is revoked first, because the ledger does not accept a second allowance.
+    /// Returns the messages that the granter must send to replace the rights that the grantee has with those of
+    /// `session`. If there is a fee allowance, it is revoked first, because the ledger does not accept a second
+    /// allowance.
     pub fn replace(&self, session: &Session) -> Vec<Message> {
         let allowance = self.allowance.map(|_| Message::RevokeAllowance(session.pair.clone()));
         allowance.into_iter().chain(session.grant()).collect()

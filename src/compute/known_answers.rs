@@ -48,8 +48,8 @@ pub async fn passes(backend: &Backend, case: &Case) -> Result<(), Error> {
 }
 
 /// Returns the name by which error messages identify the implementation of a kernel. On a GPU, it is the name of the
-/// lowering (WGSL implementation), or `none` if the kernel has no lowering. On the CPU, it is `cpu`. If two backends
-/// share the dispatches of a recording, it is `split`.
+/// lowering (WGSL implementation), or `none` if the kernel has no lowering. On the CPU, it is `cpu`. If one backend
+/// runs the first dispatches of a recording and another backend runs the rest, it is `split`.
 #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "only a GPU has lowerings"))]
 fn lowering(backend: &Backend, kernel: &'static Kernel) -> &'static str {
     match backend {

@@ -40,7 +40,8 @@ pub struct Slice {
 }
 
 /// A recording that has been loaded into the memory of a backend and is ready to run. The methods are async because a
-/// caller must await the results of a GPU. On the CPU they wait only for the yield hook.
+/// caller must await the results of a GPU. On the CPU they wait only for the yield hook, a callback after each slice of
+/// work.
 pub enum Executor {
     /// Runs the recording on CPU threads.
     Cpu(CpuExecutor),
@@ -70,8 +71,8 @@ pub enum Backend {
         /// The lowering (WGSL implementation) to use for each kernel.
         choice: gpu::LoweringChoice,
     },
-    /// Two backends: the first runs a prefix of a recording's dispatches, and the second runs the rest. Prefixes of
-    /// different lengths serve to find a dispatch that one backend computes wrongly.
+    /// Two backends: the first runs a prefix of a recording's dispatches, and the second runs the rest. Runs with
+    /// prefixes of different lengths show which dispatch one of the backends computes wrongly.
     Split {
         /// The backend that runs the prefix.
         first: Box<Backend>,
@@ -83,9 +84,9 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Returns how many sequences one run should compute: `default`, or [`usize::MAX`] (no limit) on a hardware GPU,
-    /// because a run of only a few sequences would leave the GPU mostly idle. The number affects memory use, not the
-    /// result.
+    /// Returns how many sequences one run should compute. On a hardware GPU it is [`usize::MAX`] (no limit), because a
+    /// run of only a few sequences would leave the GPU mostly idle. On any other backend it is `default`. The number
+    /// affects memory use, not the result.
     pub fn sequences_per_run(&self, default: usize) -> usize {
         match self {
             #[cfg(feature = "gpu")]
@@ -179,9 +180,9 @@ impl Executor {
         self.run_units(dispatches, 0..usize::MAX).await
     }
 
-    /// Runs a range of dispatches in order, but computes only the given work units of each dispatch. If the bounds of
-    /// `units` are not multiples of [`Self::unit_alignment`], some neighboring units may be computed too. Returns
-    /// whether any dispatch computed a value outside the range of its number format.
+    /// Runs a range of dispatches in order, but computes only the work units (independent parts) of each dispatch whose
+    /// indexes are in `units`. If the bounds of `units` are not multiples of [`Self::unit_alignment`], some neighboring
+    /// units may be computed too. Returns whether any dispatch computed a value outside the range of its number format.
     pub async fn run_units(&mut self, dispatches: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         match self {
             Self::Cpu(executor) => match executor.yield_hook {
@@ -207,8 +208,8 @@ impl Executor {
         }
     }
 
-    /// Returns a power of two to which ranges of work units should be aligned. If both bounds of a range are multiples
-    /// of it, [`Self::run_units`] computes exactly the work units in the range.
+    /// Returns a power of two to which ranges of work units (independent parts of a dispatch) should be aligned. If
+    /// both bounds of a range are multiples of it, [`Self::run_units`] computes exactly the work units in the range.
     pub fn unit_alignment(&self) -> usize {
         match self {
             Self::Cpu(_) => 1,

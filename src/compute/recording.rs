@@ -218,7 +218,7 @@ impl Recording {
 }
 
 /// The assignment of buffers to memory slots. A memory slot is a piece of memory that holds one buffer, or several
-/// scratch buffers one after another.
+/// scratch buffers at different times in a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Index of the memory slot of each buffer, in the order of the buffers' IDs.

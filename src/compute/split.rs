@@ -56,20 +56,21 @@ impl SplitExecutor {
         if self.in_second[id.0] { self.second.read(id).await } else { self.first.read(id).await }
     }
 
-    /// Sets the hook that both executors call after every slice of work.
+    /// Sets the yield hook, a callback that both executors call after every slice of work.
     pub fn set_yield_hook(&mut self, hook: YieldHook) {
         self.first.set_yield_hook(hook);
         self.second.set_yield_hook(hook);
     }
 
-    /// Returns the larger of the values that [`Executor::unit_alignment`] returns for the two executors.
+    /// Returns the power of two to which ranges of work units (independent parts of a dispatch) should be aligned. It
+    /// is the larger of the alignments that the two executors need.
     pub fn unit_alignment(&self) -> usize {
         self.first.unit_alignment().max(self.second.unit_alignment())
     }
 
-    /// Runs a range of dispatches, but computes only the given work units of each dispatch. If the bounds of `units`
-    /// are not multiples of [`Self::unit_alignment`], some neighboring units may be computed too. Returns whether any
-    /// dispatch computed a value outside the range of its number format.
+    /// Runs a range of dispatches, but computes only the work units (independent parts) of each dispatch whose indexes
+    /// are in `units`. If the bounds of `units` are not multiples of [`Self::unit_alignment`], some neighboring units
+    /// may be computed too. Returns whether any dispatch computed a value outside the range of its number format.
     pub async fn run_units(&mut self, dispatches: Range<usize>, units: Range<usize>) -> Result<Saturated, Error> {
         let cut = self.prefix.clamp(dispatches.start, dispatches.end);
         for id in &self.back {

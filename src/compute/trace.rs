@@ -20,9 +20,9 @@ pub struct Traced {
     pub digest: [u8; 32],
 }
 
-/// Runs a range of dispatches one at a time, and appends an entry to `trace` for each. The words in the buffers are the
-/// same as after a run of the whole range. Returns whether any dispatch computed a value outside the range of its
-/// number format.
+/// Runs a range of dispatches one at a time, and appends an entry to `trace` for each. Afterwards, the buffers contain
+/// the same words as if the whole range had been run at once. Returns whether any dispatch computed a value outside the
+/// range of its number format.
 pub async fn run_traced(
     executor: &mut Executor,
     recording: &Recording,

@@ -33,16 +33,17 @@ params! {
     /// 24-bit mantissa of `log2(e) / √head_dim · 2^20`, the factor that converts the inner product of a query and a key
     /// into a score.
     score_mantissa: u32,
-    /// The inner product of a query and a key, multiplied by `score_mantissa`, is shifted right by `score_shift` −
-    /// (exponent of the query row) − (exponent of the key row).
+    /// A score is the inner product of a query and a key, multiplied by `score_mantissa` and shifted right by
+    /// `score_shift` − (exponent of the query row) − (exponent of the key row).
     score_shift: i32,
 }
 
 /// The largest number of tokens in a sequence. The memory of a GPU workgroup limits it, because a workgroup holds one
 /// word for each key.
 pub const MAX_CONTEXT: usize = 2048;
-/// The largest number of features in a head. There are two reasons for the limit: sums of shifted products must fit in
-/// an i64, and a GPU workgroup holds one sum for each feature.
+/// The largest number of features in a head. There are two reasons for the limit. The backward pass shifts the inner
+/// product of two heads left by 25 bits, and the result must fit in an i64. A GPU workgroup holds one sum for each
+/// feature.
 pub const MAX_HEAD_DIM: usize = 256;
 /// The number of words in the softmax statistics of one token and head: the maximum score; the mantissa and the shift
 /// of the normalizer (the reciprocal of the sum of exponentials); the index of the first visible key; the largest

@@ -2,10 +2,10 @@
 //! the attention probabilities, `dS` is the gradient of the scores (see
 //! [`attention_backward_query`](super::attention_backward_query)), and `dout` is the gradient of attention's output.
 //!
-//! `dk` and `dv` are sums over queries, and the rows of different queries have different exponents. To align the terms,
-//! each element of `dS` and `P` is first shifted by an amount that depends on the exponents of its query's rows. In
-//! each block of 32 queries, the results are then divided by a common power of two and rounded to integers of magnitude
-//! ≤ 2^14. `P` and `dS` are not stored, but computed again from the softmax statistics of each query.
+//! `dk` and `dv` are sums over queries, and each query has exponents of its own for its rows of `q` and `dout`. To
+//! align the terms, each element of `dS` and `P` is first shifted by an amount that depends on the exponents of its
+//! query. In each block of 32 queries, the results are then divided by a common power of two and rounded to integers of
+//! magnitude ≤ 2^14. `P` and `dS` are not stored, but computed again from the softmax statistics of each query.
 
 use super::{
     INFO, Kernel, Saturated,
@@ -38,8 +38,8 @@ params! {
     /// 24-bit mantissa of `log2(e) / √head_dim · 2^20`, the factor that converts the inner product of a query and a key
     /// into a score.
     score_mantissa: u32,
-    /// The inner product of a query and a key, multiplied by `score_mantissa`, is shifted right by `score_shift` −
-    /// (exponent of the query row) − (exponent of the key row).
+    /// A score is the inner product of a query and a key, multiplied by `score_mantissa` and shifted right by
+    /// `score_shift` − (exponent of the query row) − (exponent of the key row).
     score_shift: i32,
     /// Mantissa of the scale `1 / √head_dim`, by which `dk`, the gradient of the keys, is multiplied.
     inverse_root: u32,

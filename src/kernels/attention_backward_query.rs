@@ -38,8 +38,8 @@ params! {
     /// 24-bit mantissa of `log2(e) / √head_dim · 2^20`, the factor that converts the inner product of a query and a key
     /// into a score.
     score_mantissa: u32,
-    /// The inner product of a query and a key, multiplied by `score_mantissa`, is shifted right by `score_shift` −
-    /// (exponent of the query row) − (exponent of the key row).
+    /// A score is the inner product of a query and a key, multiplied by `score_mantissa` and shifted right by
+    /// `score_shift` − (exponent of the query row) − (exponent of the key row).
     score_shift: i32,
     /// Mantissa of the scale `1 / √head_dim`, by which `dq`, the gradient of the queries, is multiplied.
     inverse_root: u32,
@@ -125,26 +125,26 @@ impl Stats {
         self.normalizer.probability(exp2(tables, self.max.max(score).abs_diff(score)))
     }
 
-    /// Returns `dP`, the gradient of the attention probability of a query and a key. It is the inner product of the
-    /// query's row `dout` in the gradient of attention's output and the key's value row `value`, as an integer of
-    /// magnitude ≤ 2^61. The integer is in units of `2^(exponent of dout + top − 25)`, where `top` is the largest
-    /// exponent of all visible value rows.
+    /// Returns `dP`, the gradient of the attention probability of a query and a key. It is the inner product of two
+    /// rows: `dout` is the query's row of the gradient of attention's output, and `value` is the key's value row. The
+    /// result is an integer of magnitude ≤ 2^61, in units of `2^(exponent of dout + top − 25)`, where `top` is the
+    /// largest exponent of all visible value rows.
     #[inline(always)]
     fn folded(&self, dout: Head<'_>, value: Head<'_>, head_dim: usize) -> i64 {
         align(dout.dot(value, head_dim) << RAISE, -(distance(self.top, value.exponent) as i32))
     }
 
-    /// Returns `dS`, the gradient of the score of a query and a key. Its unit is 2 to the power of the exponent that
-    /// [`exponent`](Self::exponent) returns.
+    /// Returns `dS`, the gradient of the score of a query and a key, as an integer in units of 2^e. The method
+    /// [`exponent`](Self::exponent) returns e.
     #[inline(always)]
     pub(crate) fn gradient(&self, probability: u32, dout: Head<'_>, value: Head<'_>, head_dim: usize) -> i64 {
         let dp = round_even(self.folded(dout, value, head_dim), self.shift);
         round_even(i64::from(probability) * (dp - i64::from(self.mean)), 30)
     }
 
-    /// Returns the exponent of the unit in which [`gradient`](Self::gradient) returns `dS`, the gradient of a score.
-    /// `dout_exponent` is the exponent of the query's row in the gradient of attention's output. Returns
-    /// `ZERO_EXPONENT` if this row or all visible value rows are zero.
+    /// Returns e, where 2^e is the unit in which [`gradient`](Self::gradient) returns `dS`, the gradient of a score.
+    /// `dout_exponent` is the exponent of the query's row in the gradient of attention's output. If this row or all
+    /// visible value rows are zero, returns `ZERO_EXPONENT`, the exponent of rows of zeros.
     #[inline(always)]
     pub(crate) fn exponent(&self, dout_exponent: i32) -> i32 {
         if self.top == ZERO_EXPONENT || dout_exponent == ZERO_EXPONENT {

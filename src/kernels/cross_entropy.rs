@@ -2,10 +2,11 @@
 //! `loss[t] = log2 Σ 2^z − z[label]` for each token `t`, where Σ is over the vocabulary, and
 //! `dlogits = softmax − onehot`, where `onehot` is 1 for the label and 0 for all other vocabulary entries.
 //!
-//! The element of `dlogits` for a vocabulary entry is multiplied by the row scale (u16, ≤ 1) of the entry's embedding.
-//! Therefore the kernel `head_backward` needs no scales when it multiplies `dlogits` by the embeddings. The sums in
-//! `head_backward` are bounded by 2 · 2^22 · 127 + rounding < 2^31, because `Σ_v |dlogits|` over the vocabulary entries
-//! `v` is ≤ 2, `dlogits` has 22 fraction bits, and an embedding element has a magnitude ≤ 127.
+//! The element of `dlogits` for a vocabulary entry is multiplied by the row scale of the entry's embedding (u16 in
+//! units of 2^-16, so it is below 1). Therefore the kernel `head_backward` needs no scales when it multiplies `dlogits`
+//! by the embeddings. The sums in `head_backward` are bounded by 2 · 2^22 · 127 + rounding < 2^31, because
+//! `Σ_v |dlogits|` over the vocabulary entries `v` is ≤ 2, `dlogits` has 22 fraction bits, and an embedding element has
+//! a magnitude ≤ 127.
 
 use super::{
     Kernel, Saturated, as_bytes_mut, as_i32, lowering, params, read,
@@ -26,8 +27,8 @@ params! {
     /// The number of vocabulary entries in the shards before this one, a multiple of 4.
     vocab_offset: u32,
     /// Index of the dither stream (pseudorandom bits, addressed by row and column) with which `dlogits`, the gradient
-    /// of the logits, is rounded stochastically. An element uses the bits at the row that is the position of its token
-    /// in the chunk, and at the column that is the ID of its vocabulary entry.
+    /// of the logits, is rounded stochastically. The row of an element's bits is the position of its token in the
+    /// chunk, and the column is the ID of its vocabulary entry.
     stream: u32,
 }
 
@@ -41,9 +42,10 @@ const DROPPED: u32 = 24;
 /// `sum [tokens]` (u64) from the two passes of the softmax, `labels [tokens]`, `row_scales [vocab]` (u16 in units of
 /// 2^-16), the exp2 and log2 tables, and the dither buffer (keys from which the pseudorandom bits for rounding are
 /// derived). It writes `out [tokens, 3 · row_words(vocab) + 2]`, where `row_words(vocab)` is the number of words that
-/// hold `vocab` int8 values. For each token, `out` contains the gradients of the logits, and then the loss, an i64 in
-/// units of 2^-20 bits. A gradient is the integer `(256 · p0 + p1) · 256 + p2`, stored as three int8 values: first `p0`
-/// of all gradients, then all `p1`, then all `p2`.
+/// hold `vocab` int8 values. For each token, `out` contains the gradients of the logits, and then the loss in bits of
+/// information (base-2 logarithm), as an i64 with 20 fraction bits. A gradient is the integer
+/// `(256 · p0 + p1) · 256 + p2`, stored as three int8 values: first `p0` of all gradients, then all `p1`, then all
+/// `p2`.
 pub static KERNEL: Kernel = Kernel {
     name: "cross_entropy",
     params: Params::NAMES,

@@ -11,7 +11,7 @@ use std::ops::Range;
 params! {
     /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of features in each row.
+    /// The number of features in each row of `gate`, `up` and `out`.
     width: u32,
 }
 

@@ -17,7 +17,7 @@ use std::ops::Range;
 params! {
     /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of features in each row.
+    /// The number of features in each row of `gate` and `up`, and of their gradients.
     width: u32,
     /// Index of the dither stream (a stream of pseudorandom bits) with which `dgate`, the gradient of `gate`, is
     /// rounded stochastically.

@@ -12,7 +12,7 @@ use std::ops::Range;
 params! {
     /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of features in each row.
+    /// The number of features in each row of `gradient` and of `dy`.
     width: u32,
     /// Index of the dither stream (a stream of pseudorandom bits) with which the output `dy` is rounded stochastically.
     stream: u32,

@@ -11,9 +11,9 @@ use std::ops::Range;
 params! {
     /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of features in each row.
+    /// The number of features in each row of `dn` and in each embedding.
     width: u32,
-    /// The number of vocabulary entries in this shard, over which the sum runs.
+    /// The number of vocabulary entries in this shard. A dispatch sums over these entries.
     vocab: u32,
     /// Index of the shard of the vocabulary. The dispatch of shard 0 overwrites `dn`, and those of later shards add to
     /// it.

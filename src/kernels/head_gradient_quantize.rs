@@ -16,8 +16,8 @@ params! {
     /// The number of features in each head.
     head_dim: u32,
     /// Index of the dither stream (pseudorandom bits, addressed by row and column) with which `out` is rounded
-    /// stochastically. An element uses the bits at row `token · heads + head`, where `token` is the position of its
-    /// token in the chunk, and at the column that is the index of its feature in the head.
+    /// stochastically. An element uses the bits at row `token · heads + head` and column `feature`. Here `token` is the
+    /// position of the element's token in the chunk, and `feature` is the index of its feature in the head.
     stream: u32,
 }
 

@@ -9,8 +9,8 @@ params! {
     tokens: u32,
     /// The number of vocabulary entries in this shard. Each token has one logit for each of them.
     vocab: u32,
-    /// Index of the shard of the vocabulary. The dispatch of shard 0 overwrites the result, and those of later shards
-    /// continue from it.
+    /// Index of the shard of the vocabulary. The dispatch of shard 0 overwrites `maximum`, and the dispatches of later
+    /// shards update it.
     shard: u32,
 }
 

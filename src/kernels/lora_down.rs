@@ -1,6 +1,6 @@
 //! Computes `out[t] = x[t] · aᵀ` for each token `t`: multiplies the input `x` of a linear layer by the LoRA factor `a`.
-//! This reduces each row to `rank` features, where `rank` is the adapter's rank. `x` consists of byte rows. `out`
-//! consists of wide rows (integers of magnitude ≤ 2^14) whose scales are powers of two.
+//! This reduces each row to `rank` features, where `rank` is the adapter's rank. `x` consists of byte rows (int8).
+//! `out` consists of wide rows (integers of magnitude ≤ 2^14) whose scales are powers of two.
 //!
 //! The sums of products are exact. Their magnitude is ≤ 127 · 2^14 · `in_features` < 2^42.
 

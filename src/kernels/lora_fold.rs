@@ -1,9 +1,9 @@
-//! Multiplies each token's row of `u` by a scale: `f[t, r] = u[t, r] · s[t]`, where `t` is a token and `r` is an index
-//! from 0 to rank − 1. For the gradient of the LoRA factor `b`, `u` is `x · aᵀ`. For the gradient of the LoRA factor
-//! `a`, `u` is `dy · b`. Here `x` is the input of a linear layer, and `dy` is the gradient of its output.
+//! Prepares the gradients of the LoRA factors `a` and `b`, which are sums over tokens: multiplies each token's row of a
+//! matrix `u` by a scale, `f[t, r] = u[t, r] · s[t]`, where `t` is a token and `r` is an index from 0 to rank − 1.
 //!
-//! This prepares the computation of these gradients, which are sums over tokens. `s[t]` is the product of four scales:
-//! those of the token's rows in `u`, `x` and `dy`, and one of the adapter.
+//! For the gradient of `b`, `u` is `x · aᵀ`, where `x` is the input of a linear layer. For the gradient of `a`, `u` is
+//! `dy · b`, where `dy` is the gradient of the layer's output. `s[t]` is the product of four scales: those of the
+//! token's rows in `u`, `x` and `dy`, and one of the adapter.
 //!
 //! The tokens are divided into blocks of up to 32. In each block, the values with the same `r` share an exponent. A sum
 //! of such values is therefore an exact sum of integers.
@@ -25,12 +25,12 @@ params! {
     /// The rank of the adapter: the number of features in a row of `u`.
     rank: u32,
     /// Index of a scale in `lora_info`, which contains the scales and exponents of the adapter. The values of all
-    /// tokens are multiplied by this scale. It is alpha / rank times the unit of the LoRA factor from which `u` was
-    /// computed, and is stored as a mantissa, then an exponent.
+    /// tokens are multiplied by this scale. It is alpha / rank times the scale of the integers in the LoRA factor from
+    /// which `u` was computed. It is stored as a mantissa, then an exponent.
     scale_at: u32,
     /// Index of the dither stream (pseudorandom bits, addressed by row and column) with which the values are rounded
-    /// stochastically. A value uses the bits at the row that is the position of its token in the chunk, and at the
-    /// column that is its own index in the token's row of `u`.
+    /// stochastically. The row of a value's bits is the position of the value's token in the chunk, and the column is
+    /// the index of the value in this token's row of `u`.
     stream: u32,
 }
 

@@ -78,10 +78,11 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
     })
 }
 
-/// Adds the gradient of a LoRA factor to `writes[0]`. This is the common part of the kernels `lora_gradient_a` and
-/// `lora_gradient_b`, which multiply by the rows of different matrices. `row(token)` gives access to a token's row: it
-/// returns a function from a column to the element in this column. Returns whether an element of the gradient left its
-/// range.
+/// Adds the contributions of all tokens to the gradient of a LoRA factor, in the buffer `writes[0]`. The gradient is
+/// the product of two matrices: the output of the kernel `lora_fold`, and a matrix with one row for each token. The
+/// second matrix is the input of a linear layer in the kernel `lora_gradient_a`, and the gradient of the layer's output
+/// in `lora_gradient_b`. `row(token)` is the row of a token in this matrix, as a function from a column to an element.
+/// Returns whether an element of the LoRA factor's gradient left its range.
 pub(super) fn add_gradient<R: Fn(usize) -> i64>(
     [blocks, rank, exponent_at]: [u32; 3],
     width: usize,

@@ -34,9 +34,9 @@ params! {
     /// Index of a ratio in `lora_info`, which contains the scales and exponents of the adapter. Multiplication by this
     /// ratio converts `u · factorᵀ` to the unit of `y`. The ratio is stored as a 24-bit mantissa and a right shift.
     ratio_at: u32,
-    /// Mantissa of `s · 2^-fraction_bits`, where `s` is the scale of the ternary matrix. A row of `y` is computed from
-    /// a row of the layer's input or, in the backward pass, of the gradient of the layer's output. The scale of the row
-    /// of `y` is the scale of that row times `s · 2^-fraction_bits`.
+    /// Mantissa of `s · 2^-fraction_bits`, where `s` is the scale of the ternary matrix. Each row of `y` is computed
+    /// from a row of the layer's input (in the forward pass) or of the gradient of the layer's output (in the backward
+    /// pass). The scale of the row of `y` is `s · 2^-fraction_bits` times the scale of that other row.
     product_scale: u32,
     /// Exponent of `s · 2^-fraction_bits`, where `s` is the scale of the ternary matrix.
     product_scale_exponent: i32,
@@ -45,9 +45,10 @@ params! {
 /// The kernel `lora_up`. It reads `x_info [tokens, 4]`, which contains the scales of the rows that were multiplied by
 /// the ternary matrix; `u [tokens, rank]` as wide rows (integers of magnitude ≤ 2^14, each stored as two int8 values)
 /// and their scales `u_info`; `factor [width, rank]` as wide rows; and `lora_info`, the scales and exponents of the
-/// adapter. It updates `y [tokens, slots, width]`, which consists of i32 rows (integers, then the scale of the row).
-/// Before the dispatch, the integers in `y` are those of the ternary matrix product. The kernel replaces them with the
-/// sum of this product and the adapter's contribution, and writes the scales.
+/// adapter. It updates `y`, which has `slots` i32 rows for each token: the rows of different linear layers with the
+/// same input. A row consists of `width` integers, and of its scale after them. Before the dispatch, the integers are
+/// the products with the ternary matrix. In one row of each token, the kernel adds the adapter's contribution to the
+/// integers, and writes the scale.
 pub static KERNEL: Kernel = Kernel {
     name: "lora_up",
     params: Params::NAMES,

@@ -8,8 +8,8 @@ use std::ops::Range;
 params! {
     /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of vocabulary entries in this shard, from which the length of a row of `dlogits` (the gradient of the
-    /// logits, then the loss) follows.
+    /// The number of vocabulary entries in this shard. It determines the length of a row of `dlogits`, which contains
+    /// the gradients of the logits and then the loss.
     vocab: u32,
 }
 

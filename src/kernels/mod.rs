@@ -87,8 +87,8 @@ pub struct Binding {
 pub enum Access {
     /// The kernel only reads the buffer. Every work unit may read any word of the buffer.
     Read,
-    /// The kernel writes the buffer. The function returns, for the given parameters, the number of words that each work
-    /// unit owns. Only this work unit writes these words; it may also read them.
+    /// The kernel writes the buffer. This variant contains a function that returns, for given parameters, the number of
+    /// words that each work unit owns. Only this work unit writes these words; it may also read them.
     Write(fn(&[u32]) -> usize),
     /// The buffer is the saturation flag, which states whether a value has left the range of its number format. All
     /// dispatches (kernel launches) of a recording share the flag. WGSL code sets it to 1 with `atomicMax` and never
@@ -129,7 +129,7 @@ impl Lowering {
         self.texts.concat() + SHARED
     }
 
-    /// Returns this WGSL implementation, changed so that the function `words` computes the value of its override
+    /// Returns this WGSL implementation with the function `words`, which computes the value of the WGSL override
     /// `keys_held`.
     const fn keys_held(self, words: fn(&[u32]) -> u32) -> Self {
         Self { keys_held: Some(words), ..self }
@@ -187,7 +187,7 @@ macro_rules! params {
 }
 pub(crate) use params;
 
-/// The text of the WGSL functions that every kernel may call. It follows the files of each lowering (WGSL
+/// The text of the WGSL functions that every kernel may call. It is appended to the source of each lowering (WGSL
 /// implementation).
 pub const SHARED: &str = concat!(
     include_str!("../../shaders/shared/dither.wgsl"),

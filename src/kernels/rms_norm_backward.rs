@@ -1,7 +1,7 @@
 //! Computes the gradient of the input `x` of an RMSNorm: `dx = residual + (g − c · x) / rms(x)`, where
-//! `c = Σ g·x / (Σ x² + width · epsilon)` with sums over the features. `residual` is the gradient of the residual
-//! stream, which bypasses the norm. `g` is the gradient of the norm's output, multiplied by `gain`, the weights of the
-//! norm.
+//! `c = Σ g·x / (Σ x² + width · epsilon)` with sums over the features, whose number is `width`. `residual` is the
+//! gradient of the residual stream, which bypasses the norm. `g` is the gradient of the norm's output, multiplied by
+//! `gain`, the weights of the norm.
 //!
 //! Up to three linear layers read the same output of the norm, so a row has up to three gradients `dn`. They are
 //! aligned to a common exponent and summed: `g = gain · Σ dn`. The quantization that follows the norm is treated as the
@@ -39,9 +39,9 @@ params! {
 
 /// The kernel `rms_norm_backward`. It reads the gradients of the norm's output `dn [tokens, slots, width]`, the norm's
 /// input `x [tokens, width]`, and the gradient of the residual stream `residual [tokens, width]`, all as i32 rows
-/// (integers, then the scale of the row). It also reads `gain [width]` (i32) and `norm_info [tokens, 4]`, the two
-/// factors of each row that the forward pass has computed. It writes `dx [tokens, width]` as i32 rows whose scales are
-/// powers of two.
+/// (integers, then the scale of the row). It also reads `gain [width]` (i32) and `norm_info [tokens, 4]`, which the
+/// forward pass has computed: the factor `1 / rms(x)` of each row, alone and multiplied by the row's scale. It writes
+/// `dx [tokens, width]` as i32 rows whose scales are powers of two.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_backward",
     params: Params::NAMES,

@@ -34,7 +34,8 @@ params! {
 
 /// The kernel `rms_norm_quantize`. It reads `x [tokens, width]` as i32 rows (integers, then the scale of the row) and
 /// `gain [width]` (i32 from −65,535 to 65,535). It writes `q [tokens, width]` as byte rows (int8); `q_info`, the scale
-/// and the sum of each row; and `norm_info [tokens, 4]`, two factors of each row that the backward pass needs.
+/// and the sum of each row; and `norm_info [tokens, 4]`, the factor `1 / rms(x)` of each row, alone and multiplied by
+/// the scale of the row. The backward pass needs `norm_info`.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_quantize",
     params: Params::NAMES,

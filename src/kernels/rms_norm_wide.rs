@@ -16,7 +16,8 @@ pub use super::rms_norm_quantize::Params;
 /// The kernel `rms_norm_wide`. It reads `x [tokens, width]` as i32 rows (integers, then the scale of the row) and
 /// `gain [width]` (i32 from −65,535 to 65,535). It writes `n [tokens, width]` as wide rows (integers of magnitude
 /// ≤ 2^14, each stored as two int8 values); `n_info`, the scale and the sum of each row; and `norm_info [tokens, 4]`,
-/// two factors of each row that the backward pass needs.
+/// the factor `1 / rms(x)` of each row, alone and multiplied by the scale of the row. The backward pass needs
+/// `norm_info`.
 pub static KERNEL: Kernel = Kernel {
     name: "rms_norm_wide",
     params: Params::NAMES,

@@ -13,7 +13,7 @@ use std::ops::Range;
 params! {
     /// The number of tokens in the batch, over all of its sequences.
     tokens: u32,
-    /// The number of heads that the dispatch reads for each token: the number of heads in a row of `dy`.
+    /// The number of heads that the dispatch reads for each token. A row of `dy` has the same number of heads.
     heads: u32,
     /// The number of features of a head. It is even.
     head_dim: u32,

@@ -1,5 +1,5 @@
-//! Computes `out[t, n] = Σ_k x[t, k] · w[n, k]`: multiplies byte rows `x` by a ternary matrix `w`, for each token `t`
-//! and output feature `n`. The sum over the input features `k` is exact in i32.
+//! Computes `out[t, n] = Σ_k x[t, k] · w[n, k]`: multiplies the int8 rows of `x` by a ternary matrix `w`, for each
+//! token `t` and output feature `n`. The sum over the input features `k` is exact in i32.
 //!
 //! `|out|` can reach 127 · `in_features`. To keep it below 2^31, `in_features` must be ≤ 2^24.
 

@@ -25,11 +25,11 @@ params! {
 }
 
 /// The kernel `ternary_matmul_backward`. It reads `dy [tokens, planes, out_features]`, the gradient of a linear layer's
-/// output, as wide rows (integers of magnitude ≤ 2^14, each stored as two int8 values) or byte rows (int8), the sum of
-/// the integers in each row, and `weights [out_features, in_features]`, each word of which contains 4 × 4 trits (−1, 0
-/// or 1). Some implementations multiply by the codes 0..=2 (trit + 1) instead of the trits, and then subtract the sum
-/// of the row's integers. It writes the integers of `out [tokens, slots, in_features]` as i32 rows (integers, then the
-/// scale of the row); the kernel `lora_up` writes the scales.
+/// output, as wide rows (integers of magnitude ≤ 2^14, each stored as two int8 values) or byte rows (int8). It also
+/// reads the sum of the integers in each row, and `weights [out_features, in_features]`, each word of which contains 4
+/// × 4 trits (−1, 0 or 1). Some implementations multiply by the codes 0..=2 (trit + 1) instead of the trits, and then
+/// subtract the sum of the row's integers. It writes the integers of `out [tokens, slots, in_features]` as i32 rows
+/// (integers, then the scale of the row); the kernel `lora_up` writes the scales.
 pub static KERNEL: Kernel = Kernel {
     name: "ternary_matmul_backward",
     params: Params::NAMES,

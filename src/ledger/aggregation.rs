@@ -58,7 +58,8 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Resul
     let root = HEXLOWER.encode(&state.aggregate_root(&message.gradient_ids));
     let model = state.genesis.job.model.to_string();
     let Some(proposal) = state.proposals.get_mut(&message.commitment_id) else {
-        return Err(Refusal::not_found(format!("this round has no commitment with the ID {}", message.commitment_id)));
+        let id = message.commitment_id;
+        return Err(Refusal::not_found(format!("no commitment to an aggregate of this round has the ID {id}")));
     };
     let committed = HEXLOWER.encode(&message.commitment());
     if proposal.proposer != message.proposer || proposal.committed != committed {
@@ -80,9 +81,10 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Resul
     Ok(())
 }
 
-/// Closes the round as soon as proposers with more than half of all proposers' stake have revealed the same aggregate
-/// (the next adapter). If that has not happened `decision_blocks` blocks after the round became ready for aggregation
-/// (see [`State::ready_since`]), the aggregation starts again, with the same time limit (see [`start_again`]).
+/// Closes the round as soon as the proposers that have revealed the same aggregate (the next adapter) hold more than
+/// half of all proposers' stake. If that has not happened `decision_blocks` blocks after the round became ready for
+/// aggregation (see [`State::ready_since`]), the aggregation starts again, with the same time limit (see
+/// [`start_again`]).
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let Some(since) = state.ready_since() else { return };
     let stakes: BTreeMap<&String, u128> =
@@ -110,10 +112,9 @@ pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// Deletes all commitments and aggregates of the round, so that the proposers compute new ones without the gradients
-/// `unavailable`. These are the gradients that too many proposers have left out: the revealed aggregates that include
-/// such a gradient are backed by at most half of all proposers' stake. The chunk slots of these gradients become free,
-/// so that miners can compute the chunks again.
+/// Deletes all commitments and aggregates of the round, so that the proposers compute new ones. Rejects the gradients
+/// `unavailable`, so that miners can compute the gradients of the same chunks again. These are gradients that too many
+/// proposers have left out: the proposers that have included such a gradient hold at most half of all proposers' stake.
 fn start_again(state: &mut State, unavailable: Vec<u64>, events: &mut Vec<Event>) {
     state.proposals.clear();
     let LedgerParams { challenge_blocks, .. } = state.genesis.params;
@@ -129,7 +130,7 @@ fn start_again(state: &mut State, unavailable: Vec<u64>, events: &mut Vec<Event>
 type RevealedAggregate = (Vec<u64>, Cid, Hash);
 
 /// Closes the round with the aggregate `next`. If the aggregate leaves out at least half of the round's gradients, the
-/// round is not closed, but these gradients are computed again.
+/// round is not closed. Instead, the gradients that were left out are rejected, so that miners compute them again.
 fn close(state: &mut State, next: RevealedAggregate, events: &mut Vec<Event>) {
     let penalty = state.genesis.params.fraud_penalty;
     // a proposer that summed other gradients is not slashed, because some bytes may have been available to one proposer

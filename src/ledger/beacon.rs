@@ -66,8 +66,8 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealBeacon) -> Result<(),
     Ok(())
 }
 
-/// Removes a node that stops being a validator from the beacon: deletes its commitment to the secret number of a later
-/// epoch. Fails if the node has not yet revealed its number for the current epoch.
+/// Removes a node from the beacon when the node stops being a validator. Deletes the node's commitment to its secret
+/// number for a later epoch. Fails if the node has not yet revealed its number for the current epoch.
 pub(super) fn leave(state: &mut State, node: &str) -> Result<(), Refusal> {
     let current = state.head().beacon.epoch;
     match state.beacon_shares.get_mut(node) {
@@ -81,10 +81,11 @@ pub(super) fn leave(state: &mut State, node: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Ends the current epoch if it has lasted for `epoch_blocks` blocks, and validators with more than half of the stake
-/// of all validators have sent their messages. The message of a new validator only commits to a number and reveals
-/// none. Therefore the epoch has a random value only if validators with more than half of the stake have revealed
-/// numbers. Slashes the validators that have committed to a number but have not revealed it.
+/// Ends the current epoch if two conditions are met. The epoch must have lasted for `epoch_blocks` blocks, and the
+/// validators that have sent their messages must hold more than half of the stake of all validators. Some of these
+/// messages may reveal no number, because a new validator only commits to its first number. The epoch yields a random
+/// value only if the validators that have revealed numbers also hold more than half of the stake. Slashes the
+/// validators that have committed to a number for this epoch but have not revealed it.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let (clock, Beacon { epoch, since, value, .. }) = (state.head().clock, state.head().beacon.clone());
     if !state.has_beacon() || clock < since.saturating_add(state.genesis.params.epoch_blocks) {

@@ -65,9 +65,9 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
 }
 
 /// Locks the bond of a claim, and returns the amount of the bond in micro-units. `author` is the miner or the session
-/// key that makes the claim. An author with too few coins may claim without a bond, and the result is then 0. If the
-/// author has no collateral, this is possible only while the limits on claims without a bond, for the round and for the
-/// block, are not reached. Otherwise the function fails.
+/// key that makes the claim. If the author cannot pay the bond, the function returns 0: the author then claims without
+/// a bond. An author without collateral can do so only up to a limit for each round and a limit for each block. The
+/// function fails if such an author cannot pay the bond and one of these limits is reached.
 fn bond(state: &mut State, author: &Author) -> Result<u64, Refusal> {
     let LedgerParams { claim_bond, newcomer_bond, unbonded_share, unbonded_per_block, .. } = state.genesis.params;
     let has_collateral = state.has_collateral(author);
@@ -112,9 +112,10 @@ fn lock(state: &mut State, Author { miner, session }: &Author, bond: u64) -> Res
     coins::take(state, miner, bond, "the bond of a claim")
 }
 
-/// Returns the bond of a claim to the miner. If a session key made the claim, its fee allowance is raised by the bond
-/// too, unless the session has been closed, revoked or opened again since the claim was made. In these cases
-/// [`State::session_number`] differs from `session_number`, its value when the claim was made.
+/// Returns the bond of a claim to the miner. If a session key made the claim, the fee allowance of this key is raised
+/// by the bond too, unless the session has been closed, revoked or opened again since then. `session_number` is the
+/// value that [`State::session_number`] had when the claim was made. If the value is different now, the session has
+/// been closed, revoked or opened again.
 pub(super) fn unlock(state: &mut State, author: &Author, session_number: u64, bond: u64) {
     let Author { miner, session } = author;
     if let Some(session) = session
@@ -186,7 +187,8 @@ pub(super) fn cancel(state: &mut State, miner: &str) {
 
 impl State {
     /// Returns the time that decides whether a claim has expired: the time of the last block, in seconds since 1970,
-    /// minus the number of seconds that passed while blocks had no room for another transaction.
+    /// minus the number of seconds that passed while blocks had no room for another transaction. These seconds do not
+    /// count, because the miner could not submit its gradient then.
     fn claim_time(&self) -> u64 {
         self.head().time - self.head().paused_seconds
     }

@@ -22,7 +22,7 @@ pub(super) fn transfer(state: &mut State, transfer: &Transfer) -> Result<(), Ref
 pub(super) fn take(state: &mut State, from: &str, amount: u64, purpose: &str) -> Result<(), Refusal> {
     let owned = state.account(from).balance;
     let Some(left) = owned.checked_sub(amount) else {
-        let log = format!("{purpose} is {amount}{DENOM}, but {from} has {owned}{DENOM}");
+        let log = format!("{purpose} is {amount}{DENOM}, but {from} has only {owned}{DENOM}");
         return Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));
     };
     if amount > 0 {
@@ -31,8 +31,8 @@ pub(super) fn take(state: &mut State, from: &str, amount: u64, purpose: &str) ->
     Ok(())
 }
 
-/// Adds coins to an account. The caller must have deducted the same amount from locked coins or from the total of
-/// burned coins, or have just minted it, because this function creates no coins.
+/// Adds coins to the balance of an account, and changes no other total. The caller must therefore have deducted the
+/// same amount from locked coins or from the total of burned coins, or must have just minted it.
 pub(super) fn give_back(state: &mut State, to: &str, amount: u64) {
     if amount > 0 {
         state.account_mut(to).balance += amount;
@@ -49,8 +49,9 @@ pub(super) fn mint(state: &mut State, amount: u64) -> u64 {
     amount
 }
 
-/// Pays the winner of a dispute a bounty: half of the coins that the loser has just lost, but at most `dispute_bond`.
-/// The rest stays burned, so that an account that disputes with itself loses money.
+/// Pays the winner of a dispute a bounty: half of the `lost` micro-units that the loser has just lost, but at most the
+/// bond of a dispute (`dispute_bond`). All other lost coins stay burned, so that an account that disputes with itself
+/// loses money.
 pub(super) fn pay_bounty(state: &mut State, winner: &str, lost: u64) {
     let bounty = (lost / 2).min(state.genesis.params.dispute_bond);
     state.head_mut().burned -= bounty;

@@ -11,7 +11,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("code {code}: {log}")]
 pub struct Refusal {
-    /// The error code. The constants in [`code`] name all codes.
+    /// The error code, one of the constants in [`code`].
     pub code: u32,
     /// The reason for the refusal, as text for the user.
     pub log: String,

@@ -34,9 +34,9 @@ impl From<&Event> for CosmosEvent {
 }
 
 impl TxOutcome {
-    /// Returns the events of the transaction `tx`, of which `self` is the outcome: the events of its fee and its
-    /// signature, the events of each message, and the ledger's own events. A failed transaction has only the events of
-    /// its fee and its signature, and a transaction that was not admitted has none.
+    /// Returns the events of the transaction `tx`: the events of its fee and its signature, the events of each message,
+    /// and the ledger's own events. `self` must be the outcome of this transaction. A failed transaction has only the
+    /// events of its fee and its signature, and a transaction that was not admitted has none.
     pub fn cosmos_events(&self, tx: &[u8]) -> Vec<CosmosEvent> {
         // the public key is not decoded, because this would take longer than everything else
         match (TxRaw::decode(tx), Signed::unsigned(tx)) {
@@ -56,7 +56,7 @@ impl TxOutcome {
     }
 }
 
-/// Returns the events of the fee and the signature.
+/// Returns the events of a transaction's fee and signature.
 fn admission_events(signed: &Signed, signature: &[u8]) -> Vec<CosmosEvent> {
     let Signed { signer, sequence, fee, .. } = signed;
     let payer = fees::payer(signed);

@@ -18,7 +18,7 @@ pub(super) fn open_to_appeal(state: &mut State, id: u64, mut challenge: Challeng
     state.challenges.insert(id, challenge);
 }
 
-/// Decides a challenge in favor of `finding`, a match or a mismatch: accepts or rejects the gradient, and slashes the
+/// Ends a challenge with the result `finding`, a match or a mismatch: accepts or rejects the gradient, and slashes the
 /// verifiers and voters that found the opposite. Verifiers that attested a mismatch are paid from the coins that the
 /// miner loses. Verifiers that attested a match are paid later, when the gradient is settled. Returns how many of the
 /// micro-units that the miner lost are left after the verifiers were paid; 0 for a match, because the miner then loses
@@ -55,16 +55,18 @@ pub(super) fn decide(
     0
 }
 
-/// Decides the challenge `id` in favor of `finding`, the outcome of a dispute, regardless of what the verifiers found.
-/// Returns how many of the micro-units that the miner lost are left after the verifiers were paid; 0 if the miner lost
-/// nothing, or if the challenge is not open.
+/// Ends the challenge `id` (the recomputation of a gradient by sampled verifiers) with the result `finding`, which a
+/// dispute has established. What the verifiers attested does not matter. Returns the rest of the miner's penalty, in
+/// micro-units, after the verifiers have been paid from it; 0 if the miner lost nothing, or if the challenge is not
+/// open.
 pub(super) fn overrule(state: &mut State, id: u64, finding: Finding, events: &mut Vec<Event>) -> u64 {
     let challenge = state.challenges.get(&id).cloned();
     challenge.map_or(0, |challenge| decide(state, id, &challenge, finding, events))
 }
 
 /// Records that `answerer` won the dispute about a gradient against `verifier`, which had found a mismatch. Nobody is
-/// slashed yet. If the challenge is decided as a match later, `verifier` is slashed and `answerer` gets a bounty.
+/// slashed yet. If the challenge (the recomputation of the gradient) later ends with the decision that the gradient is
+/// correct, `verifier` is slashed and `answerer` gets a bounty.
 pub(super) fn record_defense(state: &mut State, submission: u64, verifier: &str, answerer: &str) {
     let Some(SubmissionStatus::Challenged(id)) = state.submissions.get(&submission).map(|known| known.status) else {
         return;
@@ -83,10 +85,11 @@ fn slash_wrong(state: &mut State, challenge: &Challenge, verifier: &str, events:
     }
 }
 
-/// Returns the verifiers that have earned a reward for one recomputation, each as (address, reward in micro-units), and
-/// slashes the others. `together` are all verifiers of this recomputation. A verifier earns the reward if its finding
-/// is `finding` and its leaf is correct. A leaf is a digest that a verifier can compute only by recomputing the
-/// gradient. If it is not known which leaf is correct (see [`right_leaf`]), only the finding counts.
+/// Returns the verifiers that have earned a reward for one recomputation of a gradient, each as (address, reward in
+/// micro-units). Slashes the verifiers that have not earned it. `together` contains all verifiers of this
+/// recomputation, and `finding` is the correct finding. A verifier earns the reward if it attested this finding and
+/// stated the correct attestation leaf (a digest that it can compute only by recomputing the gradient). If it is not
+/// known which leaf is correct (see [`right_leaf`]), every leaf is accepted.
 fn earned(
     state: &mut State,
     challenge: &Challenge,
@@ -108,12 +111,13 @@ fn earned(
 }
 
 /// Returns the attestation leaf (the digest of one tile of the gradient) that counts as correct, or `None` if no leaf
-/// does. If validators have voted, it is the leaf that validators with more than half of the stake of all validators
-/// stated in their votes for `finding`. If nobody has voted, it is the leaf on which all sampled verifiers that
-/// attested `finding` agree.
+/// does. `panel` contains the votes of the validators. If there are votes, a leaf counts if its supporters hold more
+/// than half of the stake of all validators. The supporters of a leaf are the validators that voted for `finding` and
+/// stated this leaf. If there are no votes, a leaf counts if all sampled verifiers that attested `finding` stated it.
 ///
-/// A leaf that only validators with less stake stated may be a guess. Most of the sampled verifiers, or most of the
-/// validators that voted first, may belong to one coalition, even if this coalition has only a small part of all stake.
+/// More than half of the stake is required, so that verifiers that did not recompute the gradient cannot agree on a
+/// guessed leaf and make it count. Even with little stake, they may by chance be most of the sampled verifiers, or cast
+/// most of the first votes.
 fn right_leaf(state: &State, together: &[SampledVerifier], panel: &[Vote], finding: Finding) -> Option<String> {
     if !panel.is_empty() {
         return state.leaf_of_majority(panel, finding);
@@ -124,8 +128,9 @@ fn right_leaf(state: &State, together: &[SampledVerifier], panel: &[Vote], findi
 }
 
 impl State {
-    /// Returns the attestation leaf (the digest of one tile of the gradient) that validators with more than half of the
-    /// stake of all validators stated in their votes for `finding`; `None` if there is no such leaf.
+    /// Returns the attestation leaf (the digest of one tile of the gradient) that has a majority; `None` if no leaf has
+    /// one. A leaf has a majority if the validators that voted for `finding` and stated this leaf hold more than half
+    /// of the stake of all validators.
     pub(super) fn leaf_of_majority(&self, votes: &[Vote], finding: Finding) -> Option<String> {
         let stakes: BTreeMap<&String, u128> =
             self.nodes_of(VALIDATOR).map(|(address, node)| (address, node.stake.into())).collect();

@@ -88,7 +88,7 @@ pub(super) fn appeal(state: &mut State, message: &MsgAppeal, context: &mut Conte
 }
 
 /// Adds an answer (a statement that defends the gradient) to a dispute. Returns the response to the message as protobuf
-/// bytes. A dispute accepts at most [`MAX_ANSWERS`] answers, and the last of them only from the miner of the gradient.
+/// bytes. A dispute accepts at most [`MAX_ANSWERS`] answers. The last one is reserved for the miner of the gradient.
 pub(super) fn answer(state: &mut State, message: &MsgAnswerDispute) -> Result<Vec<u8>, Refusal> {
     let MsgAnswerDispute { sender, dispute_id, answer } = message;
     let (clock, bond) = (state.head().clock, state.genesis.params.answer_bond);
@@ -120,7 +120,7 @@ pub(super) fn apply_move(state: &mut State, message: &MsgMoveDispute) -> Result<
     if mover != Some(sender) {
         return Err(Refusal::new(
             code::UNAUTHORIZED,
-            format!("{sender} is not the party that may make this move ({})", step.name()),
+            format!("{sender} is not the party of the dispute that may make this move, {}", step.name()),
         ));
     }
     case.dispute.apply(number, &step, clock)?;
@@ -148,7 +148,10 @@ fn subject(state: &State, submission: &Submission, chunk: &[u8]) -> Result<Subje
         return refused("the field chunk does not contain the bytes of the gradient's chunk");
     }
     let Some(round) = state.rounds.get(&submission.round) else {
-        return refused(format!("the ledger no longer stores the gradient's round, {}", submission.round));
+        return refused(format!(
+            "the ledger no longer stores round {}, to which the gradient belongs",
+            submission.round
+        ));
     };
     let (words, _) = chunk.as_chunks();
     let tokens: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();

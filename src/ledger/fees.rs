@@ -4,8 +4,8 @@
 //!
 //! Two kinds of transactions pay no fee, and are admitted only if their messages succeed:
 //!
-//! - *duties*, the messages of verifiers, proposers and the parties of disputes. The ledger expects them, and they are
-//!   limited in number, or need a bond;
+//! - *duties*, the messages that the ledger expects from verifiers, proposers and the parties of disputes. Nobody can
+//!   send many of them at no cost, because each duty is limited in number or needs a bond;
 //! - the mining messages of accounts that have no coins yet. Their fees are waived up to a limit for each account and a
 //!   limit for each block.
 
@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 
 /// Returns whether a transaction is a free duty: it consists of messages of verifiers, proposers and the parties of
 /// disputes, and states no fee. Such a transaction is admitted only if its messages succeed, and should come before all
-/// others in a block.
+/// other transactions in a block.
 pub fn is_free_duty(signed: &Signed) -> bool {
     signed.fee.amount == 0 && Message::all_are_duties(&signed.messages)
 }
@@ -40,7 +40,8 @@ impl State {
         MinimumFee { floor, per_byte: fee_per_byte, per_row: fee_per_row }
     }
 
-    /// Returns the minimum fee of a transaction in micro-units, according to `fees`.
+    /// Returns the minimum fee of a transaction in micro-units. `fees` states the fee for each byte of the transaction,
+    /// the fee for each row that the transaction may add to the state, and the smallest fee of any transaction.
     pub(super) fn fee_of(&self, signed: &Signed, fees: &MinimumFee) -> u64 {
         fees.of(signed.bytes, &signed.messages, !self.accounts.contains_key(&signed.signer))
     }
@@ -95,9 +96,9 @@ pub(super) fn charge(state: &mut State, signed: &Signed) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Waives the fee of a transaction. Waived fees are limited for each account in total and for each block. Fails if the
-/// fee would exceed one of these limits, if the signer can pay the fee itself, or if the transaction contains a message
-/// whose fee cannot be waived.
+/// Waives the fee of a transaction. There is a limit on the fees that are ever waived for one account, and a limit on
+/// the fees that are waived in one block. Fails if the fee would exceed one of these limits, if the signer can pay the
+/// fee itself, or if the transaction contains a message whose fee cannot be waived.
 fn waive(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let LedgerParams { waiver_per_account, waiver_per_block, .. } = state.genesis.params;
     let (fee, signer) = (signed.fee.amount, &signed.signer);
@@ -163,9 +164,9 @@ fn charge_allowance(state: &mut State, signed: &Signed, granter: &str) -> Result
     Ok(())
 }
 
-/// Returns the fee allowance that a transaction itself grants by opening a session. Such a transaction consists of one
-/// `MsgOpenSession`, whose session statement (a text that opens a session) was signed by `granter`. Returns `None` for
-/// all other transactions.
+/// If a transaction opens a session of `granter`, returns the fee allowance that the session receives. The transaction
+/// must consist of one `MsgOpenSession`, and `granter` must have signed its session statement (a text that opens a
+/// session). Returns `None` for all other transactions.
 fn opened(signed: &Signed, granter: &str) -> Option<FeeAllowance> {
     let [Message::OpenSession(opening)] = &signed.messages[..] else { return None };
     let session = opening.session().ok()?;

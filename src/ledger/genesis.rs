@@ -68,8 +68,9 @@ pub enum GenesisError {
     /// The bytes are not a genesis in DAG-JSON. The string states the reason.
     #[error("not a genesis in DAG-JSON: {0}")]
     Malformed(String),
-    /// A count in the dispute context is out of range.
-    #[error("the dispute context is invalid: it has no dispatches or no tokens, or a count exceeds 2^20")]
+    /// A count in the dispute context (the data that all disputes of the network have in common), such as the number of
+    /// dispatches (kernel launches), is out of range.
+    #[error("the dispute context is invalid: it has no dispatches or no tokens, or one of its counts exceeds 2^20")]
     DisputeContext,
     /// The address of an account or a node is not an address of this chain.
     #[error(transparent)]
@@ -182,9 +183,9 @@ impl Genesis {
     }
 }
 
-/// Returns the index of the chunk for the chunk slot at `position`, where `chunks` is the number of chunks in the text.
-/// The chunks for neighboring positions are far apart in the text, and no chunk occurs again before all others have
-/// occurred.
+/// Returns the index of the chunk of training text that belongs to the chunk slot at `position`. The slots are numbered
+/// over all rounds, and `chunks` is the number of chunks in the text. The chunks of neighboring positions are far apart
+/// in the text. Every chunk occurs once before any chunk occurs again.
 ///
 /// From one position to the next, the index grows by a fixed step, modulo `chunks`. The step is the smallest positive
 /// number that is at least `⌊0.618 · chunks⌋` and has no common factor with `chunks`.

@@ -12,8 +12,9 @@ const KEPT_SECONDS: u64 = DAY;
 const DAY: u64 = 86_400;
 
 /// Checks that the signer has a grant for every message that it sends in the name of another account. Also checks every
-/// session statement (a signed text that opens or closes a session) in the transaction: its number must be the next
-/// one for its two accounts.
+/// session statement in the transaction. A session statement is a signed text that opens or closes a session between an
+/// account and its session key. The statements for an account and a session key are numbered, and each must carry the
+/// next number.
 pub(super) fn permit(state: &State, signed: &Signed) -> Result<(), Refusal> {
     let now = state.head().time;
     let refused = |log: String| Err(Refusal::new(code::UNAUTHORIZED, log));
@@ -86,7 +87,8 @@ pub(super) fn apply(state: &mut State, message: &Message, signed: &Signed) -> Re
 }
 
 /// Opens a session: stores the grants and the fee allowance that an account gives to its session key, in place of
-/// earlier ones. If the fee of this transaction is paid from the new allowance, deducts the fee from the allowance.
+/// earlier ones. If the fee of the transaction that opens the session is paid from the new allowance, deducts the fee
+/// from the allowance.
 fn open(state: &mut State, session: &Session, signed: &Signed) -> Result<(), Refusal> {
     session.grants().try_for_each(|grant| add_grant(state, &grant))?;
     let paid = if signed.fee.granter.as_ref() == Some(&session.pair.granter) { signed.fee.amount } else { 0 };
@@ -118,8 +120,8 @@ fn add_allowance(state: &mut State, allowance: &Allowance) -> Result<(), Refusal
 }
 
 /// Checks that `expires`, the expiry of a grant or of a fee allowance in seconds since 1970, is in the future, but not
-/// further away than the network permits. The limit is needed because the ledger stores every grant until it expires.
-/// `what` is the name of the object in the error message.
+/// further away than `max_grant_seconds` permits. Grants must not last longer, because the ledger stores every grant
+/// until it expires. Error messages begin with `what`, the name of the grant or allowance.
 fn check_expiry(state: &State, expires: u64, what: &str) -> Result<(), Refusal> {
     let (now, longest) = (state.head().time, state.genesis.params.max_grant_seconds);
     if expires <= now {
@@ -189,14 +191,16 @@ fn revoke_allowance(state: &mut State, pair: &GrantPair) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Moves the escrow of a session (rewards that the ledger holds back) to the escrow of its granter if the session has
-/// ended and all of its gradients are settled. Pays out what the owner of the escrow then has beyond its collateral.
+/// Releases the escrow of a session: the rewards that the ledger holds back as collateral. If the session has ended and
+/// all of its gradients are settled, its escrow is first added to the escrow of `granter`, the account for which the
+/// session mined. Then everything in this escrow that `granter` does not need as collateral is paid out. Otherwise,
+/// everything in the session's escrow that the session does not need as collateral is paid out.
 fn release_escrow(state: &mut State, granter: String, grantee: String) {
     rewards::release(state, &Author { miner: granter, session: Some(grantee) });
 }
 
-/// Increments the number that the next session statement (a signed text that opens or closes a session) between two
-/// accounts must carry. Earlier statements that have not been used become invalid.
+/// Increments the session number of two accounts. Their next session statement (a signed text that opens or closes a
+/// session) must carry the new number. Statements that carry a lower number and have not been used thus become invalid.
 fn void_statements(state: &mut State, pair: &GrantPair) {
     *state.statement_numbers.entry(key(pair)).or_insert(0) += 1;
 }
@@ -227,16 +231,16 @@ impl State {
         self.allowances.get(&key(pair)).copied()
     }
 
-    /// Returns the number that the next session statement (a signed text that opens or closes a session) between two
-    /// accounts must carry. It starts at 0, and grows by 1 when a session between them is opened or closed, when a fee
-    /// allowance is granted, and when a grant or a fee allowance is revoked. Therefore two different fee allowances
-    /// never have the same number.
+    /// Returns the session number of two accounts. Their next session statement (a signed text that opens or closes a
+    /// session) must carry this number. It starts at 0, and grows by 1 when a session between them is opened or closed,
+    /// when a fee allowance is granted, and when a grant or a fee allowance is revoked. Therefore two different fee
+    /// allowances never have the same number.
     pub fn session_number(&self, pair: &GrantPair) -> u64 {
         self.statement_numbers.get(&key(pair)).copied().unwrap_or_default()
     }
 
-    /// Returns the number that the next session statement (a signed text that opens or closes a session) between an
-    /// author's miner and its session key must carry; 0 if the author has no session key.
+    /// Returns the session number of an author's miner and its session key; 0 if the author has no session key. The
+    /// next session statement (a signed text that opens or closes a session) of these two must carry this number.
     pub(super) fn session_number_of(&self, Author { miner, session }: &Author) -> u64 {
         let pair = session.as_ref().map(|session| (miner.clone(), session.clone()));
         pair.and_then(|pair| self.statement_numbers.get(&pair).copied()).unwrap_or_default()

@@ -149,7 +149,8 @@ impl Ledger {
     }
 }
 
-/// Returns `amount` micro-units as a coin of the given denomination. The amount of all other denominations is 0.
+/// Returns a coin of the denomination `denom`. Its amount is `amount` if `denom` is the network's denomination,
+/// otherwise 0.
 fn coin(denom: String, amount: u64) -> Coin {
     let amount = if denom == DENOM { amount } else { 0 };
     Coin { denom, amount: amount.to_string() }

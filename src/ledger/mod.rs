@@ -255,9 +255,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// Returns an error if [`reserve`](Self::reserve) would refuse the transaction for a reason other than a failure of
-    /// its messages, which are not executed here. The caller makes this check before it checks the signatures, because
-    /// checking signatures takes much longer.
+    /// Returns an error if the transaction cannot be admitted to the next block (see [`reserve`](Self::reserve)). The
+    /// messages of the transaction are not executed, and its signatures are not checked. The caller runs this function
+    /// before it checks the signatures, because checking signatures takes much longer.
     pub fn precheck(&self, signed: &Signed) -> Result<(), Refusal> {
         transactions::precheck(&mut self.state.clone(), signed)
     }
@@ -274,8 +274,8 @@ impl Ledger {
     }
 
     /// Returns a copy of the ledger that is used to admit transactions to the next block. Its height and its clock (the
-    /// count of blocks that had room for another transaction) are those of the next block. Waived fees and claims
-    /// without a bond are limited for each block, and those of the last block are no longer counted.
+    /// count of blocks that had room for another transaction) are those of the next block. Its counts of waived fees
+    /// and of claims without a bond are 0, because the limits on these counts apply to each block separately.
     pub fn next(&self) -> Self {
         let mut next = self.clone();
         let head = next.state.head_mut();

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 /// The value of [`LedgerParams::sampling`] and [`LedgerParams::trap_share`] that stands for 100 %. The unit of both
 /// parameters is 2^-16.
 pub const ALL: u32 = 1 << 16;
-/// The number of ten-thousandths in the whole. Parameters that are shares of an amount are stated in ten-thousandths.
+/// The value that stands for 100 % in parameters that are shares of an amount, because they are stated in
+/// ten-thousandths.
 pub const PER_MYRIAD: u64 = 10_000;
 
 /// The parameters of a network's rules. They are part of the genesis, and do not change later.
@@ -59,9 +60,10 @@ pub struct LedgerParams {
     /// The share of a validator's stake that is burned if the validator does not reveal its secret number for the
     /// beacon, in ten-thousandths.
     pub beacon_penalty: u64,
-    /// The number of the random value, counted from the submission of a gradient, that decides whether the gradient is
-    /// recomputed. A setting of 0 has the same effect as 1. In a network with a beacon, 0 and 1 have the same effect as
-    /// 2, because some of the secret numbers of the current epoch may already be known.
+    /// Determines which random value decides whether a gradient is recomputed: 1 stands for the first random value
+    /// after the submission of the gradient, 2 for the second, and so on. A setting of 0 has the same effect as 1. In a
+    /// network with a beacon, 0 and 1 have the same effect as 2, because some of the secret numbers of the current
+    /// epoch may already be known.
     pub draw_after: u64,
     /// The sampling rate: how many of [`ALL`] (65,536) submissions are recomputed on average.
     pub sampling: u32,
@@ -71,9 +73,9 @@ pub struct LedgerParams {
     /// findings within the same number of blocks. This and all other deadlines count only blocks with room for another
     /// transaction.
     pub attestation_blocks: u64,
-    /// The number of blocks within which validators must vote after sampled verifiers have disagreed. Also the number
-    /// of blocks within which proposers must agree on the aggregate of a round after its gradients can no longer be
-    /// disputed.
+    /// A time limit, in blocks, for two decisions. If sampled verifiers disagree, the validators must vote within this
+    /// time. Once the gradients of a full round can no longer be disputed, the proposers must agree on the aggregate of
+    /// the round within this time.
     pub decision_blocks: u64,
     /// The share of traps: how many of [`ALL`] (65,536) recomputations that found a match are repeated by other
     /// verifiers. The other verifiers are sampled after the first ones have revealed their findings.
@@ -104,7 +106,9 @@ pub struct LedgerParams {
     pub silence_penalty: u64,
     /// The minimum fee of a transaction for each of its bytes, in micro-units.
     pub fee_per_byte: u64,
-    /// The minimum fee of a transaction for each row that it may add to the state for a long time, in micro-units.
+    /// The minimum fee of a transaction, in micro-units, for each row (a value under a key) that the transaction may
+    /// add to the state. Rows that are removed after a few rounds, and rows for which the sender must lock coins, do
+    /// not count.
     pub fee_per_row: u64,
     /// The maximum amount of fees that are [waived](super::fee_waiver) for one account in total, in micro-units.
     pub waiver_per_account: u64,
@@ -112,9 +116,10 @@ pub struct LedgerParams {
     pub waiver_per_block: u64,
     /// The maximum time from the grant of a permission or of a fee allowance to its expiry, in seconds.
     pub max_grant_seconds: u64,
-    /// The collateral of a miner: the number of rewards that the miner must be able to lose for a wrong gradient,
-    /// either from its stake or from its rewards in escrow. All gradients of a miner that has less are recomputed. The
-    /// latest rewards of a miner without a sufficient stake are held in escrow until they reach this number.
+    /// The collateral that a miner needs, as a number of rewards: the miner must be able to lose this many rewards for
+    /// a wrong gradient, either from its stake or from its rewards in escrow. If a miner has less collateral, all of
+    /// its gradients are recomputed. The latest rewards of a miner without a sufficient stake are held in escrow until
+    /// they reach this number.
     pub probation: u64,
 }
 
@@ -192,8 +197,8 @@ impl LedgerParams {
         ..Self::EMBEDDED
     };
 
-    /// Returns a share of `amount`, rounded down. `of_myriad` is the share in ten-thousandths. Values above
-    /// [`PER_MYRIAD`] count as the whole.
+    /// Returns a share of `amount`, rounded down. `of_myriad` is the share in ten-thousandths. If it is more than
+    /// [`PER_MYRIAD`], the result is `amount`.
     pub(super) fn share(amount: u64, of_myriad: u64) -> u64 {
         (u128::from(amount) * u128::from(of_myriad.min(PER_MYRIAD)) / u128::from(PER_MYRIAD)) as u64
     }

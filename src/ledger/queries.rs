@@ -70,8 +70,8 @@ pub struct ContestableGradient<'a> {
     pub submission: &'a Submission,
     /// Whether a dispute about the gradient can be opened now.
     pub disputable: bool,
-    /// ID of the challenge in which verifiers found a mismatch; `None` if there is no such challenge, or if an appeal
-    /// against the finding is no longer possible.
+    /// ID of the challenge in which verifiers recomputed the gradient and found that it is wrong; `None` if there is no
+    /// such challenge, or if an appeal against the finding is no longer possible.
     pub appealable: Option<u64>,
 }
 
@@ -82,12 +82,13 @@ pub struct Aggregation {
     pub round: u64,
     /// CID of the adapter from which the round started.
     pub adapter: Cid,
-    /// The accepted gradients of the round, each as the ID of its submission, and its submission.
+    /// The accepted gradients of the round, each as (ID of the submission, submission).
     pub gradients: Vec<(u64, Submission)>,
     /// Whether the time for fetching the gradients is over. If so, proposers should leave out the gradients whose bytes
     /// they cannot fetch; if not, they should try again.
     pub may_leave_out: bool,
-    /// The commitment that the querying proposer has made in the round, as (ID, proposal); `None` if it has made none.
+    /// The aggregate to which the querying proposer has committed in the round, as (ID of the proposal, proposal);
+    /// `None` if the proposer has not committed yet.
     pub own: Option<(u64, Proposal)>,
 }
 

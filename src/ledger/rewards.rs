@@ -1,4 +1,4 @@
-//! Rewards. Nothing is minted for a gradient before it is *settled*, that is, before it can no longer be rejected.
+//! Rewards. Nothing is minted for a gradient until it is *settled*, that is, until it can no longer be rejected.
 //! Therefore the supply grows only by work that stays accepted, and a miner that submits wrong gradients has no rewards
 //! that it could spend before it is caught.
 //!
@@ -9,7 +9,8 @@ use super::{Author, ChunkSlot, Event, LedgerParams, State, Submission, Submissio
 
 impl State {
     /// Returns whether an author (a miner, or a session key that mines for an account) has collateral. This is the case
-    /// if it would lose at least as many coins for a wrong gradient as it earns by `probation` correct ones.
+    /// if a wrong gradient would cost the author at least the reward of `probation` correct gradients, where
+    /// `probation` is a parameter of the ledger.
     pub(super) fn has_collateral(&self, author: &Author) -> bool {
         let escrow = self.reputations.get(author).map_or(0, |reputation| reputation.escrow);
         self.stake_at_risk(author).saturating_add(escrow) >= self.collateral()
@@ -21,7 +22,8 @@ impl State {
         LedgerParams::share(node.map_or(0, |node| node.stake), self.genesis.params.fraud_penalty)
     }
 
-    /// Returns the collateral that an author needs so that not all of its gradients are recomputed, in micro-units.
+    /// Returns how many micro-units of collateral an author needs. If an author has less, all of its gradients are
+    /// recomputed.
     fn collateral(&self) -> u64 {
         let LedgerParams { reward, probation, .. } = self.genesis.params;
         reward.saturating_mul(probation)
@@ -59,10 +61,10 @@ pub(super) fn settle(state: &mut State, id: u64, events: &mut Vec<Event>) {
     events.push(Event::Settled { id, miner: author.miner, payee, balance });
 }
 
-/// Pays out the part of an author's escrow that it does not need as collateral, unless one of its gradients is accused
-/// of being wrong. If the author is a session that has ended, and all of its gradients are settled, its escrow is first
-/// added to that of the miner. Returns the address of the account that receives the miner's rewards, and the balance of
-/// that account.
+/// Pays out the part of an author's escrow (rewards that the ledger holds back) that the author does not need as
+/// collateral, unless one of its gradients is accused of being wrong. If the author is a session that has ended, and
+/// all of its gradients are settled, the escrow of the session is first added to the miner's own escrow. Returns the
+/// address of the account that receives the miner's rewards, and the balance of that account.
 pub(super) fn release(state: &mut State, author: &Author) -> (String, u64) {
     let payee = state.account(&author.miner).payout.unwrap_or_else(|| author.miner.clone());
     let has_ended = author.session.as_ref().is_some_and(|session| !state.is_session(&author.miner, session));
@@ -87,13 +89,15 @@ pub(super) fn release(state: &mut State, author: &Author) -> (String, u64) {
     (payee, balance)
 }
 
-/// Schedules the settlement of a gradient for the block after the last one in which it can be disputed.
+/// Schedules the settlement of a gradient (the payment of its rewards) for the block after the last block in which the
+/// gradient can be disputed.
 pub(super) fn schedule(state: &mut State, id: u64) {
     let due = state.head().clock.saturating_add(state.genesis.params.challenge_blocks).saturating_add(1);
     state.maturing.insert((due, id), ());
 }
 
-/// Settles the gradients that can no longer be disputed and do not belong to the current round.
+/// Settles (pays the rewards of) the accepted gradients that can no longer be disputed and do not belong to the current
+/// round.
 pub(super) fn settle_due(state: &mut State, events: &mut Vec<Event>) {
     let clock = state.head().clock;
     while let Some((key, ())) = state.maturing.get_min().filter(|((due, _), ())| *due <= clock).cloned() {

@@ -19,8 +19,8 @@ pub struct ChainHead {
     /// Hash of the last block.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
-    /// The number of blocks so far that had room for another transaction. All deadlines are stated in this number, so
-    /// nobody can make a deadline pass by filling blocks with transactions.
+    /// The number of blocks so far that had room for another transaction. A deadline passes when this number reaches a
+    /// certain value. Full blocks do not count, so nobody can make a deadline pass by filling blocks with transactions.
     pub clock: u64,
     /// The number of seconds that passed while blocks had no room for another transaction. This time does not count
     /// toward the lifetime of a claim.
@@ -87,7 +87,7 @@ pub struct Beacon {
 }
 
 /// What the ledger stores about the contribution of one validator to the beacon: the secret number that the validator
-/// reveals in an epoch, and the hashes that commit it to this number and to its next one.
+/// reveals in an epoch, and the hashes by which it committed to this number and to its next number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BeaconShare {
@@ -133,15 +133,16 @@ pub struct FeeAllowance {
 pub struct Registration {
     /// ID of the registration. IDs count from 1. A later change of the node's roles or stake does not change the ID.
     pub id: u64,
-    /// IDs of the node's roles, in ascending order, each from 1 to 4. A validator has 3, and a proposer has 4.
+    /// IDs of the node's roles, in ascending order, each from 1 to 4. The role with ID 3 is validator, and the role
+    /// with ID 4 is proposer.
     pub roles: Vec<u32>,
     /// Coins that the node has locked as its stake, in micro-units.
     pub stake: u64,
 }
 
-/// Who is liable for a gradient: an account that mines for itself, or a session key that mines for an account. A wrong
-/// gradient of a session costs nothing but what this session has earned and the bond of its claim, so a stolen session
-/// key cannot burn the stake and the escrow of the account.
+/// Who is liable for a gradient: an account that mines for itself, or a session key that mines for an account. If a
+/// gradient of a session key is wrong, the account loses only the escrow of this session and the bond of the claim. A
+/// thief of the session key therefore cannot destroy the stake and the escrow of the account itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Author {
@@ -166,8 +167,8 @@ pub struct Reputation {
     /// Rewards that the ledger holds back, in micro-units. The miner loses them if one of its gradients is wrong.
     pub escrow: u64,
     /// Heights of the blocks with the miner's latest submissions, in ascending order. They serve to limit how many
-    /// gradients a miner may submit in ten blocks. Always empty for a session, because its submissions count for its
-    /// miner.
+    /// gradients a miner may submit in ten blocks. Always empty for a session key, because its submissions count toward
+    /// the limit of its miner.
     pub recent_heights: Vec<u64>,
     /// Last value of the [clock](ChainHead::clock) (a count of blocks) at which the miner cannot claim a chunk because
     /// it has withdrawn a claim or a submission; 0 if it has never withdrawn anything. Always 0 for a session key,
@@ -193,11 +194,11 @@ pub enum ChunkSlot {
 pub struct Claim {
     /// Who made the claim.
     pub author: Author,
-    /// Time of the block in which the claim was made, in seconds since 1970, minus [`ChainHead::paused_seconds`] (the
-    /// time during which blocks were full).
+    /// When the claim was made: the time of the block with the claim, in seconds since 1970, minus the value that
+    /// [`ChainHead::paused_seconds`] (the seconds during which blocks were full) had then.
     pub since: u64,
-    /// Time at which the claim expires, in seconds since 1970, minus [`ChainHead::paused_seconds`] (the time during
-    /// which blocks were full).
+    /// Time at which the claim expires. The claim is removed when the time of the last block, in seconds since 1970,
+    /// minus [`ChainHead::paused_seconds`] (the seconds during which blocks were full) reaches this value.
     pub expires: u64,
     /// Bond that the miner locked for the claim, in micro-units; 0 for a claim without a bond.
     pub bond: u64,
@@ -217,18 +218,20 @@ pub struct Submission {
     pub session: Option<String>,
     /// Index of the round in which the gradient was submitted.
     pub round: u64,
-    /// Position of the chunk slot that the miner had claimed. It determines the chunk.
+    /// Position of the chunk slot that the miner had claimed, counted over all rounds. The position determines the
+    /// chunk of text that the gradient is computed from.
     pub position: u64,
     /// CID of the root block of the artifact that contains the gradient.
     pub artifact: Cid,
     /// Commitment: a hash that binds the gradient to its task and to its miner.
     pub commitment: Commitment,
-    /// A number above 0 that the miner chose. In one round, a miner may use the same number only once.
+    /// A number above 0 that the miner chose. In one round, a miner must not use the same number again unless it has
+    /// withdrawn the submission that states it.
     pub nonce: u64,
     /// Height of the block that contains the submission.
     pub height: u64,
-    /// The number of the random value that decides whether the gradient is recomputed. [`Beacon::values`] is the number
-    /// of the last random value.
+    /// The number of the random value that decides whether the gradient is recomputed. The beacon numbers its random
+    /// values from 1, and [`Beacon::values`] is the number of the last one.
     pub draw: u64,
     /// Bond of the claim, in micro-units. It stays locked until the gradient is accepted, rejected, withdrawn or
     /// voided.
@@ -376,13 +379,14 @@ pub struct SampledVerifier {
 pub struct Vote {
     /// Address of the validator that voted.
     pub validator: String,
-    /// What the validator found.
+    /// Whether the validator found that the gradient is correct, is wrong, or cannot be recomputed.
     pub finding: Finding,
     /// The attestation leaf (a digest of one tile of the gradient) that the validator computed, in hexadecimal.
     pub leaf: String,
 }
 
-/// A proposer's aggregate of a round: the next adapter, to which the proposer first commits and which it later reveals.
+/// A proposer's aggregate of a round: the sum of the round's gradients, and the next adapter that results from it. The
+/// proposer first commits to its aggregate, and later reveals it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proposal {
@@ -418,7 +422,8 @@ pub struct Round {
 }
 
 impl Author {
-    /// Returns the author (who is liable for a gradient) if a miner acts for itself, without a session key.
+    /// Returns the author (the party that is liable for a gradient) of the gradients that a miner submits itself,
+    /// without a session key.
     pub(super) fn own(miner: &str) -> Self {
         Self { miner: miner.to_owned(), session: None }
     }

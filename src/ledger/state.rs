@@ -25,7 +25,7 @@ pub struct StateRow {
 
 /// The error for rows that do not form a valid state of the ledger. It contains the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the rows do not form a valid state of the ledger: {0}")]
+#[error("the rows (keys with their values) do not form a valid state of the ledger: {0}")]
 pub struct InvalidRow(pub(super) String);
 
 macro_rules! tables {
@@ -57,7 +57,7 @@ macro_rules! tables {
                 true $(&& (stringify!($name) == "head" || self.$name.ptr_eq(&other.$name)))*
             }
 
-            /// Inserts, replaces or removes one row, as stated by a row change that [`Self::changes`] returned.
+            /// Applies one of the row changes that [`Self::changes`] returned: inserts, replaces or removes a row.
             pub(super) fn insert(&mut self, row: &StateRow) -> Result<(), InvalidRow> {
                 let table = table(&row.key)?;
                 match table.as_str() {
@@ -90,19 +90,24 @@ tables! {
     nodes: String => Registration,
     /// The contributions of validators to the beacon, keyed by address.
     beacon_shares: String => BeaconShare,
-    /// Coins that accounts had as their stake or in escrow when they ended their roles, in micro-units, keyed by (value
-    /// of the clock, a count of blocks, at which the coins are returned; address of the owner).
+    /// Coins, in micro-units, that are returned to accounts later. They were the stake and the escrow of an account
+    /// when it ended its roles. The key is (value of the clock at which the coins are returned, address of the
+    /// account). The clock is a count of blocks.
     unbonding: (u64, String) => u64,
-    /// Gradients outside the current round that can still be disputed, keyed by (value of the clock, a count of blocks,
-    /// at which they are settled if they are not disputed; ID of the submission).
+    /// Scheduled settlements (payments of rewards) of accepted gradients. The key is (value of the clock, ID of the
+    /// submission). The clock is a count of blocks. When it reaches the value in the key, the gradient can no longer be
+    /// disputed. The gradient is then settled, unless it is settled already, belongs to the current round, or is
+    /// disputed.
     maturing: (u64, u64) => (),
-    /// Rewards that verifiers have earned but have not received yet, because the verification budget does not cover
-    /// them so far, in micro-units, keyed by the address of the verifier.
+    /// Rewards, in micro-units, that verifiers have earned but have not received yet, because the budget for
+    /// verification does not cover them so far. The key is the address of the verifier.
     owed: String => u64,
     reputations: Author => Reputation,
-    /// Chunk slots of the current round, keyed by position. A free slot has no row.
+    /// Chunk slots of the current round, keyed by position (the number of the slot, counted over all rounds). A free
+    /// slot has no row.
     chunk_slots: u64 => ChunkSlot,
-    /// Positions of the chunk slots that miners have claimed, keyed by the address of the miner.
+    /// Positions (numbers, counted over all rounds) of the chunk slots that miners have claimed, keyed by the address
+    /// of the miner.
     claimed_positions: String => u64,
     submissions: u64 => Submission,
     /// Index for finding a miner's submissions: the keys (address of the miner, ID of the submission) of all stored
@@ -114,8 +119,8 @@ tables! {
     challenges: u64 => Challenge,
     /// Open disputes, keyed by ID.
     disputes: u64 => DisputeCase,
-    /// Aggregates (results of the aggregation) of the current round to which proposers have committed, keyed by the ID
-    /// of the commitment.
+    /// Proposals of the current round, keyed by ID. In a proposal, a proposer commits to an aggregate: a sum of
+    /// gradients, and the adapter that results from it.
     proposals: u64 => Proposal,
     /// The current round and the closed rounds that are still stored, keyed by index.
     rounds: u64 => Round,
@@ -175,8 +180,8 @@ impl State {
         self.genesis.task(self.head().round, self.round().adapter, position, miner)
     }
 
-    /// Returns the task for which a gradient was submitted. The round of the submission, on which the task depends, is
-    /// stored until the submission is settled.
+    /// Returns the task for which a gradient was submitted. The task depends on the round in which the gradient was
+    /// submitted. This round is stored until the submission is settled.
     pub(super) fn task_of(&self, submission: &Submission) -> Result<Task, ProtocolError> {
         let Submission { round, position, miner, .. } = submission;
         let adapter = self.rounds.get(round).unwrap_or(self.round()).adapter;

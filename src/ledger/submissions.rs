@@ -44,7 +44,7 @@ fn rejected<T>(log: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::rejected(log))
 }
 
-/// Stores a new submission. If the miner sends a stored submission again, this succeeds and changes nothing.
+/// Stores a new submission. If the miner has already sent the same submission, succeeds and changes nothing.
 pub(super) fn submit(
     state: &mut State,
     message: &MsgSubmitGradient,
@@ -106,8 +106,9 @@ pub(super) fn submit(
     Ok(answer)
 }
 
-/// Checks that a submission states the values of the network's job and of the current round, and that its nonce and its
-/// proof of work are valid.
+/// Checks the values that a submission must state: the length of a chunk, the model of the network's job, the index and
+/// the seed of the current round, and the miner's shard in this round. Also checks that the nonce and the proof of work
+/// of the submission are valid.
 fn check_terms(state: &State, message: &MsgSubmitGradient) -> Result<(), Refusal> {
     let (genesis, head) = (&state.genesis, state.head());
     if message.token_count != CHUNK_TOKENS as u64 || message.model_version != genesis.job.model.to_string() {
@@ -185,9 +186,10 @@ pub(super) fn complete(state: &State, message: &MsgCompleteTask, context: &Conte
     }
 }
 
-/// Withdraws the claim of a miner, and each of its submissions for which nothing is known yet about the random value
-/// that decides whether verifiers recompute the gradient. Later, a withdrawal is impossible, because a miner that knows
-/// the decision would withdraw exactly those gradients that are about to be rejected.
+/// Withdraws the claim of a miner and those of the miner's submissions that can still be withdrawn. A random value
+/// decides whether verifiers recompute a gradient, and a submission can be withdrawn only while nothing is known about
+/// this value. Otherwise, a miner would wait for the decision, and withdraw exactly the wrong gradients that verifiers
+/// are about to recompute.
 ///
 /// A session withdraws only what it has claimed and submitted itself.
 pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut Context) -> Result<(), Refusal> {
@@ -211,8 +213,9 @@ pub(super) fn withdraw(state: &mut State, message: &MsgWithdraw, context: &mut C
     Ok(())
 }
 
-/// Refuses every result of a trap job (a test of miners on the R3MES chain). A trap job has a name, which tells the
-/// miner that the job is a test. In this ledger, any submitted gradient may be used as a trap instead.
+/// Refuses every result of a trap job, because this ledger has no trap jobs. On the R3MES chain, trap jobs test miners,
+/// but the name of a trap job tells the miner that the job is a test. In this ledger, any submitted gradient may be
+/// used as a trap instead.
 pub(super) fn answer_trap(message: &MsgSubmitTrapJobResult) -> Result<(), Refusal> {
     let name: String = message.trap_job_id.chars().take(64).collect();
     rejected(format!(
@@ -236,7 +239,8 @@ pub(super) fn leave_round(state: &mut State, id: u64) {
     state.chunk_slots.remove(&position);
 }
 
-/// Adds an accepted gradient to its round, unless the round has ended or its chunk slot has been taken in the meantime.
+/// Adds an accepted gradient to its round, unless the round has ended or another miner has taken the gradient's chunk
+/// slot in the meantime.
 fn join_round(state: &mut State, id: u64, events: &mut Vec<Event>) {
     let Some(&Submission { round, position, .. }) = state.submissions.get(&id) else { return };
     let taken = state.chunk_slots.get(&position).is_some_and(|slot| *slot != ChunkSlot::Submitted(id));
@@ -268,9 +272,9 @@ pub(super) fn reinstate(state: &mut State, id: u64, events: &mut Vec<Event>) {
     }
 }
 
-/// Gives a submission its final status: withdrawn, rejected or voided. Deletes the entry for its commitment, so that
-/// the same gradient can be submitted again. If another submission with the same commitment exists by now, the entry
-/// belongs to it, and is kept.
+/// Gives a submission its final status: withdrawn, rejected or voided. Also deletes the entry of the submission from
+/// the table of commitments, so that the same gradient can be submitted again. If the entry already belongs to another
+/// submission with the same commitment, the entry is kept.
 fn end(state: &mut State, id: u64, status: SubmissionStatus) {
     let Some(submission) = state.submissions.get_mut(&id) else { return };
     submission.status = status;

@@ -60,10 +60,10 @@ pub(super) fn admit(state: &mut State, tx: &[u8]) -> Result<Signed, Refusal> {
     Ok(signed)
 }
 
-/// Admits a transaction to the next block, but does not check its signatures: calls [`precheck`], which takes the fee.
-/// If the transaction pays no fee, also executes its messages, and refuses the transaction unless they succeed.
-/// Otherwise, anybody could fill blocks with failing transactions without cost. If the transaction is refused, `state`
-/// may have changed.
+/// Admits a transaction to the next block, and takes its fee, but does not check its signatures. If the transaction
+/// pays no fee, also executes its messages, and refuses the transaction unless they succeed. Without this condition,
+/// anybody could fill blocks with failing transactions at no cost. If the transaction is refused, `state` may have
+/// changed.
 pub(super) fn reserve(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     let is_free = fees::is_free(signed);
     precheck(state, signed)?;
@@ -74,11 +74,12 @@ pub(super) fn reserve(state: &mut State, signed: &Signed) -> Result<(), Refusal>
 }
 
 /// Checks everything about a transaction except its signatures and whether its messages succeed: its timeout height,
-/// its sequence number and the grants that it needs. Takes its fee, and increments the sequence number of the signer's
-/// account. If the transaction is refused, `state` may have changed.
+/// its sequence number, the grants that it needs, and whether its fee is high enough. Takes its fee, and increments the
+/// sequence number of the signer's account. If the transaction is refused, `state` may have changed.
 ///
-/// This function runs before the signatures are checked. A transaction that is refused pays no fee, so it should be
-/// refused, if possible, before its signatures are checked, which takes much longer.
+/// This function runs before the signatures are checked. The check of the signatures takes much longer, and a
+/// transaction that is refused pays no fee. Therefore a transaction should be refused, if possible, before its
+/// signatures are checked.
 pub(super) fn precheck(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     check_permission(state, signed)?;
     fees::check_minimum(state, signed)?;

@@ -56,8 +56,8 @@ pub(super) fn uphold(state: &mut State, id: u64, challenger: &str, events: &mut 
 }
 
 /// Dismisses a dispute after one of the answers (statements that defend the gradient) has won. The account that gave
-/// this answer gets a bounty from the challenger's bond. If an appeal opened the dispute, there is no bond, and the
-/// bounty is paid when the challenge is decided.
+/// this answer gets a bounty from the challenger's bond. If an appeal opened the dispute, there is no bond. The bounty
+/// is then paid when the challenge (the recomputation of the gradient by verifiers) is decided.
 fn dismiss(state: &mut State, id: u64, case: &DisputeCase, events: &mut Vec<Event>) {
     let DisputeCase { submission, challenger, bond, .. } = case;
     state.disputes.remove(&id);

@@ -1,11 +1,11 @@
-//! Verification of submitted gradients. A later random value of the [beacon](super::beacon) decides whether a gradient
-//! is recomputed, and by which verifiers. These verifiers first commit to their findings and then reveal them, so that
-//! no verifier can copy another. If they disagree, all validators vote. Before a gradient is rejected as wrong, anybody
-//! may appeal.
+//! Verification of submitted gradients. A random value of the [beacon](super::beacon), which nobody knows when the
+//! gradient is submitted, decides whether the gradient is recomputed, and by which verifiers. These verifiers first
+//! commit to their findings and then reveal them, so that no verifier can copy another. If they disagree, all
+//! validators vote. Before a gradient is rejected as wrong, anybody may appeal.
 //!
 //! A finding is about the commitment only: whoever recomputes the gradient knows whether the commitment is correct,
 //! even if the miner withholds the artifact. A verifier that cannot recompute the gradient, because blocks of the task
-//! are missing, finds it unavailable. This accuses nobody, and counts like a missing attestation.
+//! are missing, finds it unavailable. This finding accuses nobody, and counts like a missing attestation.
 //!
 //! Some of the recomputations that found a match become *traps*: after the first verifiers have revealed their
 //! findings, other verifiers are sampled, and recompute the gradient again.
@@ -25,8 +25,8 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Decides about each pending submission for which the deciding random value is known: either verifiers are sampled to
-/// recompute the gradient, or the gradient is accepted immediately.
+/// Decides for each pending submission whether its gradient is recomputed, provided that the random value for this
+/// decision is known. If the gradient is recomputed, samples the verifiers; otherwise accepts the gradient immediately.
 pub(super) fn sample(state: &mut State, events: &mut Vec<Event>) {
     let submitted = |slot: &ChunkSlot| if let ChunkSlot::Submitted(id) = slot { Some(*id) } else { None };
     let ids: Vec<u64> = state.chunk_slots.values().filter_map(submitted).collect();
@@ -70,10 +70,11 @@ fn rate(state: &State, author: &Author) -> u64 {
     sampling + (u64::from(ALL) - sampling) * missing / (PER_MYRIAD / 2)
 }
 
-/// Samples a validator for each of the `verifiers` seats, among all validators that are not in `excluded`. The
-/// probability of each validator is proportional to its stake, and the seats are independent of each other. Therefore
-/// nobody gets more seats by splitting a stake over several nodes. The random numbers depend on `id` (the ID of the
-/// submission or of the challenge), so that each recomputation has its own sample.
+/// Samples the verifiers of one recomputation among all validators that are not in `excluded`. The recomputation has as
+/// many seats as the parameter `verifiers` states, and a validator is drawn for each seat. The probability of each
+/// validator is proportional to its stake, and the seats are independent of each other. Therefore nobody gets more
+/// seats by splitting a stake over several nodes. The random numbers depend on `id` (the ID of the submission or of the
+/// challenge), so that each recomputation has its own sample.
 pub(super) fn sampled_verifiers(state: &State, id: u64, excluded: &[&str]) -> Vec<SampledVerifier> {
     let nodes = state.nodes_of(VALIDATOR).filter(|(address, _)| !excluded.contains(&address.as_str()));
     let nodes: Vec<(&String, u128)> = nodes.map(|(address, node)| (address, node.stake.max(1).into())).collect();
@@ -134,7 +135,10 @@ fn challenge(state: &mut State, id: u64, stage: ChallengeStage) -> Result<&mut C
 
 fn sampled<'a>(challenge: &'a mut Challenge, verifier: &str) -> Result<&'a mut SampledVerifier, Refusal> {
     let found = challenge.sampled.iter_mut().find(|sampled| sampled.verifier == verifier);
-    found.ok_or_else(|| Refusal::new(code::UNAUTHORIZED, format!("{verifier} was not sampled for this challenge")))
+    found.ok_or_else(|| {
+        let log = format!("{verifier} is not one of the verifiers that were sampled for this challenge");
+        Refusal::new(code::UNAUTHORIZED, log)
+    })
 }
 
 /// Stores the hash by which a sampled verifier commits to its finding.
@@ -169,9 +173,10 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAttestation) -> Resul
     }
 }
 
-/// Returns the finding that follows from `computed`, the commitment that a verifier has computed for a gradient, in
-/// hexadecimal: a match if it equals the commitment in the submission, otherwise a mismatch. An empty text stands for
-/// an unavailable gradient. Returns `None` if the text is neither empty nor 64 hexadecimal digits.
+/// Returns the finding of a verifier. `computed` is the commitment that the verifier has computed for the gradient, in
+/// hexadecimal. The finding is a match if `computed` equals the commitment in the submission, otherwise a mismatch. If
+/// `computed` is empty, the gradient is unavailable. Returns `None` if `computed` is neither empty nor 64 hexadecimal
+/// digits.
 fn stated_finding(state: &State, submission: u64, computed: &str) -> Option<Finding> {
     if computed.is_empty() {
         return Some(Finding::Unavailable);
@@ -181,7 +186,8 @@ fn stated_finding(state: &State, submission: u64, computed: &str) -> Option<Find
     Some(if computed == claimed { Finding::Match } else { Finding::Mismatch })
 }
 
-/// Returns the first 64 characters of an attestation leaf. A valid leaf consists of 64 hexadecimal digits.
+/// Returns the first 64 characters of an attestation leaf (a digest of a part of the gradient). A valid leaf consists
+/// of 64 hexadecimal digits.
 fn truncated(leaf: &str) -> String {
     leaf.chars().take(64).collect()
 }
@@ -208,8 +214,8 @@ pub(super) fn vote(state: &mut State, message: &MsgSubmitCPUVerification) -> Res
     Ok(())
 }
 
-/// Ends the current stage of each challenge for which one of the following holds: all verifiers or voters have acted,
-/// the time is up, or the random value for which the stage waits is known.
+/// Ends the current stage of each challenge for which one of the following holds: all verifiers have acted, the vote of
+/// the validators is decided, the time is up, or the random value for which the stage waits is known.
 pub(super) fn end(state: &mut State, events: &mut Vec<Event>) {
     let open: Vec<(u64, Challenge)> = state.challenges.iter().map(|(id, open)| (*id, open.clone())).collect();
     for (id, challenge) in open {
@@ -315,9 +321,9 @@ fn trap(state: &State, id: u64, challenge: &Challenge) -> Vec<SampledVerifier> {
     sampled_verifiers(state, id, &attested.chain([submission.miner.as_str()]).collect::<Vec<_>>())
 }
 
-/// Ends a stage in which no verifier has attested whether the gradient is correct. If this was the second recomputation
-/// (a trap), the finding of the first verifiers, a match, decides. Otherwise, a later random value decides again
-/// whether the gradient is recomputed, and by whom.
+/// Ends a stage in which no verifier has attested whether the gradient is correct. If the stage belongs to a trap (the
+/// second recomputation of a gradient), accepts the gradient, because the verifiers of the first recomputation found a
+/// match. Otherwise, a future random value decides anew whether the gradient is recomputed, and by whom.
 fn end_without_attestations(state: &mut State, id: u64, challenge: &Challenge, events: &mut Vec<Event>) {
     match challenge.first_recomputation.is_empty() {
         true => sample_again(state, id, challenge),
@@ -341,7 +347,7 @@ fn remove_silent(
     challenge.sampled = done;
 }
 
-/// Ends a challenge without a finding. A later random value decides again whether the gradient is recomputed, and by
+/// Ends a challenge without a result. A future random value decides anew whether the gradient is recomputed, and by
 /// whom.
 fn sample_again(state: &mut State, id: u64, challenge: &Challenge) {
     state.challenges.remove(&id);
@@ -351,10 +357,11 @@ fn sample_again(state: &mut State, id: u64, challenge: &Challenge) {
     }
 }
 
-/// Ends the vote of the validators if one side has more than half of the stake of all validators, and validators with
-/// more than half of all stake also state the same attestation leaf (a digest of a part of the gradient). Once the time
-/// is up (`late`), the leaves do not matter. If the time is up and no side has more than half of the stake, slashes the
-/// validators that have voted for neither side, and extends the vote by the same time.
+/// Ends the vote of the validators if it is decided. Two conditions must hold: the validators that voted for one side
+/// (match or mismatch) hold more than half of the stake of all validators, and so do the validators among them that
+/// state the same attestation leaf (a digest of a part of the gradient). Once the time is up (`late`), the first
+/// condition is enough. If the time is up and no side has more than half of the stake, slashes the validators that have
+/// voted for neither side, and extends the vote by another `decision_blocks` blocks.
 fn end_panel(state: &mut State, id: u64, challenge: &Challenge, late: bool, events: &mut Vec<Event>) {
     let stakes: BTreeMap<String, u128> =
         state.nodes_of(VALIDATOR).map(|(address, node)| (address.clone(), node.stake.into())).collect();
@@ -396,7 +403,8 @@ impl SampledVerifier {
 }
 
 impl Challenge {
-    /// Returns the verifiers and voters that found a mismatch, except those that have lost a dispute about it.
+    /// Returns the verifiers and voters that found a mismatch, except those that have lost a dispute about this
+    /// finding.
     pub(super) fn accusers(&self) -> BTreeSet<&String> {
         let sampled = self
             .first_recomputation

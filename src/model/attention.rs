@@ -1,5 +1,5 @@
-//! Records the kernel launches of causal grouped-query attention and of the norms around it, for the forward and the
-//! backward pass.
+//! Causal grouped-query attention and the norms around it. The functions add the kernel launches of the forward and of
+//! the backward pass to a recording (a list of kernel launches).
 
 use super::{
     config::{Linear, ModelConfig},
@@ -69,8 +69,8 @@ pub struct SavedAttention {
 }
 
 impl SavedAttention {
-    /// Keeps the buffers of the keys and values when a run ends, so that a later run need not recompute the keys and
-    /// values of earlier tokens.
+    /// Marks the two buffers that contain the keys and the values, so that these buffers keep their contents when a run
+    /// ends. A later run then need not recompute the keys and values of earlier tokens.
     pub fn keep_keys_and_values(&self, recording: &mut Recording) {
         recording.persist(self.k);
         recording.persist(self.v);
@@ -78,9 +78,9 @@ impl SavedAttention {
 }
 
 impl Attention {
-    /// Creates the block. `tables` are the constant tables that its kernels read. `norms` are its first norm, which
-    /// precedes the query, key and value projections, and its second norm, which precedes the output projection.
-    /// `linears` are its query, key, value and output projections.
+    /// Creates the attention block of a decoder layer. `tables` are the constant tables that its kernels read. `norms`
+    /// are its two norms: the first precedes the query, key and value projections, and the second precedes the output
+    /// projection. `linears` are its query, key, value and output projections.
     pub fn new(
         name: String,
         config: &ModelConfig,
@@ -95,8 +95,8 @@ impl Attention {
         Self { name, sizes, tables, norm, sub_norm, query, key, value, output }
     }
 
-    /// Returns log2(e) / √head_dim in Q20 (20 fraction bits), as (24-bit mantissa, right shift). The inner product of a
-    /// query and a key is multiplied by this factor.
+    /// Returns the factor `2^20 · log2(e) / √head_dim`, as (24-bit mantissa, right shift). Kernels multiply the inner
+    /// product of a query and a key by this factor, which gives a score with 20 fraction bits.
     fn score_scale(&self) -> (u32, i32) {
         let scale = Scale::from_f64(LOG2_E).unwrap_or(Scale::ONE).multiply(self.inverse_root());
         let scale = scale.shift(SCORE_BITS as i32);
@@ -108,8 +108,8 @@ impl Attention {
         Scale::new(self.sizes.head_dim as u64, 0).inverse_sqrt()
     }
 
-    /// Records the forward pass for the residual `x`. Returns the buffer of the block's output, which the caller adds
-    /// to `x`, and the buffers that the backward pass needs.
+    /// Records the forward pass of the attention block. `x` is the residual stream. Returns the buffer of the block's
+    /// output, which the caller adds to `x`, and the buffers that the backward pass needs.
     pub fn forward(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (BufferId, SavedAttention) {
         let Sizes { heads, kv_heads, head_dim, .. } = self.sizes;
         let (normed, norm) = self.norm.quantize(recording, batch, x);
@@ -142,10 +142,10 @@ impl Attention {
     }
 
     /// Records the backward pass, which computes the gradients of the adapters. `dh` is the gradient of the residual
-    /// after the attention block. `bottom` states whether the block belongs to the first decoder layer.
+    /// stream after the attention block. `bottom` states whether the block belongs to the first decoder layer.
     ///
-    /// Returns the buffer with the gradient of the residual before the block, or `None` if `bottom` is true. This
-    /// gradient is not needed there, because nothing before the first decoder layer is trained.
+    /// Returns the buffer with the gradient of the residual stream before the block. Returns `None` if `bottom` is
+    /// true: nothing before the first decoder layer is trained, so this gradient is not needed.
     pub fn backward(
         &self,
         recording: &mut Recording,
@@ -190,7 +190,7 @@ impl Attention {
     }
 
     /// Records the conversion of a projection's output `y` to head rows (one row for each token and head), and returns
-    /// their buffer. If `turned` is true, each row is rotated by the position of its token.
+    /// their buffer. If `turned` is true, each row is rotated by angles that depend on the position of its token.
     fn rotate(
         &self,
         recording: &mut Recording,
@@ -218,8 +218,8 @@ impl Attention {
     /// row for each token and head). Returns the buffers with the gradient of the projection's output, rounded to
     /// integers of magnitude ≤ 2^14.
     ///
-    /// `dheads` holds the gradient of the head rows, in `head_stride` rows for each token. The pass reads `heads` of
-    /// them, beginning at the index `head_offset`.
+    /// `dheads` contains the gradients of `head_stride` head rows for each token. The pass reads only `heads` of them:
+    /// those with the indexes `head_offset..head_offset + heads`.
     #[expect(clippy::too_many_arguments, reason = "context first, then inputs")]
     fn rotate_backward(
         &self,
@@ -250,9 +250,9 @@ impl Attention {
         dy
     }
 
-    /// Records the backward pass of attention without the projections, given `dout`, the gradient of its output.
-    /// Returns two buffers: the gradient of q in `[tokens, heads]` rows, and the gradients of k and v together in
-    /// `[tokens, 2, kv_heads]` rows. Each row has `head_dim` i32 values.
+    /// Records the backward pass of attention without the projections. `dout` is the gradient of the attention output,
+    /// which the output projection reads. Returns two buffers: the gradient of the queries, `[tokens, heads]` rows, and
+    /// the gradients of the keys and the values, `[tokens, 2, kv_heads]` rows. Each row has `head_dim` i32 values.
     fn core_backward(
         &self,
         recording: &mut Recording,
@@ -329,8 +329,8 @@ impl Attention {
     }
 }
 
-/// Records the rounding of `gradient`, the gradient of a residual, to wide rows (integers of magnitude ≤ 2^14), and
-/// returns the buffers of these rows.
+/// Records the launch of the kernel that rounds `gradient`, the gradient of the residual stream, to integers of
+/// magnitude ≤ 2^14. Returns the buffers of the rounded gradient, which has one row for each token.
 pub fn quantize_gradient(
     recording: &mut Recording,
     batch: &Batch,

@@ -3,8 +3,8 @@
 //!
 //! Inputs and outputs are f32; everything between them is computed in integers. The input x is rounded to int8,
 //! relative to the largest magnitude of each token, as in BitNet b1.58. The gradient dy of the output is rounded to
-//! integers of magnitude ≤ 2^14, with a scale for each token that is a power of two. The results have the same bits on
-//! every backend. The backward pass treats rounding as the identity (straight-through estimator).
+//! integers of magnitude ≤ 2^14. The scale of these integers is a power of two for each token. The results have the
+//! same bits on every backend. The backward pass treats rounding as the identity (straight-through estimator).
 
 use super::{
     float_conversion::{absmax, byte_rows, check_finite, i64_to_f32, rows_to_f32, transpose, wide_rows},
@@ -96,8 +96,9 @@ impl BitLinear {
         Ok(Self { backbone, adapter })
     }
 
-    /// Creates a layer as [`new`](Self::new) does, but from generated weights. They are derived from the seed, uniform
-    /// between −1 and 1, and rounded by [`Ternarize::Sign`] with a threshold of 0.1. `lora` is (rank, alpha).
+    /// Creates a layer with generated weights. The weights are derived from the seed, uniform between −1 and 1, and
+    /// rounded to trits by [`Ternarize::Sign`] with a threshold of 0.1. The adapter is generated from the same seed, as
+    /// in [`new`](Self::new). `lora` is (rank, alpha).
     pub fn seeded(in_features: usize, out_features: usize, lora: (usize, u32), seed: [u8; 32]) -> Result<Self, Error> {
         let count = in_features.checked_mul(out_features).filter(|count| *count <= MAX_SEEDED_WEIGHTS);
         let count = count.ok_or(Error::Value { what: "in_features of a seeded layer", value: in_features as i64 })?;
@@ -279,9 +280,9 @@ impl BitLinearExecutor {
         &mut self.layer
     }
 
-    /// Returns two exponents: the gradients of the adapter's factors a and b are accumulated as integers in units of
-    /// 2^exponent. Each exponent is chosen so that an upper bound of the gradient's magnitude is about
-    /// 2^[`GRADIENT_BITS`] units. `dy_absmax` is the largest magnitude in the gradient of the layer's output.
+    /// Returns two exponents, for the gradients of the adapter's factors a and b. Kernels accumulate a gradient as
+    /// integers in units of 2^exponent. The exponent is chosen so that the magnitude of the gradient cannot exceed
+    /// about 2^[`GRADIENT_BITS`] units. `dy_absmax` is the largest magnitude in the gradient of the layer's output.
     fn exponents(&self, dy_absmax: f64) -> (i32, i32) {
         let [a, b] = self.layer.factors().map(|factor| {
             let max = factor.values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
@@ -297,8 +298,8 @@ impl BitLinearExecutor {
         (exponent(common * b * out_features), exponent(common * a * in_features))
     }
 
-    /// Uploads the factors a and b in the packed form that kernels read, together with the exponents of the units in
-    /// which their gradients are accumulated.
+    /// Uploads the factors a and b in the packed form that kernels read. Also uploads `exponents`: kernels accumulate
+    /// the gradients of a and b as integers, in units of 2^(first exponent) and of 2^(second exponent).
     async fn load(&mut self, exponents: (i32, i32)) -> Result<(), Error> {
         let [a, b] = self.layer.factors();
         for (id, words) in self.recorded.lora.pack(self.layer.adapter.alpha, a, b, exponents) {
@@ -315,14 +316,13 @@ impl BitLinearExecutor {
     }
 }
 
-/// The unit in which a gradient is accumulated is chosen so that an upper bound of the gradient's magnitude is about
-/// 2^`GRADIENT_BITS` units.
+/// The base-2 logarithm of an upper bound of a gradient's magnitude. Kernels accumulate a gradient as integers, in a
+/// unit (the *accumulation unit*) that is chosen for each gradient so that the bound is about 2^`GRADIENT_BITS` = 2^44
+/// accumulation units. The bound assumes that all products have the same sign, so actual gradients are far below it.
 ///
-/// The bound assumes that all products have the same sign, so actual gradients are far below it. Kernels first sum over
-/// a block of ≤ 32 tokens, in another unit, which is called the block unit here. The bound is about 2^44 units of the
-/// accumulated gradient and at least 2^20 block units, so a block unit is at most 2^24 units of the accumulated
-/// gradient. Therefore kernels shift the sum of a block left by at most 24 bits before they accumulate it. They allow
-/// 28 bits.
+/// Kernels first sum over blocks of up to 32 tokens. The sum of a block has a different unit, the *block unit*, so it
+/// is shifted left before it is added to the gradient. The bound is at least 2^20 block units, so a block unit is at
+/// most 2^24 accumulation units. Therefore the shift is at most 24 bits; the kernels permit up to 28.
 const GRADIENT_BITS: i32 = 44;
 
 /// Returns 2^-28, the value of the lowest bit of a parameter in Q3.28.

@@ -147,7 +147,7 @@ impl Linear {
     /// All seven linear layers of a decoder layer, in canonical order.
     pub const ALL: [Self; 7] = [Self::Query, Self::Key, Self::Value, Self::Output, Self::Gate, Self::Up, Self::Down];
 
-    /// Returns the name of the linear layer in adapters, one of `attention.q` to `feed_forward.down`.
+    /// Returns the name of the linear layer in adapters, such as `attention.q` or `feed_forward.down`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Query => "attention.q",

@@ -1,9 +1,10 @@
 //! Text generation: the model reads a few tokens at a time and keeps the keys and values of earlier tokens in a cache.
 //! The window is the sequence of all tokens for which the cache has room.
 //!
-//! In the forward pass, each kernel has one work unit for each token, which reads only that token and earlier ones.
-//! Therefore a run can compute the work units of the new tokens only, although the kernel launches are recorded for the
-//! whole window. The results have the same bits as those of a run over the whole window.
+//! The list of kernel launches is made once, for the whole window. In the forward pass, each kernel has one work unit
+//! (an independent part of the computation) for each token. The work unit of a token reads only the data of this token
+//! and of earlier tokens. Therefore a run can compute only the work units of the new tokens, and its results have the
+//! same bits as those of a run over the whole window.
 
 use super::{
     config::ModelConfig,
@@ -27,8 +28,8 @@ pub struct Decoder {
     executor: Executor,
     recording: Arc<Recording>,
     ids: BufferId,
-    /// Buffers of the scores, one buffer for each shard (part) of the vocabulary. Each has the shape `[window, tokens
-    /// of the shard]`.
+    /// The buffers of the scores, one buffer for each shard (part) of the vocabulary. A row of a buffer belongs to one
+    /// position of the window, and contains the score of each token of the shard as the next token.
     scores: Vec<BufferId>,
     vocab: usize,
     /// The tokens read so far, followed by unused entries. The length is always the largest number of tokens that can
@@ -39,8 +40,8 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Records the forward pass of `model`, and uploads the weights of the model to `backend`. The decoder can then take
-    /// at most `window` tokens of input. If `window` exceeds the context length of the model, it is reduced to the
+    /// Records the forward pass of `model`, and uploads the weights of the model to `backend`. The decoder can then
+    /// take at most `window` tokens of input. If `window` exceeds the context length of the model, it is reduced to the
     /// context length.
     pub async fn new(
         model: &Model,
@@ -106,8 +107,8 @@ impl Decoder {
     /// The score of a token is the base-2 logarithm, in Q20 (20 fraction bits), of the probability that it comes next,
     /// plus a constant that is the same for all tokens.
     ///
-    /// Returns [`Error::Saturated`] with the name of the dispatch if a value leaves its range, because the scores are
-    /// then meaningless.
+    /// Returns [`Error::Saturated`] if a value leaves its range, because the scores are then meaningless. The error
+    /// contains the label of the kernel launch that computed the value.
     pub async fn read(&mut self, tokens: &[u32]) -> Result<Vec<i32>, Error> {
         let (first, end) = (self.read, self.read + tokens.len());
         if tokens.is_empty() || end > self.window.len() {
@@ -133,8 +134,8 @@ impl Decoder {
         Ok(next)
     }
 
-    /// Runs the dispatches (kernel launches) again one by one, for the work units `units`. A work unit belongs to one
-    /// token. Returns the label of the first dispatch in which a value leaves its range.
+    /// Runs the dispatches (kernel launches) again one by one, and returns the label of the first dispatch in which a
+    /// value leaves its range. `units` are the indexes of the tokens for which the dispatches are run.
     async fn first_saturation(&mut self, units: Range<usize>) -> Result<String, Error> {
         for (at, dispatch) in self.recording.dispatches().iter().enumerate() {
             if self.executor.run_units(at..at + 1, units.clone()).await? {

@@ -27,8 +27,8 @@ impl Embedding {
         Self::quantize_rows(values.len() / width, width, row)
     }
 
-    /// Quantizes `vocab` rows as [`Self::quantize`] does. `read` takes the index of a row and writes the `width`
-    /// values of that row to a slice. `read` is called twice for each row.
+    /// Quantizes `vocab` rows of f32 values to int8, as [`Self::quantize`] does. `read` takes the index of a row and
+    /// writes the `width` values of that row to a slice. `read` is called twice for each row.
     pub fn quantize_rows(vocab: usize, width: usize, read: impl Fn(usize, &mut [f32])) -> Result<Self, Error> {
         let (mut row, mut maxima) = (vec![0f32; width], Vec::with_capacity(vocab));
         for at in 0..vocab {

@@ -35,16 +35,16 @@ pub struct SavedFeedForward {
 }
 
 impl FeedForward {
-    /// Creates the block. `norms` are its first norm, which precedes the gate and up projections, and its second norm,
-    /// which precedes the down projection. `linears` are its gate, up and down projections.
+    /// Creates the feed-forward block of a decoder layer. `norms` are its two norms: the first precedes the gate and up
+    /// projections, and the second precedes the down projection. `linears` are its gate, up and down projections.
     pub fn new(name: String, config: &ModelConfig, norms: [Norm; 2], linears: [RecordedLinear; 3]) -> Self {
         let [norm, sub_norm] = norms;
         let [gate, up, down] = linears;
         Self { name, width: config.width, ffn_width: config.ffn_width, norm, sub_norm, gate, up, down }
     }
 
-    /// Records the forward pass for the residual stream `x`. Returns the buffer of the block's output, which the caller
-    /// adds to `x`, and the buffers that the backward pass needs.
+    /// Records the forward pass of the feed-forward block. `x` is the residual stream. Returns the buffer of the
+    /// block's output, which the caller adds to `x`, and the buffers that the backward pass needs.
     pub fn forward(&self, recording: &mut Recording, batch: &Batch, x: BufferId) -> (BufferId, SavedFeedForward) {
         let (normed, norm) = self.norm.quantize(recording, batch, x);
         let (gate, saved_gate) = self.gate.forward(recording, batch, normed);

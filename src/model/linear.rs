@@ -75,8 +75,9 @@ pub struct LoraBuffers {
     pub grad_b: BufferId,
 }
 
-/// The layout of the `info` buffer of an adapter, which kernels bind as `lora_info`. `WORDS` is the number of words in
-/// the buffer. Every other constant is the index of the first word of one value, and has the name of this value.
+/// The layout of the buffer `info` of an adapter, which kernels call `lora_info`. `WORDS` is the number of words in the
+/// buffer. The name of every other constant is the name of a value in the buffer, and the constant is the index of the
+/// first word of this value.
 mod info_word {
     pub(super) const FORWARD_RATIO: u32 = 0;
     pub(super) const BACKWARD_RATIO: u32 = 2;
@@ -146,8 +147,8 @@ impl RecordedLinear {
         (y, saved)
     }
 
-    /// Records the forward pass as [`Self::forward`] does, but writes the i32 rows `y [tokens, out_features]` to a
-    /// buffer of the caller. Returns the buffers that the backward pass needs.
+    /// Records the forward pass from byte rows (int8) x to i32 rows `[tokens, out_features]`, which are written to the
+    /// existing buffer `y`. Returns the buffers that the backward pass needs.
     pub fn forward_into(&self, recording: &mut Recording, batch: &Batch, x: RowBuffers, y: BufferId) -> SavedLinear {
         let name = &self.name;
         let tokens = batch.tokens;
@@ -176,8 +177,9 @@ impl RecordedLinear {
         SavedLinear { x, u }
     }
 
-    /// Records the backward pass from wide rows `dy`, the gradient of the output. It computes the gradients of the
-    /// factors a and b if there is an adapter, and the gradient of the input x if `dx` is given.
+    /// Records the backward pass. Its input `dy` is the gradient of the output, as wide rows (integers of magnitude
+    /// ≤ 2^14). The pass computes the gradients of the factors a and b if there is an adapter, and the gradient of the
+    /// input x if `dx` is given.
     ///
     /// `dx` is `(buffer, slot, slots)`. The buffer holds i32 rows `[tokens, slots, in_features]`: one gradient of x for
     /// each of the `slots` linear layers that read x. The gradient of this layer has the index `slot`.
@@ -353,8 +355,8 @@ impl LoraBuffers {
     ///
     /// These buffers hold the factors a and b, and the ratios, scales and exponents that kernels need to convert
     /// between units. Each factor is rounded to integers of magnitude ≤ 2^14 in units of a power of two. It is stored
-    /// twice, row by row and transposed. `exponents` contains an exponent for each of a and b: kernels accumulate the
-    /// gradient of the factor in units of 2^exponent.
+    /// twice, row by row and transposed. `exponents` contains two exponents, for a and for b: kernels accumulate the
+    /// gradient of each factor in units of 2^(exponent of the factor).
     pub fn pack(&self, alpha: u32, a: &LoraMatrix, b: &LoraMatrix, exponents: (i32, i32)) -> Vec<(BufferId, Vec<u32>)> {
         let (a_rows, a_columns, a_exponent) = pack_factor(&a.values, self.rank, self.in_features);
         let (b_rows, b_columns, b_exponent) = pack_factor(&b.values, self.rank, self.out_features);
@@ -380,9 +382,9 @@ impl LoraBuffers {
     }
 }
 
-/// Rounds a factor `[rank, features]` to integers of magnitude ≤ 2^14. Returns the integers of the factor and those of
-/// its transpose, both packed as [wide rows](crate::kernels), and an exponent `e`. An integer `n` stands for the value
-/// `n · 2^e`.
+/// Rounds a factor `[rank, features]` to integers of magnitude ≤ 2^14. Returns the rounded factor, its transpose, and
+/// an exponent `e`. An integer `n` stands for the value `n · 2^e`. The rows of the factor and of its transpose are
+/// packed as [wide rows](crate::kernels), in which each integer is stored as two int8 values.
 fn pack_factor(values: &[i32], rank: usize, features: usize) -> (Vec<u32>, Vec<u32>, i32) {
     let max = values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
     let shift = shift_for(max.into(), WIDE_BITS);

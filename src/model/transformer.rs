@@ -38,11 +38,11 @@ pub struct RecordedStep {
     /// [`IGNORE`](crate::kernels::cross_entropy::IGNORE) if the token has no label.
     pub labels: BufferId,
     /// The buffer from which kernels derive the dither (pseudo-random bits for stochastic rounding). It contains the
-    /// index of the batch's first token in its chunk, a zero word, and then a key of two words for each name in
-    /// `streams`.
+    /// index of the batch's first token in its chunk, a zero word, and then a key of two words for each tensor that is
+    /// rounded with dither. The field `streams` lists the names of these tensors.
     pub dither: BufferId,
-    /// Buffer that contains the loss, as an i64 in units of 2^-20 bits. Every run adds to it until the host resets it
-    /// to zero.
+    /// Buffer that contains the cross-entropy loss, as an i64 in units of 2^-20 bits of information. Every run adds to
+    /// it until the host resets it to zero.
     pub loss: BufferId,
     /// The name of each adapted linear layer, such as `layers.0.attention.q`, and the buffers of its adapter. The
     /// layers are in canonical order.
@@ -62,8 +62,8 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Returns the rank of an adapter, and the linear layers that it adapts, which are read from the names of its
-    /// matrices, such as `layers.0.attention.q.a`.
+    /// Returns the rank of an adapter, and the linear layers that it adapts. The linear layers follow from the names of
+    /// its matrices, such as `layers.0.attention.q.a`.
     pub fn from_adapter(adapter: &LoraAdapter) -> Self {
         let names = adapter.matrices.iter().filter_map(|matrix| peft::parse_matrix_name(&matrix.name));
         let mut linears: Vec<_> = names.map(|(_, linear, _)| linear).collect();
@@ -91,9 +91,9 @@ impl RecordedStep {
         Self::sharded(model, targets, sequences, BINDING_BYTES)
     }
 
-    /// Records a training step as [`Self::new`] does, but with the limit `binding_bytes`. The vocabulary is split into
-    /// shards, so that each buffer of a shard has at most this many bytes. A shard has at least four tokens, even if
-    /// its buffers then exceed the limit. The number of shards does not affect any result.
+    /// Records a training step that processes `sequences` sequences together. The vocabulary is split into shards, so
+    /// that each buffer of a shard has at most `binding_bytes` bytes. A shard has at least four tokens, even if its
+    /// buffers then exceed this limit. The number of shards does not affect any result.
     pub fn sharded(model: &Model, targets: &Targets, sequences: usize, binding_bytes: usize) -> Self {
         let config = &model.config;
         let mut recording = Recording::default();
@@ -165,8 +165,9 @@ pub(super) fn adapted_linears(layers: &[(Attention, FeedForward)]) -> Vec<(Strin
     layers.iter().enumerate().flat_map(of_layer).collect()
 }
 
-/// Adds the buffers that both the forward pass and the backward pass read: the positions of the tokens, the spans (the
-/// first token and the length of each block of tokens), the dither keys, and the constant tables of attention.
+/// Adds to a recording the buffers that both the forward pass and the backward pass read: the positions of the tokens,
+/// the spans (the first token and the length of each block of tokens), the dither keys, and the constant tables of
+/// attention.
 pub(super) fn record_inputs(recording: &mut Recording, config: &ModelConfig, sequences: usize) -> (Batch, Tables) {
     let (context, tokens) = (config.context, sequences * config.context);
     let positions: Vec<u32> = (0..sequences).flat_map(|_| 0..context as u32).collect();

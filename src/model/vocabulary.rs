@@ -76,8 +76,8 @@ impl Vocabulary {
     }
 
     /// Records the computation of a score for every token of the vocabulary: its logit times log2(e), in Q20 (20
-    /// fraction bits). `n` holds one row for each token of the batch, the input of the output head. Returns one buffer
-    /// for each shard (range of the vocabulary), `[tokens, tokens in the shard]`.
+    /// fraction bits). `n` contains the input of the output head, one row for each token of the batch. Returns one
+    /// buffer for each shard (range of the vocabulary), with the shape `[tokens of the batch, tokens in the shard]`.
     pub fn scores(&self, recording: &mut Recording, tokens: usize, n: RowBuffers) -> Vec<BufferId> {
         let scale = Scale::from_f64(std::f64::consts::LOG2_E).unwrap_or(Scale::ONE);
         let scale = scale.shift(SCORE_BITS as i32 + self.exponent);

@@ -55,7 +55,8 @@ pub struct GradientMatrix {
     pub rows: usize,
     /// The number of columns, the same as in the [`LoraMatrix`].
     pub columns: usize,
-    /// The exponent of all elements. The job states it, so that gradients of different miners can be added exactly.
+    /// The exponent of all elements. It is one of the settings that all tasks of a network have in common, so that
+    /// gradients of different miners can be added exactly.
     pub exponent: i32,
     /// The integers `[rows, columns]`, row by row, in units of `2^exponent`.
     pub values: Vec<i64>,
@@ -99,7 +100,8 @@ impl LoraAdapter {
 }
 
 /// Returns an element of the factor a, in Q3.28. It is random and approximately normal, with mean 0 and standard
-/// deviation 0.01. `key` is the dither key of the matrix, and `column` must be < 2^30.
+/// deviation 0.01. The element depends only on `row`, `column` and `key`, the key of the matrix for the random number
+/// generator. `column` must be < 2^30.
 ///
 /// The element is computed from the sum of twelve uniform 16-bit integers. The sum has mean 12 · 32767.5 and standard
 /// deviation 2^16 · (1 − 2^-33) (Irwin–Hall distribution). The mean is subtracted, and the difference is multiplied by

@@ -24,8 +24,8 @@ pub fn log2_table() -> Vec<u32> {
 }
 
 /// Returns the rotary table `[positions, head_dim / 2, 2]`, which contains the cosine and the sine of each angle, with
-/// 30 fraction bits. The angle at index i of a position is `position · theta^(−2i / head_dim)` (Su et al., *RoFormer*,
-/// 2021). `theta` must be ≥ 1, and `head_dim` must be even.
+/// 30 fraction bits. For a position p and an index i of a pair of features, the angle is `p · theta^(−2i / head_dim)`
+/// (Su et al., *RoFormer*, 2021). `theta` must be ≥ 1, and `head_dim` must be even.
 pub fn rope_table(positions: usize, head_dim: usize, theta: u32) -> Vec<u32> {
     let log_theta = log2(i128::from(theta) << FRACTION);
     let frequencies: Vec<i128> =

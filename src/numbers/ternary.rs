@@ -77,8 +77,8 @@ impl Ternary {
         Ok(Self { rows, columns, words: words.into(), dequant_scale })
     }
 
-    /// Writes the codes (trit + 1) of a row into a slice of length `columns`. This is the inverse of
-    /// [`Self::from_codes`].
+    /// Writes the codes (trit + 1) of a row into a slice of length `columns`. The inverse
+    /// function, which packs a matrix from codes, is [`Self::from_codes`].
     pub fn codes(&self, row: usize, codes: &mut [u8]) {
         let column_blocks = row_words(self.columns);
         let line = &self.words[row / 4 * column_blocks..][..column_blocks];

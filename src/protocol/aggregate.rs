@@ -1,6 +1,6 @@
-//! The aggregate of a round: the sum of the gradients in all accepted artifacts of the round. An artifact contains a
-//! gradient matrix as small integers `t` and one `shift`, and an element adds `t · 2^shift` to the sum. The sum is
-//! exact, so it does not depend on the order of the artifacts.
+//! The aggregate of a round: the sum of the gradients in all accepted artifacts of the round. An artifact contains each
+//! gradient matrix as int8 or int16 integers `t` and one `shift` for the whole matrix. An element of the sum is
+//! `Σ t · 2^shift`, with one term for each artifact. The sum is exact, so the order of the terms does not matter.
 
 use super::{
     artifact::Artifact,
@@ -13,10 +13,10 @@ use crate::numbers::lora::GradientMatrix;
 /// The sum of artifacts that all belong to the same job and the same adapter root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aggregate {
-    /// The sum of the gradients of each matrix, in the order of the job's matrices. The sum of an element has at most
-    /// 4096 terms of magnitude below 2^51, so its magnitude is below 2^63.
+    /// For each matrix, the sum of its gradients, in the order of the job's matrices. An element of the sum is the sum
+    /// of at most 4096 integers of magnitude below 2^51, so its magnitude is below 2^63.
     pub matrices: Vec<GradientMatrix>,
-    /// The summed loss of the artifacts whose gradients were added, in units of 2^-20 bits.
+    /// The summed loss of the artifacts whose gradients were added, in units of 2^-20 bits of information.
     pub loss: i64,
     /// The number of supervised tokens in the artifacts whose gradients were added.
     pub tokens: u64,
@@ -28,9 +28,9 @@ pub struct Aggregate {
 impl Aggregate {
     /// The largest number of artifacts that can be added to one aggregate.
     pub const MAX_ARTIFACTS: u32 = 4096;
-    /// The largest number of bits that the magnitude of an element can have. An artifact with an element of magnitude
-    /// 2^51 or more is left out of the sums, because such an element is far larger than those that training produces,
-    /// and would outweigh the rest of the round.
+    /// The largest number of bits in the magnitude of a gradient element that is added to the sum. If an artifact has
+    /// an element of magnitude 2^51 or more, none of its gradient is added, because such an element is far larger than
+    /// the gradients that training produces, and would outweigh all other artifacts of the round.
     const ELEMENT_BITS: u32 = 51;
 
     /// Returns an aggregate to which no artifact has been added. It has the matrices of `job`, all of them 0.

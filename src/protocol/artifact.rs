@@ -26,7 +26,7 @@ const LEAF_FORMAT: &str = "r3mes/gradient-matrix/1";
 /// The exact gradient and the loss that a training step on one chunk yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gradient {
-    /// The cross-entropy loss, summed over the supervised tokens, in units of 2^-20 bits.
+    /// The cross-entropy loss, summed over the supervised tokens, in units of 2^-20 bits of information.
     pub loss: i64,
     /// The number of supervised tokens, which are the tokens that have a next token to predict.
     pub tokens: u32,
@@ -70,12 +70,13 @@ pub struct ArtifactClaim {
     pub task: Cid,
     /// The gradient root, which is a Merkle root over the matrices of the gradient.
     pub gradient_root: [u8; 32],
-    /// The summed loss, in units of 2^-20 bits, and the number of supervised tokens. `None` if the artifact is void.
+    /// The summed loss, in units of 2^-20 bits of information, and the number of supervised tokens. `None` if the
+    /// artifact is void.
     pub loss_and_tokens: Option<(i64, u32)>,
 }
 
 impl Artifact {
-    /// Rounds an exact gradient for transport, and returns the artifact of `task` that contains it. The artifact is
+    /// Rounds an exact gradient to int8 or int16, and returns the artifact of `task` that contains it. The artifact is
     /// void if an element has more than [`MAX_GRADIENT_BITS`](super::MAX_GRADIENT_BITS) bits. Returns an error if the
     /// gradient does not have the matrices of the task's job.
     pub fn gradient(task: &Task, gradient: &Gradient) -> Result<Self, ProtocolError> {
@@ -227,16 +228,17 @@ enum ManifestBody {
     Gradient { loss: i64, tokens: u32, matrices: Vec<ArtifactEntry> },
 }
 
-/// Returns the bytes of a matrix's leaf in the Merkle tree whose root is the gradient root. `digests` are the SHA-256
-/// hashes of the blocks that contain the elements of the matrix.
+/// Returns the bytes of the leaf that stands for one gradient matrix in the Merkle tree of an artifact. The root of
+/// this tree is the gradient root. `digests` are the SHA-256 hashes of the blocks that contain the elements of the
+/// matrix.
 pub(crate) fn matrix_entry(spec: &MatrixSpec, shift: u32, digests: &[[u8; 32]]) -> Vec<u8> {
     let MatrixSpec { name, rows, columns, exponent } = spec.clone();
     let leaves = digests.iter().map(|digest| Codec::Raw.named(digest)).collect();
     dag_cbor::encode(LEAF_FORMAT, &ArtifactEntry { name, rows, columns, exponent, shift, leaves })
 }
 
-/// The entry of one gradient matrix in the manifest of an artifact. Its encoding is also the leaf of the matrix in the
-/// Merkle tree whose root is the gradient root.
+/// The entry of one gradient matrix in the manifest of an artifact. The encoded entry is also a leaf of the Merkle tree
+/// over the matrices of the artifact. The root of this tree is the gradient root.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ArtifactEntry {

@@ -12,7 +12,8 @@ use std::fmt;
 pub struct Commitment(#[serde(with = "serde_bytes")] pub [u8; 32]);
 
 impl Commitment {
-    /// Computes the commitment to a task and to the gradient root of its artifact.
+    /// Computes the commitment to a task and to its gradient. `gradient_root` is the Merkle root that identifies the
+    /// gradient.
     ///
     /// The hash covers these fields in order: the text `r3mes/commitment/1`, the arithmetic version, the model root,
     /// the adapter root, the CID of the chunk, the seed, the address of the miner, and the gradient root. The length of

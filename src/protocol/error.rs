@@ -7,7 +7,7 @@ use crate::store::StoreError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A block of the refused object is missing or invalid.
+    /// A data block of the refused object is missing or invalid.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A number is outside its range.
@@ -22,18 +22,17 @@ pub enum ProtocolError {
         /// The largest allowed value.
         max: i64,
     },
-    /// A named object, or its name, breaks a rule.
+    /// A matrix, an address or another object with a name is invalid, or its name is invalid.
     #[error("{what} {name:?} {problem}")]
     Name {
         /// The kind of the named object, such as `matrix` or `miner address`.
         what: &'static str,
         /// The name, truncated if it is too long.
         name: String,
-        /// How the object or its name breaks the rule, such as `occurs twice`.
+        /// What is wrong with the object or its name, such as `occurs twice`.
         problem: &'static str,
     },
-    /// A given matrix does not have the name, shape and exponent that the job requires of the matrix with the same
-    /// index.
+    /// The matrix at some index does not have the name, shape and exponent that the job requires at this index.
     #[error("the matrix at index {at} is {found}, but the job requires {expected}")]
     Matrix {
         /// Index of the matrix in canonical order.
@@ -54,9 +53,12 @@ pub enum ProtocolError {
     /// The artifact contains another gradient than the one to which the miner committed.
     #[error("the artifact does not match the commitment in the submission")]
     OtherGradient,
-    /// The shift that an artifact states for a matrix is too large: rounding a gradient to the values of this matrix
-    /// would have used a smaller shift.
-    #[error("matrix {name} has the shift {shift} and the largest magnitude {max}, which rounding cannot produce")]
+    /// The shift (the number of low bits that rounding drops) that an artifact states for a matrix is too large.
+    /// Rounding always uses the smallest shift with which all values fit into the transport format. The rounded values
+    /// of this matrix are so small that a smaller shift would have been sufficient.
+    #[error(
+        "matrix {name} was rounded by {shift} bits, which is too many for rounded values of magnitude {max} or less"
+    )]
     Shift {
         /// Name of the matrix with the impossible shift.
         name: String,
@@ -67,13 +69,13 @@ pub enum ProtocolError {
     },
 }
 
-/// Returns an error unless `value` is in `min..=max`. In the error, the value is called `what`.
+/// Returns an error unless `value` is in `min..=max`. `what` is the name of the value in the error message.
 pub(crate) fn in_range(what: &'static str, value: i64, min: i64, max: i64) -> Result<(), ProtocolError> {
     if (min..=max).contains(&value) { Ok(()) } else { Err(ProtocolError::Range { what, value, min, max }) }
 }
 
 /// Returns an error unless `name` consists of 1 to `max` printable ASCII characters, none of them a space. `what` is
-/// the kind of the object that has the name. The error states it.
+/// the kind of the object that has the name, such as `miner address`. The error states this kind.
 pub(crate) fn plain_name(what: &'static str, name: &str, max: usize) -> Result<(), ProtocolError> {
     let problem = if name.is_empty() || name.len() > max {
         "is empty or too long"

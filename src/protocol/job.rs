@@ -28,7 +28,8 @@ pub enum TaskKind {
     Gradient,
 }
 
-/// The name, shape and exponent of one matrix of the gradient. Its elements are integers in units of `2^exponent`.
+/// The name, shape and exponent of one matrix of the gradient. The elements of this matrix are integers in units of
+/// `2^exponent`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MatrixSpec {
@@ -37,8 +38,8 @@ pub struct MatrixSpec {
     pub name: String,
     /// The number of rows, which is the LoRA rank.
     pub rows: u32,
-    /// The number of columns, which is the number of input features for the factor a, and of output features for the
-    /// factor b.
+    /// The number of columns. In a factor a, this is the number of the linear layer's input features; in a factor b,
+    /// the number of its output features.
     pub columns: u32,
     /// The exponent of the gradient's elements. All miners use the same exponent, so that their gradients can be added
     /// exactly.
@@ -63,7 +64,7 @@ impl MatrixSpec {
 
     /// Returns the name, shape and exponent of a matrix as text for messages.
     pub(crate) fn describe(name: &str, rows: usize, columns: usize, exponent: i32) -> String {
-        format!("{name} [{rows}, {columns}] · 2^{exponent}")
+        format!("{name} [{rows}, {columns}] with the exponent {exponent}")
     }
 }
 
@@ -85,8 +86,8 @@ pub struct Job {
     pub rank: u32,
     /// Names of the adapted linear layers in a decoder layer, such as `attention.q`, in canonical order.
     pub targets: Vec<String>,
-    /// The matrices of the adapter, in canonical order: by decoder layer, then by target, and then the factor a before
-    /// the factor b.
+    /// The matrices of the adapter, in canonical order: by decoder layer, then by target (adapted linear layer), and
+    /// then the factor a before the factor b.
     pub matrices: Vec<MatrixSpec>,
     /// The kind of computation that each task of the job requires.
     pub kind: TaskKind,
@@ -136,8 +137,9 @@ impl Job {
     }
 
     /// Returns the key by which the names of matrices are sorted into canonical order: (index of the decoder layer,
-    /// index of the target, 0 for the factor a or 1 for b). Returns an error if the name is not of the form
-    /// `layers.<i>.<target>.a` or `layers.<i>.<target>.b` with a target of this job.
+    /// index of the target, 0 for the factor a or 1 for b). A target is a linear layer that the job adapts. Returns an
+    /// error if the name is not of the form `layers.<i>.<target>.a` or `layers.<i>.<target>.b` with a target of this
+    /// job.
     fn order_key(&self, name: &str) -> Result<(u32, usize, u8), ProtocolError> {
         let order_key = || {
             let (layer, rest) = name.strip_prefix("layers.")?.split_once('.')?;

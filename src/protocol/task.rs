@@ -44,9 +44,9 @@ impl Task {
         Ok(task)
     }
 
-    /// Returns the task with the given fields, and checks only the miner's address. The caller must already have built
-    /// a task of the same job, with a miner's address of [`MAX_MINER_BYTES`] bytes, by [`Self::new`]. Therefore the job
-    /// is known to be valid, and the task to fit in a block.
+    /// Returns the task with the given fields. Checks only the miner's address. The caller must have called
+    /// [`Self::new`] for the same job and the longest possible miner's address ([`MAX_MINER_BYTES`] bytes), without an
+    /// error. It is then certain that the job is valid and that the new task fits in a block.
     pub(crate) fn of_checked_job(terms: TaskTerms) -> Result<Self, ProtocolError> {
         plain_name("miner address", &terms.miner, MAX_MINER_BYTES)?;
         Ok(Self(terms))

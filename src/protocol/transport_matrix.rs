@@ -14,7 +14,7 @@ use super::{
 use crate::numbers::{fixed::round_dither, lora::GradientMatrix, rng::dither_key};
 
 /// The largest number of bits that the magnitude of a gradient element can have. If an element has more bits, the
-/// artifact is void.
+/// artifact is void: it contains no gradient.
 pub const MAX_GRADIENT_BITS: u32 = 54;
 
 /// One gradient matrix, rounded for transport. An element is an integer times `2^(shift + exponent)`.

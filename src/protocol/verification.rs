@@ -13,7 +13,8 @@ pub enum Mismatch {
     /// A block of the claimed artifact is missing, altered or malformed.
     #[error(transparent)]
     Blocks(#[from] ProtocolError),
-    /// The commitment that a receipt states is not the one that follows from its task and artifact.
+    /// The commitment that a receipt states differs from the commitment that is computed from the receipt's task and
+    /// artifact.
     #[error("the receipt states the commitment {claimed}, but the commitment of its task and artifact is {found}")]
     Commitment {
         /// The commitment that the receipt states.
@@ -29,30 +30,30 @@ pub enum Mismatch {
         /// CID of the task to which the recomputed artifact belongs.
         recomputed: Box<Cid>,
     },
-    /// One of the two artifacts is void, and the other one is not.
+    /// One of the two artifacts is void (contains no gradient), and the other one is not.
     #[error("the claimed artifact is {}, but the recomputed one is {}", void(*.claimed_void), void(!*.claimed_void))]
     Void {
         /// If true, only the claimed artifact is void. If false, only the recomputed one is void.
         claimed_void: bool,
     },
     /// The summed losses of the two artifacts differ.
-    #[error("the summed loss is {recomputed} · 2^-20 bits, but {claimed} · 2^-20 bits was claimed")]
+    #[error("the summed loss is {recomputed} · 2^-20 bits of information, but {claimed} · 2^-20 bits was claimed")]
     Loss {
-        /// Summed loss of the claimed artifact, in units of 2^-20 bits.
+        /// Summed loss of the claimed artifact, in units of 2^-20 bits of information.
         claimed: i64,
-        /// Summed loss of the recomputed artifact, in units of 2^-20 bits.
+        /// Summed loss of the recomputed artifact, in units of 2^-20 bits of information.
         recomputed: i64,
     },
-    /// The numbers of supervised tokens in the two artifacts differ.
+    /// The two artifacts state different numbers of supervised tokens (tokens that have a label).
     #[error("the number of supervised tokens is {recomputed}, but {claimed} was claimed")]
     Tokens {
-        /// The number of supervised tokens that the claimed artifact states.
+        /// The number of supervised tokens (tokens that have a label) in the claimed artifact.
         claimed: u32,
-        /// The number of supervised tokens in the recomputed artifact.
+        /// The number of supervised tokens (tokens that have a label) in the recomputed artifact.
         recomputed: u32,
     },
     /// A matrix of the two artifacts differs in name, shape or exponent, or only one of the two artifacts has it.
-    #[error("matrix {at} of the recomputed artifact is {recomputed}, but that of the claimed artifact is {claimed}")]
+    #[error("matrix {at} is {recomputed} in the recomputed artifact, but {claimed} in the claimed artifact")]
     Matrix {
         /// Index of the matrix in canonical order.
         at: usize,
@@ -61,8 +62,8 @@ pub enum Mismatch {
         /// Name, shape and exponent of the matrix in the recomputed artifact, or `absent`.
         recomputed: String,
     },
-    /// The shifts of a matrix in the two artifacts differ.
-    #[error("matrix {name} has the shift {recomputed}, but the shift {claimed} was claimed")]
+    /// The two artifacts state different shifts for a matrix. (Rounding divides the elements by 2^shift.)
+    #[error("the elements of matrix {name} are divided by 2^{recomputed} to round them, but 2^{claimed} was claimed")]
     Shift {
         /// Name of the matrix whose shifts differ.
         name: String,

@@ -166,7 +166,7 @@ impl Network {
         assert_eq!(self.send(number, message), (0, String::new()));
     }
 
-    /// Registers account `number` as a miner with a stake in micro-units. Panics if the transaction fails.
+    /// Registers account `number` as a miner with a stake of `stake` micro-units. Panics if the transaction fails.
     pub fn stake(&mut self, number: u8, stake: u64) {
         let (node_address, stake) = (address(number), format!("{stake}uremes"));
         let register = MsgRegisterNode { node_address, node_type: 1, stake, ..Default::default() };
@@ -233,7 +233,8 @@ impl Network {
     }
 
     /// Applies blocks in which `nodes` act as verifiers and proposers, until they have nothing left to do, but at most
-    /// 12 blocks. The function `find` returns the finding of a verifier. Panics if a transaction fails.
+    /// 12 blocks. The function `find` returns what a verifier finds out: the gradient is right, is wrong, or cannot be
+    /// recomputed. Panics if a transaction fails.
     pub fn serve(&mut self, nodes: &[u8], find: impl Fn(u8, &Task, Commitment) -> Finding) {
         for _ in 0..12 {
             if self.pending_txs(nodes, &find).is_empty() && !self.ledger.wants_block() {
@@ -243,8 +244,8 @@ impl Network {
         }
     }
 
-    /// Applies a block in which `nodes` act as verifiers and proposers. The function `find` returns the finding of a
-    /// verifier. Panics if a transaction fails.
+    /// Applies a block in which `nodes` act as verifiers and proposers. The function `find` returns what a verifier
+    /// finds out: the gradient is right, is wrong, or cannot be recomputed. Panics if a transaction fails.
     pub fn serve_once(&mut self, nodes: &[u8], find: &impl Fn(u8, &Task, Commitment) -> Finding) {
         for outcome in self.block(self.pending_txs(nodes, find)) {
             assert_eq!((outcome.code, outcome.log.as_str()), (0, ""));
@@ -258,7 +259,7 @@ impl Network {
     }
 
     /// Returns the messages that account `number` has to send now as a verifier and a proposer. The function `find`
-    /// returns the finding of a verifier.
+    /// returns what a verifier finds out: the gradient is right, is wrong, or cannot be recomputed.
     pub fn pending_messages(&self, number: u8, find: &impl Fn(u8, &Task, Commitment) -> Finding) -> Vec<Message> {
         let verifier = address(number);
         let leaf = if self.guessing.contains(&number) { "guess" } else { "leaf" }.to_owned();
@@ -315,8 +316,9 @@ impl Network {
         self.aggregate_without(number, salt, 0)
     }
 
-    /// Returns the message by which account `number` commits to the aggregate of the round, or reveals it, like
-    /// [`Self::aggregate`]. The aggregate lacks the gradient with the ID `missing`.
+    /// Returns the message by which account `number` commits to the aggregate of the round, or reveals this aggregate.
+    /// The aggregate contains all gradients of the round except the one with the ID `missing`. Returns `None` if the
+    /// account has nothing to send. The CID of the next adapter depends on the round and on `salt`.
     pub fn aggregate_without(&self, number: u8, salt: &[u8], missing: u64) -> Option<Message> {
         let proposer = address(number);
         let job = self.ledger.aggregation(&proposer)?;

@@ -64,8 +64,9 @@ impl SmallJob {
         Self { model, targets, adapter, chunks, backend: Backend::Cpu { threads: 1, kernels: cpu::fastest } }
     }
 
-    /// Returns `genesis` with five parts replaced by those of this job: the targets, the matrices, the dispute context,
-    /// the layout root of the adapter, and the chunks.
+    /// Returns `genesis` with five parts replaced by those of this job: the targets (names of the adapted linear
+    /// layers), the matrices of the gradient, the dispute context (the data that the disputes about all tasks have in
+    /// common), the layout root (the Merkle root over the buffers into which the adapter is packed), and the chunks.
     pub fn genesis(&self, mut genesis: Genesis) -> Genesis {
         let job = &mut genesis.job;
         job.targets = self.targets.linears.iter().map(|linear| linear.name().to_owned()).collect();

@@ -53,7 +53,8 @@ impl Codec {
         Self::stated(cid).filter(|_| is_sha256(cid)).ok_or(StoreError::Codec(*cid))
     }
 
-    /// Returns the codec that a CID states, whatever its hash is; `None` if the codec is not supported.
+    /// Returns the codec that a CID states, even if the hash in the CID is not SHA-256. Returns `None` if the codec is
+    /// not supported.
     pub fn stated(cid: &Cid) -> Option<Self> {
         Self::ALL.into_iter().find(|codec| codec.code() == cid.codec())
     }
@@ -165,8 +166,8 @@ impl Block {
         Self::check(*cid, fetch(cid)?)
     }
 
-    /// Returns the block with a CID of version 0 if its codec is `dag-pb`; otherwise returns it unchanged, because a
-    /// CID of version 0 states no codec and always stands for `dag-pb`.
+    /// Converts the CID of the block to version 0 if the codec of the block is `dag-pb`. Otherwise, returns the block
+    /// unchanged, because a CID of version 0 states no codec and always stands for `dag-pb`.
     pub fn with_version_0(self) -> Self {
         match Cid::new_v0(*self.cid.hash()) {
             Ok(cid) if self.cid.codec() == Codec::DagPb.code() => Self { cid, ..self },

@@ -20,8 +20,8 @@ pub const MAX_CAR_BYTES: usize = 256 << 20;
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CarHeader {
-    /// The CIDs of the file's roots. `None` in a file of version 2, because the header of the wrapped file of version 1
-    /// states the roots.
+    /// The CIDs of the roots. `None` in the first header of a CAR file of version 2. Such a file wraps a file of
+    /// version 1, and the header of the wrapped file states the roots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     roots: Option<Vec<Cid>>,
     version: u64,

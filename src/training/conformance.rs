@@ -79,7 +79,8 @@ pub async fn step_digest(backend: &Backend, sequences: usize) -> Result<[u8; 32]
     Ok(digest(&Training::before_golden_step(backend, sequences).await?.step(STEP).await?))
 }
 
-/// Returns the trace of the training step whose digest is [`Digests::step`]: for each dispatch, a digest of its output.
+/// Returns the trace of the training step whose digest is [`Digests::step`]: for each dispatch (kernel launch), a
+/// digest of its output.
 ///
 /// All earlier steps run on the reference kernels, so the traced step has the same input on every backend. Suppose that
 /// the traces of two backends differ. The first dispatch with different digests then had the same, correct input on
@@ -129,7 +130,7 @@ impl Training {
         Ok(Self { trainer, adapter, optimizer, chunk })
     }
 
-    /// Returns a training run that has taken all steps before step [`STEP`], whose digest is [`Digests::step`].
+    /// Returns a training run that has taken all steps before the one whose digest is [`Digests::step`].
     async fn before_golden_step(backend: &Backend, sequences: usize) -> Result<Self, Error> {
         let mut training = Self::new(backend, sequences, STEP_CONFIG, STEP_TOKENS).await?;
         for number in 0..STEP {

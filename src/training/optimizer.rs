@@ -97,8 +97,9 @@ impl Optimizer {
     /// Updates `adapter` by one step, which is computed from the mean gradient. Returns statistics of the step.
     ///
     /// `gradients` contains one gradient for each matrix of the adapter, in the adapter's order. The mean gradient of a
-    /// matrix is `values · 2^exponent / supervised_tokens`, with the values and the exponent of its gradient. If an
-    /// error is returned, neither the adapter nor the optimizer has changed.
+    /// matrix is `values · 2^exponent / supervised_tokens`, with the values and the exponent of its gradient;
+    /// `supervised_tokens` is the number of tokens that have a label. If an error is returned, neither the adapter nor
+    /// the optimizer has changed.
     pub fn step(
         &mut self,
         adapter: &mut LoraAdapter,

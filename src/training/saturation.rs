@@ -1,5 +1,5 @@
-//! Finds out why a training step has no gradient: which dispatch was the first in which a value left its range, and
-//! whether the cause is the model or the adapter.
+//! Finds out why a training step has no gradient: in which dispatch (kernel launch) a value first left the range of its
+//! number format, and whether the cause is the model or the adapter.
 
 use super::step::Trainer;
 use crate::{error::Error, numbers::lora::LoraAdapter};
@@ -11,7 +11,7 @@ const NEW_MAX: u32 = 16_106_127;
 /// Where in a training step a value first left the range of its number format, and whether the cause is the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saturation {
-    /// Label of the dispatch, such as `head logits`.
+    /// Label of the dispatch (kernel launch) in which the value left its range, such as `head logits`.
     pub dispatch: String,
     /// Name of the kernel that the dispatch ran.
     pub kernel: &'static str,

@@ -21,8 +21,8 @@ use std::sync::Arc;
 pub struct ChunkGradient {
     /// The gradient of each matrix of the adapter, in the adapter's order.
     pub matrices: Vec<GradientMatrix>,
-    /// The loss of the chunk, in units of 2^-20 bits: the sum of `−log2 p(label)` over all tokens with a label, where
-    /// `p(label)` is the probability that the model predicts for the label.
+    /// The loss of the chunk, in units of 2^-20 bits of information: the sum of `−log2 p(label)` over all tokens with a
+    /// label, where `p(label)` is the probability that the model predicts for the label.
     pub loss: i64,
     /// The number of tokens that have a label and therefore enter the loss.
     pub supervised: usize,
@@ -32,14 +32,15 @@ pub struct ChunkGradient {
 }
 
 impl ChunkGradient {
-    /// Returns the mean loss in nats per token with a label. The value is a float, and serves only for display.
+    /// Returns the mean loss of the tokens that have a label, in nats per token. The value is a float, and serves only
+    /// for display.
     pub fn mean_loss(&self) -> f64 {
         nats(self.loss, self.supervised)
     }
 }
 
-/// Converts a summed loss to a mean loss in nats per token. `loss` is the sum over `supervised` tokens, in units of
-/// 2^-20 bits.
+/// Converts a summed loss to a mean loss in nats per token. `loss` is the sum of the losses of `supervised` tokens, in
+/// units of 2^-20 bits of information.
 pub fn nats(loss: i64, supervised: usize) -> f64 {
     loss as f64 / f64::from(1 << 20) * std::f64::consts::LN_2 / supervised.max(1) as f64
 }
@@ -128,7 +129,8 @@ impl Trainer {
         Ok((gradient?, trace))
     }
 
-    /// Returns the exponents that were loaded with the adapter, in the adapter's order.
+    /// Returns the exponent of the gradient of each matrix, in the adapter's order. The exponents were loaded with the
+    /// adapter.
     pub(super) fn exponents(&self) -> Vec<i32> {
         self.exponents.iter().flat_map(|pair| [pair.0, pair.1]).collect()
     }
@@ -138,9 +140,10 @@ impl Trainer {
         self.executor.set_yield_hook(hook);
     }
 
-    /// Selects one adapted linear layer. In all later runs, the results of this layer's dispatches are compared with
-    /// the results of the reference kernels; see [`Executor::audit`]. The index of the layer is `number` modulo the
-    /// number of adapted linear layers. Returns the name of the layer, or `None` if there is no adapted linear layer.
+    /// Selects one adapted linear layer. In all later runs, the results of this layer's dispatches (kernel launches)
+    /// are compared with the results of the reference kernels; see [`Executor::audit`]. The index of the layer is
+    /// `number` modulo the number of adapted linear layers. Returns the name of the layer, or `None` if there is no
+    /// adapted linear layer.
     pub fn audit(&mut self, number: u64) -> Option<&str> {
         let at = number.checked_rem(self.step.adapted_linears.len() as u64)?;
         let name = self.step.adapted_linears[at as usize].0.as_str();
@@ -150,8 +153,8 @@ impl Trainer {
         Some(name)
     }
 
-    /// Computes the summed loss of a chunk, in units of 2^-20 bits, without its gradient. Also returns whether a value
-    /// saturated (left the range of its number format).
+    /// Computes the summed loss of a chunk, in units of 2^-20 bits of information, but no gradient. Also returns
+    /// whether a value saturated (left the range of its number format).
     pub async fn evaluate(&mut self, chunk: &[u32]) -> Result<(i64, bool), Error> {
         let keys = vec![0; 2 * self.step.streams.names().len()];
         self.executor.write(self.step.loss, &[0, 0]).await?;
@@ -159,9 +162,10 @@ impl Trainer {
         Ok((i64_from_words(&self.executor.read(self.step.loss).await?), saturated))
     }
 
-    /// Runs the first `dispatches` dispatches of the recording on all sequences of a chunk, in as many runs as are
-    /// needed. The step was recorded for a fixed number of sequences, and each run computes this number of them. The
-    /// label of each token is the next token of the chunk. Returns whether a value saturated.
+    /// Runs the first `dispatches` dispatches (kernel launches) of the recorded step on all sequences of a chunk. One
+    /// run computes the fixed number of sequences for which the step was recorded, so a chunk with more sequences takes
+    /// several runs. `keys` determine the pseudo-random bits of the rounding. The label of each token is the next token
+    /// of the chunk. Returns whether a value left the range of its number format.
     async fn run_chunk(&mut self, chunk: &[u32], keys: &[u32], dispatches: usize) -> Result<bool, Error> {
         if let Some(&id) = chunk.iter().find(|id| **id as usize >= self.step.vocab) {
             return Err(Error::Value { what: "token (beyond the vocabulary)", value: id.into() });

@@ -19,8 +19,8 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// A model of 51.4 million ternary weights. Its shape is one for which authors of other training programs publish
-/// timings.
+/// A model of 51.4 million ternary weights. Authors of other training programs publish timings for models of this
+/// shape.
 pub const WIDE: ModelConfig = ModelConfig {
     layers: 4,
     width: 1024,

@@ -48,8 +48,8 @@ pub struct Worker {
     model: Cid,
     vocab: u32,
     trainer: Trainer,
-    /// The CID of the uploaded adapter, and the job's matrices, whose exponents were uploaded with it. `None` if no
-    /// adapter is uploaded.
+    /// The CID of the uploaded adapter, and the specs (name, shape and exponent) of the job's gradient matrices. Their
+    /// exponents were uploaded with the adapter. `None` if no adapter is uploaded.
     adapter: Option<(Cid, Vec<MatrixSpec>)>,
 }
 

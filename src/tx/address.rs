@@ -23,8 +23,8 @@ pub fn canonical_address(text: &str) -> Result<String, TxError> {
     }
 }
 
-/// Returns the bech32 form, `remesvalcons1…`, of the address of a validator of the consensus engine. `hash` contains
-/// the bytes of this address. Returns `None` if `hash` does not have 20 bytes.
+/// Returns the bech32 text, such as `remesvalcons1…`, of a CometBFT validator's address. `hash` contains the 20 bytes
+/// of this address. Returns `None` if `hash` does not have 20 bytes.
 pub fn consensus_address(hash: &[u8]) -> Option<String> {
     let id = (hash.len() == 20).then(|| AccountId::new(&format!("{ADDRESS_PREFIX}valcons"), hash));
     Some(id?.ok()?.to_string())

@@ -1,5 +1,5 @@
-//! ADR-36 signatures, which sign texts instead of transactions. They serve wallets that refuse to sign a web page's
-//! transactions but agree to sign its texts. The signed document is encoded in amino JSON.
+//! ADR-36 signatures, which sign texts instead of transactions. They are used with wallets that do not sign a web
+//! page's transactions but do sign its texts. The signed document is encoded in amino JSON.
 //!
 //! <https://docs.cosmos.network/main/build/architecture/adr-036-arbitrary-signature>
 //!

@@ -1,9 +1,9 @@
 //! The sign mode `SIGN_MODE_LEGACY_AMINO_JSON`, in which a wallet signs a transaction as JSON instead of protobuf.
-//! Ledger devices sign only in this mode.
+//! Ledger hardware wallets sign only in this mode.
 //!
 //! The JSON is the `StdSignDoc` of the Cosmos SDK: its keys are sorted, it contains no spaces, fields with default
-//! values are omitted, 64-bit integers are strings, and bytes are in base64. The bytes equal those of CosmJS and of the
-//! SDK's package `x/tx/signing/aminojson`.
+//! values are omitted, 64-bit integers are strings, and bytes are in base64. CosmJS and the SDK's package
+//! `x/tx/signing/aminojson` produce the same bytes.
 //!
 //! The transaction itself is encoded in protobuf, and the signature does not cover this encoding. Therefore, two
 //! different encodings must never have the same JSON; otherwise anybody could give a signed transaction another hash.
@@ -25,14 +25,15 @@ use cosmrs::proto::{
 };
 use serde_json::{Map, Value};
 
-/// The largest length, in bytes, of an amino name that a Ledger device can show. The amino name identifies the type of
-/// a message in amino JSON, the JSON that wallets sign instead of protobuf.
+/// The largest length, in bytes, of an amino name that a Ledger hardware wallet can show. The amino name identifies the
+/// type of a message in amino JSON, the JSON that wallets sign instead of protobuf.
 pub(super) const MAX_NAME_BYTES: usize = 39;
 
-/// A type of message or message field whose values can be written in amino JSON, the JSON that wallets sign instead of
-/// protobuf.
+/// A message type, or the type of a field in a message, whose values can be written in amino JSON, the JSON that
+/// wallets sign instead of protobuf.
 pub(super) trait Amino {
-    /// Returns the value in amino JSON; `None` if it is the default value of its type, which is omitted.
+    /// Returns this value in amino JSON. Returns `None` if the value is the default value of its type, because amino
+    /// JSON omits fields with default values.
     fn to_amino(&self) -> Option<Value>;
 }
 
@@ -90,7 +91,7 @@ impl Amino for Vec<String> {
     }
 }
 
-/// Lists of coins are never omitted, not even if they are empty.
+/// Amino JSON contains empty lists of coins, although it omits empty lists of anything else.
 impl Amino for Vec<Coin> {
     fn to_amino(&self) -> Option<Value> {
         let coin = |Coin { denom, amount }: &Coin| {
@@ -106,7 +107,7 @@ impl<T: Amino> Amino for Option<T> {
     }
 }
 
-/// A time in the format of RFC 3339, in UTC, with as many digits after the decimal point as needed.
+/// A time is written in the format of RFC 3339, in UTC. The fraction of a second is written without trailing zeros.
 impl Amino for Timestamp {
     fn to_amino(&self) -> Option<Value> {
         let nanos = u32::try_from(self.nanos).ok()?;
@@ -123,8 +124,8 @@ pub(super) fn object<const FIELDS: usize>(mut fields: [(&str, Option<Value>); FI
     Value::Object(present.collect::<Map<_, _>>())
 }
 
-/// Returns a JSON object with two fields: `type` is the given name, and `value` is the given value. Amino JSON
-/// represents messages, among other values, in this form.
+/// Returns a JSON object with two fields: `type` is the given name, and `value` is the given value. This is the form of
+/// a message in amino JSON.
 pub(super) fn typed(name: &str, value: Value) -> Value {
     object([("type", Some(name.into())), ("value", Some(value))])
 }
@@ -161,7 +162,8 @@ pub(super) fn sign_doc(body: &[u8], auth_info: &[u8], chain_id: &str) -> Result<
 }
 
 /// Returns the bytes that a wallet signs, given the document that [`sign_doc`] returns. The characters `&`, `<` and `>`
-/// are written as escape sequences such as `\u0026`, because Go's JSON encoder does the same.
+/// are written as escape sequences such as `\u0026`, because the Cosmos SDK uses Go's JSON encoder, which does the
+/// same.
 pub(super) fn sign_bytes(document: &Value) -> Vec<u8> {
     let json = document.to_string();
     json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e").into_bytes()

@@ -47,9 +47,9 @@ impl MsgRevealAggregation {
 }
 
 impl MsgRevealBeacon {
-    /// Returns the commitment of a validator to a secret number for the beacon. It is the SHA-256 hash of the text
-    /// `r3mes/beacon-commitment/1`, followed by the validator's address and the number, each preceded by its length in
-    /// bytes (u32, little-endian).
+    /// Returns the commitment with which a validator promises a secret number to the beacon, the source of the
+    /// network's random values. The commitment is the SHA-256 hash of the text `r3mes/beacon-commitment/1`, followed by
+    /// the validator's address and the number, each preceded by its length in bytes (u32, little-endian).
     pub fn commitment(validator: &str, number: &[u8]) -> [u8; 32] {
         hash_fields("r3mes/beacon-commitment/1", [validator.as_bytes(), number])
     }

@@ -1,5 +1,5 @@
-//! Decodes the protobuf messages of a transaction. Like the Cosmos SDK, it refuses unknown fields. The decoders that
-//! prost generates skip such fields, so this module searches for them.
+//! Decodes the protobuf messages of a transaction. Like the Cosmos SDK, this module refuses unknown fields. The
+//! decoders that the library prost generates skip unknown fields silently, so this module searches for them itself.
 //!
 //! A protobuf message has many encodings: fields may be in any order, and fields with default values may be written or
 //! omitted. The bytes that the signature of a transaction covers may be in any of these encodings. All other bytes must
@@ -17,13 +17,13 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 /// The field number of `TxBody.non_critical_extension_options`.
 const NON_CRITICAL_EXTENSION_OPTIONS: u32 = 2047;
-/// The largest depth to which messages are nested in a valid transaction: an `AuthInfo` contains a `SignerInfo`, which
-/// contains a `ModeInfo`, which contains a `ModeInfo.Single`. In messages that are nested more deeply, all fields count
-/// as unknown, because a search for unknown fields in deeply nested messages would take long.
+/// The largest depth to which protobuf messages are nested in a valid transaction: an `AuthInfo` contains a
+/// `SignerInfo`, which contains a `ModeInfo`, which contains a `ModeInfo.Single`. In messages that are nested more
+/// deeply, all fields count as unknown, because a search for unknown fields in deeply nested messages would take long.
 const MAX_DEPTH: usize = 3;
 
-/// Decodes a protobuf message from any of its encodings. Fails if the message, or a message inside it, has an unknown
-/// field. The content of an `Any` is not a message inside it: the caller decodes this content separately.
+/// Decodes a protobuf message from any of its encodings. Fails if the message, or a message nested in it, has an
+/// unknown field. The content of an `Any` does not count as nested: the caller decodes this content separately.
 pub(super) fn decode<M: Message + Name + Default>(bytes: &[u8]) -> Result<M, TxError> {
     let malformed = |error: DecodeError| TxError::Malformed(format!("{}: {error}", M::NAME));
     let message = M::decode(bytes).map_err(malformed)?;
@@ -50,16 +50,16 @@ pub(super) fn decode_canonical<M: Message + Name + Default>(bytes: &[u8]) -> Res
     }
 }
 
-/// Decodes the body of a transaction. Ignores unknown fields that are not critical, and also returns whether there are
-/// any. Fails if the body has any other unknown field.
+/// Decodes the body of a transaction. Unknown fields that are not critical are ignored; the returned flag is true if
+/// the body has such fields. Fails if the body has a critical unknown field.
 pub(super) fn decode_body(bytes: &[u8]) -> Result<(TxBody, bool), TxError> {
     let known =
         without_non_critical(bytes).map_err(|error| TxError::Malformed(format!("{}: {error}", TxBody::NAME)))?;
     Ok((decode(&known)?, known.len() < bytes.len()))
 }
 
-/// Returns an encoded `TxBody` without its unknown fields that are not critical. A field is not critical if its number
-/// has the bit with the value 1024; ADR-020 of the Cosmos SDK permits readers to ignore such fields.
+/// Returns an encoded `TxBody` without its unknown fields that are not critical. A field is not critical if bit 10
+/// (value 1024) of its field number is set; ADR-020 of the Cosmos SDK permits decoders to ignore such fields.
 fn without_non_critical(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let (mut known, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
     while !rest.is_empty() {
@@ -73,15 +73,16 @@ fn without_non_critical(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
     Ok(known)
 }
 
-/// The fields of a message type that a search has found to be known so far. The map's keys are the field numbers. If a
-/// field contains messages, its entry holds the known fields of these messages; otherwise the entry is `None`.
+/// The known fields of a message type that a search for unknown fields has found so far. The map's keys are the field
+/// numbers. If a field contains messages, its entry holds the known fields of these messages; otherwise the entry is
+/// `None`.
 #[derive(Default)]
 struct KnownFields(BTreeMap<u32, Option<KnownFields>>);
 
-/// Returns the number of the first unknown field of the encoded message `bytes`, or `None` if all fields are known.
-/// `bytes` is either a whole message of the type `M`, if `path` is empty, or a message nested in it. For a nested
-/// message, `path` contains the field numbers that lead to it, from the outermost message inward. The whole message
-/// must be decodable.
+/// Returns the number of the first unknown field of the encoded message `bytes`, or `None` if all fields are known. If
+/// `path` is empty, `bytes` is a whole message of the type `M`. Otherwise, `bytes` is a message nested in a message of
+/// the type `M`, and `path` contains the field numbers that lead to the nested message, from the outermost message
+/// inward. The outermost message must be decodable.
 fn unknown_field<M: Message + Default>(
     bytes: &[u8],
     path: &mut Vec<u32>,
@@ -112,10 +113,10 @@ fn unknown_field<M: Message + Default>(
     Ok(None)
 }
 
-/// Returns whether a field with this number is known in certain messages. `path` states which messages: it contains the
-/// field numbers that lead to them, starting at a message of the type `M`. To find out, this function decodes a message
-/// in which the field is an empty group. If the field is unknown, the decoder skips the group. If the field is known,
-/// the decoder fails, because no field of the messages in a transaction is a group.
+/// Returns whether the type of a nested message has a field with this number. `path` contains the field numbers that
+/// lead from a message of the type `M` to the nested message. To find out, this function encodes the field as an empty
+/// group (an old protobuf wire type) and decodes the result. If the field is unknown, the decoder skips the group. If
+/// the field is known, the decoder fails, because no message in a transaction has a field that is a group.
 fn is_known<M: Message + Default>(path: &[u32], number: u32) -> bool {
     let mut group = Vec::new();
     encode_key(number, WireType::StartGroup, &mut group);
@@ -132,8 +133,8 @@ fn has_messages<M: Message + Default>(path: &[u32], number: u32) -> bool {
     M::decode(&*nested(path, field)).is_err()
 }
 
-/// Returns an encoded message that contains only one nested message, which in turn contains only the encoded field
-/// `field`. `path` contains the field numbers that lead to the nested message, from the outermost message inward.
+/// Wraps the encoded field `field` in one message for each field number in `path`, and returns the outermost message,
+/// encoded. `path` lists the field numbers from the outermost message inward.
 fn nested(path: &[u32], field: Vec<u8>) -> Vec<u8> {
     path.iter().rev().fold(field, |content, number| {
         let mut outer = Vec::new();

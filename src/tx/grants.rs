@@ -54,7 +54,7 @@ pub struct Grant {
 }
 
 /// A fee allowance: the permission to pay the fees of `MsgExec` messages from another account's balance. It also pays
-/// for a `MsgCloseSession` that closes a session of that account.
+/// for a `MsgCloseSession` that closes one of the granter's sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowance {
     /// The account that gives the allowance, and the account that receives it.
@@ -217,8 +217,8 @@ fn grantable(message: &str) -> Result<(), TxError> {
     }
 }
 
-/// Returns an expiry in seconds since 1970, rounded down. Fails if the expiry is missing, or not in the years 1970 to
-/// 9999, or if its nanoseconds are not below 10^9.
+/// Converts the expiry `time` to whole seconds since 1970, rounded down. Fails if `time` is missing, is not in the
+/// years 1970 to 9999, or states 10^9 nanoseconds or more.
 fn seconds(time: Option<Timestamp>) -> Result<u64, TxError> {
     if time.is_some_and(|time| !(0..1_000_000_000).contains(&time.nanos)) {
         return Err(malformed("the nanoseconds of the expiry are not below 10^9"));

@@ -20,7 +20,7 @@ pub const MAX_MNEMONIC_BYTES: usize = 1024;
 /// The exclusive upper bound of the numbers in a key path. BIP32 reserves the numbers from 2^31 on for hardened keys.
 const HARDENED: u32 = 1 << 31;
 
-/// The derivation path of a key, which determines the key among all keys of a wallet.
+/// The derivation path of a key. It selects one of the many keys that can be derived from a mnemonic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyPath {
     coin_type: u32,
@@ -37,8 +37,8 @@ impl KeyPath {
         }
     }
 
-    /// Parses a path such as `m/44'/118'/0'/0/0`. Fails unless the text is exactly the one that [`fmt::Display`] writes
-    /// for this path.
+    /// Parses a path such as `m/44'/118'/0'/0/0`. Fails unless the text has exactly the form that [`fmt::Display`]
+    /// writes: for example, a number with leading zeros is refused.
     pub fn read(text: &str) -> Result<Self, TxError> {
         let malformed = || TxError::Malformed("a key path must have the form m/44'/coin'/account'/0/index".to_owned());
         let parts: Vec<&str> = text.split('/').collect();
@@ -77,7 +77,7 @@ impl Mnemonic {
     /// never quote a word, because the words are secret.
     pub fn parse(text: &str) -> Result<Self, TxError> {
         if text.len() > MAX_MNEMONIC_BYTES {
-            return Err(reason(format!("the text has more than {MAX_MNEMONIC_BYTES} bytes")));
+            return Err(reason(format!("the text of the mnemonic has more than {MAX_MNEMONIC_BYTES} bytes")));
         }
         // the full capacity is allocated up front, because growing would leave copies of the words in freed memory
         let mut plain = Zeroizing::new(String::with_capacity(text.len() + 1));
@@ -141,8 +141,8 @@ mod tests {
 
     const WORDS_12: &str = "special sign fit simple patrol salute grocery chicken wheat radar tonight ceiling";
 
-    /// Checks that mnemonics and key paths give the same addresses and public keys as in @cosmjs/proto-signing 0.39.
-    /// The script `tests/data/cosmjs_addresses.mjs` has generated the table of the expected values.
+    /// Checks that mnemonics and key paths give the same addresses and public keys as the library @cosmjs/proto-signing
+    /// 0.39 gives. The script `tests/data/cosmjs_addresses.mjs` has generated the table of the expected values.
     #[test]
     fn addresses_equal_those_of_cosmjs() {
         let rows: Vec<Vec<&str>> = include_str!("../../tests/data/cosmjs_addresses.tsv")

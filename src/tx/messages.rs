@@ -27,7 +27,7 @@ messages! {
             miner: String = string "1",
             /// The ID of the pool to which the chunk belongs. The only pool has the ID 0.
             pool_id: u64 = uint64 "2",
-            /// The ID of the chunk. It is one of the IDs that the pool lists as available.
+            /// The ID of the chunk. It is the ID of a chunk that the pool lists as available to claim.
             chunk_id: u64 = uint64 "3",
         }
         /// Submits the gradient of a claimed chunk. The message contains the CID of the gradient's artifact, not the
@@ -53,7 +53,7 @@ messages! {
             /// The signature of the text that [`MsgSubmitGradient::signed_text`] returns, made with the key that signs
             /// the transaction.
             signature: Vec<u8> = bytes "9",
-            /// The nonce of the proof of work. It matters only if the network requires such a proof.
+            /// The nonce of the proof of work. It is checked only if the network requires a proof of work.
             proof_of_work_nonce: u64 = uint64 "10",
             /// The ID of the model's configuration. This ledger does not use it.
             model_config_id: u64 = uint64 "11",
@@ -70,8 +70,8 @@ messages! {
             /// The number of tokens in the chunk, which must be 2048.
             token_count: u64 = uint64 "17",
         }
-        /// States that the miner has submitted the gradient of a chunk. The ledger only checks that it has stored such
-        /// a submission.
+        /// States that the miner has submitted the gradient of a chunk. The ledger checks that it has stored this
+        /// submission, and does nothing else.
         CompleteTask(MsgCompleteTask) signed by miner, allowed in MsgExec {
             /// The address of the miner that submitted the gradient.
             miner: String = string "1",
@@ -79,7 +79,8 @@ messages! {
             pool_id: u64 = uint64 "2",
             /// The ID of the chunk whose gradient was submitted.
             chunk_id: u64 = uint64 "3",
-            /// The commitment that the submission states, in hexadecimal.
+            /// The commitment (the hash that binds the gradient to its task) as stated in the submission, in
+            /// hexadecimal.
             gradient_hash: String = string "4",
             /// The CID of the root block of the artifact, as stated in the submission.
             gradient_ipfs_hash: String = string "5",
@@ -90,13 +91,15 @@ messages! {
         RegisterNode(MsgRegisterNode) signed by node_address {
             /// The address of the account to which the node and its stake belong.
             node_address: String = string "1",
-            /// The main role of the node: 1 (mining), 2 (serving), 3 (validator) or 4 (proposer).
+            /// The main role of the node: 1 (mining), 2 (serving), 3 (validator) or 4 (proposer). In this ledger, only
+            /// the roles 3 and 4 have an effect.
             node_type: i32 = int32 "2",
             /// A description of the node's hardware, for statistics only.
             resources: Option<NodeResources> = message, optional "3",
             /// The amount that is added to the stake, such as `1000uremes`.
             stake: String = string "4",
-            /// Further roles of the node, with the same numbers as in `node_type`.
+            /// Further roles of the node, in addition to `node_type`: each is 1 (mining), 2 (serving), 3 (validator) or
+            /// 4 (proposer). In this ledger, only the roles 3 and 4 have an effect.
             roles: Vec<i32> = int32, repeated "5",
             /// The CID of a proof that the node has the stated hardware, for statistics only.
             resource_proof_ipfs_hash: String = string "7",
@@ -110,18 +113,20 @@ messages! {
             challenge_id: u64 = uint64 "2",
             /// The vote: `true` if the validator has found that the gradient is correct.
             is_valid: bool = bool "3",
-            /// The commitment that the validator computed, in hexadecimal. Empty if the validator could not recompute
-            /// the gradient, because blocks of the task could not be fetched; in that case, the vote must be `false`.
+            /// The gradient's commitment (a hash of the gradient and its task) as the validator computed it, in
+            /// hexadecimal. Empty if the validator could not recompute the gradient, because blocks of the task could
+            /// not be fetched; in that case, the vote must be `false`.
             computed_hash: String = string "4",
-            /// The commitment that the miner submitted, in hexadecimal.
+            /// The gradient's commitment (a hash of the gradient and its task) as the miner submitted it, in
+            /// hexadecimal.
             expected_hash: String = string "5",
-            /// The attestation leaf, in hexadecimal: the hash of one tile (part) of the exact gradient. The challenge
-            /// determines which tile. Empty if a value saturated during the training step. The R3MES chain does not
-            /// have this field.
+            /// The attestation leaf, in hexadecimal: the hash of one tile (part) of the exact gradient. A random value
+            /// selects the tile after the gradient was submitted. Empty if a value saturated during the training step.
+            /// The message of the original R3MES chain does not have this field.
             leaf: String = string "101",
         }
-        /// Commits to the aggregate of a round, which is the adapter after the round's optimizer step. The proposer
-        /// reveals the aggregate later with [`MsgRevealAggregation`].
+        /// Commits to the aggregate of a round. The aggregate is the adapter after the round's optimizer step. The
+        /// proposer reveals the aggregate later with [`MsgRevealAggregation`].
         CommitAggregation(MsgCommitAggregation) signed by proposer {
             /// The address of the proposer that computed the aggregate.
             proposer: String = string "1",
@@ -132,9 +137,9 @@ messages! {
             /// The IDs of the gradients that are added up in the aggregate, in ascending order.
             gradient_ids: Vec<u64> = uint64, repeated "4",
         }
-        /// Submits the result of a named trap job, which tests the miner. The ledger always refuses this message,
-        /// because it has no named trap jobs. Instead, it selects some submissions as traps after the miners have sent
-        /// them.
+        /// Submits the result of a trap job: a job with a known result, which tests the miner. This ledger has no trap
+        /// jobs, so it always refuses this message. Instead, verifiers recompute some of the submitted gradients, which
+        /// are selected after the miners have sent them.
         AnswerTrap(MsgSubmitTrapJobResult) signed by miner {
             /// The address of the miner that computed the trap job.
             miner: String = string "1",
@@ -154,8 +159,8 @@ messages! {
             /// The address of the account to which the rewards are paid.
             payout: String = string "2",
         }
-        /// Commits a sampled verifier to its attestation before the attestation is revealed, so that no other verifier
-        /// can copy it.
+        /// Publishes the hash of a verifier's attestation, its statement about a gradient that it was selected to
+        /// recompute. The verifier publishes the attestation itself later, so that no other verifier can copy it.
         CommitAttestation(MsgCommitAttestation) signed by verifier {
             /// The address of the verifier that attests.
             verifier: String = string "1",
@@ -164,8 +169,8 @@ messages! {
             /// The commitment that [`MsgRevealAttestation::commitment`] computes, 32 bytes.
             commitment: Vec<u8> = bytes "3",
         }
-        /// Reveals the attestation of a sampled verifier, which must match the verifier's earlier
-        /// [`MsgCommitAttestation`].
+        /// Reveals the attestation of a verifier: its statement about a gradient that it was selected to recompute. The
+        /// attestation must have the hash that the verifier published earlier with [`MsgCommitAttestation`].
         RevealAttestation(MsgRevealAttestation in Box) signed by verifier {
             /// The address of the verifier that attests.
             verifier: String = string "1",
@@ -174,11 +179,11 @@ messages! {
             /// What the verifier has found: `match` (the gradient is correct), `mismatch` (it is wrong) or
             /// `unavailable` (it cannot be recomputed, because blocks of the task could not be fetched).
             result: String = string "3",
-            /// The commitment that the verifier computed, in hexadecimal. Empty if the verifier could not recompute the
-            /// gradient.
+            /// The gradient's commitment (a hash of the gradient and its task) as the verifier computed it, in
+            /// hexadecimal. Empty if the verifier could not recompute the gradient.
             gradient_hash: String = string "4",
-            /// The attestation leaf, in hexadecimal: the hash of one tile (part) of the exact gradient. The challenge
-            /// determines which tile. Empty if a value saturated during the training step.
+            /// The attestation leaf, in hexadecimal: the hash of one tile (part) of the exact gradient. A random value
+            /// selects the tile after the gradient was submitted. Empty if a value saturated during the training step.
             leaf: String = string "5",
             /// Random bytes, which are hashed into the commitment so that nobody can guess what was committed to.
             salt: Vec<u8> = bytes "6",
@@ -197,11 +202,13 @@ messages! {
             /// [`MsgRevealBeacon::commitment`].
             next: Vec<u8> = bytes "4",
         }
-        /// Reveals the aggregate of a round, which must match the proposer's earlier [`MsgCommitAggregation`].
+        /// Reveals the aggregate of a round, the adapter after the round's optimizer step. The aggregate must have the
+        /// hash that the proposer published earlier with [`MsgCommitAggregation`].
         RevealAggregation(MsgRevealAggregation in Box) signed by proposer {
             /// The address of the proposer that computed the aggregate.
             proposer: String = string "1",
-            /// The ID of the proposer's commitment, from [`MsgCommitAggregationResponse`].
+            /// The ID that the ledger gave to the proposer's commitment and returned in
+            /// [`MsgCommitAggregationResponse`].
             commitment_id: u64 = uint64 "2",
             /// The index of the round whose gradients were aggregated.
             training_round_id: u64 = uint64 "3",
@@ -219,17 +226,17 @@ messages! {
             /// Random bytes, which are hashed into the commitment so that nobody can guess what was committed to.
             salt: Vec<u8> = bytes "9",
         }
-        /// Ends all roles of a node. The stake is returned after a number of blocks, which the network's parameter
-        /// `unbonding_blocks` states.
+        /// Ends all roles of a node. The stake is returned `unbonding_blocks` blocks later; this number is a parameter
+        /// of the network.
         UnregisterNode(MsgUnregisterNode) signed by node_address {
             /// The address of the account to which the node and its stake belong.
             node_address: String = string "1",
         }
         /// Withdraws a miner's claim and its latest submissions, for example after the miner has found that its GPU
         /// computes wrong results. A random value decides whether verifiers recompute a submission. The submission can
-        /// be withdrawn only as long as nothing is known about this value. Afterwards, the miner cannot claim any chunk
-        /// for a number of blocks, which the network's parameter `quarantine_blocks` states. If a session key sends the
-        /// message for the miner, only what the same key has claimed and submitted is withdrawn.
+        /// be withdrawn only before anything about this value can be known. After this message, the miner cannot claim
+        /// any chunk for `quarantine_blocks` blocks; this number is a parameter of the network. If a session key sends
+        /// the message for the miner, only the claims and submissions of this session key are withdrawn.
         Withdraw(MsgWithdraw) signed by miner, allowed in MsgExec {
             /// The address of the miner that withdraws.
             miner: String = string "1",
@@ -241,10 +248,11 @@ messages! {
             challenger: String = string "1",
             /// The ID of the disputed gradient, from [`MsgSubmitGradientResponse`].
             stored_gradient_id: u64 = uint64 "2",
-            /// The encoded bytes of the chunk from which the gradient was computed. Their CID must be that of the
-            /// chunk.
+            /// The encoded bytes of the chunk from which the gradient was computed. The ledger checks them against the
+            /// CID of the chunk.
             chunk: Vec<u8> = bytes "3",
-            /// The encoded bytes of the manifest of the gradient's artifact. Their CID must be that of the artifact.
+            /// The encoded bytes of the manifest of the gradient's artifact. The ledger checks them against the
+            /// artifact's CID, which the submission states.
             manifest: Vec<u8> = bytes "4",
         }
         /// Appeals against the finding that a gradient is wrong. For each verifier that has found this, a separate
@@ -254,10 +262,11 @@ messages! {
             sender: String = string "1",
             /// The ID of the challenge (the recomputation of one gradient) in which the gradient was found to be wrong.
             challenge_id: u64 = uint64 "2",
-            /// The encoded bytes of the chunk from which the gradient was computed. Their CID must be that of the
-            /// chunk.
+            /// The encoded bytes of the chunk from which the gradient was computed. The ledger checks them against the
+            /// CID of the chunk.
             chunk: Vec<u8> = bytes "3",
-            /// The encoded bytes of the manifest of the gradient's artifact. Their CID must be that of the artifact.
+            /// The encoded bytes of the manifest of the gradient's artifact. The ledger checks them against the
+            /// artifact's CID, which the submission states.
             manifest: Vec<u8> = bytes "4",
         }
         /// Gives an answer in a dispute, to defend the disputed gradient. The sender must lock a bond.
@@ -269,8 +278,8 @@ messages! {
             /// The answer, encoded by [`Answer::encode`](crate::dispute::judge::Answer::encode).
             answer: Vec<u8> = bytes "3",
         }
-        /// Makes a move in a dispute. For each answer that was given in the dispute, there is a separate game between
-        /// the challenger and the side that defends the answer.
+        /// Makes a move in a dispute. An answer is a statement that defends the disputed gradient. For each answer,
+        /// there is a separate game between the challenger and the side that defends the answer.
         MoveDispute(MsgMoveDispute) signed by sender {
             /// The address of the account that makes the move.
             sender: String = string "1",
@@ -292,9 +301,9 @@ messages! {
             expiration: u64 = uint64 "3",
             /// The largest total amount that the session may spend on fees from the account's balance, in micro-units.
             cap: u64 = uint64 "4",
-            /// The number that the signed text states. The ledger refuses the message unless this is the number of
-            /// earlier session openings, session closings, granted fee allowances, and revocations of grants or fee
-            /// allowances between the account and the session's key.
+            /// A number that is also in the signed text, so that the text cannot be used twice. It must equal a count
+            /// that the ledger keeps: how many times so far the account has opened or closed a session of this key,
+            /// granted a fee allowance to the key, or revoked a grant or an allowance of the key.
             number: u64 = uint64 "5",
             /// The ADR-36 signature of the text that [`MsgOpenSession::statement`] returns, made with the account's
             /// key.
@@ -309,9 +318,9 @@ messages! {
             grantee: String = string "2",
             /// The compressed secp256k1 public key of the account, 33 bytes.
             pub_key: Vec<u8> = bytes "3",
-            /// The number that the signed text states. The ledger refuses the message unless this is the number of
-            /// earlier session openings, session closings, granted fee allowances, and revocations of grants or fee
-            /// allowances between the account and the session's key.
+            /// A number that is also in the signed text, so that the text cannot be used twice. It must equal a count
+            /// that the ledger keeps: how many times so far the account has opened or closed a session of this key,
+            /// granted a fee allowance to the key, or revoked a grant or an allowance of the key.
             number: u64 = uint64 "4",
             /// The ADR-36 signature of the text that [`MsgCloseSession::statement`] returns, made with the account's
             /// key.
@@ -366,7 +375,7 @@ protobuf! { "remes.remes.v1":
     }
     /// The response to [`MsgCompleteTask`].
     MsgCompleteTaskResponse {
-        /// Always `true`. If the ledger does not store the submission, the transaction fails without this response.
+        /// Always `true`. If the ledger has not stored the submission, the transaction fails without this response.
         success: bool = bool "1",
         /// The hash of the transaction that contains the message, in upper-case hexadecimal.
         tx_hash: String = string "2",
@@ -393,7 +402,8 @@ protobuf! { "remes.remes.v1":
     }
     /// The response to [`MsgCommitAggregation`].
     MsgCommitAggregationResponse {
-        /// The ID that the ledger has given to the commitment. The later [`MsgRevealAggregation`] states it.
+        /// The ID that the ledger has given to the commitment. The [`MsgRevealAggregation`] that follows must state
+        /// this ID.
         commitment_id: u64 = uint64 "1",
     }
 }
@@ -401,9 +411,9 @@ protobuf! { "remes.remes.v1":
 protobuf! { "r3mes.wgpu.v1":
     /// The response to [`MsgOpenDispute`] and [`MsgAppeal`].
     MsgOpenDisputeResponse {
-        /// The IDs of the disputes that were opened. After a [`MsgOpenDispute`], the list is empty if the artifact is
-        /// not the one to which the submission committed. In this case, the ledger immediately decides in the
-        /// challenger's favor.
+        /// The IDs of the disputes that were opened. After a [`MsgOpenDispute`], the list is empty if the artifact's
+        /// manifest is invalid or does not match the submission's commitment. In this case, the ledger rejects the
+        /// gradient immediately, without a dispute.
         dispute_ids: Vec<u64> = uint64, repeated "1",
     }
     /// The response to [`MsgAnswerDispute`].
@@ -414,8 +424,8 @@ protobuf! { "r3mes.wgpu.v1":
 }
 
 impl Message {
-    /// Returns the mining messages in this message. For a `MsgExec`, these are all messages inside it. A mining message
-    /// that is not inside a `MsgExec` is returned itself. For any other message, the result is empty.
+    /// Returns the mining messages in this message. For a `MsgExec`, they are the messages inside it; for a mining
+    /// message, it is the message itself. For any other message, the result is empty.
     pub fn mining_messages(&self) -> &[Self] {
         match self {
             Self::Exec(_, messages) => messages,
@@ -425,8 +435,8 @@ impl Message {
     }
 }
 
-/// Decodes a `MsgExec`. Returns the grantee, and the messages inside the `MsgExec`. Fails if one of these is not a
-/// mining message; in particular, it cannot be another `MsgExec`.
+/// Decodes a `MsgExec`. Returns the grantee, and the messages inside the `MsgExec`. All of them must be mining
+/// messages, so a `MsgExec` cannot contain another `MsgExec`.
 fn read_exec(value: &[u8]) -> Result<(String, Vec<Message>), TxError> {
     let MsgExec { grantee, msgs } = decode(value)?;
     if msgs.is_empty() || msgs.len() > MAX_MESSAGES {

@@ -5,11 +5,11 @@ use super::Message;
 /// The gas of a transfer. The gas of any other transaction is proportional to its minimum fee. This program writes the
 /// gas into each of its transactions as the gas limit, but the ledger does not count gas.
 pub const TRANSFER_GAS: u64 = 200_000;
-/// The largest size of a transfer in bytes. The next constant is the largest number of rows that a transfer adds to the
-/// ledger's state.
+/// The largest size of a transfer in bytes.
 const TRANSFER_BYTES: u64 = 512;
+/// The largest number of rows that a transfer adds to the ledger's state. A row is a value under a key.
 const TRANSFER_ROWS: u64 = 2;
-/// The number of digits after the point of a gas price in the Cosmos SDK.
+/// The number of digits after the decimal point of a gas price in the Cosmos SDK.
 const PRICE_DIGITS: usize = 18;
 
 /// The minimum fee of transactions. It does not apply to [duties](Message::all_are_duties): messages that the ledger
@@ -21,7 +21,8 @@ pub struct MinimumFee {
     pub floor: u64,
     /// Fee for each byte of the transaction, in micro-units.
     pub per_byte: u64,
-    /// Fee, in micro-units, for each row that the transaction may add to the ledger's state for a long time.
+    /// Fee, in micro-units, for each long-lived row that the transaction may add to the ledger's state. A row is a
+    /// value under a key.
     pub per_row: u64,
 }
 
@@ -46,8 +47,8 @@ impl MinimumFee {
         }
     }
 
-    /// Returns the price of one unit of gas, in micro-units, as a decimal number with 18 digits after the point: the
-    /// fee of a transfer divided by [`TRANSFER_GAS`].
+    /// Returns the price of one unit of gas, in micro-units: the fee of a transfer divided by [`TRANSFER_GAS`]. The
+    /// price is a decimal number with 18 digits after the decimal point.
     pub fn gas_price(&self) -> String {
         const ONE: u128 = 10_u128.pow(PRICE_DIGITS as u32);
         // no digit is lost, because `TRANSFER_GAS` divides `ONE`
@@ -61,8 +62,9 @@ impl MinimumFee {
     }
 }
 
-/// Returns the largest number of rows that a message adds to the state for a long time. Rows that are removed after a
-/// few rounds do not count. Rows for which the sender must lock coins do not count either.
+/// Returns the largest number of long-lived rows that a message adds to the ledger's state. A row is a value under a
+/// key. Rows that are removed after a few rounds do not count, and neither do rows for which the sender must lock
+/// coins.
 fn rows(message: &Message) -> u64 {
     match message {
         Message::Send(_) | Message::SetPayout(_) => 1,

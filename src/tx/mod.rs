@@ -52,7 +52,7 @@ pub const DISPLAY_DENOM: &str = "remes";
 /// The number of digits after the decimal point of amounts in the unit [`DISPLAY_DENOM`]: a micro-unit is 0.000001 of
 /// this unit.
 pub const DISPLAY_DIGITS: u32 = 6;
-/// The name of the coin that wallets show.
+/// The symbol of the coin, which wallets show.
 pub const SYMBOL: &str = "R3MES";
 /// What the coin is for, in words for wallets and explorers.
 pub const COIN_PURPOSE: &str = "The coin in which fees and rewards are paid";
@@ -62,9 +62,10 @@ pub mod code {
     /// The transaction, or a value in one of its messages, is malformed or has an unknown field. Also used if bytes
     /// that the signature does not cover are not in the canonical encoding.
     pub const MALFORMED: u32 = 2;
-    /// A signature is wrong, or the signer may not send the message: it is not the account that must sign, or it lacks
-    /// a grant or a role, such as the role of a validator. Also used if the transaction asks for a fee allowance or a
-    /// fee waiver, but contains a message of a type to which the allowance or the waiver does not apply.
+    /// A signature is wrong, or the signer may not send the message. For example, another account must sign the
+    /// message, or the signer lacks the required grant or role (such as the role of a validator). Also used if the
+    /// transaction asks for a fee allowance or a fee waiver, but contains a message of a type to which the allowance or
+    /// the waiver does not apply.
     pub const UNAUTHORIZED: u32 = 4;
     /// An account has too few coins for the fee, the transfer, the bond or the stake, or a fee allowance does not cover
     /// the fee.
@@ -132,7 +133,7 @@ pub enum TxError {
     /// The transaction contains a message that the ledger does not execute. The field is the type URL of the message.
     #[error("unknown message type {0}")]
     UnknownMessage(String),
-    /// A signature is wrong. The field is the address whose key should have made it.
+    /// A signature is wrong. The field is the address of the account whose key should have made the signature.
     #[error("the signature by {0} is wrong")]
     Signature(String),
     /// The signature inside a submission was not made by the key that signed the transaction. The field is the address
@@ -148,7 +149,7 @@ pub enum TxError {
         found: String,
     },
     /// A message of this type cannot be sent in the name of another account. The field is the type URL of the message.
-    #[error("messages of type {0} cannot be granted to another account: only mining messages can")]
+    #[error("the right to send {0} cannot be granted to another account: only the right to send mining messages can")]
     Ungrantable(String),
     /// The words are not a BIP39 mnemonic. The field states the reason, without quoting a word.
     #[error("not a BIP39 mnemonic: {0}")]

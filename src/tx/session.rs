@@ -44,7 +44,7 @@ impl Session {
 }
 
 impl MsgOpenSession {
-    /// Returns the terms of the session that this statement opens. Returns an error if the account's key, the session
+    /// Returns the terms of the session that this message opens. Returns an error if the account's key, the session
     /// key's address or the expiry is invalid.
     pub fn session(&self) -> Result<Session, TxError> {
         let pair = GrantPair::read(&adr36::signer(&self.pub_key)?, &self.grantee)?;
@@ -67,7 +67,7 @@ impl MsgOpenSession {
         self.session().map(drop)
     }
 
-    /// Checks the account's signature of the statement.
+    /// Checks that the message contains the account's signature of the text that [`Self::statement`] returns.
     pub(super) fn verify(&self, chain_id: &str) -> Result<(), TxError> {
         adr36::verify(&self.pub_key, &self.statement(chain_id), &self.signature)
     }
@@ -90,7 +90,7 @@ impl MsgCloseSession {
         self.pair().map(drop)
     }
 
-    /// Checks the account's signature of the statement.
+    /// Checks that the message contains the account's signature of the text that [`Self::statement`] returns.
     pub(super) fn verify(&self, chain_id: &str) -> Result<(), TxError> {
         adr36::verify(&self.pub_key, &self.statement(chain_id), &self.signature)
     }

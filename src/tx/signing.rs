@@ -57,8 +57,8 @@ impl Unsigned {
         Ok(Self { body_bytes, auth_info_bytes })
     }
 
-    /// Returns the same transaction with the sign mode `SIGN_MODE_LEGACY_AMINO_JSON`, in which Ledger devices sign. The
-    /// mode of other transactions is `SIGN_MODE_DIRECT`.
+    /// Changes the sign mode of the transaction from `SIGN_MODE_DIRECT` to `SIGN_MODE_LEGACY_AMINO_JSON`, the only mode
+    /// in which Ledger hardware wallets sign.
     pub fn in_amino(self) -> Result<Self, TxError> {
         let mut info: AuthInfo = decode(&self.auth_info_bytes)?;
         for signer in &mut info.signer_infos {
@@ -75,8 +75,8 @@ impl Unsigned {
     }
 
     /// Adds a wallet's signature of the document `signed`. Returns the signed transaction, encoded as a `TxRaw`. Fails
-    /// if the wallet has signed another document than the one that [`Self::amino_document`] returns: wallets let their
-    /// owners change the fee and the memo.
+    /// if `signed` differs from the document that [`Self::amino_document`] returns, for example because the wallet's
+    /// owner has changed the fee or the memo.
     pub fn assemble_amino(self, chain_id: &str, signed: &str, signature: Vec<u8>) -> Result<Vec<u8>, TxError> {
         let document = amino::sign_doc(&self.body_bytes, &self.auth_info_bytes, chain_id)?;
         match serde_json::from_str::<serde_json::Value>(signed).is_ok_and(|signed| signed == document) {
@@ -149,8 +149,8 @@ impl SessionKey {
         Ok(Sha256::digest(signature).into())
     }
 
-    /// Makes and signs a transaction that consists of `messages`. Before that, it signs every submission among them: a
-    /// submission contains a signature of its own, the inner signature.
+    /// Makes and signs a transaction that consists of `messages`. Every submission among the messages also gets an
+    /// inner signature, which the submission itself contains.
     pub fn sign(&self, chain_id: &str, sequence: u64, fee: &Fee, messages: &[Message]) -> Result<Vec<u8>, TxError> {
         let sign = |bytes: &[u8]| self.sign_bytes(bytes);
         let messages: Vec<_> =

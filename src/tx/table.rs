@@ -37,14 +37,15 @@ macro_rules! payload {
     ($name:ident $boxed:ident) => { $boxed<$name> };
 }
 
-/// Declares the enum [`Message`](super::Message) from a table with one entry for each message.
+/// Declares the enum [`Message`](super::Message) from a table with one entry for each message. The entries are grouped
+/// under `package NAME, amino NAME` and under `foreign`.
 ///
-/// The amino name of a message identifies its type in amino JSON. For an entry under `package`, it consists of the
-/// string after `amino`, a slash, and the name of the struct. Such an entry also declares the struct of the message. It
-/// has the form `Variant(Struct) signed by FIELD { fields }`, or begins with `Variant(Struct in Box)` if the struct is
-/// large. Three clauses are optional: `naming FIELD` names a field that contains the address of another account,
+/// An entry under `package` also declares the struct of the message. The entry has the form
+/// `Variant(Struct) signed by FIELD { fields }`, or begins with `Variant(Struct in Box)` if the struct is large. Three
+/// clauses are optional: `naming FIELD` names a field that contains the address of another account,
 /// `checked by METHOD` names the method that checks a decoded message, and `allowed in MsgExec` permits a `MsgExec` to
-/// carry the message.
+/// carry the message. The amino name, which identifies the type of a message in amino JSON, consists of the name after
+/// `amino`, a slash, and the name of the struct.
 ///
 /// An entry under `foreign` describes a message of the Cosmos SDK. `read by` names the function that decodes the
 /// variant's values from the message's bytes. `written by` names the function that encodes these values as an `Any`.

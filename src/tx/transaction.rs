@@ -84,7 +84,8 @@ fn unsupported_mode() -> TxError {
 pub struct Fee {
     /// Amount of the fee in micro-units.
     pub amount: u64,
-    /// Address of the account whose fee allowance pays; `None` if the signer pays.
+    /// Address of the account that pays the fee because it has given the signer a fee allowance; `None` if the signer
+    /// pays.
     pub granter: Option<String>,
 }
 
@@ -132,9 +133,9 @@ impl Signed {
         DecodedTx::decode(tx)?.verify(chain_id)
     }
 
-    /// Decodes a transaction that is to be simulated, from `TxRaw` bytes. It needs no signature, no key, no sign mode
-    /// and no fee. The account that must sign its first message counts as its signer. Its size counts as if it were
-    /// signed and stated the largest possible fee.
+    /// Decodes a transaction that is to be simulated, from `TxRaw` bytes. The transaction needs no signature, no key,
+    /// no sign mode and no fee. The account that must sign its first message counts as its signer. The returned size is
+    /// the one that the transaction would have if it were signed and stated the largest possible fee.
     pub fn unsigned(tx: &[u8]) -> Result<Self, TxError> {
         let (mut raw, body, mut info) = parts(tx)?;
         let [signer_info] = &mut info.signer_infos[..] else { return Err(one_signer()) };
@@ -198,8 +199,8 @@ impl DecodedTx {
         &self.content
     }
 
-    /// Checks the signature of the transaction, then the inner signatures of its submissions and the signatures of its
-    /// session statements. Returns the content of the transaction.
+    /// Checks the signature of the transaction, then the signatures inside its messages: that of each submission, and
+    /// that of each text which opens or closes a session. Returns the content of the transaction.
     pub fn verify(self, chain_id: &str) -> Result<Signed, TxError> {
         let Self { content, key, raw: TxRaw { body_bytes, auth_info_bytes, signatures } } = self;
         let signed = sign_bytes(&body_bytes, &auth_info_bytes, chain_id)?;
@@ -242,7 +243,10 @@ fn parts(tx: &[u8]) -> Result<(TxRaw, TxBody, AuthInfo), TxError> {
 /// Decodes the messages of a transaction. Fails unless there are 1 to [`MAX_MESSAGES`] messages.
 fn messages(body: &TxBody) -> Result<Vec<Message>, TxError> {
     if body.messages.is_empty() || body.messages.len() > MAX_MESSAGES {
-        return Err(malformed(format!("it has {} messages instead of 1 to {MAX_MESSAGES}", body.messages.len())));
+        return Err(malformed(format!(
+            "the number of messages is {} instead of 1 to {MAX_MESSAGES}",
+            body.messages.len()
+        )));
     }
     body.messages.iter().map(Message::read).collect()
 }
@@ -279,8 +283,8 @@ fn inner_signatures(message: &Message) -> usize {
 }
 
 /// Returns whether `signature`, 64 bytes, is a signature of `bytes` by the key. All signatures of transactions are
-/// checked by this function. Of the two signatures `(r, s)` and `(r, n − s)`, only the one with the smaller second
-/// value is accepted.
+/// checked by this function. ECDSA permits two signatures of the same bytes, `(r, s)` and `(r, n − s)`, where `n` is
+/// the order of the group. Only the one with the smaller second value is accepted.
 pub(super) fn check_signature(key: &VerifyingKey, bytes: &[u8], signature: &[u8]) -> bool {
     #[cfg(test)]
     SIGNATURE_CHECKS.set(SIGNATURE_CHECKS.get() + 1);

@@ -17,7 +17,7 @@ import { DIST, launchChromium, serve } from "./browsers.mjs";
 /** @import { PeerReport } from "./peers.mjs" */
 
 /**
- * What this script uses of the JSON output of the native command `bench`.
+ * The fields that this script reads from the JSON output of the native command `bench`.
  *
  * @typedef {object} NativeReport
  * @property {string} step_digest the digest of the step's gradient, in hexadecimal
@@ -90,9 +90,9 @@ function call(page, module, name, options) {
 }
 
 /**
- * Runs the page's training step again, with the native binary, on SwiftShader and with the lowerings (WGSL
- * implementations of kernels) that the browser chose. Returns the report of the binary. If `native` names a `.json`
- * file, only reads the report from this file.
+ * Runs the page's training step again with the native binary, on the software GPU SwiftShader and with the lowerings
+ * (WGSL implementations of kernels) that the browser chose. Returns the report of the binary. If `native` names a
+ * `.json` file, only reads the report from this file.
  * @param {string} native the path of the binary, or of a `.json` file with its output
  * @param {Results} results
  * @returns {Promise<NativeReport>}

@@ -1,4 +1,4 @@
-// Starts the browsers that are installed on this machine, and serves the built page to them.
+// Starts the browsers that are installed on this machine, and serves the built web pages to them.
 
 import { createServer } from "node:http";
 import { existsSync } from "node:fs";

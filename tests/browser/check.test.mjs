@@ -1,5 +1,5 @@
-// Tests that the engine computes the published digests: on the conformance page in Chromium and Firefox, and in Node
-// with Dawn, a native implementation of WebGPU.
+// Tests that the engine (this library, compiled to WebAssembly) computes the published digests: on the conformance page
+// in Chromium and Firefox, and in Node with Dawn, a native implementation of WebGPU.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -38,8 +38,8 @@ function readSection(backend) {
 /** @param {ReturnType<typeof readSection>} section */
 function assertSame({ verdict, kernels, digests }) {
   assert.equal(kernels.length, KERNELS);
-  // the page accepts a kernel with at least one correct lowering (WGSL implementation); the test requires that all of
-  // its lowerings are correct: only then does the page's table say just "correct" for the kernel
+  // the page's table says just "correct" for a kernel only if all of its lowerings (WGSL implementations) are correct;
+  // the page also accepts a kernel with a single correct lowering, but this test does not
   for (const [kernel, , answers] of kernels) assert.equal(answers, "correct", kernel);
   assert.equal(digests.length, 2);
   for (const [steps, published, found] of digests) assert.equal(found, published, steps);
@@ -48,8 +48,8 @@ function assertSame({ verdict, kernels, digests }) {
 
 /**
  * Runs the checks of the conformance page in a browser. Resolves to a description of the browser and its GPU, and what
- * the page shows for each backend; or to `undefined` if the page shows nothing new for ten minutes. The page may belong
- * to Playwright or to Puppeteer, because both have all methods that are called here.
+ * the page shows for each backend; or to `undefined` if the page shows nothing new for ten minutes. `page` may be a
+ * page object of Playwright or of Puppeteer, because both have all methods that are called here.
  * @param {Page} page
  */
 async function runChecks(page) {
@@ -117,7 +117,8 @@ test("Node on Dawn computes the published digests", { timeout: 40 * MINUTE }, as
   t.diagnostic(device.name);
   /** @type {[expected: string, found: string | undefined][]} */
   const digests = [];
-  // checks only the digest of one step, because Chromium checks that of a hundred steps on the same driver
+  // this test checks only the digest of one training step; the test in Chromium also checks the digest of a hundred
+  // training steps, on the same GPU driver
   const onEvent = (/** @type {CheckEvent} */ event) => {
     if (event.event === "digest") digests.push([event.expected, event.found]);
     else assert.deepEqual([event.refused, event.error], [[], undefined], event.kernel);

@@ -11,10 +11,11 @@ const POLL_MS = 100;
 const POLLS = 100;
 
 /**
- * Checks the features of CosmJS other than reading balances and sending coins.
+ * Checks that CosmJS can send batches of calls, pay a fee that it has computed from a simulation, find transactions,
+ * and subscribe to events.
  * @param {string} url the URL of the node
- * @param {[number, number]} keys for each account, the byte that its secret key repeats 32 times; the first account
- *   has coins and has already sent some to the second account
+ * @param {[number, number]} keys one byte for each account, whose secret key consists of 32 copies of this byte; the
+ *   first account has coins and has already sent some to the second account
  */
 export async function checkClients(url, [rich, other]) {
   await checkBatches(url);
@@ -47,7 +48,7 @@ async function checkBatches(url) {
  * Sends coins with a fee that CosmJS computes from a simulation and the node's gas price. Returns the height of the
  * block that contains the transaction.
  * @param {string} url the URL of the node
- * @param {[number, number]} keys for each account, the byte that its secret key repeats 32 times
+ * @param {[number, number]} keys one byte for each account, whose secret key consists of 32 copies of this byte
  */
 async function checkSimulation(url, [rich, other]) {
   const config = await (await fetch(`${url}/cosmos/base/node/v1beta1/config`)).json();
@@ -71,10 +72,10 @@ async function checkSimulation(url, [rich, other]) {
 }
 
 /**
- * Checks that CosmJS finds a transfer of the first account to the second one by its sender, its recipient and its
- * height.
+ * Checks that CosmJS finds a transfer from the first account to the second one if it searches for the sender, the
+ * recipient or the block height.
  * @param {string} url the URL of the node
- * @param {[number, number]} keys for each account, the byte that its secret key repeats 32 times
+ * @param {[number, number]} keys one byte for each account, whose secret key consists of 32 copies of this byte
  * @param {number} height the height of a block that contains a transfer of the first account
  */
 async function checkSearch(url, [rich, other], height) {
@@ -118,7 +119,7 @@ async function checkSearch(url, [rich, other], height) {
 /**
  * Checks that CosmJS can subscribe to new blocks, and to the transfers that the first account sends.
  * @param {string} url the URL of the node
- * @param {[number, number]} keys for each account, the byte that its secret key repeats 32 times
+ * @param {[number, number]} keys one byte for each account, whose secret key consists of 32 copies of this byte
  */
 async function checkSubscriptions(url, [rich, other]) {
   const rpc = new WebsocketClient(url.replace("http", "ws"));

@@ -1,5 +1,5 @@
-// Tests that any page can call the engine to verify a receipt, by recomputing the receipt's gradient. Damaged receipts
-// and blocks must be rejected.
+// Tests that any page can call the engine (this library, compiled to WebAssembly) to verify a receipt, the record of a
+// computed gradient. The engine recomputes the gradient. Damaged receipts and blocks must be rejected.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -226,7 +226,7 @@ test("bytes that do not match their CID are refused", { skip, timeout: 5 * MINUT
   for (const cid of [artifact["/"], task.chunk["/"], task.adapter["/"]]) {
     const page = await visit((page) =>
       page.route(`**/ipfs/${cid}*`, async (route) => {
-        // the node serves no CAR, so the engine requests every block individually
+        // the test refuses requests for CAR files, so the engine requests every block individually
         if (isCar(route)) return route.fulfill({ status: 404 });
         const body = await (await route.fetch()).body();
         body[body.length >> 1] ^= 1;

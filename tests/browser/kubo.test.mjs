@@ -1,4 +1,5 @@
-// Tests that kubo-rpc-client, the client that JavaScript programs use for a Kubo daemon, works with a node's block store.
+// Tests that kubo-rpc-client, the client that JavaScript programs use for a Kubo daemon, works with a node's block
+// store.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -28,8 +28,8 @@ test("100 tasks take no more memory than 25", { skip, timeout: 25 * MINUTE }, as
   const early = await measure();
   await waitForAccepted(page, 100, 20 * MINUTE);
   const late = await measure();
-  // the engine's heap may grow by a few pages of 64 KiB; if it kept the blocks of 75 tasks, it would grow by
-  // megabytes
+  // the engine's heap may grow by a few pages of 64 KiB; if the engine kept the blocks of 75 tasks, the heap would grow
+  // by megabytes
   assert.ok(late.engine < early.engine + 0.25, `the engine grew from ${early.engine} MB to ${late.engine} MB`);
   assert.ok(late.page < early.page + 2e6, `the page grew from ${early.page} bytes to ${late.page} bytes`);
   await button(page, "Stop").click();

@@ -1,5 +1,5 @@
-// Measures how fast onnxruntime-web computes matrix products with low-bit weights in the page that imports this module.
-// Each product is first checked and then timed in rounds.
+// Measures, in the page that imports this module, how fast onnxruntime-web computes matrix products with low-bit
+// weights. Each product is first checked and then timed in rounds.
 
 import * as webgpu from "./node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs";
 import * as wasm from "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs";
@@ -13,7 +13,8 @@ import { FLOAT, INT32, INT8, UINT8, initializer, model, node, tensor } from "./o
  */
 
 for (const runtime of [webgpu, wasm]) {
-  // onnxruntime-web uses one thread, like the engine on a page without cross-origin isolation
+  // onnxruntime-web uses one thread here, because the miner's engine also uses one thread on a page without
+  // cross-origin isolation
   runtime.env.wasm.numThreads = 1;
   runtime.env.logLevel = "error";
 }

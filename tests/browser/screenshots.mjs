@@ -1,5 +1,5 @@
-// Takes the screenshots in docs/screens. They show the page before consent, in light and dark colors, on a narrow
-// screen, and without a connection to the node. This script is not a test; run it with
+// Takes the screenshots in docs/screens. They show the mining page before the visitor consents to mining, in light and
+// dark colors, on a narrow screen, and without a connection to the node. This script is not a test; run it with
 //     node screenshots.mjs
 
 import { mkdir } from "node:fs/promises";

@@ -27,8 +27,8 @@ const FEE = coins(10_000, "uremes");
  * Checks what CosmJS reads about two accounts, and that it can send coins from the first one to the second.
  * @param {string} url the URL of the node
  * @param {string} chain the expected chain ID
- * @param {[number, number]} keys for each account, the byte that its secret key repeats 32 times; the first account
- *   has sent no transaction yet, and the second account does not exist yet
+ * @param {[number, number]} keys one byte for each account, whose secret key consists of 32 copies of this byte; the
+ *   first account has sent no transaction yet, and the second account does not exist yet
  * @param {number} amount the expected balance of the first account in micro-units
  */
 export async function checkReadsAndSends(url, chain, [rich, fresh], amount) {
@@ -65,10 +65,10 @@ export async function checkReadsAndSends(url, chain, [rich, fresh], amount) {
 }
 
 /**
- * Checks that CosmJS can send coins with a wallet that signs transactions only as JSON, as Ledger devices do.
+ * Checks that CosmJS can send coins with a wallet that signs transactions only as JSON, as Ledger hardware wallets do.
  * @param {string} url the URL of the node
- * @param {[number, number]} keys for each account, the byte that its secret key repeats 32 times; the first account
- *   has coins
+ * @param {[number, number]} keys one byte for each account, whose secret key consists of 32 copies of this byte; the
+ *   first account has coins
  */
 export async function checkAminoSends(url, [rich, fresh]) {
   const wallet = await Secp256k1Wallet.fromKey(new Uint8Array(32).fill(rich), "remes");
@@ -81,7 +81,7 @@ export async function checkAminoSends(url, [rich, fresh]) {
   assert.equal(sent.code, 0, sent.rawLog);
   assert.equal(Number((await client.getBalance(other, "uremes")).amount), before + 250);
 
-  // an address in upper case is the same account
+  // an address in upper case denotes the same account as in lower case
   const upper = await client.sendTokens(address, other.toUpperCase(), coins(50, "uremes"), fee);
   assert.equal(upper.code, 0, upper.rawLog);
   assert.equal(Number((await client.getBalance(other, "uremes")).amount), before + 300);

@@ -49,7 +49,7 @@ test("the page waits for a killed node, then submits the computed task once", { 
     const { page } = await visit(browser, first);
     await button(page, "Start").click();
     await waitForAccepted(page, 1);
-    // wait until the page computes a task, then kill the node, so that the page cannot submit the task
+    // wait until the page computes a task, then kill the node, so that the page cannot submit the task's result
     await page.evaluate(
       () =>
         new Promise((resolve) => {
@@ -129,7 +129,8 @@ test("a lost GPU is opened again", { skip, timeout: 15 * MINUTE }, () =>
       if (backend instanceof HTMLSelectElement) backend.value = "gpu";
     });
     await button(page, "Start").click();
-    // on a software GPU, testing the kernels against known answers takes minutes, and every Web Worker repeats it
+    // on a software GPU, testing the kernels against known answers takes minutes, and every new Web Worker repeats this
+    // test
     await waitForAccepted(page, 1, 12 * MINUTE);
     const log = await textOf(page, "log");
     assert.match(log, /failed: .*lost/);

@@ -1,6 +1,6 @@
 // Tests wallets in Chromium with a real node process. An account grants a session; then the session key can mine for
 // the account, within a fee limit, until the account revokes the session. The wallet is a substitute with Keplr's
-// interface. CosmJS signs for it in the process of the test, with a test key that the page never sees.
+// interface. CosmJS makes the wallet's signatures in the test's own process, with a test key that the page never sees.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -38,7 +38,7 @@ const fromBase64 = (text) => Uint8Array.from(Buffer.from(text, "base64"));
  * Defines a wallet with Keplr's interface. The test's Node process makes the wallet's signatures. This function runs in
  * the page.
  * @param {string} method what the wallet can sign: "signDirect" for transactions, "signAmino" for transactions with a
- *   key on a Ledger device, "signArbitrary" for texts
+ *   key on a Ledger hardware wallet, "signArbitrary" for texts
  */
 function defineWallet(method) {
   /** @type {(bytes: Uint8Array) => string} */
@@ -80,7 +80,8 @@ function defineWallet(method) {
       require(enabled, chainId);
       return globalThis.testSignAmino(signer, doc);
     };
-    // like Keplr, this wallet has the method `signDirect` even if its key is on a Ledger device; a call then fails
+    // like Keplr, this wallet has the method `signDirect` even if its key is on a Ledger hardware wallet; a call then
+    // fails
     wallet.signDirect = async () => {
       throw new Error("a Ledger device does not support signDirect");
     };

@@ -1,5 +1,6 @@
-//! Tests that training on a GPU gives the golden digests of one step and of a hundred steps with every lowering (WGSL
-//! implementation of a kernel), and that a decoder on the GPU gives the same scores as the reference kernels.
+//! Tests training on a GPU: with every lowering (WGSL implementation of a kernel), one step and a hundred steps must
+//! give the golden digests (the expected hashes of the results). Also tests that a decoder on the GPU gives the same
+//! scores as the reference kernels.
 
 use super::devices::Opened;
 use libtest_mimic::{Failed, Trial};
@@ -16,13 +17,14 @@ use r3mes_wgpu::{
 use std::collections::BTreeSet;
 
 /// The number of sequences that are computed at a time. The chunks from which the golden digests are computed have two
-/// and three sequences, so each chunk is computed as a whole, which saves time on software GPUs. The tests on the CPU
-/// use other numbers, too.
+/// and three sequences, so all sequences of a chunk are computed at once, which saves time on software GPUs. The tests
+/// on the CPU compute the same digests with other numbers of sequences at a time.
 const SEQUENCES: usize = 3;
 
-/// Returns the tests on one GPU: a test of the decoder, and tests of the golden digests. The digests are tested once
-/// for each name of a lowering (a WGSL implementation of a kernel). In such a test, each kernel uses its lowering with
-/// this name, or its lowering `plain` if it has no lowering with this name.
+/// Returns the tests on one GPU: a test of the decoder, and tests of the golden digests. A lowering (WGSL
+/// implementation) of a kernel has a name, such as `tiled`, and lowerings of several kernels can have the same name.
+/// The digests are tested once for each name. In this test, each kernel uses its lowering with the name, or its
+/// lowering `plain` if it has no lowering with the name.
 ///
 /// The digest of one training step is tested on every GPU. The digest of a hundred steps is tested only with Vulkan,
 /// because one graphics API for each GPU is enough, and not on slow GPUs ([`Opened::is_slow`]).

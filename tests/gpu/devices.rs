@@ -1,5 +1,5 @@
-//! Lists the GPUs on which the tests run: those of all graphics drivers of this machine, including software drivers in
-//! folders where Vulkan's loader does not look.
+//! Lists the GPUs on which the tests run: the GPUs of all graphics drivers on this machine. These include software
+//! drivers in folders where Vulkan's loader does not look.
 
 use libtest_mimic::{Failed, Trial};
 use pollster::block_on;
@@ -49,7 +49,7 @@ pub(crate) fn name_drivers() -> Option<ExitCode> {
     Some(ExitCode::from(code as u8))
 }
 
-/// Returns whether the tests run in CI, where no software driver may be missing.
+/// Returns whether the tests run in CI. In CI, every software driver must be installed.
 pub(crate) fn in_ci() -> bool {
     std::env::var_os("CI").is_some()
 }
@@ -79,8 +79,8 @@ pub(crate) fn all() -> &'static [Opened] {
 impl Opened {
     /// Returns whether this is the software GPU SwiftShader and the machine also has llvmpipe, another software GPU.
     /// Tests that repeat all test cases or take a hundred training steps do not run on SwiftShader then, because
-    /// llvmpipe takes a seventh of the time. In Chromium, SwiftShader runs all test cases, with Chromium's own runtime
-    /// checks, and the hundred steps: see `tests/browser/check.test.mjs`.
+    /// llvmpipe takes a seventh of the time. In Chromium, SwiftShader computes the same test cases and the hundred
+    /// steps, with the runtime checks that Chromium adds: see `tests/browser/check.test.mjs`.
     pub(crate) fn is_slow(&self, gpus: &[Self]) -> bool {
         let [fast, slow] = SOFTWARE;
         let has_fast = gpus.iter().any(|gpu| gpu.listed.graphics_api == "vulkan" && gpu.listed.name.contains(fast));

@@ -1,7 +1,7 @@
 //! Tests that the GPU executor computes correct bits in three cases: if each slice (GPU submission) is a single row of
 //! workgroups, if runtime checks are on, and if each dispatch (kernel launch) reads what the previous dispatch has
-//! written. Wrong lowerings (WGSL implementations of kernels), oversized buffers and closed GPUs must be reported as
-//! errors.
+//! written. Wrong lowerings (WGSL implementations of kernels), oversized buffers, and operations on a GPU that has been
+//! closed must be reported as errors.
 
 use super::{devices::Opened, seed};
 use libtest_mimic::{Failed, Trial};
@@ -114,9 +114,9 @@ fn step_case(count: u32, add: u32, inputs: Vec<u32>) -> Case {
     Case { kernel: &STEP, label: format!("{count} + {add}"), params: vec![0, count, add], inputs: vec![inputs, target] }
 }
 
-/// Runs a chain of ten dispatches, as a whole and in parts, and checks the result. Each dispatch has more rows of
-/// workgroups than WebGPU permits in one launch, and reads the result of the previous dispatch. The nine intermediate
-/// results share the memory of two buffers.
+/// Runs a chain of ten dispatches (kernel launches), first with one call and then with several calls, and checks the
+/// result. Each dispatch has more workgroups than WebGPU permits along one axis, and reads the result of the
+/// previous dispatch. The nine intermediate results share the memory of two buffers.
 fn chain(gpu: &Opened) -> Result<(), Failed> {
     const COUNT: usize = 8 * 65_535 + 13;
     let mut recording = Recording::default();

@@ -1,5 +1,5 @@
-//! A kernel that tests the WGSL functions that several kernels share. Each work unit calls every function with its own
-//! operands. The results must equal those of the corresponding Rust functions.
+//! A kernel that tests WGSL functions that several kernels share. Each work unit calls all tested functions, with
+//! operands of its own. The results must equal those of the corresponding Rust functions.
 
 use r3mes_wgpu::{
     kernels::{

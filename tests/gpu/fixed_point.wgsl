@@ -1,5 +1,5 @@
-// Work unit u calls every function in shaders/shared/fixed.wgsl and in the files next to it with the operands in
-// operands[u], and stores the results in results[u].
+// Tests functions in shaders/shared/, among them all functions in fixed.wgsl. Work unit u calls each tested function
+// with the operands in operands[u], and stores the results in results[u].
 
 struct Params {
     first_group: u32,

@@ -10,7 +10,8 @@ pub(super) struct Tensor {
     pub(super) name: String,
     /// The number by which the GGUF format identifies the element type.
     pub(super) kind: u32,
-    /// The lengths of the axes, in the order of the file: neighbors along the first axis are stored next to each other.
+    /// The lengths of the axes, in the order of the file: elements that are neighbors along the first axis are stored
+    /// next to each other.
     pub(super) axes: Vec<u64>,
     pub(super) bytes: Vec<u8>,
 }
@@ -28,7 +29,7 @@ fn text(text: &str) -> Vec<u8> {
 }
 
 impl GgufFile {
-    /// Parses a file whose first tensor is `token_embd.weight`.
+    /// Parses a file whose first tensor is `token_embd.weight`. Finds the list of tensors by searching for this name.
     pub(super) fn parse(bytes: &[u8]) -> Self {
         let first = text("token_embd.weight");
         let infos = bytes.windows(first.len()).position(|window| window == first).unwrap();

@@ -63,7 +63,7 @@ fn reference(path: PathBuf) -> (Vec<u32>, Vec<f64>) {
     (words("ids").into_iter().map(u32::from_le_bytes).collect(), logits)
 }
 
-/// Computes the logits `[tokens, vocab]` of a model by the integer implementation, in nats.
+/// Returns the logits `[tokens, vocab]`, in nats, that the integer implementation computes for the tokens `ids`.
 fn logits(mut model: Model, ids: &[u32]) -> Vec<f64> {
     model.config.context = ids.len();
     let step = RecordedStep::new(&model, &Targets { rank: 4, linears: Vec::new() }, 1);
@@ -161,7 +161,7 @@ fn errors_name_the_unsupported_feature() {
     assert!(read(&config, &twice).unwrap_err().to_string().contains("twice"));
 }
 
-/// Returns the bytes with the first occurrence of `from` replaced by `to`, which has the same length.
+/// Returns the bytes with the first occurrence of `from` replaced by `to`. Both must have the same length.
 fn changed(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
     [&bytes[..at], to, &bytes[at + from.len()..]].concat()
@@ -194,8 +194,10 @@ fn errors_name_the_unsupported_feature_of_a_gguf() {
     }
 }
 
-/// Returns a damaged copy of `bytes`. Each element of `changes` overwrites one byte, mostly among the first `header`
-/// bytes. If `cut` is given, the end of the copy is removed.
+/// Returns a damaged copy of `bytes`. Each element of `changes` contains the position of a byte to overwrite, and the
+/// new value. Three of four positions are reduced modulo `header`, the length of the file's header, so that they lie in
+/// the header. If `cut` is given, only the first `cut` bytes of the copy are returned. (`cut` is reduced modulo the
+/// length of the copy.)
 fn damage(bytes: &[u8], changes: &[(usize, u8)], cut: Option<usize>, header: usize) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for (number, (at, value)) in changes.iter().enumerate() {

@@ -25,7 +25,7 @@ fn with_head(tensors: &[u8], change: fn(&mut [u8])) -> Vec<u8> {
     safetensors::serialize(views.collect::<Vec<_>>(), None).unwrap()
 }
 
-/// Returns the config with another value of `tie_word_embeddings`. All configs in the test data contain true.
+/// Returns the config file with `value` as the value of `tie_word_embeddings`, which is true in `config`.
 fn tied(config: &[u8], value: &str) -> Vec<u8> {
     let (from, to) = ("\"tie_word_embeddings\": true", format!("\"tie_word_embeddings\": {value}"));
     let text = std::str::from_utf8(config).unwrap();

@@ -79,7 +79,7 @@ fn a_tensor_that_the_config_does_not_select_is_refused() {
         (json!({"target_modules": r".*\.(q|k|v|o)_proj"}), "target_modules"),
         (json!({"target_modules": ["lm_head"]}), "names none of the model's linear layers"),
         (json!({"target_modules": null}), "target_modules is null"),
-        (json!({"target_modules": "(unclosed"}), "target_modules has an expression"),
+        (json!({"target_modules": "(unclosed"}), "target_modules contains a regular expression"),
         (json!({"layers_to_transform": [0]}), "layer 1"),
         (json!({"layers_to_transform": ["all"]}), "layers_to_transform"),
         (json!({"exclude_modules": ["down_proj"]}), "target_modules"),

@@ -71,8 +71,8 @@ fn master_parameters_keep_24_significant_bits() {
     }
 }
 
-/// Checks that an adapter that PEFT has saved can be read. The config file is the one that PEFT saved. The tensors are
-/// those of the exported adapter; PEFT saves the same tensors, as the script `make.py` checks.
+/// Checks that an adapter that PEFT has saved can be read. The test data contains only PEFT's config file. The tensors
+/// are read from the adapter that this program exported, because `make.py` has checked that PEFT saves equal tensors.
 #[test]
 fn files_saved_by_peft_are_read() {
     let [_, tensors] = exported();

@@ -53,9 +53,9 @@ fn the_wgsl_of_every_lowering_keeps_the_rules() {
     assert!(report.is_empty(), "\n{}", report.join("\n"));
 }
 
-/// Checks that the WGSL of each lowering (implementation of a kernel) consists of its kernel's file followed by files
-/// in `shaders/fragments/`, and that every file in `shaders/` is part of a lowering or of `SHARED`, the functions that
-/// every kernel may call.
+/// Checks that the WGSL of each lowering (implementation of a kernel) consists of the kernel's file and any number of
+/// files in `shaders/fragments/`. Also checks that every file in `shaders/` is part of a lowering or of `SHARED`, which
+/// contains the functions that every kernel may call.
 #[test]
 fn shader_files_are_exactly_the_texts_of_the_lowerings() {
     let shaders = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");

@@ -117,8 +117,8 @@ impl Body<'_> {
         fault.or_else(|| scalar_fault(self.inner(handle), self.floats).map(|fault| format!("a value {fault}")))
     }
 
-    /// Returns an upper bound of an unsigned expression, or `None` if its operators and literals alone do not imply
-    /// one.
+    /// Returns an upper bound of an unsigned expression, or `None` if its operators and literals alone do not imply a
+    /// bound.
     fn bound(&self, handle: Handle<Expression>) -> Option<u64> {
         match self.function.expressions[handle] {
             Expression::Literal(literal) => literal_bound(literal),
@@ -151,7 +151,8 @@ impl Body<'_> {
     }
 
     /// Returns one message for each faulty statement in a block. `path` says which invocations reach the block. `left`
-    /// is true if some invocations may have returned before the current statement, while others go on.
+    /// is true if some invocations of the workgroup may have returned before the current statement, while others have
+    /// not.
     fn block_faults(&self, block: &naga::Block, path: Path, left: &mut bool) -> Vec<String> {
         let mut faults = Vec::new();
         for statement in block.iter() {
@@ -200,8 +201,8 @@ enum Path {
     Divergent,
 }
 
-/// Returns the blocks inside a statement, each with the condition that decides whether the block runs, or `None` if it
-/// always runs. The blocks of a loop have no condition, because the body runs at least once.
+/// Returns the blocks inside a statement, each with the condition that decides whether the block runs. The condition is
+/// `None` for a block that always runs, and for the blocks of a loop, because the body of a loop runs at least once.
 fn branches(statement: &Statement) -> Vec<(&naga::Block, Option<Handle<Expression>>)> {
     match statement {
         Statement::Block(inner) => vec![(inner, None)],

@@ -1,5 +1,5 @@
-//! Opens a backend: the GPU, if it reproduces the known answers of all kernels, or the CPU through WebAssembly. If the
-//! device causes an error, the exception has the name `Backend`.
+//! Opens a backend: the GPU, if it reproduces the known answers (expected outputs) of all kernels, or the CPU through
+//! WebAssembly. If the device causes an error, an exception with the name `Backend` is thrown.
 
 use super::{
     devices::DeviceCard,
@@ -31,8 +31,8 @@ pub(crate) struct OpenBackend {
 }
 
 /// Opens the backend that `wanted` names: `cpu`, `gpu` or `auto`. For `auto`, this is the GPU if it is not a software
-/// GPU and reproduces the known answers of all kernels, and otherwise the CPU. Sends an event that describes the
-/// backend.
+/// GPU and reproduces the known answers (expected outputs) of all kernels, and otherwise the CPU. Sends an event that
+/// describes the backend.
 pub(crate) async fn open(wanted: &str, events: &EventSink) -> Result<OpenBackend, JsValue> {
     const NO_GPU: &str = "this browser offers no GPU, because WebGPU is missing or disabled";
     let automatic = match wanted {

@@ -84,8 +84,8 @@ struct SubjectCard {
 
 /// The seed from which the operands and the random test cases are derived. Any other value would serve as well.
 const SEED: u64 = 1;
-/// How many times one timed run on a GPU computes a matrix product. Several dispatches in a run reduce the influence of
-/// the run's overhead on the time.
+/// How many times one timed run on a GPU computes a matrix product. The time of the run is divided by this number,
+/// which reduces the influence of the run's overhead on the measured time of one product.
 const LAUNCHES: usize = 4;
 
 /// The matrix products and training steps that a benchmark times. A Web Worker has at most one `Bench` at a time.
@@ -102,17 +102,19 @@ enum Subject {
 
 #[wasm_bindgen]
 impl Bench {
-    /// Prepares the matrix products and, if `options` names one, a training step on each backend of the browser, and
-    /// checks their results. The product in f32 is prepared only on the GPU. `options` is an object of the type
-    /// `BenchOptions`. `on_event` is called with each `BenchEvent`. Rejects if an option is invalid or a result is
-    /// wrong.
+    /// Prepares the benchmark on each backend of the browser: the matrix products and, unless the option `step` is
+    /// `none`, a training step. Checks the results of the products. The product of f32 matrices, with which the ternary
+    /// products are compared in speed, is prepared only on the GPU. `options` is an object of the type `BenchOptions`.
+    /// `on_event` is called with each `BenchEvent`. Rejects if an option is invalid or a result is wrong.
     pub async fn create(options: JsValue, on_event: Function) -> Result<Bench, JsError> {
         let options: BenchOptions = serde_wasm_bindgen::from_value(options)?;
         let config = match options.step.as_str() {
             "none" => None,
             "small" => Some(SMALL),
             "wide" => Some(WIDE),
-            other => return Err(JsError::new(&format!("unknown step: {other:?}; it must be none, small or wide"))),
+            other => {
+                return Err(JsError::new(&format!("the option `step` is {other:?}, but must be none, small or wide")));
+            }
         };
         let BenchOptions { tokens, features, .. } = options;
         if ![tokens, features].iter().all(|size| (64..=4096).contains(size) && size.is_multiple_of(64)) {
@@ -155,7 +157,7 @@ async fn device() -> Option<Device> {
 
 impl Bench {
     /// Prepares every matrix product on the GPU, with each lowering (WGSL implementation) of its kernel. All dispatches
-    /// of a run go to the GPU in one submission.
+    /// (kernel launches) of a run go to the GPU in one submission.
     async fn gpu_products(&mut self, device: &Device, cases: &[(&'static str, Case)]) -> Result<(), Error> {
         let gpu = Gpu::open(device, Options { slice_ms: f64::INFINITY, ..Options::new(now) }).await?;
         for (what, case) in cases {
@@ -245,8 +247,8 @@ impl Bench {
 }
 
 impl Subject {
-    /// Computes the matrix product, `launches` times in a row, or the training step, once. Returns the time of one
-    /// product or of the step, in milliseconds.
+    /// Computes a matrix product `launches` times in a row, or a training step once. Returns the average time of the
+    /// product, or the time of the step, in milliseconds.
     async fn time(&mut self) -> Result<f64, Error> {
         let start = now();
         match self {

@@ -1,5 +1,5 @@
-//! The conformance check of a backend: tests whether the browser's CPU or GPU reproduces the known answers and the
-//! golden digests, and reports each result to the page.
+//! The conformance check of a backend: tests whether the browser's CPU or GPU reproduces the known answers (expected
+//! outputs of kernels) and the golden digests (expected hashes of training), and reports each result to the page.
 
 use super::host::now;
 use js_sys::Function;
@@ -61,9 +61,10 @@ const SEED: u64 = 1;
 /// The number of sequences that are computed together in one run. The digests do not depend on it.
 const SEQUENCES: usize = 3;
 
-/// Tests whether every kernel reproduces its known answers on a backend (`cpu` or `gpu`). If all do, tests the golden
-/// digests named in `digests`: `step` (of one training step) or `run` (of a hundred steps), by default both. Calls
-/// `on_event` with each result as a `CheckEvent`. Resolves to whether all results were right.
+/// Tests whether every kernel reproduces its known answers (expected outputs) on a backend (`cpu` or `gpu`). If all do,
+/// tests the golden digests (expected hashes) that `digests` lists: `step` (of one training step) or `run` (of a
+/// hundred steps), by default both. Calls `on_event` with each result as a `CheckEvent`. Resolves to whether all
+/// results were right.
 #[wasm_bindgen(skip_typescript)]
 pub async fn check(backend: &str, on_event: Function, digests: Option<Vec<String>>) -> Result<bool, JsError> {
     let digests = digests.unwrap_or_else(|| vec!["step".to_owned(), "run".to_owned()]);
@@ -80,7 +81,7 @@ pub async fn check(backend: &str, on_event: Function, digests: Option<Vec<String
         match digest.as_str() {
             "step" => check.digest("step", 1, GOLDEN.step, step_digest(&backend, SEQUENCES).await)?,
             "run" => check.digest("run", RUN_STEPS as u32, GOLDEN.run, run_digest(&backend, SEQUENCES).await)?,
-            other => return Err(JsError::new(&format!("unknown digest: {other:?}; it must be step or run"))),
+            other => return Err(JsError::new(&format!("the requested digest is {other:?}, but must be step or run"))),
         }
     }
     Ok(check.passed)

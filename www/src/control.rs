@@ -17,8 +17,8 @@ use std::{
 
 /// The time between two checks of whether a pause or a wait has ended, in milliseconds.
 const CHECK_MS: u32 = 200;
-/// The longest pause that limits the intensity (the share of the time during which the miner computes), in
-/// milliseconds. There may be such a pause after each slice of work.
+/// The longest pause that the miner makes between two slices of work to keep to its intensity (the share of the time
+/// during which it computes), in milliseconds.
 const MAX_PACING_MS: f64 = 10_000.0;
 /// The minimum time between two progress events, in milliseconds.
 const PROGRESS_MS: f64 = 250.0;

@@ -89,7 +89,8 @@ struct AdapterInfo {
 }
 
 impl AdapterInfo {
-    /// Requests a GPU adapter from the browser. Returns its `GPUAdapterInfo`, or `None` if the browser provides none.
+    /// Requests a GPU adapter from the browser. Returns the adapter's `GPUAdapterInfo`, or `None` if the browser
+    /// provides no adapter.
     async fn request() -> Option<Self> {
         let gpu = get(&get(&global(), "navigator")?, "gpu")?;
         let request: Function = get(&gpu, "requestAdapter")?.dyn_into().ok()?;

@@ -126,8 +126,9 @@ async fn read(response: &web_sys::Response) -> Result<Vec<u8>, JsValue> {
     }
 }
 
-/// Passes the body of a response to `sink` in parts, as they arrive. When `sink` wants no more, reads one more part
-/// before it cancels the response: if the body has already ended, the browser can then reuse the connection.
+/// Passes the body of a response to `sink` in parts, as they arrive. When `sink` returns `Break`, this function reads
+/// one more part. If there is none, the body has ended, and the browser can reuse the connection. Otherwise, the
+/// function cancels the response.
 async fn read_chunks(response: &web_sys::Response, sink: ChunkSink<'_>) -> Result<(), JsValue> {
     let Some(stream) = response.body() else { return Ok(()) };
     let reader: ReadableStreamDefaultReader = stream.get_reader().dyn_into()?;
@@ -154,7 +155,8 @@ impl Connection for BrowserHost {
     }
 }
 
-/// Fetches data blocks from gateways (servers of data blocks). The node is the only gateway, and has the index 0.
+/// Fetches data blocks from gateways (servers of data blocks), which are numbered from 0. The node is the only gateway
+/// and has the number 0.
 impl BlockSource for BrowserHost {
     async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
         if gateway == 0 { Some(self.request(Request::get(path)).await) } else { None }

@@ -15,7 +15,10 @@ pub(crate) async fn download(browser: &BrowserHost, cid: &str) -> Result<Model, 
     let checked = |files: &[Vec<u8>]| {
         let model = file::read(&files[0], &files[1]).map_err(|error| refused(error.to_string()))?;
         let found = model_manifest(&model).map_err(|error| refused(error.to_string()))?.cid().to_string();
-        if found == cid { Ok(model) } else { Err(refused(format!("the manifest has the CID {found}, not {cid}"))) }
+        match found == cid {
+            true => Ok(model),
+            false => Err(refused(format!("the manifest of the received model has the CID {found}, not {cid}"))),
+        }
     };
     let mut files = Vec::new();
     for name in names {

@@ -1,4 +1,5 @@
-//! Verifies a receipt in the browser: recomputes the gradient and compares every bit.
+//! Verifies a receipt in the browser: recomputes the gradient, and compares every bit with the gradient in the artifact
+//! whose CID the receipt states.
 
 use super::{
     backend::{self, OpenBackend},

@@ -50,7 +50,7 @@ struct Prices {
 
 impl Prices {
     /// Returns the minimum fee, in micro-units, of a transaction with these messages and this sequence number. The fee
-    /// depends on the size of the transaction: `with_fee` returns the bytes of the transaction, given its fee.
+    /// depends on the size of the transaction. `with_fee` returns the bytes of the transaction with the given fee.
     fn fee(
         self,
         sequence: u64,
@@ -107,7 +107,7 @@ struct AminoUnsigned {
     document: String,
 }
 
-/// A session to grant: the fields that the TypeScript interface `Granted` adds to `Account`.
+/// A session to grant: the fields of the TypeScript interface `Granted` that it does not inherit from `Account`.
 #[derive(Deserialize)]
 struct GrantRequest {
     grantee: String,
@@ -116,7 +116,7 @@ struct GrantRequest {
     renews: bool,
 }
 
-/// The grants to revoke: the fields that the TypeScript interface `Revoked` adds to `Account`.
+/// The grants to revoke: the fields of the TypeScript interface `Revoked` that it does not inherit from `Account`.
 #[derive(Deserialize)]
 struct RevokeRequest {
     grantee: String,
@@ -146,8 +146,8 @@ struct ClosingSession {
     number: u64,
 }
 
-/// The data from which the session key makes a transaction that contains a statement, apart from the statement itself:
-/// the Rust form of the TypeScript interface `Carried`.
+/// The data needed to send a statement in a transaction of the session key, such as the secret of the key and the
+/// wallet's signature of the statement: the Rust form of the TypeScript interface `Carried`.
 #[derive(Deserialize)]
 struct SessionTx {
     #[serde(with = "serde_bytes")]

@@ -1,8 +1,8 @@
-//! Tests that the reference kernels in WebAssembly reproduce the digest of the golden step.
+//! Tests that the reference kernels in WebAssembly reproduce the golden digest (expected hash) of one training step.
 //!
-//! `tests/browser/check.test.mjs` runs the page's own check in the same browser. That check tests the SIMD kernels in
-//! WebAssembly and every lowering (WGSL implementation) on WebGPU against the known answers, and both against the
-//! golden digests.
+//! `tests/browser/check.test.mjs` runs the page's own check in the same browser. That check compares the results of
+//! the SIMD kernels in WebAssembly, and of every lowering (WGSL implementation of a kernel) on WebGPU, with the known
+//! answers (expected outputs). It also compares the results of training on each of the two with the golden digests.
 
 use r3mes_wgpu::{
     compute::{Backend, cpu::scalar},

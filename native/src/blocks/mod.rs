@@ -2,9 +2,9 @@
 //!
 //! A *pin* keeps a block and all its [`parts`](r3mes_wgpu::protocol::parts), the blocks without which its content is
 //! incomplete. There are two sets of pins. The user sets pins over the Kubo-compatible HTTP API. The node itself (the
-//! system) pins the blocks that its ledger needs. A block that no pin keeps is *unpinned* (the file calls it `loose`).
-//! Pinned blocks are never deleted. Unpinned blocks are deleted by garbage collection, or to make space for newer
-//! blocks: first the blocks that were pinned before, then the blocks that were stored longest ago.
+//! system) pins the blocks that its ledger needs. A block that no pin keeps is *unpinned* (the database calls it
+//! `loose`). Pinned blocks are never deleted. Unpinned blocks are deleted by garbage collection, or to make space for
+//! newer blocks: first the blocks that have lost their last pin, then all other unpinned blocks, oldest first.
 //!
 //! This order follows from a *mark*, which each unpinned block has: the sequence number of the `put` that stored the
 //! block, or 0 if the block has lost its last pin since. Blocks with smaller marks are deleted first.

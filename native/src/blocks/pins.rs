@@ -52,12 +52,14 @@ impl BlockStore {
         walk(&self.read()?.open_table(BYTES)?, root)
     }
 
-    /// Returns the CIDs of the blocks that the user has pinned, without the other blocks that these pins keep.
+    /// Returns the CIDs of the blocks that the user has pinned. The parts of these blocks, which the pins also keep,
+    /// are not included.
     pub(crate) fn user_pins(&self) -> Result<Vec<Cid>> {
         roots(&self.read()?.open_table(ROOTS)?, PinOwner::User)
     }
 
-    /// Returns the CIDs of the blocks that the system has pinned, without the other blocks that these pins keep.
+    /// Returns the CIDs of the blocks that the system has pinned. The parts of these blocks, which the pins also keep,
+    /// are not included.
     pub(crate) fn system_pins(&self) -> Result<Vec<Cid>> {
         roots(&self.read()?.open_table(ROOTS)?, PinOwner::System)
     }

@@ -5,7 +5,8 @@ use super::tables::{BYTES, Digest, MARK, NUMBERS, QUEUE, TOTAL_BYTES, UNPINNED, 
 use anyhow::{Context, Result};
 use redb::{ReadableTable, WriteTransaction};
 
-/// The bytes that are counted for every block in addition to its content, because of its entries in the tables.
+/// The bytes that are counted for every block in addition to its content, because of its entries in the database
+/// tables.
 const BLOCK_OVERHEAD: u64 = 128;
 /// The mark of an unpinned block that has lost its last pin. Blocks with smaller marks are deleted first, and every
 /// `put` gives larger marks to the blocks that it stores. A block with this mark is therefore deleted before all
@@ -23,13 +24,13 @@ pub(crate) struct Quota {
 
 /// Error returned when a limit would be exceeded even after unpinned blocks are deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the block store is full: {what} would take {bytes} bytes, but the limit is {limit} bytes")]
+#[error("the block store is full: {what} would have {bytes} bytes in total, but the limit is {limit} bytes")]
 pub(crate) struct StoreFull {
     /// The blocks whose limit would be exceeded: `unpinned blocks` or `all blocks`.
     pub(crate) what: &'static str,
-    /// The total size that these blocks would have, in bytes.
+    /// The total size, in bytes, that the blocks (the unpinned ones or all) would have.
     pub(crate) bytes: u64,
-    /// The maximum total size of these blocks, in bytes.
+    /// The exceeded limit: the maximum total size of the unpinned blocks or of all blocks, in bytes.
     pub(crate) limit: u64,
 }
 
@@ -38,15 +39,16 @@ pub(crate) fn cost(bytes: &[u8]) -> u64 {
     bytes.len() as u64 + BLOCK_OVERHEAD
 }
 
-/// Returns the mark that a new `put` gives to its blocks: one more than the mark of the last `put`.
+/// Returns the mark (sequence number) that the next `put` gives to the blocks that it stores: one more than the mark of
+/// the last `put`.
 pub(super) fn next_mark(write: &WriteTransaction) -> Result<u64> {
     add(write, MARK, 1)?;
     number(write, MARK)
 }
 
-/// Deletes unpinned blocks until the total size of the unpinned blocks and that of all blocks are within their limits.
-/// Deletes the blocks with the smallest marks (the sequence numbers of the `put`s that stored them) first, and only
-/// blocks whose marks are below `mark`. Returns [`StoreFull`] if deleting all these blocks is not enough.
+/// Deletes unpinned blocks until neither the unpinned blocks nor all blocks together exceed their size limit. Deletes
+/// the blocks with the smallest marks (the sequence numbers of the `put`s that stored them) first, and only blocks
+/// whose marks are below `mark`. Returns [`StoreFull`] if deleting all these blocks is not enough.
 pub(super) fn make_space(write: &WriteTransaction, quota: &Quota, mark: u64) -> Result<()> {
     for (name, what, limit) in
         [(UNPINNED_BYTES, "unpinned blocks", quota.unpinned_bytes), (TOTAL_BYTES, "all blocks", quota.total_bytes)]

@@ -2,13 +2,13 @@
 //! database redb refuses a file whose creation was interrupted.
 
 use super::tables::{BYTES, FORMAT, HELD, NUMBERS, QUEUE, ROOTS, UNPINNED};
-use crate::paths;
+use crate::{database::builder, paths};
 use anyhow::{Context, Result, ensure};
 use redb::{Database, ReadableTable, WriteTransaction};
 use std::{fs, path::Path};
 
-/// The version of the file format. It must change if the tables change. It must also change if the rule that decides
-/// which blocks a pin keeps changes, because the file contains, for each block, the number of pins that keep it.
+/// The version of the file format. A change of the tables requires a new version. So does a change of the rule that
+/// decides which blocks a pin keeps, because the file contains, for each block, the number of pins that keep it.
 const THIS_FORMAT: u64 = 1;
 
 /// Opens the database at `path`. If there is no file, creates an empty database under a temporary name and moves it to
@@ -16,7 +16,7 @@ const THIS_FORMAT: u64 = 1;
 pub(super) fn open(path: &Path) -> Result<Database> {
     if !fs::exists(path)? {
         let unfinished = path.with_extension(format!("new-{}", std::process::id()));
-        let database = Database::create(&unfinished)?;
+        let database = builder().create(&unfinished)?;
         let write = database.begin_write()?;
         prepare(&write)?;
         write.commit()?;
@@ -27,7 +27,7 @@ pub(super) fn open(path: &Path) -> Result<Database> {
         ensure!(linked.is_ok() || fs::exists(path)?, "creating {}: {linked:?}", path.display());
         paths::sync_folder(path)?;
     }
-    Database::open(path).context("the file is damaged or in use by another process")
+    builder().open(path).context("the file is damaged or in use by another process")
 }
 
 /// Creates the tables that do not exist yet, and checks the version of the file format.

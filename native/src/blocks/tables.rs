@@ -19,8 +19,8 @@ pub(super) const QUEUE: TableDefinition<(u64, Digest), ()> = TableDefinition::ne
 /// All pins. The keys are `(owner, CID of the pinned block)`, where the owner is 0 for the system and 1 for the user;
 /// there are no values.
 pub(super) const ROOTS: TableDefinition<(u8, &[u8]), ()> = TableDefinition::new("roots");
-/// Single numbers, by name: the version of the file format, the mark of the last `put`, the total size of all blocks,
-/// and the total size of the unpinned blocks.
+/// Single numbers, by name: the version of the file format, the mark (sequence number) of the last `put`, the total
+/// size of all blocks, and the total size of the unpinned blocks.
 pub(super) const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 
 /// The key in [`NUMBERS`] under which the version of the file format is stored.

@@ -1,5 +1,5 @@
-//! Tests that the block store keeps what its pins demand and respects its size limits, that it behaves like a simple
-//! reference implementation, and that acknowledged blocks survive `kill -9`.
+//! Tests that the block store keeps pinned blocks and respects its size limits, that it behaves like a simple reference
+//! implementation, and that acknowledged blocks survive `kill -9`.
 
 mod kill;
 mod model;

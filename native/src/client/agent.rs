@@ -1,8 +1,8 @@
 //! Creates HTTP clients, and decides which of them use a proxy.
 //!
 //! The environment variables `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in lower or upper case, have the
-//! meaning that curl gives them. A loopback address is never reached through a proxy, because the proxy would reach its
-//! own machine instead.
+//! meaning that curl gives them. A loopback address is never reached through a proxy, because the proxy would connect
+//! to the machine on which it runs, not to this one.
 
 use anyhow::{Context, Result};
 use std::{env, net::IpAddr, time::Duration};
@@ -45,7 +45,7 @@ fn proxy_for(url: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Opt
 
 /// Returns whether `list`, the value of `no_proxy`, excludes a host from the use of a proxy. An entry of the list
 /// excludes the host if it is `*`, the host's name or address, a domain that contains the host, or a network in CIDR
-/// notation that contains the address. `address` is the host's address if `host` is not a name.
+/// notation that contains the address. If the host is given as an IP address, `address` is this address.
 fn excludes(list: &str, host: &str, address: Option<IpAddr>) -> bool {
     list.split([',', ' ']).map(|entry| entry.trim().to_ascii_lowercase()).filter(|entry| !entry.is_empty()).any(
         |entry| {

@@ -16,8 +16,9 @@ use std::{
 /// The interval at which a waiting thread checks whether it must stop.
 const CHECK: Duration = Duration::from_millis(50);
 
-/// After a request to stop, a driver (the loop of a miner or an operator) still waits for at most this time until the
-/// node accepts or rejects the submitted work. The time usually suffices to report the result before the driver stops.
+/// If the process is asked to stop while the node has not yet accepted or rejected submitted work, a driver (the loop
+/// of a miner or an operator) waits at most this time for the result. It usually arrives in time, so that the driver
+/// can report it before it stops.
 const VERDICT_TIME: Duration = Duration::from_secs(2);
 
 /// A [`Runtime`] for a driver (the loop of a miner or an operator) that has a thread of its own. While the driver

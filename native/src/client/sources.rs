@@ -89,7 +89,7 @@ pub(crate) struct BlockSources {
     unwritten: RefCell<Vec<Block>>,
 }
 
-/// An HTTP server that delivers blocks by CID. It need not be trusted, because every block is checked.
+/// An HTTP server that delivers blocks by CID. It need not be trusted, because every block is checked against its CID.
 struct Gateway {
     url: String,
     agent: ureq::Agent,
@@ -111,8 +111,8 @@ impl Gateway {
         Ok(Response { status, body: body.map_err(|error| self.no_response(&error))? })
     }
 
-    /// Requests a CAR (an archive of blocks), and stops reading when `sink` returns `Break`. The rest of the response
-    /// could take long, because the gateway may follow links to blocks that are not needed, and search for these
+    /// Requests a CAR (an archive of blocks). Stops reading when `sink` returns `Break`, because waiting for the end of
+    /// the response could take long: the gateway may follow links to blocks that are not needed, and search for these
     /// blocks. For example, an artifact links to its task, but the task is not a part of the artifact.
     fn car(&self, path: &str, sink: ChunkSink<'_>) -> Result<u16, NoResponse> {
         let mut response = self.get(path, CAR_CONTENT_TYPE)?;

@@ -57,8 +57,8 @@ impl Remote {
     }
 
     /// Creates a connection to the store at `url`. `flag` is the name of the command-line flag that contained the URL;
-    /// error messages state it. The connection follows no redirects, so no other server receives the token or the data
-    /// blocks.
+    /// error messages state it. The connection follows no redirects, so no other server receives the access token or
+    /// the data blocks.
     pub(crate) fn store(flag: &str, url: &str, token: Option<Secret>) -> Result<Self> {
         Self::new(vec![base_url(flag, url)?], 0, token)
     }
@@ -158,8 +158,8 @@ impl Connection for Remote {
     }
 }
 
-/// Numbers the sources of blocks as follows: gateway 0 is the node itself, and gateways 1 and higher are those of
-/// [`BlockSources`], in order.
+/// Makes a connection a source of blocks. The number `gateway` selects where a block is requested: 0 stands for the
+/// node itself, and 1, 2 and so on stand for the gateways of [`BlockSources`].
 impl BlockSource for Remote {
     async fn get(&self, gateway: usize, path: &str) -> Option<Result<Response, NoResponse>> {
         match gateway.checked_sub(1) {

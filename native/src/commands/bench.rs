@@ -167,7 +167,11 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit> {
 /// that runs a kernel.
 fn lowerings(forced: &[String]) -> Result<LoweringChoice> {
     forced.iter().try_fold(LoweringChoice::default(), |choice, forced| {
-        let unknown = || anyhow!("--lowering {forced}: expected KERNEL=LOWERING; `devices --test` lists the names");
+        let unknown = || {
+            anyhow!(
+                "--lowering {forced}: expected KERNEL=LOWERING; `devices --test` lists the kernels and their lowerings"
+            )
+        };
         let (kernel, lowering) = forced.split_once('=').ok_or_else(unknown)?;
         let kernel = kernels::ALL.iter().find(|known| known.name == kernel).ok_or_else(unknown)?;
         let lowering = kernel.lowerings.iter().find(|known| known.name == lowering).ok_or_else(unknown)?;

@@ -1,5 +1,5 @@
-//! `check`: tests that every backend of this machine computes the known answers of every kernel and the golden
-//! (recorded) digests of training.
+//! `check`: tests that every backend of this machine computes the known answers (expected outputs) of every kernel and
+//! the golden (recorded) digests of training runs.
 
 use crate::{
     compute,
@@ -78,8 +78,8 @@ pub(crate) fn run(args: CheckArgs) -> Result<Exit> {
     Ok(if all { Exit::Ok } else { Exit::Mismatch })
 }
 
-/// Tests the known answers of all kernels on a CPU backend. Returns the names of the kernels if all answers are right,
-/// and otherwise an error that names the first test case with a wrong answer.
+/// Compares the results of a CPU backend with the known answers (expected outputs) of all kernels. Returns the names of
+/// the kernels if all results are right, or else an error that names the first test case with a wrong result.
 fn on_cpu(backend: &Backend) -> Result<Vec<String>> {
     for kernel in kernels::ALL {
         for case in cases(kernel, compute::SEED) {
@@ -89,8 +89,8 @@ fn on_cpu(backend: &Backend) -> Result<Vec<String>> {
     Ok(kernels::ALL.iter().map(|kernel| kernel.name.to_owned()).collect())
 }
 
-/// Computes the two digests that must equal the recorded ones in [`GOLDEN`]: that of one training step, and that of a
-/// run of a hundred steps. If the step's digest is wrong, also finds the first dispatch (kernel launch) whose output
+/// Computes the digest of one training step and the digest of a run of a hundred steps. Both must equal the recorded
+/// digests in [`GOLDEN`]. If the step's digest is wrong, also finds the first dispatch (kernel launch) whose output
 /// differs from the output of the reference kernels. With `prefix`, the backend computes only that many dispatches of
 /// each step, and the reference kernels compute the rest.
 fn run_digests(backend: Backend, kernels: Vec<String>, prefix: Option<usize>) -> Result<CheckResult> {

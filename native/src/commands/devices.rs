@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 #[derive(Args, Default)]
 pub(crate) struct DevicesArgs {
-    /// Also test the known answers on each GPU, and list for each kernel the lowerings (WGSL implementations) that pass
-    /// the test and the one that would be used
+    /// Also compare each GPU's results with the kernels' expected outputs, and list for each kernel the lowerings (WGSL
+    /// implementations) that pass the test and the one that would be used
     #[arg(long)]
     test: bool,
     /// Print one JSON object per GPU on stdout; this implies --test

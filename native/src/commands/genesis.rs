@@ -38,7 +38,7 @@ pub(crate) struct GenesisArgs {
     #[arg(long, value_name = "N", default_value_t = QUOTA)]
     quota: u32,
     /// Add a node with the roles validator and proposer and with this stake in micro-units; may be repeated [default:
-    /// this machine's operator, with ten times the minimum stake]
+    /// this machine's operator key, with ten times the minimum stake]
     #[arg(long, value_name = "ADDRESS=MICRO", value_parser = address_and_coins)]
     operator: Vec<(String, u64)>,
     /// Add an account with this initial balance in micro-units; may be repeated

@@ -134,8 +134,8 @@ fn with_nodes(args: &MineArgs, interrupt: &Interrupt) -> Result<Exit> {
     Mining { miner, node: None, receipts, weights, args }.run(interrupt, IDLE_MS)
 }
 
-/// Returns the address that receives the rewards: the granter's with `--granter`, the miner's own with
-/// `--address local`, otherwise the one given with `--address`.
+/// Returns the address that receives the rewards: the granter's address with `--granter`, the miner's own address with
+/// `--address local`, otherwise the address given with `--address`.
 fn payout(args: &MineArgs, key: &SessionKey) -> Result<String> {
     let payout = match (&args.granter, args.address.as_str()) {
         (Some(granter), _) => granter,

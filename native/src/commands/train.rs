@@ -219,7 +219,7 @@ fn no_gradient(session: &mut TrainingSession, chunks: &[&[u32]]) -> Result<anyho
     let found = block_on(session.explain_saturation(chunks))?;
     let step = session.optimizer().steps();
     Ok(match found {
-        Some(found) => anyhow!("step {step} cannot be computed: {found}"),
+        Some(found) => anyhow!("training step {step} cannot be computed: {found}"),
         None => anyhow!("the loss at step {step} cannot be computed, because a value left the range of the arithmetic"),
     })
 }

@@ -1,4 +1,4 @@
-//! `verifier`: recomputes the gradients for which the ledger has sampled this machine's key as a verifier, attests the
+//! `verifier`: recomputes the gradients for which the ledger has selected this machine's key as a verifier, attests the
 //! results, and takes part in disputes, until Ctrl-C is pressed.
 
 mod flags;
@@ -35,11 +35,12 @@ use r3mes_wgpu::{
 use serde_json::{Value, json};
 use std::time::Instant;
 
-/// The time in milliseconds between two requests for a duty (work that the ledger assigns to this node) while none is
-/// due.
+/// If the ledger has no duty (assigned work) for this node, the verifier asks for one again after this many
+/// milliseconds.
 const IDLE_MS: u32 = 1000;
-/// The verifier checks its stake once per this many requests that found no duty. More frequent checks would not help,
-/// because a slash for a wrong attestation comes late anyway: only after the other verifiers have attested.
+/// Each time this many requests have shown that the ledger has no duty (assigned work) for this node, the verifier
+/// checks its stake. More frequent checks would not help: a wrong attestation is slashed only after the other verifiers
+/// have attested.
 const STAKE_CHECK_WAITS: u32 = 10;
 
 /// Verifies until Ctrl-C is pressed, until `--max-gradients` is reached, or, with `--leave`, until the node is no
@@ -126,7 +127,7 @@ struct Duties<'a> {
     recomputed: u64,
     /// The number of requests that found no duty (work that the ledger assigns to this node).
     waits: u32,
-    /// The result with which the command ends; `None` until then.
+    /// The result with which the command ends; `None` while the command continues.
     outcome: Option<Result<Exit>>,
 }
 

@@ -118,5 +118,5 @@ pub(crate) fn find(wanted: &str, data_dir: &Path) -> Result<PathBuf> {
             return Ok(receipt);
         }
     }
-    bail!("{wanted} is neither a receipt file nor the CID of an artifact with a receipt in {}", data_dir.display())
+    bail!("{wanted} is neither a receipt file nor the CID of an artifact whose receipt is in {}", data_dir.display())
 }

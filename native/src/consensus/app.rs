@@ -241,9 +241,9 @@ impl AbciApp {
 }
 
 /// Moves the [free duties](is_free_duty) among `txs` to the front: messages that the ledger expects from verifiers,
-/// proposers and parties of disputes, and that cost no fee. A free duty is not moved if its signer has another
-/// transaction before it that is not moved, because the transactions of a signer must stay in order. Transactions that
-/// cannot be decoded are removed.
+/// proposers and parties of disputes, and that cost no fee. The transactions of a signer stay in order: a free duty is
+/// therefore not moved if an earlier transaction of its signer is not a free duty. Transactions that cannot be decoded
+/// are removed.
 fn duties_first(txs: Vec<Bytes>) -> Vec<Bytes> {
     let mut others_of = BTreeSet::new();
     let (mut duties, mut others) = (Vec::new(), Vec::new());
@@ -261,8 +261,9 @@ fn duties_first(txs: Vec<Bytes>) -> Vec<Bytes> {
     duties
 }
 
-/// Returns those of `txs` that a block at the time `time` can contain, in the same order. Each returned transaction is
-/// valid if the ones before it have been executed, and their total size is at most `max_bytes`.
+/// Returns the transactions in `txs` that a block at the time `time` can contain, in the same order. Each returned
+/// transaction is valid after the earlier returned transactions have been executed. The total size of the returned
+/// transactions is at most `max_bytes`.
 fn fitting(ledger: &Ledger, time: u64, txs: Vec<Bytes>, max_bytes: usize) -> Vec<Bytes> {
     let (mut admission, mut left) = (Admission::new(ledger), max_bytes.min(MAX_BLOCK_BYTES));
     let mut fits = |tx: &Bytes| {

@@ -113,7 +113,7 @@ pub(super) fn described(height: u64, chunks: &[Vec<u8>]) -> Result<Snapshot> {
 pub(super) fn pack(ledger: &Ledger, chunk_bytes: usize) -> Result<Vec<Vec<u8>>> {
     let (mut chunks, mut rows, mut bytes) = (Vec::new(), Vec::new(), 0);
     for StateRow { key, value } in ledger.rows() {
-        let Some(value) = value else { bail!("no snapshot can be made, because a row of the ledger has no value") };
+        let Some(value) = value else { bail!("no snapshot can be made, because the ledger has a key without a value") };
         bytes += key.len() + value.len();
         rows.push(SnapshotRow(key, value));
         if bytes >= chunk_bytes {

@@ -19,7 +19,7 @@ const CONFIG_BYTES: u64 = 1 << 20;
 /// The maximum size of `model.safetensors.index.json` in bytes; a larger file is rejected. Real files are far smaller.
 const INDEX_BYTES: u64 = 64 << 20;
 
-/// The opened files of a model: those of a folder, or the parts of a GGUF file.
+/// The opened files of a model: `config.json` and safetensors files from a folder, or the parts of a GGUF file.
 pub(crate) enum ModelFiles {
     Folder { config: Vec<u8>, pieces: Vec<Mmap> },
     Gguf(Vec<Mmap>),
@@ -27,8 +27,8 @@ pub(crate) enum ModelFiles {
 
 impl ModelFiles {
     /// Opens the model at `path`, which is a GGUF file, or a folder. A folder contains `config.json` and safetensors
-    /// files, or a single GGUF file. If the name of a GGUF file is that of one part of a split file, all parts are
-    /// opened.
+    /// files, or a single GGUF file. If the file name shows that the GGUF file is one part of a split file, all parts
+    /// are opened.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let metadata = fs::metadata(path).with_context(|| format!("opening {}", path.display()))?;
         if metadata.is_file() {
@@ -57,8 +57,8 @@ impl ModelFiles {
         })
     }
 
-    /// Returns a message that tells the user which property of the model to check because the files do not state it.
-    /// Returns `None` if the files state all properties.
+    /// Returns a message if the files do not state the activation function of the model, otherwise `None`. The message
+    /// says which function is assumed, and how the user can check it.
     pub(crate) fn unstated(&self) -> Result<Option<&'static str>> {
         let Self::Gguf(parts) = self else { return Ok(None) };
         let slices: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
@@ -95,7 +95,7 @@ fn pieces(dir: &Path) -> Result<Vec<PathBuf>> {
     for name in &named {
         // a path could lead out of the folder
         if Path::new(name).file_name() != Some(name.as_ref()) {
-            bail!("{} refers to {name:?}, which is not a plain file name", index.display());
+            bail!("{} refers to {name:?}, but may refer only to files in its own folder", index.display());
         }
     }
     Ok(named.iter().map(|name| dir.join(name)).collect())

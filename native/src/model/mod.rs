@@ -46,8 +46,8 @@ pub(crate) fn load(given: Option<&Path>, data_dir: &Path) -> Result<Model> {
     read(&dir(given, data_dir)?)
 }
 
-/// Returns the folder `given`. If none is given, returns the folder of the bundled model in `data_dir`, and first
-/// writes those of the model's files that are missing.
+/// Returns the folder `given`. If no folder is given, writes the missing files of the bundled model to that model's
+/// folder in `data_dir`, and returns this folder.
 pub(crate) fn dir(given: Option<&Path>, data_dir: &Path) -> Result<PathBuf> {
     given.map_or_else(|| shipped::dir(data_dir), |dir| Ok(dir.to_owned()))
 }

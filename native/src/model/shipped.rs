@@ -14,9 +14,9 @@ const FILES: [(&str, &[u8]); 3] = [
     (super::tokenizer::TOKENIZER, include_bytes!("../../model/tokenizer.json")),
 ];
 
-/// Returns the folder of the bundled model in `data_dir`, and writes its files if they are missing. The folder's name
-/// contains a hash of the files. Models of other program versions therefore stay in folders of their own, and receipts
-/// for these models can still be verified.
+/// Returns the folder of the bundled model in `data_dir`, and writes the model's files if they are missing. The
+/// folder's name contains a hash of the files, so the models of different versions of this program are in different
+/// folders. Receipts for an older model can therefore still be verified.
 pub(crate) fn dir(data_dir: &Path) -> Result<PathBuf> {
     let mut digest = Sha256::new();
     for (name, bytes) in FILES {

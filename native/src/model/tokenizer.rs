@@ -20,7 +20,7 @@ pub(crate) enum TextTokenizer {
     Learned {
         tokenizer: Box<Tokenizer>,
         /// The number of tokens in the model's vocabulary. The tokenizer may define more tokens, but a text that
-        /// contains one of these is refused.
+        /// contains one of the additional tokens is refused.
         vocab: usize,
     },
 }
@@ -41,8 +41,9 @@ impl TextTokenizer {
         Ok(Self::Learned { tokenizer: Box::new(tokenizer), vocab })
     }
 
-    /// Returns the token IDs of one text, including the special tokens that the tokenizer adds. In `transformers`,
-    /// `tokenizer(text).input_ids` are the same IDs. Returns an error if one of them is beyond the model's vocabulary.
+    /// Returns the token IDs of one text, including the special tokens that the tokenizer adds. They are equal to the
+    /// IDs that the Python library `transformers` returns as `tokenizer(text).input_ids`. Returns an error if an ID is
+    /// not in the model's vocabulary.
     pub(crate) fn encode(&self, text: &[u8]) -> Result<Vec<u32>> {
         match self {
             Self::Bytes => Ok(text.iter().map(|byte| u32::from(*byte)).collect()),
@@ -73,7 +74,8 @@ impl TextTokenizer {
         chunks.iter().map(|chunk| Ok(Chunk::new(chunk.to_vec(), vocab as u32)?)).collect()
     }
 
-    /// Returns a decoder, which receives tokens one by one and returns the text.
+    /// Returns a decoder that converts tokens to text. It receives one token at a time, and returns the text as
+    /// soon as the characters are complete.
     pub(crate) fn stream(&self) -> TextStream<'_> {
         match self {
             Self::Bytes => TextStream::Bytes(Vec::new()),

@@ -1,6 +1,6 @@
-//! Reads `tokenizer.json`. The file's settings for truncation, padding and random tokenization are not applied, so a
-//! text always gives the same tokens. A key that the crate `tokenizers` does not read is refused, because it could
-//! change the tokens.
+//! Reads `tokenizer.json`. The file's settings for truncation, padding and random choice of tokens are not applied, so
+//! a text always gives the same tokens. A file with a key that the crate `tokenizers` does not read is refused, because
+//! the key could be meant to change the tokens.
 
 use anyhow::{Result, anyhow, bail};
 use r3mes_wgpu::model::file::{is_disabled, recognize, without_bom};
@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokenizers::{ModelWrapper, Tokenizer};
 
-/// The keys at the top level of `tokenizer.json`.
+/// The keys that are accepted at the top level of `tokenizer.json`.
 const FILE_KEYS: [&str; 9] = [
     "added_tokens",
     "decoder",
@@ -21,10 +21,11 @@ const FILE_KEYS: [&str; 9] = [
     "version",
 ];
 
-/// The keys of an entry of `added_tokens`.
+/// The keys that are accepted in an entry of the list `added_tokens` of `tokenizer.json`.
 const ADDED_TOKEN_KEYS: [&str; 7] = ["content", "id", "lstrip", "normalized", "rstrip", "single_word", "special"];
 
-/// The keys that the object `model` may have if its type is BPE, Unigram, WordLevel or WordPiece.
+/// The keys that are accepted in the object `model` of `tokenizer.json`. They are the keys of all types of models
+/// together: BPE, Unigram, WordLevel and WordPiece.
 const MODEL_KEYS: [&str; 12] = [
     "byte_fallback",
     "continuing_subword_prefix",
@@ -40,17 +41,20 @@ const MODEL_KEYS: [&str; 12] = [
     "vocab",
 ];
 
-/// The keys of `model` that let a Unigram model choose tokens at random. They are accepted but not applied, as is the
-/// key `dropout`, which does the same in a BPE model.
+/// The keys with which the object `model` of `tokenizer.json` asks a Unigram model to choose tokens at random. This
+/// program accepts these keys, but never chooses at random.
 const SAMPLING_KEYS: [&str; 2] = ["alpha", "nbest_size"];
 
-/// Older keys of a Metaspace component. The crate `tokenizers` reads them, and writes newer keys instead.
+/// Old keys of a component of the type Metaspace. The crate `tokenizers` reads these keys, but when it writes the
+/// component as JSON, it writes newer keys with the same meaning. Usually, a key that is missing in the written JSON
+/// is refused, because the crate has ignored it. These keys are accepted nevertheless.
 const OLDER_KEYS: [&str; 2] = ["add_prefix_space", "str_rep"];
 
 /// Parses a `tokenizer.json`.
 ///
-/// The returned tokenizer never truncates or pads a text. (The library `transformers` does so only if its caller asks
-/// for it.) It also never skips merges of a BPE model at random (`dropout`), so that two runs give the same tokens.
+/// The returned tokenizer never truncates or pads a text, even if the file asks for it. (The Python library
+/// `transformers` truncates or pads only if its caller asks for it.) A BPE model with the key `dropout` would skip
+/// random merges. The returned tokenizer skips none, so that two runs give the same tokens.
 ///
 /// Returns an error if the file is not a tokenizer, or if it contains a key that the crate `tokenizers` ignores.
 pub(super) fn parse(bytes: &[u8]) -> Result<Tokenizer> {
@@ -101,7 +105,8 @@ fn check_components(file: &Value, tokenizer: &Tokenizer) -> Result<()> {
 }
 
 /// Returns an error if `object` has a key that is not in `known`. A key whose value turns its feature off, such as
-/// `null` or `false`, is accepted. The error names the key with `path` before it.
+/// `null` or `false`, is accepted. The error states the full name of the key: `path` followed by the key, such as
+/// `model.vocab`.
 fn check_object(path: &str, object: &Value, known: &[&str]) -> Result<()> {
     for (key, value) in object.as_object().into_iter().flatten() {
         if !known.contains(&key.as_str()) && !is_disabled(value) {
@@ -111,9 +116,9 @@ fn check_object(path: &str, object: &Value, known: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Checks the keys of a component. `file` is the component in the file, and `component` is what the crate `tokenizers`
-/// has read from it. Returns an error if a key of `file` is missing when `component` is written as JSON again, because
-/// the crate has then ignored this key.
+/// Checks the keys of one component of the tokenizer, such as the decoder. `file` is the component's JSON in the file,
+/// and `component` is what the crate `tokenizers` has read from this JSON. Writes `component` as JSON again. Returns an
+/// error if a key of `file` is missing in the written JSON, because the crate has then ignored this key.
 fn check_component(path: &str, file: &Value, component: Option<&impl Serialize>) -> Result<()> {
     check_written(path, file, &serde_json::to_value(component)?)
 }

@@ -8,9 +8,9 @@ use r3mes_wgpu::{
 /// A copy of the ledger for checking new transactions. In this copy, the transactions admitted so far have already paid
 /// their fees and used their sequence numbers.
 ///
-/// Checking signatures takes much longer than everything else. A caller that shares an `Admission` between threads
-/// therefore calls [`Self::check`] on a copy of it, checks the signatures without a lock, and then calls [`Self::add`].
-/// Copies are cheap.
+/// Checking signatures takes much longer than all other checks. Threads that share an `Admission` under a lock should
+/// therefore not hold the lock during this check. They clone the `Admission`, which is cheap, call [`Self::check`] on
+/// the clone, check the signatures, and then lock the shared `Admission` to call [`Self::add`].
 #[derive(Clone)]
 pub(crate) struct Admission(Ledger);
 
@@ -25,8 +25,8 @@ impl Admission {
         &self.0.genesis().chain_id
     }
 
-    /// Decodes a transaction and checks everything about it except its signatures. If it pays no fee, this includes
-    /// whether its messages succeed. `now` is the time at which the transaction arrives, in seconds since 1970. The
+    /// Decodes a transaction and checks everything about it except its signatures. If the transaction pays no fee, also
+    /// checks that its messages succeed. `now` is the time at which the transaction arrives, in seconds since 1970. The
     /// transaction must pay at least `min_fee` micro-units, unless it is a [duty](is_free_duty): a free transaction of
     /// a verifier, a proposer or a party of a dispute.
     pub(crate) fn check(&self, tx: &[u8], min_fee: u64, now: u64) -> Result<DecodedTx, Refusal> {
@@ -45,8 +45,8 @@ impl Admission {
     /// transactions may have been admitted in the meantime. Returns whether the transaction is a [duty](is_free_duty):
     /// a free transaction of a verifier, a proposer or a party of a dispute. A refused transaction changes nothing.
     ///
-    /// Duties come first in a block. However, if the mempool holds an earlier transaction of the same signer, the duty
-    /// comes after it.
+    /// In a block, duties come before other transactions, with one exception. If the mempool already contains another
+    /// transaction of the same signer that is not a duty, the duty comes after this transaction.
     pub(crate) fn add(&mut self, signed: &Signed, now: u64) -> Result<bool, Refusal> {
         let mut after = self.0.at(now);
         after.reserve(signed)?;
@@ -54,8 +54,9 @@ impl Admission {
         Ok(is_free_duty(signed))
     }
 
-    /// Checks a transaction and its signatures, and admits it at the time `now`, in seconds since 1970. Returns the
-    /// same value as [`Self::add`]. A refused transaction changes nothing.
+    /// Checks a transaction and its signatures, and admits it at the time `now`, in seconds since 1970. Returns whether
+    /// it is a [duty](is_free_duty): a free transaction of a verifier, a proposer or a party of a dispute. A refused
+    /// transaction changes nothing.
     pub(crate) fn admit(&mut self, tx: &[u8], now: u64) -> Result<bool, Refusal> {
         let signed = self.check(tx, 0, now)?.verify(self.chain_id())?;
         self.add(&signed, now)

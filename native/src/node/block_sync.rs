@@ -1,6 +1,6 @@
-//! Fetches the data blocks that the ledger names and this node lacks. In a network of several nodes, a transaction can
-//! name data that was stored on another node. The data is fetched from gateways, such as the other nodes, as soon as
-//! the transaction is in the chain.
+//! Fetches missing data blocks: the chunks, adapters and artifacts whose CIDs are in the ledger, if this node has not
+//! stored them. In a network of several nodes, a transaction can contain the CID of data that was stored on another
+//! node. As soon as the transaction is in the chain, this node fetches the data from gateways, such as the other nodes.
 
 use super::Node;
 use crate::{
@@ -79,8 +79,8 @@ fn fetch_missing(node: &Node, sources: &BlockSources, attempts: &mut Attempts) -
     }
 }
 
-/// Returns whether the fetch failed only because gateways lacked the block or did not respond. A gateway may get the
-/// block later.
+/// Returns whether a fetch failed only because the gateways did not have a data block or did not respond. A later
+/// attempt may then succeed, because a gateway may have received the block in the meantime.
 fn is_absence(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(FetchError::Client(error)) if error.is_absence())
 }

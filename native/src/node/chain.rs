@@ -18,7 +18,7 @@ use redb::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The table that stores the genesis in DAG-CBOR, under the key `genesis`.
+/// The table that contains the genesis, encoded in DAG-CBOR. Its only key is `genesis`.
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// The table of the ledger's rows. It maps the key of each row to the row's value.
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
@@ -33,8 +33,8 @@ const KEPT_BLOCKS: u64 = 100_000;
 /// The database file that contains a chain.
 pub(super) struct Chain(RecoveringDatabase);
 
-/// Error returned if a block is appended that is already on disk. An earlier attempt has then written the block,
-/// although the disk reported an error.
+/// Error returned by an attempt to append a block that is already on disk. This happens if the disk reported an error
+/// during an earlier attempt, but stored the block nevertheless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the block at height {0} is already on disk")]
 pub(super) struct AlreadyAdded(u64);
@@ -202,7 +202,8 @@ fn restore(genesis: Genesis, rows: &impl ReadableTable<&'static [u8], &'static [
     Ledger::restore(genesis, &rows.collect::<Result<Vec<_>>>()?).context("reading the rows of the ledger")
 }
 
-/// Builds the index of transactions if the file has none, because an older version of this program wrote it.
+/// Builds the index of transactions by the attributes of their events, if the database file contains transactions but
+/// no such index. Older versions of this program wrote such files.
 fn index_old_blocks(write: &WriteTransaction) -> Result<()> {
     let (transactions, mut index) = (write.open_table(TRANSACTIONS)?, write.open_table(TX_INDEX)?);
     if !index.is_empty()? || transactions.is_empty()? {
@@ -239,7 +240,7 @@ fn compare(given: &Genesis, stored: &Genesis) -> Result<()> {
     match difference(given, stored) {
         None => Ok(()),
         Some(what) => {
-            bail!("the ledger belongs to another network (difference: {what}); pass another --data-dir")
+            bail!("the ledger belongs to another network, which differs in the {what}; pass another --data-dir")
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Creates and locks the database file of a chain.
 //!
-//! A new file has a temporary name until it is complete, because redb cannot open a file whose creation was
-//! interrupted.
+//! The database library redb cannot open a file whose creation was interrupted. A new file is therefore created under a
+//! temporary name, and is renamed when it is complete.
 
-use crate::paths;
+use crate::{database::builder, paths};
 use anyhow::{Context, Result, bail};
 use redb::Database;
 use std::fs::{self, File, TryLockError};
@@ -31,15 +31,15 @@ pub(super) fn lock(path: &Path) -> Result<File> {
     bail!("another process uses the ledger; stop that process or pass another --data-dir")
 }
 
-/// Creates the database at `path` if there is none, and calls `make` to write its initial contents. The caller must
-/// hold the lock.
+/// Creates the database at `path` if there is none. Calls the function `make` to write the initial contents of the new
+/// database. The caller must hold the lock on this file.
 pub(super) fn create(path: &Path, make: impl FnOnce(Database) -> Result<()>) -> Result<()> {
     if !fs::exists(path)? {
         let unfinished = path.with_extension("new");
         if fs::exists(&unfinished)? {
             fs::remove_file(&unfinished)?;
         }
-        make(Database::create(&unfinished)?)?;
+        make(builder().create(&unfinished)?)?;
         fs::rename(&unfinished, path)?;
         paths::sync_folder(path)?;
     }

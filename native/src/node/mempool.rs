@@ -1,6 +1,6 @@
-//! The mempool: the transactions that the node has admitted and that no block contains yet. Duties, the free
-//! transactions of verifiers, proposers and the parties of disputes, come before all others, so nobody can delay them
-//! by filling the mempool.
+//! The mempool: the transactions that the node has admitted and that no block contains yet. *Duties* are the free
+//! transactions of verifiers, proposers and the parties of disputes. They come before all transactions that are not
+//! duties, so nobody can delay duties by filling the mempool.
 
 use super::admission::Admission;
 use r3mes_wgpu::{
@@ -19,7 +19,8 @@ pub(super) struct Mempool {
     /// The duties (free transactions of verifiers, proposers and the parties of disputes), in the order in which they
     /// arrived.
     duties: VecDeque<PendingTx>,
-    /// The transactions that are not duties, in the order in which they arrived.
+    /// The transactions that are not duties, in the order in which they arrived. If the signer of such a transaction
+    /// sends a duty afterwards, the duty is also stored here, so that it comes after the transaction.
     txs: VecDeque<PendingTx>,
     hashes: BTreeSet<String>,
 }
@@ -41,13 +42,13 @@ impl Mempool {
         }
     }
 
-    /// Returns the copy of the ledger on which a new transaction is checked. Returns `None` if the transaction with
-    /// this hash is already pending.
+    /// Returns a copy of the ledger on which the caller can check a new transaction. `hash` is the hash of this
+    /// transaction. Returns `None` if the transaction is already pending.
     pub(super) fn admission(&self, hash: &str) -> Option<Admission> {
         (!self.hashes.contains(hash)).then(|| self.admission.clone())
     }
 
-    /// Adds a transaction whose signatures have been checked, and that arrives at the time `now`, in seconds since
+    /// Adds a transaction whose signatures have been checked. `now` is the time at which it arrives, in seconds since
     /// 1970. If the transaction is already pending, returns `Ok` and changes nothing. Fails if the mempool is full.
     pub(super) fn add(&mut self, tx: PendingTx, now: u64) -> Result<(), Refusal> {
         let Some(mut admission) = self.admission(&tx.hash) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! A node: a [`Ledger`] with its chain on disk, its mempool, and the data blocks that the ledger names.
+//! A node: a [`Ledger`] with its chain on disk, its mempool, and the data blocks whose CIDs are in the ledger.
 //!
 //! A node does not recompute gradients. Verifiers and proposers do this, and use the node over HTTP like every other
 //! client. A node either produces blocks of admitted transactions by itself, or appends the blocks that CometBFT
@@ -25,7 +25,7 @@ pub(crate) use tx_index::{TxFilter, TxPlace, attributes};
 
 use crate::{
     blocks::{BlockStore, Quota},
-    database::RecoveringDatabase,
+    database::{RecoveringDatabase, builder},
 };
 use anyhow::{Context, Result};
 use chain::{AlreadyAdded, Chain};
@@ -35,7 +35,6 @@ use r3mes_wgpu::{
     store::Cid,
     tx::{DecodedTx, Signed, TxError, tx_hash},
 };
-use redb::Database;
 use std::{
     collections::BTreeSet,
     fs::File,
@@ -51,7 +50,8 @@ const QUOTA: Quota = Quota { unpinned_bytes: 1 << 30, total_bytes: 64 << 30 };
 /// The time in seconds after which a block without transactions is produced, if the ledger has pending work that only
 /// further blocks can complete.
 const IDLE_BLOCK: u64 = 1;
-/// The number of blocks that are buffered for each listener. A listener that falls further behind misses blocks.
+/// The number of blocks that are buffered for each listener (a part of the program that receives every new block). A
+/// listener that falls further behind misses blocks.
 const LISTENER_BLOCKS: usize = 256;
 
 /// A node's ledger, chain, mempool and data blocks.
@@ -62,8 +62,8 @@ pub(crate) struct Node {
     arrived: Condvar,
     chain: Chain,
     blocks: Arc<BlockStore>,
-    /// A lock that is held while the pins are derived from the ledger and written, so that only one thread at a time
-    /// does this.
+    /// A lock that is held while the node determines which data blocks the ledger needs, and writes their pins (the
+    /// instructions to keep these blocks). Only one thread at a time does this.
     pinning: Mutex<()>,
     added: broadcast::Sender<Arc<AddedBlock>>,
     min_fee: u64,
@@ -81,8 +81,8 @@ pub(crate) struct AddedBlock {
 }
 
 impl Node {
-    /// Opens the node's files in `folder`, or creates them from `setup`. The mempool admits only transactions that pay
-    /// at least `min_fee` micro-units.
+    /// Opens the node's files in `folder`, or creates them from `setup` (a genesis and its data blocks). The mempool
+    /// admits only transactions that pay at least `min_fee` micro-units.
     ///
     /// Returns an error if the files belong to another genesis or if another process uses them.
     pub(crate) fn open(folder: &Path, setup: Setup, min_fee: u64) -> Result<Self> {
@@ -92,7 +92,7 @@ impl Node {
             let make = |database| Chain::open(RecoveringDatabase::once(database), &setup.genesis).map(drop);
             ledger_file::create(&path, make)?;
             let file = path.clone();
-            let database = RecoveringDatabase::open(move || Ok(Database::open(&file)?))?;
+            let database = RecoveringDatabase::open(move || Ok(builder().open(&file)?))?;
             let blocks = BlockStore::open(&folder.join("blocks.redb"), QUOTA)?;
             Ok(Self { lock: Some(lock), ..Self::with(database, blocks, &setup, min_fee)? })
         };
@@ -139,8 +139,8 @@ impl Node {
         &self.blocks
     }
 
-    /// Returns the block at a height, or `None` if the block has been deleted or does not exist yet. A block becomes
-    /// visible only when [`Self::ledger`] includes it.
+    /// Returns the block at a height. Returns `None` if the block has been deleted, does not exist yet, or is not yet
+    /// included in the ledger that [`Self::ledger`] returns.
     pub(crate) fn block(&self, height: u64) -> Result<Option<BlockRecord>> {
         if self.is_future(height) { Ok(None) } else { self.chain.block(height) }
     }
@@ -173,9 +173,9 @@ impl Node {
         self.admit_verified_by(DecodedTx::verify, tx, now)
     }
 
-    /// Admits a transaction to the mempool as [`Self::admit`] does, but checks its signatures with the function
-    /// `verify`. Because checking signatures takes much longer than everything else, `verify` is called without a lock
-    /// on the mempool, and only if the transaction is not refused for another reason.
+    /// Admits a transaction to the mempool, and checks its signatures with the function `verify`. Checking signatures
+    /// takes much longer than all other checks. Therefore `verify` is called only if the transaction has passed the
+    /// other checks, and the mempool is not locked during the call.
     fn admit_verified_by(
         &self,
         verify: impl FnOnce(DecodedTx, &str) -> Result<Signed, TxError>,
@@ -243,8 +243,8 @@ impl Node {
         Ok(added)
     }
 
-    /// Reads the ledger again from the disk and continues with it, because the block at this height is on disk,
-    /// although an attempt to add it returned an error.
+    /// Replaces the ledger in memory by the ledger on disk. This is necessary if an attempt to add the block at
+    /// `height` returned an error, although the block was written to the disk.
     fn read_again(&self, height: u64) -> Result<()> {
         let (ledger, record) = (self.chain.ledger()?, self.chain.block(height)?);
         self.set(ledger.clone());
@@ -272,8 +272,8 @@ impl Node {
         *self.ledger.write().unwrap_or_else(PoisonError::into_inner) = ledger;
     }
 
-    /// Stores every task that a transaction of the newly executed block has claimed. Each task is stored as one data
-    /// block, which miners and verifiers can fetch.
+    /// Stores the tasks that miners have claimed in the newly executed block. Each task is stored as one data block,
+    /// which miners and verifiers can fetch.
     pub(crate) fn store_tasks(&self, ledger: &Ledger, applied: &Applied) -> Result<()> {
         let mut tasks = Vec::new();
         for event in applied.outcomes.iter().flat_map(|outcome| &outcome.events) {
@@ -287,9 +287,9 @@ impl Node {
         }
     }
 
-    /// Pins the artifacts of the gradients that the newly executed block has received or accepted, so that no other
-    /// upload displaces them. If the block ended a round, also removes the pins of data that the ledger no longer
-    /// names.
+    /// Pins the artifacts of the gradients that the newly executed block has received or accepted, so that they are not
+    /// deleted to make space for other uploads. If the block ended a round, also removes the pins of data that the
+    /// ledger no longer needs.
     fn pin_results(&self, applied: &Applied) -> Result<()> {
         if applied.events.iter().any(|event| matches!(event, Event::RoundClosed { .. })) {
             return self.pin_ledger().map(drop);
@@ -306,8 +306,9 @@ impl Node {
         self.blocks.add_system_pins(artifacts.filter(|root| self.blocks.dag(root).is_ok()))
     }
 
-    /// Pins each DAG that the ledger names, if all its blocks are stored on this node, and removes the pins of DAGs
-    /// that the ledger no longer names. Returns the roots of the named DAGs that have missing blocks.
+    /// Pins each DAG that the ledger needs (chunks, adapters, and the artifacts that were not rejected), if all blocks
+    /// of the DAG are stored on this node. Removes the pins of DAGs that the ledger no longer needs. Returns the root
+    /// CIDs of the needed DAGs that have missing blocks.
     pub(crate) fn pin_ledger(&self) -> Result<BTreeSet<Cid>> {
         let _guard = self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
         let kept: BTreeSet<Cid> = self.blocks.system_pins()?.into_iter().collect();
@@ -336,7 +337,7 @@ impl StoppedNode {
         let path = folder.join("ledger.redb");
         let open = || -> Result<Self> {
             let _lock = ledger_file::lock(&path)?;
-            let ledger = chain::read_only(&Database::open(&path)?)?;
+            let ledger = chain::read_only(&builder().open(&path)?)?;
             Ok(Self { ledger, blocks: BlockStore::open(&folder.join("blocks.redb"), QUOTA)? })
         };
         open().with_context(|| format!("opening the ledger {}", path.display()))

@@ -1,4 +1,4 @@
-//! The setup of a node: a genesis, and the data blocks that the genesis names.
+//! The setup of a node: a genesis, and the data blocks whose CIDs the genesis contains.
 
 use super::chain;
 use anyhow::{Result, ensure};
@@ -33,8 +33,7 @@ pub(crate) struct GenesisTerms {
 }
 
 impl GenesisTerms {
-    /// Returns the terms of an existing genesis, which are those parts of it that do not follow from the model and the
-    /// text.
+    /// Returns the terms of an existing genesis: the parts that do not follow from the model and the training text.
     pub(crate) fn of(genesis: &Genesis) -> Self {
         let Genesis { chain_id, params, job, seed, quota, accounts, nodes, .. } = genesis.clone();
         Self { chain_id, params, rank: job.rank, seed, quota, accounts, nodes }

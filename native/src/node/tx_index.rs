@@ -1,6 +1,6 @@
 //! The index of transactions by the attributes of their events. For each attribute of each transaction, it has an entry
-//! that consists of a hash of the attribute, the height of the block, and the position in the block. A search for
-//! transactions with several attributes therefore steps through the sorted entries of these attributes and reads no
+//! that consists of a hash of the attribute, the height of the block, and the position in the block. The entries are
+//! sorted. A search for transactions with several attributes compares the entries of these attributes and reads no
 //! block.
 
 use super::BlockRecord;
@@ -11,13 +11,13 @@ use sha2::{Digest, Sha256};
 use std::ops::RangeInclusive;
 
 pub(super) const TX_INDEX: TableDefinition<&Entry, ()> = TableDefinition::new("tx_index");
-/// The maximum number of entries that one search reads.
+/// The maximum number of index entries that one search reads.
 const MAX_READS: usize = 200_000;
-/// The number of bytes of a hash in an entry.
+/// The number of bytes of an attribute's hash in an entry of the index. Each hash is a truncated SHA-256 hash.
 const HASH_BYTES: usize = 16;
 
-/// The bytes of an entry: the hash of the attribute, the height of the block, and the index of the transaction in the
-/// block. Both numbers are in big-endian order.
+/// An entry of the index, as bytes: the hash of an attribute of a transaction, the height of the transaction's block,
+/// and the position of the transaction in the block. Both numbers are in big-endian order.
 type Entry = [u8; HASH_BYTES + 8 + 4];
 type AttributeHash = [u8; HASH_BYTES];
 /// The place of a transaction: the height of its block, and its index in that block.
@@ -41,8 +41,8 @@ impl TxFilter {
     }
 }
 
-/// Returns all keys and values of a transaction's events. A key is the type of the event, a dot, and the name of the
-/// attribute.
+/// Returns the attributes of a transaction's events as pairs of a key and a value. The key consists of the event's
+/// type, a dot, and the attribute's name.
 pub(crate) fn attributes(events: Vec<CosmosEvent>) -> impl Iterator<Item = (String, String)> {
     events.into_iter().flat_map(|CosmosEvent { kind, attributes }| {
         attributes.into_iter().map(move |(name, value)| (format!("{kind}.{name}"), value))
@@ -72,8 +72,8 @@ fn entries(record: &BlockRecord, at: u32) -> Vec<Entry> {
     hashes.chain([ANY]).map(|hash| entry(&hash, (block.height, at))).collect()
 }
 
-/// The hash in an additional entry that every transaction has, whatever its attributes are. A search without attributes
-/// reads these entries.
+/// The value that replaces the attribute's hash in an additional entry of the index. Every transaction has one such
+/// additional entry. A search that asks for no attributes reads these entries.
 const ANY: AttributeHash = [0; HASH_BYTES];
 
 fn attribute_hash(key: &str, value: &str) -> AttributeHash {
@@ -94,8 +94,8 @@ fn place(entry: &Entry) -> TxPlace {
     (number(HASH_BYTES..HASH_BYTES + 8), number(HASH_BYTES + 8..entry.len()) as u32)
 }
 
-/// Returns whether the transaction at `place`, which has the hash that the filter states, satisfies the other
-/// conditions of the filter.
+/// Returns whether the transaction at `place` satisfies all conditions of `filter` except the transaction hash. The
+/// caller has found the transaction by this hash.
 pub(super) fn matches(
     index: &impl ReadableTable<&'static Entry, ()>,
     filter: &TxFilter,
@@ -109,8 +109,8 @@ pub(super) fn matches(
     Ok(filter.heights.contains(&place.0))
 }
 
-/// Returns the places of all transactions that satisfy `filter`, in ascending order. The hash in the filter must be
-/// `None`. Returns `None` if the search would read too many entries.
+/// Returns the places of all transactions that satisfy `filter`, in ascending order. The filter must not ask for a
+/// transaction hash. Returns `None` if the search would read too many entries of the index.
 pub(super) fn search(
     index: &impl ReadableTable<&'static Entry, ()>,
     filter: &TxFilter,
@@ -143,4 +143,33 @@ pub(super) fn search(
         }
     }
     Ok(Some(found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redb::{Database, ReadableDatabase as _, backends::InMemoryBackend};
+
+    #[test]
+    fn a_search_that_would_read_too_many_entries_is_refused() {
+        let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        let attributes = ["a", "b"].map(|value| ("transfer.sender".to_owned(), value.to_owned()));
+        let hashes = attributes.each_ref().map(|(key, value)| attribute_hash(key, value));
+        let changes = database.begin_write().unwrap();
+        // Every block has a transaction with one of the attributes, and no transaction has both. A search for both
+        // reads about one entry for each block.
+        let mut index = changes.open_table(TX_INDEX).unwrap();
+        for height in 0..=MAX_READS as u64 {
+            index.insert(&entry(&hashes[(height % 2) as usize], (height, 0)), ()).unwrap();
+        }
+        drop(index);
+        changes.commit().unwrap();
+        let index = database.begin_read().unwrap().open_table(TX_INDEX).unwrap();
+        let found = |first: u64| {
+            let filter = TxFilter { hash: None, attributes: attributes.to_vec(), heights: first..=u64::MAX };
+            search(&index, &filter).unwrap()
+        };
+        assert_eq!(found(0), None, "one entry more than a search may read");
+        assert_eq!(found(2), Some(Vec::new()), "one entry less than a search may read");
+    }
 }

@@ -1,9 +1,9 @@
 //! Accepts HTTP connections, and limits the resources of the node that slow clients can use.
 //!
-//! A client that sends the head of a request byte by byte, or never reads its response, holds a file descriptor and a
-//! few buffers. The number of connections is therefore limited, in total and for each client. At a limit, the server
-//! closes the connection on which it has written nothing for the longest time, and accepts the new one. A new client is
-//! therefore answered, however many slow clients there are.
+//! A client that sends the head of a request byte by byte, or never reads its response, occupies a file descriptor and
+//! a few buffers. The number of connections is therefore limited, in total and for each client. If a new connection
+//! would exceed a limit, the server closes an old one: the connection on which it has written nothing for the longest
+//! time. A new client is therefore answered, however many slow clients there are.
 
 use super::peer::{Client, Peer};
 use axum::{Router, extract::Request, response::Response};
@@ -42,8 +42,8 @@ pub(super) struct ConnectionLimits {
     pub(super) head: Duration,
     /// A connection is closed if no byte has been sent or received on it for this time.
     pub(super) silence: Duration,
-    /// To make room for a new connection, the server closes another one. It closes a connection on which it is
-    /// answering a request only if it has written nothing there for this time.
+    /// The server may close a connection to make room for a new one. If it is answering a request on a connection, it
+    /// closes this connection only after it has written nothing on it for this time.
     pub(super) answer: Duration,
     /// The maximum size, in bytes, of a request's head, and of the buffers for reading and writing.
     pub(super) buffer: usize,
@@ -51,7 +51,7 @@ pub(super) struct ConnectionLimits {
 
 impl ConnectionLimits {
     /// Returns the limits of this process. First raises the number of files that the process may have open, as far as
-    /// the system allows.
+    /// the system allows, because every connection counts as an open file.
     pub(super) fn of_this_process() -> Self {
         Self {
             total: raise_file_limit().saturating_sub(OTHER_FILES).clamp(16, 4096),
@@ -64,10 +64,10 @@ impl ConnectionLimits {
     }
 }
 
-/// The number of open files that the process may need in addition to its connections: databases, page files, and its
-/// own requests.
+/// The number of open files that the process may need in addition to the connections of its clients: databases, the
+/// files of web pages, and the connections on which the process itself sends requests.
 const OTHER_FILES: usize = 128;
-/// The process asks the system to allow it at most this many open files.
+/// The largest number of open files that the process asks the system to allow.
 const MAX_FILES: u64 = 1 << 13;
 /// The time between two searches for connections on which no bytes are sent or received.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -86,7 +86,8 @@ fn raise_file_limit() -> usize {
     limit.min(MAX_FILES) as usize
 }
 
-/// Returns [`MAX_FILES`], because the limit of open files is not known on this system.
+/// Returns [`MAX_FILES`] as the number of files that this process may have open. On systems other than Unix, the
+/// actual limit is not known.
 #[cfg(not(unix))]
 fn raise_file_limit() -> usize {
     MAX_FILES as usize
@@ -130,14 +131,15 @@ struct Connection {
     task: AbortHandle,
 }
 
-/// When a connection was last used. Times are in milliseconds since the server started.
+/// The times at which bytes were last written and read on a connection, in milliseconds since the server started.
 struct Activity {
     start: Instant,
     /// The time at which bytes were last written, or the start of the connection if none were written yet.
     written: AtomicU64,
     /// The time at which bytes were last read or written, or the start of the connection if there were none yet.
     moved: AtomicU64,
-    /// Whether the head of a request has been read, and the head of its response has not been produced yet.
+    /// Whether the server is answering a request: it has read the head of the request, but has not produced the head of
+    /// the response yet.
     answering: AtomicBool,
 }
 
@@ -150,8 +152,8 @@ impl Connections {
         self.start.elapsed()
     }
 
-    /// Serves a connection in a task of its own. If a limit is reached, first closes another connection. If no other
-    /// connection may be closed, closes the new one.
+    /// Serves a new connection in a task of its own. If the number of connections has reached a limit, first closes an
+    /// old connection. If there is none that may be closed, closes the new one instead.
     fn start(&self, stream: TcpStream, address: SocketAddr, router: Router) {
         // without TCP_NODELAY, a small packet would wait until the previous one is acknowledged
         let _ = stream.set_nodelay(true);
@@ -202,10 +204,10 @@ impl Connections {
 }
 
 impl Open {
-    /// Closes the connection on which nothing has been written for the longest time, among the connections of `client`,
-    /// or among all connections if it is `None`. Prefers connections on which no request is being answered. Does not
-    /// close a connection on which a request is being answered and something was written less than `answer` ago.
-    /// Returns whether a connection was closed.
+    /// Closes one of the connections of `client`, or one of all connections if `client` is `None`: the one on which
+    /// nothing has been written for the longest time. Prefers connections on which no request is being answered. A
+    /// connection on which a request is being answered can be closed only after nothing has been written on it for the
+    /// duration `answer`. Returns whether a connection was closed.
     fn close_one(&mut self, client: Option<Client>, now: Duration, answer: Duration) -> bool {
         let is_stale = |written: u64| milliseconds(now).saturating_sub(written) >= milliseconds(answer);
         let of_client = self.connections.iter().filter(|(_, found)| client.is_none_or(|client| client == found.client));

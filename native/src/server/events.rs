@@ -13,12 +13,13 @@ pub(super) fn event_json(CosmosEvent { kind, attributes }: CosmosEvent) -> Value
     json!({ "type": kind, "attributes": attributes.into_iter().map(attribute).collect::<Vec<_>>() })
 }
 
-/// Returns the events of the transaction `tx`, whose outcome is `outcome`.
+/// Returns the events of the transaction `tx`, whose outcome is `outcome`, as JSON.
 pub(super) fn events_json(outcome: &TxOutcome, tx: &[u8]) -> Vec<Value> {
     outcome.cosmos_events(tx).into_iter().map(event_json).collect()
 }
 
-/// Returns the result of the transaction `tx` in the form of CometBFT.
+/// Returns the result of the transaction `tx` as JSON, with the same fields as in CometBFT. `outcome` is the
+/// transaction's outcome.
 pub(super) fn tx_result(outcome: &TxOutcome, tx: &[u8]) -> Value {
     json!({
         "code": outcome.code, "data": BASE64.encode(outcome.data()), "log": outcome.log, "info": "",

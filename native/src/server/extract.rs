@@ -1,5 +1,6 @@
-//! Extractors that read the parts of a request as the extractors of axum do. If they fail, the response is an error in
-//! the format of Cosmos nodes. Requests for which there is no route receive such an error too.
+//! Extractors that read the parts of a request in the same way as the extractors of axum. If an extractor fails, the
+//! response is an error in the format of Cosmos nodes. A request for which there is no route also receives an error in
+//! this format.
 
 use super::state::failure;
 use axum::{
@@ -15,7 +16,8 @@ use serde::de::DeserializeOwned;
 const INVALID_ARGUMENT: u32 = 3;
 /// The gRPC status code of a request that the server does not support.
 const UNIMPLEMENTED: u32 = 12;
-/// The prefixes of the paths at which errors have the format of a Cosmos node.
+/// A request to a path with one of these prefixes receives an error in the format of a Cosmos node if there is no route
+/// for the path.
 const PREFIXES: [&str; 3] = ["/cosmos", "/remes", "/r3mes"];
 
 /// The values of the parameters in the path of a request.
@@ -58,14 +60,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonOf<T> {
     }
 }
 
-/// Returns the response to a request that cannot be read. The status 422 (unprocessable content) becomes 400, because
-/// Cosmos nodes do not use 422.
+/// Returns the response to a request that cannot be parsed. Replaces the status 422 (unprocessable content) with 400
+/// (bad request), because Cosmos nodes do not use 422.
 fn refused(status: StatusCode, message: String) -> Response {
     let status = if status == StatusCode::UNPROCESSABLE_ENTITY { StatusCode::BAD_REQUEST } else { status };
     failure(status, INVALID_ARGUMENT, message)
 }
 
-/// The error of a request with an invalid argument. Handlers convert it to a response with the operator `?`.
+/// The error of a request with an invalid argument. Request handlers convert it to an error response with the operator
+/// `?`.
 #[derive(Debug)]
 pub(super) struct InvalidArgument(String);
 
@@ -80,8 +83,8 @@ pub(super) fn invalid(message: impl Into<String>) -> InvalidArgument {
     InvalidArgument(message.into())
 }
 
-/// Adds the errors of a Cosmos node to `routes`: one for a path without a route, and one for a method that a route does
-/// not support.
+/// Makes `routes` return the same errors as a Cosmos node: one error for a path that has no route, and one for an HTTP
+/// method that a route does not support.
 pub(super) fn with_errors<S: Clone + Send + Sync + 'static>(mut routes: Router<S>) -> Router<S> {
     for prefix in PREFIXES {
         routes = routes.route(&format!("{prefix}/{{*path}}"), any(unknown_path));
@@ -93,7 +96,8 @@ async fn unknown_path() -> Response {
     failure(StatusCode::NOT_IMPLEMENTED, UNIMPLEMENTED, "Not Implemented")
 }
 
-/// Returns the error for a method that a route does not support. Its status is 501, as in a Cosmos node, and not 405.
+/// Returns the error for an HTTP method that a route does not support. Its status is 501, as in a Cosmos node, and not
+/// 405.
 async fn unknown_method() -> Response {
     failure(StatusCode::NOT_IMPLEMENTED, UNIMPLEMENTED, "Method Not Allowed")
 }

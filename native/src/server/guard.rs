@@ -1,4 +1,4 @@
-//! Refuses requests that pages of other websites send to the node on this machine.
+//! Refuses requests that a browser sends to the node on behalf of a page of another website.
 
 use super::state::{SharedApp, failure};
 use axum::{
@@ -9,9 +9,9 @@ use axum::{
 };
 use std::net::IpAddr;
 
-/// If the server listens on a loopback address, refuses requests whose `Host` header names another machine. Otherwise a
-/// website could make its own host name resolve to this machine (DNS rebinding), and browsers would treat its pages as
-/// pages of the node.
+/// If the server listens on a loopback address, refuses requests whose `Host` header names another machine. Without
+/// this check, a website could make its own host name resolve to this machine (DNS rebinding). A browser would then
+/// treat the pages of the website as pages of the node.
 pub(super) async fn only_known_hosts(State(app): SharedApp, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     if app.settings.listen.ip().is_loopback() && !is_this_machine(host) {
@@ -30,8 +30,8 @@ fn is_this_machine(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || literal.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// Refuses requests with which a page of another website loads a resource that the page cannot read, such as the source
-/// of an `<img>`. Otherwise, such a page could make the node do any amount of work.
+/// Refuses requests that a browser sends for a page of another website without giving the page the response, such as a
+/// request for the image of an `<img>`. Otherwise, any website could keep the node busy by sending many requests.
 pub(super) async fn no_blind_requests(request: Request, next: Next) -> Response {
     let says = |headers: &HeaderMap, name: &str, value: &str| headers.get(name).is_some_and(|found| found == value);
     let headers = request.headers();

@@ -70,7 +70,7 @@ pub(crate) struct ServeArgs {
     /// Listen on this address [default: 127.0.0.1:7717, or another port if that one is taken]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address, env = "R3MES_LISTEN")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Serve the mining page from this folder, which the page's build has written [default: dist]
+    /// Serve the mining page from this folder, which contains the output of the page's build [default: dist]
     #[arg(long, value_name = "DIR", env = "R3MES_PAGE")]
     pub(crate) page: Option<PathBuf>,
     /// Allow pages of another website, such as https://example.org, to send requests to this node; may be repeated

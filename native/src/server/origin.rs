@@ -18,7 +18,8 @@ pub(super) fn parse(text: &str) -> Result<HeaderValue, String> {
     }
 }
 
-/// Returns whether a request was sent by a page of the node itself, by a page of an allowed website, or by no page.
+/// Returns whether a request is allowed. It is allowed if it was sent by a page of the node itself, by a page of an
+/// origin in `allowed`, or by a program that is not a web page.
 pub(super) fn is_allowed(headers: &HeaderMap, allowed: &[HeaderValue]) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();

@@ -111,8 +111,8 @@ fn respond(file: &PageFile, headers: &HeaderMap) -> Response {
     response
 }
 
-/// Returns the elements of a header whose value is a comma-separated list. If the header occurs several times, the
-/// elements of all its lists are returned.
+/// Returns the elements of a header whose value is a comma-separated list. If the header occurs several times, returns
+/// the elements of all the lists.
 fn list(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)

@@ -23,8 +23,8 @@ impl Client {
         })
     }
 
-    /// Returns whether the client runs on this machine. All clients behind a reverse proxy on this machine count as one
-    /// such client.
+    /// Returns whether the client runs on this machine. If there is a reverse proxy on this machine, all clients behind
+    /// it count together as one client on this machine.
     pub(super) fn is_local(self) -> bool {
         self.0.is_loopback()
     }

@@ -95,7 +95,7 @@ async fn reward_formula(State(app): SharedApp) -> Json<Value> {
     Json(json!({ "formulas": formulas.to_string() }))
 }
 
-/// Formats a number of ten-thousandths as a decimal fraction with four digits: 250 becomes `0.0250`.
+/// Formats a fraction, given in units of 1/10,000, as a decimal number with four decimals: 250 becomes `0.0250`.
 fn share(myriad: u64) -> String {
     format!("{}.{:04}", myriad / 10_000, myriad % 10_000)
 }

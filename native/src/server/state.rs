@@ -38,7 +38,7 @@ pub(crate) struct ServerSettings {
 pub(super) struct AppState {
     pub(super) node: Arc<Node>,
     pub(super) settings: ServerSettings,
-    /// The time at which the server started, from which its reported uptime counts.
+    /// The time at which the server started. The uptime that the server reports is measured from this time.
     pub(super) start: Instant,
     pub(super) task_cids: TaskCids,
     /// A semaphore that limits how many queries of the ledger run at the same time: as many as there are cores.
@@ -102,7 +102,8 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// The error of a request that contains an invalid address. Handlers convert it to a response by the operator `?`.
+/// The error of a request that contains an invalid address. Request handlers convert it to an error response with the
+/// operator `?`.
 pub(super) struct InvalidAddress(TxError);
 
 impl From<InvalidAddress> for Response {
@@ -114,4 +115,51 @@ impl From<InvalidAddress> for Response {
 /// Reads an address in a request. Returns it in lower case, or an error if it is not an address of this chain.
 pub(super) fn read_address(text: &str) -> Result<String, InvalidAddress> {
     canonical_address(text).map_err(InvalidAddress)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::tests::{memory, node};
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        thread,
+        time::Duration,
+    };
+
+    #[test]
+    fn at_most_as_many_queries_run_at_the_same_time_as_are_permitted() {
+        const PERMITTED: usize = 3;
+        static RUNNING: AtomicUsize = AtomicUsize::new(0);
+        static LARGEST: AtomicUsize = AtomicUsize::new(0);
+        let settings = ServerSettings {
+            listen: ([127, 0, 0, 1], 0).into(),
+            folder: PathBuf::new(),
+            model: PathBuf::new(),
+            page: PathBuf::new(),
+            origins: Vec::new(),
+            engine: None,
+        };
+        let app = Arc::new(AppState {
+            node: Arc::new(node(memory()).unwrap()),
+            settings,
+            start: Instant::now(),
+            task_cids: TaskCids::default(),
+            queries: Semaphore::new(PERMITTED),
+        });
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        let queries: Vec<_> = (0..4 * PERMITTED)
+            .map(|_| {
+                runtime.spawn(app.clone().query(|_, _| {
+                    let running = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
+                    LARGEST.fetch_max(running, Ordering::SeqCst);
+                    thread::sleep(Duration::from_millis(20));
+                    RUNNING.fetch_sub(1, Ordering::SeqCst);
+                    Ok(())
+                }))
+            })
+            .collect();
+        queries.into_iter().for_each(|query| runtime.block_on(query).unwrap().unwrap());
+        assert_eq!(LARGEST.load(Ordering::SeqCst), PERMITTED);
+    }
 }

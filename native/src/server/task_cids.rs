@@ -10,12 +10,12 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// When this many CIDs are stored, the CIDs for submissions that the ledger no longer contains are removed.
+/// The number of stored CIDs at which old ones are removed, namely those whose submissions are no longer in the ledger.
 const KEPT: usize = 1 << 14;
 
-/// The CIDs of tasks, by the ID of the submission. Each CID is computed only once and then stored, because the
-/// computation encodes the whole task, and the lists of disputes and of a round's gradients contain the CIDs of many
-/// tasks.
+/// A map from the ID of each submission to the CID of its task. Each CID is computed only once and then stored, because
+/// the computation is slow: it encodes the whole task. Responses that list disputes or the gradients of a round contain
+/// the CIDs of many tasks.
 #[derive(Default)]
 pub(super) struct TaskCids(Mutex<HashMap<u64, Cid>>);
 

@@ -56,9 +56,9 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    /// Reads the model and the text. If `genesis` is `None`, the node gets a genesis in which `operator` is the only
-    /// operator. If `genesis` is the path of a file, returns an error unless the file belongs to the model and the
-    /// text.
+    /// Reads the model and the training text. If `genesis` is `None`, builds a genesis in which `operator` is the only
+    /// operator. Otherwise, `genesis` is the path of a genesis file. Returns an error if this file was made for another
+    /// model or another text.
     pub(crate) fn prepare(args: &JobArgs, genesis: Option<&Path>, operator: &SessionKey) -> Result<Self> {
         let Some(path) = genesis else {
             let operator = operator.address().to_owned();
@@ -80,15 +80,15 @@ impl Embedded {
             let given = Genesis::from_json(&std::fs::read(path)?)?;
             let embedded = Self::of(args, GenesisTerms::of(&given))?;
             if let Some(what) = node::difference(&given, embedded.setup.genesis()) {
-                bail!("the genesis does not belong to the given model and text; the difference is in the {what}");
+                bail!("the genesis does not belong to the given model and training text: it differs in the {what}");
             }
             Ok(embedded)
         };
         read().with_context(|| format!("genesis file {}", path.display()))
     }
 
-    /// Reads the model and the text, and builds a genesis from them and from `terms` (chain ID, rules, accounts and so
-    /// on).
+    /// Reads the model and the training text. Builds a genesis from them and from `terms` (chain ID, rules, accounts
+    /// and so on).
     pub(crate) fn of(args: &JobArgs, terms: GenesisTerms) -> Result<Self> {
         let data_dir = paths::data_dir(args.data_dir.clone())?;
         let model_dir = model::dir(args.model.as_deref(), &data_dir)?;
@@ -114,9 +114,9 @@ impl Embedded {
         self.setup.genesis()
     }
 
-    /// Opens the ledger, starts the HTTP server, and starts the operator, which recomputes gradients on the backend
-    /// `verifier`. Returns the node and the address on which it listens. If `args` names no address and the default
-    /// port is in use, the system chooses a port.
+    /// Opens the ledger, and starts the HTTP server and the operator. The operator recomputes gradients on the backend
+    /// of `verifier`. Returns the node and the address on which it listens. If `args` does not state an address and the
+    /// default port is in use, the system chooses a port.
     pub(crate) fn open(
         self,
         operator: SessionKey,

@@ -16,15 +16,15 @@ use r3mes_wgpu::{
 };
 use tracing::{info, warn};
 
-/// The number of sequences that an operator computes together in one batch. It does not affect the results.
+/// The number of sequences that an operator computes together in one batch. This number does not affect the results.
 pub(crate) const SEQUENCES: usize = 2;
 /// When the operator has nothing to do, it waits this many milliseconds before it asks the node again.
 const IDLE_MS: u32 = 50;
 /// The longest wait before a retry after an error, in milliseconds. It is short because the node runs in the same
 /// process.
 const MAX_BACKOFF_MS: u32 = 1000;
-/// An error that a retry usually resolves, such as a missing block, is logged only when the number of failed attempts
-/// in a row is a multiple of this number.
+/// An error that a retry usually resolves, such as a missing block, is logged only once per this number of consecutive
+/// failed attempts.
 const REPORTED: u32 = 16;
 
 /// Starts a thread that runs `operator` until the process ends.
@@ -43,7 +43,7 @@ pub(crate) fn start(operator: Operator<Client<Remote>>) -> Result<()> {
 /// An operator that retries after every error and logs what users need to know.
 struct EmbeddedOperator {
     operator: Operator<Client<Remote>>,
-    /// The number of attempts since the last success, all of which have failed.
+    /// The number of failed attempts since the last successful one.
     failures: u32,
 }
 
@@ -85,8 +85,8 @@ impl Agent for EmbeddedOperator {
     }
 }
 
-/// Returns a message that tells users what a challenger did, or `None` if they do not need to know it. A challenger is
-/// an operator in its role in disputes.
+/// Returns a message that tells users what an operator did in its role as a challenger (the role that disputes wrong
+/// gradients and defends correct ones). Returns `None` if users do not need to know it.
 pub(crate) fn describe(action: Action) -> Option<String> {
     Some(match action {
         Action::Recomputed(id, false) => format!("Gradient {id} is wrong"),

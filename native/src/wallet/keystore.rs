@@ -83,7 +83,8 @@ pub(crate) struct Keystore {
     ciphertext: String,
 }
 
-/// The random bytes of a new keystore. Each keystore needs its own: the same bytes must never be used twice.
+/// The random bytes of a new keystore. Each keystore must have its own random bytes: the same bytes must never be used
+/// for two keystores.
 pub(crate) struct SaltAndNonce {
     pub(crate) salt: [u8; SALT_BYTES],
     pub(crate) nonce: [u8; NONCE_BYTES],
@@ -231,8 +232,8 @@ mod tests {
         assert_eq!(format!("{:?}", sealed(CHEAP)), format!("Keystore({})", sealed(CHEAP).address()));
     }
 
-    /// Checks that this program decrypts a keystore that another implementation wrote: the script
-    /// `tests/data/keystore.mjs` with @noble/hashes and @noble/ciphers 2.4.
+    /// Tests that this program decrypts a keystore that another implementation has encrypted: the JavaScript program
+    /// `tests/data/keystore.mjs`, which uses the packages @noble/hashes and @noble/ciphers 2.4.
     #[test]
     fn a_keystore_of_another_implementation_is_decrypted() {
         let text = include_str!("../../../tests/data/keystore.json");

@@ -13,8 +13,8 @@ use secrets::{Purpose, passphrase};
 use std::path::Path;
 use store::WalletStore;
 
-/// Returns the key with which a node or a verifier signs. If `wallet` names a wallet, this is the wallet's key,
-/// otherwise this machine's operator key. The operator key is created on first use, and its file is not encrypted.
+/// Returns the key with which a node or a verifier signs. If `wallet` is the name of a wallet, returns the wallet's
+/// key, otherwise this machine's operator key. The operator key is created on first use, and its file is not encrypted.
 pub(crate) fn operator_key(
     data_dir: &Path,
     wallet: Option<&str>,

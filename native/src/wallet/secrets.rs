@@ -63,7 +63,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a passphrase is read for: to open an existing wallet, or to seal a new one.
+/// The purpose for which a passphrase is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Decrypting an existing wallet.
@@ -113,7 +113,10 @@ pub(crate) fn token(file: Option<&Path>) -> Result<Secret> {
     let secret = match file {
         Some(file) => Secret::read_file(file, MAX_TOKEN_BYTES)?,
         None => Secret(Zeroizing::new(env::var(TOKEN_VARIABLE).ok().with_context(|| {
-            format!("the pinning service needs an access token; pass --pin-token-file FILE or set {TOKEN_VARIABLE}")
+            format!(
+                "the pinning service needs an access token; pass --pin-token-file FILE or set the environment variable \
+                 {TOKEN_VARIABLE}"
+            )
         })?)),
     };
     let token = secret.text().trim();

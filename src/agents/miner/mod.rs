@@ -24,8 +24,8 @@ use crate::{
 use health_check::HealthCheck;
 use std::cell::OnceCell;
 
-/// Error returned when a task was not completed. A claimed task can be taken up again: the miner asks the node for it,
-/// and a repeated computation yields the same bits.
+/// Error returned when a task was not completed. The miner can continue a task that it has claimed: it asks the node
+/// for the task again, and a repeated computation yields the same bits.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MiningError {
@@ -46,8 +46,9 @@ pub enum MiningError {
     Rejected {
         /// ID that the ledger gave to the submission of the gradient.
         id: u64,
-        /// Why: `mismatch` (the gradient was found wrong), `unavailable` (proposers could not fetch it), `voided`
-        /// (another gradient of the miner was found wrong), or `withdrawn` (the miner took the submission back).
+        /// The reason for the rejection: `mismatch` (the gradient was found wrong), `unavailable` (proposers could not
+        /// fetch it), `voided` (another gradient of the miner was found wrong), or `withdrawn` (the miner took the
+        /// submission back).
         finding: String,
     },
     /// The claim expired or went to another miner before the submission, or the node does not know the submission.
@@ -58,7 +59,7 @@ pub enum MiningError {
     #[error("the gradient was not submitted: {0}")]
     Storage(#[from] StorageError),
     /// The miner was told to stop before the gradient of the submission with this ID was accepted or rejected. The
-    /// ledger decides later, whether the miner runs or not.
+    /// ledger decides about the gradient later, even if the miner no longer runs.
     #[error("gradient {0} is submitted, but not accepted or rejected yet")]
     Undecided(u64),
     /// The backend failed its known-answer tests, so the miner withdrew its pending submissions. A submission can be
@@ -94,11 +95,12 @@ pub enum TaskStage {
         /// Index of the round in which the miner claimed the task.
         round: u64,
     },
-    /// The miner has computed the gradient. Its receipt should be kept: with it, anybody can recompute the gradient.
+    /// The miner has computed the gradient. The value is the gradient's receipt, which should be kept: with it, anybody
+    /// can recompute the gradient.
     Computed(Box<Receipt>),
     /// The miner has found in the work file the gradient that it computed earlier. The value is the gradient's receipt.
     Restored(Box<Receipt>),
-    /// The node and all other stores have stored the gradient's artifact.
+    /// The node, and every other store that the miner uses, have stored the gradient's artifact.
     Stored,
     /// The miner has submitted the gradient, and the ledger gave this ID to the submission. Verifiers can recompute the
     /// gradient from now on.
@@ -118,7 +120,7 @@ pub struct AcceptedTask {
     pub round: u64,
     /// Mean loss in nats per token; `None` if the gradient is void because a value left its range.
     pub loss: Option<f64>,
-    /// Why the gradient is void. `None` if it is not void, or if an earlier run of the program has computed it.
+    /// Why the gradient is void. `None` if it is not void, or if an earlier run of the program computed the gradient.
     pub void_reason: Option<String>,
     /// Balance of the payout address after the gradient was accepted, in micro-units.
     pub balance: u64,
@@ -137,7 +139,7 @@ pub struct Miner<H> {
     pending: Option<PendingResult>,
     /// Index of the chunk that this miner claimed last; `None` before its first claim.
     claimed_chunk: Option<u64>,
-    /// Why the first void artifact was void; `None` if there was none.
+    /// Why the first void artifact (one without a gradient) was void; `None` if there was no void artifact.
     void_reason: Option<String>,
 }
 
@@ -146,14 +148,14 @@ struct PendingResult {
     receipt: Receipt,
     artifact: Artifact,
     held: HeldTask,
-    /// Why the artifact is void. `None` if it is not void, or if the miner does not know the reason.
+    /// Why the artifact is void (has no gradient). `None` if it is not void, or if the miner does not know the reason.
     void_reason: Option<String>,
     /// Hash of the transaction that submitted the gradient, and ID of the submission. Not set before the submission.
     submitted: OnceCell<(String, u64)>,
 }
 
-/// The largest number of available chunks that a miner requests. The miner's address decides which of them the miner
-/// claims, so miners that claim at the same time seldom choose the same chunk.
+/// The largest number of available chunks that a miner asks the node to list. The miner's address decides which chunk
+/// of the list the miner claims, so miners that claim at the same time seldom choose the same chunk.
 const CHUNK_CHOICES: u32 = 64;
 /// The longest wait between two requests for the status of a submission, in milliseconds. The first wait is 1/16 of
 /// this, and each later one is twice as long as the one before, up to this limit.
@@ -163,8 +165,8 @@ const POLL_MS: u32 = 500;
 const UNKNOWN_MS: u32 = 60_000;
 
 impl<H: Host + WorkFile> Miner<H> {
-    /// Creates a miner whose rewards go to the address `payout`. If the client acts for a granter, `payout` must be the
-    /// granter's address. The node uses `gpu_architecture` for statistics only.
+    /// Creates a miner whose rewards go to the address `payout`. If the client acts for another account (the granter),
+    /// `payout` must be the address of that account. The node uses `gpu_architecture` for statistics only.
     pub fn new(client: Client<H>, worker: Worker, payout: String, gpu_architecture: String) -> Self {
         let stores = Stores::default();
         Self {
@@ -181,8 +183,9 @@ impl<H: Host + WorkFile> Miner<H> {
     }
 
     /// Makes the miner repeat the known-answer tests of `backend`, which must be the backend of its worker. The miner
-    /// tests one kernel while it waits for the block that samples verifiers for a submission, and all kernels after a
-    /// rejection. If an answer is wrong, the miner withdraws its pending submissions and returns an error.
+    /// tests one kernel while it waits for the block in which the ledger samples verifiers for a submission, and all
+    /// kernels after a rejection. If an answer is wrong, the miner withdraws its pending submissions and returns an
+    /// error.
     pub fn with_known_answers(self, backend: Backend) -> Self {
         Self { health_check: Some(HealthCheck::new(backend)), ..self }
     }
@@ -210,8 +213,8 @@ impl<H: Host + WorkFile> Miner<H> {
     /// claimed now. `on_stage` is called at each [stage](TaskStage). Once the gradient is submitted, returns
     /// [`MiningError::Undecided`] as soon as `gives_up` returns true.
     ///
-    /// If a gradient has been computed but could not be submitted, the next call submits it. This works even in another
-    /// process, if that has the same work file.
+    /// If a gradient has been computed but could not be submitted, the next call submits it. The next call may also
+    /// come from another process, if that process uses the same work file.
     pub async fn work(
         &mut self,
         gives_up: impl Fn() -> bool,
@@ -318,8 +321,8 @@ impl<H: Host + WorkFile> Miner<H> {
         }
     }
 
-    /// If the known-answer tests found a wrong answer, withdraws the pending submissions and returns an error. Other
-    /// errors of the tests are returned too.
+    /// If the known-answer tests found a wrong answer, withdraws the pending submissions and returns an error. Any
+    /// other error of the tests is returned without a withdrawal.
     async fn withdraw_if_wrong(&self, known_answers: Result<(), Error>) -> Result<(), MiningError> {
         match known_answers {
             Ok(()) => Ok(()),
@@ -332,8 +335,8 @@ impl<H: Host + WorkFile> Miner<H> {
         }
     }
 
-    /// Computes the artifact of a task. If the artifact is void, also returns the reason. Finding the reason takes
-    /// long, so it is found only for the first void artifact; for later ones, the same reason is returned.
+    /// Computes the artifact of a task. If the artifact is void (has no gradient), also returns the reason. Finding the
+    /// reason takes long, so it is found only for the first void artifact; for later ones, the same reason is returned.
     async fn compute(&mut self, task: &Task) -> Result<(Artifact, Option<String>), MiningError> {
         let blocks = Blocks::of_task(self.client.host(), task).await?;
         let artifact = self.worker.compute(task, &|cid| blocks.get(cid)).await?;

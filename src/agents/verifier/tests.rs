@@ -47,10 +47,10 @@ struct Node {
     available_at: u64,
     absence: Absence,
     adapter: Cid,
-    /// The blocks of the artifact that the node has.
+    /// Those blocks of the artifact that are stored on the node.
     artifact: RefCell<BTreeMap<String, Vec<u8>>>,
-    /// How many blocks of the chain are left at time 0 until the stage of the challenge ends, and how many blocks the
-    /// chain adds in a second.
+    /// How many blocks of the chain are left at time 0 until the verifier's deadline, and how many blocks the chain
+    /// adds in a second.
     blocks: [u64; 2],
     inputs: BTreeMap<String, Vec<u8>>,
     duty: RefCell<VerificationDuty>,

@@ -21,8 +21,8 @@ pub(super) struct DagFetch<L> {
     /// Function that decodes a manifest and returns the CIDs that it links to.
     links: L,
     blocks: BTreeMap<Cid, Vec<u8>>,
-    /// The largest total size of the blocks that are still missing, in bytes. If they turn out to be larger, the fetch
-    /// fails because the DAG is too large.
+    /// The total size that the missing blocks may have, in bytes. If they turn out to be larger, the fetch fails
+    /// because the DAG is too large.
     bytes_left: usize,
     /// The leaves that the manifest links to; `None` until the manifest has arrived.
     leaves: Option<Leaves>,

@@ -65,8 +65,9 @@ impl Blocks {
         Self::of_dag(source, artifact, Artifact::links).await
     }
 
-    /// Fetches the blocks of `root`, one of the [root blocks that a node must store](crate::ledger::State::roots): the
-    /// block of a chunk, or all blocks of an adapter or an artifact.
+    /// Fetches `root`, one of the [root blocks that a node must store](crate::ledger::State::roots), and the blocks to
+    /// which it links. A chunk is a single block without links. An adapter or an artifact consists of a manifest, which
+    /// is the root block, and its leaves.
     pub async fn of_root<S: BlockSource + BlockCache>(source: &S, root: &Cid) -> Result<Self, FetchError> {
         match Codec::of(root).map_err(ClientError::from)? {
             Codec::Raw => Ok(Self(BTreeMap::from([(*root, gateway::block(source, Codec::Raw, root).await?)]))),
@@ -82,8 +83,8 @@ impl Blocks {
         self.0.into_iter().map(|(cid, bytes)| Block::check(cid, bytes)).collect()
     }
 
-    /// Returns the bytes of the block with this CID. A closure that calls this method can be passed to a function that
-    /// reads blocks through a [`Fetch`](crate::store::Fetch).
+    /// Returns the bytes of the block with this CID. A closure that calls this method can serve as a
+    /// [`Fetch`](crate::store::Fetch), the callback through which other functions read blocks.
     pub fn get(&self, cid: &Cid) -> Result<Vec<u8>, StoreError> {
         self.0.get(cid).cloned().ok_or(StoreError::Missing(*cid))
     }

@@ -21,7 +21,8 @@ use std::ops::ControlFlow;
 /// [`ControlFlow::Break`] to end the download early.
 pub type ChunkSink<'a> = &'a mut dyn FnMut(&[u8]) -> ControlFlow<()>;
 
-/// An ordered list of IPFS gateways from which blocks are fetched. The first gateway, at index 0, is usually the node.
+/// An ordered list of IPFS gateways from which blocks are fetched. The first gateway, at index 0, is usually the node
+/// to which the client is connected.
 #[expect(async_fn_in_trait, reason = "a browser's futures are never Send")]
 pub trait BlockSource {
     /// Sends a GET request for `path` to the gateway at index `gateway`. Returns `None` if there is no such gateway.

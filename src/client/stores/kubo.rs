@@ -7,7 +7,7 @@ use crate::{
 };
 use serde::Deserialize;
 
-/// The largest number of a daemon's network addresses that are passed on to a pinning service.
+/// The largest number of network addresses of a daemon that the client passes to a pinning service.
 const MAX_ADDRESSES: usize = 16;
 
 /// The content type and the empty body of an RPC command that has no data to send. Kubo accepts only POST requests, so
@@ -85,8 +85,9 @@ impl<T: Connection> BlockStore for Kubo<T> {
     /// Uploads and pins all blocks of a DAG, then downloads the root block and one leaf to check that the daemon has
     /// kept them.
     ///
-    /// The [pin list](Dag::pin_list) of the DAG is pinned instead of the root, because pinning the root would also pin
-    /// blocks to which the DAG links but which are not part of it.
+    /// The root block itself is not pinned, because this would also pin blocks to which the DAG links but which are not
+    /// part of it, such as the model of an artifact. Instead, the [pin list](Dag::pin_list) is pinned, which keeps only
+    /// the blocks of the DAG.
     async fn put_dag(&self, dag: &Dag) -> Result<(), StorageFailure> {
         let pin_list = dag.pin_list()?;
         self.put(&dag.blocks).await?;

@@ -75,7 +75,7 @@ pub enum StorageFailure {
     #[error("the store returned an invalid response: {0}")]
     InvalidResponse(String),
     /// The pin list (a block that links to all blocks to keep) could not be built.
-    #[error("the pin list could not be built: {0}")]
+    #[error("the pin list (a block with links to all blocks to keep) could not be built: {0}")]
     Blocks(#[from] StoreError),
 }
 

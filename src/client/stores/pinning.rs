@@ -78,7 +78,8 @@ impl<H: Connection + Timer> PinningService<H> {
         Err(StorageFailure::NotPinned { cid: *root, status: printable(&state.status) })
     }
 
-    /// Returns the service's description of an earlier request to pin `root`; `None` if there is none, or if it failed.
+    /// Returns the service's description of an earlier request to pin `root`. Returns `None` if there was no such
+    /// request, or if the request failed.
     async fn find(&self, root: &Cid) -> Result<Option<PinStatus>, StorageFailure> {
         #[derive(Deserialize)]
         struct PinResults {

@@ -62,7 +62,7 @@ impl Peer {
     }
 }
 
-/// Returns the contents of each file in the body of a `multipart/form-data` request.
+/// Returns the content of each file in the body of a `multipart/form-data` request, in the order of the body.
 fn files(body: &[u8]) -> Vec<Vec<u8>> {
     let at = |from: usize, part: &[u8]| (from..=body.len() - part.len()).find(|at| body[*at..].starts_with(part));
     let boundary = &body[..at(0, b"\r\n").unwrap()];

@@ -25,9 +25,8 @@ pub struct CpuExecutor {
     pool: Option<Arc<rayon::ThreadPool>>,
     kernels: CpuKernels,
     audited: Vec<usize>,
-    /// A callback that can let other tasks use the processor, or stop the run. The method
-    /// [`Executor::run_units`](crate::compute::Executor::run_units) calls it after each dispatch. The methods of this
-    /// executor do not call it.
+    /// A callback that can let other tasks use the processor, or stop the run. This struct only stores it. The method
+    /// [`Executor::run_units`](crate::compute::Executor::run_units) calls it after each dispatch.
     pub(in crate::compute) yield_hook: Option<YieldHook>,
 }
 

@@ -12,7 +12,7 @@ pub fn fastest(kernel: &Kernel) -> Option<CpuKernel> {
 }
 
 /// Returns the implementation of a kernel for the second fastest instruction set of this processor. `None` means the
-/// reference kernel. The returned implementation can check the results of [`fastest`] at nearly the same speed. The
+/// reference kernel. The returned implementation serves to check the results of [`fastest`], and is nearly as fast. The
 /// functions `fastest` and `second` return different implementations only for the two ternary matrix products, and only
 /// if the processor supports at least two of the SIMD instruction sets in [`simd::Level`].
 pub fn second(kernel: &Kernel) -> Option<CpuKernel> {
@@ -25,9 +25,9 @@ pub fn scalar(_: &Kernel) -> Option<CpuKernel> {
 }
 
 /// Returns the number of ranges per thread into which the work units of a dispatch (one launch of a kernel) are
-/// divided. The number is 1 for kernels that decode an operand once for each range, because every further range would
-/// decode it again. It is 4 for other kernels, so that all threads finish at about the same time even if the units
-/// differ in cost.
+/// divided. The number is 1 for kernels that decode a whole operand for each range, so that no more ranges than
+/// necessary repeat this work. It is 4 for other kernels, so that all threads finish at about the same time even if the
+/// units differ in cost.
 fn ranges_per_thread(kernel: &Kernel) -> usize {
     match kernel.name {
         "ternary_matmul" | "ternary_matmul_backward" | "head_logits" => 1,

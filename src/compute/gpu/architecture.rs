@@ -35,7 +35,8 @@ pub struct Description<'a> {
 /// The kind of hardware on which the shaders of a GPU run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GpuKind {
-    /// A physical GPU, used directly or through a driver such as Dozen, Zink or ANGLE, which translates between APIs.
+    /// A physical GPU, used directly or through a driver such as Dozen, Zink or ANGLE, which translates between
+    /// graphics APIs.
     Hardware,
     /// A virtual GPU, which a hypervisor, an emulator or a remote session provides.
     Virtual,
@@ -158,9 +159,9 @@ fn by_id(kind: &str, vendor_id: u32, id: u32) -> Option<&'static TableRow> {
     narrowest(TABLE.iter().filter(|row| row.kind == kind), vendor_id, id)
 }
 
-/// Returns the table row that describes the GPU with this ID: a row with a range of IDs that has this `vendor_id` and
-/// contains `id`. If there are several such ranges, returns the row with the smallest range. Returns `None` if there is
-/// no such range.
+/// Searches the rows of the table for an ID. Returns the row with a range of IDs that contains `id`. Only ranges whose
+/// vendor is `vendor_id` are considered. If several of them contain `id`, the row with the smallest range is returned;
+/// if no range contains it, `None` is returned.
 fn narrowest<'a>(rows: impl Iterator<Item = &'a TableRow>, vendor_id: u32, id: u32) -> Option<&'a TableRow> {
     let runs = rows.flat_map(|row| row.ids.iter().map(move |run| (row, run)));
     let found = runs.filter(|(_, run)| run.vendor_id == vendor_id && (run.first..=run.last).contains(&id));

@@ -134,9 +134,10 @@ impl GpuExecutor {
         self.run_units(range, 0..usize::MAX).await
     }
 
-    /// Returns the alignment of ranges of work units, at least 1. In each dispatch, the workgroups with the same y
-    /// index compute a fixed number of units together; the alignment is the largest of these numbers. If the bounds of
-    /// a range are multiples of the alignment, [`Self::run_units`] computes exactly the units in the range.
+    /// Returns a number of work units, at least 1. If both bounds of a range of units are multiples of this number,
+    /// [`Self::run_units`] computes exactly the units in the range. Otherwise, it may also compute neighboring units,
+    /// because the workgroups of a dispatch that have the same y index always compute a fixed number of units together.
+    /// The returned number is the largest of these fixed numbers.
     pub fn unit_alignment(&self) -> usize {
         self.launches.iter().map(|launch| launch.units_per_group).max().unwrap_or(1) as usize
     }
@@ -189,8 +190,8 @@ impl GpuExecutor {
 
     /// Returns how many milliseconds of work should be in flight, that is, submitted to the GPU but not complete. A
     /// yield hook (a callback after each slice of work) halves this time, because all submitted work must complete
-    /// before the hook runs. If there is a yield hook and the GPU reports completion without delay, slices are
-    /// submitted one at a time.
+    /// before the hook runs. If there is a yield hook and the GPU reports completion without delay, the halved time is
+    /// shorter than a slice, so slices are submitted one at a time.
     fn ahead_ms(&self) -> f64 {
         self.planner.ahead_ms() * if self.yield_hook.is_some() { 0.5 } else { 1.0 }
     }
@@ -222,8 +223,8 @@ impl GpuExecutor {
     }
 }
 
-/// Returns how many dispatches, counted from index `start`, are complete once `parts` has run. `parts` is a slice of
-/// work, which consists of dispatches or parts of them.
+/// Returns how many dispatches, counted from the dispatch with index `start`, are complete after the GPU has run
+/// `parts`. `parts` is a slice of work, which consists of dispatches or parts of them.
 fn dispatches_done(rows: &[DispatchRows], start: usize, parts: &[SlicePart]) -> usize {
     let whole = |part: &SlicePart| usize::from(part.first + part.rows == rows[part.dispatch].rows.end);
     parts.last().map_or(start, |part| part.dispatch + whole(part)) - start

@@ -17,8 +17,8 @@ use wgpu::BufferUsages as Usage;
 /// The largest number of 32-bit words that are copied to or from the GPU before the copies are awaited. These words
 /// take 16 MiB. The limit keeps staging memory small.
 const PIECE: usize = 4 << 20;
-/// The size of each GPU buffer is rounded up to a multiple of this number of bytes. A buffer therefore holds whole WGSL
-/// `vec4`s. GPUs require sizes and offsets to be multiples of at most 256 bytes.
+/// The size of each GPU buffer is rounded up to a multiple of this number of bytes. A kernel can therefore read a whole
+/// buffer as WGSL `vec4`s of 16 bytes. The number is 256 because no GPU requires a larger alignment.
 const ALIGN: u64 = 256;
 
 pub(super) struct GpuMemory {
@@ -65,9 +65,10 @@ impl GpuMemory {
         &self.slots[self.plan.slot_of[id.0]]
     }
 
-    /// Writes words to GPU buffers, and waits for the GPU after at most [`PIECE`] words. Small writes share one wait,
-    /// because a browser may take long to report that a write has succeeded. Each element of `writes` is the ID of a
-    /// recorded buffer, its name for error messages, and its words.
+    /// Writes words to GPU buffers in groups of at most [`PIECE`] words, and waits for the GPU after each group. A
+    /// group can contain several small writes, because a browser may take long to report that a group has been written.
+    /// Each element of `writes` consists of the ID of a recorded buffer, the buffer's name for error messages, and the
+    /// words to write.
     pub(super) async fn write(&self, gpu: &Gpu, writes: &[(BufferId, &str, &[u32])]) -> Result<(), Error> {
         let pieces = writes.iter().flat_map(|&(id, name, words)| {
             let at = (0u64..).step_by(4 * PIECE);
@@ -92,8 +93,8 @@ impl GpuMemory {
     }
 
     /// Reads words from GPU buffers, at most [`PIECE`] words at a time. Small reads share one staging buffer and one
-    /// wait for the GPU. Each element of `wanted` is a buffer's name for error messages, the buffer, and the number of
-    /// words to read. Returns the words of each buffer, in the order of `wanted`.
+    /// wait for the GPU. Each element of `wanted` consists of a buffer's name for error messages, the buffer, and the
+    /// number of words to read. Returns the words of each buffer, in the order of `wanted`.
     pub(super) async fn read(gpu: &Gpu, wanted: &[(&str, &wgpu::Buffer, usize)]) -> Result<Vec<Vec<u32>>, Error> {
         let mut out: Vec<_> = wanted.iter().map(|(.., words)| Vec::with_capacity(*words)).collect();
         let parts = wanted.iter().enumerate().flat_map(|(of, &(.., words))| {

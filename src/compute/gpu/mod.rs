@@ -1,9 +1,10 @@
-//! The GPU backend, which runs recordings (recorded training steps) through wgpu. wgpu uses Vulkan, Metal, DX12 or GL,
-//! and WebGPU in a browser.
+//! The GPU backend, which runs recordings (recorded training steps) through wgpu. In a browser, wgpu uses WebGPU;
+//! elsewhere it uses Vulkan, Metal, DX12 or GL.
 //!
 //! [`devices`] lists GPUs, [`Gpu::open`] opens one, and [`GpuExecutor`] runs a recording. Every operation that waits
-//! for the GPU is async, because a browser cannot block. On native platforms the operations block, so any async runtime
-//! works. A GPU can be lost at any time; the operations then return an error and do not panic.
+//! for the GPU is an async function, because a browser cannot block. On native platforms, the function blocks its
+//! thread until the GPU has finished, so it works with any async runtime. A GPU can be lost at any time; the operations
+//! then return an error and do not panic.
 
 pub mod architecture;
 mod device;
@@ -131,16 +132,16 @@ impl Gpu {
     }
 }
 
-/// Runs a test case with one lowering of its kernel. Returns [`Error::WrongAnswer`] if the result differs from that of
-/// the reference kernel.
+/// Runs a test case with one lowering (WGSL implementation) of its kernel. Returns [`Error::WrongAnswer`] if the result
+/// differs from that of the reference kernel.
 pub async fn passes(gpu: &Gpu, lowering: &'static Lowering, case: &Case) -> Result<(), Error> {
     let choice = LoweringChoice::default().with(case.kernel, lowering);
     known_answers::passes(&Backend::Gpu { gpu: gpu.clone(), choice }, case).await
 }
 
-/// Returns the limits to request from a GPU: the largest buffers that it offers, and WebGPU's defaults for everything
-/// else. If the GPU offers less than a default, the limit that it offers is requested. If kernels depend on that
-/// default, [`Error::GpuLimit`] is returned instead.
+/// Returns the limits to request from a GPU: the largest buffer sizes that it offers, and WebGPU's default for every
+/// other limit. If the GPU offers less than a default on which the kernels depend, returns [`Error::GpuLimit`]. If the
+/// kernels do not depend on the default, requests what the GPU offers.
 fn required_limits(what: &str, offered: &wgpu::Limits) -> Result<wgpu::Limits, Error> {
     let defaults = wgpu::Limits::defaults();
     macro_rules! at_least {

@@ -11,20 +11,21 @@ use std::sync::{Arc, PoisonError};
 /// that a GPU may require for the offset of a uniform buffer.
 pub(super) const PARAMS_BYTES: u64 = 256;
 
-/// The key of the pipeline cache: the name of the kernel, the name of the lowering, and the value of the WGSL override
-/// `keys_held`, the length of an array in workgroup memory (`None` if the lowering has no such override).
+/// The key of the pipeline cache: the name of the kernel, the name of the lowering (WGSL implementation), and the value
+/// of the WGSL override `keys_held`. This override sets the length of an array in workgroup memory. The value is `None`
+/// if the lowering has no such override.
 pub(super) type PipelineKey = (&'static str, &'static str, Option<u32>);
 
-/// A compiled lowering, and the layout of its bindings.
+/// A compiled lowering (WGSL implementation of a kernel), and the layout of its bindings.
 pub(super) struct Pipeline {
     pub(super) compute: wgpu::ComputePipeline,
     pub(super) bindings: wgpu::BindGroupLayout,
 }
 
 impl Gpu {
-    /// Returns the compiled pipeline of a kernel's lowering. The first call compiles it, and later calls return it from
-    /// a cache. `params` are the parameters of a launch. They determine the value of the WGSL override `keys_held`, the
-    /// length of an array in workgroup memory.
+    /// Returns the compiled pipeline of a lowering (WGSL implementation) of a kernel. The first call compiles it, and
+    /// later calls return it from a cache. `params` are the parameters of a launch. They determine the value of the
+    /// WGSL override `keys_held`, which sets the length of an array in workgroup memory.
     pub(super) async fn pipeline(
         &self,
         kernel: &'static Kernel,

@@ -55,9 +55,9 @@ impl<T> Signal<T> {
         self.0.state().value.is_some()
     }
 
-    /// Waits for the value. Before this call, the caller must poll the device until the GPU has completed the work that
-    /// the value reports. At that time, the value has been delivered already, unless another thread is still running
-    /// the callback that delivers it. Returns `None` if no value arrives within 10 s.
+    /// Waits for the value. Before this call, the caller must poll the device until the GPU has completed the work to
+    /// which the value belongs. The callback that delivers the value has then run, or is still running on another
+    /// thread. Returns `None` if no value arrives within 10 s.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) async fn wait(self) -> Option<T> {
         const MOMENT: std::time::Duration = std::time::Duration::from_secs(10);

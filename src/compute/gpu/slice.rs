@@ -2,8 +2,8 @@
 //!
 //! A slice is a list of parts. A part is a range of rows of one dispatch (launch of a kernel). Here a row consists of
 //! all workgroups of the dispatch with the same y index. The duration of a row is measured separately for each shape,
-//! which is a kernel together with its parameters. Until a shape has been measured, a slice that contains it consists
-//! of a single row.
+//! which is a kernel together with its parameters. As long as the duration for a shape is unknown, a row of that shape
+//! is submitted as a slice of its own.
 
 use std::ops::Range;
 
@@ -16,8 +16,8 @@ pub(super) const MAX_PARTS: usize = 512;
 /// which a measurement increases the estimate is not limited.
 const FASTER: f64 = 8.0;
 
-/// One dispatch (launch of a kernel), and the rows of its workgroups that a run executes. A row consists of all
-/// workgroups with the same y index.
+/// One dispatch (launch of a kernel), and the range of its rows that a run executes. A row consists of all workgroups
+/// of the dispatch with the same y index.
 pub(super) struct DispatchRows {
     /// Index of the dispatch's shape. Dispatches of the same kernel with the same parameters have the same shape, so
     /// their rows are expected to take equally long.
@@ -36,7 +36,8 @@ pub(super) struct SlicePart {
 
 /// Divides dispatches into slices (GPU submissions) by the expected duration of their rows.
 pub(super) struct SlicePlanner {
-    /// The time that a slice may take, in milliseconds. If it is 0, every slice is one row of workgroups.
+    /// The time that a slice (GPU submission) may take, in milliseconds. If it is 0, every slice is one row of
+    /// workgroups.
     budget_ms: f64,
     /// The longest delay, in milliseconds, between the completion of work on the GPU and the report of the completion.
     delay_ms: f64,
@@ -56,8 +57,8 @@ impl SlicePlanner {
         self.budget_ms + 2.0 * self.delay_ms
     }
 
-    /// Returns the time that these parts are expected to take, in milliseconds. The result is infinity if the shape
-    /// (kernel and parameters) of any part has not been measured.
+    /// Returns the time that the parts of a slice (ranges of workgroup rows) are expected to take, in milliseconds. The
+    /// result is infinity if the shape (kernel and parameters) of any part has not been measured.
     pub(super) fn expected_ms<'a>(
         &self,
         dispatches: &[DispatchRows],
@@ -70,8 +71,9 @@ impl SlicePlanner {
         Some(self.row_ms[dispatches[part.dispatch].shape]? * f64::from(part.rows))
     }
 
-    /// Returns the next slice of `dispatches[at.dispatch..end]`, and moves `at` to the end of the slice. The slice
-    /// starts at row `at.first` of the dispatch with index `at.dispatch`. It is empty if no rows are left.
+    /// Returns the parts (ranges of workgroup rows) of the next slice (GPU submission), and moves `at` to the end of
+    /// the slice. The slice starts at row `at.first` of the dispatch with index `at.dispatch`, and contains only
+    /// dispatches with indexes below `end`. It is empty if no rows are left.
     pub(super) fn slice(&self, dispatches: &[DispatchRows], at: &mut SlicePart, end: usize) -> Vec<SlicePart> {
         let (mut parts, mut left_ms) = (Vec::new(), self.budget_ms);
         while at.dispatch < end && parts.len() < MAX_PARTS {
@@ -100,10 +102,11 @@ impl SlicePlanner {
         parts
     }
 
-    /// Updates the estimated durations of rows of workgroups. `reported_ms` is the time from the start of `parts` to
-    /// the report that they are complete. Only the last part may have a shape (a kernel with its parameters) that has
-    /// not been measured. Returns an estimate of the time that the parts took, in milliseconds. The estimate is the
-    /// expected time, but at most `reported_ms`, and at least `reported_ms` minus the longest delay of a report.
+    /// Updates the estimated durations of rows of workgroups after a slice (GPU submission). `parts` are the parts of
+    /// the slice, and `reported_ms` is the time from the start of the slice to the report of its completion. All parts
+    /// except the last must have a shape (a kernel with its parameters) that has been measured. Returns an estimate of
+    /// the time that the slice took, in milliseconds. This is the expected time, but at most `reported_ms`, and at
+    /// least `reported_ms` minus the longest delay of a report.
     pub(super) fn learn(&mut self, dispatches: &[DispatchRows], parts: &[SlicePart], reported_ms: f64) -> f64 {
         let least_ms = (reported_ms - self.delay_ms).max(0.0);
         let known_ms: f64 = parts.iter().filter_map(|part| self.cost_ms(dispatches, part)).sum();

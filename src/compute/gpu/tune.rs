@@ -46,8 +46,8 @@ pub enum TuneOutcome {
 }
 
 impl Tuning {
-    /// Returns the sum of the times of one launch of each chosen lowering, in milliseconds. A kernel of which only one
-    /// lowering passed has not been timed and adds nothing. GPUs are compared by this sum.
+    /// Returns the time that one launch of every chosen lowering takes in total, in milliseconds. If only one lowering
+    /// of a kernel passed, that lowering has not been timed and adds nothing. The total serves to compare GPUs.
     pub fn timed_ms(&self) -> f64 {
         let chosen =
             |tuned: &Tuned| match tuned.tried.iter().find(|(lowering, _)| lowering.name == tuned.chosen.name)?.1 {
@@ -58,8 +58,9 @@ impl Tuning {
     }
 }
 
-/// Tests all lowerings of these kernels, and chooses one lowering for each kernel. `seed` determines the random test
-/// cases. Returns [`Error::GpuUnfit`] if no lowering of a kernel passes; such a GPU must not be used.
+/// Tests all lowerings (WGSL implementations) of the given kernels, and chooses one lowering for each kernel. `seed`
+/// determines the random test cases. Returns [`Error::GpuUnfit`] if no lowering of a kernel passes; such a GPU must not
+/// be used.
 pub async fn tune(gpu: &Gpu, kernels: &[&'static Kernel], seed: u64) -> Result<Tuning, Error> {
     let mut tuning = Tuning { choice: LoweringChoice::default(), kernels: Vec::new() };
     for kernel in kernels {
@@ -101,8 +102,9 @@ async fn tune_kernel(gpu: &Gpu, kernel: &'static Kernel, seed: u64) -> Result<Tu
     }
 }
 
-/// Tests a lowering with all `cases`, which run concurrently because a browser may report each completion late. Returns
-/// an error if there are no cases, because the lowering would then remain untested.
+/// Tests a lowering with all `cases`. A browser may report the completion of a case late, so the cases run
+/// concurrently, to wait for these reports together. Returns an error if there are no cases, because the lowering would
+/// then remain untested.
 async fn check(gpu: &Gpu, lowering: &'static Lowering, cases: &[Case]) -> Result<(), Error> {
     if cases.is_empty() {
         return Err(Error::Shape { what: "known answers", expected: 1, found: 0 });
@@ -112,7 +114,8 @@ async fn check(gpu: &Gpu, lowering: &'static Lowering, cases: &[Case]) -> Result
 }
 
 /// The number of launches in one timed run on a hardware GPU. It is so large that the fixed cost of a run, and a late
-/// report of its end, hardly affect the time of a launch. On a software GPU, a launch takes so long that one is enough.
+/// report of its end, hardly affect the measured time of a launch. On a software GPU, a launch takes so long that one
+/// is enough.
 const LAUNCHES: usize = 8;
 /// The number of timed runs. The fastest run determines the result, because disturbances only make a run slower.
 const RUNS: usize = 3;

@@ -84,14 +84,14 @@ impl DisputeContext {
     }
 }
 
-/// Returns the tensor roots (Merkle roots) of all inputs of a task: first those of the three inputs of each run, then
-/// that of `keys`, the dither keys with which the gradient is rounded for the artifact.
+/// Returns the tensor roots (Merkle roots) of all inputs of a task: first the roots of the three inputs of each run,
+/// then the root of `keys`, the keys of the pseudo-random bits with which the gradient is rounded for the artifact.
 pub(in crate::dispute) fn roots(sequences: &[SequenceInputs], keys: &[u32]) -> Vec<Hash> {
     sequences.iter().flatten().map(|words| tensor_root(words)).chain([tensor_root(keys)]).collect()
 }
 
-/// Returns the dither keys with which the matrices are rounded for the artifact: two words for each matrix, in the
-/// order of `matrices`. `key` is the task key.
+/// Returns the keys of the pseudo-random bits with which the matrices are rounded for the artifact: two words for each
+/// matrix, in the order of `matrices`. `key` is the task key.
 pub(in crate::dispute) fn transport_keys(matrices: &[MatrixSpec], key: &[u8; 32]) -> Vec<u32> {
     matrices.iter().flat_map(|spec| dither_key(key, 0, &format!("transport.{}", spec.name)).0).collect()
 }

@@ -62,19 +62,19 @@ impl Dispute {
         self.deadline
     }
 
-    /// Returns the games, in the order of the answers.
+    /// Returns the games of the dispute: one for each answer, in the order in which the answers were given.
     pub fn games(&self) -> &[Game] {
         &self.games
     }
 
-    /// Returns the game about the answer with index `answer`; `None` if there is no such answer.
+    /// Returns the game that decides about the answer with index `answer`; `None` if there is no such answer.
     pub fn game(&self, answer: usize) -> Option<&Game> {
         self.games.get(answer)
     }
 
-    /// Ends the turns whose deadline is before block `height`, and returns the side that has won the dispute. The miner
-    /// wins as soon as one answer has won its game. The challenger wins when no more answers may be given and all
-    /// answers have lost. Otherwise the result is `None`.
+    /// Ends each game whose current turn has a deadline before block `height`: the side whose turn it is loses the
+    /// game. Then returns the side that has won the dispute. The miner wins as soon as one answer has won its game. The
+    /// challenger wins when no more answers may be given and all answers have lost. Otherwise the result is `None`.
     pub fn settle(&mut self, height: u64) -> Option<Side> {
         self.games.iter_mut().for_each(|game| game.expire(height));
         let mut winners = self.games.iter().map(|game| game.winner());

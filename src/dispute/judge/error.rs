@@ -34,8 +34,8 @@ pub enum DisputeError {
         /// The largest size of a move or an answer in bytes.
         limit: usize,
     },
-    /// Revealed data does not match the hash that commits to it. The text names the data.
-    #[error("{0} does not match the commitment")]
+    /// Revealed data does not match the hash that commits to it. The string names the data.
+    #[error("{0} does not match the hash that commits to it")]
     Root(&'static str),
     /// An index is out of range.
     #[error("{what} index {value} is not below {limit}")]
@@ -50,8 +50,8 @@ pub enum DisputeError {
     /// The disputed step reads a word that the proof lacks, or a word in a format that no kernel writes.
     #[error(transparent)]
     WordFault(#[from] super::word_program::WordFault),
-    /// There is no word program for a kernel with this name, or the dispatch does not have as many parameters as the
-    /// kernel.
+    /// There is no word program (division of the computation into provable steps) for a kernel with this name, or the
+    /// dispatch does not have as many parameters as the kernel.
     #[error("kernel {0:?} is unknown, or the dispatch has a wrong number of parameters for it")]
     Kernel(String),
     /// The bytes do not encode a move or an answer, or a block of data is invalid.
@@ -65,7 +65,8 @@ pub enum DisputeError {
     Backend(#[from] Error),
 }
 
-/// Returns `value` if it is below `limit`, otherwise [`DisputeError::Range`]. `what` names what the index refers to.
+/// Returns the index `value` if it is below `limit`, otherwise [`DisputeError::Range`]. `what` states what the index
+/// refers to, such as `buffer`.
 pub(in crate::dispute) fn below(what: &'static str, value: u64, limit: usize) -> Result<usize, DisputeError> {
     let limit = limit as u64;
     if value < limit { Ok(value as usize) } else { Err(DisputeError::Range { what, value, limit }) }

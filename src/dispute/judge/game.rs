@@ -52,8 +52,8 @@ impl Answer {
     }
 }
 
-/// A game between an answer and a challenger. Its state consists of the subject (the facts on which both sides agree),
-/// the answer's trace root, the current phase, and the deadline of the current turn.
+/// A game between a challenger and the side that defends an answer. Its state consists of the subject (the facts on
+/// which both sides agree), the answer's trace root, the current phase, and the deadline of the current turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Game {
     pub(in crate::dispute) subject: Subject,
@@ -240,10 +240,11 @@ impl Game {
     }
 
     /// Executes the disputed step of a word program (which computes one output word in steps) on the words that `proof`
-    /// reveals. Returns whether the result that the answer claims for this step is correct. For the last step, `left`
-    /// is `None`, and the claimed result is in `disputed`. For any other step, the result is the scratch tensor (the
-    /// intermediate values) after the step, and `left` is the hash with which the answer has committed to it. Fails if
-    /// the proof does not match the roots on which both sides agree, or lacks a tile that the step reads.
+    /// reveals. Returns whether the result that the answer claims for this step is correct. The result of the last step
+    /// is the output word with its saturation flag; the claimed result is then in `disputed`, and `left` is `None`. The
+    /// result of an earlier step is the scratch tensor (the intermediate values) after the step; `left` is then the
+    /// claimed hash of this tensor. Fails if the proof does not match the roots on which both sides agree, or lacks a
+    /// tile that the step reads.
     fn is_right(
         &self,
         disputed: &DisputedWord,
@@ -281,8 +282,8 @@ fn step_phase(disputed: Box<DisputedWord>, step: usize, node: Hash) -> Result<Ph
 
 /// Returns the phase that begins when a word becomes disputed. If one step computes the word, the next move must prove
 /// this step. Otherwise, the next move must commit to all steps of the word program. `word` is the value that the
-/// answer claims for the word. `saturated` is whether, according to the answer, a value leaves its range in the
-/// computation of the word. A parameter is `None` if the answer makes no such claim.
+/// answer claims for the word. `saturated` states whether, according to the answer, a value leaves its range in the
+/// computation of the word. Each of these two arguments is `None` if the answer makes no such claim.
 fn dispute_word(
     dispatch: DisputedDispatch,
     place: WordPlace,

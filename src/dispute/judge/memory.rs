@@ -45,7 +45,8 @@ impl RevealedTensor {
     }
 }
 
-/// The buffers of a dispatch, and the scratch tensor of a word program. Only some tiles of each are revealed.
+/// The buffers of a dispatch, and the scratch tensor of a word program. Only some tiles (256 words each) of the buffers
+/// and of the scratch tensor are revealed.
 pub(in crate::dispute) struct PartialMemory {
     /// The buffers of the dispatch, in binding order.
     pub(in crate::dispute) buffers: Vec<RevealedTensor>,

@@ -21,9 +21,11 @@ pub const MAX_MOVE_BYTES: usize = 1 << 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LeafChallenge {
-    /// One of the tensors that the dispatch wrote is wrong. The number is the index of this tensor among them.
+    /// One of the tensors that the dispatch wrote is wrong. The number is the index of the wrong tensor among the
+    /// tensors that the dispatch wrote.
     Output(u32),
-    /// The leaf's saturation flag is not set, although a value leaves its range in the computation of this word.
+    /// The leaf's saturation flag is not set, although a value leaves its range in the computation of the word at this
+    /// place.
     Saturates(WordPlace),
     /// The leaf's saturation flag is set, although no value leaves its range in the dispatch.
     Sound,
@@ -85,8 +87,8 @@ pub enum Move {
 /// Who may make a move of a given kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Anybody. The move must match a hash to which the answer has committed. Only one move does, so it does not matter
-    /// who makes it.
+    /// Anybody. The move must match a hash to which the answer has committed. Only one move matches, so it does not
+    /// matter who makes it.
     Anybody,
     /// The account that gave the answer.
     Answerer,

@@ -86,9 +86,9 @@ pub enum Phase {
     /// A node in the Merkle tree of a word program is disputed. The fields are the output word and the state of the
     /// search.
     WordProgram(Box<DisputedWord>, Bisection),
-    /// One step of a word program is disputed. The fields are the output word, the index of the step, and the leaf of
-    /// the word program's tree that commits to the claimed scratch tensor after the step. For the last step, which
-    /// computes the result, this leaf is `None`.
+    /// One step of a word program is disputed. The fields are the output word, the index of the step, and the claimed
+    /// hash of the scratch tensor (the intermediate values) after the step. For the last step, which computes the
+    /// result, this hash is `None`.
     Step(Box<DisputedWord>, usize, Option<Hash>),
     /// The game is over, and this side has won.
     Over(Side),

@@ -1,6 +1,6 @@
 //! A program: all dispatches of a task. Each dispatch states its kernel, its parameters, and where the words of its
-//! buffers come from. The program is a function of the model and of the matrices that are trained, so its Merkle root
-//! commits to both.
+//! buffers come from. The model and the list of trained matrices determine the program, so the Merkle root over its
+//! dispatches commits to both.
 
 use super::{
     error::DisputeError,
@@ -18,24 +18,26 @@ const FORMAT: &str = "r3mes/dispatch/1";
 pub enum BufferSource {
     /// All words of the buffer are 0, because no earlier dispatch of the run has written it.
     Zero,
-    /// The buffer holds a constant of the model. The hash is the tensor root of the constant.
+    /// The buffer holds a constant of the model. The hash is the constant's tensor root (the Merkle root over its
+    /// words).
     Constant(Hash),
-    /// The buffer holds an input of the run: 0 stands for the token IDs, 1 for the labels, 2 for the dither buffer.
+    /// The buffer holds an input of the run. The number states which input: 0 is the token IDs, 1 the labels, and 2 the
+    /// dither buffer (the keys of the pseudo-random bits for rounding).
     SequenceInput(u32),
     /// The buffer holds an input that all runs share. An index below the number of adapter buffers stands for an
-    /// adapter buffer, and any other index for the transport keys (the dither keys with which the gradient is rounded
-    /// for the artifact).
+    /// adapter buffer, and any other index for the transport keys (the keys of the pseudo-random bits with which the
+    /// gradient is rounded for the artifact).
     Shared(u32),
     /// The buffer was last written by an earlier dispatch of the same run.
     Step {
-        /// Index of the earlier dispatch within the run.
+        /// Index, within the run, of the earlier dispatch that wrote the buffer.
         entry: u32,
         /// Index of the buffer among all buffers that the earlier dispatch writes.
         slot: u32,
     },
     /// The buffer was last written by a dispatch of the previous run. In the first run, all words of the buffer are 0.
     Carried {
-        /// Index of the dispatch within the previous run.
+        /// Index, within the previous run, of the dispatch that wrote the buffer.
         entry: u32,
         /// Index of the buffer among all buffers that the dispatch of the previous run writes.
         slot: u32,
@@ -60,7 +62,7 @@ pub struct DispatchEntry {
     pub kernel: String,
     /// The parameters of the kernel, as 32-bit words.
     pub params: Vec<u32>,
-    /// The buffers that the kernel binds, in binding order. The saturation flag is not among them.
+    /// The buffers that the dispatch binds to the kernel, in binding order. The saturation flag is not among them.
     pub bindings: Vec<BoundBuffer>,
 }
 
@@ -89,7 +91,8 @@ impl DispatchEntry {
         })
     }
 
-    /// Returns the binding indexes of the buffers that the dispatch writes, in ascending order.
+    /// Returns the index, in binding order, of each buffer that the dispatch writes. The indexes are in ascending
+    /// order.
     pub fn written(&self) -> Result<Vec<usize>, DisputeError> {
         let bound =
             self.word_program()?.kernel.bindings.iter().filter(|binding| !matches!(binding.access, Access::Flag));
@@ -98,7 +101,8 @@ impl DispatchEntry {
     }
 }
 
-/// The number of inputs of each run: its token IDs, its labels and its dither buffer.
+/// The number of inputs of each run: its token IDs, its labels, and its dither buffer (the keys of the pseudo-random
+/// bits for rounding).
 const SEQUENCE_INPUTS: usize = 3;
 
 /// The subject of a game: the Merkle roots and the counts on which both sides agree beforehand.
@@ -115,8 +119,9 @@ pub struct Subject {
     pub sequences: u32,
     /// The number of buffers that hold the adapter, packed as the kernels read it.
     pub adapter_buffers: u32,
-    /// Inputs root: the Merkle root over the tensor roots of all inputs. The inputs of each run come first, and the
-    /// transport keys (the dither keys with which the gradient is rounded for the artifact) come last.
+    /// Inputs root: the Merkle root over the tensor roots of all inputs. The inputs of each run come first. The
+    /// transport keys come last: the keys of the pseudo-random bits with which the gradient is rounded for the
+    /// artifact.
     pub inputs: Hash,
     /// Layout root: the Merkle root over the tensor roots of the buffers that hold the packed adapter.
     pub adapter: Hash,
@@ -130,11 +135,11 @@ pub enum Origin {
     Zero,
     /// The buffer is a constant of the program. The program states its tensor root, which is this hash.
     Constant(Hash),
-    /// The buffer is one of the task's input tensors. The inputs root commits to their tensor roots. The number is the
-    /// index of the input tensor.
+    /// The buffer is one of the task's input tensors. The inputs root commits to the tensor roots of all input tensors.
+    /// The number is the index of the buffer among the input tensors.
     Input(usize),
-    /// The buffer is one of the buffers that hold the adapter. The layout root commits to their tensor roots. The
-    /// number is the index of the buffer among them.
+    /// The buffer is one of the buffers that hold the adapter. The layout root commits to the tensor roots of all
+    /// adapter buffers. The number is the index of the buffer among the adapter buffers.
     Adapter(usize),
     /// An earlier leaf of the trace states the tensor root.
     Leaf {
@@ -157,8 +162,8 @@ impl Subject {
         self.run_dispatches as usize + self.encoding_dispatches as usize
     }
 
-    /// Returns the number of input tensors of the task: three for each run, and one for the transport keys (the dither
-    /// keys with which the gradient is rounded for the artifact).
+    /// Returns the number of input tensors of the task: three for each run, and one for the transport keys (the keys of
+    /// the pseudo-random bits with which the gradient is rounded for the artifact).
     pub fn input_count(&self) -> usize {
         self.sequences as usize * SEQUENCE_INPUTS + 1
     }

@@ -14,7 +14,7 @@ use super::{
 use serde::{Deserialize, Serialize};
 
 /// Some tiles (256 words each) of a tensor, with hashes of the rest of the tensor. The tensor root (the Merkle root
-/// over all tiles) can be computed from both together.
+/// over all tiles) can be computed from the tiles and the hashes together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevealedTiles {
@@ -35,7 +35,8 @@ pub type Path = Vec<Hash>;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum RootProof {
-    /// The program states the tensor root, because the buffer is a constant of the model.
+    /// The program (the list of the task's dispatches) states the tensor root, because the buffer is a constant of the
+    /// model.
     Program,
     /// The buffer is an input of the task or a part of the adapter.
     Input {
@@ -108,8 +109,8 @@ pub(in crate::dispute) enum StepResult {
     /// The scratch tensor (the intermediate values) after the step, given by the hash of its leaf in the Merkle tree of
     /// the word program.
     Scratch(Hash),
-    /// The disputed word and its saturation flag, which the last step computes. A value is `None` if the answer does
-    /// not claim it.
+    /// The disputed word and its saturation flag, which the last step computes. The word or the flag is `None` if the
+    /// answer does not claim a value for it.
     Word { word: Option<u32>, saturated: Option<bool> },
 }
 

@@ -5,7 +5,7 @@ use super::tree::{self, Hash};
 use crate::kernels::digest::TILE;
 use std::ops::Range;
 
-/// Returns the number of tiles in a tensor of `words` words.
+/// Returns the number of tiles (256 words each) in a tensor of `words` words.
 pub const fn tiles(words: usize) -> usize {
     words.div_ceil(TILE)
 }
@@ -26,17 +26,17 @@ pub fn from_bytes(bytes: &[u8]) -> Option<Vec<u32>> {
     rest.is_empty().then(|| words.iter().map(|word| u32::from_le_bytes(*word)).collect())
 }
 
-/// Returns the hash of a tile, which is a leaf of the tensor's tree.
+/// Returns the hash of a tile (256 words), which is a leaf of the tensor's Merkle tree.
 pub fn tile_hash(words: &[u32]) -> Hash {
     Hash::leaf(&to_bytes(words))
 }
 
-/// Returns the hashes of a tensor's tiles, which are the leaves of its tree.
+/// Returns the hashes of a tensor's tiles (256 words each), which are the leaves of its Merkle tree.
 pub fn tile_hashes(words: &[u32]) -> Vec<Hash> {
     words.chunks(TILE).map(tile_hash).collect()
 }
 
-/// Returns the tensor root of the tensor that consists of these words.
+/// Returns the tensor root (the Merkle root over the tiles) of the tensor that consists of these words.
 pub fn tensor_root(words: &[u32]) -> Hash {
     tree::root(&tile_hashes(words))
 }

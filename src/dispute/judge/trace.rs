@@ -1,8 +1,8 @@
 //! Traces. A trace has one leaf for every dispatch of a task, with the tensor roots (Merkle roots) of the buffers that
 //! the dispatch wrote. The leaves of each run follow those of the previous run.
 //!
-//! The tensor of a buffer consists of all words of the buffer after the dispatch. Words that no dispatch has written in
-//! the run are 0.
+//! A tensor root is computed from all words that the buffer holds after the dispatch. Words that no dispatch of the run
+//! has written are 0.
 
 use super::{
     artifact_encoding::hash_words,
@@ -56,8 +56,8 @@ impl Trace {
     }
 }
 
-/// The outcome that an artifact claims for its task. It does not include the number of supervised tokens, which follows
-/// from the chunk.
+/// The outcome that an artifact claims for its task. It does not include the number of supervised tokens (tokens that
+/// enter the loss), which follows from the chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum TaskOutcome {
@@ -67,7 +67,7 @@ pub enum TaskOutcome {
     Gradient {
         /// Gradient root: the Merkle root over the matrices of the gradient, as [`Artifact::gradient_root`] returns it.
         root: Hash,
-        /// Loss, summed over the tokens of the chunk, in units of 2^-20 bits.
+        /// Loss, summed over the tokens of the chunk, in units of 2^-20 bits of information.
         loss: i64,
     },
 }
@@ -83,8 +83,8 @@ impl TaskOutcome {
         }
     }
 
-    /// Returns the outcome that the manifest of an artifact claims. Every chunk has 2047 supervised tokens. Returns
-    /// `None` if the manifest states a gradient with a different number of supervised tokens.
+    /// Returns the outcome that the manifest of an artifact claims. Every chunk has 2047 supervised tokens (tokens that
+    /// enter the loss). Returns `None` if the manifest states a gradient with a different number of supervised tokens.
     pub fn from_claim(claim: &ArtifactClaim) -> Option<Self> {
         match claim.loss_and_tokens {
             None => Some(Self::Void),

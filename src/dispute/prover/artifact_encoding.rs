@@ -17,7 +17,7 @@ pub struct ArtifactEncoding {
     /// Input: for each matrix, the buffer of its exact gradient, `[rows, columns]` i64. The order is that of the
     /// matrices in the job.
     pub gradients: Vec<BufferId>,
-    /// Input: the buffer of the chunk's loss, an i64 in units of 2^-20 bits.
+    /// Input: the buffer of the chunk's loss, an i64 in units of 2^-20 bits of information.
     pub loss: BufferId,
     /// Input: the buffer of the dither keys, two words for each matrix. The pseudorandom bits with which a matrix is
     /// rounded are derived from its key.

@@ -11,12 +11,12 @@ use crate::{
     protocol::attestation_leaf,
 };
 
-/// The tile (256 words) of a gradient that a verifier must hash for its attestation. A selector (32 random bytes of
-/// the ledger) determines the tile.
+/// Identifies the tile that a verifier must hash for its attestation. A tile is a piece of 256 words of the gradient. A
+/// selector (32 random bytes of the ledger) determines which tile this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SelectedTile {
-    /// Index of the last dispatch (kernel launch) that writes the gradient, among all dispatches of the task. The trace
-    /// has one leaf for each dispatch, at the same index.
+    /// Index of the last dispatch (kernel launch) that writes the gradient, among all dispatches of the task. It is
+    /// also the index of this dispatch's leaf in the trace (the hashes of what each dispatch writes).
     pub leaf: usize,
     /// Index of the gradient's buffer among the buffers of the dispatch that writes it, in binding order.
     pub binding: usize,

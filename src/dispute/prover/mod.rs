@@ -1,5 +1,5 @@
-//! The prover. It runs a task again and computes all moves of one party in a dispute, either of the miner's side or of
-//! the challenger.
+//! The prover runs a task again, and computes all moves of one party in a dispute. This party is either the challenger
+//! or on the miner's side.
 
 mod adapter_layout;
 mod artifact_encoding;
@@ -33,8 +33,8 @@ use crate::kernels::Access;
 use memory::FullMemory;
 use std::collections::BTreeSet;
 
-/// Computes the moves of one party in a dispute about a task. It runs the task again when a move needs contents of
-/// buffers that it has not kept.
+/// Computes the moves of one party in a dispute about a task. The prover does not keep the contents of all buffers. If
+/// a move needs contents that are missing, the prover runs the task again.
 pub struct Prover {
     replay: Replay,
     trace: Trace,
@@ -59,8 +59,8 @@ impl WordProgramRun {
         self.word
     }
 
-    /// Replaces the computed word and its saturation flag with the values that this party's side has already claimed in
-    /// the dispute. If the party is honest, it has claimed the computed values, and this changes nothing.
+    /// Replaces the computed word and its saturation flag with the values that the prover's side has already claimed in
+    /// the dispute. An honest side has claimed the computed values, so nothing changes.
     fn claiming(mut self, disputed: &DisputedWord) -> Self {
         self.word = disputed.word.unwrap_or(self.word);
         self.saturated = disputed.saturated.unwrap_or(self.saturated);
@@ -84,7 +84,7 @@ impl Prover {
         &self.trace
     }
 
-    /// Returns the replay, through which this prover runs the task.
+    /// Returns the replay: the prepared task, which this prover can run at any time.
     pub fn replay(&self) -> &Replay {
         &self.replay
     }
@@ -194,10 +194,11 @@ impl Prover {
         Ok(self.snapshot(dispatch.at).await?.after[binding].clone())
     }
 
-    /// Finds an output word of a dispatch in whose computation a value leaves its range, and returns the place of the
-    /// word. Returns `None` if there is no such word. First finds the work unit (an independent part of the dispatch)
-    /// in which this happens, by running the reference kernel on one work unit after another. Then computes each word
-    /// that this work unit writes, until a value leaves its range.
+    /// Finds an output word of a dispatch in whose computation a value leaves the range of its number format. Returns
+    /// the buffer and the index of the word, or `None` if there is no such word. The dispatch consists of independent
+    /// work units. The function runs the reference kernel on one work unit after another, until a value leaves its
+    /// range in one of them. It then computes the words of that work unit one after another, and returns the first word
+    /// in whose computation a value leaves its range.
     async fn saturating(&mut self, dispatch: &DisputedDispatch) -> Result<Option<WordPlace>, DisputeError> {
         let (kernel, params) = (dispatch.entry.word_program()?.kernel, &dispatch.entry.params);
         let before = self.snapshot(dispatch.at).await?.before.clone();
@@ -240,7 +241,7 @@ impl Prover {
     }
 
     /// Returns the proof of one step in the computation of the disputed word. It contains the tiles that the step
-    /// reads, with the hashes that prove that both sides agree on these tiles.
+    /// reads, and the hashes with which the judge checks that these tiles belong to data on which both sides agree.
     async fn proof(&mut self, disputed: &DisputedWord, step: usize) -> Result<Proof, DisputeError> {
         let (entry, leaf) = (&disputed.dispatch.entry, disputed.dispatch.at);
         let word_run =

@@ -1,5 +1,5 @@
-//! The program of a job: a list of all dispatches (kernel launches) of a task, in the form of data. It is derived from
-//! the recorded training step and the recorded artifact encoding.
+//! The program of a job: a list of all dispatches (kernel launches) of a task, stored as data. It is derived from two
+//! recordings: the training step, and the artifact encoding, which computes the gradient root.
 
 use super::ArtifactEncoding;
 use crate::{
@@ -35,7 +35,8 @@ pub(super) fn shared(step: &RecordedStep) -> Vec<BufferId> {
 
 impl Program {
     /// Returns the program: the dispatches (kernel launches) of `step`, a training step recorded for a single sequence,
-    /// and those of the artifact encoding. `step` and `encoding` must have the same gradients, in the same order.
+    /// and those of `encoding`, which compute the gradient root. `encoding` must read the gradients that `step`
+    /// computes, in the same order.
     pub fn new(step: &RecordedStep, encoding: &ArtifactEncoding) -> Self {
         let own = [step.ids, step.labels, step.dither];
         let (writers, shared) = (last_writers(&step.recording), shared(step));
@@ -55,7 +56,8 @@ impl Program {
         Self { step, encoding, shared }
     }
 
-    /// Returns the dispatches of one run (the pass over one sequence), followed by those of the artifact encoding.
+    /// Returns the dispatches of one run (the pass over one sequence), followed by those of the artifact encoding (the
+    /// computation of the gradient root).
     pub fn entries(&self) -> impl Iterator<Item = &DispatchEntry> {
         self.step.iter().chain(&self.encoding)
     }
@@ -79,9 +81,9 @@ fn last_writers(recording: &Recording) -> BTreeMap<BufferId, [u32; 2]> {
     writers
 }
 
-/// Converts the dispatches (kernel launches) of a recording to data. For each buffer of a dispatch, the data states
-/// where the words come from, for example from an earlier dispatch. `outside` returns this source for a persistent
-/// buffer (one that keeps its words between runs) that no earlier dispatch of the recording has written.
+/// Converts the dispatches (kernel launches) of a recording to data. The data states the source of the words in each
+/// buffer of a dispatch. If an earlier dispatch of the recording has written the buffer, this dispatch is the source.
+/// Otherwise, if the buffer is persistent (it keeps its words between runs), the function `outside` returns the source.
 fn entries(recording: &Recording, outside: impl Fn(BufferId) -> BufferSource) -> Vec<DispatchEntry> {
     let mut constants = BTreeMap::new();
     let mut writers = BTreeMap::<BufferId, [u32; 2]>::new();

@@ -146,9 +146,9 @@ impl Replay {
         &self.subject
     }
 
-    /// Returns the Merkle roots of the buffers with the task's inputs. For each run (the pass over one sequence), there
-    /// are three roots: those of the token IDs, of the labels, and of the keys for stochastic rounding in the run. The
-    /// last root is that of the keys with which the finished gradients are rounded for the artifact.
+    /// Returns the Merkle roots of the buffers that hold the task's inputs. Each run (the pass over one sequence) has
+    /// three such buffers: the token IDs, the labels, and the keys for stochastic rounding in the run. One more buffer,
+    /// whose root is the last, holds the keys for rounding the finished gradients for the artifact.
     pub fn inputs(&self) -> &[Hash] {
         &self.inputs
     }
@@ -164,8 +164,8 @@ impl Replay {
         self.step.adapted_linears.iter().map(|(name, lora)| (name.as_str(), [lora.grad_a, lora.grad_b])).collect()
     }
 
-    /// Returns the index of the last dispatch that writes a buffer within a run (the pass over one sequence), and the
-    /// length of the buffer in words. Returns `None` if no dispatch writes the buffer.
+    /// Returns two numbers for a buffer: the index of the last dispatch that writes it, among the dispatches of one run
+    /// (the pass over one sequence), and its length in words. Returns `None` if no dispatch writes the buffer.
     pub(super) fn writer(&self, id: BufferId) -> Option<(usize, usize)> {
         let dispatches = self.step.recording.dispatches();
         let entry = dispatches.iter().rposition(|dispatch| dispatch.written().any(|written| written.id == id))?;
@@ -237,8 +237,8 @@ impl ReplayRun {
         Trace { leaves: self.leaves }
     }
 
-    /// Executes the dispatches of a recording. If one of them is the wanted dispatch, stops after it and returns a
-    /// snapshot of its buffers. Otherwise executes all of them and returns `None`.
+    /// Executes the dispatches of a recording, and returns `None`. If a snapshot of the buffers of one of these
+    /// dispatches is wanted, stops after this dispatch and returns the snapshot instead.
     async fn run(&mut self, executor: &mut Executor, recording: &Recording) -> Result<Option<Snapshot>, DisputeError> {
         let mut begun = BTreeSet::new();
         for (at, dispatch) in recording.dispatches().iter().enumerate() {

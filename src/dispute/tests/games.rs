@@ -230,8 +230,8 @@ fn a_wrong_flag_loses() {
     }
 }
 
-/// Plays games in which the challenger attacks an honest answer with random picks and challenges. The side that defends
-/// the answer must win all of these games.
+/// Plays games in which the challenger attacks an honest answer with random moves: it picks random nodes of Merkle
+/// trees and makes random challenges. The side that defends the answer must win all of these games.
 #[test]
 fn an_honest_answer_wins_whatever_is_picked() {
     let model = model();

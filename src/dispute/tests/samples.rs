@@ -16,7 +16,7 @@ use crate::{
 use pollster::block_on;
 
 /// Returns the configuration of a model with one layer, four query heads and two key/value heads. A sequence has 36
-/// tokens: a block of 32 tokens, and a partial block of 4 tokens.
+/// tokens. Some kernels process tokens in blocks of 32, so the sequence has one full block and one block of 4 tokens.
 pub(super) fn config() -> ModelConfig {
     ModelConfig { context: 36, ..SmallJob::CONFIG }
 }

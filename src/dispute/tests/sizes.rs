@@ -1,6 +1,6 @@
-//! Tests that every proof fits in a move. The sizes are those of BitNet 2B4T with an adapter of rank 64 on all seven
-//! kinds of linear layers, and with sequences of 2048 tokens. The test runs no task: it computes the size of each proof
-//! from the tiles that a step of a word program reads.
+//! Tests that every proof fits in a move. The buffers have the sizes that occur with the model BitNet 2B4T, an adapter
+//! of rank 64 on all seven kinds of linear layers, and sequences of 2048 tokens. The test runs no task: it computes the
+//! size of each proof from the tiles that a step of a word program reads.
 
 use crate::{
     dispute::{
@@ -27,7 +27,7 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Returns the configuration of BitNet 2B4T, reduced to one layer and to one shard of the vocabulary (16,384 tokens).
-/// Further layers and shards would have the same sizes.
+/// The buffers of further layers and shards would have the same sizes.
 fn config() -> ModelConfig {
     ModelConfig { layers: 1, vocab: 16_384, ..ModelConfig::BITNET_2B4T }
 }
@@ -54,8 +54,8 @@ fn model(config: &ModelConfig) -> Model {
     Model { config: config.clone(), embedding, layers: vec![layer], final_norm: gain(config.width) }
 }
 
-/// A memory that notes which tiles (256 words each) a step reads or writes. The words that it returns make the step
-/// access as many tiles as possible.
+/// A memory that notes which tiles (256 words each) a step reads or writes. Its words are chosen so that the step
+/// accesses as many tiles as possible.
 struct Counting {
     names: Vec<&'static str>,
     touched: Vec<BTreeSet<usize>>,
@@ -86,8 +86,8 @@ impl WordMemory for Counting {
     }
 }
 
-/// Returns the number of hashes in a Merkle proof of the leaves with the indexes `shown`. The tree has `count` leaves.
-/// It may be a subtree of a larger tree, in which its first leaf has the index `first`.
+/// Returns the number of hashes in a Merkle proof of the leaves with the indexes `shown`. The tree has `count` leaves,
+/// with indexes from `first` on. `first` is not 0 if the tree is a subtree of a larger tree.
 fn rest(count: usize, shown: &[usize], first: usize) -> usize {
     match (count, shown) {
         (_, []) => 1,

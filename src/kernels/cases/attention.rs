@@ -166,7 +166,11 @@ fn roots(head_dim: usize) -> (Scale, u32, i32) {
 
 fn label(shape: AttentionShape, content: HeadContent) -> String {
     let AttentionShape { sequences, context, kv_heads, group, head_dim } = shape;
-    format!("{sequences} x {context} tokens, {kv_heads} x {group} heads of {head_dim} features, {}", content.label)
+    format!(
+        "{sequences} sequences of {context} tokens, {kv_heads} key/value heads with {group} query heads each, \
+         {head_dim} features per head, {}",
+        content.label
+    )
 }
 
 fn group_inverse(shape: AttentionShape) -> u32 {

@@ -34,7 +34,7 @@ pub(super) fn embed(source: &mut CaseSource) -> Vec<Case> {
         Case {
             kernel: &embed::KERNEL,
             label: format!(
-                "{tokens} tokens, {width} features, {label}, shift {shift}, {vocab} token IDs from {vocab_offset}"
+                "{tokens} tokens, {width} features, {label}, shift {shift}, {vocab} token IDs from ID {vocab_offset} on"
             ),
             params: params.words(),
             inputs: vec![ids, embedding, row_scales, source.before_write(tokens * (width + INFO))],

@@ -99,8 +99,8 @@ pub(super) fn gradient_quantize(source: &mut CaseSource) -> Vec<Case> {
 }
 
 /// Returns a test case for every combination of a size in `SHAPES` and a kind of values in `CONTENTS`. The function
-/// `case` builds a test case. Its last argument is the kernel's parameter `position_stride`, which is 0 in every third
-/// test case and otherwise 1. With 0, all tokens use the first row of the rotary table.
+/// `case` builds a test case. The last argument of this function is the kernel's parameter `position_stride`, which is
+/// 0 in every third test case and otherwise 1. If it is 0, all tokens use the first row of the rotary table.
 fn each(source: &mut CaseSource, case: impl Fn(&mut CaseSource, [usize; 3], RowDraws, u32) -> Case) -> Vec<Case> {
     let all = SHAPES.iter().flat_map(|shape| CONTENTS.map(|content| (*shape, content)));
     all.zip([1, 1, 0].iter().cycle()).map(|((shape, content), turn)| case(source, shape, content, *turn)).collect()

@@ -29,9 +29,9 @@ const SHAPES: [(usize, usize, &[u32]); 7] = [
 /// The exponent of the gradient in the test cases: an integer `g` of the gradient represents the real value
 /// `g · 2^EXPONENT`. In training, the job states this exponent for each matrix.
 const EXPONENT: i32 = -50;
-/// Two special values of the parameter `farthest`, which is the largest left shift of a block's sum in a test case.
-/// With `ABOVE`, all elements of the gradient are above the valid range even before the dispatch; with `BELOW`, they
-/// are below it.
+/// Two special values of the parameter `farthest` of a test case. The parameter is the largest number of bits by which
+/// the sum of a block is shifted left. If it is `ABOVE`, all elements of the gradient before the dispatch are above the
+/// valid range; if it is `BELOW`, they are below this range.
 const ABOVE: i32 = 10;
 const BELOW: i32 = -20;
 
@@ -149,8 +149,9 @@ type BlocksShape<'a> = (usize, usize, &'a [u32]);
 type Operand = (&'static str, Draw, Draw);
 
 /// Returns a test case for every combination of a size in `SHAPES` and a kind of operands in `OPERANDS`. The function
-/// `case` builds a test case. Its last argument is the largest left shift that aligns a block's sum to the exponent of
-/// the gradient. A left shift of more than 28 bits sets the saturation flag.
+/// `case` builds a test case. The sum of each block is shifted to the exponent of the gradient. The last argument of
+/// `case` is the largest number of bits by which a sum is shifted left. A left shift of more than 28 bits sets the
+/// saturation flag.
 fn each(
     source: &mut CaseSource,
     case: impl Fn(&mut CaseSource, BlocksShape<'static>, Operand, i32) -> Case,
@@ -175,8 +176,9 @@ fn folded_rows(source: &mut CaseSource, rank: usize, blocks: &[u32], value: Draw
     words
 }
 
-/// Returns the words of `count` elements of the gradient before the dispatch, two words for each element. A margin
-/// follows, which the kernel must leave unchanged. The elements are in range unless `farthest` is `ABOVE` or `BELOW`.
+/// Returns the words of the gradient's buffer before the dispatch: `count` elements of two words each, and then some
+/// words that the kernel must leave unchanged. The elements are above the valid range if `farthest` is `ABOVE`, below
+/// it if `farthest` is `BELOW`, and otherwise within it.
 fn gradient(source: &mut CaseSource, count: usize, farthest: i32) -> Vec<u32> {
     let mut words = source.before_write(2 * count);
     for high in words[..2 * count].iter_mut().skip(1).step_by(2) {

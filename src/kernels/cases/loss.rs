@@ -44,8 +44,8 @@ fn byte(source: &mut CaseSource) -> i32 {
     source.within(-127, 127)
 }
 
-/// How the logits of a test case are filled: a label, and a function that returns one logit. The logits are within ±8,
-/// far apart, at the limits, or all equal.
+/// How the logits of a test case are filled: a label, and a function that returns one logit. The logits are random
+/// within ±8, random within the limits ±1024, only the two limits, or all equal.
 const SCORES: [(&str, Draw); 4] = [
     ("random", |s| s.within(-(8 << 20), 8 << 20)),
     ("far apart", |s| s.within(-SCORE_LIMIT, SCORE_LIMIT)),
@@ -216,7 +216,7 @@ fn backward_case(source: &mut CaseSource, shard: [usize; 3], width: usize, label
     let dlogits = after.swap_remove(7);
     Case {
         kernel: &head_backward::KERNEL,
-        label: format!("{tokens} tokens, {width} features, {vocab} token IDs from {offset}, {label}"),
+        label: format!("{tokens} tokens, {width} features, {vocab} token IDs from ID {offset} on, {label}"),
         params: params.words(),
         inputs: vec![dlogits, embedding, dn],
     }
@@ -227,7 +227,7 @@ fn each_shard(source: &mut CaseSource, case: impl Fn(&mut CaseSource, [usize; 3]
     let all = SHARDS.iter().flat_map(|shard| SCORES.map(|scores| (*shard, scores)));
     all.map(|(shard, (label, score))| {
         let [tokens, vocab, offset] = shard;
-        case(source, shard, format!("{tokens} tokens, {vocab} token IDs from {offset}, {label}"), score)
+        case(source, shard, format!("{tokens} tokens, {vocab} token IDs from ID {offset} on, {label}"), score)
     })
     .collect()
 }

@@ -144,7 +144,7 @@ impl CaseSource {
     }
 
     /// Returns a dither buffer, from which kernels derive the pseudorandom bits for rounding. It contains a random
-    /// token position, and random keys for the streams of bits `0..=last`.
+    /// token position, and a random key for each stream of bits. The streams have the indexes `0..=last`.
     pub fn dither(&mut self, last: u32) -> Vec<u32> {
         let mut words = self.words(4 + 2 * last as usize);
         words[..2].copy_from_slice(&[self.within(0, 1 << 20) as u32, 0]);

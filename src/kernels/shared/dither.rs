@@ -12,8 +12,8 @@ pub fn stream(words: &[u32], stream: u32) -> Dither {
     Dither([words[at], words[at + 1]])
 }
 
-/// Returns a token's position in the chunk. `token` is its index in the batch, and `words` is the dither buffer, whose
-/// first word is the position of the first token.
+/// Returns a token's position in the chunk. `token` is the token's index in the batch. `words` is the dither buffer,
+/// whose first word is the position of the batch's first token in the chunk.
 #[inline(always)]
 pub fn index(words: &[u32], token: usize) -> u32 {
     words[0] + token as u32

@@ -1,5 +1,6 @@
-//! A head row contains the values of one token for one attention head. It consists of a wide row of integers and four
-//! more words: an exponent that all values of the row share, and three zeros.
+//! A head row contains the values of one token for one attention head. It consists of a wide row (integers of magnitude
+//! ≤ 2^14, each stored as two int8 values) and four more words: an exponent that all values of the row share, and three
+//! zeros.
 
 use super::{blocks::ZERO_EXPONENT, wide};
 use crate::{kernels::INFO, numbers::rng::Dither};
@@ -43,9 +44,10 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Writes the real values `values · 2^exponent` as a head row. If `dither` is given, the values are rounded
-/// stochastically: `dither` consists of a dither stream (pseudorandom bits, addressed by row and column) and the row of
-/// the bits to use. Otherwise, the values are rounded to nearest, ties to even.
+/// Writes the real values `values · 2^exponent` as a head row (rounded integers and the exponent that they share). If
+/// `dither` is given, the values are rounded stochastically: `dither` consists of a dither stream (pseudorandom bits,
+/// addressed by row and column) and the row of the bits to use. Otherwise, the values are rounded to nearest, ties to
+/// even.
 #[inline(always)]
 pub fn put(out: &mut [u32], head_dim: usize, values: &[i64], exponent: i32, dither: Option<(Dither, u32)>) {
     let (planes, rest) = out.split_at_mut(wide::wide_words(head_dim));

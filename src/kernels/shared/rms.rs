@@ -36,15 +36,15 @@ impl Rms {
         Self { inverse_rms, inverse: scale.multiply(inverse_rms) }
     }
 
-    /// Returns the factor by which RMSNorm multiplies a row, as the four words of `norm_info`: mantissa and exponent of
-    /// `inverse_rms`, then of `inverse`.
+    /// Returns the factor by which RMSNorm multiplies a row, as four words: mantissa and exponent of `inverse_rms` (the
+    /// factor for real values), then of `inverse` (the factor for the row's integers).
     pub fn words(&self) -> [u32; 4] {
         let ([a, b], [c, d]) = (self.inverse_rms.words(), self.inverse.words());
         [a, b, c, d]
     }
 
-    /// Reads the factor by which RMSNorm multiplies a row from four words: mantissa and exponent of `inverse_rms`, then
-    /// of `inverse`.
+    /// Reads the factor by which RMSNorm multiplies a row from four words: mantissa and exponent of `inverse_rms` (the
+    /// factor for real values), then of `inverse` (the factor for the row's integers).
     pub fn from_words(words: &[u32]) -> Self {
         Self { inverse_rms: Scale::from_words(words), inverse: Scale::from_words(&words[2..]) }
     }

@@ -46,7 +46,7 @@ pub fn log2(tables: &[u32], sum: u64) -> i64 {
 /// multiplied by `mantissa` and shifted right by `shift` bits, is a probability with 30 fraction bits.
 #[derive(Clone, Copy)]
 pub struct Normalizer {
-    /// Mantissa of the reciprocal, 31 bits.
+    /// Mantissa of the reciprocal of the sum of exponentials, 31 bits.
     pub mantissa: u32,
     /// The number of bits by which the product of an exponential and the mantissa is shifted right, 30 to 62.
     pub shift: u32,

@@ -157,8 +157,8 @@ fn verifiers_are_slashed_for_a_match_that_a_dispute_refutes() {
 }
 
 /// The sampled verifier with the largest stake does not recompute the gradient, and guesses its attestation leaf (a
-/// digest of a part of the gradient). The leaves differ, so the validators must vote. An appeal ends this vote before
-/// it shows which leaf is correct. The verifiers that have recomputed the gradient lose nothing.
+/// digest of a part of the gradient). The leaves differ, so the validators must vote. An appeal ends the vote before
+/// the votes show which leaf is correct. The verifiers that have recomputed the gradient lose nothing.
 #[test]
 fn a_large_stake_does_not_make_a_guessed_leaf_correct() {
     let mut network = DisputeNetwork::new(LedgerParams { challenge_blocks: 100, move_blocks: 4, ..all() });

@@ -10,8 +10,8 @@ fn network(params: LedgerParams) -> Network {
     Network::new(genesis(2, LedgerParams { min_stake: 1_000_000, ..params }, &NODES))
 }
 
-/// Returns ledger parameters under which all three verifiers recompute every gradient: a verifier is sampled 16 times
-/// for each gradient, so almost certainly each of the three is sampled at least once.
+/// Returns ledger parameters under which all three verifiers recompute every gradient: for each gradient, one of the
+/// three is drawn at random 16 times, so almost certainly each of them is drawn at least once.
 fn all() -> LedgerParams {
     let verified = LedgerParams { sampling: ALL, verifiers: 16, trap_share: 0, draw_after: 1, ..NETWORK };
     LedgerParams { probation: 0, claim_bond: 0, challenge_blocks: 0, ..verified }

@@ -1,4 +1,5 @@
-//! Tests of the beacon: nobody can choose its random values, and nobody that takes part in time loses anything.
+//! Tests of the beacon: nobody can choose its random values, and no validator that sends its messages in time loses
+//! anything.
 
 use super::{dispute_network::all, *};
 use crate::tx::{MsgRegisterNode, MsgRevealBeacon, MsgUnregisterNode, MsgWithdraw};

@@ -25,8 +25,8 @@ pub(super) fn trusting() -> LedgerParams {
     LedgerParams { sampling: 0, challenge_blocks: 200, move_blocks: 4, ..all() }
 }
 
-/// Returns ledger parameters under which all three verifiers recompute every gradient: a verifier is sampled 16 times
-/// for each gradient, so almost certainly each of the three is sampled at least once.
+/// Returns ledger parameters under which all three verifiers recompute every gradient: for each gradient, one of the
+/// three is drawn at random 16 times, so almost certainly each of them is drawn at least once.
 pub(super) fn all() -> LedgerParams {
     let verified = LedgerParams { sampling: ALL, verifiers: 16, trap_share: 0, draw_after: 1, ..NETWORK };
     LedgerParams { min_stake: 1_000_000, probation: 0, claim_bond: 0, ..verified }
@@ -44,7 +44,8 @@ impl DisputeNetwork {
         block_on(Prover::new(replay)).unwrap()
     }
 
-    /// Claims a task and submits a gradient. Returns the gradient's ID, the task, and the manifest of its artifact.
+    /// Claims a task for account `number` and submits a gradient, which is wrong if `forged` is true. Returns the ID of
+    /// the gradient, the task, and the manifest of the gradient's artifact.
     pub(super) fn submit(&mut self, number: u8, forged: bool) -> (u64, Task, Vec<u8>) {
         let claim = self.world.claim(number, self.world.free());
         self.world.done(number, claim);
@@ -57,8 +58,8 @@ impl DisputeNetwork {
         (self.world.head().submissions, task, dag.get(&dag.root).unwrap())
     }
 
-    /// Claims a task, submits a gradient, and checks that the next block accepts the gradient. Returns the gradient's
-    /// ID, the task, and the manifest of its artifact.
+    /// Claims a task for account `number`, submits a gradient, which is wrong if `forged` is true, and checks that the
+    /// next block accepts it. Returns the ID of the gradient, the task, and the manifest of the gradient's artifact.
     pub(super) fn accepted(&mut self, number: u8, forged: bool) -> (u64, Task, Vec<u8>) {
         let submitted = self.submit(number, forged);
         self.world.block(vec![]);
@@ -136,7 +137,7 @@ impl DisputeNetwork {
     }
 
     /// Applies blocks in which the sampled verifiers commit to and reveal the finding that `find` returns for their
-    /// account. If the findings differ, nobody votes.
+    /// account. If the findings differ, these blocks contain no votes of validators.
     pub(super) fn attest(&mut self, find: impl Fn(u8) -> Finding) {
         for _ in 0..3 {
             let txs = self.world.pending_txs(&NODES.map(|(number, _)| number), &|number, _, _| find(number));

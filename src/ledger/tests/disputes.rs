@@ -234,7 +234,8 @@ fn invalid_disputes_answers_and_moves_are_refused_with_a_reason() {
     network.world.check();
 }
 
-/// Moves with a flipped bit must not make the ledger panic. Those that the ledger refuses must change nothing.
+/// A move with a flipped bit must not make the ledger panic. If the ledger refuses the move, the move must change
+/// nothing.
 #[test]
 fn altered_moves_are_refused_and_change_nothing() {
     let mut network = DisputeNetwork::new(LedgerParams { move_blocks: 10_000, ..trusting() });

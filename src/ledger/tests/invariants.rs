@@ -5,7 +5,7 @@ use super::*;
 use crate::tx::{MsgCompleteTask, MsgRegisterNode, MsgSetPayout, MsgUnregisterNode, MsgWithdraw, Transfer};
 use proptest::prelude::*;
 
-/// Returns a message of account `number`. `kind` selects its type, and the ledger may refuse it.
+/// Returns a message of account `number`, which the ledger may refuse. `kind` selects the type of the message.
 fn message(world: &Network, number: u8, kind: u8, amount: u64) -> Message {
     let other = 1 + (amount % 9) as u8;
     match kind % 14 {

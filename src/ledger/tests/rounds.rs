@@ -170,7 +170,8 @@ fn the_adapter_with_the_majority_of_stake_is_the_next() {
     world.check();
 }
 
-/// Returns a network of three proposers, 7, 8 and 9, whose round of three gradients is full and can be aggregated.
+/// Returns a network in which the accounts 7, 8 and 9 are proposers. Its round has a quota of three gradients, is full,
+/// and can be aggregated.
 fn full_round() -> Network {
     let nodes = [(7, 3_000_000), (8, 2_000_000), (9, 2_000_000)];
     let params = LedgerParams { verifiers: 0, challenge_blocks: 1, ..LedgerParams::EMBEDDED };

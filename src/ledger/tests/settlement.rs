@@ -185,7 +185,8 @@ fn open_session(world: &mut Network, cap: u64) {
 }
 
 /// Lets account 30, as a session key of account 1, claim a chunk and submit a gradient for it. Returns the result codes
-/// of these two transactions. If the claim is refused, nothing is submitted, and its code is returned twice.
+/// of these two transactions. If the claim is refused, nothing is submitted, and the code of the claim is returned
+/// twice.
 fn mine_by_session(world: &mut Network, commitment: impl Fn(&Task) -> Commitment) -> [u32; 2] {
     let claim = of_session(world, world.claim(1, world.free()));
     let claimed = world.block(vec![claim]).remove(0).code;
@@ -247,7 +248,7 @@ fn a_session_has_its_own_escrow_which_its_granter_gets_when_it_ends() {
     world.check();
 }
 
-/// Verifiers that cannot recompute a gradient accuse nobody. Their finding counts like a missing attestation.
+/// Verifiers that cannot recompute a gradient accuse nobody, but are slashed as if they had not attested.
 #[test]
 fn unavailable_is_neither_an_accusation_nor_free() {
     let mut world = network(2, params());

@@ -1,5 +1,5 @@
-//! Tests that a transaction which a Cosmos SDK node would refuse is refused with the same code. If the content alone is
-//! a reason for the refusal, no signature may be checked before.
+//! Tests that a transaction which a Cosmos SDK node would refuse is refused with the same code. If the content of the
+//! transaction is reason enough, the transaction must be refused before any signature is checked.
 
 use super::*;
 use crate::tx::{MsgSetPayout, Transfer, Unsigned, canonical_address, signature_checks};

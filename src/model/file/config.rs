@@ -27,8 +27,8 @@ pub(super) struct ParsedConfig {
     pub(super) tied: bool,
 }
 
-/// How the real weights of a linear layer are computed from its stored weights and its `weight_scale`. The
-/// `quantization_config` states this with `linear_class` and `quantization_mode`.
+/// How the real weights of a linear layer are computed from its stored weights and its `weight_scale`. This depends on
+/// the keys `linear_class` and `quantization_mode` of the object `quantization_config` in `config.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScaleConvention {
     /// A trit is multiplied by `weight_scale`. This applies if `linear_class` is `autobitlinear` and
@@ -75,7 +75,8 @@ struct ConfigFile {
 struct RopeFile {
     rope_theta: Option<f64>,
     rope_type: Option<String>,
-    /// The older name of `rope_type`. Some versions of `transformers` write both.
+    /// The value of the key `type`, the older name of the key `rope_type`. Some versions of `transformers` write both
+    /// keys.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     older_type: Option<String>,
     #[serde(flatten)]
@@ -177,8 +178,8 @@ fn convention(file: Option<&QuantizationFile>, layers: usize) -> Result<ScaleCon
     }
 }
 
-/// Returns the value of `rope_theta`. Since version 5, the `transformers` library stores it as
-/// `rope_parameters.rope_theta`.
+/// Returns the value of the key `rope_theta` of `config.json`. The key can also be in the object `rope_parameters`,
+/// where the `transformers` library stores it since version 5, or in the object `rope_scaling`.
 fn theta(file: &ConfigFile) -> Result<f64, Error> {
     let mut theta = file.rope_theta;
     for (path, rope) in [("rope_parameters.", &file.rope_parameters), ("rope_scaling.", &file.rope_scaling)] {

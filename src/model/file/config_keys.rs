@@ -90,8 +90,8 @@ pub(super) const HARMLESS_ROPE: [&str; 1] = ["original_max_position_embeddings"]
 pub(super) const HARMLESS_QUANTIZATION: [&str; 1] = ["rms_norm_eps"];
 
 /// Returns an error message about the first of `keys` that could change what the model computes. `keys` contains the
-/// keys that the reader does not use. In the message, `path` precedes the key. Keys in `harmless`, and keys whose
-/// values disable their feature, are skipped.
+/// keys that the reader does not use. Keys in `harmless`, and keys whose values disable their feature, are skipped. The
+/// message names the key with the prefix `path`, such as `rope_parameters.`.
 pub(super) fn check(path: &str, keys: &Map<String, Value>, harmless: &[&str]) -> Result<(), String> {
     for (key, value) in keys {
         if harmless.contains(&key.as_str()) || is_disabled(value) {
@@ -112,8 +112,8 @@ pub(super) fn check(path: &str, keys: &Map<String, Value>, harmless: &[&str]) ->
     Ok(())
 }
 
-/// Returns the only supported value of a key: with this value, a model computes the same as without the key. Returns
-/// `None` for a key without such a value.
+/// Returns the value of `key` with which a model computes the same as without the key. No other value of the key is
+/// supported. Returns `None` if the key has no such value.
 fn only_value(key: &str) -> Option<Value> {
     match key {
         // another spelling of hidden_act
@@ -123,10 +123,11 @@ fn only_value(key: &str) -> Option<Value> {
     }
 }
 
-/// Returns whether an entry of `modules_to_not_convert` names the linear layer with the path `linear`, such as
-/// `model.layers.0.mlp.up_proj`, in any version of `transformers`. An entry can be the end of the path, such as
-/// `up_proj`, or the part of the path before one of its dots, such as `model.layers.0`. In older versions, any piece of
-/// the path that is followed by a dot names the layer too, such as `mlp`.
+/// Returns whether an entry of `modules_to_not_convert`, the list of modules that are not quantized, names the linear
+/// layer with the path `linear`, such as `model.layers.0.mlp.up_proj`. The versions of `transformers` have different
+/// rules; the function returns true if the entry names the layer by the rules of any version. The entry can be the end
+/// of the path, such as `up_proj`, or the part of the path before one of its dots, such as `model.layers.0`. In older
+/// versions, it can also be any piece of the path that is followed by a dot, such as `mlp`.
 ///
 /// An entry may also be a regular expression, which this function does not evaluate. If an entry contains a special
 /// character other than the dot, the function assumes that it names every layer.

@@ -8,8 +8,8 @@ use serde_json::Value;
 /// Returns a part of an error message about a file that cannot be parsed: what the file contains, and what to do next.
 /// Returns `None` if the first bytes of the file do not show what it contains.
 ///
-/// Call this only after parsing has failed. A safetensors file starts with the length of its header, and this length
-/// can consist of the same bytes as the magic number of another format.
+/// Call this only after parsing has failed, because a valid safetensors file could be mistaken for a file of another
+/// format: it starts with the length of its header, and this length can contain the magic number of that format.
 pub fn recognize(bytes: &[u8]) -> Option<&'static str> {
     let text = without_bom(bytes).trim_ascii_start();
     let begins = |word: &str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()));
@@ -33,8 +33,8 @@ pub fn recognize(bytes: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Returns the bytes of a text file without the byte order mark (BOM) at its start. Returns all bytes if there is none.
-/// The BOM of UTF-8 is the three bytes EF BB BF, which some editors add; JSON does not permit it.
+/// Returns the bytes of a text file without the byte order mark (BOM) at its start. Returns all bytes if the file has
+/// no BOM. The BOM of UTF-8 is the three bytes EF BB BF, which some editors add; JSON does not permit it.
 pub fn without_bom(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }

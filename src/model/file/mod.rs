@@ -61,8 +61,8 @@ pub fn read_gguf(parts: &[&[u8]], progress: Progress) -> Result<Model, Error> {
     assemble(source, config, progress)
 }
 
-/// Returns the name of the architecture that a GGUF file states: `bitnet-b1.58`, `bitnet-25` or `bitnet`. `parts` is
-/// the same as in [`read_gguf`].
+/// Returns the name of the architecture that a GGUF file states: `bitnet-b1.58`, `bitnet-25` or `bitnet`. `parts`
+/// contains the file, or all of its parts if it has been split.
 pub fn gguf_architecture<'a>(parts: &[&'a [u8]]) -> Result<&'a str, Error> {
     gguf::GgufSource::new(parts)?.architecture()
 }

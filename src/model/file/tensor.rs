@@ -15,8 +15,8 @@ pub(super) enum TensorKind {
     Q6K,
     U8,
     I8,
-    /// Any other type. Tensors of it are refused with an error message that contains the text, which is the name of the
-    /// type.
+    /// A type that this program does not support, with the name of the type. A tensor of the type is refused with an
+    /// error message that contains this name.
     Other(&'static str),
 }
 

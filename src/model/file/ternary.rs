@@ -5,8 +5,8 @@
 //! A packed weight tensor is U8 `[ceil(rows / 4), columns]`. Each of its bytes holds the two-bit codes (trit + 1) of up
 //! to four matrix rows: bits 2i and 2i + 1 of a byte in row `r` belong to matrix row `r + i · ceil(rows / 4)`.
 //!
-//! The scale is rounded to binary32, the type in which written files store it. Therefore a model does not change when
-//! it is written and read back.
+//! The scale is rounded to binary32 (f32), because this program writes scales in this type. Therefore a model does not
+//! change when it is written and read back.
 
 use super::{
     config::ScaleConvention,

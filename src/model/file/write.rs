@@ -35,7 +35,7 @@ struct HeaderEntry {
 }
 
 /// Returns the bytes of `config.json` and of `model.safetensors`. Reading the two files gives the same model if
-/// f32 can hold the scale of every ternary matrix exactly. This is the case if the model was read from such files.
+/// f32 can hold the scale of every ternary matrix exactly. This is the case for a model that was read from a file.
 pub fn write(model: &Model) -> Result<(Vec<u8>, Vec<u8>), Error> {
     let mut tensors = Vec::new();
     let unwritten = |error: io::Error| Error::Malformed { what: "model.safetensors", reason: error.to_string() };
@@ -43,7 +43,7 @@ pub fn write(model: &Model) -> Result<(Vec<u8>, Vec<u8>), Error> {
     Ok((config_json(&model.config)?, tensors))
 }
 
-/// Returns the bytes of the `config.json` that describes a model of these sizes.
+/// Returns the bytes of the `config.json` that describes a model with the sizes in `config`.
 pub fn config_json(config: &ModelConfig) -> Result<Vec<u8>, Error> {
     config::write(config)
 }

@@ -160,7 +160,9 @@ impl AdapterConfig {
     /// Returns the JSON value as a rank. Returns an error unless it is an integer in 4..=64.
     pub(super) fn rank(&self, value: &Value) -> Result<usize, Error> {
         let rank = value.as_u64().and_then(|rank| usize::try_from(rank).ok()).filter(|rank| RANKS.contains(rank));
-        rank.ok_or_else(|| malformed(format!("r is {}; the rank must be in 4..=64", short(&value.to_string()))))
+        rank.ok_or_else(|| {
+            malformed(format!("r is {}; the rank must be an integer from 4 to 64", short(&value.to_string())))
+        })
     }
 
     /// Returns the alpha of an adapter: `value`, which is the `lora_alpha` of the config, or `value · √rank` if

@@ -1,11 +1,12 @@
-//! R3MES's message `gradient.GradientPackage`: the gradient in an artifact, in the format that the miners and
-//! aggregators of R3MES exchange.
+//! The gradient package: the gradient in an artifact, as the Protocol Buffers message `gradient.GradientPackage` that
+//! the miners and aggregators of R3MES (the original network protocol) exchange.
 //!
 //! The message has the fields that `miner-engine/proto/gradient.proto` in R3MES defines, so R3MES's own reader accepts
-//! it. This module defines the values of the fields, so that an artifact has exactly one package, byte for byte.
-//! Tensors have the names and the layout of PEFT, and are sorted by name. An element is `t · 2^(shift + exponent)`,
-//! where `t` is an integer in the artifact; f32 holds the element exactly. The field `timestamp` is always 0, because
-//! the bytes are hashed and must not depend on the time.
+//! it. This module defines the value of every field, so that any program that builds the package of an artifact obtains
+//! the same bytes. Tensors have the names and the layout of PEFT, and are sorted by name. An element is
+//! `t · 2^(shift + exponent)`, where `t` is an integer in the artifact, and all elements of a tensor have the same
+//! `shift` and `exponent`. An f32 holds the element exactly. The field `timestamp` is always 0, because the bytes are
+//! hashed and must not depend on the time.
 
 use crate::{
     model::peft,
@@ -64,7 +65,7 @@ impl GradientPackage {
     /// - `adapter`, `artifact`, `model` and `task`: the CID of each;
     /// - `commitment`: the commitment to the gradient, in hexadecimal digits;
     /// - `rank`: the LoRA rank;
-    /// - `loss`: the summed loss, in units of 2^-20 bits;
+    /// - `loss`: the summed cross-entropy loss, in units of 2^-20 bits of information;
     /// - `tokens`: the number of supervised tokens.
     ///
     /// Returns an error if the artifact is void (it then has no gradient), if it belongs to a task other than that of

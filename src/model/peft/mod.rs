@@ -38,7 +38,8 @@ const UNIT: f64 = 1.0 / (1u64 << MASTER_FRACTION_BITS) as f64;
 /// The largest F32 below 8. When parameters are written, larger ones are clamped to this value.
 const MAX_VALUE: f32 = 8.0 - 1.0 / (1 << 21) as f32;
 
-/// Returns the shape and the values of a factor `[rank, columns]` in the layout of PEFT, in which b is transposed.
+/// Converts a factor `[rank, columns]` to the layout of PEFT, and returns its shape and its values in this layout. The
+/// factor a stays as it is, and the factor b is transposed.
 pub fn to_peft_layout<T: Copy>(factor: Factor, rank: usize, columns: usize, values: &[T]) -> ([usize; 2], Vec<T>) {
     match factor {
         Factor::A => ([rank, columns], values.to_vec()),

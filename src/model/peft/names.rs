@@ -47,7 +47,7 @@ fn layer_number(text: &str) -> Option<usize> {
 }
 
 /// Parses PEFT's name of a tensor into the index of the decoder layer, the linear layer, the factor, and the name of
-/// the adapter. PEFT leaves out the name of the adapter when it saves files; other programs write it, as in
+/// the adapter. PEFT omits the name of the adapter when it saves files; other programs write it, as in
 /// `….lora_A.default.weight`. Returns `None` if the name is not that of a LoRA factor.
 pub(super) fn parse_tensor_name(name: &str) -> Option<(usize, Linear, Factor, &str)> {
     let (layer, rest) = name.strip_prefix(PREFIX)?.split_once('.')?;

@@ -22,27 +22,29 @@ pub(super) enum Modules {
     Names(Vec<String>),
 }
 
-/// The layers that `layers_to_transform` names, and the expressions that find the index of a layer in a module path.
+/// Restricts an adapter to some of the decoder layers: contains the indexes of these layers, which are the value of the
+/// key `layers_to_transform`, and regular expressions that find the index of the layer in a module path.
 pub(super) struct LayerFilter {
     indexes: Vec<u64>,
     patterns: Vec<Regex>,
 }
 
-/// The ranks or the alphas of some modules. Each entry consists of an expression that matches the end of a module path,
-/// and the value for the modules with such a path.
+/// The ranks or the alphas of modules that differ from the rank or the alpha of the adapter. Each entry consists of a
+/// regular expression that matches the end of a module path, and the value for the modules with such a path.
 pub(super) struct Overrides(Vec<(Regex, Value)>);
 
 /// Compiles an expression in the syntax of Python's module `re`. `key` is the key of the config that contains the
 /// expression. An error names this key.
 fn compile(key: &str, expression: &str) -> Result<Regex, Error> {
-    Regex::new(expression).map_err(|error| malformed(format!("{key} has an expression that is not supported: {error}")))
+    Regex::new(expression)
+        .map_err(|error| malformed(format!("{key} contains a regular expression that is not supported: {error}")))
 }
 
-/// Returns whether the expression matches the module path. Returns an error if this takes too many steps.
+/// Returns whether the expression matches the module path. Returns an error if the matching takes too many steps.
 fn matches(expression: &Regex, path: &str) -> Result<bool, Error> {
     expression
         .is_match(path)
-        .map_err(|error| malformed(format!("matching {path} against an expression failed: {error}")))
+        .map_err(|error| malformed(format!("matching {path} against a regular expression failed: {error}")))
 }
 
 fn texts(key: &str, value: &Value) -> Result<Vec<String>, Error> {
@@ -83,7 +85,9 @@ fn is_end(name: &str, path: &str) -> bool {
 }
 
 impl LayerFilter {
-    /// Reads the values of `layers_to_transform` and `layers_pattern`. Returns `None` if all layers are adapted.
+    /// Reads the values of the keys `layers_to_transform` (`indexes`, the indexes of the adapted decoder layers) and
+    /// `layers_pattern` (`pattern`, the name of the list of layers in a module path). Returns `None` if all layers are
+    /// adapted.
     pub(super) fn read(indexes: &Value, pattern: &Value) -> Result<Option<Self>, Error> {
         let list = match indexes {
             Value::Null => return Ok(None),
@@ -105,7 +109,7 @@ impl LayerFilter {
         for pattern in &self.patterns {
             let found = pattern
                 .captures(path)
-                .map_err(|error| malformed(format!("matching {path} against an expression failed: {error}")))?;
+                .map_err(|error| malformed(format!("matching {path} against a regular expression failed: {error}")))?;
             if let Some(index) = found.and_then(|found| found.name("idx")?.as_str().parse().ok()) {
                 return Ok(self.indexes.contains(&index));
             }
@@ -115,7 +119,8 @@ impl LayerFilter {
 }
 
 impl Overrides {
-    /// Reads the value of `rank_pattern` or `alpha_pattern`.
+    /// Reads the value of the key `rank_pattern` or `alpha_pattern`: a map from expressions for module paths to ranks
+    /// or alphas. `key` is the name of the key.
     pub(super) fn read(key: &str, value: &Value) -> Result<Self, Error> {
         let entry = |(pattern, value): (&String, &Value)| {
             Ok((compile(key, &format!(r"^(?:.*\.)?(?:{pattern})\z"))?, value.clone()))
@@ -123,14 +128,15 @@ impl Overrides {
         Ok(Self(value.as_object().into_iter().flatten().map(entry).collect::<Result<_, Error>>()?))
     }
 
-    /// Returns the value for the module at `path`, or `default` if no entry matches. Returns an error if entries with
-    /// different values match, because in PEFT, the order of the entries in the file then decides which value applies.
+    /// Returns the value for the module at `path`, or `default` if no entry matches the path. Returns an error if
+    /// several entries match and their values differ, because in PEFT, the order of the entries in the file then
+    /// decides which value applies.
     fn value<'a>(&'a self, key: &str, path: &str, default: &'a Value) -> Result<&'a Value, Error> {
         let mut found = None;
         for (expression, value) in &self.0 {
             if matches(expression, path)? {
                 if found.is_some_and(|other| other != value) {
-                    return Err(malformed(format!("{key} has two different values for {path}; keep only one")));
+                    return Err(malformed(format!("{key} has two different values for module {path}; keep only one")));
                 }
                 found = Some(value);
             }
@@ -143,8 +149,8 @@ impl AdapterConfig {
     /// Returns the rank, the adapted linear layers and alpha of an adapter for a model with `layers` decoder layers.
     ///
     /// Returns an error unless the adapter adapts the same linear layers in every decoder layer, all with the same rank
-    /// and the same alpha. With rsLoRA, the returned alpha is `lora_alpha · √rank`, because rsLoRA divides by √rank
-    /// instead of the rank. This product must be a whole number.
+    /// and the same alpha. With rsLoRA (rank-stabilized LoRA), the returned alpha is `lora_alpha · √rank`, because
+    /// rsLoRA divides by √rank instead of the rank. This product must be a whole number.
     pub(super) fn resolve(&self, layers: usize) -> Result<(Targets, u32), Error> {
         let mut adapter: Option<(Targets, u32)> = None;
         for layer in 0..layers {

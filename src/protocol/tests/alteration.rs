@@ -44,8 +44,9 @@ fn a_flipped_bit_in_any_block_contradicts_its_cid() {
     }
 }
 
-/// Flips each bit of an artifact's manifest in turn, and serves the altered manifest under its own CID. Checks that the
-/// altered manifest is malformed, belongs to another task, or differs from the recomputed artifact.
+/// Flips each bit of an artifact's manifest in turn, and serves the altered manifest under the CID of the altered
+/// bytes. Checks that the altered manifest is malformed, belongs to another task, or differs from the recomputed
+/// artifact.
 #[test]
 fn an_altered_manifest_under_its_new_cid_is_refused_or_differs() {
     let (receipt, artifact) = receipt(Transport::Int8, 5);

@@ -50,7 +50,7 @@ fn a_task_has_one_void_and_it_verifies() {
 
 /// Checks that the shift of a matrix is the smallest one for which `⌈max / 2^shift⌉` is within the limit of the
 /// transport format, where `max` is the largest magnitude in the matrix. Also checks that each element is rounded to
-/// one of the two neighboring multiples of `2^shift`, as the dither determines.
+/// one of the two neighboring multiples of `2^shift`. The dither (pseudo-random bits) determines to which of the two.
 #[test]
 fn transport_rounds_to_a_neighbor_with_the_smallest_shift() {
     for transport in [Transport::Int8, Transport::Int16] {
@@ -135,8 +135,9 @@ fn golden_wire_bytes() {
     assert_eq!(receipt.commitment().to_string(), "8bf115334e0e7c05034cb41325c2ba722b9ebc7533c4e0b50cda9c6cb4ad533d");
 }
 
-/// Checks how much smaller an upload is than the weights of BitNet b1.58 2B4T in bf16. In int8 at rank 8, it is at
-/// least 99.6 % smaller. At rank 16, it is less than 99.6 % smaller, both in int8 and in int16.
+/// Checks how much smaller the uploaded gradient of an adapter is than the weights of BitNet b1.58 2B4T in bf16. In
+/// int8 at rank 8, the gradient is at least 99.6 % smaller. At rank 16, it is less than 99.6 % smaller, both in int8
+/// and in int16.
 #[test]
 fn upload_sizes_compared_to_the_backbone() {
     const D: u64 = 2560;

@@ -36,8 +36,9 @@ pub(crate) fn task(job: Job, miner: &str) -> Task {
     Task::new(TaskTerms { job, adapter, chunk, seed: [9; 32], miner: miner.to_owned() }).unwrap()
 }
 
-/// Returns a random gradient whose elements are signed integers of `bits` bits. The last matrix is all zeros, because
-/// real gradients also have such matrices: while a factor b is zero, the gradient of its factor a is zero.
+/// Returns a random gradient whose elements are signed integers of `bits` bits. All elements of the last matrix are
+/// zero. Real gradients have such matrices, too: while the factor b of a layer is zero, the gradient of the factor a of
+/// this layer is zero.
 pub(crate) fn gradient(job: &Job, key: u32, bits: u32) -> Gradient {
     let matrix = |(at, spec): (usize, &MatrixSpec)| {
         let element =

@@ -25,18 +25,18 @@ use std::collections::BTreeSet;
 pub(super) const COST: i64 = 600_000;
 /// The initial balance of a dishonest miner that has coins, in micro-units.
 const WALLET: u64 = 10_000_000;
-/// The initial balance in micro-units of each account of the coalition that does not mine: of its verifiers and
-/// proposers, in addition to their stakes, and of the account that fills blocks.
+/// The initial balance, in micro-units, of each account of the coalition that does not mine. These accounts are its
+/// verifiers and proposers, which also have stakes, and the account that fills blocks with large transactions.
 const PURSE: u64 = 100_000_000;
-/// The stake of a miner that has one, in micro-units.
+/// The stake, in micro-units, of each miner that has a stake.
 pub(super) const MINER_STAKE: u64 = 100_000_000;
 
-/// An address with which the coalition mines, and what has become of its submissions.
+/// A miner of the coalition: its address, and what it has claimed and submitted.
 #[derive(Default)]
 struct Miner {
     address: String,
     submissions: u64,
-    /// The number of submissions since the address last ended its registration as a miner.
+    /// The number of submissions since the address last unregistered as a miner, or of all submissions if it never did.
     since: u64,
     /// Height at which the address last sent a claim.
     claimed_at: u64,
@@ -57,8 +57,9 @@ pub(super) struct Coalition {
     pub(super) submitted: u64,
     /// The number of gradients that the coalition may submit.
     tasks: u64,
-    /// Positions of the chunk slots that the coalition has claimed. It claims none of them again, because the ledger
-    /// refuses such a claim while the miner's earlier gradient for the slot is not settled.
+    /// Positions of the chunk slots (the ledger's entries for chunks) that the coalition has claimed. The coalition
+    /// claims each slot only once, because the ledger refuses a second claim while the miner's earlier gradient for the
+    /// slot is not settled.
     used: BTreeSet<u64>,
     disputes: u64,
     stuffed: bool,
@@ -112,8 +113,8 @@ impl Coalition {
         miners.chain(nodes.map(|node| (node, PURSE))).collect()
     }
 
-    /// Returns the coalition's share of the stake of all verifiers and proposers, from 0 to 1. It proposes this share
-    /// of the blocks.
+    /// Returns the coalition's share of the stake of all verifiers and proposers, from 0 to 1. The coalition proposes
+    /// the same share of the blocks.
     pub(super) fn share(&self) -> f64 {
         let own = 1e6 * self.strategy.number("coins") as f64;
         own / (own + (OPERATORS as u64 * OPERATOR_STAKE) as f64)
@@ -218,7 +219,7 @@ impl Coalition {
     /// Returns the message in which the miner with the index `at` submits a gradient. If `position` is given, the
     /// gradient is for the chunk slot (the ledger's entry for one chunk) at this position, and the miner claims the
     /// slot in the same transaction. If `position` is `None`, the gradient is for the chunk slot that the miner has
-    /// already claimed. Returns `None` if the slot does not exist, or if the miner has claimed none.
+    /// already claimed. Returns `None` if the slot does not exist, or if the miner has claimed no slot.
     fn submission(&self, world: &mut World, at: usize, position: Option<u64>) -> Option<Message> {
         let Miner { address, submissions, .. } = &self.miners[at];
         let task = match position {
@@ -477,7 +478,7 @@ impl Coalition {
     }
 
     /// Fills the mempool with large transactions at the time that the strategy states, so that blocks have no room for
-    /// others.
+    /// other transactions.
     fn stuff(&mut self, world: &mut World) {
         let blocks = self.strategy.number("stuff");
         let sampled = |event: &Event| matches!(event, Event::Sampled { .. });

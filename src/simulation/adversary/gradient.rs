@@ -1,11 +1,13 @@
 //! The gradients of the tasks in a simulation. They are constants instead of computed values: each task has a correct
 //! gradient, whose elements are all 1, and a wrong gradient, whose elements are all 2.
 //!
-//! The ledger decides disputes as in production, but the traces have only two leaves, the smallest number that it
-//! permits. A party that defends a gradient reveals the two hashes of its trace. A challenger picks the first leaf that
-//! differs from its own trace. After that, the party whose gradient is wrong makes no move and loses when its time is
-//! up. In production, this party could make more moves, but would still lose, because it cannot prove the disputed
-//! step. Its moves would only extend the time in which the gradient belongs to no round.
+//! The ledger decides disputes as in production, but each trace (the hashes of what the kernels of a task wrote) has
+//! only two leaves, the smallest number that the ledger permits. The party that defends a gradient reveals the two
+//! hashes of its trace. If they differ from the hashes of the challenger's trace, the challenger picks the first leaf
+//! as the one to dispute. After that, the party whose gradient is wrong makes no move, and loses when its time is up.
+//!
+//! In production, this party could make more moves, but would still lose, because it cannot prove the disputed step.
+//! Its moves would only prolong the dispute, during which the gradient belongs to no round.
 
 use crate::{
     agents::{DisputeProver, RoleError},
@@ -17,13 +19,14 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, rc::Rc};
 
-/// The correct or the wrong gradient of a task, with the values that a submission of this gradient states.
+/// The correct or the wrong gradient of a task: its commitment, its artifact, and the last leaf of its trace.
 pub(super) struct Version {
     pub(super) commitment: Commitment,
     /// CID of the artifact.
     pub(super) root: Cid,
     pub(super) manifest: Vec<u8>,
-    /// The last leaf of the trace of a computation that results in this gradient.
+    /// The last leaf of the trace of this gradient. The trace consists of the hashes of what each kernel launch wrote
+    /// when the gradient was computed.
     last: TraceLeaf,
 }
 
@@ -36,7 +39,8 @@ pub(super) struct TaskGradients {
 /// The gradients of all tasks that miners have claimed so far, by the CID of the task.
 pub(super) struct Gradients {
     known: HashMap<Cid, Rc<TaskGradients>>,
-    /// The gradients of the same tasks, by task key. A task key takes less time to compute than the CID of the task.
+    /// The gradients of all tasks that miners have claimed so far, by task key. A task key takes less time to compute
+    /// than the CID of the task.
     by_key: HashMap<[u8; 32], Rc<TaskGradients>>,
     /// The bytes of all chunks and tasks.
     blocks: HashMap<Cid, Vec<u8>>,
@@ -70,12 +74,13 @@ impl Gradients {
         self.known.get(task).cloned()
     }
 
-    /// Returns the bytes of the chunk or the task with this CID; `None` if it is not known.
+    /// Returns the bytes of the chunk or the task with this CID; `None` if neither a chunk nor a task with this CID is
+    /// stored.
     pub(super) fn block(&self, cid: &Cid) -> Option<Vec<u8>> {
         self.blocks.get(cid).cloned()
     }
 
-    /// Returns the manifest of the artifact with this CID; `None` if it is not known.
+    /// Returns the manifest of the artifact with this CID; `None` if no artifact with this CID is stored.
     pub(super) fn manifest(&self, artifact: &Cid) -> Option<Vec<u8>> {
         self.manifests.get(artifact).cloned()
     }
@@ -114,7 +119,7 @@ pub(super) fn leaf(task: &Task, selector: &[u8; 32]) -> [u8; 32] {
 }
 
 /// Computes the moves of one party in the disputes about a task. `hashes` are the hashes of the leaves of the trace
-/// that the party considers correct.
+/// that the party presents as correct.
 pub(super) struct TraceProver {
     last: TraceLeaf,
     hashes: Vec<Hash>,
@@ -132,8 +137,9 @@ impl TraceProver {
         Answer { trace: tree::root(&self.hashes), last, path }
     }
 
-    /// Returns the next move of the party. As the defender, it reveals the hashes of its trace. As the challenger, it
-    /// picks the first leaf if the defender's trace differs from its own. Returns `None` if neither move is possible.
+    /// Returns the next move of the party. A defender reveals the hashes of its trace. A challenger disputes the first
+    /// leaf of the defender's trace, if this trace differs from the challenger's own. Returns `None` if neither move is
+    /// possible.
     pub(super) fn next(&self, game: &Game) -> Option<Move> {
         match game.turn() {
             Side::Miner => {

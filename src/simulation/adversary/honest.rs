@@ -32,11 +32,12 @@ use std::{
 pub(super) struct Party {
     world: Shared,
     address: String,
-    /// The number of an honest operator. The party can fetch the same artifacts as this operator.
+    /// The number of an honest operator. The party can fetch the artifacts that this operator can fetch.
     number: usize,
 }
 
-/// The computations of an honest party, which take no time in a simulation.
+/// Supplies the results that an honest operator would compute on a real network, such as recomputed gradients. In a
+/// simulation, they are available immediately.
 #[derive(Clone)]
 struct Computation(Shared);
 

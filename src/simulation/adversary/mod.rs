@@ -32,8 +32,9 @@ use std::{
 };
 use world::{OPERATORS, World};
 
-/// The chain counts as halted if no round has ended for `STALL · (challenge_blocks + epoch_blocks · quota)` blocks,
-/// where `quota` is the number of gradients in a round.
+/// The chain counts as halted if no round has ended for `STALL` times `challenge_blocks + epoch_blocks · quota` blocks.
+/// An accepted gradient can be disputed for `challenge_blocks` blocks, an epoch of the beacon has at least
+/// `epoch_blocks` blocks, and a round has `quota` gradients.
 const STALL: u64 = 8;
 /// The number of rounds without a submission by the coalition after which a simulation ends.
 const IDLE_ROUNDS: u64 = 8;
@@ -76,14 +77,14 @@ impl Conditions {
 /// The result of a simulation in which a coalition of dishonest accounts follows a strategy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
-    /// What the dishonest coalition earned for each gradient that it submitted, minus the cost of the gradients that it
-    /// computed, in units of the reward for a gradient.
+    /// The dishonest coalition's profit for each gradient that it submitted, in units of the reward for a gradient. The
+    /// profit is what the coalition earned, minus the cost of the gradients that it computed.
     pub profit: f64,
     /// What honest parties lost: slashed stakes, lost bonds of disputes, and the rewards of correct gradients that were
     /// rejected, in units of the reward for a gradient.
     pub loss: f64,
-    /// The minted coins, in units of the reward for a gradient, divided by the number of correct gradients that were
-    /// accepted and not rejected later.
+    /// The amount of coins minted for each correct gradient that was accepted and not rejected later, in units of the
+    /// reward for a gradient.
     pub supply: f64,
     /// The number of blocks in the simulation.
     pub blocks: u64,
@@ -98,17 +99,20 @@ pub struct Outcome {
     pub kept: [u64; 2],
     /// The number of gradients that the dishonest coalition submitted.
     pub submitted: u64,
-    /// The number of gradients of all miners that were settled. The coalition's verifiers are paid for settled
-    /// gradients.
+    /// The number of gradients, of all miners, that were settled: they can no longer be rejected. The coalition's
+    /// verifiers are paid for settled gradients.
     pub settled: u64,
 }
 
 impl Outcome {
     /// Returns how much more the coalition earned for each gradient that it submitted than honest accounts would have
     /// earned, in units of the reward for a gradient. `honest` is the outcome of a simulation with honest accounts
-    /// instead of the coalition. It determines what honest verifiers earn for each settled gradient. A coalition is
-    /// expected to earn this amount for every gradient that was settled in its own simulation, so a larger number of
-    /// settled gradients is not counted as a gain.
+    /// instead of the coalition.
+    ///
+    /// Honest miners would have earned the reward minus the cost of computing the gradient. What honest verifiers earn
+    /// for one settled gradient is computed from `honest`. This amount is multiplied by the number of gradients that
+    /// were settled in the coalition's simulation, so that the coalition does not gain merely because more gradients
+    /// were settled.
     fn gain(&self, honest: &Self) -> f64 {
         let own = 1.0 - COST as f64 / 1e6;
         let per_gradient = (honest.profit - own) * honest.submitted as f64 / honest.settled.max(1) as f64;

@@ -26,9 +26,9 @@ pub const OBJECTIVES: [Objective; 6] = [
     }),
 ];
 
-/// A strategy that is better than all others in its first simulation is rated by the mean over this number of
-/// simulations. The simulations have different seeds, so that one lucky selection of verifiers is not mistaken for a
-/// good strategy.
+/// The number of simulations, with different seeds, over which the rating of a promising strategy is averaged. A
+/// strategy is promising if the rating of its first simulation is higher than the best mean rating so far. Because of
+/// the averaging, one lucky selection of verifiers is not mistaken for a good strategy.
 const TRIALS: u64 = 6;
 /// The number of strategies that are chosen before any of them is simulated. They are then simulated in parallel.
 const BATCH: usize = 16;
@@ -42,8 +42,9 @@ pub struct Search {
     threads: usize,
     /// For each objective, the best strategy, its mean rating, and the outcome of its first simulation.
     best: BTreeMap<&'static str, (f64, Strategy, Outcome)>,
-    /// The outcomes of honest baselines (coalitions of honest accounts with the same coins and nodes), by strategy and
-    /// number of the trial.
+    /// The outcomes of honest baselines: simulations in which honest accounts have the same coins and nodes as a
+    /// coalition. The key consists of the strategy of the honest accounts and the number of the trial. This number is
+    /// added to the seed of the simulation.
     baselines: BTreeMap<(Strategy, u64), Outcome>,
     games: u64,
 }
@@ -55,7 +56,8 @@ impl Search {
         Self { conditions, random: Random(seed), seed, threads, best, baselines, games: 0 }
     }
 
-    /// Returns the number of simulations so far, without those of honest baselines.
+    /// Returns the number of simulations so far. Those of honest accounts, with which strategies are compared, are not
+    /// counted.
     pub fn games(&self) -> u64 {
         self.games
     }
@@ -78,15 +80,16 @@ impl Search {
         })
     }
 
-    /// Returns the outcome of one trial of a strategy's honest baseline: honest accounts with the same coins and nodes.
+    /// Simulates honest accounts with the same coins and nodes as the coalition that follows `strategy`, and returns
+    /// the outcome. The number `trial` is added to the seed.
     pub fn baseline(&mut self, strategy: &Strategy, trial: u64) -> Outcome {
         let (conditions, seed) = (&self.conditions, self.seed + trial);
         let key = (strategy.honest_baseline(), trial);
         self.baselines.entry(key).or_insert_with_key(|(baseline, _)| play(conditions, baseline, seed)).clone()
     }
 
-    /// Simulates, in parallel, the honest baselines of the given simulations. Baselines that have already been
-    /// simulated are not simulated again.
+    /// Simulates, in parallel, the honest baseline of each given simulation: honest accounts with the same coins and
+    /// nodes. Baselines that have already been simulated are not simulated again.
     fn prepare_baselines(&mut self, games: &[(Strategy, u64)]) {
         let keys = games.iter().map(|(strategy, trial)| (strategy.honest_baseline(), *trial));
         let missing: BTreeSet<_> = keys.filter(|key| !self.baselines.contains_key(key)).collect();
@@ -105,8 +108,9 @@ impl Search {
         strategies.iter().zip(first).map(|(strategy, first)| self.judge(strategy, first)).collect()
     }
 
-    /// Runs further trials of a strategy if its first outcome is better than the best known one for an objective.
-    /// Returns the names of the objectives for which the mean rating of `strategy` is now the best known one.
+    /// Runs further trials of a strategy (simulations with other seeds) if its first trial, whose outcome is `first`,
+    /// has a better rating than the best known strategy for an objective. Returns the names of the objectives for which
+    /// the mean rating of `strategy` is now the best known one.
     fn judge(&mut self, strategy: &Strategy, first: Outcome) -> Vec<&'static str> {
         let honest = self.baseline(strategy, 0);
         let promising: Vec<Objective> = OBJECTIVES
@@ -134,9 +138,9 @@ impl Search {
         improved
     }
 
-    /// Returns the best strategy for an objective after removing the genes (settings) that it does not need, and its
-    /// outcome. A gene is set to its honest value if the rating of the strategy then remains at least nine tenths of
-    /// the best rating. Returns `None` if no strategy is known for the objective.
+    /// Simplifies the best strategy for an objective, and returns the simplified strategy and its outcome. Each gene
+    /// (setting) is set to its honest value if the rating of the strategy then remains at least nine tenths of the best
+    /// rating. Returns `None` if no strategy is known for the objective.
     pub fn simplified(&mut self, objective: Objective) -> Option<(Strategy, Outcome)> {
         let (best, mut strategy, mut outcome) = self.best.get(objective.0)?.clone();
         for simpler in strategy.clone().dishonest_genes() {
@@ -149,8 +153,11 @@ impl Search {
         Some((strategy, outcome))
     }
 
-    /// Simulates the next 16 strategies: random ones, or, if `climbs` is true, mutations of the best ones for the
-    /// objectives `among`. Returns each strategy with the names of the objectives for which it is the best one so far.
+    /// Simulates the next 16 strategies. Returns each of them with the names of the objectives for which it is the best
+    /// one so far. If `climbs` is false, the strategies are random. If `climbs` is true, each strategy is made as
+    /// follows: an objective is chosen from `among` at random, and the best known strategy for this objective is
+    /// mutated. If the best known rating for the objective is zero or not finite, or if no strategy is known, the new
+    /// strategy is random.
     ///
     /// # Panics
     ///

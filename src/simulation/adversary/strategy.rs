@@ -104,8 +104,8 @@ impl Strategy {
         GENES.iter().map(|(name, what, values)| format!("  {name:9} {what}: {}\n", values.join(", "))).collect()
     }
 
-    /// Returns a random strategy. Each gene (setting) gets a random value with the same probability, which is itself
-    /// chosen at random from 1/2 to 1/8; otherwise it gets the honest value.
+    /// Returns a random strategy. A probability from 1/2 to 1/8 is chosen at random. With this probability, each gene
+    /// (setting) gets a random value; otherwise, it gets the honest value.
     pub fn random(random: &mut Random) -> Self {
         let rarity = 2 + random.below(7);
         let gene = |(_, _, values): &(&str, &str, &[&str])| match random.below(rarity) {
@@ -137,8 +137,8 @@ impl Strategy {
         without
     }
 
-    /// Returns the strategy of a coalition of honest accounts that has as many addresses, coins and nodes as this one.
-    /// Its outcome is compared with the outcome of this strategy.
+    /// Returns the strategy of honest accounts that have as many addresses, coins and nodes as the coalition of this
+    /// strategy. The outcome of this strategy is compared with the outcome of the honest one.
     pub fn honest_baseline(&self) -> Self {
         let endowment = ["miners", "wallet", "coins", "nodes"];
         let gene = |(gene, value): (usize, &u8)| if endowment.contains(&GENES[gene].0) { *value } else { 0 };

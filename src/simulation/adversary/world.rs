@@ -31,7 +31,7 @@ pub(super) const TX_BYTES: usize = 700;
 /// A simulated network, which all parties share. The parties run in one thread.
 pub(super) type Shared = Rc<RefCell<World>>;
 
-/// A submitted gradient, and what has become of it.
+/// A submitted gradient and its state.
 pub(super) struct Submitted {
     pub(super) miner: String,
     /// CID of the task.
@@ -55,8 +55,8 @@ pub(super) struct Served {
     pub(super) to_all_from: u64,
     /// Whether all operators can fetch the artifact's manifest at any time.
     pub(super) manifest: bool,
-    /// The error while an operator cannot fetch the artifact: if true, status 503 (the source is busy), otherwise 404
-    /// (the block is missing).
+    /// Which error an operator gets while it cannot fetch the artifact: if true, status 503 (the source is busy),
+    /// otherwise 404 (the block is missing).
     pub(super) busy: bool,
 }
 
@@ -103,8 +103,9 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Creates a network with the honest operators, further verifiers and proposers (`nodes`), miners with a stake
-    /// (`miners`), and further accounts. The amounts are stakes or, for `accounts`, balances, in micro-units.
+    /// Creates a network with the honest operators and the given participants. `nodes` are further verifiers and
+    /// proposers, and `miners` are miners with a stake, each as an address and a stake. `accounts` are addresses with
+    /// their initial balances. Stakes and balances are in micro-units.
     pub(super) fn new(
         quota: u32,
         params: &LedgerParams,
@@ -235,8 +236,9 @@ impl World {
         self.record();
     }
 
-    /// Computes, without changing the ledger, a next block that contains only these messages, each in a transaction of
-    /// its signer, and an empty block after it. Returns the results of the first block, with the events of both blocks.
+    /// Computes, without changing the ledger, what would happen in the next two blocks. The first block would contain
+    /// only `messages`, each in a transaction of its signer, and the second block would be empty. Returns the results
+    /// of the first block, with the events of both blocks.
     pub(super) fn foresee(&self, messages: Vec<(String, Message)>) -> Applied {
         let head = self.ledger.state().head();
         let txs = messages.into_iter().map(|(signer, message)| Signed {

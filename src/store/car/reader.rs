@@ -18,7 +18,7 @@ const PRAGMA_BYTES: u64 = 11;
 /// The size of the second header of a CAR file of version 2, in bytes: 16 bytes of flags, and three numbers of 8 bytes
 /// each.
 const HEADER_2_BYTES: usize = 40;
-/// The largest number of CIDs that [`CarReader::skipped`] returns.
+/// The largest number of skipped blocks whose CIDs [`CarReader::skipped`] returns.
 const MAX_SKIPPED: usize = 100;
 
 /// A streaming parser of CAR files. It buffers at most one incomplete section and 1 MiB of further bytes. It checks the
@@ -29,8 +29,9 @@ pub struct CarReader {
     pending: Vec<u8>,
     stage: Stage,
     roots: Vec<Cid>,
-    /// The number of bytes of the wrapped file of version 1 that are still to be parsed. `None` until the second header
-    /// of a file of version 2 has been read.
+    /// A CAR file of version 2 wraps a CAR file of version 1. This is the number of bytes of the wrapped file that have
+    /// not been parsed yet. `None` until the second header of the file of version 2 has been read, and always if the
+    /// whole file is of version 1.
     wrapped_bytes: Option<u64>,
     is_tolerant: bool,
     skipped: Vec<Cid>,
@@ -41,13 +42,13 @@ pub struct CarReader {
 enum Stage {
     /// The header.
     Header,
-    /// The second header of a file of version 2.
+    /// The second header of a CAR file of version 2.
     Header2,
-    /// This many bytes of padding, after which the wrapped file of version 1 begins.
+    /// Padding of this many bytes in a CAR file of version 2. After it, the wrapped file of version 1 begins.
     Padding(u64),
     /// A section.
     Sections,
-    /// The index of a file of version 2, which is ignored.
+    /// The index at the end of a CAR file of version 2. It is ignored.
     Index,
 }
 
@@ -134,8 +135,8 @@ impl CarReader {
     }
 
     /// Removes the next section from the front of `rest`, and returns the content of the section (all bytes after its
-    /// length). Returns `None` if the section is incomplete. Fails if the section has more than `most` bytes, or if the
-    /// wrapped file ends within it.
+    /// length). Returns `None` if the section is incomplete. Fails if the content has more than `most` bytes. In a file
+    /// of version 2, also fails if the wrapped file of version 1 ends within the section.
     fn section<'a>(&mut self, rest: &mut &'a [u8], most: usize) -> Result<Option<&'a [u8]>, StoreError> {
         let (bytes, after) = match decode::usize(rest) {
             Err(decode::Error::Insufficient) => return Ok(None),

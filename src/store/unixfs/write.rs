@@ -143,8 +143,8 @@ impl FileBuilder {
         Ok(())
     }
 
-    /// Writes a node that links to all parts (leaves or subtrees) of a level, and empties this level. The subtree below
-    /// the new node is added to the next level.
+    /// Writes a node that links to all parts (leaves or subtrees) of a level, and empties this level. The subtree whose
+    /// root is the new node is added to the next level.
     fn node(&mut self, level: usize, done: &mut Vec<Block>) -> Result<(), StoreError> {
         let parts = std::mem::take(&mut self.levels[level]);
         let bytes = parts.iter().map(|part| part.bytes).sum();

@@ -25,7 +25,8 @@ fn edited(bytes: &[u8], path: &[u32], change: &dyn Fn(&[u8]) -> Vec<u8>) -> Vec<
     out
 }
 
-/// Signs the two parts of a transaction in the mode `SIGN_MODE_DIRECT`, even if they are malformed.
+/// Signs the two parts of a transaction (the body, and the signer information) in the mode `SIGN_MODE_DIRECT`, even if
+/// they are malformed.
 fn sign_direct(body_bytes: &[u8], auth_info_bytes: &[u8]) -> Vec<u8> {
     let (body_bytes, auth_info_bytes) = (body_bytes.to_vec(), auth_info_bytes.to_vec());
     let unsigned = Unsigned { body_bytes: body_bytes.clone(), auth_info_bytes: auth_info_bytes.clone() };
@@ -33,8 +34,9 @@ fn sign_direct(body_bytes: &[u8], auth_info_bytes: &[u8]) -> Vec<u8> {
     unsigned.assemble(key().sign_bytes(&document.encode_to_vec()).unwrap()).unwrap()
 }
 
-/// Checks two changes to the encoding of a transaction's body, or of its signer information if `in_auth_info` is true.
-/// Both changes affect the nested message at `path`, a list of field numbers.
+/// Makes two changes to the encoding of a transaction's body (or of its signer information, if `in_auth_info` is true),
+/// and checks whether the changed transactions are accepted. Both changes affect the nested message at `path`, a list
+/// of field numbers.
 ///
 /// The first change inserts the encoded field `default` at the beginning of the message. This does not change the
 /// content, because the field has its default value or is overwritten by a later field. If the changed transaction is
@@ -89,7 +91,7 @@ fn check_other_encodings(messages: &[Message], in_auth_info: bool, path: &[u32],
 }
 
 /// Checks that default values may be written or omitted wherever the signature covers them, and that unknown fields are
-/// refused. The only exception are non-critical fields of the body itself, which are ignored.
+/// refused. The only exceptions are non-critical unknown fields of the body itself, which are ignored.
 #[test]
 fn signed_bytes_may_have_any_encoding_without_unknown_fields() {
     let own = || key().address().to_owned();

@@ -1,5 +1,5 @@
-// Tests that the tables of the benchmark page show the measured times and their ratios. The document and the engine are
-// emulated; `tests/browser/bench.mjs` measures in a real browser.
+// Tests that the tables of the benchmark page show the measured times and their ratios. The browser document and the
+// WebAssembly engine are emulated; `tests/browser/bench.mjs` measures in a real browser.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";

@@ -1,5 +1,5 @@
 // Tests that the page reads the grants of a session from a node, broadcasts each transaction once, and describes the
-// chain correctly to wallets. The node's answers are given by the tests.
+// chain correctly to wallets. The tests supply the node's answers.
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";

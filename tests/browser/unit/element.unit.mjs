@@ -1,5 +1,6 @@
-// Tests that the element <r3mes-miner> shows the correct texts and controls after each event of the engine. The
-// document and the engine are emulated; the browser tests run the real engine.
+// Tests that the element <r3mes-miner> shows the correct texts and controls after each event of the WebAssembly engine,
+// which computes the gradients. The browser document and the engine are emulated; the browser tests run the real
+// engine.
 
 import assert from "node:assert/strict";
 import { before, test } from "node:test";

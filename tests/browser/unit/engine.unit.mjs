@@ -1,5 +1,5 @@
-// Tests that each answer and each event of the engine's Web Worker reaches the function call to which it belongs, and
-// that a crash of the Web Worker rejects all pending calls.
+// Tests the Web Worker that runs the WebAssembly engine. Each of its answers and events must reach the function call to
+// which it belongs, and a crash of the Web Worker must reject all pending calls.
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";

@@ -1,5 +1,5 @@
-// Tests that a mining session reports the correct states, pauses, and restarts after failures. Also tests that only one
-// tab can hold the lock that mining requires.
+// Tests that a mining session in the page reports the correct states, that it pauses, and that it restarts after
+// failures. Also tests that only one tab can hold the lock that mining requires.
 
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";

@@ -18,7 +18,7 @@ await installStorage();
 
 /**
  * Stores an accepted submission.
- * @param {number} time when it was accepted; its CID contains this number
+ * @param {number} time the time of acceptance; the submission's CID contains this number
  */
 const save = (time) => saveSubmission({ cid: `cid ${time}`, status: "accepted", time });
 

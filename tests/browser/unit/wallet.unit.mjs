@@ -1,5 +1,5 @@
-// Tests by which method the page asks a wallet to sign. It must use `signAmino` if the key is on a Ledger device or if
-// the wallet has no `signDirect`. The engine and the node are substitutes.
+// Tests by which method the page asks a wallet to sign. It must use `signAmino` if the key is on a Ledger hardware
+// wallet or if the wallet has no `signDirect`. The page's engine and the node are emulated.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

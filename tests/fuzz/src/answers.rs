@@ -10,8 +10,8 @@ use r3mes_wgpu::{
 };
 use serde_json::json;
 
-/// A connection to a simulated node that answers every request with the bytes in the field of this type. The client's
-/// waiting times, such as those between retries, are skipped: `sleep` returns at once.
+/// A connection to a simulated node that answers every request with the same bytes, the field of this struct. The
+/// client does not wait, for example between retries, because `sleep` returns at once.
 struct ConstantNode<'a>(&'a [u8]);
 
 impl Connection for ConstantNode<'_> {
@@ -59,8 +59,8 @@ pub(crate) fn answer(bytes: &[u8]) {
     });
 }
 
-/// A simulated node that has the blocks of an artifact, but answers a request for the artifact's CAR file with the
-/// bytes in the field of this type.
+/// A simulated node that has the blocks of an artifact, but answers a request for the artifact's CAR file with
+/// arbitrary bytes, the field of this struct.
 struct WrongCar<'a>(&'a [u8]);
 
 impl BlockSource for WrongCar<'_> {
@@ -88,7 +88,8 @@ pub(crate) fn incoming(bytes: &[u8]) {
     assert_eq!(blocks.into_blocks(), Ok(expected), "exactly the artifact's blocks");
 }
 
-/// Returns the seeds of [`answer`]: a response that is valid for all requests, and two empty JSON values.
+/// Returns the seeds (initial inputs) of the fuzz target [`answer`]: a response that is valid for all requests, and two
+/// empty JSON values.
 pub(crate) fn answers() -> Vec<Vec<u8>> {
     let cid = Codec::DagCbor.cid(b"any").to_string();
     let digits = "ab".repeat(32);

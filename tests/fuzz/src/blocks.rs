@@ -69,8 +69,8 @@ pub(crate) fn block(bytes: &[u8]) {
     let _ = Optimizer::from_bytes(bytes);
 }
 
-/// Returns the seeds of [`block`]: a task, a receipt, a gradient package, a list of blocks to pin, and all blocks of an
-/// artifact and of an adapter.
+/// Returns the seeds (initial inputs) of the fuzz target [`block`]: a task, a receipt, a gradient package, a list of
+/// blocks to pin, and all blocks of an artifact and of an adapter.
 pub(crate) fn manifests() -> Vec<Vec<u8>> {
     let (artifact, dag) = &*ARTIFACT;
     let receipt = Receipt::new(task(), artifact, vec!["http://127.0.0.1:7717".to_owned()]).expect("its own task");
@@ -101,8 +101,8 @@ pub(crate) fn car(bytes: &[u8]) {
     }
 }
 
-/// Returns the seeds of [`car`]: two CARs of an artifact (only the first one begins with the root block), a CAR of an
-/// adapter, a CAR of a file, and an empty input.
+/// Returns the seeds (initial inputs) of the fuzz target [`car`]: two CARs of an artifact (only the first one begins
+/// with the root block), a CAR of an adapter, a CAR of a file, and an empty input.
 pub(crate) fn cars() -> Vec<Vec<u8>> {
     let layout = FileLayout::new(16, 3).expect("a small layout");
     let file = Dag::file(layout, &[9; 200]).expect("a small file");
@@ -112,14 +112,15 @@ pub(crate) fn cars() -> Vec<Vec<u8>> {
     vec![in_order, dag.to_car(), ADAPTER.to_car(), file.to_car(), Vec::new()]
 }
 
-/// Returns a function that fetches a block by its CID. For the CID `root`, it returns `bytes`; for every other CID, it
-/// returns the block in `dag`.
+/// Returns a function that fetches a block by its CID: `bytes` for the CID `root`, and a block of `dag` for any other
+/// CID.
 fn among<'a>(root: Cid, bytes: &'a [u8], dag: &'a Dag) -> impl Fn(&Cid) -> Result<Vec<u8>, StoreError> + 'a {
     move |cid| if *cid == root { Ok(bytes.to_vec()) } else { dag.get(cid) }
 }
 
-/// Decodes the bytes as the manifest of an artifact. The blocks to which the manifest refers are available. If the
-/// artifact can be fetched, its manifest must be encoded as the same bytes.
+/// Decodes the bytes as the manifest of an artifact, and fetches the blocks to which the manifest refers. Only the
+/// blocks of [`ARTIFACT`] can be fetched. If all blocks are found, encoding the manifest again must give the same
+/// bytes.
 pub(crate) fn artifact(bytes: &[u8]) {
     let root = Codec::DagCbor.cid(bytes);
     let _ = Artifact::links(bytes);
@@ -129,14 +130,15 @@ pub(crate) fn artifact(bytes: &[u8]) {
     }
 }
 
-/// Returns the seeds of [`artifact`]: the manifest of an artifact with a gradient, and that of a void artifact.
+/// Returns the seeds (initial inputs) of the fuzz target [`artifact`]: the manifest of an artifact with a gradient, and
+/// the manifest of a void artifact, which has no gradient.
 pub(crate) fn artifacts() -> Vec<Vec<u8>> {
     let manifest = |dag: &Dag| dag.get(&dag.root).expect("its root");
     vec![manifest(&ARTIFACT.1), manifest(&Artifact::void(&task()).dag().expect("a small one"))]
 }
 
-/// Decodes the bytes as the manifest of an adapter. The blocks to which the manifest refers are available. If the
-/// adapter can be fetched, its manifest must be encoded as the same bytes.
+/// Decodes the bytes as the manifest of an adapter, and fetches the blocks to which the manifest refers. Only the
+/// blocks of `ADAPTER` can be fetched. If all blocks are found, encoding the manifest again must give the same bytes.
 pub(crate) fn adapter(bytes: &[u8]) {
     let root = Codec::DagCbor.cid(bytes);
     let _ = AdapterState::links(bytes);
@@ -146,13 +148,13 @@ pub(crate) fn adapter(bytes: &[u8]) {
     }
 }
 
-/// Returns the only seed of [`adapter`]: the manifest of an adapter.
+/// Returns the only seed (initial input) of the fuzz target [`adapter`]: the manifest of an adapter.
 pub(crate) fn adapters() -> Vec<Vec<u8>> {
     vec![ADAPTER.get(&ADAPTER.root).expect("its root")]
 }
 
-/// Decodes the bytes as a chunk for a model with a vocabulary of 256 tokens. If the chunk can be decoded, its encoding
-/// must be the same block.
+/// Decodes the bytes as a chunk for a model with a vocabulary of 256 tokens. If the chunk can be decoded, encoding it
+/// again must give the same bytes.
 pub(crate) fn chunk(bytes: &[u8]) {
     let cid = Codec::Raw.cid(bytes);
     if let Ok(chunk) = Chunk::fetch(&cid, 256, &|_| Ok(bytes.to_vec())) {
@@ -160,13 +162,14 @@ pub(crate) fn chunk(bytes: &[u8]) {
     }
 }
 
-/// Returns the only seed of [`chunk`]: a chunk of 2048 tokens.
+/// Returns the only seed (initial input) of the fuzz target [`chunk`]: a chunk of 2048 tokens.
 pub(crate) fn chunks() -> Vec<Vec<u8>> {
     vec![(0..2048u32).flat_map(|at| (at % 256).to_le_bytes()).collect()]
 }
 
-/// Reads the file whose root is the UnixFS node in these bytes: first the whole file, then only a range of it. The
-/// child nodes are available. The range must equal the same range of the whole file.
+/// Decodes the bytes as the root UnixFS node of a file, and reads the file: first the whole file, then only a range of
+/// it. Only the child nodes of one small file can be fetched. The bytes of the range must equal the same bytes of the
+/// whole file.
 pub(crate) fn unixfs(bytes: &[u8]) {
     let root = Codec::DagPb.cid(bytes);
     let dag = file();
@@ -184,7 +187,7 @@ fn file() -> Dag {
     Dag::file(FileLayout::new(16, 3).expect("a small layout"), &bytes).expect("a small file")
 }
 
-/// Returns the seeds of [`unixfs`]: all nodes of a file except its leaves.
+/// Returns the seeds (initial inputs) of the fuzz target [`unixfs`]: all nodes of a file except its leaves.
 pub(crate) fn unixfs_nodes() -> Vec<Vec<u8>> {
     let dag = file();
     let nodes = dag.blocks.iter().filter(|block| block.cid().codec() == Codec::DagPb.code());
@@ -199,7 +202,8 @@ pub(crate) fn dispute_move(bytes: &[u8]) {
     }
 }
 
-/// Returns the seeds of [`dispute_move`]: moves of the kinds whose encodings are short.
+/// Returns the seeds (initial inputs) of the fuzz target [`dispute_move`]: moves of the kinds whose encodings are
+/// short.
 pub(crate) fn dispute_moves() -> Vec<Vec<u8>> {
     let moves = [
         Move::Open(vec![Hash([1; 32]), Hash([2; 32])]),

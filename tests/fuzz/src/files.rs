@@ -17,7 +17,8 @@ pub(crate) fn safetensors(bytes: &[u8]) {
     assert!(again == model, "the model is the same after it was read again");
 }
 
-/// Returns the only seed of [`safetensors`]: the files of a small model, in the form that this target reads.
+/// Returns the only seed (initial input) of the fuzz target [`safetensors`]: the files of a small model, in the form
+/// that this target reads.
 pub(crate) fn safetensors_files() -> Vec<Vec<u8>> {
     let model = generator::seeded(small(), [1; 32]).expect("sizes within their limits");
     let (config, tensors) = file::write(&model).expect("a small model");
@@ -30,8 +31,8 @@ pub(crate) fn gguf(bytes: &[u8]) {
     let _ = file::read_gguf(&[bytes], &mut |_, _| {});
 }
 
-/// Returns the seeds of [`gguf`]: a header whose entries (a text, numbers and an array) do not describe a complete
-/// model, and a header without entries.
+/// Returns the seeds (initial inputs) of the fuzz target [`gguf`]: a header whose entries (a text, numbers and an
+/// array) do not describe a complete model, and a header without entries.
 pub(crate) fn gguf_files() -> Vec<Vec<u8>> {
     let text = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
     let number =

@@ -1,6 +1,6 @@
 //! Fuzz targets: functions that take arbitrary bytes. There is one target for each parser of bytes that come from
-//! outside the program. A target panics if the parser panics, if a value that was decoded is encoded as different
-//! bytes, or if an invariant of the ledger is violated.
+//! outside the program. A target panics if the parser panics, if decoding an input and encoding the decoded value again
+//! yields different bytes, or if an invariant of the ledger is violated.
 //!
 //! `cargo test` runs all targets on their seeds and on mutations of the seeds. `scripts/fuzz TARGET` runs one target
 //! with libFuzzer.

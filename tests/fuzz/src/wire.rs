@@ -50,7 +50,7 @@ fn deliver(ledger: &Ledger, tx: Vec<u8>) -> Ledger {
     after
 }
 
-/// Executes the bytes as a transaction. If they are not a valid transaction, no account may change.
+/// Executes the bytes as a transaction. Panics if they are not a valid transaction and an account changes nevertheless.
 pub(crate) fn transaction(bytes: &[u8]) {
     let opened = Signed::open(bytes, CHAIN);
     let after = deliver(&LEDGER, bytes.to_vec());
@@ -62,8 +62,9 @@ pub(crate) fn transaction(bytes: &[u8]) {
     }
 }
 
-/// Executes up to 16 transactions, which this function signs correctly. The bytes are a sequence of records, one for
-/// each transaction: one byte with the index of the account, two bytes with the length of a `TxBody`, and the `TxBody`.
+/// Executes up to 16 transactions on the ledger. `bytes` contains one record for each transaction: one byte that
+/// selects the sending account, two bytes with the length of the transaction's body (a `TxBody`), and the body. This
+/// function adds a valid signature of the account.
 pub(crate) fn ledger(bytes: &[u8]) {
     let (mut ledger, mut rest) = (LEDGER.clone(), bytes);
     for _ in 0..16 {
@@ -189,8 +190,8 @@ fn messages(number: u8) -> Vec<Message> {
 }
 
 /// Returns the seeds (the initial inputs) of the fuzz target [`transaction`]. Each seed is a transaction that account 1
-/// has signed. For each message of the account, there are two transactions with only this message; one of them is
-/// signed as amino JSON. Another transaction has as many messages as a transaction may have.
+/// has signed. For each message that [`messages`] returns, there are two transactions with only this message; one of
+/// them is signed as amino JSON. Another transaction contains the maximum number of messages.
 pub(crate) fn transactions() -> Vec<Vec<u8>> {
     let all = messages(1);
     let sequence = LEDGER.state().account_of(&address(1)).sequence;
@@ -202,8 +203,9 @@ pub(crate) fn transactions() -> Vec<Vec<u8>> {
     direct.map(|messages| sign(&LEDGER, 1, messages)).chain(all.chunks(1).map(in_amino)).collect()
 }
 
-/// Returns the seeds (the initial inputs) of the fuzz target [`ledger`]: for each account, an input with all messages
-/// of the account; and for each message of account 1, an input with only this message.
+/// Returns the seeds (the initial inputs) of the fuzz target [`ledger`]. A seed is a sequence of transactions with one
+/// message each. For each account, one seed contains all messages that [`messages`] returns for it. For each message
+/// that account 1 sends, another seed contains only this message.
 pub(crate) fn bodies() -> Vec<Vec<u8>> {
     let framed = |number: u8, messages: &[Message]| {
         let unsigned = Unsigned::new(&key(number).public_key(), 0, &Fee::default(), messages).expect("protobuf");

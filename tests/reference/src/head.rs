@@ -1,5 +1,5 @@
 //! The output head, which shares its matrix with the embedding, and its cross-entropy loss: `loss = Σ_t −ln
-//! softmax(n[t] · embeddingᵀ)[label[t]]`.
+//! softmax(n[t] · embeddingᵀ)[label[t]]`, where `n[t]` is the normalized residual of token t.
 
 use super::{
     attention::softmax,

@@ -1,4 +1,5 @@
-//! Converts the stored tensors of a model to f64: `value = integer · mantissa · 2^exponent`.
+//! Converts the stored tensors of a model to f64: `value = integer · mantissa · 2^exponent`, where `mantissa` and
+//! `exponent` are those of the scale of the tensor or row.
 
 use r3mes_wgpu::{
     model::weights::{Embedding, Gain},

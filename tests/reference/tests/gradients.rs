@@ -154,7 +154,8 @@ fn residuals_of_different_precision() {
     }
 }
 
-/// Quantizes a row to int8, after adding to each value a random error of at most 2^-15 of the row's largest magnitude.
+/// Quantizes a row to int8, after adding a random error to each value. The error is at most 2^-15 times the row's
+/// largest magnitude.
 fn perturbed_int8<const SEED: u64>(x: &mut [f64]) {
     let reach = x.iter().fold(0f64, |max, x| max.max(x.abs())) / f64::from(1 << 15);
     x.iter_mut().for_each(|x| *x += Random(SEED ^ x.to_bits()).within(-reach, reach));
@@ -163,8 +164,8 @@ fn perturbed_int8<const SEED: u64>(x: &mut [f64]) {
 
 /// Checks that the error of the integer gradient is smaller than the sensitivity of the f64 gradient. The error is the
 /// distance between the two gradients. The sensitivity is the distance by which the f64 gradient moves if a random
-/// number is added to each value before it is quantized to int8. The magnitude of that number is at most 2^-15 of the
-/// largest magnitude in the value's row.
+/// number is added to each value before it is quantized to int8. The magnitude of that number is at most 2^-15 times
+/// the largest magnitude in the value's row.
 #[test]
 fn integer_error_is_below_the_sensitivity_of_the_reference() {
     let six = ModelConfig { layers: 6, ..cases::small() };

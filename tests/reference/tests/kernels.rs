@@ -70,8 +70,9 @@ fn from_i32_rows(words: &[u32], width: usize) -> Vec<f64> {
     rows.flat_map(row).collect()
 }
 
-/// Decodes a row of `width` integers, each of which is `256 · high + low`. The first half of `words` contains the high
-/// parts as int8, and the second half contains the low parts. Both halves are padded.
+/// Decodes a row of `width` integers, each of which is `256 · high + low`. The parts `high` and `low` are signed bytes.
+/// The first half of `words` contains the high parts, and the second half contains the low parts. Each half may end
+/// with padding.
 fn from_planes(words: &[u32], width: usize) -> Vec<f64> {
     let bytes: Vec<f64> = words.iter().flat_map(|word| word.to_le_bytes()).map(|byte| f64::from(byte as i8)).collect();
     (0..width).map(|i| 256.0 * bytes[i] + bytes[bytes.len() / 2 + i]).collect()
@@ -89,8 +90,8 @@ fn from_head_rows(words: &[u32]) -> Vec<f64> {
     words.chunks_exact(HEAD_WORDS).flat_map::<Vec<f64>, _>(row).collect()
 }
 
-/// Checks each row of `width` values: every value in `got` must differ from the one in `want` by less than `tolerance`
-/// times the largest magnitude in that row of `want`. `what` identifies the values in messages.
+/// Checks each row of `width` values: every value in `got` must differ from the corresponding value in `want` by
+/// less than `tolerance` times the largest magnitude in that row of `want`. `what` identifies the values in messages.
 fn close(what: &str, got: &[f64], want: &[f64], width: usize, tolerance: f64) {
     assert_eq!(got.len(), want.len(), "{what}");
     let mut worst = 0f64;

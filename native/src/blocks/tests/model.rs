@@ -22,8 +22,8 @@ enum StoreAction {
     Pin(usize),
     Unpin(usize),
     KeepOnly(Vec<usize>),
-    /// Delete the unpinned blocks whose marks (the sequence numbers of the `put`s that stored them) are smaller than
-    /// the mark of the last `put`, by this number or more.
+    /// Delete the unpinned blocks whose mark (the sequence number of the `put` that stored the block) is at most the
+    /// mark of the last `put` minus this number.
     Collect(u64),
 }
 

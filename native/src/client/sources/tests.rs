@@ -1,4 +1,5 @@
-//! Tests, over real sockets, that blocks are fetched intact and secrets are kept even if gateways and stores misbehave.
+//! Tests, over real sockets, that blocks are fetched intact and secrets are not disclosed even if gateways and stores
+//! misbehave.
 
 use super::*;
 use pollster::block_on;
@@ -169,7 +170,7 @@ fn redirects_of_a_gateway_are_followed_up_to_a_limit() {
 }
 
 /// Tests that a redirect from a store is not followed, so that the server to which it points receives neither blocks
-/// nor the token.
+/// nor the access token.
 #[test]
 fn redirects_of_a_store_are_not_followed() {
     let elsewhere = honest();

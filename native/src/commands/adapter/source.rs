@@ -44,7 +44,8 @@ pub(super) struct LoadedAdapter {
 /// Reads the adapter that `source` names: an http(s) URL, a file or a folder.
 pub(super) fn read(source: &str) -> Result<LoadedAdapter> {
     if source.starts_with("http://") || source.starts_with("https://") {
-        let state = fetch(source.trim_end_matches('/')).with_context(|| format!("fetching the adapter of {source}"))?;
+        let state =
+            fetch(source.trim_end_matches('/')).with_context(|| format!("fetching the adapter from {source}"))?;
         return of_state(state, "a node's adapter");
     }
     let path = Path::new(source);
@@ -113,7 +114,11 @@ fn only_job(data_dir: &Path) -> Result<PathBuf> {
         ),
         several => {
             let names: Vec<_> = several.iter().filter_map(|job| job.to_str()).collect();
-            bail!("{} has several jobs; pass the folder of one of them: {}", data_dir.display(), names.join(", "))
+            bail!(
+                "{} contains the folders of several jobs; pass one of these folders: {}",
+                data_dir.display(),
+                names.join(", ")
+            )
         }
     }
 }

@@ -78,7 +78,8 @@ fn is_free(out: &Path) -> Result<bool> {
     Ok(out.is_dir() && fs::read_dir(out).with_context(|| format!("reading {}", out.display()))?.next().is_none())
 }
 
-/// Creates the temporary folder next to `out`. Before that, deletes the one that an interrupted import may have left.
+/// Creates the temporary folder next to `out`. Before that, deletes the temporary folder of an earlier import that was
+/// interrupted.
 fn create_partial(out: &Path) -> Result<PathBuf> {
     let mut name = out.file_name().with_context(|| format!("{} has no name", out.display()))?.to_owned();
     name.push(".partial");

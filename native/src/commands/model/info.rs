@@ -98,7 +98,7 @@ struct StepMemory {
 
 impl StepMemory {
     /// Computes the memory of a training step that has one sequence of `tokens` tokens. If `tokens` exceeds the model's
-    /// context, the step has instead as many full sequences as are needed to hold `tokens` tokens.
+    /// context, the step instead has the smallest number of full-length sequences that hold `tokens` tokens.
     fn new(model: &Model, tokens: usize, rank: usize) -> Self {
         let mut model = model.clone();
         model.config.context = model.config.context.min(tokens);

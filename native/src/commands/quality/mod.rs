@@ -1,6 +1,6 @@
 //! `quality`: measures how much accuracy the integer arithmetic costs. It trains an adapter and computes gradients with
-//! four methods: f64, exact integers, f32 with every result one unit in the last place (ulp) off, and bfloat16. The
-//! report compares the last three methods with f64.
+//! four methods: f64, exact integers, f32 with an error of one unit in the last place (ulp) in every result, and
+//! bfloat16. The report compares the last three methods with f64.
 
 mod report;
 
@@ -75,7 +75,7 @@ const METHODS: [(&str, GradientMethod); 4] = [
     ("bfloat16", GradientMethod::Reals { round: bfloat16 }),
 ];
 
-/// What is the same for all methods: the model, the backend, the initial adapter and the text.
+/// What all compared methods of computing gradients share: the model, the backend, the initial adapter and the text.
 struct QualityRun {
     model: Model,
     targets: Targets,
@@ -184,7 +184,7 @@ impl QualityRun {
                     if found.saturated {
                         let cause = block_on(trainer.explain_saturation(adapter, sequence, &key, number))?;
                         let cause = cause.map_or_else(String::new, |cause| cause.to_string());
-                        bail!("step {number} cannot be computed with integers: {cause}");
+                        bail!("training step {number} cannot be computed with integers: {cause}");
                     }
                     Ok(found.matrices.iter().map(real).collect())
                 })

@@ -15,7 +15,7 @@ pub(super) struct MethodResult {
     pub(super) loss: f64,
 }
 
-/// The results of all methods. The first method is f64, with which the others are compared.
+/// The results of all methods. The first method is f64, with which the report compares the other methods.
 pub(super) struct QualityReport {
     /// Names of the adapter's matrices, in the same order as the gradients.
     pub(super) names: Vec<String>,
@@ -35,7 +35,7 @@ fn norm(x: &[f64]) -> f64 {
 }
 
 /// Returns the cosine of the angle between two vectors. It is defined as 1 if both vectors are zero, and as 0 if only
-/// one is.
+/// one vector is zero.
 fn cosine(x: &[f64], y: &[f64]) -> f64 {
     let lengths = norm(x) * norm(y);
     if lengths == 0.0 { f64::from(u8::from(norm(x) == norm(y))) } else { dot(x, y) / lengths }

@@ -21,8 +21,8 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-/// The number of attempts that the user has to enter a word of the new mnemonic, as proof that the words have been
-/// written down.
+/// The maximum number of times that the user is asked for a word of the new mnemonic. A right answer shows that the
+/// user has written the words down.
 const ATTEMPTS: usize = 3;
 
 /// Flags that set the variable parts of the key's derivation path, `m/44'/coin'/account'/0/index`.
@@ -217,7 +217,9 @@ fn confirm(mnemonic: &Mnemonic) -> Result<()> {
         }
         note!("That is not the word at this position.");
     }
-    bail!("the requested word was not repeated correctly, so the wallet was not saved; run the command again")
+    bail!(
+        "the requested word of the mnemonic was not repeated correctly, so the wallet was not saved; run the command again"
+    )
 }
 
 fn wallets(args: &WalletStoreArgs) -> Result<WalletStore> {
@@ -240,5 +242,5 @@ fn random() -> Result<SaltAndNonce> {
 /// Parses the value of `--words`, the length of a mnemonic. Accepts only 12, 15, 18, 21 and 24.
 fn words(text: &str) -> Result<usize, String> {
     let known = MNEMONIC_WORDS.into_iter().find(|words| words.to_string() == text);
-    known.ok_or_else(|| format!("expected one of the numbers {MNEMONIC_WORDS:?}"))
+    known.ok_or_else(|| format!("the number of words must be one of {MNEMONIC_WORDS:?}"))
 }

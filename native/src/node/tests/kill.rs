@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 const FOLDER: &str = "R3MES_TEST_LEDGER";
 
-/// Adds blocks in the child process that [`acknowledged_blocks_survive_kill_nine`] starts. Does nothing unless that
-/// test starts it.
+/// Adds blocks. The test [`acknowledged_blocks_survive_kill_nine`] runs this function in a child process. If the
+/// function was started in any other way, it does nothing.
 #[test]
 #[ignore = "the child process of another test"]
 fn adding_child() {

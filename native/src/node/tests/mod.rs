@@ -15,7 +15,7 @@ use r3mes_wgpu::{
     simulation::{CHAIN, address, genesis, key},
     tx::{Fee, Message, MsgClaimTask, Transfer, code},
 };
-use redb::backends::InMemoryBackend;
+use redb::{Database, backends::InMemoryBackend};
 use std::sync::OnceLock;
 
 /// The number of blocks, and of transactions, in the list that all tests execute.
@@ -47,7 +47,7 @@ pub(crate) fn node(database: RecoveringDatabase) -> Result<Node> {
     Node::with(database, BlockStore::in_memory(QUOTA)?, &setup(5), 0)
 }
 
-/// Returns the signed transaction of the block at the height `height + 1`.
+/// Returns the signed transaction that the block after the block at `height` contains.
 pub(crate) fn transaction(height: u64) -> Vec<u8> {
     let (from, to) = (address(1), address(2 + (height % 5) as u8));
     let message = match height {
@@ -72,7 +72,8 @@ fn run(node: &Node, mut on_block: impl FnMut(u64, [u8; 32])) -> Result<()> {
     }
 }
 
-/// Returns the ledger roots of an uninterrupted execution, from the genesis to the last block. The index is the height.
+/// Returns the ledger roots of an uninterrupted execution. The element with index `h` is the root after the block at
+/// height `h`, and the first element is the root of the genesis.
 fn roots() -> &'static [[u8; 32]] {
     static ROOTS: OnceLock<Vec<[u8; 32]>> = OnceLock::new();
     ROOTS.get_or_init(|| {
@@ -177,7 +178,7 @@ fn a_folder_of_another_genesis_is_refused() {
         assert!(format!("{second:#}").contains("another process uses the ledger"), "{second:#}");
     }
     let error = Node::open(&folder, setup(6), 0).err().unwrap();
-    assert!(format!("{error:#}").contains("(difference: text)"), "{error:#}");
+    assert!(format!("{error:#}").contains("which differs in the text"), "{error:#}");
     assert_intact(&Node::open(&folder, setup(5), 0).unwrap(), BLOCKS, "opened again with the right genesis");
     let stopped = StoppedNode::open(&folder).unwrap();
     assert_eq!(stopped.ledger.root(), roots()[BLOCKS as usize]);

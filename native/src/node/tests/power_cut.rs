@@ -1,5 +1,5 @@
-//! Tests that acknowledged blocks survive power cuts, which are simulated at many different storage operations. A power
-//! cut keeps all synced bytes. Each unsynced write survives completely, partly or not at all.
+//! Tests that acknowledged blocks survive power cuts. The tests simulate power cuts during many different storage
+//! operations. A power cut keeps all synced bytes. Each unsynced write survives completely, partly or not at all.
 
 use super::*;
 use redb::StorageBackend;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 #[derive(Debug, Default)]
 struct SimulatedDisk {
-    /// The contents of the disk before the power cut: the bytes of all writes, synced or not.
+    /// The contents that a reader of the disk sees before the power cut. They include all writes, synced or not.
     seen: Vec<u8>,
     /// The bytes that are certain to survive a power cut.
     synced: Vec<u8>,
@@ -36,7 +36,8 @@ impl PowerCutBackend {
         Ok(operation(&mut disk))
     }
 
-    /// Returns the contents of the disk after the power cut. `seed` decides which unsynced bytes survive.
+    /// Returns the contents of the disk after the power cut. `seed` is the seed of the pseudo-random choice of the
+    /// unsynced bytes that survive.
     fn image(&self, seed: u64) -> Vec<u8> {
         let mut disk = self.0.lock().unwrap();
         let mut image = std::mem::take(&mut disk.synced);

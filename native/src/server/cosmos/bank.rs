@@ -1,5 +1,5 @@
-//! The queries of the SDK's module `bank`. The balance of an account does not include locked coins, such as a stake, so
-//! the whole balance can be spent.
+//! The queries of the Cosmos SDK's module `bank`. Locked coins, such as a stake, are not part of an account's balance,
+//! so the spendable balance is equal to the balance.
 
 use crate::server::{
     extract::{InvalidArgument, PathOf, QueryOf, invalid},
@@ -78,22 +78,22 @@ async fn params() -> Json<Value> {
     Json(json!({ "params": { "send_enabled": [], "default_send_enabled": true } }))
 }
 
-/// Returns `amount` micro-units as a list with one pair: the denomination, and the coin as JSON. The list is empty if
-/// `amount` is 0.
+/// Returns `amount` micro-units of the network's coin as a list with one pair: the name of the denomination, and the
+/// amount with this denomination as JSON. The list is empty if `amount` is 0.
 fn coins(amount: u64) -> Vec<(String, Value)> {
     let coin = json!({ "denom": DENOM, "amount": amount.to_string() });
     (amount > 0).then(|| (DENOM.to_owned(), coin)).into_iter().collect()
 }
 
-/// Returns `amount` micro-units as a coin of the given denomination. If this is not the denomination of the network's
-/// coin, the amount is 0.
+/// Returns the JSON of a coin, which consists of the denomination `denom` and an amount. The amount is `amount`
+/// micro-units if `denom` is the denomination of the network's coin, otherwise 0.
 fn coin(denom: &str, amount: u64) -> Result<Value, InvalidArgument> {
     check(denom)?;
     let amount = if denom == DENOM { amount } else { 0 };
     Ok(json!({ "denom": denom, "amount": amount.to_string() }))
 }
 
-/// Returns an error unless the text can be the name of a denomination in the Cosmos SDK.
+/// Returns an error unless `denom` is a valid name of a denomination (a unit of coins) in the Cosmos SDK.
 fn check(denom: &str) -> Result<(), InvalidArgument> {
     let starts_with_letter = denom.starts_with(|first: char| first.is_ascii_alphabetic());
     let is_plain = denom.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/:._-".contains(&byte));
@@ -103,7 +103,7 @@ fn check(denom: &str) -> Result<(), InvalidArgument> {
     }
 }
 
-/// Returns the description of the coin for wallets and explorers.
+/// Returns the description of the network's coin, for wallets and block explorers.
 fn metadata() -> Value {
     json!({
         "description": COIN_PURPOSE,

@@ -1,4 +1,4 @@
-//! Routes for accounts, blocks and the node itself.
+//! HTTP routes that return data about accounts, blocks and the node itself.
 
 use crate::{
     clock::unix_seconds,
@@ -29,8 +29,8 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
         .route("/r3mes/wgpu/v1/job", get(job))
 }
 
-/// Returns the sequence number of the account with this address. The account number is always 0, and a valid address
-/// that was never used also counts as an account.
+/// Returns the sequence number of the account with this address. If the address is valid, but was never used, returns
+/// an account with the sequence number 0. The account number is 0 for all accounts.
 async fn account(State(app): SharedApp, PathOf(address): PathOf<String>) -> Result<Json<Value>, Response> {
     let address = read_address(&address)?;
     let sequence = app.ledger().state().account_of(&address).sequence;
@@ -40,8 +40,8 @@ async fn account(State(app): SharedApp, PathOf(address): PathOf<String>) -> Resu
     } })))
 }
 
-/// Returns the limits of transactions. The gas costs are the defaults of the SDK, because this chain does not count
-/// gas.
+/// Returns the parameters of the SDK's module `auth`: the limits of transactions, and gas costs. This chain does not
+/// count gas, so the gas costs are the defaults of the SDK.
 async fn auth_params() -> Json<Value> {
     Json(json!({ "params": {
         "max_memo_characters": MAX_MEMO_BYTES.to_string(), "tx_sig_limit": MAX_SIGNATURES.to_string(),
@@ -59,7 +59,8 @@ async fn node_config(State(app): SharedApp) -> Json<Value> {
     }))
 }
 
-/// Calls a method of the node's JSON-RPC. The REST routes that use this function return the result in another form.
+/// Calls a method of the node's JSON-RPC and returns the result. REST routes use this function, and then convert the
+/// result to the JSON of the REST API.
 async fn call_rpc(app: Arc<AppState>, method: &'static str, params: Value) -> Result<Value, Response> {
     let result = blocking(move || Ok(rpc::call(&app, method, &params))).await?;
     result.map_err(|error| error.to_rest())

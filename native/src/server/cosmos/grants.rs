@@ -1,5 +1,7 @@
-//! Routes for grants and fee allowances, with the paths and the JSON of the REST server of a Cosmos SDK 0.50 node.
-//! Another route returns the sequence number for the next signed statement that opens or closes a session.
+//! HTTP routes for grants, fee allowances and sessions. The routes for grants and allowances have the paths and the
+//! JSON of the REST server of a Cosmos SDK 0.50 node. A session permits the key of a mining machine to mine for an
+//! account. Signed statements open and close it. A route returns the sequence number that the next such statement must
+//! contain.
 
 use crate::{
     clock::unix_seconds,
@@ -74,7 +76,7 @@ async fn allowance(
 }
 
 /// Returns the sequence number that the next statement between this granter and this grantee must contain. A statement
-/// is a signed text that opens or closes a session.
+/// is a signed text that opens or closes a session, in which the grantee's key mines for the granter.
 async fn session(
     State(app): SharedApp,
     PathOf((granter, grantee)): PathOf<(String, String)>,

@@ -1,4 +1,5 @@
-//! Routes for transactions and queries. Their paths and JSON are those of the REST server of a Cosmos SDK 0.50 node.
+//! HTTP routes for transactions and queries. Their paths and JSON are those of the REST server of a Cosmos SDK 0.50
+//! node.
 
 mod bank;
 mod chain;

@@ -1,4 +1,4 @@
-//! Routes that broadcast, simulate and find transactions.
+//! HTTP routes that broadcast, simulate and find transactions.
 
 use crate::{
     node::FoundTx,
@@ -61,7 +61,7 @@ async fn broadcast(State(app): SharedApp, JsonOf(request): JsonOf<BroadcastReque
     Ok(Json(json!({ "tx_response": response(&hash, 0, code, &log, &[]) })))
 }
 
-/// Reads the field `tx_bytes`.
+/// Decodes the field `tx_bytes` of a request, which contains a transaction in base64. Returns the transaction's bytes.
 fn read_tx(tx_bytes: &str) -> Result<Vec<u8>, InvalidArgument> {
     if tx_bytes.is_empty() {
         return Err(invalid("invalid empty tx"));
@@ -83,13 +83,14 @@ async fn transaction(State(app): SharedApp, PathOf(hash): PathOf<String>) -> Res
     }
 }
 
-/// The parameters of a search, except the repeated parameter `events`.
+/// The query parameters of a search for transactions. The parameter `events` is not included, because it can occur
+/// several times and is read separately.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct SearchRequest {
     query: String,
-    /// The number of the page, from 1 on. If it is 0, the parameter `pagination.offset`, which older clients send,
-    /// selects the page instead.
+    /// The number of the page of results to return. The first page has the number 1. If the value is 0, the parameter
+    /// `pagination.offset`, which older clients send, selects the page instead.
     page: usize,
     limit: usize,
     order_by: Option<Order>,
@@ -103,8 +104,8 @@ enum Order {
     Descending,
 }
 
-/// Returns the transactions that satisfy the parameter `query`. Clients of older nodes send its conditions as several
-/// parameters `events` instead.
+/// Returns the transactions that satisfy the conditions in the parameter `query`. Clients that were written for older
+/// Cosmos nodes send one parameter `events` for each condition instead.
 async fn search(
     State(app): SharedApp,
     QueryOf(request): QueryOf<SearchRequest>,

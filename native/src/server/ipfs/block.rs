@@ -51,8 +51,9 @@ pub(super) async fn put(
     Ok(lines)
 }
 
-/// Returns the codec of the blocks that `block/put` stores, and whether their CIDs have version 0. A client names the
-/// codec in the option `cid-codec`, or in the older option `format`, which has other names for some codecs.
+/// Returns the codec of the blocks that a request `block/put` stores, and whether their CIDs have version 0. The
+/// request states the codec in the option `cid-codec` or in the older option `format`. Some codecs have different names
+/// in the two options.
 fn block_format(query: &KuboQuery) -> Result<(Codec, bool), IpfsError> {
     let name = match (query.text("cid-codec"), query.text("format")) {
         (Some(_), Some(_)) => return Err(IpfsError::bad("cid-codec and format exclude each other")),
@@ -79,7 +80,8 @@ async fn files(upload: &mut Upload) -> Result<Vec<Vec<u8>>, IpfsError> {
     while let Some(mut file) = upload.next_file().await? {
         let mut bytes = Vec::new();
         while let Some(piece) = file.next_piece().await? {
-            let too_much = || IpfsError::bad(format!("the blocks in the request exceed {MAX_PUT_BYTES} bytes"));
+            let too_much =
+                || IpfsError::bad(format!("the blocks in the request exceed {MAX_PUT_BYTES} bytes in total"));
             left = left.checked_sub(piece.len()).ok_or_else(too_much)?;
             if bytes.len() + piece.len() > MAX_BLOCK_BYTES {
                 return Err(IpfsError::bad(format!("a block exceeds the limit of {MAX_BLOCK_BYTES} bytes")));

@@ -76,8 +76,8 @@ impl IntoResponse for IpfsError {
 mod tests {
     use super::*;
 
-    /// Tests that a disk error has the status 503. A miner that knows only one node tries again after 503, but ends
-    /// after the status 500.
+    /// Tests that a disk error has the status 503. A miner that knows only one node tries again after the status 503,
+    /// but stops with an error after the status 500.
     #[test]
     fn clients_try_again_after_an_error_of_the_disk() {
         let error = anyhow::Error::from(redb::StorageError::PreviousIo).context("storing blocks");

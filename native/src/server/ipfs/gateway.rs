@@ -78,8 +78,9 @@ pub(super) async fn no_paths() -> IpfsError {
     IpfsError::bad("paths below a CID are not supported; request the CID alone")
 }
 
-/// Returns the format that the query requests, or otherwise the format that the `Accept` header prefers. If the request
-/// has neither, returns the raw format. Returns an error if the requested format is not supported.
+/// Returns the format of the response to a request: the format that the query requests, or else the format that the
+/// `Accept` header prefers. If neither states a format, returns the raw format. Returns an error if the requested
+/// format is not supported.
 fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayFormat, IpfsError> {
     let accepted = headers.get(header::ACCEPT).map_or(Ok("*/*"), HeaderValue::to_str).map_err(IpfsError::bad)?;
     let by_header = preferred(accepted);
@@ -107,8 +108,8 @@ fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayF
     }
 }
 
-/// Returns the supported format to which an `Accept` header gives the highest weight. If several have this weight,
-/// returns the first. Returns `None` if the header accepts no supported format.
+/// Returns the supported format that has the highest weight (`q`) in an `Accept` header. If several formats have this
+/// weight, returns the first of them. Returns `None` if the header accepts no supported format.
 fn preferred(accepted: &str) -> Option<&'static str> {
     let mut best = None::<(f32, &str)>;
     for kind in accepted.split(',') {
@@ -128,8 +129,8 @@ fn preferred(accepted: &str) -> Option<&'static str> {
     best.map(|(_, format)| format)
 }
 
-/// Returns `error`. If its status is 404 (not found) and the request headers accept only cached content, replaces the
-/// status with 412 (precondition failed).
+/// Returns `error`, but replaces the status 404 (not found) with 412 (precondition failed) if the client has sent the
+/// header `Cache-Control: only-if-cached`.
 fn absent(error: IpfsError, headers: &HeaderMap) -> IpfsError {
     let only_cached = headers.get(header::CACHE_CONTROL).is_some_and(|wish| wish == "only-if-cached");
     match error.status {

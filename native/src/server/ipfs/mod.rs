@@ -1,5 +1,5 @@
 //! The HTTP interface of an IPFS peer: a trustless gateway, and those commands of Kubo's RPC that work on the node's
-//! own blocks. The node's owner sends a token, see [`owner`].
+//! own blocks. Some commands, such as pinning, require the token of the node's owner; see [`owner`].
 //!
 //! | Route | What it does |
 //! |---|---|
@@ -79,8 +79,8 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(
         .with_state(ipfs)
 }
 
-/// Refuses commands from web pages of other origins, unless the node allows the origin. Without this check, a browser
-/// would send such commands to the node, although it would not show the responses to the page.
+/// Refuses commands from web pages of other origins, unless the node allows the origin. Without this check, any web
+/// page could make a browser send commands to the node, although the browser would not give the responses to the page.
 async fn only_known_sites(State(ipfs): SharedIpfs, request: Request, next: Next) -> Response {
     let headers = request.headers();
     if let Some(origin) = headers.get(header::ORIGIN) {

@@ -1,7 +1,7 @@
-//! Distinguishes the requests of the node's owner from all other requests. The owner sends a token, which the node
-//! keeps in a file of its data folder.
+//! Distinguishes the requests of the node's owner from all other requests. The owner sends a secret token with each
+//! request. The token is in a file in the node's folder.
 //!
-//! The address of a client does not show whether it is the owner, because behind a reverse proxy, every request comes
+//! The address of a client does not show whether the client is the owner: behind a reverse proxy, every request comes
 //! from this machine.
 
 use super::{
@@ -67,7 +67,8 @@ impl OwnerToken {
 pub(super) enum Caller {
     /// The node's owner, who may store, read, pin, unpin and delete blocks.
     Owner,
-    /// Anybody else, who may store and read blocks. The text is the path of the file with the owner's token.
+    /// Anybody else, who may store and read blocks. The field is the path of the file that contains the owner's token.
+    /// Error messages state this path.
     Anyone(String),
 }
 
@@ -98,9 +99,9 @@ impl Caller {
         }
     }
 
-    /// Returns whether a command pins the blocks that it stores. The command's option with the name `option` states
-    /// this. If the option is missing, returns `default` if the owner sends the command, otherwise `Off`. Only the
-    /// owner may switch the option on; for all other callers, this is an error.
+    /// Returns whether a command should pin the blocks that it stores. This is the value of the command's option with
+    /// the name `option`. If the option is missing, the value is `default` for the owner, and `Off` for all other
+    /// callers. Returns an error if a caller other than the owner has switched the option on.
     pub(super) fn pins(&self, query: &KuboQuery, option: &str, default: Flag) -> Result<Flag, IpfsError> {
         let default = if *self == Self::Owner { default } else { Flag::Off };
         let pin = query.flag(option, default)?;

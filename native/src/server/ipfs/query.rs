@@ -64,8 +64,8 @@ impl KuboQuery {
         self.text(name).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
     }
 
-    /// Returns an error if the query contains the option `name` with a value other than `value`, the only supported
-    /// one.
+    /// Returns an error if the query contains the option `name` with a value that is not supported. The only supported
+    /// value is `value`. The option may be missing.
     pub(super) fn only(&self, name: &str, value: &str) -> Result<(), IpfsError> {
         match self.text(name) {
             Some(other) if other != value => Err(IpfsError::bad(format!("{name}={other}: only {value} is supported"))),
@@ -73,9 +73,9 @@ impl KuboQuery {
         }
     }
 
-    /// Returns an error if the query has an unknown option. The known options are `options` and [`HARMLESS`] (options
-    /// that do not change the result). If an unknown option were ignored, the result could differ from what the client
-    /// asked for.
+    /// Returns an error if the query has an unknown option, because ignoring the option could give a result other than
+    /// the one that the client asked for. An option whose value is empty, `false` or `0` is ignored, though. The known
+    /// options are `options` and [`HARMLESS`] (options that do not change the result).
     pub(super) fn options(&self, options: &[&str]) -> Result<(), IpfsError> {
         self.only("cid-base", "base32")?;
         let known = |name: &str| name == "arg" || options.contains(&name) || HARMLESS.contains(&name);

@@ -21,8 +21,9 @@ pub(super) async fn collect(State(ipfs): SharedIpfs, caller: Caller) -> Result<R
     Ok(lines(deleted.into_iter().map(|cid| json!({ "Key": { "/": cid.to_string() } }))))
 }
 
-/// Returns the node's identity. It has the form of a libp2p peer ID, because clients parse it, but there is no key for
-/// it. The fields for the key and the addresses are empty, because the node has neither.
+/// Returns the node's identity. The ID has the form of a libp2p peer ID, because clients parse it as one, but no key
+/// belongs to it. The fields for the key and the addresses are empty, because the node has no libp2p key and no libp2p
+/// addresses.
 pub(super) async fn id(State(ipfs): SharedIpfs) -> Json<Value> {
     let id = Block::new(Codec::DagPb, ipfs.owner.public_id().to_vec()).map(|block| block.with_version_0().cid());
     let id = id.map(|cid| cid.to_string()).unwrap_or_default();

@@ -26,7 +26,7 @@ pub(super) struct IpfsState {
     pub(super) uploads: Arc<Uploads>,
 }
 
-/// The shared state, as the router passes it to a handler.
+/// The state that all handlers of IPFS routes share, in the form in which the router passes it to a handler.
 pub(super) type SharedIpfs = State<Arc<IpfsState>>;
 
 impl IpfsState {

@@ -74,9 +74,8 @@ async fn get(store: &Arc<BlockStore>, cid: Cid) -> Result<Vec<u8>, StoreError> {
     tokio::task::spawn_blocking(move || store.get(&cid)).await.map_err(failed)?
 }
 
-/// Returns a response body. `write` receives the sender of a channel, and returns a future that sends the pieces of the
-/// body through this channel. A background task runs the future. If the future fails, the body ends early with an
-/// error.
+/// Returns a response body whose pieces are received from a channel. A background task runs `write`, an asynchronous
+/// function that sends the pieces through the channel. If `write` fails, the body ends early with an error.
 fn body<F>(write: impl FnOnce(Sender<io::Result<Bytes>>) -> F) -> Body
 where
     F: Future<Output = Result<(), StoreError>> + Send + 'static,

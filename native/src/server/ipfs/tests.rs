@@ -50,12 +50,12 @@ impl TestResponse {
 
 const TOKEN: &str = "the token of the owner";
 
-/// Starts a node and returns it with a client that acts as the node's owner.
+/// Starts a node. Returns it with a client that sends the owner's token.
 fn owner(quota: Quota) -> TestNode {
     TestNode { token: Some(TOKEN), ..stranger(quota) }
 }
 
-/// Starts a node and returns it with a client that does not act as the node's owner.
+/// Starts a node. Returns it with a client that does not send the owner's token.
 fn stranger(quota: Quota) -> TestNode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -291,8 +291,8 @@ fn clients_that_are_not_the_owner_may_store_and_read_but_not_pin() {
     assert_eq!(node.upload("block/put?pin=true", &[b"x"]).status, 403);
 }
 
-/// Tests requests that kubo-rpc-client and older clients send: blocks in various formats, files without options, and
-/// CIDs of version 0.
+/// Tests that the node stores blocks and files under the CIDs that Kubo's clients expect. The requests are those of
+/// kubo-rpc-client and of older clients: blocks in various formats, files without options, and CIDs of version 0.
 #[test]
 fn cids_are_those_that_the_client_asks_for() {
     let node = owner(AMPLE);

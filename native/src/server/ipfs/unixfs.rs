@@ -73,7 +73,8 @@ pub(super) async fn add(
     Ok(lines(results))
 }
 
-/// Stores blocks, unless the command only computes hashes.
+/// Stores the blocks of an uploaded file. Does nothing if `only_hash` is true, because the client then asks only for
+/// the CID of the file.
 async fn store(
     ipfs: &IpfsState,
     caller: &Caller,
@@ -84,8 +85,9 @@ async fn store(
     if only_hash { Ok(()) } else { ipfs.store(caller, client, blocks).await }
 }
 
-/// Returns the layout of the tree of blocks in which `add` stores a file. By default, as in Kubo, CIDs have version 0.
-/// The default leaves are UnixFS nodes if CIDs have version 0, and raw blocks if CIDs have version 1.
+/// Returns the layout of the tree of blocks in which `add` stores a file. As in Kubo, CIDs have version 0 by default.
+/// The request can state whether the leaves of the tree are raw blocks or UnixFS nodes. By default, they are UnixFS
+/// nodes if CIDs have version 0, and raw blocks if CIDs have version 1.
 fn layout(query: &KuboQuery) -> Result<FileLayout, IpfsError> {
     let chunk = query.text("chunker").map_or(Some(262_144), |chunker| chunker.strip_prefix("size-")?.parse().ok());
     let chunk =

@@ -28,19 +28,20 @@ pub(super) struct UploadLimits {
     pub(super) total: usize,
     /// The maximum number of uploads of each client at the same time. Clients on this machine are not limited.
     pub(super) per_client: usize,
-    /// To make room for a new upload, the node may end another one, but only if that upload has already taken at least
-    /// this long.
+    /// The node may abort an upload to make room for a new one, but only after the old upload has taken at least this
+    /// long.
     pub(super) patience: Duration,
     /// The maximum number of bytes that each client may store in each period of length `period`. Clients on this
-    /// machine and the node's owner are not limited. Unpinned blocks are deleted to make space for newer ones, so this
-    /// limit also bounds how many blocks of other clients one client can displace in a period.
+    /// machine and the node's owner are not limited. To make space for new blocks, the node deletes old unpinned
+    /// blocks. The limit therefore also bounds how many blocks of other clients a client can displace in a period.
     pub(super) stored: u64,
     /// The length of each period in which a client may store `stored` bytes.
     pub(super) period: Duration,
 }
 
 impl UploadLimits {
-    /// Returns the limits for a store whose unpinned blocks may take `unpinned` bytes in total.
+    /// Returns the limits of uploads to a block store. `unpinned` is the maximum total size, in bytes, of the unpinned
+    /// blocks in this store.
     pub(super) fn of(unpinned: u64) -> Self {
         Self {
             total: 32,
@@ -78,7 +79,7 @@ struct Progress {
     client: Client,
     began: Instant,
     bytes: AtomicU64,
-    /// Notified if the upload must end.
+    /// Notified if the upload must be aborted to make room for another one.
     stop: Notify,
 }
 
@@ -87,15 +88,16 @@ impl Uploads {
         Self { limits, start: Instant::now(), receiving: Mutex::default(), stored: Mutex::default() }
     }
 
-    /// Registers a new upload. If the maximum number of uploads is reached, ends the slowest of the uploads that have
-    /// already taken at least `patience`. Returns an error if there is no such upload, or if the client already has too
-    /// many uploads.
+    /// Registers a new upload. If the maximum number of uploads is reached, aborts another upload: the slowest of those
+    /// that have taken at least the duration `patience`. Returns an error if there is no such upload, or if the client
+    /// already has too many uploads.
     fn begin(self: &Arc<Self>, client: Client) -> Result<Place, IpfsError> {
         let UploadLimits { total, per_client, patience, .. } = self.limits;
         let mut receiving = self.receiving();
         let own = receiving.uploads.values().filter(|upload| upload.client == client).count();
         if !client.is_local() && own >= per_client {
-            let message = format!("the node is already receiving {own} uploads from this address; wait until one ends");
+            let message =
+                format!("the node is already receiving {own} uploads from your IP address; wait until one ends");
             return Err(IpfsError::new(StatusCode::TOO_MANY_REQUESTS, message));
         }
         if receiving.uploads.len() >= total {
@@ -127,7 +129,7 @@ impl Uploads {
         let own = stored.bytes.entry(client).or_default();
         if *own + bytes > limit {
             let period = period.as_secs();
-            let message = format!("this address may store at most {limit} bytes per {period} s; try again later");
+            let message = format!("your IP address may store at most {limit} bytes per {period} s; try again later");
             return Err(IpfsError::new(StatusCode::TOO_MANY_REQUESTS, message));
         }
         *own += bytes;
@@ -222,7 +224,8 @@ impl UploadedFile<'_> {
     }
 }
 
-/// Waits for the next part of an upload. Returns an error if the upload must end to make room for another one.
+/// Waits for the future `next`, which receives the next part of an upload. Returns an error if the upload is aborted to
+/// make room for another one.
 async fn stoppable<T, E: std::fmt::Display>(
     progress: &Progress,
     next: impl Future<Output = Result<T, E>>,

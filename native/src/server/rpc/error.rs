@@ -12,7 +12,7 @@ pub(in crate::server) struct RpcError {
     pub(in crate::server) message: String,
 }
 
-/// The reasons why a call fails.
+/// The kinds of reasons for which a call of a JSON-RPC method fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) enum RpcErrorKind {
     /// The request is not JSON.
@@ -30,7 +30,7 @@ pub(in crate::server) enum RpcErrorKind {
 }
 
 impl RpcErrorKind {
-    /// Returns the error code that the JSON-RPC specification defines for this kind.
+    /// Returns the JSON-RPC error code of this kind of error.
     fn code(self) -> i32 {
         match self {
             Self::Parse => -32700,

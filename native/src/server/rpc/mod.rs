@@ -68,7 +68,8 @@ struct RpcRequest {
     params: Value,
 }
 
-/// Deserializes a field that is present as `Some`, even if its value is `null`. (An absent field is `None`.)
+/// Deserializes a field, and returns `Some` even if its value is `null`. An absent field can therefore be distinguished
+/// from a `null`: serde does not call this function for an absent field, which becomes `None`.
 fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
@@ -97,8 +98,8 @@ async fn status_alone(State(app): SharedApp) -> Result<Json<Value>, Response> {
     Ok(Json(blocking(move || Ok(answer(&app, call))).await?.unwrap_or_default()))
 }
 
-/// Answers a call or a batch of calls. Returns `None` if there is nothing to answer, because all of them are
-/// notifications.
+/// Answers a call or a batch of calls. Returns `None` if all calls are notifications (calls without an ID), which get
+/// no answer.
 fn answer_all(app: &AppState, body: Value) -> Option<Value> {
     let refused = |message: String| RpcError::new(RpcErrorKind::InvalidRequest, message).to_response(&Value::Null);
     match body {
@@ -117,7 +118,7 @@ fn answer_all(app: &AppState, body: Value) -> Option<Value> {
     }
 }
 
-/// Answers a call. A notification is neither executed nor answered, as in CometBFT.
+/// Answers a call. A call without an ID is a notification, which is neither executed nor answered, as in CometBFT.
 fn answer(app: &AppState, request: Value) -> Option<Value> {
     let request = match RpcRequest::deserialize(&request) {
         Ok(request) => request,
@@ -175,8 +176,8 @@ fn forward(engine: &CometRpc, method: &str, params: &Value) -> Result<Value, Rpc
     Err(RpcError::of_comet(code, message))
 }
 
-/// Reads a parameter that is a number, written as a JSON number or as a string. Returns `None` if it is absent or an
-/// empty string.
+/// Reads the parameter `name`, a number that is written as a JSON number or as a string. Returns `None` if the
+/// parameter is absent or an empty string.
 fn number(params: &Value, name: &str) -> Result<Option<u64>, RpcError> {
     let number = match &params[name] {
         Value::Null => return Ok(None),
@@ -187,7 +188,7 @@ fn number(params: &Value, name: &str) -> Result<Option<u64>, RpcError> {
     number.map(Some).ok_or_else(|| RpcError::invalid(format!("{name} is not a whole number from 0 to 2^64 - 1")))
 }
 
-/// Reads a parameter that is a text. Returns an empty text if it is absent.
+/// Reads the parameter `name`, a string. Returns an empty string if the parameter is absent.
 fn text<'a>(params: &'a Value, name: &str) -> Result<&'a str, RpcError> {
     match &params[name] {
         Value::Null => Ok(""),
@@ -195,7 +196,8 @@ fn text<'a>(params: &'a Value, name: &str) -> Result<&'a str, RpcError> {
     }
 }
 
-/// Fails if a call asks for Merkle proofs, which a chain without votes cannot have.
+/// Fails if a call asks for Merkle proofs. A node without CometBFT cannot give them, because no validators vote on its
+/// blocks.
 fn check_no_proof(params: &Value) -> Result<(), RpcError> {
     match &params["prove"] {
         Value::Null | Value::Bool(false) => Ok(()),

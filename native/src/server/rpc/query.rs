@@ -1,6 +1,6 @@
 //! The queries with which clients of CometBFT select transactions and events:
-//! <https://docs.cometbft.com/v0.38/core/subscription>. A query here consists of conditions of the form `key='value'`
-//! and `tx.height >= 5`, joined by `AND`.
+//! <https://docs.cometbft.com/v0.38/core/subscription>. The supported queries consist of conditions such as
+//! `key='value'` or `tx.height >= 5`, joined by `AND`.
 
 use crate::node::TxFilter;
 use std::{collections::BTreeMap, ops::RangeInclusive, str::FromStr};
@@ -13,12 +13,12 @@ const HEIGHT: &str = "tx.height";
 /// The attributes of an event: a map from the key of each attribute to all values with this key.
 pub(in crate::server) type EventAttributes = BTreeMap<String, Vec<String>>;
 
-/// A parsed query, which selects transactions or events. [`str::parse`] parses its text.
+/// A parsed query, which selects transactions or events. It is created from its text by [`str::parse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::server) struct EventQuery(TxFilter);
 
 impl EventQuery {
-    /// Returns the conditions in the form in which the node searches for transactions.
+    /// Returns the conditions of the query as a [`TxFilter`], with which the node searches for transactions.
     pub(in crate::server) fn into_filter(self) -> TxFilter {
         self.0
     }
@@ -61,7 +61,8 @@ impl FromStr for EventQuery {
     }
 }
 
-/// Reads the first condition of a text and adds it to a filter. Returns the rest of the text.
+/// Parses the condition at the start of `text`, such as `tx.height >= 5`, and adds it to `filter`. Returns the part of
+/// `text` that follows the condition.
 fn condition<'a>(filter: &mut TxFilter, text: &'a str) -> Result<&'a str, String> {
     let text = text.trim_start();
     let end = text.find(|sign: char| sign.is_whitespace() || "<>='".contains(sign)).unwrap_or(text.len());
@@ -89,15 +90,20 @@ fn condition<'a>(filter: &mut TxFilter, text: &'a str) -> Result<&'a str, String
             }
         }
         (_, "=") => filter.attributes.push((key.to_owned(), value.to_owned())),
-        _ => return Err(format!("{key} can be compared only by =; <, >, <= and >= work only with {HEIGHT}")),
+        _ => {
+            return Err(format!(
+                "{key} can be compared only by `=`, because `<`, `>`, `<=` and `>=` work only with {HEIGHT}"
+            ));
+        }
     }
     Ok(rest)
 }
 
-/// Reads the text in single quotes, or the number, at the start of `text`. Returns it and the rest of `text`.
+/// Reads a value at the start of `text`: a string in single quotes, or a number. Returns the value without its quotes,
+/// and the part of `text` that follows the value.
 fn operand(text: &str) -> Result<(&str, &str), String> {
     if let Some(quoted) = text.strip_prefix('\'') {
-        return quoted.split_once('\'').ok_or_else(|| format!("the quote at {text:?} is not closed"));
+        return quoted.split_once('\'').ok_or_else(|| format!("the closing quote is missing after {text:?}"));
     }
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
     match text[..end].parse::<f64>() {
@@ -106,8 +112,8 @@ fn operand(text: &str) -> Result<(&str, &str), String> {
     }
 }
 
-/// Restricts the heights of a filter by a condition such as `>= 5`. `operator` is its first part, and `height` its
-/// second.
+/// Restricts the range of block heights in `filter` by a condition, such as `>= 5`, which consists of `operator` and
+/// `height`.
 fn narrow(filter: &mut TxFilter, operator: &str, height: u64) {
     let (least, most) = match operator {
         "<" if height == 0 => (1, 0),
@@ -154,7 +160,7 @@ mod tests {
             ("tx.height='x'", "not a whole number"),
             ("tx.height=1.5", "not a whole number"),
             ("tx.hash='AB'", "64 hexadecimal digits"),
-            ("a.b='x", "not closed"),
+            ("a.b='x", "closing quote is missing"),
             ("a.b>5", "only tx.height"),
             ("a.b='x' OR c.d='y'", "expected AND"),
             ("a.b='x' ANDc.d='y'", "expected AND"),

@@ -7,21 +7,22 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-/// The number of transactions on a page if the call does not state a number. A call may ask for at most [`MAX_PAGE`].
+/// The number of transactions on a page if the call does not state a number. A call may ask for at most [`MAX_PAGE`]
+/// transactions.
 const DEFAULT_PAGE: usize = 30;
 pub(in crate::server) const MAX_PAGE: usize = 100;
 
-/// The part of the found transactions that a client asks for.
+/// The page of search results that a client asks for: which of the transactions that were found, and in which order.
 pub(in crate::server) struct TxPage {
     /// The number of transactions before the page.
     pub(in crate::server) skipped: usize,
     pub(in crate::server) limit: usize,
-    /// Whether the order is reversed, so that the last transaction comes first.
+    /// Whether the transactions are in descending order, so that the latest transaction comes first.
     pub(in crate::server) descending: bool,
 }
 
-/// Returns a page of the transactions that satisfy a query, and the total number of these transactions. Fails if the
-/// page begins after the last transaction, unless it is the first page.
+/// Returns a page of the transactions that satisfy a query, and the total number of transactions that satisfy it.
+/// Returns an error if the page would begin after the last of them. Only the first page may be empty.
 pub(in crate::server) fn find(app: &AppState, query: &str, page: &TxPage) -> Result<(Vec<FoundTx>, usize), RpcError> {
     let query: EventQuery =
         query.parse().map_err(|error: String| RpcError::invalid(format!("invalid query: {error}")))?;

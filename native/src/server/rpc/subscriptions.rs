@@ -112,7 +112,7 @@ pub(super) fn events_of(
     Ok(messages)
 }
 
-/// Groups pairs of a key and a value by their keys. Returns all values of each key.
+/// Groups pairs of a key and a value by their keys. Returns a map from each key to all of its values.
 fn grouped(pairs: impl Iterator<Item = (String, String)>) -> EventAttributes {
     pairs.fold(EventAttributes::new(), |mut all, (key, value)| {
         all.entry(key).or_default().push(value);

@@ -68,7 +68,7 @@ pub(super) async fn connect(
     })
 }
 
-/// An event to which a connection reacts.
+/// An event that the task of a WebSocket connection handles, such as a message from the client or a new block.
 enum Input {
     Received(Message),
     Added(Arc<AddedBlock>),
@@ -76,7 +76,7 @@ enum Input {
     Missed,
     /// The time for the next ping has come.
     Tick,
-    /// A message could not be read. The text states the reason.
+    /// A message from the client could not be read. The field states the reason.
     Broken(String),
     Closed,
 }

@@ -1,5 +1,5 @@
 //! Tests that a fetch yields the correct DAG or an error, no matter whether the CARs from the gateways are correct,
-//! incomplete or malicious. Tests that it sends the expected number of requests.
+//! incomplete or malicious. Tests that the fetch sends the expected number of requests.
 
 use super::*;
 use crate::{

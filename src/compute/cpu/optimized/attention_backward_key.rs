@@ -39,8 +39,8 @@ struct Queries {
     index: [u32; BLOCK],
 }
 
-/// The queries of one attention head, and the gradients of its outputs, for a span of tokens. They are decoded and
-/// padded to whole blocks of 32 tokens.
+/// The queries of one attention head, and the gradients of the head's outputs, for a span of tokens. Both are decoded,
+/// and padded to whole blocks of 32 tokens.
 struct QueryHead {
     queries: Vec<Queries>,
     query_features: Vec<i16>,
@@ -168,8 +168,8 @@ pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes
 }
 
 /// Returns the inner products of one vector with each of the 32 rows of a block. `weights` is the vector, in which each
-/// element `256 · high + low` is given as `[high, low]`. `features` holds the rows in groups of [`LANES`], each group
-/// transposed to `[head_dim, LANES]`.
+/// element `256 · high + low` is given as `[high, low]`. `features` holds the rows in two groups of [`LANES`] = 16
+/// rows, each group transposed to `[head_dim, LANES]`.
 #[inline(always)]
 fn both(weights: &[[i32; 2]], features: &[i16], head_dim: usize) -> [i64; BLOCK] {
     let mut dots = [0; BLOCK];
@@ -179,10 +179,10 @@ fn both(weights: &[[i32; 2]], features: &[i16], head_dim: usize) -> [i64; BLOCK]
     dots
 }
 
-/// Divides the 32 weights of a block, `folded`, by `2^shift`, and rounds the quotients stochastically. `shift` is the
-/// smallest number for which all quotients are below 2^14 in magnitude. The pseudo-random bits that round weight `i`
-/// are those of `stream` at row `rows[i]` and column `column`. Returns `shift` and the rounded quotients, each as
-/// `[high, low]` for the value `256 · high + low`.
+/// Converts the 32 values `folded` of a block to weights: divides each value by `2^shift`, and rounds the quotient
+/// stochastically. `shift` is the smallest number for which all quotients are below 2^14 in magnitude. Value `i` is
+/// rounded with the pseudo-random bits that the generator `stream` yields for row `rows[i]` and column `column` of a
+/// matrix. Returns `shift` and the weights, each weight `256 · high + low` as `[high, low]`.
 #[inline(always)]
 fn weights(folded: &[i64; BLOCK], stream: Dither, rows: &[u32; BLOCK], column: u32) -> (u32, [[i32; 2]; BLOCK]) {
     let shift = shift_for(magnitude(folded), WIDE_BITS);

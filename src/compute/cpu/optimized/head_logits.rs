@@ -1,5 +1,6 @@
-//! Optimized implementation of the kernel `head_logits`, which computes the logits of the output head. It processes a
-//! few embeddings at a time, together with all tokens of the call.
+//! Optimized implementation of the kernel `head_logits`, which computes the logits of the output head: the products of
+//! each token's activations with the embedding rows of the vocabulary. A few embedding rows at a time are multiplied by
+//! the activations of all tokens.
 
 use super::products::{dot, widen};
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
 };
 use std::ops::Range;
 
-/// The number of embeddings that are processed together. They stay in the first-level cache while all tokens are
+/// The number of embedding rows that are processed together. They stay in the first-level cache while all tokens are
 /// processed, and take 16 KiB if each has 1024 elements.
 const SHARED: usize = 8;
 

@@ -21,9 +21,9 @@ use std::ops::Range;
 /// the result of the training step.
 const LIMIT: i64 = lora_gradient_b::LIMIT;
 
-/// The sum over tokens that gives the gradient of a LoRA factor. The term of a token is the outer product of two rows:
-/// the token's folded values (`rank` scaled and rounded values, which the kernel `lora_fold` wrote), and a row of
-/// `width` elements. `rank` is the rank of the adapter.
+/// The sum over tokens that gives the gradient of a LoRA factor. The term of a token is the outer product of two
+/// vectors: a row of `width` elements, and the token's folded values. The kernel `lora_fold` has computed the folded
+/// values: `rank` of them for each token, scaled and rounded.
 struct Contraction<'a> {
     blocks: usize,
     rank: usize,
@@ -80,10 +80,13 @@ impl<'a> Contraction<'a> {
         Self { blocks, rank, width, folded: reads[1], spans: reads[2], exponent: as_i32(reads[3])[exponent_at] }
     }
 
-    /// Computes the sum over the tokens, block by block, and adds it to the gradients in `writes`. Returns whether an
-    /// element of a gradient has left its range. `decode` writes the row of a token as i16. `product` returns
-    /// `Σ_i weights[i] · rows[i · stride + lane]` for each lane, where `i` runs over the tokens of a block. The weight
-    /// of a token is one of its folded values, which `weight` has converted to the type `W`.
+    /// Adds the terms of all tokens to the rows of a gradient in `writes`, block by block. Returns whether an element
+    /// of the gradient has left its range.
+    ///
+    /// Each row of the gradient is a weighted sum of the tokens' rows. The weights are the folded values, which the
+    /// kernel `lora_fold` has computed. `decode` writes the row of a token as i16, and `weight` converts a folded value
+    /// to the type `W`. `product` computes the weighted sum over the tokens of a block for [`LANES`] columns: for each
+    /// lane, `Σ_i weights[i] · rows[i · stride + lane]`, where `i` is the index of a token in the block.
     #[inline(always)]
     fn compute<W: Copy>(
         &self,

@@ -1,5 +1,5 @@
 //! Optimized implementation of the kernel `lora_up`, which multiplies rows of `rank` elements by a LoRA factor and adds
-//! the result to a ternary product. The factor is transposed only once per call.
+//! the result to the product of the ternary matrix. The factor is transposed only once per call.
 
 use super::products::{LANES, columns, split, tile};
 use crate::{

@@ -6,7 +6,7 @@
 
 use crate::kernels::shared::wide;
 
-/// The number of neighboring sums that are computed together in vector registers.
+/// The number of neighboring results (sums of products) that are computed together in vector registers.
 pub(super) const LANES: usize = 16;
 /// The largest number of terms that are added in i32. A term is the product of a wide value (≤ 2^14 in magnitude) and a
 /// byte (int8). The number must be less than 2^10, because a term can reach 2^21, and i32 cannot hold

@@ -10,13 +10,13 @@ use super::{
 };
 use std::arch::x86_64::*;
 
-/// The number of steps after which the i16 sums are added to the i32 sums. A step multiplies four neighboring elements
-/// of a row by four codes (trits plus 1) of each column.
+/// The number of steps after which the i16 sums are added to the i32 sums. In each step, four neighboring elements of a
+/// row are multiplied by four codes (trits plus 1) of each column.
 const FLUSH: usize = 64;
 
 /// The register tile for AVX2: the block of sums that is held in vector registers, at most 6 rows × 16 columns (2
 /// vectors of 8 columns for each row). The computation uses all 16 vector registers: 12 for sums, 2 for codes (trits
-/// plus 1), one for a word of a row, and one for a product.
+/// plus 1), one for four int8 elements of a row, and one for a product.
 pub(super) struct Tile;
 
 impl RegisterTile for Tile {

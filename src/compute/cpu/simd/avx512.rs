@@ -10,7 +10,7 @@ use std::arch::x86_64::*;
 
 /// The register tile for AVX-512: the block of sums that is held in vector registers, at most 12 rows × 32 columns (2
 /// vectors of 16 columns for each row). The computation uses 27 vector registers: 24 for sums, 2 for codes (trits plus
-/// 1), and one for a word of a row.
+/// 1), and one for four int8 elements of a row.
 pub(super) struct Tile;
 
 impl RegisterTile for Tile {

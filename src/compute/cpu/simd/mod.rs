@@ -13,8 +13,9 @@
 
 use crate::kernels::{CpuKernel, ternary_matmul as forward, ternary_matmul_backward as backward};
 
-/// Expands to a call of the function `$call` whose const parameter `ROWS` is `$count`. `$count` must be one of the
-/// numbers that the call lists in brackets; otherwise, the code panics.
+/// Expands to a call of the function `$call` with the const parameter `ROWS` equal to `$count`, a number that is known
+/// only at run time. `$count` must be one of the literals `$rows`, which are given in brackets; otherwise, the code
+/// panics.
 macro_rules! for_rows {
     ($count:expr, [$($rows:literal),+], $call:ident $arguments:tt) => {
         match $count { $($rows => $call::<$rows> $arguments,)+ rows => unreachable!("{rows} rows") }
@@ -40,7 +41,7 @@ mod ternary_matmul_backward;
 pub enum Level {
     /// No SIMD instructions: the reference kernels are used.
     Scalar,
-    /// The simd128 instructions of WebAssembly. They are used if the module was compiled for them.
+    /// The simd128 instructions of WebAssembly. They are used if the WebAssembly module was compiled for them.
     Simd128,
     /// The NEON instructions of AArch64, with the dot product of Armv8.2.
     Neon,
@@ -53,13 +54,13 @@ pub enum Level {
 impl Level {
     const ALL: [Self; 5] = [Self::Scalar, Self::Simd128, Self::Neon, Self::Avx2, Self::Avx512];
 
-    /// Returns the fastest level that this processor supports.
+    /// Returns the fastest level (instruction set) that this processor supports.
     pub fn detect() -> Self {
         Self::ALL.into_iter().rfind(|level| level.is_available()).unwrap_or(Self::Scalar)
     }
 
-    /// Returns the second fastest level that this processor supports. If that would be [`Scalar`](Self::Scalar),
-    /// returns the fastest level instead.
+    /// Returns the second fastest level (instruction set) that this processor supports. If that would be
+    /// [`Scalar`](Self::Scalar), returns the fastest level instead.
     pub fn second() -> Self {
         match Self::available()[..] {
             [Self::Scalar, .., second, _] => second,
@@ -67,12 +68,12 @@ impl Level {
         }
     }
 
-    /// Returns all levels that this processor supports, in order from the slowest to the fastest.
+    /// Returns all levels (instruction sets) that this processor supports, in order from the slowest to the fastest.
     pub fn available() -> Vec<Self> {
         Self::ALL.into_iter().filter(|level| level.is_available()).collect()
     }
 
-    /// Returns the name of the level, as used in messages and command-line flags.
+    /// Returns the name of the level (instruction set), as used in messages and command-line flags.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
@@ -99,10 +100,10 @@ impl Level {
     }
 }
 
-/// Returns a level's implementation of the kernel with this name. Returns `None` if the processor does not support the
-/// level, or if the kernel is not one of the two ternary matrix products. Each time it is called, the implementation
-/// unpacks all weights once for each group of up to 256 rows. Callers should therefore divide the work units into few,
-/// large ranges.
+/// Returns the implementation of the kernel `kernel_name` for the instruction set `level`. Returns `None` if the
+/// processor does not support this instruction set, or if the kernel is not one of the two ternary matrix products.
+/// Each call of the implementation unpacks all weights once for each group of up to 256 rows. Its callers should
+/// therefore divide the work units into few, large ranges.
 pub fn implementation(level: Level, kernel_name: &str) -> Option<CpuKernel> {
     let [forward_kernel, backward_kernel]: [CpuKernel; 2] = match level {
         _ if !level.is_available() => return None,

@@ -10,7 +10,7 @@ use std::arch::{aarch64::*, asm};
 
 /// The register tile for NEON: the block of sums that is held in vector registers, at most 6 rows × 16 columns (4
 /// vectors of 4 columns for each row). The computation uses 29 vector registers: 24 for sums, 4 for codes (trits plus
-/// 1), and one for a word of a row.
+/// 1), and one for four int8 elements of a row.
 pub(super) struct Tile;
 
 impl RegisterTile for Tile {
@@ -52,9 +52,9 @@ fn multiply<const ROWS: usize>(rows: &[u32], stride: usize, panel: &[u32], sums:
     }
 }
 
-/// Returns `sums` plus the products of codes (trits plus 1) and bytes, which the instruction `sdot` computes: it adds
-/// the products of four codes and four bytes to each of the four sums. The instruction is written in assembly, because
-/// Rust offers the function `vdotq_s32` for it only from version 1.98 on.
+/// Executes the instruction `sdot`: to each of the four `sums`, it adds the products of four codes (trits plus 1) and
+/// the four bytes at the same positions. Returns the new sums. The instruction is written in assembly, because Rust's
+/// function for it, `vdotq_s32`, is available only from Rust 1.98 on.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn dot(mut sums: int32x4_t, codes: int8x16_t, bytes: int8x16_t) -> int32x4_t {

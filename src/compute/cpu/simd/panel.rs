@@ -1,8 +1,9 @@
-//! A panel is a part of a ternary matrix, unpacked so that it can be multiplied by int8 rows. It contains the codes
-//! (trits plus 1) of a few columns of the product, four codes in each word. Its shape is `[steps, columns]`.
+//! A panel is a part of a ternary matrix, unpacked so that int8 rows can be multiplied by it. Its shape is `[steps,
+//! columns]`: for a few columns of the product (the result of the multiplication), it contains codes (trits plus 1),
+//! four codes in each word.
 //!
-//! The product sums over one axis of the matrix. A *step* covers four neighboring elements of this axis. In one step,
-//! one word of a row (four bytes) is multiplied by one word of each column (four codes).
+//! Each element of the product is a sum over one axis of the matrix. A *step* covers four neighboring elements of this
+//! axis. In one step, one word of a row (four bytes) is multiplied by one word of each column (four codes).
 
 use crate::numbers::ternary::transpose_block;
 
@@ -22,8 +23,8 @@ pub(super) struct Panel {
     blocks: [u32; PANEL_BYTES / 16],
 }
 
-/// The summed axis of a ternary matrix: a product is a sum over this axis. The matrix is stored in
-/// [4×4 blocks](crate::numbers::ternary), one word each.
+/// The axis of a ternary matrix over which a matrix product sums. The matrix is stored in
+/// [blocks](crate::numbers::ternary) of 4×4 trits, one word each.
 #[derive(Clone, Copy)]
 pub(super) enum Contracted {
     /// The product is a sum over the columns of the matrix. The rows of the matrix become the columns of the result.
@@ -36,18 +37,18 @@ pub(super) enum Contracted {
 /// step (four neighboring elements of the summed axis).
 #[derive(Clone, Copy)]
 pub(super) struct MatrixBlocks<'a> {
-    /// The 4×4 blocks of the matrix, one word each. The first is the block with which the product begins, and the last
-    /// is the last block of the matrix.
+    /// The 4×4 blocks of the matrix, one word each, from the block at which the part begins to the last block of the
+    /// matrix.
     pub(super) words: &'a [u32],
     /// The number of words from a block to the block below it, which is the number of blocks in a row of blocks.
     pub(super) stride: usize,
-    /// The summed axis of the matrix: the product is a sum over this axis.
+    /// The axis of the matrix over which the product sums.
     pub(super) contracted: Contracted,
 }
 
 impl MatrixBlocks<'_> {
-    /// Returns the part of the matrix from which the given column of the product is computed, beginning at element
-    /// `4 * step` of the summed axis. `column` must be a multiple of 4.
+    /// Returns the part of the matrix that begins at the given column of the product and at element `4 * step` of the
+    /// summed axis. `column` must be a multiple of 4.
     pub(super) fn from(self, step: usize, column: usize) -> Self {
         let block = match self.contracted {
             Contracted::Columns => column / 4 * self.stride + step,
@@ -58,7 +59,8 @@ impl MatrixBlocks<'_> {
 }
 
 impl Panel {
-    /// Returns the number of steps (of four elements each) for which a panel of this many columns has room.
+    /// Returns the number of steps (of four elements each) for which a panel (an unpacked part of a ternary matrix) of
+    /// this many columns has room.
     pub(super) const fn steps(columns: usize) -> usize {
         PANEL_BYTES / 4 / columns
     }
@@ -68,21 +70,23 @@ impl Panel {
         Self { codes: [CacheLine([0; 16]); PANEL_BYTES / 64], blocks: [0; PANEL_BYTES / 16] }
     }
 
-    /// Returns the words of the panel, `[steps, columns]`. Each word contains four codes (trits plus 1).
+    /// Returns the words of the panel (the unpacked part of a ternary matrix), `[steps, columns]`. Each word contains
+    /// four codes (trits plus 1).
     pub(super) fn codes(&self, steps: usize, columns: usize) -> &[u32] {
         &bytemuck::cast_slice(&self.codes)[..steps * columns]
     }
 
-    /// Returns mutable access to the words of the panel, `[steps, columns]`. The implementation for simd128 replaces
-    /// the codes (trits plus 1) by pairs of trits, which take up the same space.
+    /// Returns mutable access to the words of the panel (the unpacked part of a ternary matrix), `[steps, columns]`.
+    /// The implementation for simd128 replaces the codes (trits plus 1) by pairs of trits, which take up the same
+    /// space.
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     pub(super) fn codes_mut(&mut self, steps: usize, columns: usize) -> &mut [u32] {
         &mut bytemuck::cast_slice_mut(&mut self.codes)[..steps * columns]
     }
 
-    /// Unpacks a part of `from` into the panel: the first `4 · BLOCKS` columns, and the first `4 · steps` elements of
-    /// each. This function is inlined into the code for each level (instruction set), so that the compiler uses the
-    /// vector instructions of that level.
+    /// Unpacks a part of the ternary matrix `from` into the panel: the first `4 · BLOCKS` columns, and the first `4 ·
+    /// steps` elements of each. This function is inlined into the code for each level (instruction set), so that the
+    /// compiler uses the vector instructions of that level.
     #[inline(always)]
     pub(super) fn unpack<const BLOCKS: usize>(&mut self, steps: usize, from: MatrixBlocks<'_>) {
         let (blocks, _) = self.blocks.as_chunks_mut::<BLOCKS>();

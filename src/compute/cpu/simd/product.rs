@@ -20,9 +20,10 @@
 use super::panel::{MatrixBlocks, Panel};
 use crate::{kernels::INFO, numbers::ternary::ROW_ALIGN};
 
-/// The number of int8 rows for which a panel (an unpacked part of the ternary matrix) is unpacked once. A token has one
-/// or two int8 rows. With this many rows, the unpacking takes a small part of the time (even with 128 rows, it takes
-/// only 2 %), and the bytes and sums of the rows still fit in the second-level cache.
+/// The largest number of int8 rows that are multiplied by a panel (an unpacked part of the ternary matrix) before the
+/// next panel is unpacked. A token has one or two int8 rows. With this many rows, the unpacking takes a small part of
+/// the time (even with 128 rows, it takes only 2 %), and the bytes and sums of the rows still fit in the second-level
+/// cache.
 const SHARED_ROWS: usize = 256;
 
 /// The part of a ternary matrix product that each level (instruction set) implements: unpacking codes (trits plus 1),
@@ -31,7 +32,8 @@ pub(super) trait RegisterTile {
     /// The largest number of rows of a tile, the block of sums that is held in vector registers.
     const ROWS: usize;
     /// The number of columns of a panel (an unpacked part of the ternary matrix) and of a tile (the block of sums that
-    /// is held in vector registers). It must divide [`ROW_ALIGN`], to a multiple of which the matrix is padded.
+    /// is held in vector registers). It must be a divisor of [`ROW_ALIGN`]: the matrix is padded to a multiple of
+    /// `ROW_ALIGN`, so that it consists of whole panels.
     const COLUMNS: usize;
     /// The difference between an element of the panel (the unpacked part of the ternary matrix) and the trit for which
     /// it stands: 1 if the panel holds codes (trits plus 1), and 0 if it holds trits.
@@ -54,14 +56,14 @@ pub(super) trait RegisterTile {
     unsafe fn multiply(rows: &[u32], stride: usize, panel: &[u32], sums: &mut [i32]);
 }
 
-/// The operands of a ternary matrix product, and the sizes of its result. `rows` and `infos` begin with the first token
-/// to compute.
+/// The operands of a ternary matrix product, and the sizes of its result. The product is computed for consecutive
+/// tokens. The fields `rows` and `infos` begin with the data of the first of these tokens.
 pub(super) struct Product<'a> {
     /// The number of int8 rows (planes) of each token: 1 if its integers are int8, and 2 if each of its integers is
     /// stored as two int8 values, `256 · plane 0 + plane 1`.
     pub(super) planes: usize,
-    /// The length of an int8 row in words of four elements. The product has as many steps, because one step multiplies
-    /// one word of each row.
+    /// The length of an int8 row in words of four elements. This is also the number of steps of the product, because
+    /// one step multiplies one word of each row.
     pub(super) steps: usize,
     /// The int8 rows of all tokens, four elements in a word: `[tokens, planes, steps]`.
     pub(super) rows: &'a [u32],
@@ -72,7 +74,8 @@ pub(super) struct Product<'a> {
     pub(super) blocks: MatrixBlocks<'a>,
     /// The number of columns of the result, without padding.
     pub(super) columns: usize,
-    /// The number of elements from one token to the next in `out`. Only the first `columns` of them are written.
+    /// The number of elements from one token to the next in the buffer of the result. Only the first `columns` elements
+    /// of each token are written.
     pub(super) out_stride: usize,
 }
 

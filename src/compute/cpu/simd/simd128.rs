@@ -8,14 +8,15 @@ use super::{
 };
 use std::arch::wasm32::*;
 
-/// The register tile for simd128: the block of sums that is held in vector registers, at most 2 rows × 16 columns (4
-/// vectors of 2 column pairs for each row, each pair in two lanes). The computation needs 11 vector registers: 8 for
-/// sums, one for trits, and 2 for the bytes of the rows.
+/// The register tile for simd128: the block of sums that is held in vector registers, at most 2 rows × 16 columns. Each
+/// row takes 4 vectors of four lanes. A vector holds 2 pairs of columns, each pair as two partial sums in two lanes.
+/// The computation needs 11 vector registers: 8 for sums, one for trits, and 2 for the bytes of the rows.
 pub(super) struct Tile;
 
-/// The number of steps after which the sums of column pairs are split into sums of single columns. In each step, two
-/// products of a byte and a trit are added for each column of a lane. After 31 steps, the sum of a column is at most 31
-/// · 2 · 128 < 2^13 in magnitude, so 14 bits hold the sum of the first column of a pair.
+/// The number of steps after which the sums of column pairs are split into sums of single columns. A lane holds the
+/// sums of both columns of a pair. In each step, two products of a byte and a trit are added for each of these columns.
+/// After 31 steps, the sum of a column is at most 31 · 2 · 128 < 2^13 in magnitude, so 14 bits hold the sum of the
+/// first column of a pair.
 const SPLIT: usize = 31;
 
 impl RegisterTile for Tile {

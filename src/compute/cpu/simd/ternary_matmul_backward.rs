@@ -1,7 +1,7 @@
 //! SIMD implementation of the kernel `ternary_matmul_backward`, which multiplies gradient rows `dy` by a ternary matrix
 //! `w` (backward product). For token `t` and input feature `k`, it computes `out[t, slot, k] = Σ_n dy[t, n] · w[n, k]`,
-//! where `n` runs over the output features. Linear layers with the same input share `out`, and each writes to a slot of
-//! its own.
+//! where `n` runs over the output features. Linear layers with the same input share `out`, which has one row per token
+//! for each of these layers. `slot` is the index of the row that belongs to the layer of `w`.
 
 use super::{
     panel::{Contracted, MatrixBlocks},
@@ -14,8 +14,8 @@ use crate::{
 use std::ops::Range;
 
 /// Computes the kernel [`ternary_matmul_backward`](crate::kernels::ternary_matmul_backward) with the instruction set of
-/// the register tile `T`. The processor must support that instruction set. Returns whether a value has left the range of
-/// its number format, which is always false for this kernel.
+/// the register tile `T`. The processor must support that instruction set. Returns whether a value has left the range
+/// of its number format, which is always false for this kernel.
 pub(super) fn implementation<T: RegisterTile>(
     params: &[u32],
     tokens: Range<usize>,

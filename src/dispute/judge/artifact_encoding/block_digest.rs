@@ -15,7 +15,7 @@ params! {
 }
 
 /// This kernel reads the bytes of a matrix as words `data [ceil(bytes / 4)]`. It writes
-/// `digests [ceil(bytes / 2^20), 8]`, eight words for each block.
+/// `digests [ceil(bytes / 2^20), 8]`, which holds one digest of eight words for each block of 2^20 bytes.
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "block_digest",
     params: Params::NAMES,

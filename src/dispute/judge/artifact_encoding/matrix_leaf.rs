@@ -50,7 +50,7 @@ impl Params {
         (self.rows as usize * self.columns as usize * self.bytes as usize).div_ceil(LEAF_BYTES)
     }
 
-    /// Returns the hash of the matrix's leaf as eight words. `max` is the largest magnitude in the gradient, `digests`
+    /// Returns the matrix's leaf, a hash of eight words. `max` is the largest magnitude in the gradient, `digests`
     /// holds the digests of the matrix's blocks, and `name` holds the bytes of the matrix's name. Returns `None` if
     /// `name` is too short or not UTF-8.
     pub(super) fn leaf(&self, max: u64, digests: &[u32], name: &[u32]) -> Option<[u32; 8]> {

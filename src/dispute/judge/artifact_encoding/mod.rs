@@ -1,10 +1,12 @@
-//! The artifact encoding: the last dispatches of a task, which encode the exact gradient of a chunk as an artifact. The
-//! last of these dispatches writes the gradient root and the loss that the artifact claims. The last leaf of the task's
-//! trace (the hashes of what each dispatch wrote) therefore commits to both.
+//! The artifact encoding: the last dispatches (kernel launches) of a task, which encode the exact gradient of a chunk
+//! as an artifact (the data that a miner publishes). The last of these dispatches writes the gradient root (a hash that
+//! identifies the gradient) and the loss. The last leaf of the task's trace (the hashes of what each dispatch wrote)
+//! therefore commits to both.
 //!
 //! For each matrix, these dispatches compute the largest magnitude, the encoded bytes, the digests of the blocks of
 //! these bytes, and the matrix's leaf in the Merkle tree of the gradient root. The last dispatch computes the gradient
-//! root itself. The kernels have reference implementations only, because each task runs them only once.
+//! root itself. The kernels have reference implementations only, because each task runs the artifact encoding only
+//! once.
 
 pub mod block_digest;
 pub mod gradient_max;

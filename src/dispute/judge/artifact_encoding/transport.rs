@@ -1,6 +1,6 @@
 //! Rounds each element g of a matrix's gradient to an 8-bit or 16-bit integer of the artifact,
-//! `t = ⌊g / 2^shift + dither⌋`. Packs the bytes of these integers into words, four bytes to a word. The shift follows
-//! from the largest magnitude in the gradient.
+//! `t = ⌊g / 2^shift + dither⌋`, where `dither` is a pseudo-random fraction in [0, 1). Packs the bytes of these
+//! integers into words, four bytes to a word. The shift follows from the largest magnitude in the gradient.
 
 use super::{gradient_max::long, words::transport_of};
 use crate::{
@@ -22,8 +22,8 @@ params! {
 }
 
 /// This kernel reads `gradient [elements]` (i64), `max [1]` (the largest magnitude in the gradient, a u64) and
-/// `keys [matrices, 2]` (one dither key for each matrix). It writes `data [ceil(elements · bytes / 4)]`, the bytes of
-/// the rounded elements.
+/// `keys [matrices, 2]` (for each matrix, the key of the pseudo-random bits with which its elements are rounded). It
+/// writes `data [ceil(elements · bytes / 4)]`, the bytes of the rounded elements.
 pub(in crate::dispute) static KERNEL: Kernel = Kernel {
     name: "transport",
     params: Params::NAMES,
@@ -34,9 +34,9 @@ pub(in crate::dispute) static KERNEL: Kernel = Kernel {
 };
 
 impl Params {
-    /// Returns the element with index `at`, rounded for the artifact. `value` is the exact element, `max` the largest
-    /// magnitude in the gradient, and `key` the dither key of the matrix. Returns 0 if `max` is 2^54 or more, which
-    /// makes the task void, or if `value` exceeds `max`.
+    /// Returns the element with index `at`, rounded for the artifact. `value` is the exact element, `max` is the
+    /// largest magnitude in the gradient, and `key` is the key of the pseudo-random bits with which the matrix is
+    /// rounded. Returns 0 if `max` is 2^54 or more, which makes the task void, or if `value` exceeds `max`.
     pub(super) fn rounded(&self, value: i64, at: usize, max: u64, key: Dither) -> i64 {
         if max >= 1 << MAX_GRADIENT_BITS || value.unsigned_abs() > max {
             return 0;

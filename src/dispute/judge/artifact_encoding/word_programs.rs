@@ -1,6 +1,6 @@
-//! The word programs of the artifact encoding. A word program computes one output word of a dispatch in small steps.
-//! SHA-256 processes 64 bytes at a time, so a step can hash some of the bytes and store the state of SHA-256 for the
-//! next step.
+//! The word programs of the artifact encoding, the last dispatches of a task, which encode its gradient. A word program
+//! computes one output word of a dispatch in small steps. SHA-256 processes 64 bytes at a time, so a step can hash some
+//! of the bytes and store the state of SHA-256 for the next step.
 
 use super::{
     block_digest, gradient_max, matrix_leaf, outcome, transport,

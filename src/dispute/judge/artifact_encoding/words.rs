@@ -1,9 +1,10 @@
 //! Converts between words that the kernels of the artifact encoding read and write, and the hashes and transport
-//! formats that these words represent.
+//! formats (integer formats of gradient elements) that these words represent.
 
 use crate::protocol::Transport;
 
-/// Returns the transport format whose elements have the size `bytes`, 1 or 2.
+/// Returns the transport format (the integer format in which gradients are sent) whose elements have the size `bytes`,
+/// 1 or 2.
 pub(super) fn transport_of(bytes: u32) -> Transport {
     if bytes == 1 { Transport::Int8 } else { Transport::Int16 }
 }

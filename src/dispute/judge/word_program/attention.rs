@@ -1,6 +1,7 @@
-//! The word program of attention, which computes an output word of one query and one head. Each of the first steps
-//! computes the scores of a few keys. The next step computes the normalizer of the softmax. The remaining steps add the
-//! value rows, weighted with their softmax probabilities, in blocks of 32.
+//! The word program of attention. A word program computes one output word of a kernel in steps; here the word belongs
+//! to one query and one head. Each of the first steps computes the scores of a few keys. The next step computes the
+//! normalizer of the softmax. The remaining steps add the value rows, weighted with their softmax probabilities, in
+//! blocks of 32.
 
 use super::{
     RESULT, StepContext, WordFault, WordPlace, WordProgram, bounded, single::info_word, step_context::part,
@@ -46,8 +47,8 @@ const PARTIAL: usize = RESULT + 6;
 /// two words: its score, and the exponent of its value row.
 const KEYS: usize = 16;
 
-/// Returns the column of the output word in its row of attention's output. Returns `None` if the word is in another
-/// buffer, or in a row info (the four words after a row that contain its scale).
+/// Returns the column of the output word in attention's output, within the row that contains the word. Returns `None`
+/// if the word is in another buffer, or in a row info (the four words after a row that contain its scale).
 fn column(p: &Params, place: WordPlace) -> Option<usize> {
     let width = (p.heads * p.head_dim) as usize;
     let column = place.word as usize % (width + INFO);
@@ -81,8 +82,8 @@ fn step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
 }
 
 /// Stores the score of a key and the exponent of the key's value row. `i` is the index of the key among those to which
-/// the query attends. Also raises the stored largest exponent of the value rows if the value row of any head at the
-/// key's token has a larger exponent.
+/// the query attends. Scratch word [`TOP`] holds the largest exponent that any value row has had so far. If a value row
+/// of the key's token, for any head, has a larger exponent, that exponent is stored in [`TOP`].
 fn store_key(
     ctx: &mut StepContext,
     p: &Params,
@@ -123,7 +124,7 @@ pub(super) fn dot(a: &[i64], b: &[i64]) -> i64 {
 
 /// Stores the largest score and the normalizer of the softmax. Some output words do not depend on the value rows: the
 /// softmax statistics, and the row info (the four words after a row that contain its scale). If the output word is one
-/// of these, also sets the result.
+/// of these, also sets the result to its value.
 fn normalize(ctx: &mut StepContext, keys: usize, (first, word): (usize, usize)) -> Result<(), WordFault> {
     let mut max = i32::MIN;
     for i in 0..keys {
@@ -150,8 +151,9 @@ fn normalize(ctx: &mut StepContext, keys: usize, (first, word): (usize, usize)) 
     }
 }
 
-/// Adds the weighted values of 16 keys, which are half a block, to a partial sum. After the second half of the block,
-/// adds the partial sum to the stored sum. After each half, sets the result to the stored sum, rounded.
+/// Adds one column of the value rows of 16 keys (half a block), weighted with their softmax probabilities, to a partial
+/// sum. The column is that of the output word. After the second half of the block, adds the partial sum to the stored
+/// sum. Then, in either half, sets the result to the stored sum, rounded.
 fn add_values(ctx: &mut StepContext, p: &Params, (first, keys): (usize, usize), at: usize) -> Result<(), WordFault> {
     let (kv_heads, head_dim) = (p.kv_heads as usize, p.head_dim as usize);
     let Some(column) = column(p, ctx.place) else { return Ok(()) };

@@ -55,8 +55,8 @@ const QUERY_KEYS: usize = 4;
 const SUMMED: usize = 8;
 const SUBSTEPS: usize = BLOCK / SUMMED;
 /// The number of scratch words that [`BY_QUERY`] stores for a query–key pair: the softmax probability (one word); the
-/// gradient of the probability, shifted by the exponent of the value row (two words); and the exponent of the key row
-/// (one word).
+/// gradient of the probability, aligned to the largest exponent of the value rows (two words); and the exponent of the
+/// key row (one word).
 const QUERY_PAIR: usize = 4;
 /// The number of scratch words that [`BY_KEY`] stores for a query–key pair: the softmax probability (one word); dS, the
 /// gradient of the score (two words); the exponent of dS · q, where q is the query row (one word); the exponent of the
@@ -112,9 +112,10 @@ fn probability(ctx: &mut StepContext, tables: usize, stats: &Stats, score: i32) 
     Ok(stats.normalizer.probability(exponential))
 }
 
-/// Returns dP, the gradient of a softmax probability: the inner product of `dout` (the gradient of attention's output)
-/// and `value` (a value row). The product is shifted by the exponent of `value`, so that its unit is
-/// `2^(dout exponent + top − 25)`. Here `top` is the largest exponent of the value rows to which the query attends.
+/// Returns dP, the gradient of a softmax probability: the inner product of `dout` (a row of the gradient of attention's
+/// output) and `value` (a value row). The product is shifted right by the difference between `top` and the exponent of
+/// `value`, where `top` is the largest exponent of the value rows of all tokens to which the query attends. The unit of
+/// the result is `2^(dout exponent + top − 25)`.
 fn folded(stats: &Stats, dout: &HeadRow, value: &HeadRow) -> i64 {
     align(dot(&dout.0, &value.0) << RAISE, -(distance(stats.top, value.1) as i32))
 }
@@ -239,8 +240,9 @@ fn query_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     put(ctx, head_dim, word, factor, stats.exponent(dout.1), top - 4)
 }
 
-/// Finds the row of the gradient of keys and values in which a word lies. Returns the token of the row, whether the row
-/// is the gradient of a value (true) or of a key (false), the key/value head, and the index of the word in the row.
+/// Finds the row that contains an output word. The rows are the gradients of keys and of values. Returns the token of
+/// the row, whether the row is the gradient of a value (true) or of a key (false), the key/value head, and the index of
+/// the word in the row.
 fn key_place(p: &by_key::Params, place: WordPlace) -> (usize, bool, usize, usize) {
     let (kv_heads, stride) = (p.kv_heads as usize, p.head_dim as usize + INFO);
     let row = place.word as usize / stride;
@@ -302,7 +304,8 @@ fn key_step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
 
 /// Computes and stores what the later steps need to know about a query and a `key`: the softmax probability, dS (the
 /// gradient of the score), the exponent of dS · q (q is the query row), and the exponent of the row of `dout` (the
-/// gradient of attention's output). Also raises the two stored largest exponents if necessary.
+/// gradient of attention's output). Also raises the stored largest exponents of dS · q and of `dout`, if those of this
+/// pair are larger.
 fn store_pair(
     ctx: &mut StepContext,
     p: &by_key::Params,

@@ -28,7 +28,8 @@ pub(super) const LORA_DOWN: WordProgram = WordProgram {
     step: |ctx, at| down(ctx, at, false),
 };
 
-/// The word program of the kernel `lora_down_backward`, whose parameters have the same layout as those of `lora_down`.
+/// The word program of the kernel `lora_down_backward`. It differs from that of `lora_down` only in the rows that it
+/// reads: the gradients of a layer's output, with 16 bits per element, instead of the layer's input, with 8 bits.
 pub(super) const LORA_DOWN_BACKWARD: WordProgram =
     WordProgram { kernel: &lora_down_backward::KERNEL, step: |ctx, at| down(ctx, at, true), ..LORA_DOWN };
 
@@ -121,8 +122,8 @@ fn ternary(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     ctx.set_result(sum as u32)
 }
 
-/// Returns the weight (−1, 0 or 1) in row `row` and column `column` of a ternary matrix. `block` is the word that packs
-/// the 4×4 weights around it. Fails if the weight's two-bit code is 3, which is invalid.
+/// Returns the weight (−1, 0 or 1) in row `row` and column `column` of a ternary matrix. The weight belongs to a block
+/// of 4×4 weights, which is packed in the word `block`. Fails if the weight's two-bit code is 3, which is invalid.
 fn trit(block: u32, row: usize, column: usize) -> Result<i64, WordFault> {
     match block >> (8 * (column % 4) + 2 * (row % 4)) & 3 {
         3 => Err(WordFault::Format("a trit")),

@@ -23,5 +23,5 @@ pub struct WordProgram {
 /// and word 1 is its saturation flag.
 pub(in crate::dispute::judge) const RESULT: usize = 2;
 
-/// The number of columns that one step processes, in word programs whose rows are too long for a single step.
+/// The number of columns that one step processes if the kernel's rows are too long for a single step.
 pub(in crate::dispute::judge) const CHUNK: usize = 1024;

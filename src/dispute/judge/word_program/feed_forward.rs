@@ -28,7 +28,7 @@ const MAX_VALUE: usize = RESULT + 4;
 const SUM: usize = RESULT + 6;
 const SCRATCH_WORDS: usize = RESULT + 8;
 
-/// Raises the stored maxima of `relu(gate)` and |`up`| if a row has a larger value in one of the `columns`. The row of
+/// Raises the stored maxima of `relu(gate)` and |`up`| if a row has larger values in the given `columns`. The row of
 /// `gate` starts at word `row` of the buffer with index `gate`, and the row of `up` at the same word of the next
 /// buffer.
 fn maxima(ctx: &mut StepContext, gate: usize, row: usize, columns: std::ops::Range<usize>) -> Result<(), WordFault> {

@@ -1,6 +1,6 @@
 //! The word programs of the kernels that compute an adapter's gradient. A word program computes one output word of a
 //! kernel in steps. `lora_fold`, which multiplies rows by their scales, needs one step. `lora_gradient_a` and
-//! `lora_gradient_b` sum over blocks of 32 tokens, and each step adds half a block.
+//! `lora_gradient_b` sum over blocks of 32 tokens, and each step adds the terms of at most 16 tokens.
 
 use super::{RESULT, StepContext, WordFault, WordProgram, single::single};
 use crate::{
@@ -28,8 +28,8 @@ pub(super) const LORA_GRADIENT_A: WordProgram = WordProgram {
     step: |ctx, at| gradient(ctx, at, false),
 };
 
-/// The word program of the kernel `lora_gradient_b`, whose parameters have the same layout as those of
-/// `lora_gradient_a`.
+/// The word program of the kernel `lora_gradient_b`. It differs from that of `lora_gradient_a` only in the rows that it
+/// adds up: the gradients of a layer's output, with 16 bits per element, instead of the layer's input, with 8 bits.
 pub(super) const LORA_GRADIENT_B: WordProgram =
     WordProgram { kernel: &lora_gradient_b::KERNEL, step: |ctx, at| gradient(ctx, at, true), ..LORA_GRADIENT_A };
 

@@ -55,7 +55,7 @@ fn head_gradient_quantize(ctx: &mut StepContext, _: usize) -> Result<(), WordFau
 
 /// Rounds `values · 2^exponent` to a head row (the values of one token for one attention head), and stores one word of
 /// the row as the result. `at` is the index of this word among the words of the token's head rows. If `dither` is
-/// given, the values are rounded stochastically. It then consists of a key and a row index, which determine the
+/// given, the values are rounded stochastically. `dither` consists of a key and a row index, which determine the
 /// pseudo-random bits. Otherwise the values are rounded to nearest, ties to even.
 fn set_head_result(
     ctx: &mut StepContext,

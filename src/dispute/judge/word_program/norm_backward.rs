@@ -28,18 +28,19 @@ const DOT: usize = RESULT + 2;
 const MAX: [usize; 4] = [RESULT + 4, RESULT + 6, RESULT + 8, RESULT + 10];
 const VALUES: usize = 16;
 
-/// What the four passes need to know about a row. The data is read from the buffers and from the results of earlier
-/// passes.
+/// What the four passes of the word program need to know about the row that they process. The data is read from the
+/// buffers and from the results of earlier passes.
 struct NormRow {
     width: usize,
     dn: usize,
     x: usize,
     residual: usize,
     rms: Rms,
-    /// The norm's output has up to three gradients, one from each layer that reads it. This is the largest of their
-    /// exponents in the row. The gradients are aligned to it before they are added.
+    /// The norm's output has up to three gradients, one from each layer that reads it. `top` is the largest of the
+    /// exponents that these gradients have in the row. The gradients are aligned to `top` before they are added.
     top: i32,
-    /// The right shifts that round the values of the row to 30 bits after the first, the third and the fourth pass.
+    /// The right shifts that round the values of the row to 30 bits after the first, the third and the fourth of the
+    /// word program's passes over the row.
     shifts: [u32; 3],
     /// Exponent of the gradient that flows through the norm (not through the residual connection); `ZERO_EXPONENT` if
     /// all values of this gradient are 0.
@@ -107,9 +108,9 @@ fn step(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {
     Ok(())
 }
 
-/// Returns column `i` after the first pass: the sum of the gradients of the norm's output, of which there are `slots`.
-/// The sum is in units of `2^(row.top + 2)`. Also raises the stored maximum of |`x`|, where `x` is the norm's input, if
-/// the magnitude of `x` in this column is larger.
+/// Executes the first pass over a row for the column `i`: returns the sum of the `slots` gradients of the norm's
+/// output. The sum is in units of `2^(row.top + 2)`. Also raises the stored maximum of |`x`|, where `x` is the norm's
+/// input, if the magnitude of `x` in this column is larger.
 fn summed(ctx: &mut StepContext, row: &NormRow, slots: usize, i: usize) -> Result<i64, WordFault> {
     let x = ctx.int(1, row.x + i)?;
     ctx.store_max(MAX_X, x.unsigned_abs())?;
@@ -123,8 +124,9 @@ fn summed(ctx: &mut StepContext, row: &NormRow, slots: usize, i: usize) -> Resul
     Ok(sum)
 }
 
-/// Returns column `i` after the second pass: the sum from the first pass, rounded and multiplied by the gain. Also adds
-/// the product of the result and `x` (the norm's input), both rounded, to the stored dot product.
+/// Executes the second pass over a row for the column `i`: returns the sum from the first pass, rounded and multiplied
+/// by the gain. Also adds the product of the result and `x` (the norm's input), both rounded, to the stored dot
+/// product.
 fn gained(ctx: &mut StepContext, row: &NormRow, i: usize) -> Result<i64, WordFault> {
     let gain = i64::from(ctx.word(2, i)? as i32).clamp(-65_535, 65_535);
     let value = round_even(ctx.load_i64(VALUES + 2 * i)?, row.shifts[0]);
@@ -136,8 +138,8 @@ fn gained(ctx: &mut StepContext, row: &NormRow, i: usize) -> Result<i64, WordFau
     Ok(value)
 }
 
-/// Returns column `i` after the third pass: the value from the second pass, minus its component parallel to `x`, the
-/// row of the norm's input.
+/// Executes the third pass over a row for the column `i`: returns the value from the second pass, minus its component
+/// parallel to `x`, the row of the norm's input.
 fn orthogonal(ctx: &mut StepContext, p: &rms_norm_backward::Params, row: &NormRow, i: usize) -> Result<i64, WordFault> {
     let dot = ctx.load_i64(DOT)?;
     let x_shift = shift_for(ctx.load_i64(MAX_X)? as u64, COPY_BITS);
@@ -150,8 +152,9 @@ fn orthogonal(ctx: &mut StepContext, p: &rms_norm_backward::Params, row: &NormRo
     bounded(i128::from(ctx.load_i64(VALUES + 2 * i)?) - along)
 }
 
-/// Returns column `i` after the fourth pass: the value from the third pass, divided by the root mean square of `x` (the
-/// row of the norm's input), plus the gradient that bypasses the norm through the residual connection.
+/// Executes the fourth pass over a row for the column `i`: returns the value from the third pass, divided by the root
+/// mean square of `x` (the row of the norm's input), plus the gradient that bypasses the norm through the residual
+/// connection.
 fn joined(ctx: &mut StepContext, row: &NormRow, i: usize) -> Result<i64, WordFault> {
     let straight_exponent = exponent(row.residual_scale);
     let top = row.unit.max(straight_exponent);

@@ -24,8 +24,8 @@ pub(super) const QUANTIZE: WordProgram = WordProgram {
     step: |ctx, at| step(ctx, at, true),
 };
 
-/// The word program of the kernel `rms_norm_wide`, whose parameters have the same layout as those of
-/// `rms_norm_quantize`.
+/// The word program of the kernel `rms_norm_wide`. It differs from that of `rms_norm_quantize` only in the last pass,
+/// which rounds the values to 16 bits instead of 8.
 pub(super) const WIDE: WordProgram =
     WordProgram { kernel: &rms_norm_wide::KERNEL, step: |ctx, at| step(ctx, at, false), ..QUANTIZE };
 

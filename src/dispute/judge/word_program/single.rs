@@ -29,8 +29,8 @@ pub(super) const fn single(
     WordProgram { kernel, scratch: |_| RESULT, steps: |_, _| 1, step }
 }
 
-/// Returns word `at` (0 to 3) of a row info: the mantissa and the exponent of the row's scale, the sum of the row's
-/// integers, and 0.
+/// Returns word `at` (0 to 3) of a row info, the four words that follow a row: the mantissa and the exponent of the
+/// row's scale, the sum of the row's integers, and 0.
 pub(super) fn info_word(scale: Scale, sum: i32, at: usize) -> u32 {
     [scale.mantissa, scale.exponent as u32, sum as u32, 0][at]
 }

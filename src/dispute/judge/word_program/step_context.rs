@@ -1,5 +1,5 @@
 //! The input of one step of a word program: the parameters of the dispatch, the place of the output word, and the
-//! memory. The prover's memory holds all words; the judge's holds only those that a proof reveals.
+//! memory. The prover's memory holds all words. The judge's memory holds only the words that a proof reveals.
 
 use crate::{
     kernels::shared::{heads::head_words, wide::wide_words},
@@ -34,7 +34,7 @@ pub enum WordFault {
         at: usize,
     },
     /// The step found a value that no kernel would have written or computed, so the side that committed to it is wrong.
-    /// The text names the value.
+    /// The string names the value, such as `a scale`.
     #[error("a disputed buffer contains {0} that no correct computation produces")]
     Format(&'static str),
 }
@@ -77,8 +77,8 @@ impl StepContext<'_> {
         self.place.binding as usize
     }
 
-    /// Returns the index of the work unit that writes the output word, and the index of the output word among the words
-    /// that this unit writes. Every unit writes `words` words to the buffer.
+    /// Returns the index of the work unit (independent part of the dispatch) that writes the output word, and the index
+    /// of the output word among the words that this unit writes. Every unit writes `words` words to the buffer.
     pub fn unit(&self, words: usize) -> (usize, usize) {
         (self.place.word as usize / words, self.place.word as usize % words)
     }
@@ -99,8 +99,8 @@ impl StepContext<'_> {
         if saturated { self.memory.set(1, 1) } else { Ok(()) }
     }
 
-    /// Stores the byte of a column in the result, which is word `word` of a row of bytes. A word holds four columns. If
-    /// the column is not among them, does nothing.
+    /// Stores `byte`, the byte of column `column`, in the result. The result is word `word` of a row with one byte for
+    /// each column, so it holds the bytes of four columns. If `column` is not one of these columns, does nothing.
     pub fn set_result_byte(&mut self, word: usize, column: usize, byte: u8) -> Result<(), WordFault> {
         if column / 4 != word {
             return Ok(());
@@ -109,9 +109,9 @@ impl StepContext<'_> {
         self.set_result(result)
     }
 
-    /// Stores the high or the low byte of a column's `value` in the result, which is word `word` of a wide row. A wide
-    /// row holds the high bytes of all `width` columns, then their low bytes. If the word holds no byte of the column,
-    /// does nothing.
+    /// Stores the high or the low byte of `value`, the integer in column `column`, in the result. The result is word
+    /// `word` of a wide row, which holds the high bytes of all `width` columns, then their low bytes. If the result
+    /// holds no byte of `column`, does nothing.
     pub fn set_result_wide(&mut self, word: usize, width: usize, column: usize, value: i64) -> Result<(), WordFault> {
         let plane = row_words(width);
         match word < plane {
@@ -169,8 +169,9 @@ impl StepContext<'_> {
         }
     }
 
-    /// Returns the integer in column `column` of a wide row, which has `width` columns and starts at word `row` of the
-    /// buffer with index `binding`. Fails if the magnitude of the integer exceeds 2^14.
+    /// Returns the integer in column `column` of a wide row, which holds the high bytes of `width` integers, then their
+    /// low bytes. The row starts at word `row` of the buffer with index `binding`. Fails if the magnitude of the
+    /// integer exceeds 2^14.
     pub fn wide(&mut self, binding: usize, row: usize, width: usize, column: usize) -> Result<i64, WordFault> {
         let mut plane = |at: usize| Ok((self.word(binding, at + column / 4)? >> (8 * (column % 4))) as i8 as i64);
         let value = 256 * plane(row)? + plane(row + row_words(width))?;
@@ -185,9 +186,9 @@ impl StepContext<'_> {
         Ok((values, self.exponent(binding, row + wide_words(head_dim))?))
     }
 
-    /// Returns the key of the dither stream with index `stream`, and the position of a token in the chunk. `token` is
-    /// the index of this token in the batch. Both results are read from the dither buffer, which has the index
-    /// `binding`.
+    /// Returns the key of the dither stream (source of pseudo-random bits for rounding) with index `stream`, and the
+    /// position of a token in the chunk. `token` is the index of this token in the batch. Both results are read from
+    /// the dither buffer, which has the index `binding`.
     pub fn dither(&mut self, binding: usize, stream: u32, token: usize) -> Result<(Dither, u32), WordFault> {
         let at = 2 + 2 * stream as usize;
         let key = Dither([self.word(binding, at)?, self.word(binding, at + 1)?]);

@@ -57,12 +57,12 @@ pub(super) const HEAD_BACKWARD: WordProgram = WordProgram {
     step: head_backward,
 };
 
-/// The number of logits of one token that a step of `logits_max` or `logits_sum` reads.
+/// The number of logits of one token that one step reads in the word programs of `logits_max` and `logits_sum`.
 const SCORES: usize = 4096;
-/// The number of tokens whose losses a step of `loss_sum` adds.
+/// The number of tokens whose losses one step adds in the word program of `loss_sum`.
 const LOSSES: usize = 16;
-/// The number of terms that a step of `head_backward` adds. Each term is the gradient of a logit, multiplied by one
-/// element of an embedding.
+/// The number of terms that one step adds in the word program of `head_backward`. Each term is the gradient of a logit,
+/// multiplied by one element of an embedding.
 const EMBEDDINGS: usize = 32;
 
 fn logits_max(ctx: &mut StepContext, at: usize) -> Result<(), WordFault> {

@@ -85,7 +85,7 @@ impl<'a> HeaderReader<'a> {
 
     fn size(&mut self) -> Result<usize, Error> {
         let size = self.u64()?;
-        usize::try_from(size).map_err(|_| malformed(format!("the length or count {size} in the header is too large")))
+        usize::try_from(size).map_err(|_| malformed(format!("a length or count in the header, {size}, is too large")))
     }
 
     fn value(&mut self, kind: u32) -> Result<MetadataValue<'a>, Error> {
@@ -152,14 +152,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
     for _ in 0..value_count {
         let (key, kind) = (rest.text()?, rest.u32()?);
         if values.insert(key, rest.value(kind)?).is_some() {
-            return Err(malformed(format!("the key {key} occurs twice")));
+            return Err(malformed(format!("the metadata key {key} occurs twice")));
         }
     }
     let mut infos = Vec::new();
     for _ in 0..tensor_count {
         let (name, axes) = (rest.text()?, rest.u32()?);
         if !(1..=4).contains(&axes) {
-            return Err(malformed(format!("{name} has {axes} axes, but only 1 to 4 are supported")));
+            return Err(malformed(format!("the tensor {name} has {axes} axes, but only 1 to 4 are supported")));
         }
         let mut shape = Vec::new();
         for _ in 0..axes {
@@ -169,7 +169,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<GgufHeader<'_>, Error> {
         // with at most usize::MAX / 8 elements of four bytes each, sums of sizes do not overflow
         let elements = shape.iter().try_fold(1usize, |product, axis| product.checked_mul(*axis));
         if !elements.is_some_and(|elements| (1..=usize::MAX / 8).contains(&elements)) {
-            return Err(malformed(format!("{name} has the shape {shape:?}, which is empty or too large")));
+            return Err(malformed(format!("the tensor {name} has the shape {shape:?}, which is empty or too large")));
         }
         infos.push((name, shape, rest.u32()?, rest.size()?));
     }

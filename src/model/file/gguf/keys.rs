@@ -34,9 +34,9 @@ pub(super) const HARMLESS: [&str; 5] = [
     "vocab_size",
 ];
 
-/// Keys and the only value that is accepted for each. With this value, a model computes the same as without the key.
-/// The number 0 is accepted too and has the same effect. In a file, the name of the architecture and a dot precede each
-/// key.
+/// Pairs of a key and a value that has no effect: with this value, a model computes the same as without the key. The
+/// value 0 of the key has no effect either. A file in which a key of this list has any other value is refused. In a
+/// file, the name of the architecture and a dot precede each key.
 pub(super) const ONE_VALUE: [(&str, MetadataValue<'_>); 13] = [
     ("attention.causal", Bool(true)),
     ("attention.output_scale", Integer(1)),
@@ -151,7 +151,7 @@ mod tests {
             let unset = if key.ends_with("causal") { Bool(true) } else { Integer(0) };
             assert_eq!(error(&key, unset), None);
         }
-        println!("{} keys are accepted with any value, {} are refused", counts[0], counts[1]);
+        println!("metadata keys of GGUF: {} are accepted with the value 7, {} are refused", counts[0], counts[1]);
         let listed = |key: &&&str| !KEYS_OF_GGUF.lines().any(|known| known == format!("{{arch}}.{key}"));
         let (used, harmless) = (USED.iter().filter(listed), HARMLESS.iter().filter(listed));
         assert_eq!(used.chain(harmless).count(), 0);

@@ -1,5 +1,5 @@
-//! Reads GGUF files of models that have the architecture of BitNet b1.58 2B4T. The files call this architecture
-//! `bitnet-b1.58`, `bitnet-25` if the first release of bitnet.cpp made them, or `bitnet`.
+//! Reads GGUF files of models that have the architecture of BitNet b1.58 2B4T. The name of this architecture in a file
+//! is `bitnet-b1.58`, `bitnet` or, if the first release of bitnet.cpp made the file, `bitnet-25`.
 //!
 //! The reader makes assumptions where a file states nothing: the activation is relu², the output head uses the weights
 //! of the embedding, and the rows of the query and key weights are in Hugging Face's order. (bitnet.cpp rotates heads
@@ -78,13 +78,14 @@ impl<'a> GgufSource<'a> {
         }
     }
 
-    /// Returns the name of the architecture, which is one of [`ARCHITECTURES`].
+    /// Returns the name of the architecture. Returns an error unless it is one of [`ARCHITECTURES`], such as
+    /// `bitnet-b1.58`.
     pub(super) fn architecture(&self) -> Result<&'a str, Error> {
         self.check_type()?;
         match self.values.get("general.architecture") {
             Some(MetadataValue::String(name)) if ARCHITECTURES.contains(name) => Ok(name),
             Some(MetadataValue::String(name)) => {
-                Err(malformed(format!("architecture {name:?} is not one of {ARCHITECTURES:?}")))
+                Err(malformed(format!("the architecture is {name:?}; only {ARCHITECTURES:?} are supported")))
             }
             _ => Err(malformed("general.architecture is missing")),
         }
@@ -162,9 +163,11 @@ impl<'a> GgufSource<'a> {
     }
 }
 
-/// Converts an f32 to the f64 with the same shortest decimal form, such as 1e-5. `value` is the f32, which has been
-/// converted to f64 exactly. A number is an f64 in `config.json` and an f32 in GGUF, and this conversion makes both
-/// files give the same model.
+/// Converts an f32 to f64 by way of the shortest decimal number that identifies the f32. For example, the f32 nearest
+/// to 1e-5 becomes the f64 nearest to 1e-5. `value` is the f32 to convert, given as an f64 of exactly the same value.
+///
+/// GGUF stores a number as f32, and `config.json` stores it as a decimal number, which is read as f64. With this
+/// conversion, both files give the same model.
 fn decimal(value: f64) -> f64 {
     (value as f32).to_string().parse().unwrap_or(value)
 }

@@ -33,12 +33,16 @@ pub(super) fn read<'a>(parts: &[&'a [u8]]) -> Result<GgufHeader<'a>, Error> {
         for (key, value) in header.values {
             let is_split = key.starts_with("split.");
             if whole.values.insert(key, value).is_some_and(|other| !is_split && other != value) {
-                return Err(malformed(format!("two parts have different values of {key}; download all parts again")));
+                return Err(malformed(format!(
+                    "two parts of the file have different values of {key}; download all parts again"
+                )));
             }
         }
         for (name, tensor) in header.tensors {
             if whole.tensors.insert(name, tensor).is_some() {
-                return Err(malformed(format!("the tensor {name} occurs in two parts; download all parts again")));
+                return Err(malformed(format!(
+                    "the tensor {name} occurs in two parts of the file; download all parts again"
+                )));
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::{
     model::file::tensor::{FileTensor, TensorKind},
 };
 
-/// What to do if a file ends too early, as a part of error messages.
+/// A part of the error messages about a file that ends too early: it says what the user can do.
 pub(super) const TRUNCATED: &str = "it is truncated, so download it again";
 
 /// A tensor that the header of a GGUF file lists: its name, the number by which GGUF identifies its element type, and

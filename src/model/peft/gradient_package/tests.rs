@@ -1,6 +1,6 @@
-//! Tests of the package that is built from an artifact. Its bytes follow from the artifact, and its tensors have the
-//! correct names, shapes and values. No package is built from a void artifact, from an artifact of another task, or
-//! from an artifact with unknown matrix names.
+//! Tests of the gradient package that is built from an artifact. Equal artifacts give equal bytes, and the tensors of
+//! the package have the correct names, shapes and values. No package is built from a void artifact, from an artifact of
+//! another task, or from an artifact with unknown matrix names.
 
 use super::*;
 use crate::protocol::{tests::samples, *};

@@ -1,6 +1,6 @@
 //! Runs libFuzzer on a fuzz target. The environment variable `R3MES_FUZZ` contains the name of the target. The first
-//! argument that is not an option is the folder of the corpus. If this folder is empty, the seeds of the target are
-//! first written into it.
+//! argument that is not an option is the folder of the corpus. If this folder is empty, the seeds (initial inputs) of
+//! the target are first written into it.
 
 #![no_main]
 

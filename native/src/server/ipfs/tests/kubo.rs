@@ -83,13 +83,13 @@ fn cars() -> Vec<PathBuf> {
     cars
 }
 
-/// What a node answered to the import of a CAR file.
+/// The answer of a node, either this node or Kubo, to the import of a CAR file.
 #[derive(Debug, PartialEq)]
 struct Import {
     /// The CID of each root, and whether the node has pinned it. A root whose DAG is incomplete cannot be pinned.
     roots: Vec<(String, bool)>,
-    /// The number of blocks in the CAR file. This node counts the blocks that it did not store because it does not
-    /// know their hash function.
+    /// The number of blocks in the CAR file. Blocks with a hash function that this node does not support are counted
+    /// too, although this node does not store them.
     blocks: u64,
     skipped: u64,
 }
@@ -104,9 +104,10 @@ fn import(node: &TestNode, car: &[u8]) -> Option<Import> {
     Some(Import { roots: lines.iter().filter_map(root).collect(), blocks: stored + skipped, skipped })
 }
 
-/// The CAR files are the fixtures of Kubo, of its gateway and of go-car: files and directories of UnixFS (also HAMT
-/// shards), DAG-CBOR and DAG-JSON, partial DAGs, several roots, other hash functions, both versions of CAR, and
-/// damaged files.
+/// Tests that this node imports and serves CAR files as Kubo does. The CAR files are the test data of Kubo, of its
+/// gateway and of the library go-car. They contain files and directories of UnixFS (also HAMT shards), blocks in
+/// DAG-CBOR and DAG-JSON, incomplete DAGs, several roots, and hash functions other than SHA-256. Some are in version 1
+/// of the CAR format and some in version 2, and some are damaged.
 #[test]
 #[ignore = "needs a Kubo daemon: scripts/interop"]
 fn car_files_of_other_implementations_are_read_as_by_kubo() {
