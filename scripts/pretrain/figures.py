@@ -104,17 +104,21 @@ def pretraining(measured, docs):
 def held_out(measured, _):
     (told,) = events(measured / "held_out.json", "evaluation")
     step, tokens, _, last = rows(measured / "curve.tsv")[-1]
-    lines = [[f"n-gram model of {name} (modified Kneser-Ney)", f"{bits:.3f}"] for name, bits in KNESER_NEY]
-    lines.append(["bundled model, evaluated in exact integers (`r3mes-wgpu`)", f"**{told['bits_per_byte']:.4f}**"])
-    lines.append([f"bundled model, evaluated in PyTorch (by `train.py`, at the last step, {step:.0f})", f"{last:.4f}"])
+    model = "n-gram model of {} (modified Kneser-Ney)"
+    lines = [[model.format(name), f"{bits:.3f} bits per byte"] for name, bits in KNESER_NEY]
+    integers = f"**{told['bits_per_byte']:.4f}** bits per byte"
+    lines.append(["bundled model, evaluated in exact integers (`r3mes-wgpu`)", integers])
+    pytorch = f"bundled model, evaluated in PyTorch (by `train.py`, after the last training step, {step:.0f})"
+    lines.append([pytorch, f"{last:.4f} bits per byte"])
     info = json.loads((measured / "info.json").read_text())
     parameters, size = info["parameters"], sum(p.stat().st_size for p in (measured / "model").iterdir())
     words = (
         f"The bundled model has {parameters['ternary']:,} ternary weights, {parameters['embedding']:,} int8 embedding "
         f"weights and {parameters['gains']:,} normalization gains. Its files\n"
-        f"take {size / 1e6:.2f} MB. It was trained on {tokens / 1e6:.1f} million tokens. Its CID is\n`{info['model']}`."
+        f"have {size / 1e6:.2f} MB. The model was trained on {tokens / 1e6:.1f} million tokens. Its CID is\n"
+        f"`{info['model']}`."
     )
-    return table(["model", "bits per byte of the held-out text (294,912 bytes)"], lines) + "\n\n" + words
+    return table(["model", "loss on the held-out text (294,912 bytes)"], lines) + "\n\n" + words
 
 
 def spread(values):
@@ -146,39 +150,49 @@ def finetuning(measured, docs):
     starts = {path: runs[path, 0][0][1] for path in colors}
     drops = {path: starts[path] - statistics.mean(ends[path]) for path in colors}
     lines = [
-        [path, f"{starts[path]:.4f}", *(f"{end:.4f}" for end in ends[path]), f"**−{drops[path]:.4f}**",
-         f"{spread(ends[path]):.4f}", f"{drops[path] / spread(ends[path]):,.0f}"]
+        [f"gradients in {path}", f"{starts[path]:.4f} bits per byte before fine-tuning",
+         *(f"{end:.4f} after, seed {seed}" for seed, end in zip(SEEDS, ends[path])),
+         f"mean change **−{drops[path]:.4f}**", f"standard deviation {spread(ends[path]):.4f} over the seeds",
+         f"mean change of {drops[path] / spread(ends[path]):,.0f} standard deviations"]
         for path in colors
     ]  # fmt: skip
     head = [
-        "arithmetic", "bits per byte before training", *(f"after, seed {seed}" for seed in SEEDS),
-        "mean change", "standard deviation over the seeds", "mean change ÷ standard deviation",
+        "arithmetic", "loss before fine-tuning", *(f"loss after fine-tuning, seed {seed}" for seed in SEEDS),
+        "mean change of the loss", "standard deviation of the loss after fine-tuning",
+        "mean change ÷ standard deviation",
     ]  # fmt: skip
     apart = max(abs(a[1] - b[1]) for seed in SEEDS for a, b in zip(runs["integers", seed], runs["f32", seed]))
     words = (
-        f"The table shows the bits per byte of the held-out text before training and after {steps[-1]:.0f} steps. "
-        f"In every evaluation, the\ninteger run and the f32 run with the same seed differ by at most {apart:.4f} "
-        "bits per byte."
+        f"The table shows the loss on the held-out lines of *Moby-Dick* before fine-tuning and after {steps[-1]:.0f} "
+        "optimizer steps, in\nbits per byte, for runs with gradients in exact integers (`r3mes-wgpu`) and in f32 "
+        "(PyTorch). In every evaluation, the\ninteger run and the f32 run with the same seed differ by at most "
+        f"{apart:.4f} bits per byte."
     )
     return table(head, lines) + "\n\n" + words
 
 
 def quality(measured, _):
     told = json.loads((measured / "quality.json").read_text())
-    lines = [["f64 (the reference)", "", "", "", f"{told['held_out_loss_f64']:.4f}", ""]]
+    loss = f"held-out loss {told['held_out_loss_f64']:.4f} nats per token"
+    lines = [["f64, with which the other number formats are compared", "–", "–", "–", loss, "–"]]
     for method in told["methods"]:
         lines.append(
-            [method["method"], f"{method['cosine']:.6f}", f"{min(method['matrices']):.6f}", f"{method['norm_ratio']:.5f}",
-             f"{method['held_out_loss']:.4f}", f"{method['loss_gap']:+.4f}"]
+            [method["method"], f"cosine similarity {method['cosine']:.6f} to the f64 gradient",
+             f"{min(method['matrices']):.6f} for the least similar matrix",
+             f"norm {method['norm_ratio']:.5f} × the norm in f64",
+             f"held-out loss {method['held_out_loss']:.4f} nats per token",
+             f"{method['loss_gap']:+.4f} compared with f64"]
         )  # fmt: skip
     head = [
         "arithmetic of the gradients", "cosine similarity to the f64 gradient", "lowest cosine similarity of a matrix",
-        "norm of the gradient ÷ norm in f64", "held-out loss, nats per token", "loss minus the loss of f64",
+        "norm of the gradient ÷ norm in f64", "held-out loss after training", "held-out loss minus that of the f64 run",
     ]  # fmt: skip
     words = (
-        f"Each training run takes {told['steps']} steps of one sequence each. The held-out loss before the first step "
-        f"is {told['held_out_loss_before']:.4f} nats per token.\nFor the table, all four gradients are computed with "
-        f"the adapter that the f64 run has trained. Each gradient is a sum\nover {told['sequences']} sequences."
+        f"Each of the four training runs of `r3mes-wgpu quality` takes {told['steps']} optimizer steps of one sequence "
+        "each. The held-out loss\n"
+        f"before the first step is {told['held_out_loss_before']:.4f} nats per token. The gradients that the table "
+        "compares are computed in each of the\nfour number formats with the same adapter, the one that the f64 run "
+        f"has trained. Each gradient is a sum over {told['sequences']}\nsequences."
     )
     return table(head, lines) + "\n\n" + words
 
@@ -187,10 +201,10 @@ def samples(measured, _):
     parts = []
     for path in sorted(measured.glob("sample.*.plain.json")):
         number = path.name.split(".")[1]
-        for what, name in ("Without an adapter", "plain"), ("With the adapter of seed 0", "adapted"):
+        for what, name in ("without an adapter", "plain"), ("with the adapter", "adapted"):
             told = json.loads((measured / f"sample.{number}.{name}.json").read_text())
-            parts.append(f"{what}:\n\n```text\n{told['prompt']}{told['text'].rstrip()}\n```")
-    return "\n\n".join(parts)
+            parts.append(f"--- {what} ---\n{told['prompt']}{told['text'].rstrip()}")
+    return "```text\n" + "\n\n".join(parts) + "\n```"
 
 
 def main(measured, docs):

@@ -6,9 +6,10 @@
 // one token after another, it adds the products of these elements with the codes of all 16 features to the token's
 // pairs. After every 128 elements, before a half of a pair can overflow, the pairs are split and added to i32 sums.
 
-// The codes (trits plus 1) of 16 features for 16 input elements. Each vector covers four input elements. It has one
-// word for each group of four features. In a word, each byte belongs to one feature and has the feature's two-bit codes
-// for the four input elements.
+// A block of 16 × 16 weights, as codes (trits plus 1): those of 16 output features for 16 input elements. The block
+// consists of four vectors, one for each four consecutive input elements. Each word of a vector belongs to four
+// features, and each byte of the word to one of them. The byte contains this feature's two-bit codes for the vector's
+// four input elements.
 struct QuadBlocks {
     p0: vec4<u32>,
     p1: vec4<u32>,

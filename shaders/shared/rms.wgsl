@@ -21,8 +21,9 @@ struct Rms {
     inverse: Scale,
 }
 
-// Returns the factors of RMSNorm for one row. `squares` is the sum of the squares of the row's integers, which were
-// first rounded to 15 bits with the right shift `shift`.
+// Returns the factors `inverse_rms` and `inverse` of RMSNorm for one row. Before the integers of the row were squared,
+// each of them was shifted to the right by `shift` and rounded, so that it had at most 15 bits. `squares` is the sum of
+// these squares.
 fn rms_new(squares: vec2<u32>, shift: u32, scale: Scale, inverse_width: Scale, epsilon: Scale) -> Rms {
     let sum = scale_new(squares, bitcast<i32>(2u * shift));
     let mean = scale_multiply(scale_multiply(scale_multiply(sum, scale), scale), inverse_width);

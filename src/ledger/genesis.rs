@@ -75,7 +75,8 @@ pub enum GenesisError {
     /// The address of an account or a node is not an address of this chain.
     #[error(transparent)]
     Address(#[from] TxError),
-    /// The address of an account or a node is not in lower case. The field is the address.
+    /// The address of an account or a node in the genesis contains upper-case letters. The variant's value is the
+    /// address.
     #[error("the address {0} must be written in lower case")]
     UpperCase(String),
     /// The chain ID is empty, is longer than 64 characters, or contains characters other than ASCII letters, digits and

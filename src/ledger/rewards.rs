@@ -62,9 +62,10 @@ pub(super) fn settle(state: &mut State, id: u64, events: &mut Vec<Event>) {
 }
 
 /// Pays out the part of an author's escrow (rewards that the ledger holds back) that the author does not need as
-/// collateral, unless one of its gradients is accused of being wrong. If the author is a session that has ended, and
-/// all of its gradients are settled, the escrow of the session is first added to the miner's own escrow. Returns the
-/// address of the account that receives the miner's rewards, and the balance of that account.
+/// collateral. Pays nothing while one of the author's gradients is accused of being wrong. The author may be a session
+/// key that mines for an account. If this session has ended, and all of its gradients are settled, the escrow of the
+/// session is first added to that of the account. Returns the address that receives the account's rewards, and the
+/// balance of this address.
 pub(super) fn release(state: &mut State, author: &Author) -> (String, u64) {
     let payee = state.account(&author.miner).payout.unwrap_or_else(|| author.miner.clone());
     let has_ended = author.session.as_ref().is_some_and(|session| !state.is_session(&author.miner, session));

@@ -59,7 +59,7 @@ impl MsgOpenSession {
         format!(
             "Open an R3MES mining session.\n\nChain: {chain_id}\nSession key: {grantee}\nIt may claim tasks and submit \
              gradients in my name; rewards are mine.\nIt may spend on fees, in all: {cap} {DENOM}\nExpires: \
-             {expires}\nNumber: {number}"
+             {expires}\nStatement number: {number}"
         )
     }
 
@@ -83,7 +83,9 @@ impl MsgCloseSession {
     /// Returns the text that the account signs to close the session.
     pub fn statement(&self, chain_id: &str) -> String {
         let Self { grantee, number, .. } = self;
-        format!("Close an R3MES mining session.\n\nChain: {chain_id}\nSession key: {grantee}\nNumber: {number}")
+        format!(
+            "Close an R3MES mining session.\n\nChain: {chain_id}\nSession key: {grantee}\nStatement number: {number}"
+        )
     }
 
     pub(super) fn check(&self) -> Result<(), TxError> {

@@ -67,7 +67,7 @@ async function statement() {
   const text =
     `Open an R3MES mining session.\n\nChain: r3mes-test-1\nSession key: ${grantee}\n` +
     "It may claim tasks and submit gradients in my name; rewards are mine.\n" +
-    "It may spend on fees, in all: 500000 uremes\nExpires: 2027-01-15T08:00:00Z\nNumber: 3";
+    "It may spend on fees, in all: 500000 uremes\nExpires: 2027-01-15T08:00:00Z\nStatement number: 3";
   const wallet = await Secp256k1Wallet.fromKey(secret, "remes");
   const { signature } = await wallet.signAmino(granter, {
     chain_id: "",

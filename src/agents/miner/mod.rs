@@ -65,7 +65,7 @@ pub enum MiningError {
     /// The backend failed its known-answer tests, so the miner withdrew its pending submissions. A submission can be
     /// withdrawn only as long as nothing is known about the random value that decides whether verifiers recompute the
     /// gradient.
-    #[error("the backend computes wrong results, so the miner withdrew its pending submissions: {0}")]
+    #[error("the miner has withdrawn its pending submissions, because the backend computes wrong results: {0}")]
     BackendFault(#[source] Error),
 }
 

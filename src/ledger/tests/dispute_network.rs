@@ -136,8 +136,9 @@ impl DisputeNetwork {
         }
     }
 
-    /// Applies blocks in which the sampled verifiers commit to and reveal the finding that `find` returns for their
-    /// account. If the findings differ, these blocks contain no votes of validators.
+    /// Applies blocks in which each sampled verifier first commits to the finding that `find` returns for its account,
+    /// and then reveals this finding. If the findings differ, the ledger then waits for the votes of all validators,
+    /// which this function does not send.
     pub(super) fn attest(&mut self, find: impl Fn(u8) -> Finding) {
         for _ in 0..3 {
             let txs = self.world.pending_txs(&NODES.map(|(number, _)| number), &|number, _, _| find(number));

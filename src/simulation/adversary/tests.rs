@@ -1,5 +1,5 @@
-//! Tests that simulations distinguish honest from dishonest coalitions, and that a repeated search yields the same
-//! strategies.
+//! Tests that in the simulation an honest coalition of accounts earns as expected and harms nobody, and dishonest ones
+//! do not gain; and that the search for a coalition's most profitable strategy finds the same strategies each time.
 
 use super::*;
 

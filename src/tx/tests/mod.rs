@@ -204,7 +204,7 @@ fn a_statement_has_a_fixed_text_and_is_signed_by_the_account() {
         format!(
             "Open an R3MES mining session.\n\nChain: {CHAIN}\nSession key: {}\nIt may claim tasks and submit gradients in \
              my name; rewards are mine.\nIt may spend on fees, in all: 500000 uremes\nExpires: 2027-01-15T08:00:00Z\n\
-             Number: 3",
+             Statement number: 3",
             other.address()
         )
     );
