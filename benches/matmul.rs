@@ -182,12 +182,17 @@ fn main() {
             *fastest = fastest.min(start.elapsed().as_secs_f64());
         }
     }
-    println!("{TOKENS} tokens, {FEATURES} × {FEATURES} matrix, fastest of 200 runs");
-    println!("{:36}    GOP/s  speed vs f32 product  % of vpmaddubsw ceiling  speed vs one thread", "product");
+    println!(
+        "products of {TOKENS} tokens and a {FEATURES} × {FEATURES} matrix; each row shows the fastest of 200 runs"
+    );
+    println!(
+        "{:36} 10^9 operations/s  speed relative to f32  % of vpmaddubsw ceiling  speed relative to one thread",
+        "product"
+    );
     for (at, (name, _)) in cases.iter().enumerate() {
         let scale = if name.contains("two") { format!("{:.2}", fastest[at - 1] / fastest[at]) } else { String::new() };
         println!(
-            "{name:36} {:8.1} {:21.2} {:23.1}% {scale:>20}",
+            "{name:36} {:17.1} {:22.2} {:23.1}% {scale:>29}",
             OPERATIONS / fastest[at] / 1e9,
             fastest[0] / fastest[at],
             100.0 * fastest[1] / fastest[at],

@@ -71,7 +71,7 @@ pub enum Error {
         listed: String,
     },
     /// A limit of the GPU, such as the largest permitted size of a buffer, is too low for the computation.
-    #[error("{what}: the limit {limit} must be at least {needed}, but the GPU offers only {offered}")]
+    #[error("{what}: the GPU's {limit} must be at least {needed}, but is only {offered}")]
     GpuLimit {
         /// Name of the buffer or the dispatch that exceeds the limit. If the limit is too low for any computation, this
         /// is the name of the GPU.
@@ -84,7 +84,7 @@ pub enum Error {
         offered: u64,
     },
     /// The GPU does not have enough free memory.
-    #[error("{what}: out of GPU memory")]
+    #[error("{what}: the GPU has too little free memory")]
     GpuMemory {
         /// What the memory was needed for, such as the name of a buffer.
         what: String,
@@ -96,7 +96,7 @@ pub enum Error {
         reason: String,
     },
     /// The GPU or its driver rejects an operation, for example because it is invalid.
-    #[error("{what}: rejected by the GPU or its driver: {reason}")]
+    #[error("{what} was rejected by the GPU or its driver: {reason}")]
     GpuRefused {
         /// Name of the operation, the buffer or the kernel that was rejected.
         what: String,
@@ -104,7 +104,9 @@ pub enum Error {
         reason: String,
     },
     /// A backend has computed a result that differs from that of the reference kernel, in at least one bit.
-    #[error("{kernel}.{lowering} ({case}): word {word} of {buffer} is {found:#010x}, but must be {expected:#010x}")]
+    #[error(
+        "{kernel}.{lowering} computed {found:#010x} instead of {expected:#010x} as word {word} of {buffer} ({case})"
+    )]
     WrongAnswer {
         /// Name of the kernel whose result is wrong.
         kernel: &'static str,

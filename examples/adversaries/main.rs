@@ -67,8 +67,10 @@ fn args() -> Args {
             print!("{USAGE}\n{}", Strategy::help());
             exit(0)
         }
-        let value = words.next().unwrap_or_else(|| fail(&format!("{word} needs a value; see --help")));
-        let number = || value.parse().unwrap_or_else(|_| fail(&format!("{word} {value}: expected a number")));
+        let value = words.next().unwrap_or_else(|| fail(&format!("the option {word} needs a value; see --help")));
+        let number = || {
+            value.parse().unwrap_or_else(|_| fail(&format!("the value of {word} is {value:?}, but must be a number")))
+        };
         match word.as_str() {
             "--games" => args.games = number(),
             "--tasks" => args.tasks = number(),
@@ -132,7 +134,7 @@ fn main() {
         for (strategy, improved) in search.step(search.games() >= games / 2, &among) {
             for objective in &improved {
                 let best = search.best()[objective].0;
-                println!("new best value of the objective {objective}: {best:+.3}, by the strategy {strategy}");
+                println!("the strategy {strategy} reaches a new best value of the objective {objective}: {best:+.3}");
             }
             if let Some(file) = file.as_mut().filter(|_| !improved.is_empty())
                 && let Err(error) = writeln!(file, "{strategy}")
@@ -158,7 +160,7 @@ fn main() {
         let Some((value, best, _)) = search.best().get(objective.0).cloned() else { continue };
         println!("\n{} {value:+.3}: {best}", objective.0);
         let Some((strategy, outcome)) = search.simplified(objective) else { continue };
-        println!("simplified strategy, with at least 90 % of this objective's best value: {strategy}");
+        println!("the simplified strategy {strategy} reaches at least 90 % of the best value of this objective");
         row("honest", &search.baseline(&strategy, 0));
         row("found", &outcome);
     }

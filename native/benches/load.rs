@@ -239,7 +239,7 @@ fn bytes_under(folder: &Path) -> u64 {
 fn report(mut settled: Vec<Settled>, before: &Costs, after: &Costs) {
     settled.sort_by(|one, other| one.at.total_cmp(&other.at));
     let quarter = settled.len().div_ceil(4);
-    println!("submissions   per second   latency p50, s   latency p99, s");
+    println!("submissions   submissions per second   median latency, s   99th percentile of the latency, s");
     let mut start = 0.0;
     for part in settled.chunks(quarter).chain([&settled[..]]) {
         let whole = part.len() == settled.len();
@@ -248,17 +248,17 @@ fn report(mut settled: Vec<Settled>, before: &Costs, after: &Costs) {
         let of = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
         let end = part.last().map_or(0.0, |settled| settled.at);
         let rate = part.len() as f64 / (end - if whole { 0.0 } else { start });
-        println!("{:>11} {rate:>12.1} {:>16.2} {:>16.2}", part.len(), of(0.5), of(0.99));
+        println!("{:>11} {rate:>24.1} {:>19.2} {:>35.2}", part.len(), of(0.5), of(0.99));
         start = end;
     }
     let each = |value: f64| value / settled.len() as f64;
-    println!("node, CPU time per submission: {:.2} ms", 1000.0 * each(after.cpu_seconds - before.cpu_seconds));
+    println!("CPU time of the node per submission: {:.2} ms", 1000.0 * each(after.cpu_seconds - before.cpu_seconds));
     println!(
-        "node, disk space per submission: {:.0} bytes",
+        "disk space of the node per submission: {:.0} bytes",
         each(after.disk_bytes.saturating_sub(before.disk_bytes) as f64)
     );
     println!(
-        "node, memory: {} MiB after the test, {} MiB before the test",
+        "memory of the node: {} MiB after the test, {} MiB before the test",
         after.resident_bytes >> 20,
         before.resident_bytes >> 20
     );

@@ -129,7 +129,7 @@ fn disturb(
 ) -> NodeProcess {
     let start = Instant::now();
     let (mut node_start, mut kills) = (start, 0);
-    println!("minute   gradients accepted   memory, MiB   faults   of these, kills of the node");
+    println!("minute   gradients accepted   memory of the node, MiB   faults caused   faults that killed the node");
     for fault in 1u32.. {
         if start.elapsed() >= time {
             break;
@@ -163,7 +163,7 @@ fn disturb(
                 clock.set_ahead(false);
                 let minute = start.elapsed().as_secs() / 60;
                 let (accepted, memory) = (counted.load(Ordering::Relaxed), memory_mib(&node));
-                println!("{minute:>6} {accepted:>20} {memory:>13} {fault:>8} {kills:>29}");
+                println!("{minute:>6} {accepted:>20} {memory:>25} {fault:>15} {kills:>29}");
             }
         }
     }

@@ -95,7 +95,8 @@ pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
         let named = named.context(Exit::NoGpu)?;
         return fastest(&named)?.ok_or_else(|| {
             anyhow!(
-                "none of the GPUs named with --device passes the known-answer tests: see `r3mes-wgpu devices --test`"
+                "none of the GPUs named with --device passes the known-answer tests; run `r3mes-wgpu devices --test` \
+                 to see the results"
             )
             .context(Exit::NoGpu)
         });
@@ -112,8 +113,10 @@ pub(crate) fn choose(args: &ComputeArgs) -> Result<Compute> {
             return Ok(compute);
         }
     }
-    Err(anyhow!("no GPU of this machine passes the known-answer tests: see `r3mes-wgpu devices --test`")
-        .context(Exit::NoGpu))
+    Err(anyhow!(
+        "no GPU of this machine passes the known-answer tests; run `r3mes-wgpu devices --test` to see the results"
+    )
+    .context(Exit::NoGpu))
 }
 
 /// Opens the first GPU named with `--device`, or GPU 0 if none is named. `choice` names the implementation (lowering)

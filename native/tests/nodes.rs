@@ -167,7 +167,7 @@ fn errors_say_what_is_wrong_with_a_node() {
     let stranger = NodeProcess::start(&other);
     let output = mine("nodes-wrong-1", &[&node.url, &stranger.url], &["--max-tasks", "1"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(words(&output).contains(&format!("{} belongs to chain r3mes-local-1 with genesis", stranger.url)));
+    assert!(words(&output).contains(&format!("{} belongs to chain r3mes-local-1 with the genesis hash", stranger.url)));
 
     let plain = FaultyProxy::start(&node.url, |line, _| match line.contains("/r3mes/") {
         true => Reply::Answer(501, br#"{"code":12,"message":"Not Implemented"}"#.to_vec()),

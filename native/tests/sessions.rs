@@ -91,7 +91,7 @@ fn a_session_mines_for_its_granter_until_its_cap_is_spent() {
     refused(node.pay(&key, &own, &[claim(&key, node.next_chunk())]), 5, "has 0uremes");
     // each task needs two transactions and the cap pays for five, so the third task is claimed but not submitted
     let output = mine("session-fee", &node.url, "3");
-    assert_refused(&output, "but the allowance of");
+    assert_refused(&output, "but the fee allowance from");
     assert_eq!(accepted(&output.stdout).len(), 2);
     let fees = 5 * FEE;
     assert_eq!((allowance(&node), node.balance(account.address())), (0, 4 * REWARD - fees));

@@ -92,7 +92,7 @@ fn a_mnemonic_is_stored_once_and_never_shown() {
     assert_eq!(lines(&by_files.output().unwrap())[0]["address"], "remes1jc26t6dp59smtkf75e784dzwmgjlhkscj799te");
 
     let output = with_stdin(&mut wallet(&work_dir, &["import", "third"]), &MNEMONIC.replace("salute", "solute"));
-    assert_fails(&output, 1, "word 6 is not in BIP39's English list");
+    assert_fails(&output, 1, "word number 6 is not in BIP39's English list");
     assert!(!said(&output).contains("solute"), "{}", said(&output));
     assert_fails(
         &with_stdin(wallet(&work_dir, &["import", "third"]).env("R3MES_PASSPHRASE", "short"), MNEMONIC),
@@ -174,7 +174,7 @@ fn sent_coins_arrive_and_their_total_is_preserved() {
         .env("R3MES_PASSPHRASE", "another passphrase")
         .output()
         .unwrap();
-    assert_fails(&wrong, 1, "the passphrase is wrong, or the file was changed");
+    assert_fails(&wrong, 1, "the passphrase is wrong, or the keystore file was changed");
     assert_fails(&send(&node, "cosmos1jhg0e7s6gn44tfc5k37kr04sznyhedtc9rzys5", "1"), 1, "not an address of this chain");
     assert_fails(&send(&node, to.address(), "0"), 1, "the amount must be greater than 0");
     assert_fails(&send(&node, to.address(), "1.5"), 2, "whole number");
@@ -224,7 +224,7 @@ fn a_session_mines_for_the_wallet_that_granted_it_until_it_is_revoked() {
     lines(&grant(&node, 2 * FEE));
     assert_eq!(left(&node), (2 * FEE).to_string(), "a new grant replaces an existing one");
     let output = mine(&rig, &node.url, "3", &["--granter", ADDRESS]);
-    assert_fails(&output, 5, "but the allowance of");
+    assert_fails(&output, 5, "but the fee allowance from");
     assert_eq!(accepted(&output.stdout).len(), 1);
     assert_eq!((node.balance(ADDRESS), left(&node)), (3 * REWARD - 3 * FEE, "0".to_owned()));
 

@@ -115,7 +115,7 @@ def held_out(measured, _):
     words = (
         f"The bundled model has {parameters['ternary']:,} ternary weights, {parameters['embedding']:,} int8 embedding "
         f"weights and {parameters['gains']:,} normalization gains. Its files\n"
-        f"have {size / 1e6:.2f} MB. The model was trained on {tokens / 1e6:.1f} million tokens. Its CID is\n"
+        f"take {size / 1e6:.2f} MB. The model was trained on {tokens / 1e6:.1f} million tokens. Its CID is\n"
         f"`{info['model']}`."
     )
     return table(["model", "loss on the held-out text (294,912 bytes)"], lines) + "\n\n" + words
@@ -174,14 +174,15 @@ def finetuning(measured, docs):
 def quality(measured, _):
     told = json.loads((measured / "quality.json").read_text())
     loss = f"held-out loss {told['held_out_loss_f64']:.4f} nats per token"
-    lines = [["f64, with which the other number formats are compared", "–", "–", "–", loss, "–"]]
+    lines = [["gradients in f64, with which the other number formats are compared", "–", "–", "–", loss, "–"]]
     for method in told["methods"]:
+        name = method["method"].replace("one ulp off", "with each rounded result moved by one unit in the last place")
         lines.append(
-            [method["method"], f"cosine similarity {method['cosine']:.6f} to the f64 gradient",
+            [f"gradients in {name}", f"cosine similarity {method['cosine']:.6f} to the f64 gradient",
              f"{min(method['matrices']):.6f} for the least similar matrix",
              f"norm {method['norm_ratio']:.5f} × the norm in f64",
              f"held-out loss {method['held_out_loss']:.4f} nats per token",
-             f"{method['loss_gap']:+.4f} compared with f64"]
+             f"{method['loss_gap']:+.4f} nats per token compared with f64"]
         )  # fmt: skip
     head = [
         "arithmetic of the gradients", "cosine similarity to the f64 gradient", "lowest cosine similarity of a matrix",

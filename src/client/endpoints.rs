@@ -39,7 +39,7 @@ pub enum EndpointError {
         reason: String,
     },
     /// The node and the node that responded first belong to different chains.
-    #[error("{name} belongs to {found}, but another node belongs to {expected}; pass nodes of one chain only")]
+    #[error("node {name} belongs to {found}, but another node belongs to {expected}; pass nodes of one chain only")]
     OtherChain {
         /// URL of the node.
         name: String,
@@ -160,7 +160,7 @@ impl Endpoints {
         let mut chain = self.chain.borrow_mut();
         let expected = chain.get_or_insert_with(|| found.clone());
         if *expected != found {
-            let text = |(id, genesis): &(String, String)| format!("chain {id} with genesis {genesis}");
+            let text = |(id, genesis): &(String, String)| format!("chain {id} with the genesis hash {genesis}");
             return Err(EndpointError::OtherChain { name: name(), found: text(&found), expected: text(expected) });
         }
         Ok(height)

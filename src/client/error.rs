@@ -35,7 +35,7 @@ pub enum ClientError {
     #[error("the node accepted transaction {0}, but no block contained it within ten minutes")]
     Lost(String),
     /// The chain has produced no block for 30 seconds or more.
-    #[error("the chain has produced no block for {seconds} s (height {height})")]
+    #[error("the chain has produced no block for {seconds} s; its last block has the height {height}")]
     Halted {
         /// Height of the latest block.
         height: u64,

@@ -72,7 +72,7 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAggregation) -> Resul
         return refused("gradient_ids, merkle_root or model_version does not match the commitment or the round");
     }
     let Ok(adapter) = Cid::try_from(message.adapter.as_str()) else {
-        return refused(format!("adapter {:?} is not a CID", message.adapter));
+        return refused(format!("the value of adapter is {:?}, which is not a CID", message.adapter));
     };
     let Some(Commitment(layout_root)) = Commitment::from_hex(&message.layout_root) else {
         return refused("layout_root is not 64 hexadecimal digits");

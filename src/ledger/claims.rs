@@ -100,7 +100,7 @@ fn lock(state: &mut State, Author { miner, session }: &Author, bond: u64) -> Res
         let rest = state.allowances.get(&key).and_then(|allowance| allowance.remaining.checked_sub(bond));
         let Some(remaining) = rest else {
             return Err(Refusal::rejected(format!(
-                "the fee allowance of {miner} does not cover a bond of {bond}{DENOM}"
+                "the fee allowance from {miner} does not cover a bond of {bond}{DENOM}"
             )));
         };
         coins::take(state, miner, bond, "the bond of a claim")?;

@@ -120,7 +120,7 @@ pub(super) fn apply_move(state: &mut State, message: &MsgMoveDispute) -> Result<
     if mover != Some(sender) {
         return Err(Refusal::new(
             code::UNAUTHORIZED,
-            format!("{sender} is not the party of the dispute that may make this move, {}", step.name()),
+            format!("another party of the dispute must make this move ({}), not {sender}", step.name()),
         ));
     }
     case.dispute.apply(number, &step, clock)?;

@@ -117,7 +117,8 @@ fn waive(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
         ));
     };
     let Some(in_block) = state.head().waived_in_block.checked_add(fee).filter(|all| *all <= waiver_per_block) else {
-        let log = format!("fees of at most {waiver_per_block}{DENOM} are waived in a block: try again in the next one");
+        let log =
+            format!("a block waives fees of at most {waiver_per_block}{DENOM} in total: try again in the next block");
         return Err(Refusal::new(code::MEMPOOL_FULL, log));
     };
     state.head_mut().waived_in_block = in_block;
@@ -144,7 +145,7 @@ fn charge_allowance(state: &mut State, signed: &Signed, granter: &str) -> Result
     let refused = |log: String| Err(Refusal::new(code::INSUFFICIENT_FUNDS, log));
     let opened = opened(signed, granter);
     if opened.is_none() && !signed.messages.iter().all(|message| is_covered(message, granter)) {
-        let log = format!("the fee allowance of {granter} pays only for MsgExec and MsgCloseSession");
+        let log = format!("the fee allowance from {granter} pays only for MsgExec and MsgCloseSession");
         return Err(Refusal::new(code::UNAUTHORIZED, log));
     }
     let key = (granter.to_owned(), signed.signer.clone());
@@ -152,10 +153,12 @@ fn charge_allowance(state: &mut State, signed: &Signed, granter: &str) -> Result
         return refused(format!("{granter} has not granted a fee allowance to {}", signed.signer));
     };
     if expires <= now {
-        return refused(format!("the fee allowance of {granter} has expired"));
+        return refused(format!("the fee allowance from {granter} has expired"));
     }
     let Some(remaining) = remaining.checked_sub(fee) else {
-        return refused(format!("the fee is {fee}{DENOM}, but the allowance of {granter} has {remaining}{DENOM} left"));
+        return refused(format!(
+            "the fee is {fee}{DENOM}, but the fee allowance from {granter} has {remaining}{DENOM} left"
+        ));
     };
     // an allowance that the transaction itself grants is not in the state yet
     if opened.is_none() {

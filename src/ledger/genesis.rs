@@ -66,7 +66,7 @@ pub enum GenesisError {
     #[error("the balances and stakes of the genesis exceed 2^63 micro-units in total")]
     Coins,
     /// The bytes are not a genesis in DAG-JSON. The string states the reason.
-    #[error("not a genesis in DAG-JSON: {0}")]
+    #[error("the bytes are not a genesis in DAG-JSON: {reason}", reason = .0)]
     Malformed(String),
     /// A count in the dispute context (the data that all disputes of the network have in common), such as the number of
     /// dispatches (kernel launches), is out of range.

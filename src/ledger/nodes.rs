@@ -25,7 +25,7 @@ pub(super) fn register(state: &mut State, message: &MsgRegisterNode) -> Result<V
     for role in std::iter::once(message.node_type).chain(message.roles.iter().copied()) {
         match u32::try_from(role) {
             Ok(role @ 1..=4) => roles.push(role),
-            _ => return malformed(format!("role {role} does not exist: the roles are 1 to 4")),
+            _ => return malformed(format!("role {role} does not exist; a role is a number from 1 to 4")),
         }
     }
     let (node, least) = (&message.node_address, state.genesis.params.min_stake);

@@ -25,7 +25,7 @@ pub struct StateRow {
 
 /// The error for rows that do not form a valid state of the ledger. It contains the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the rows (keys with their values) do not form a valid state of the ledger: {0}")]
+#[error("the rows (keys with their values) do not form a valid state of the ledger: {reason}", reason = .0)]
 pub struct InvalidRow(pub(super) String);
 
 macro_rules! tables {

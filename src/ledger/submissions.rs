@@ -52,7 +52,7 @@ pub(super) fn submit(
 ) -> Result<Vec<u8>, Refusal> {
     let miner = &message.miner;
     let Ok(artifact) = Cid::try_from(message.ipfs_hash.as_str()) else {
-        return rejected(format!("ipfs_hash {:?} is not a CID", message.ipfs_hash));
+        return rejected(format!("the value of ipfs_hash is {:?}, which is not a CID", message.ipfs_hash));
     };
     if Codec::of(&artifact) != Ok(Codec::DagCbor) {
         return rejected("ipfs_hash is not a CID of a DAG-CBOR block with a SHA-256 hash");

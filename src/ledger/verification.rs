@@ -128,7 +128,9 @@ fn refused<T>(log: impl Into<String>) -> Result<T, Refusal> {
 fn challenge(state: &mut State, id: u64, stage: ChallengeStage) -> Result<&mut Challenge, Refusal> {
     match state.challenges.get_mut(&id) {
         Some(challenge) if challenge.stage == stage => Ok(challenge),
-        Some(challenge) => refused(format!("challenge {id} is in stage {:?} instead of {stage:?}", challenge.stage)),
+        Some(challenge) => {
+            refused(format!("challenge {id} is in stage {:?}, but must be in stage {stage:?}", challenge.stage))
+        }
         None => Err(Refusal::not_found(format!("challenge {id} is not open"))),
     }
 }
@@ -157,7 +159,7 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealAttestation) -> Resul
         "match" => Finding::Match,
         "mismatch" => Finding::Mismatch,
         "unavailable" => Finding::Unavailable,
-        other => return refused(format!("result is {other:?} instead of match, mismatch or unavailable")),
+        other => return refused(format!("the result is {other:?}, but must be match, mismatch or unavailable")),
     };
     let challenge = challenge(state, message.challenge_id, ChallengeStage::Reveal)?;
     let submission = challenge.submission;

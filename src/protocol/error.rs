@@ -23,7 +23,7 @@ pub enum ProtocolError {
         max: i64,
     },
     /// A matrix, an address or another object with a name is invalid, or its name is invalid.
-    #[error("{what} {name:?} {problem}")]
+    #[error("the {what} {name:?} {problem}")]
     Name {
         /// The kind of the named object, such as `matrix` or `miner address`.
         what: &'static str,

@@ -31,7 +31,10 @@ pub enum Mismatch {
         recomputed: Box<Cid>,
     },
     /// One of the two artifacts is void (contains no gradient), and the other one is not.
-    #[error("the claimed artifact is {}, but the recomputed one is {}", void(*.claimed_void), void(!*.claimed_void))]
+    #[error(
+        "the claimed artifact is {claimed}, but the recomputed artifact is {recomputed}",
+        claimed = void(*.claimed_void), recomputed = void(!*.claimed_void)
+    )]
     Void {
         /// If true, only the claimed artifact is void. If false, only the recomputed one is void.
         claimed_void: bool,

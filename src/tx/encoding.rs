@@ -33,7 +33,9 @@ pub(super) fn decode<M: Message + Name + Default>(bytes: &[u8]) -> Result<M, TxE
     }
     match unknown_field::<M>(bytes, &mut Vec::new(), &mut KnownFields::default()).map_err(malformed)? {
         None => Ok(message),
-        Some(number) => Err(TxError::Malformed(format!("{} has an unknown field with the number {number}", M::NAME))),
+        Some(number) => {
+            Err(TxError::Malformed(format!("the message {} has an unknown field with the number {number}", M::NAME)))
+        }
     }
 }
 

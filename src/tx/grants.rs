@@ -194,7 +194,7 @@ pub(super) fn amount(coins: &[Coin]) -> Result<Option<u64>, TxError> {
             Ok(amount) => Ok(Some(amount)),
             Err(_) => Err(malformed("the amount is not an integer below 2^64")),
         },
-        _ => Err(malformed(&format!("the coins must be a single amount in {DENOM}"))),
+        _ => Err(malformed(&format!("a list of coins must consist of exactly one amount in {DENOM}"))),
     }
 }
 

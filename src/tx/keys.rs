@@ -67,10 +67,9 @@ impl Mnemonic {
     /// Makes a mnemonic from random bytes. 16, 20, 24, 28 or 32 bytes yield 12, 15, 18, 21 or 24 words.
     pub fn from_entropy(entropy: &[u8]) -> Result<Self, TxError> {
         let mnemonic = bip39::Mnemonic::from_entropy_in(Language::English, entropy);
-        Ok(Self(
-            mnemonic
-                .map_err(|_| reason(format!("the entropy has {} bytes, not 16, 20, 24, 28 or 32", entropy.len())))?,
-        ))
+        Ok(Self(mnemonic.map_err(|_| {
+            reason(format!("the entropy has {} bytes, but must have 16, 20, 24, 28 or 32", entropy.len()))
+        })?))
     }
 
     /// Parses a mnemonic. The words may be in upper or lower case, with any whitespace between them. Error messages
@@ -89,7 +88,7 @@ impl Mnemonic {
         }
         let mnemonic =
             bip39::Mnemonic::parse_in_normalized(Language::English, &plain).map_err(|error| match error {
-                Error::UnknownWord(at) => reason(format!("word {} is not in BIP39's English list", at + 1)),
+                Error::UnknownWord(at) => reason(format!("word number {} is not in BIP39's English list", at + 1)),
                 Error::InvalidChecksum => {
                     reason("the checksum is wrong: a word is wrong, or two words are swapped".to_owned())
                 }

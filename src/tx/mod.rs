@@ -113,7 +113,7 @@ pub mod code {
 pub enum TxError {
     /// The bytes or values do not form a transaction, a message or the derivation path of a key. The field states the
     /// reason.
-    #[error("malformed transaction: {0}")]
+    #[error("malformed transaction: {reason}", reason = .0)]
     Malformed(String),
     /// The transaction has more than [`MAX_TX_BYTES`] bytes. The field is its size in bytes.
     #[error("the transaction has {0} bytes, but may have at most {MAX_TX_BYTES}")]
@@ -125,7 +125,7 @@ pub enum TxError {
     #[error("the transaction has extension options, and this chain supports none")]
     ExtensionOptions,
     /// The transaction cannot be signed in the mode `SIGN_MODE_LEGACY_AMINO_JSON`. The field states the reason.
-    #[error("the transaction cannot be signed as amino JSON: {0}")]
+    #[error("the transaction cannot be signed as amino JSON: {reason}", reason = .0)]
     Amino(String),
     /// The transaction contains more than [`MAX_SIGNATURES`] signatures. The field is their number.
     #[error("the transaction contains {0} signatures, but may contain at most {MAX_SIGNATURES}")]
@@ -134,7 +134,7 @@ pub enum TxError {
     #[error("unknown message type {0}")]
     UnknownMessage(String),
     /// A signature is wrong. The field is the address of the account whose key should have made the signature.
-    #[error("the signature by {0} is wrong")]
+    #[error("the signature of the account {0} is wrong")]
     Signature(String),
     /// The signature inside a submission was not made by the key that signed the transaction. The field is the address
     /// of the miner.
@@ -152,7 +152,7 @@ pub enum TxError {
     #[error("the right to send {0} cannot be granted to another account: only the right to send mining messages can")]
     Ungrantable(String),
     /// The words are not a BIP39 mnemonic. The field states the reason, without quoting a word.
-    #[error("not a BIP39 mnemonic: {0}")]
+    #[error("the words are not a BIP39 mnemonic: {reason}", reason = .0)]
     Mnemonic(String),
     /// The bytes are neither a secret key nor a public key of the curve secp256k1.
     #[error("not a secp256k1 key: a secret key is a 32-byte integer from 1 to the order of the curve minus 1")]

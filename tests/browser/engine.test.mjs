@@ -253,10 +253,10 @@ test("an invalid argument is refused, and the error names it", { skip, timeout: 
     ["no receipt", {}, /^receipt: /],
     [7, {}, /^receipt: /],
     [{}, {}, /^receipt: /],
-    [receipt, { node: "elsewhere" }, /^node: "elsewhere"/],
+    [receipt, { node: "elsewhere" }, /^the node's URL is "elsewhere"/],
     [receipt, { node: 7 }, /^options: /],
     [receipt, { node: "http://127.0.0.1:9" }, /no response/],
-    [receipt, { backend: "tpu" }, /^unknown backend: "tpu"/],
+    [receipt, { backend: "tpu" }, /^the backend is "tpu"/],
   ];
   for (const [given, options, expected] of cases) assert.match(await errorOf(page, given, options), expected);
 });

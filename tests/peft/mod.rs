@@ -171,7 +171,7 @@ fn errors_name_the_invalid_tensor() {
             }
             Some((name.to_owned(), shape, data))
         });
-        assert!(outside.contains(NAME) && outside.contains("outside ±8"), "{value}: {outside}");
+        assert!(outside.contains(NAME) && outside.contains("outside the range from -8 to 8"), "{value}: {outside}");
     }
 }
 

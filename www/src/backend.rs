@@ -39,7 +39,7 @@ pub(crate) async fn open(wanted: &str, events: &EventSink) -> Result<OpenBackend
         "cpu" => return Ok(cpu("the CPU was selected".to_owned(), events)),
         "gpu" => false,
         "auto" => true,
-        other => return Err(JsError::new(&format!("unknown backend: {other:?}; it must be auto, gpu or cpu")).into()),
+        other => return Err(JsError::new(&format!("the backend is {other:?}, but must be auto, gpu or cpu")).into()),
     };
     let devices = gpu::devices().await;
     let Some(device) = devices.first() else {

@@ -94,7 +94,7 @@ impl BitLinear {
         let options = match options.is_undefined() {
             true => Options::default(),
             false => serde_wasm_bindgen::from_value(options)
-                .map_err(|error| JsError::new(&format!("BitLinear options: {error}")))?,
+                .map_err(|error| JsError::new(&format!("the options of BitLinear are invalid: {error}")))?,
         };
         if options.deterministic == Some(false) {
             return Err(JsError::new("deterministic: false is not supported").into());
@@ -126,7 +126,10 @@ impl BitLinear {
         let layer = self.layer.borrow().clone();
         let in_features = layer.backbone().columns;
         if x.is_empty() || !x.len().is_multiple_of(in_features) {
-            return Err(JsError::new(&format!("x has {} values, not a positive multiple of {in_features}", x.len())));
+            return Err(JsError::new(&format!(
+                "x has {} values, but their number must be a positive multiple of {in_features}",
+                x.len()
+            )));
         }
         let rows = x.len() / in_features;
         let mut executor = match self.take()? {
@@ -219,7 +222,7 @@ fn integer(name: &str, given: Option<f64>, default: u64, max: u64) -> Result<u64
     match given {
         None => Ok(default),
         Some(value) if value.fract() == 0.0 && (min as f64..=max as f64).contains(&value) => Ok(value as u64),
-        Some(value) => Err(JsError::new(&format!("{name}: {value} is not an integer from {min} to {max}"))),
+        Some(value) => Err(JsError::new(&format!("{name} is {value}, but must be an integer from {min} to {max}"))),
     }
 }
 

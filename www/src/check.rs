@@ -72,7 +72,7 @@ pub async fn check(backend: &str, on_event: Function, digests: Option<Vec<String
     let backend = match backend {
         "cpu" => check.cpu().await?,
         "gpu" => check.gpu().await?,
-        other => return Err(JsError::new(&format!("unknown backend: {other:?}; it must be cpu or gpu"))),
+        other => return Err(JsError::new(&format!("the backend is {other:?}, but must be cpu or gpu"))),
     };
     for digest in &digests {
         if !check.passed {

@@ -65,7 +65,7 @@ impl BrowserHost {
     /// request fails.
     pub(crate) fn new(node: &str, cache: Option<PageCache>, stopped: Rc<Cell<bool>>) -> Result<Self, JsError> {
         if !node.starts_with("http://") && !node.starts_with("https://") {
-            return Err(JsError::new(&format!("node: {node:?} is not a URL that begins with http:// or https://")));
+            return Err(JsError::new(&format!("the node's URL is {node:?}, but must begin with http:// or https://")));
         }
         Ok(Self { node: node.trim_end_matches('/').to_owned(), cache, stopped })
     }

@@ -124,7 +124,7 @@ impl Gateway {
 
     fn get(&self, path: &str, accept: &str) -> Result<ureq::http::Response<ureq::Body>, NoResponse> {
         if self.is_wrong.get() {
-            return Err(NoResponse(format!("{}: this gateway returned wrong bytes and is no longer used", self.url)));
+            return Err(NoResponse(format!("the gateway {} returned wrong bytes and is no longer used", self.url)));
         }
         let request = self.agent.get(format!("{}{path}", self.url)).header("accept", accept);
         request.call().map_err(|error| self.no_response(&error))

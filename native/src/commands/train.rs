@@ -207,7 +207,7 @@ impl HeldOutText {
             let event = json!({ "event": "evaluation", "step": step, "held_out_loss": loss, "bits_per_byte": bits });
             output::line(event);
         } else {
-            let bits = bits.map_or_else(String::new, |bits| format!(", {bits:.4} bits per byte"));
+            let bits = bits.map_or_else(String::new, |bits| format!(" ({bits:.4} bits per byte of text)"));
             bar.suspend(|| say!("step {step}: held-out loss {loss:.4} nats per token{bits}"));
         }
         Ok(())
@@ -219,7 +219,7 @@ fn no_gradient(session: &mut TrainingSession, chunks: &[&[u32]]) -> Result<anyho
     let found = block_on(session.explain_saturation(chunks))?;
     let step = session.optimizer().steps();
     Ok(match found {
-        Some(found) => anyhow!("training step {step} cannot be computed: {found}"),
+        Some(reason) => anyhow!("training step {step} cannot be computed: {reason}"),
         None => anyhow!("the loss at step {step} cannot be computed, because a value left the range of the arithmetic"),
     })
 }

@@ -206,7 +206,9 @@ impl Duties<'_> {
                     "event": "recomputed", "gradient": id, "result": result, "reason": reason, "seconds": seconds,
                 });
                 let reason = reason.as_ref().map_or(String::new(), |reason| format!(" · {reason}"));
-                print(self.args, object, || format!("gradient {id:5} · {result} · took {seconds:.1} s{reason}"));
+                print(self.args, object, || {
+                    format!("gradient {id:5} · {result} · recomputed in {seconds:.1} s{reason}")
+                });
             }
             CompletedDuty::Disputed(action) => {
                 if let Some(text) = describe(*action) {

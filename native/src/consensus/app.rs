@@ -178,7 +178,7 @@ impl AbciApp {
         let (height, next) = (u64::try_from(request.height)?, ledger.state().head().height + 1);
         ensure!(height == next, "CometBFT's block has height {height}, but the ledger expects height {next}");
         let Ok(hash) = request.hash.as_ref().try_into() else {
-            bail!("the block hash has {} bytes, expected 32", request.hash.len())
+            bail!("the block hash has {} bytes, but must have 32", request.hash.len())
         };
         let txs = request.txs.iter().map(|tx| Tx(tx.to_vec())).collect();
         let block = ChainBlock { height, time: seconds(request.time)?, hash, txs };

@@ -57,7 +57,7 @@ pub(crate) struct ReplicaArgs {
 /// Starts threads that accept CometBFT's ABCI connections and answer their requests until the process ends. They also
 /// take a snapshot of the ledger every `snapshot_blocks` blocks. Returns the address on which the node listens.
 pub(crate) fn serve(node: Arc<Node>, listen: SocketAddr, snapshot_blocks: u64) -> Result<SocketAddr> {
-    let listener = TcpListener::bind(listen).with_context(|| format!("listening for ABCI on {listen}"))?;
+    let listener = TcpListener::bind(listen).with_context(|| format!("listening for ABCI connections on {listen}"))?;
     let address = listener.local_addr()?;
     let app = Arc::new(AbciApp::new(node, snapshot_blocks));
     threads::start("abci", move || socket::run(&listener, &app))?;

@@ -77,7 +77,7 @@ impl Snapshots {
     /// Returns the chunk at the index `chunk` of the snapshot that was taken at the height `height`.
     pub(super) fn chunk(&self, height: u64, format: u32, chunk: u32) -> Result<Vec<u8>> {
         let taken = self.taken().iter().find(|taken| taken.height == height && format == FORMAT).cloned();
-        let taken = taken.with_context(|| format!("no snapshot at height {height} in format {format}"))?;
+        let taken = taken.with_context(|| format!("there is no snapshot at height {height} in format {format}"))?;
         taken.chunks()?.get(chunk as usize).cloned().context("the snapshot has no chunk with this index")
     }
 

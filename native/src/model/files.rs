@@ -95,7 +95,10 @@ fn pieces(dir: &Path) -> Result<Vec<PathBuf>> {
     for name in &named {
         // a path could lead out of the folder
         if Path::new(name).file_name() != Some(name.as_ref()) {
-            bail!("{} refers to {name:?}, but may refer only to files in its own folder", index.display());
+            bail!(
+                "the index {} refers to the file {name:?}, but may refer only to files in its own folder",
+                index.display()
+            );
         }
     }
     Ok(named.iter().map(|name| dir.join(name)).collect())
@@ -123,7 +126,11 @@ fn only_gguf(dir: &Path, pieces: &[PathBuf]) -> Result<Option<PathBuf>> {
         Some(first) if parts(first).len() == ggufs.len() => return Ok(Some((*first).clone())),
         Some(_) => {
             let names: Vec<_> = ggufs.iter().filter_map(|path| path.file_name()?.to_str()).collect();
-            bail!("{} has several GGUF files; pass one of them: {}", dir.display(), names.join(", "));
+            bail!(
+                "the folder {} contains several GGUF files; pass the path of one of these: {}",
+                dir.display(),
+                names.join(", ")
+            );
         }
         None => {}
     }

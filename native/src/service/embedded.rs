@@ -80,7 +80,10 @@ impl Embedded {
             let given = Genesis::from_json(&std::fs::read(path)?)?;
             let embedded = Self::of(args, GenesisTerms::of(&given))?;
             if let Some(what) = node::difference(&given, embedded.setup.genesis()) {
-                bail!("the genesis does not belong to the given model and training text: it differs in the {what}");
+                bail!(
+                    "this genesis differs in the {what} from a genesis of the given model and training text; pass the \
+                     model and the text for which it was made"
+                );
             }
             Ok(embedded)
         };

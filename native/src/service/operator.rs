@@ -92,7 +92,7 @@ pub(crate) fn describe(action: Action) -> Option<String> {
         Action::Recomputed(id, false) => format!("Gradient {id} is wrong"),
         Action::Disputed(id) => format!("Opened a dispute about gradient {id}"),
         Action::Appealed(id) => format!("Appealed, because gradient {id} is correct but verifiers found it wrong"),
-        Action::Answered(dispute) => format!("Sent an answer in dispute {dispute} to defend the gradient"),
+        Action::Answered(dispute) => format!("Sent an answer in dispute {dispute}, to defend the disputed gradient"),
         Action::Moved(_) | Action::Recomputed(_, true) => return None,
     })
 }

@@ -137,7 +137,7 @@ impl Keystore {
         let aad = Self { ciphertext: String::new(), ..self.clone() }.to_text();
         let payload = Payload { msg: &self.sealed_bytes()?, aad: aad.as_bytes() };
         let Ok(entropy) = self.cipher(passphrase)?.decrypt(&nonce.into(), payload) else {
-            bail!("the passphrase is wrong, or the file was changed");
+            bail!("the passphrase is wrong, or the keystore file was changed");
         };
         let mnemonic = Mnemonic::from_entropy(&Zeroizing::new(entropy))?;
         ensure!(
@@ -224,7 +224,7 @@ mod tests {
             assert_eq!(sealed.key(&Secret::of("right")).unwrap().address(), sealed.address());
             for wrong in ["", "Right", "right ", "wrong"] {
                 let error = opened(sealed.to_text().as_bytes(), wrong).unwrap_err();
-                assert_eq!(error.to_string(), "the passphrase is wrong, or the file was changed");
+                assert_eq!(error.to_string(), "the passphrase is wrong, or the keystore file was changed");
             }
         }
         let text = sealed(CHEAP).to_text();

@@ -58,7 +58,11 @@ impl WalletStore {
     /// exists.
     pub(crate) fn check_free(&self, name: &str) -> Result<()> {
         let path = self.path(name)?;
-        ensure!(!path.exists(), "{} already exists: a wallet is never overwritten", path.display());
+        ensure!(
+            !path.exists(),
+            "the file {} already exists, and a wallet is never overwritten; choose another name",
+            path.display()
+        );
         Ok(())
     }
 
@@ -75,7 +79,10 @@ impl WalletStore {
         let removed = fs::remove_file(&partial);
         match linked {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                bail!("{} already exists: a wallet is never overwritten", path.display())
+                bail!(
+                    "the file {} already exists, and a wallet is never overwritten; choose another name",
+                    path.display()
+                )
             }
             linked => linked.and(removed).with_context(|| format!("writing {}", path.display()))?,
         }

@@ -53,19 +53,22 @@ pub enum MiningError {
     },
     /// The claim expired or went to another miner before the submission, or the node does not know the submission.
     /// The gradient stays in the work file, so it need not be recomputed if the same task can be claimed again.
-    #[error("the claim on the chunk was lost before the gradient was accepted: {0}")]
+    #[error("the claim on the chunk was lost before the gradient was accepted: {reason}", reason = .0)]
     ClaimLost(String),
     /// A store did not keep the artifact, so nothing was submitted.
-    #[error("the gradient was not submitted: {0}")]
+    #[error("the gradient was not submitted: {reason}", reason = .0)]
     Storage(#[from] StorageError),
     /// The miner was told to stop before the gradient of the submission with this ID was accepted or rejected. The
     /// ledger decides about the gradient later, even if the miner no longer runs.
-    #[error("gradient {0} is submitted, but not accepted or rejected yet")]
+    #[error("gradient {0} was submitted, but is neither accepted nor rejected yet")]
     Undecided(u64),
     /// The backend failed its known-answer tests, so the miner withdrew its pending submissions. A submission can be
     /// withdrawn only as long as nothing is known about the random value that decides whether verifiers recompute the
     /// gradient.
-    #[error("the miner has withdrawn its pending submissions, because the backend computes wrong results: {0}")]
+    #[error(
+        "the miner has withdrawn its pending submissions, because the backend computes wrong results: {reason}",
+        reason = .0
+    )]
     BackendFault(#[source] Error),
 }
 

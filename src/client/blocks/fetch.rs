@@ -23,7 +23,7 @@ pub enum FetchError {
     #[error(transparent)]
     Manifest(#[from] ProtocolError),
     /// The blocks of the adapter or the artifact exceed 512 MiB.
-    #[error("the blocks of manifest {root} exceed the limit of {MAX_DAG_BYTES} bytes")]
+    #[error("the blocks of manifest {root} exceed the limit of {MAX_DAG_BYTES} bytes in total")]
     TooLarge {
         /// CID of the manifest.
         root: Box<Cid>,

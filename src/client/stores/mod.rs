@@ -36,7 +36,7 @@ pub struct StorageError {
 #[non_exhaustive]
 pub enum StorageFailure {
     /// No complete response arrived from the store. The text consists of the URL and the reason.
-    #[error("the store does not respond: {0}")]
+    #[error("the store does not respond: {reason}", reason = .0)]
     NoResponse(String),
     /// The store responded with an HTTP status that is not a success.
     #[error("the store responded with status {status}: {message}")]
@@ -72,10 +72,10 @@ pub enum StorageFailure {
         status: String,
     },
     /// The store's response does not have the expected form.
-    #[error("the store returned an invalid response: {0}")]
+    #[error("the store returned an invalid response: {reason}", reason = .0)]
     InvalidResponse(String),
     /// The pin list (a block that links to all blocks to keep) could not be built.
-    #[error("the pin list (a block with links to all blocks to keep) could not be built: {0}")]
+    #[error("the pin list (a block with links to all blocks to keep) could not be built: {reason}", reason = .0)]
     Blocks(#[from] StoreError),
 }
 

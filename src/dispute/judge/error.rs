@@ -35,10 +35,10 @@ pub enum DisputeError {
         limit: usize,
     },
     /// Revealed data does not match the hash that commits to it. The string names the data.
-    #[error("{0} does not match the hash that commits to it")]
+    #[error("{data} does not match the hash that commits to it", data = .0)]
     Root(&'static str),
     /// An index is out of range.
-    #[error("{what} index {value} is not below {limit}")]
+    #[error("the {what} index is {value}, but must be less than {limit}")]
     Range {
         /// What the index refers to, such as `buffer` or `word`.
         what: &'static str,

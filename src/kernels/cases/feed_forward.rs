@@ -18,7 +18,7 @@ pub(super) fn gated(source: &mut CaseSource) -> Vec<Case> {
         let up = rows::i32_rows(source, shape, CONTENTS[cases.len() % CONTENTS.len() / 3]);
         cases.push(Case {
             kernel: &gated_relu_squared::KERNEL,
-            label: format!("{tokens} tokens, {width} features, {}", content.label),
+            label: format!("{tokens} tokens, {width} features, {values}", values = content.label),
             params: params.words(),
             inputs: vec![gate, up, source.before_write(tokens * (width + INFO))],
         });
@@ -46,7 +46,7 @@ pub(super) fn gated_backward(source: &mut CaseSource) -> Vec<Case> {
         let [dup, dup_info] = owned.map(|owned| source.before_write(owned));
         cases.push(Case {
             kernel: &gated_relu_squared_backward::KERNEL,
-            label: format!("{tokens} tokens, {width} features, {}", content.label),
+            label: format!("{tokens} tokens, {width} features, {values}", values = content.label),
             params: params.words(),
             inputs: vec![dout, gate, up, dither, dgate, dgate_info, dup, dup_info],
         });
@@ -65,7 +65,7 @@ pub(super) fn quantize(source: &mut CaseSource) -> Vec<Case> {
         let [dy, dy_info] = owned.map(|owned| source.before_write(owned));
         cases.push(Case {
             kernel: &gradient_quantize::KERNEL,
-            label: format!("{tokens} tokens, {width} features, {}", content.label),
+            label: format!("{tokens} tokens, {width} features, {values}", values = content.label),
             params: params.words(),
             inputs: vec![gradient, source.dither(1), dy, dy_info],
         });

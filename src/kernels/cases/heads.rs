@@ -46,7 +46,7 @@ pub(super) fn rope(source: &mut CaseSource) -> Vec<Case> {
         let y = i32_rows(source, tokens, heads * head_dim, content);
         Case {
             kernel: &rope::KERNEL,
-            label: format!("{tokens} tokens, {heads} heads of {head_dim} features, {}", content.0),
+            label: format!("{tokens} tokens, {heads} heads of {head_dim} features, {values}", values = content.0),
             params: params.words(),
             inputs: vec![y, positions, table, source.before_write(tokens * heads * head_words(head_dim))],
         }
@@ -72,7 +72,7 @@ pub(super) fn rope_backward(source: &mut CaseSource) -> Vec<Case> {
         let [dy, dy_info] = owned.map(|owned| source.before_write(owned));
         Case {
             kernel: &rope_backward::KERNEL,
-            label: format!("{tokens} tokens, {heads} heads of {head_dim} features, {}", content.0),
+            label: format!("{tokens} tokens, {heads} heads of {head_dim} features, {values}", values = content.0),
             params: params.words(),
             inputs: vec![dheads, positions, table, source.dither(STREAM), dy, dy_info],
         }
@@ -91,7 +91,7 @@ pub(super) fn gradient_quantize(source: &mut CaseSource) -> Vec<Case> {
         let gradient = i32_rows(source, tokens, heads * head_dim, content);
         Case {
             kernel: &head_gradient_quantize::KERNEL,
-            label: format!("{tokens} tokens, {heads} heads of {head_dim} features, {}", content.0),
+            label: format!("{tokens} tokens, {heads} heads of {head_dim} features, {values}", values = content.0),
             params: params.words(),
             inputs: vec![gradient, source.dither(STREAM), source.before_write(tokens * heads * head_words(head_dim))],
         }

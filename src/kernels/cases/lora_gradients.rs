@@ -68,7 +68,7 @@ pub(super) fn fold(source: &mut CaseSource) -> Vec<Case> {
             let out = source.before_write(blocks.len() * rank * FOLD);
             cases.push(Case {
                 kernel: &lora_fold::KERNEL,
-                label: format!("rank {rank}, blocks of {blocks:?} tokens, {}", content.label),
+                label: format!("rank {rank}, blocks of {blocks:?} tokens, {values}", values = content.label),
                 params: params.words(),
                 inputs: vec![u, u_info, x_info, dy_info, spans, lora_info, source.dither(1), out],
             });

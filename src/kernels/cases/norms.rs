@@ -49,7 +49,7 @@ fn norm(source: &mut CaseSource, kernel: &'static Kernel, words: fn(usize) -> us
         let [out, out_info, norm_info] = owned.map(|owned| source.before_write(owned));
         cases.push(Case {
             kernel,
-            label: format!("{tokens} tokens, {width} features, {}", content.label),
+            label: format!("{tokens} tokens, {width} features, {values}", values = content.label),
             params: params.words(),
             inputs: vec![x, gain, out, out_info, norm_info],
         });

@@ -48,7 +48,7 @@ impl<'a> FileTensor<'a> {
     /// Returns an error that states this tensor's name, type and shape, and why the tensor is refused (`reason`).
     pub(super) fn error(&self, reason: impl std::fmt::Display) -> Error {
         let Self { name, kind, shape, .. } = self;
-        Error::Malformed { what: "tensor", reason: format!("{name} ({kind:?} {shape:?}): {reason}") }
+        Error::Malformed { what: "tensor", reason: format!("{name} (type {kind:?}, shape {shape:?}): {reason}") }
     }
 
     /// Returns an error unless the tensor has the shape `shape`.

@@ -161,7 +161,7 @@ impl AdapterConfig {
     pub(super) fn rank(&self, value: &Value) -> Result<usize, Error> {
         let rank = value.as_u64().and_then(|rank| usize::try_from(rank).ok()).filter(|rank| RANKS.contains(rank));
         rank.ok_or_else(|| {
-            malformed(format!("r is {}; the rank must be an integer from 4 to 64", short(&value.to_string())))
+            malformed(format!("the rank r is {}, but must be an integer from 4 to 64", short(&value.to_string())))
         })
     }
 

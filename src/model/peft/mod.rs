@@ -163,12 +163,15 @@ pub fn read(config: &[u8], tensors: &[u8]) -> Result<LoraAdapter, Error> {
 /// Converts the values of a tensor to Q3.28, rounded to nearest, ties to even. Returns an error if the values have a
 /// type other than F32, BF16 or F16, or if one of them is outside ±8.
 fn masters(name: &str, tensor: &TensorView<'_>) -> Result<Vec<i32>, Error> {
-    let reals = tensor_to_f32(tensor)
-        .ok_or_else(|| malformed_entry(TENSORS, name, &format!("type {:?} is not F32, BF16 or F16", tensor.dtype())))?;
+    let reals = tensor_to_f32(tensor).ok_or_else(|| {
+        malformed_entry(TENSORS, name, &format!("the type is {:?}, but must be F32, BF16 or F16", tensor.dtype()))
+    })?;
     // A value that rounds to 8 is out of range too.
     let fits = |value: &f32| f64::from(value.abs()) / UNIT < f64::from(i32::MAX) + 0.5;
     match reals.iter().find(|value| !fits(value)) {
-        Some(value) => Err(malformed_entry(TENSORS, name, &format!("the value {value} is outside ±8"))),
+        Some(value) => {
+            Err(malformed_entry(TENSORS, name, &format!("the value {value} is outside the range from -8 to 8")))
+        }
         None => Ok(reals.iter().map(|&value| (f64::from(value) / UNIT).round_ties_even() as i32).collect()),
     }
 }

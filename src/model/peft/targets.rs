@@ -42,9 +42,9 @@ fn compile(key: &str, expression: &str) -> Result<Regex, Error> {
 
 /// Returns whether the expression matches the module path. Returns an error if the matching takes too many steps.
 fn matches(expression: &Regex, path: &str) -> Result<bool, Error> {
-    expression
-        .is_match(path)
-        .map_err(|error| malformed(format!("matching {path} against a regular expression failed: {error}")))
+    expression.is_match(path).map_err(|error| {
+        malformed(format!("the module path {path} could not be matched with a regular expression: {error}"))
+    })
 }
 
 fn texts(key: &str, value: &Value) -> Result<Vec<String>, Error> {
@@ -107,9 +107,9 @@ impl LayerFilter {
 
     fn contains(&self, path: &str) -> Result<bool, Error> {
         for pattern in &self.patterns {
-            let found = pattern
-                .captures(path)
-                .map_err(|error| malformed(format!("matching {path} against a regular expression failed: {error}")))?;
+            let found = pattern.captures(path).map_err(|error| {
+                malformed(format!("the module path {path} could not be matched with layers_pattern: {error}"))
+            })?;
             if let Some(index) = found.and_then(|found| found.name("idx")?.as_str().parse().ok()) {
                 return Ok(self.indexes.contains(&index));
             }

@@ -85,16 +85,16 @@ impl Strategy {
         let mut strategy = Self::honest();
         for part in text.split_whitespace().filter(|part| *part != "honest") {
             let (name, value) =
-                part.split_once('=').ok_or_else(|| format!("{part:?} is not of the form name=value"))?;
+                part.split_once('=').ok_or_else(|| format!("the setting {part:?} is not of the form name=value"))?;
             let gene = GENES
                 .iter()
                 .position(|gene| gene.0 == name)
                 .ok_or_else(|| format!("{name:?} is not a setting of a strategy"))?;
             let values = GENES[gene].2;
             let value = values.iter().position(|known| *known == value);
-            strategy.0[gene] = value
-                .ok_or_else(|| format!("{part:?}: the value of {name} must be one of {}", values.join(", ")))?
-                as u8;
+            strategy.0[gene] = value.ok_or_else(|| {
+                format!("the setting {part:?} is invalid: the value of {name} must be one of {}", values.join(", "))
+            })? as u8;
         }
         Ok(strategy)
     }

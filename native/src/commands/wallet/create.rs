@@ -242,5 +242,5 @@ fn random() -> Result<SaltAndNonce> {
 /// Parses the value of `--words`, the length of a mnemonic. Accepts only 12, 15, 18, 21 and 24.
 fn words(text: &str) -> Result<usize, String> {
     let known = MNEMONIC_WORDS.into_iter().find(|words| words.to_string() == text);
-    known.ok_or_else(|| format!("the number of words must be one of {MNEMONIC_WORDS:?}"))
+    known.ok_or_else(|| format!("the number of words of a mnemonic must be one of {MNEMONIC_WORDS:?}"))
 }

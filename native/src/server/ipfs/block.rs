@@ -67,7 +67,7 @@ fn block_format(query: &KuboQuery) -> Result<(Codec, bool), IpfsError> {
     };
     let codec = Codec::ALL.into_iter().find(|codec| codec.name() == name);
     let codec =
-        codec.ok_or_else(|| IpfsError::bad(format!("unknown codec {name}: expected raw, dag-cbor or dag-pb")))?;
+        codec.ok_or_else(|| IpfsError::bad(format!("the codec is {name}, but must be raw, dag-cbor or dag-pb")))?;
     match is_version_0 && codec != Codec::DagPb {
         true => Err(IpfsError::bad(format!("a CID of version 0 cannot state the codec {name}; pass version=1"))),
         false => Ok((codec, is_version_0)),

@@ -88,7 +88,7 @@ fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayF
         let kinds = "application/vnd.ipld.raw or application/vnd.ipld.car; version=1";
         IpfsError::new(
             StatusCode::NOT_ACCEPTABLE,
-            format!("expected an Accept header with {kinds}, or a query with format=raw or format=car"),
+            format!("the request must have an Accept header with {kinds}, or a query with format=raw or format=car"),
         )
     };
     if query.text("entity-bytes").is_some() || !matches!(query.text("car-version"), None | Some("1")) {
@@ -102,7 +102,7 @@ fn form(query: &KuboQuery, headers: &HeaderMap, codec: Codec) -> Result<GatewayF
             // the entity of a UnixFS file consists of all its blocks; for other DAGs, it is the root block alone
             Some("entity") if codec == Codec::DagPb => Ok(GatewayFormat::Car(DagScope::All)),
             Some("entity") => Ok(GatewayFormat::Car(DagScope::Block)),
-            Some(other) => Err(IpfsError::bad(format!("dag-scope={other}: expected all, entity or block"))),
+            Some(other) => Err(IpfsError::bad(format!("dag-scope={other}: the value must be all, entity or block"))),
         },
         _ => Err(nothing()),
     }

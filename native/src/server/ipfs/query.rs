@@ -53,14 +53,14 @@ impl KuboQuery {
             None => Ok(default),
             Some("" | "true" | "1") => Ok(Flag::On),
             Some("false" | "0") => Ok(Flag::Off),
-            Some(other) => Err(IpfsError::bad(format!("{name}={other}: expected true or false"))),
+            Some(other) => Err(IpfsError::bad(format!("{name}={other}: the value must be true or false"))),
         }
     }
 
     /// Returns the value of a numeric option, or `None` if the option is missing. Returns an error if the value is not
     /// a number.
     pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, IpfsError> {
-        let wrong = |text: &str| IpfsError::bad(format!("{name}={text}: expected a number"));
+        let wrong = |text: &str| IpfsError::bad(format!("{name}={text}: the value must be a number"));
         self.text(name).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
     }
 
@@ -68,7 +68,9 @@ impl KuboQuery {
     /// value is `value`. The option may be missing.
     pub(super) fn only(&self, name: &str, value: &str) -> Result<(), IpfsError> {
         match self.text(name) {
-            Some(other) if other != value => Err(IpfsError::bad(format!("{name}={other}: only {value} is supported"))),
+            Some(other) if other != value => {
+                Err(IpfsError::bad(format!("{name}={other}: the only supported value is {value}")))
+            }
             _ => Ok(()),
         }
     }
@@ -91,7 +93,10 @@ impl KuboQuery {
         let arguments: Vec<&str> =
             self.0.iter().filter(|(name, _)| name == "arg").map(|(_, value)| value.as_str()).collect();
         if arguments.is_empty() || arguments.len() > MAX_ARGUMENTS {
-            return Err(IpfsError::bad(format!("got {} arguments, expected 1 to {MAX_ARGUMENTS}", arguments.len())));
+            return Err(IpfsError::bad(format!(
+                "the request has {} arguments, but must have 1 to {MAX_ARGUMENTS}",
+                arguments.len()
+            )));
         }
         arguments.into_iter().map(cid).collect()
     }
@@ -100,7 +105,7 @@ impl KuboQuery {
     pub(super) fn cid(&self) -> Result<Cid, IpfsError> {
         match self.cids()?[..] {
             [cid] => Ok(cid),
-            _ => Err(IpfsError::bad("got several arguments, expected 1")),
+            _ => Err(IpfsError::bad("the request has several arguments, but must have one")),
         }
     }
 }

@@ -90,13 +90,14 @@ async fn store(
 /// nodes if CIDs have version 0, and raw blocks if CIDs have version 1.
 fn layout(query: &KuboQuery) -> Result<FileLayout, IpfsError> {
     let chunk = query.text("chunker").map_or(Some(262_144), |chunker| chunker.strip_prefix("size-")?.parse().ok());
-    let chunk =
-        chunk.ok_or_else(|| IpfsError::bad("chunker: expected size-N for chunks of N bytes, such as size-262144"))?;
+    let chunk = chunk.ok_or_else(|| {
+        IpfsError::bad("chunker: the value must be size-N for chunks of N bytes, such as size-262144")
+    })?;
     let layout = FileLayout::new(chunk, query.number("max-file-links")?.unwrap_or(174))?;
     let (layout, raw_leaves) = match query.text("cid-version") {
         None | Some("0") => (layout.with_version_0(), Flag::Off),
         Some("1") => (layout, Flag::On),
-        Some(other) => return Err(IpfsError::bad(format!("cid-version={other}: expected 0 or 1"))),
+        Some(other) => return Err(IpfsError::bad(format!("cid-version={other}: the value must be 0 or 1"))),
     };
     let raw_leaves = query.flag("raw-leaves", raw_leaves)? == Flag::On;
     Ok(if raw_leaves { layout } else { layout.with_node_leaves() })

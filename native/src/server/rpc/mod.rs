@@ -123,7 +123,8 @@ fn answer(app: &AppState, request: Value) -> Option<Value> {
     let request = match RpcRequest::deserialize(&request) {
         Ok(request) => request,
         Err(error) => {
-            let error = RpcError::new(RpcErrorKind::InvalidRequest, format!("not a JSON-RPC request: {error}"));
+            let error =
+                RpcError::new(RpcErrorKind::InvalidRequest, format!("the JSON is not a JSON-RPC request: {error}"));
             return Some(error.to_response(&request["id"]));
         }
     };

@@ -56,7 +56,7 @@ impl FromStr for EventQuery {
             rest = rest
                 .strip_prefix("AND")
                 .filter(|rest| rest.starts_with(char::is_whitespace))
-                .ok_or_else(|| format!("expected AND before {rest:?}"))?;
+                .ok_or_else(|| format!("the query must have AND before {rest:?}"))?;
         }
     }
 }
@@ -70,7 +70,7 @@ fn condition<'a>(filter: &mut TxFilter, text: &'a str) -> Result<&'a str, String
     let rest = rest.trim_start();
     let operator = ["<=", ">=", "=", "<", ">"].into_iter().find(|operator| rest.starts_with(operator));
     let (Some(operator), false) = (operator, key.is_empty()) else {
-        return Err(format!("expected a key and one of =, <, >, <= and >= at {text:?}"));
+        return Err(format!("the query must have a key and one of =, <, >, <= and >= where {text:?} begins"));
     };
     let (value, rest) = operand(rest[operator.len()..].trim_start())?;
     match (key, operator) {
@@ -108,7 +108,7 @@ fn operand(text: &str) -> Result<(&str, &str), String> {
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
     match text[..end].parse::<f64>() {
         Ok(_) => Ok(text.split_at(end)),
-        Err(_) => Err(format!("expected a text in single quotes or a number at {text:?}")),
+        Err(_) => Err(format!("the query must have a text in single quotes or a number where {text:?} begins")),
     }
 }
 
@@ -153,19 +153,19 @@ mod tests {
         for (text, reason) in [
             ("", "empty"),
             (long.as_str(), "at most 512"),
-            ("tx.height", "expected a key"),
-            ("='5'", "expected a key"),
-            ("tx.height CONTAINS '5'", "expected a key"),
+            ("tx.height", "must have a key"),
+            ("='5'", "must have a key"),
+            ("tx.height CONTAINS '5'", "must have a key"),
             ("tx.height=x", "single quotes"),
             ("tx.height='x'", "not a whole number"),
             ("tx.height=1.5", "not a whole number"),
             ("tx.hash='AB'", "64 hexadecimal digits"),
             ("a.b='x", "closing quote is missing"),
             ("a.b>5", "only tx.height"),
-            ("a.b='x' OR c.d='y'", "expected AND"),
-            ("a.b='x' ANDc.d='y'", "expected AND"),
-            ("a.b='x' AND", "expected AND"),
-            ("a.b='x' AND ", "expected a key"),
+            ("a.b='x' OR c.d='y'", "must have AND"),
+            ("a.b='x' ANDc.d='y'", "must have AND"),
+            ("a.b='x' AND", "must have AND"),
+            ("a.b='x' AND ", "must have a key"),
         ] {
             let error = text.parse::<EventQuery>().unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");

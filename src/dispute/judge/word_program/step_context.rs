@@ -35,7 +35,7 @@ pub enum WordFault {
     },
     /// The step found a value that no kernel would have written or computed, so the side that committed to it is wrong.
     /// The string names the value, such as `a scale`.
-    #[error("a disputed buffer contains {0} that no correct computation produces")]
+    #[error("a disputed buffer contains {value} that no correct computation produces", value = .0)]
     Format(&'static str),
 }
 

@@ -151,7 +151,10 @@ mod tests {
             let unset = if key.ends_with("causal") { Bool(true) } else { Integer(0) };
             assert_eq!(error(&key, unset), None);
         }
-        println!("metadata keys of GGUF: {} are accepted with the value 7, {} are refused", counts[0], counts[1]);
+        println!(
+            "of the metadata keys of GGUF, {} are accepted with the value 7, and {} are refused",
+            counts[0], counts[1]
+        );
         let listed = |key: &&&str| !KEYS_OF_GGUF.lines().any(|known| known == format!("{{arch}}.{key}"));
         let (used, harmless) = (USED.iter().filter(listed), HARMLESS.iter().filter(listed));
         assert_eq!(used.chain(harmless).count(), 0);

@@ -22,7 +22,12 @@ pub(super) struct StoredTensor<'a> {
 
 impl<'a> StoredTensor<'a> {
     pub(super) fn error(&self, reason: impl std::fmt::Display) -> Error {
-        malformed(format!("{} (type {}, shape {:?}): {reason}", self.name, types::type_name(self.number), self.shape))
+        malformed(format!(
+            "tensor {} (type {}, shape {:?}): {reason}",
+            self.name,
+            types::type_name(self.number),
+            self.shape
+        ))
     }
 
     /// Returns the first `count` bytes of the tensor, or an error if the file ends before the last of them.
