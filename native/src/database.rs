@@ -20,7 +20,7 @@ const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The memory in bytes that redb may use as the cache of one database file. By default it uses up to 1 GiB.
-const CACHE_BYTES: usize = 32 << 20;
+const CACHE_BYTES: usize = 16 << 20;
 
 /// Returns the settings with which all database files are created and opened.
 pub(crate) fn builder() -> Builder {

@@ -7,7 +7,7 @@ use std::{panic, process::exit, thread};
 
 /// The number of memory pools from which glibc allocates.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const MEMORY_POOLS: i32 = 4;
+const MEMORY_POOLS: i32 = 2;
 
 /// Limits the freed memory that glibc keeps instead of returning it to the system. By default, glibc has up to eight
 /// pools of memory for each core, and each pool keeps as much as its threads have ever used. This function must be

@@ -189,7 +189,7 @@ fn the_json_rpc_answers_batches_and_refuses_malformed_calls() {
         ("tx_search", json!({ "query": "tx.height=1", "page": 0 }), "at least 1"),
         ("tx_search", json!({ "query": "tx.height=1", "page": "18446744073709551615", "per_page": 1 }), "[1, 1]"),
         ("tx_search", json!({ "query": "tx.height=1", "order_by": "up" }), "`asc` or `desc`"),
-        ("tx_search", json!({ "query": "transfer.amount>5" }), "<, >, <= and >= work only with tx.height"),
+        ("tx_search", json!({ "query": "transfer.amount>5" }), "work only with tx.height"),
         ("abci_query", json!({ "path": "/a", "data": "xyz" }), "hexadecimal"),
         ("abci_query", json!({ "path": 5 }), "path is not a text"),
         ("broadcast_tx_sync", json!({ "tx": "?" }), "base64"),

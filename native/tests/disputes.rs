@@ -149,7 +149,7 @@ fn a_miner_whose_backend_fails_withdraws_its_submission_and_loses_nothing() {
     assert_eq!((network.stake(rogue.address()), network.node.balance(rogue.address())), (STAKE, COINS - STAKE));
     match rogue.claim() {
         Err(ClientError::Failed { code: code::REJECTED, log, .. }) => {
-            assert!(log.contains("no chunk can be claimed"), "{log}")
+            assert!(log.contains("cannot claim a chunk before block"), "{log}")
         }
         other => panic!("{:?}", other.map(|(task, _)| task.cid())),
     }

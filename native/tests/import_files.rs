@@ -70,7 +70,7 @@ fn a_folder_with_only_a_gguf_file_is_a_model() {
     assert_eq!(cid(&out).unwrap(), expected);
     fs::copy(Path::new(DATA).join("mixed.gguf"), folder.join("other.gguf")).unwrap();
     let error = cid(&folder).unwrap_err();
-    assert!(error.contains("pass one of them: ggml-model-i2_s.gguf, other.gguf"), "{error}");
+    assert!(error.contains("pass the path of one of these: ggml-model-i2_s.gguf, other.gguf"), "{error}");
 }
 
 #[test]

@@ -140,7 +140,12 @@ fn a_miner_reports_a_halted_chain_and_waits_until_it_continues() {
     let mut mining = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut errors = BufReader::new(mining.stderr.take().unwrap()).lines().map(Result::unwrap);
     let said = errors.find(|line| line.contains("has produced no block")).unwrap();
-    assert!(said.contains("(height") && said.contains("Retrying") && said.contains("pass another --node"), "{said}");
+    assert!(
+        said.contains("its last block has the height")
+            && said.contains("Retrying")
+            && said.contains("pass another --node"),
+        "{said}"
+    );
     let requests = proxy.requests().len();
     assert!(requests < 400, "{requests} requests in half a minute: the miner does not back off");
     assert!(home.data().join("work.car").exists(), "the computed gradient is kept");

@@ -88,7 +88,7 @@ fn a_session_mines_for_its_granter_until_its_cap_is_spent() {
     assert_eq!(node.get("/remes/remes/v1/params")["params"]["min_fee"], FEE.to_string());
     refused(node.pay(&key, &free, &[claim(&key, node.next_chunk())]), 13, "required 1000uremes");
     let own = Fee { amount: FEE, granter: None };
-    refused(node.pay(&key, &own, &[claim(&key, node.next_chunk())]), 5, "has 0uremes");
+    refused(node.pay(&key, &own, &[claim(&key, node.next_chunk())]), 5, "has only 0uremes");
     // each task needs two transactions and the cap pays for five, so the third task is claimed but not submitted
     let output = mine("session-fee", &node.url, "3");
     assert_refused(&output, "but the fee allowance from");

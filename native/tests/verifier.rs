@@ -153,7 +153,7 @@ fn a_staked_outsider_confirms_honest_gradients_and_catches_a_forged_one() {
 fn without_coins_nobody_can_register_and_without_stake_nobody_can_leave() {
     let (work_dir, (home, key)) = (WorkDir::new("verifier-poor-node"), home("verifier-poor", [23; 32]));
     let node = NodeProcess::start(&work_dir);
-    for (flags, words) in [(&["--max-gradients", "1"][..], "has 0uremes"), (&["--leave"], "has neither a stake")] {
+    for (flags, words) in [(&["--max-gradients", "1"][..], "has only 0uremes"), (&["--leave"], "has neither a stake")] {
         let output = command(&home, &node.url).args(flags).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(5), "{said}");

@@ -29,7 +29,8 @@ pub static KERNEL: Kernel = Kernel {
     lowerings: &[lowering("plain", texts!("gated_relu_squared.wgsl"), |_| 1, 1)],
 };
 
-/// Returns the right shifts that round one row of `relu(gate)` and one row of `up` to integers of magnitude ≤ 2^14.
+/// Returns two shifts: one for a row of `relu(gate)` and one for a row of `up`. Each is the smallest number of bits by
+/// which the integers of the row must be shifted right so that, after rounding, no magnitude exceeds 2^14.
 #[inline(always)]
 pub(super) fn shifts(gate: &[i32], up: &[i32]) -> (u32, u32) {
     let max_gate = gate.iter().copied().max().unwrap_or(0).max(0);

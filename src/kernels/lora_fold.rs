@@ -1,5 +1,6 @@
-//! Prepares the gradients of the LoRA factors `a` and `b`, which are sums over tokens: multiplies each token's row of a
-//! matrix `u` by a scale, `f[t, r] = u[t, r] · s[t]`, where `t` is a token and `r` is an index from 0 to rank − 1.
+//! The gradient of a LoRA factor (`a` or `b`) is a sum over tokens. Before this sum is computed, this kernel multiplies
+//! each token's row of a matrix `u` by a scale: `f[t, r] = u[t, r] · s[t]`, where `t` is a token and `r` is an index from
+//! 0 to rank − 1.
 //!
 //! For the gradient of `b`, `u` is `x · aᵀ`, where `x` is the input of a linear layer. For the gradient of `a`, `u` is
 //! `dy · b`, where `dy` is the gradient of the layer's output. `s[t]` is the product of four scales: those of the

@@ -38,7 +38,7 @@ pub(super) fn claim(state: &mut State, message: &MsgClaimTask, context: &mut Con
     let ChainHead { height, clock, .. } = state.head();
     if reputation.quarantined_until >= *clock && reputation.quarantined_until > 0 {
         let first = height + (reputation.quarantined_until - clock) + 1;
-        let log = format!("the miner has withdrawn its submissions, so it cannot claim a chunk before block {first}");
+        let log = format!("after its withdrawal, the miner cannot claim a chunk before block {first}");
         return Err(Refusal::new(code::REJECTED, log));
     }
     if state.submissions_of(miner).any(|(_, own)| own.position == *chunk_id && state.is_unsettled(own)) {

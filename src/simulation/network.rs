@@ -318,7 +318,8 @@ impl Network {
 
     /// Returns the message by which account `number` commits to the aggregate of the round, or reveals this aggregate.
     /// The aggregate contains all gradients of the round except the one with the ID `missing`. Returns `None` if the
-    /// account has nothing to send. The CID of the next adapter depends on the round and on `salt`.
+    /// account has nothing to send. The message states an invented CID for the next adapter, which depends on the round
+    /// and on `salt`.
     pub fn aggregate_without(&self, number: u8, salt: &[u8], missing: u64) -> Option<Message> {
         let proposer = address(number);
         let job = self.ledger.aggregation(&proposer)?;

@@ -188,7 +188,7 @@ mod tests {
             assert!(error.contains(words), "{error}");
             assert!(!WORDS_12.split(' ').any(|word| error.contains(&format!(" {word}"))), "{error}");
         };
-        refused(&WORDS_12.replace("salute", "salut"), "word 6 is not");
+        refused(&WORDS_12.replace("salute", "salut"), "word number 6 is not");
         refused(&WORDS_12.replace("salute", "radar"), "checksum");
         refused("special sign fit", "3 words");
         refused("", "0 words");

@@ -216,8 +216,8 @@ async function statement(text) {
 const opening =
   `Open an R3MES mining session.\n\nChain: ${chain}\nSession key: ${address}\n` +
   "It may claim tasks and submit gradients in my name; rewards are mine.\n" +
-  "It may spend on fees, in all: 500000 uremes\nExpires: 2027-01-15T08:00:00Z\nNumber: 3";
-const closing = `Close an R3MES mining session.\n\nChain: ${chain}\nSession key: ${address}\nNumber: 4`;
+  "It may spend on fees, in all: 500000 uremes\nExpires: 2027-01-15T08:00:00Z\nStatement number: 3";
+const closing = `Close an R3MES mining session.\n\nChain: ${chain}\nSession key: ${address}\nStatement number: 4`;
 
 const grant = (msg, expiration) => ({
   granter: address,

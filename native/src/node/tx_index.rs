@@ -26,7 +26,8 @@ pub(crate) type TxPlace = (u64, u32);
 /// The conditions of a search for transactions. The search finds the transactions that satisfy all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TxFilter {
-    /// The hash of the transaction in upper-case hexadecimal, or `None` if every hash satisfies the condition.
+    /// The hash that a transaction must have, in upper-case hexadecimal. If this is `None`, transactions with any hash
+    /// are found.
     pub(crate) hash: Option<String>,
     /// The attributes that the events of the transaction must have. The key of an attribute is the type of the event, a
     /// dot, and the name of the attribute.

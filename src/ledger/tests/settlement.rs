@@ -1,5 +1,5 @@
-//! Tests that no reward is paid before the gradient is finally accepted, and that miners without collateral can claim
-//! only a limited number of chunks.
+//! Tests that no reward is paid before the gradient is settled (can no longer be rejected), and that miners without
+//! collateral can claim only a limited number of chunks.
 
 use super::*;
 use crate::tx::{GrantPair, MsgSubmitGradient, MsgUnregisterNode, Session};

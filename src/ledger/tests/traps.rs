@@ -50,7 +50,7 @@ fn a_miner_withdraws_without_penalty_only_before_the_random_value_is_known() {
     assert_eq!((known.status, world.free()), (SubmissionStatus::Withdrawn, position));
     assert_eq!((world.balance(1), world.slashed(1)), (owned, 0));
     let claim = world.claim(1, position);
-    assert!(world.send(1, claim).1.contains("no chunk can be claimed before block"));
+    assert!(world.send(1, claim).1.contains("cannot claim a chunk before block"));
     world.wait(20);
     // once the random value is known, a withdrawal has no effect on the submission
     world.mine(1, wrong);

@@ -169,9 +169,11 @@ fn masters(name: &str, tensor: &TensorView<'_>) -> Result<Vec<i32>, Error> {
     // A value that rounds to 8 is out of range too.
     let fits = |value: &f32| f64::from(value.abs()) / UNIT < f64::from(i32::MAX) + 0.5;
     match reals.iter().find(|value| !fits(value)) {
-        Some(value) => {
-            Err(malformed_entry(TENSORS, name, &format!("the value {value} is outside the range from -8 to 8")))
-        }
+        Some(value) => Err(malformed_entry(
+            TENSORS,
+            name,
+            &format!("an element is {value}, which is outside the range from -8 to 8"),
+        )),
         None => Ok(reals.iter().map(|&value| (f64::from(value) / UNIT).round_ties_even() as i32).collect()),
     }
 }

@@ -161,7 +161,7 @@ mod tests {
             ("tx.height=1.5", "not a whole number"),
             ("tx.hash='AB'", "64 hexadecimal digits"),
             ("a.b='x", "closing quote is missing"),
-            ("a.b>5", "only tx.height"),
+            ("a.b>5", "only with tx.height"),
             ("a.b='x' OR c.d='y'", "must have AND"),
             ("a.b='x' ANDc.d='y'", "must have AND"),
             ("a.b='x' AND", "must have AND"),
