@@ -24,7 +24,8 @@ fn dot_columns(columns: vec4<u32>, weights: u32) -> vec4<i32> {
     );
 }
 
-// An i64 sum. `saturated` is true if the sum is outside −2^62..2^62, or if a left shift by more than 28 was needed.
+// An i64 sum. `saturated` is true if the sum is outside −2^62..2^62, or if a summand other than 0 had to be shifted left
+// by more than 28 bits.
 struct Accumulated {
     value: vec2<u32>,
     saturated: bool,

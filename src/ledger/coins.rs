@@ -31,8 +31,8 @@ pub(super) fn take(state: &mut State, from: &str, amount: u64, purpose: &str) ->
     Ok(())
 }
 
-/// Adds coins to the balance of an account, and changes no other total. The caller must therefore have deducted the
-/// same amount from locked coins or from the total of burned coins, or must have just minted it.
+/// Adds coins to the balance of an account, and does nothing else. So that the sum of all coins stays right, the caller
+/// must have taken the same amount from locked coins, have taken back that it was burned, or have just minted it.
 pub(super) fn give_back(state: &mut State, to: &str, amount: u64) {
     if amount > 0 {
         state.account_mut(to).balance += amount;

@@ -73,13 +73,13 @@ pub(super) fn reserve(state: &mut State, signed: &Signed) -> Result<(), Refusal>
     Ok(())
 }
 
-/// Checks everything about a transaction except its signatures and whether its messages succeed: its timeout height,
-/// its sequence number, the grants that it needs, and whether its fee is high enough. Takes its fee, and increments the
-/// sequence number of the signer's account. If the transaction is refused, `state` may have changed.
+/// Checks the timeout height of a transaction, its sequence number, the grants that it needs, and whether its fee is
+/// high enough. Does not check its signatures, nor whether its messages succeed. Then takes the fee, and increments the
+/// sequence number of the signer's account. If the transaction is refused, the caller must discard `state`, which may
+/// have changed.
 ///
-/// This function runs before the signatures are checked. The check of the signatures takes much longer, and a
-/// transaction that is refused pays no fee. Therefore a transaction should be refused, if possible, before its
-/// signatures are checked.
+/// This function runs before the signatures are checked, because that check takes much longer, and a transaction that
+/// is refused pays no fee for it.
 pub(super) fn precheck(state: &mut State, signed: &Signed) -> Result<(), Refusal> {
     check_permission(state, signed)?;
     fees::check_minimum(state, signed)?;

@@ -1,4 +1,5 @@
-//! Verification: a claimed artifact is valid if and only if it equals the artifact that is recomputed from its task.
+//! Verification: the artifact of a receipt is valid if and only if it equals the artifact that is recomputed from its
+//! task.
 
 use super::artifact::{Artifact, ArtifactBody};
 use super::commitment::Commitment;
@@ -6,11 +7,11 @@ use super::error::ProtocolError;
 use super::receipt::Receipt;
 use crate::store::{Cid, Fetch};
 
-/// The first difference between a claimed artifact and the recomputed one.
+/// The first difference between the artifact of a receipt and the recomputed one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Mismatch {
-    /// A block of the claimed artifact is missing, altered or malformed.
+    /// A block of the artifact of the receipt is missing, altered or malformed.
     #[error(transparent)]
     Blocks(#[from] ProtocolError),
     /// The commitment that a receipt states differs from the commitment that is computed from the receipt's task and
@@ -23,26 +24,26 @@ pub enum Mismatch {
         found: Commitment,
     },
     /// The two artifacts belong to different tasks.
-    #[error("the claimed artifact belongs to task {claimed}, the recomputed one to task {recomputed}")]
+    #[error("the artifact of the receipt belongs to task {claimed}, the recomputed one to task {recomputed}")]
     Task {
-        /// CID of the task to which the claimed artifact belongs.
+        /// CID of the task to which the artifact of the receipt belongs.
         claimed: Cid,
         /// CID of the task to which the recomputed artifact belongs.
         recomputed: Box<Cid>,
     },
     /// One of the two artifacts is void (contains no gradient), and the other one is not.
     #[error(
-        "the claimed artifact is {claimed}, but the recomputed artifact is {recomputed}",
+        "the artifact of the receipt is {claimed}, but the recomputed artifact is {recomputed}",
         claimed = void(*.claimed_void), recomputed = void(!*.claimed_void)
     )]
     Void {
-        /// If true, only the claimed artifact is void. If false, only the recomputed one is void.
+        /// If true, only the artifact of the receipt is void. If false, only the recomputed one is void.
         claimed_void: bool,
     },
     /// The summed losses of the two artifacts differ.
     #[error("the summed loss is {recomputed} · 2^-20 bits of information, but {claimed} · 2^-20 bits was claimed")]
     Loss {
-        /// Summed loss of the claimed artifact, in units of 2^-20 bits of information.
+        /// Summed loss of the artifact of the receipt, in units of 2^-20 bits of information.
         claimed: i64,
         /// Summed loss of the recomputed artifact, in units of 2^-20 bits of information.
         recomputed: i64,
@@ -50,17 +51,17 @@ pub enum Mismatch {
     /// The two artifacts state different numbers of supervised tokens (tokens that have a label).
     #[error("the number of supervised tokens is {recomputed}, but {claimed} was claimed")]
     Tokens {
-        /// The number of supervised tokens (tokens that have a label) in the claimed artifact.
+        /// The number of supervised tokens (tokens that have a label) in the artifact of the receipt.
         claimed: u32,
         /// The number of supervised tokens (tokens that have a label) in the recomputed artifact.
         recomputed: u32,
     },
     /// A matrix of the two artifacts differs in name, shape or exponent, or only one of the two artifacts has it.
-    #[error("matrix {at} is {recomputed} in the recomputed artifact, but {claimed} in the claimed artifact")]
+    #[error("matrix {at} is {recomputed} in the recomputed artifact, but {claimed} in the artifact of the receipt")]
     Matrix {
         /// Index of the matrix in canonical order.
         at: usize,
-        /// Name, shape and exponent of the matrix in the claimed artifact, or `absent`.
+        /// Name, shape and exponent of the matrix in the artifact of the receipt, or `absent`.
         claimed: String,
         /// Name, shape and exponent of the matrix in the recomputed artifact, or `absent`.
         recomputed: String,
@@ -70,7 +71,7 @@ pub enum Mismatch {
     Shift {
         /// Name of the matrix whose shifts differ.
         name: String,
-        /// Shift of the matrix in the claimed artifact.
+        /// Shift of the matrix in the artifact of the receipt.
         claimed: u32,
         /// Shift of the matrix in the recomputed artifact.
         recomputed: u32,
@@ -84,7 +85,7 @@ pub enum Mismatch {
         row: usize,
         /// Index of the element's column.
         column: usize,
-        /// Value of the element in the claimed artifact, a rounded integer.
+        /// Value of the element in the artifact of the receipt, a rounded integer.
         claimed: i16,
         /// Value of the element in the recomputed artifact, a rounded integer.
         recomputed: i16,

@@ -88,7 +88,7 @@ impl TextTokenizer {
 pub(crate) enum TextStream<'a> {
     /// Decodes tokens that are bytes. The field holds the bytes of a character that is not complete yet.
     Bytes(Vec<u8>),
-    /// Decodes the tokens of a `tokenizer.json`.
+    /// Converts token IDs to text with the vocabulary of a `tokenizer.json`.
     Learned(Stream<'a>),
 }
 

@@ -188,10 +188,10 @@ impl GpuExecutor {
         Ok(flag[0][0] != 0)
     }
 
-    /// Returns how many milliseconds of work should be in flight, that is, submitted to the GPU but not complete. A
-    /// yield hook (a callback after each slice of work) halves this time, because all submitted work must complete
-    /// before the hook runs. If there is a yield hook and the GPU reports completion without delay, the halved time is
-    /// shorter than a slice, so slices are submitted one at a time.
+    /// Returns how many milliseconds of work should be in flight, that is, submitted to the GPU but not complete. The
+    /// time grows with the delay with which the GPU reports that work is complete. If there is a yield hook (a callback
+    /// after each slice of work), the time is halved, because all submitted work must complete before the hook runs. On
+    /// a GPU without delay, half of the time is shorter than a slice, so slices are then submitted one at a time.
     fn ahead_ms(&self) -> f64 {
         self.planner.ahead_ms() * if self.yield_hook.is_some() { 0.5 } else { 1.0 }
     }

@@ -182,8 +182,9 @@ impl Subject {
         leaf - first + if run == self.sequences as usize { self.run_dispatches as usize } else { 0 }
     }
 
-    /// Returns where the judge finds the tensor root that a buffer has before a dispatch. `source` is the source of the
-    /// buffer's words, as the program states it. `leaf` is the index of the dispatch's leaf in the trace.
+    /// Returns where the judge finds the tensor root (the Merkle root over the words) of a buffer as it is before a
+    /// dispatch runs. `source` says where these words come from, for example from an earlier dispatch. `leaf` is the
+    /// index of the dispatch's leaf in the trace.
     pub fn origin(&self, source: BufferSource, leaf: usize) -> Origin {
         let (run, first) = self.run(leaf);
         match source {
