@@ -96,7 +96,7 @@ pub enum Error {
         reason: String,
     },
     /// The GPU or its driver rejects an operation, for example because it is invalid.
-    #[error("{what} was rejected by the GPU or its driver: {reason}")]
+    #[error("{what}: rejected by the GPU or its driver: {reason}")]
     GpuRefused {
         /// Name of the operation, the buffer or the kernel that was rejected.
         what: String,

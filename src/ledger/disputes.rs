@@ -120,7 +120,7 @@ pub(super) fn apply_move(state: &mut State, message: &MsgMoveDispute) -> Result<
     if mover != Some(sender) {
         return Err(Refusal::new(
             code::UNAUTHORIZED,
-            format!("the move {} must be made by another party of the dispute, not by {sender}", step.name()),
+            format!("another party of the dispute must make this move ({}), not {sender}", step.name()),
         ));
     }
     case.dispute.apply(number, &step, clock)?;

@@ -54,11 +54,10 @@ pub enum ProtocolError {
     #[error("the artifact does not match the commitment in the submission")]
     OtherGradient,
     /// The shift (the number of low bits that rounding drops) that an artifact states for a matrix is too large.
-    /// Rounding always uses the smallest shift with which all values fit into the transport format. The rounded values
-    /// of this matrix are so small that a smaller shift would have been sufficient.
-    #[error(
-        "matrix {name} was rounded by {shift} bits, which is too many for rounded values of magnitude {max} or less"
-    )]
+    /// Rounding always uses the smallest shift with which all values fit into the transport format. Either a smaller
+    /// shift would have been sufficient for the values of this matrix, or no gradient can be so large that it needs
+    /// this shift.
+    #[error("matrix {name} states the shift {shift}, but rounding to values of magnitude {max} never uses this shift")]
     Shift {
         /// Name of the matrix with the impossible shift.
         name: String,
