@@ -4,7 +4,7 @@
 //! `cargo bench -p r3mes-wgpu --bench soak -- [--minutes 60] [--miners 200] [--pause 30] [--kill 20]`
 //!
 //! Every miner is the agent that the program `mine` runs. It computes gradients of a small model on one thread, and
-//! waits `--pause` seconds after each accepted gradient. Every 20 seconds, one of these faults occurs:
+//! waits `--pause` seconds after each accepted gradient. The test causes these faults in turn, 20 seconds apart:
 //!
 //! - the node cannot write files for 5 seconds, as on a full disk (on Linux);
 //! - 300 clients send half of a request and wait 5 seconds;
