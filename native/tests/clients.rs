@@ -334,9 +334,10 @@ fn next(socket: &mut Socket) -> Value {
     }
 }
 
-fn ask(socket: &mut Socket, method: &str, params: &Value) -> Value {
-    send(socket, 99, method, params);
-    next(socket)
+/// Sends a call and returns its answer. Events of subscriptions that arrive before the answer are dropped.
+fn ask(socket: &mut Socket, id: u64, method: &str, params: &Value) -> Value {
+    send(socket, id, method, params);
+    std::iter::repeat_with(|| next(socket)).find(|message| message["id"] == id).unwrap()
 }
 
 #[test]
@@ -344,7 +345,7 @@ fn a_websocket_reports_blocks_and_transactions_to_its_subscribers() {
     let network = network("websocket");
     let node = &network.node;
     let (mut socket, _) = connect(node, "").unwrap();
-    assert_eq!(ask(&mut socket, "status", &json!({}))["result"]["node_info"]["network"], CHAIN);
+    assert_eq!(ask(&mut socket, 99, "status", &json!({}))["result"]["node_info"]["network"], CHAIN);
     socket.send(Message::text("{")).unwrap();
     assert_eq!(next(&mut socket)["error"]["code"], -32700);
     socket.send(Message::Ping("are you there".into())).unwrap();
@@ -354,19 +355,19 @@ fn a_websocket_reports_blocks_and_transactions_to_its_subscribers() {
     let (to, other) = (of(&ScriptedMiner::address_of(8)), of(&ScriptedMiner::address_of(9)));
     let blocks = json!({ "query": "tm.event='NewBlock'" });
     let headers = json!({ "query": "tm.event='NewBlockHeader'" });
+    // from the subscription to blocks on, events may arrive before any answer
     for (id, query) in (1..).zip([&to, &other, &headers, &blocks]) {
-        send(&mut socket, id, "subscribe", query);
-        assert_eq!(next(&mut socket), json!({ "jsonrpc": "2.0", "id": id, "result": {} }));
+        let answer = ask(&mut socket, id, "subscribe", query);
+        assert_eq!(answer, json!({ "jsonrpc": "2.0", "id": id, "result": {} }));
     }
     let words = |answer: Value| answer["error"]["message"].as_str().unwrap().to_owned();
-    assert!(words(ask(&mut socket, "subscribe", &to)).contains("already subscribed"));
-    assert!(words(ask(&mut socket, "subscribe", &json!({ "query": "Tx" }))).contains("invalid query"));
-    assert!(words(ask(&mut socket, "subscribe", &json!({}))).contains("the query is empty"));
-    assert_eq!(ask(&mut socket, "subscribe", &json!({ "query": "tx.height>1000000" }))["result"], json!({}));
-    let sixth = ask(&mut socket, "subscribe", &json!({ "query": "tx.height=1" }));
+    assert!(words(ask(&mut socket, 99, "subscribe", &to)).contains("already subscribed"));
+    assert!(words(ask(&mut socket, 99, "subscribe", &json!({ "query": "Tx" }))).contains("invalid query"));
+    assert!(words(ask(&mut socket, 99, "subscribe", &json!({}))).contains("the query is empty"));
+    assert_eq!(ask(&mut socket, 99, "subscribe", &json!({ "query": "tx.height>1000000" }))["result"], json!({}));
+    let sixth = ask(&mut socket, 99, "subscribe", &json!({ "query": "tx.height=1" }));
     assert!(words(sixth).contains("already has 5 subscriptions"));
 
-    // the network may produce blocks without transactions at any time
     let tx = transfer(0, 5);
     node.send(&tx);
     let mut received = Vec::new();
@@ -388,15 +389,12 @@ fn a_websocket_reports_blocks_and_transactions_to_its_subscribers() {
     assert_eq!(found["events"]["tx.hash"], json!([r3mes_wgpu::tx::tx_hash(&tx)]));
     assert_eq!(found["events"]["tx.height"], json!([result["height"]]));
 
-    let answer = |socket: &mut Socket, method: &str, params: &Value| {
-        send(socket, 99, method, params);
-        std::iter::repeat_with(|| next(socket)).find(|message| message["id"] == 99).unwrap()
-    };
-    assert_eq!(answer(&mut socket, "unsubscribe", &to)["result"], json!({}));
-    assert!(words(answer(&mut socket, "unsubscribe", &to)).contains("not found"));
-    assert_eq!(answer(&mut socket, "unsubscribe_all", &json!({}))["result"], json!({}));
+    assert_eq!(ask(&mut socket, 99, "unsubscribe", &to)["result"], json!({}));
+    assert!(words(ask(&mut socket, 99, "unsubscribe", &to)).contains("not found"));
+    assert_eq!(ask(&mut socket, 99, "unsubscribe_all", &json!({}))["result"], json!({}));
     node.send(&transfer(1, 5));
-    assert_eq!(ask(&mut socket, "health", &json!({}))["id"], 99, "no event arrives before the answer");
+    send(&mut socket, 99, "health", &json!({}));
+    assert_eq!(next(&mut socket)["id"], 99, "no event arrives before the answer");
 }
 
 #[test]

@@ -1,15 +1,23 @@
 //! Tests of replicas that run a real CometBFT. They check that the replicas agree after any of them is killed, that new
 //! replicas can join, and that a forged gradient is rejected. `scripts/interop cometbft` runs these tests.
 
+use crate::attacks::{self, ROGUE, fill_blocks, leave_and_forge, stuffers, submit_garbage, withhold_beacon_number};
 use crate::forger::Forger;
-use crate::replicas::{CHAIN, Replica, ReplicaNetwork};
-use crate::scripted_miner::ScriptedMiner;
+use crate::replicas::{CHAIN, OPERATOR_STAKE, OTHER_COINS, Replica, ReplicaNetwork};
+use crate::scripted_miner::{HttpHost, ScriptedMiner};
 use crate::work_dir::accepted;
-use r3mes_wgpu::tx::SessionKey;
+use pollster::block_on;
+use r3mes_wgpu::{
+    client::Client,
+    ledger::VALIDATOR,
+    tx::{Message, MsgRegisterNode, SessionKey},
+};
 use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Read},
     process::Command,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
     time::Duration,
 };
 
@@ -165,6 +173,28 @@ fn cometbft_replicas_agree_after_kills_and_new_replicas_join() {
     let joined = start(5);
     assert_makes_progress(&joined, &first);
 
+    // the operator of the fifth replica locks a stake, and its CometBFT gets the same voting power
+    let key = network.consensus_key(4);
+    assert_eq!((fifth.voting_power(&network.consensus_key(0)), fifth.voting_power(&key)), (Some(1_000), None));
+    let operator = Client::new(HttpHost::new(&fifth.url), network.operator(4));
+    let stake = |amount: u64, node_type: i32| {
+        let (node_address, stake) = (operator.address().to_owned(), amount.to_string());
+        let message = MsgRegisterNode { node_address, stake, node_type, ..Default::default() };
+        block_on(operator.send(Message::RegisterNode(message))).unwrap()
+    };
+    stake(OTHER_COINS / 2, VALIDATOR as i32);
+    first.wait_for("voting power", |first| (first.voting_power(&key) == Some(500)).then_some(()));
+    first.wait_for("vote of the new validator", |first| {
+        let height = first.height().to_string();
+        let signatures = first.call("commit", &json!({ "height": height }))?["signed_header"]["commit"]["signatures"]
+            .as_array()?
+            .iter()
+            .filter(|signature| signature["block_id_flag"] == 2)
+            .count();
+        (signatures == 5).then_some(())
+    });
+    assert_agree(&[&first, &second, &third, &fourth, &fifth, &joined]);
+
     // the replica answers CosmJS's requests through its CometBFT, and miners can use it
     let status = joined.call("status", &json!({})).unwrap();
     assert_eq!(status["node_info"]["network"], CHAIN);
@@ -227,4 +257,54 @@ fn cometbft_replicas_reject_a_forged_gradient_although_one_dies_during_the_dispu
     assert_agree(&replicas);
     let node = replicas[1].get(&format!("/remes/remes/v1/node_registration/{}", rogue.address())).unwrap();
     assert_eq!(node["node_registration"]["stake"], (STAKE / 2).to_string());
+}
+
+/// Checks that attackers who fill blocks, submit garbage, withhold a number from the beacon, or leave and come back do
+/// not make replicas disagree, and cost no operator any of its stake.
+#[test]
+#[ignore = "needs a CometBFT: scripts/interop"]
+fn cometbft_replicas_agree_through_attacks_on_the_rules() {
+    let network = ReplicaNetwork::new("cometbft-attacks", 4, 0, |genesis| {
+        shorten_waits(genesis);
+        let params = &mut genesis["params"];
+        params["epoch_blocks"] = json!(15);
+        params["attestation_blocks"] = json!(60);
+        params["min_stake"] = json!(1_000_000);
+        params["newcomer_bond"] = json!(100_000);
+        params["unbonded_work_bits"] = json!(0);
+        let accounts = genesis["accounts"].as_array_mut().unwrap();
+        accounts.extend(stuffers());
+        accounts.extend([ROGUE, 7].map(|number| json!([ScriptedMiner::address_of(number), COINS])));
+    });
+    let replicas: Vec<Replica> = (0..4).map(|at| network.start(at, &[])).collect();
+    let first = &replicas[0];
+    first.wait_for("block", |replica| (replica.height() >= 2).then_some(()));
+
+    let taken = (100..108).filter(|number| submit_garbage(&first.url, *number, u64::from(*number % 4)) == 0);
+    assert_eq!(taken.count(), 1);
+    let mut rogue = ScriptedMiner::new(&replicas[1].url, &network.work_dir, ROGUE);
+    withhold_beacon_number(&rogue);
+    let mut honest = ScriptedMiner::new(&replicas[3].url, &network.work_dir, 7);
+    let stop = AtomicBool::new(false);
+    let submitted = thread::scope(|scope| {
+        scope.spawn(|| fill_blocks(&replicas[2].url, CHAIN, &stop));
+        let (task, held, artifact) = honest.claim_and_compute();
+        let id = honest.submit_without_waiting(&task, &held, &artifact);
+        let height = first.height() + 10;
+        first.wait_for("ten further blocks", |first| (first.height() >= height).then_some(()));
+        stop.store(true, Relaxed);
+        id
+    });
+    let status = honest.settled(submitted).status;
+    assert!(["accepted", "settled"].contains(&status.as_str()), "{status}");
+    let stake = |address: &str| -> u64 {
+        let found = first.get(&format!("/remes/remes/v1/node_registration/{address}")).unwrap();
+        found["node_registration"]["stake"].as_str().unwrap().parse().unwrap()
+    };
+    first.wait_for("penalty", |_| (stake(rogue.address()) < attacks::COINS).then_some(()));
+    assert_eq!(leave_and_forge(&mut rogue).status, "rejected");
+    for at in 0..4 {
+        assert_eq!(stake(network.operator(at).address()), OPERATOR_STAKE, "the operator of replica {at}");
+    }
+    assert_agree(&replicas.iter().collect::<Vec<_>>());
 }

@@ -33,6 +33,7 @@ mod surroundings;
 
 // tests with miners and verifiers that break the rules
 mod adversaries;
+mod attacks;
 mod disputes;
 
 // tests with Kubo and CometBFT, which scripts/interop starts

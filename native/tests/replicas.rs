@@ -2,6 +2,7 @@
 //! replicas of a network share one genesis.
 
 use super::work_dir::{SMALL_MODEL, WorkDir};
+use r3mes_wgpu::tx::SessionKey;
 use serde_json::{Value, json};
 use std::{
     fs::{self, File},
@@ -14,6 +15,11 @@ use std::{
 
 /// How long a test waits for one condition before it fails.
 const TIMEOUT: Duration = Duration::from_secs(240);
+
+/// The stake of the operator of each replica that is a validator, in micro-units.
+pub const OPERATOR_STAKE: u64 = 1_000_000_000;
+/// The initial balance of the operator of each other replica, in micro-units.
+pub const OTHER_COINS: u64 = 1_000_000_000;
 
 /// A network of replicas: their folders, their ports and their common genesis.
 pub struct ReplicaNetwork {
@@ -49,9 +55,9 @@ fn stdout_of(command: &mut Command) -> String {
 }
 
 impl ReplicaNetwork {
-    /// Prepares a network. Its first `validators` replicas vote on blocks as validators of CometBFT, and their
-    /// operators have a stake in the ledger. The next `others` replicas have neither votes nor stakes. `change` edits
-    /// the genesis of the ledger.
+    /// Prepares a network. Its first `validators` replicas vote on blocks as validators of CometBFT, with a voting power
+    /// that follows the stake of their operators in the ledger. The next `others` replicas have neither votes nor
+    /// stakes, but their operators own [`OTHER_COINS`]. `change` edits the genesis of the ledger.
     pub fn new(name: &str, validators: usize, others: usize, change: impl FnOnce(&mut Value)) -> Self {
         let work_dir = WorkDir::new(name);
         let all = validators + others;
@@ -76,9 +82,14 @@ impl ReplicaNetwork {
         let mut command = binary();
         command.args(["genesis", "--rank", "4", "--chain-id", CHAIN, "--data-dir"]).arg(network.data(0));
         command.args(["--model", SMALL_MODEL, "--text"]).arg(network.work_dir.text());
-        for at in 0..validators {
+        for at in 0..all {
             let operator = stdout_of(binary().args(["wallet", "operator", "--data-dir"]).arg(network.data(at)));
-            command.args(["--operator", &format!("{operator}=1000000000")]);
+            if at < validators {
+                command.args(["--operator", &format!("{operator}={OPERATOR_STAKE}")]);
+                command.args(["--consensus-key", &format!("{operator}={}", network.consensus_key(at))]);
+            } else {
+                command.args(["--account", &format!("{operator}={OTHER_COINS}")]);
+            }
         }
         let mut genesis = serde_json::from_str(&stdout_of(&mut command)).unwrap();
         change(&mut genesis);
@@ -96,6 +107,18 @@ impl ReplicaNetwork {
 
     fn data(&self, at: usize) -> PathBuf {
         self.home(at).join("r3mes")
+    }
+
+    /// Returns the public key of the CometBFT of the replica with index `at`, in base64.
+    pub fn consensus_key(&self, at: usize) -> String {
+        let key = stdout_of(cometbft(&["show-validator", "--home"]).arg(self.home(at)));
+        serde_json::from_str::<Value>(&key).unwrap()["value"].as_str().unwrap().to_owned()
+    }
+
+    /// Returns the key of the operator of the replica with index `at`.
+    pub fn operator(&self, at: usize) -> SessionKey {
+        let secret = fs::read(self.data(at).join("operator.key")).unwrap();
+        SessionKey::new(&secret.try_into().unwrap()).unwrap()
     }
 
     fn genesis(&self) -> PathBuf {
@@ -201,6 +224,14 @@ impl Replica {
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+
+    /// Returns the voting power of a public key, which is in base64. Returns `None` if it has none, or if the request
+    /// fails.
+    pub fn voting_power(&self, key: &str) -> Option<u64> {
+        let validators = self.call("validators", &json!({ "per_page": "100" }))?["validators"].as_array()?.clone();
+        let found = validators.into_iter().find(|validator| validator["pub_key"]["value"] == key)?;
+        found["voting_power"].as_str()?.parse().ok()
     }
 
     /// Sends a GET request to the node. Returns the JSON body of the response, or `None` if the request fails.

@@ -42,7 +42,7 @@ pub(super) fn reveal(state: &mut State, message: &MsgRevealBeacon) -> Result<(),
     if *epoch != current {
         return refused(&format!("the message is for epoch {epoch} of the beacon, but the current epoch is {current}"));
     }
-    if !state.nodes_of(VALIDATOR).any(|(address, _)| address == validator) {
+    if !state.is_validator(validator) {
         return Err(Refusal::new(code::UNAUTHORIZED, format!("{validator} is not a validator")));
     }
     if next.len() != 32 {

@@ -1,7 +1,7 @@
 //! The genesis of a network: the job, the CIDs of the training text's chunks, the parameters of the rules, and the
 //! initial accounts and nodes. A network keeps the same genesis forever.
 
-use super::params::LedgerParams;
+use super::{nodes::VALIDATOR, params::LedgerParams};
 use crate::{
     dispute::judge::{DisputeContext, Hash},
     protocol::{Aggregate, Job, MAX_MINER_BYTES, ProtocolError, Task, TaskTerms},
@@ -10,10 +10,15 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 
 const FORMAT: &str = "r3mes/genesis/3";
 /// The maximum size of a genesis in JSON, in bytes. It is enough for the CIDs of a million chunks of text.
 const MAX_JSON_BYTES: usize = 96 << 20;
+
+/// The Ed25519 public key of a CometBFT process. Other CometBFT processes use it to check the votes of this process on
+/// blocks.
+pub type ConsensusKey = serde_bytes::ByteArray<32>;
 
 /// The genesis of a network: the rules, the job, and the state in which every ledger of the network starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +48,11 @@ pub struct Genesis {
     pub accounts: Vec<(String, u64)>,
     /// The initial nodes, each as an address, a stake in micro-units, and the IDs of its roles.
     pub nodes: Vec<(String, u64, Vec<u32>)>,
+    /// The public keys of the CometBFT processes of the initial validators, by the address of the validator. If there is
+    /// any, the voting power of each validator follows its stake. If there is none, the voting powers are always those
+    /// of CometBFT's own genesis.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub consensus_keys: BTreeMap<String, ConsensusKey>,
 }
 
 /// Error returned when a genesis is invalid.
@@ -79,6 +89,10 @@ pub enum GenesisError {
     /// address.
     #[error("the address {0} must be written in lower case")]
     UpperCase(String),
+    /// The genesis contains a consensus key for an account that is not a validator with the minimum stake, or contains
+    /// the same key twice. The variant's value is the address of the account.
+    #[error("{0} has a consensus key, but is not a validator with the minimum stake, or the key occurs twice")]
+    ConsensusKey(String),
     /// The chain ID is empty, is longer than 64 characters, or contains characters other than ASCII letters, digits and
     /// dashes.
     #[error("the chain ID must consist of 1 to 64 letters, digits or dashes")]
@@ -113,6 +127,16 @@ impl Genesis {
             if canonical_address(address)? != *address {
                 return Err(GenesisError::UpperCase(address.clone()));
             }
+        }
+        let is_validator = |address: &str| {
+            let mut nodes = self.nodes.iter().filter(|(node, ..)| node == address);
+            nodes.any(|(_, stake, roles)| *stake >= self.params.min_stake && roles.contains(&VALIDATOR))
+        };
+        let mut keys = BTreeSet::new();
+        if let Some((address, _)) =
+            self.consensus_keys.iter().find(|(address, key)| !is_validator(address) || !keys.insert(**key))
+        {
+            return Err(GenesisError::ConsensusKey(address.clone()));
         }
         match self.supply() {
             Some(supply) if supply <= 1 << 63 => Ok(()),
@@ -157,6 +181,9 @@ impl Genesis {
         for address in accounts.chain(genesis.nodes.iter_mut().map(|(address, ..)| address)) {
             *address = canonical_address(address)?;
         }
+        let keys = std::mem::take(&mut genesis.consensus_keys).into_iter();
+        genesis.consensus_keys =
+            keys.map(|(address, key)| Ok((canonical_address(&address)?, key))).collect::<Result<_, TxError>>()?;
         genesis.validate()?;
         Ok(genesis)
     }

@@ -37,13 +37,14 @@ mod transactions;
 mod tree;
 mod verdicts;
 mod verification;
+mod voting_power;
 
 pub use block::{ChainBlock, MAX_BLOCK_BYTES, Tx};
 pub use context::Refusal;
 pub use cosmos_events::CosmosEvent;
 pub use events::Event;
 pub use fees::{fee_waiver, is_free_duty};
-pub use genesis::{Genesis, GenesisError};
+pub use genesis::{ConsensusKey, Genesis, GenesisError};
 pub use grpc::QueryError;
 pub use nodes::{PROPOSER, VALIDATOR};
 pub use params::{ALL, LedgerParams, PER_MYRIAD};
@@ -131,6 +132,8 @@ impl Ledger {
         for (address, stake, roles) in &genesis.nodes {
             nodes::add(&mut state, address, *stake, roles);
         }
+        state.consensus_keys = genesis.consensus_keys.clone().into();
+        voting_power::end(&mut state);
         let mut tree = Tree::default();
         // the ledger root also covers the genesis
         tree.set(b"genesis", Some(&genesis.hash()));
@@ -215,7 +218,7 @@ impl Ledger {
         head.time += seconds;
         head.hash = hash;
         match block::has_room(bytes) {
-            true => head.clock += 1,
+            true => head.clock += u64::from(seconds > 0),
             false => head.paused_seconds += seconds,
         }
         (head.waived_in_block, head.unbonded_in_block) = (0, 0);
@@ -232,6 +235,7 @@ impl Ledger {
         rewards::settle_due(&mut state, &mut applied.events);
         verification::end(&mut state, &mut applied.events);
         aggregation::end(&mut state, &mut applied.events);
+        voting_power::end(&mut state);
         (state, applied)
     }
 
@@ -273,9 +277,9 @@ impl Ledger {
         later
     }
 
-    /// Returns a copy of the ledger that is used to admit transactions to the next block. Its height and its clock (the
-    /// count of blocks that had room for another transaction) are those of the next block. Its counts of waived fees
-    /// and of claims without a bond are 0, because the limits on these counts apply to each block separately.
+    /// Returns a copy of the ledger that is used to admit transactions to the next block. Its height and its clock (see
+    /// [`ChainHead::clock`]) are those of the next block, if this block has room and a later time. Its counts of waived
+    /// fees and of claims without a bond are 0, because the limits on these counts apply to each block separately.
     pub fn next(&self) -> Self {
         let mut next = self.clone();
         let head = next.state.head_mut();

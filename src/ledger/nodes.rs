@@ -39,6 +39,7 @@ pub(super) fn register(state: &mut State, message: &MsgRegisterNode) -> Result<V
     }
     if !roles.contains(&VALIDATOR) {
         beacon::leave(state, node)?;
+        state.consensus_keys.remove(node);
     }
     coins::take(state, node, stake, "the stake")?;
     let registration_id = add(state, node, stake, &roles);
@@ -80,6 +81,7 @@ pub(super) fn unregister(state: &mut State, message: &MsgUnregisterNode) -> Resu
         return Err(Refusal::rejected("a claim or a submission of the miner is not settled yet"));
     }
     beacon::leave(state, node)?;
+    state.consensus_keys.remove(node);
     let stake = state.nodes.remove(node).map_or(0, |node| node.stake);
     // without the escrow, the miner has no collateral, so its probation begins anew
     let authors: Vec<_> = state.reputations_of(node).map(|(author, _)| author.clone()).collect();
@@ -119,5 +121,10 @@ impl State {
     pub(super) fn nodes_of(&self, role: u32) -> impl Iterator<Item = (&String, &Registration)> {
         let least = self.genesis.params.min_stake;
         self.nodes.iter().filter(move |(_, node)| node.stake >= least && node.roles.contains(&role))
+    }
+
+    /// Returns whether an account is a validator with at least the minimum stake.
+    pub fn is_validator(&self, address: &str) -> bool {
+        self.nodes_of(VALIDATOR).any(|(node, _)| node == address)
     }
 }

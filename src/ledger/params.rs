@@ -71,7 +71,7 @@ pub struct LedgerParams {
     pub verifiers: u32,
     /// The number of blocks within which sampled verifiers must commit to their findings. They must then reveal the
     /// findings within the same number of blocks. This and all other deadlines count only blocks with room for another
-    /// transaction.
+    /// transaction, and at most one block per second (see [`ChainHead::clock`](super::ChainHead::clock)).
     pub attestation_blocks: u64,
     /// A time limit, in blocks, for two decisions. If sampled verifiers disagree, the validators must vote within this
     /// time. Once the gradients of a full round can no longer be disputed, the proposers must agree on the aggregate of

@@ -19,8 +19,9 @@ pub struct ChainHead {
     /// Hash of the last block.
     #[serde(with = "serde_bytes")]
     pub hash: [u8; 32],
-    /// The number of blocks so far that had room for another transaction. A deadline passes when this number reaches a
-    /// certain value. Full blocks do not count, so nobody can make a deadline pass by filling blocks with transactions.
+    /// The number of blocks so far that had room for another transaction, and a later time than the block before. A
+    /// deadline passes when this number reaches a certain value. Nobody can make a deadline pass sooner by sending
+    /// transactions: full blocks do not count, and of several blocks in the same second, at most one counts.
     pub clock: u64,
     /// The number of seconds that passed while blocks had no room for another transaction. This time does not count
     /// toward the lifetime of a claim.

@@ -3,7 +3,7 @@
 //! they do not share.
 
 use super::{
-    genesis::Genesis,
+    genesis::{ConsensusKey, Genesis},
     rows::{
         Account, Author, BeaconShare, ChainHead, Challenge, ChunkSlot, DisputeCase, FeeAllowance, Proposal,
         Registration, Reputation, Round, Submission,
@@ -88,6 +88,11 @@ tables! {
     statement_numbers: (String, String) => u64,
     /// Registered nodes with their roles and stakes, keyed by address.
     nodes: String => Registration,
+    /// Public keys of the CometBFT processes of validators, keyed by the validator's address.
+    consensus_keys: String => ConsensusKey,
+    /// Voting powers of validators in CometBFT, keyed by the public key of the validator's CometBFT process. Empty if
+    /// the genesis contains no consensus keys.
+    voting_powers: ConsensusKey => u64,
     /// The contributions of validators to the beacon, keyed by address.
     beacon_shares: String => BeaconShare,
     /// Coins, in micro-units, that are returned to accounts later. They were the stake and the escrow of an account

@@ -4,7 +4,7 @@
 use super::{
     Event, State, aggregation, beacon, claims, coins,
     context::{Context, Refusal},
-    disputes, fees, grants, nodes, submissions, verification,
+    disputes, fees, grants, nodes, submissions, verification, voting_power,
 };
 use crate::tx::{DecodedTx, Message, Signed, code, tx_hash};
 use cosmrs::{
@@ -195,6 +195,7 @@ fn execute(state: &mut State, message: &Message, signed: &Signed, context: &mut 
         Message::Withdraw(message) => submissions::withdraw(state, message, context),
         Message::AnswerTrap(message) => submissions::answer_trap(message),
         Message::UnregisterNode(message) => nodes::unregister(state, message),
+        Message::SetConsensusKey(message) => voting_power::set_key(state, message),
         Message::RevealBeacon(message) => beacon::reveal(state, message),
         Message::CommitAttestation(message) => verification::commit(state, message),
         Message::RevealAttestation(message) => verification::reveal(state, message),

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 use data_encoding::HEXLOWER;
-use std::sync::OnceLock;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 /// Name of the chain of every simulated network.
 pub const CHAIN: &str = "simulation-1";
@@ -80,6 +80,7 @@ pub fn genesis(quota: u32, params: LedgerParams, nodes: &[(u8, u64)]) -> Genesis
         chunks: (0..7u8).map(|number| Codec::Raw.cid(&[number])).collect(),
         accounts: (1..=9).map(|number| (address(number), COINS)).collect(),
         nodes: nodes.iter().map(|(number, stake)| (address(*number), *stake, vec![3, 4])).collect(),
+        consensus_keys: BTreeMap::new(),
     }
 }
 

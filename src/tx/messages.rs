@@ -232,6 +232,15 @@ messages! {
             /// The address of the account to which the node and its stake belong.
             node_address: String = string "1",
         }
+        /// Sets the public key of the CometBFT process of a validator. From the next block on, this process has a voting
+        /// power that follows the stake of the validator. The ledger refuses the message if its genesis contains no
+        /// consensus keys.
+        SetConsensusKey(MsgSetConsensusKey) signed by node_address {
+            /// The address of the validator.
+            node_address: String = string "1",
+            /// The Ed25519 public key of the validator's CometBFT process, 32 bytes.
+            key: Vec<u8> = bytes "2",
+        }
         /// Withdraws a miner's claim and its latest submissions, for example after the miner has found that its GPU
         /// computes wrong results. A random value decides whether verifiers recompute a submission. The submission can
         /// be withdrawn only before anything about this value can be known. After this message, the miner cannot claim

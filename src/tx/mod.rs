@@ -31,9 +31,9 @@ pub use messages::{
     MAX_MESSAGES, Message, MsgAnswerDispute, MsgAnswerDisputeResponse, MsgAppeal, MsgClaimTask, MsgClaimTaskResponse,
     MsgCloseSession, MsgCommitAggregation, MsgCommitAggregationResponse, MsgCommitAttestation, MsgCompleteTask,
     MsgCompleteTaskResponse, MsgMoveDispute, MsgOpenDispute, MsgOpenDisputeResponse, MsgOpenSession, MsgRegisterNode,
-    MsgRegisterNodeResponse, MsgRevealAggregation, MsgRevealAttestation, MsgRevealBeacon, MsgSetPayout,
-    MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitGradientResponse, MsgSubmitTrapJobResult, MsgUnregisterNode,
-    MsgWithdraw, NodeResources,
+    MsgRegisterNodeResponse, MsgRevealAggregation, MsgRevealAttestation, MsgRevealBeacon, MsgSetConsensusKey,
+    MsgSetPayout, MsgSubmitCPUVerification, MsgSubmitGradient, MsgSubmitGradientResponse, MsgSubmitTrapJobResult,
+    MsgUnregisterNode, MsgWithdraw, NodeResources,
 };
 pub use minimum_fee::{MinimumFee, TRANSFER_GAS};
 pub use session::Session;

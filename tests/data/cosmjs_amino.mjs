@@ -63,6 +63,7 @@ const OWN = {
       repeated uint64 gradient_ids = 4; string merkle_root = 5; string adapter = 6; string layout_root = 7;
       string model_version = 8; bytes salt = 9;`,
     MsgUnregisterNode: "string node_address = 1;",
+    MsgSetConsensusKey: "string node_address = 1; bytes key = 2;",
     MsgWithdraw: "string miner = 1;",
     MsgOpenDispute: "string challenger = 1; uint64 stored_gradient_id = 2; bytes chunk = 3; bytes manifest = 4;",
     MsgAppeal: "string sender = 1; uint64 challenge_id = 2; bytes chunk = 3; bytes manifest = 4;",
@@ -343,6 +344,7 @@ const rows = [
       salt: bytes(32, 7),
     },
     "r3mes.wgpu.v1.MsgUnregisterNode": { node_address: address },
+    "r3mes.wgpu.v1.MsgSetConsensusKey": { node_address: address, key: new Uint8Array(32).fill(6) },
     "r3mes.wgpu.v1.MsgWithdraw": { miner: address },
     "r3mes.wgpu.v1.MsgOpenDispute": {
       challenger: address,

@@ -68,6 +68,7 @@ protobuf.parse(
     string merkleRoot = 5; string adapter = 6; string layoutRoot = 7; string modelVersion = 8; bytes salt = 9;
   }
   message MsgUnregisterNode { string nodeAddress = 1; }
+  message MsgSetConsensusKey { string nodeAddress = 1; bytes key = 2; }
   message MsgWithdraw { string miner = 1; }
   message MsgOpenDispute { string challenger = 1; uint64 storedGradientId = 2; bytes chunk = 3; bytes manifest = 4; }
   message MsgAppeal { string sender = 1; uint64 challengeId = 2; bytes chunk = 3; bytes manifest = 4; }
@@ -155,6 +156,7 @@ const messages = {
   "r3mes.wgpu.v1.MsgSetPayout": { miner: address, payout: address },
   "r3mes.wgpu.v1.MsgCommitAttestation": { verifier: address, challengeId: 4, commitment: new Uint8Array(32).fill(5) },
   "r3mes.wgpu.v1.MsgUnregisterNode": { nodeAddress: address },
+  "r3mes.wgpu.v1.MsgSetConsensusKey": { nodeAddress: address, key: new Uint8Array(32).fill(6) },
   "remes.remes.v1.MsgSubmitTrapJobResult": {
     miner: address,
     trapJobId: "trap-7",

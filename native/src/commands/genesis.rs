@@ -1,6 +1,6 @@
 //! `genesis`: prints the genesis file of a new network, from which all nodes of the network start.
 
-use super::amounts::address_and_coins;
+use super::amounts::{address_and_coins, address_and_key};
 use crate::{
     model::JobArgs,
     node::GenesisTerms,
@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use r3mes_wgpu::ledger::LedgerParams;
+use r3mes_wgpu::ledger::{ConsensusKey, LedgerParams};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -41,6 +41,11 @@ pub(crate) struct GenesisArgs {
     /// this machine's operator key, with ten times the minimum stake]
     #[arg(long, value_name = "ADDRESS=MICRO", value_parser = address_and_coins)]
     operator: Vec<(String, u64)>,
+    /// Let the voting power in CometBFT follow the stakes, and set the key of the CometBFT process of this operator, in
+    /// base64, as `cometbft show-validator` prints it; repeat it for every operator [default: the voting power is always
+    /// that of CometBFT's genesis]
+    #[arg(long, value_name = "ADDRESS=KEY", value_parser = address_and_key)]
+    consensus_key: Vec<(String, ConsensusKey)>,
     /// Add an account with this initial balance in micro-units; may be repeated
     #[arg(long, value_name = "ADDRESS=MICRO", value_parser = address_and_coins)]
     account: Vec<(String, u64)>,
@@ -48,7 +53,7 @@ pub(crate) struct GenesisArgs {
 
 /// Prints the genesis of a network for the given model and text.
 pub(crate) fn run(args: GenesisArgs) -> Result<Exit> {
-    let GenesisArgs { job, rules, chain_id, quota, mut operator, account } = args;
+    let GenesisArgs { job, rules, chain_id, quota, mut operator, consensus_key, account } = args;
     let params = match rules {
         Rules::Embedded => LedgerParams::EMBEDDED,
         Rules::Network => LedgerParams::NETWORK,
@@ -62,7 +67,8 @@ pub(crate) fn run(args: GenesisArgs) -> Result<Exit> {
     let seed = Sha256::new().chain_update("r3mes-wgpu genesis 1").chain_update(&chain_id).finalize().into();
     let nodes = operator.into_iter().map(|(address, stake)| (address, stake, OPERATOR_ROLES.to_vec())).collect();
     let rank = job.rank as u32;
-    let terms = GenesisTerms { chain_id, params, rank, seed, quota, accounts: account, nodes };
+    let consensus_keys = consensus_key.into_iter().collect();
+    let terms = GenesisTerms { chain_id, params, rank, seed, quota, accounts: account, nodes, consensus_keys };
     let genesis: Value = serde_json::from_str(&Embedded::of(&job, terms)?.genesis().to_json())?;
     say!("{genesis:#}");
     Ok(Exit::Ok)

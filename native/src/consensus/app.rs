@@ -11,7 +11,7 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use prost::bytes::Bytes;
 use r3mes_wgpu::{
-    ledger::{ChainBlock, CosmosEvent, Ledger, MAX_BLOCK_BYTES, Refusal, Tx, TxOutcome, is_free_duty},
+    ledger::{ChainBlock, ConsensusKey, CosmosEvent, Ledger, MAX_BLOCK_BYTES, Refusal, Tx, TxOutcome, is_free_duty},
     tx::{DecodedTx, code::codespace},
 };
 use std::{
@@ -26,10 +26,12 @@ use tendermint_proto::{
         ResponseApplySnapshotChunk, ResponseCheckTx, ResponseCommit, ResponseEcho, ResponseExtendVote,
         ResponseFinalizeBlock, ResponseFlush, ResponseInfo, ResponseInitChain, ResponseListSnapshots,
         ResponseLoadSnapshotChunk, ResponseOfferSnapshot, ResponsePrepareProposal, ResponseProcessProposal,
-        ResponseQuery, ResponseVerifyVoteExtension, request::Value as RequestValue, response::Value as ResponseValue,
-        response_apply_snapshot_chunk::Result as Applied, response_offer_snapshot::Result as Offered,
-        response_process_proposal::ProposalStatus, response_verify_vote_extension::VerifyStatus,
+        ResponseQuery, ResponseVerifyVoteExtension, ValidatorUpdate, request::Value as RequestValue,
+        response::Value as ResponseValue, response_apply_snapshot_chunk::Result as Applied,
+        response_offer_snapshot::Result as Offered, response_process_proposal::ProposalStatus,
+        response_verify_vote_extension::VerifyStatus,
     },
+    v0_38::crypto::{PublicKey, public_key::Sum},
 };
 use tracing::{info, warn};
 
@@ -117,7 +119,9 @@ impl AbciApp {
         );
         let height = ledger.state().head().height;
         ensure!(height == 0, "CometBFT starts a new chain, but the ledger is at height {height}");
-        Ok(ResponseInitChain { app_hash: ledger.root().to_vec().into(), ..Default::default() })
+        // if the list is empty, CometBFT uses the validators of its own genesis
+        let validators = ledger.voting_powers().map(|(key, power)| validator(key, power)).collect::<Result<_>>()?;
+        Ok(ResponseInitChain { app_hash: ledger.root().to_vec().into(), validators, ..Default::default() })
     }
 
     /// Answers a query from the newest ledger, even if the request names an older height. The response states the
@@ -183,7 +187,9 @@ impl AbciApp {
         let txs = request.txs.iter().map(|tx| Tx(tx.to_vec())).collect();
         let block = ChainBlock { height, time: seconds(request.time)?, hash, txs };
         let (after, applied) = ledger.apply(&block);
+        let powers = after.voting_power_changes(&ledger);
         let response = ResponseFinalizeBlock {
+            validator_updates: powers.iter().map(|(key, power)| validator(key, *power)).collect::<Result<_>>()?,
             events: applied.events.iter().map(CosmosEvent::from).map(abci_event).collect(),
             tx_results: applied.outcomes.iter().zip(&block.txs).map(|(outcome, tx)| result(outcome, &tx.0)).collect(),
             app_hash: after.root().to_vec().into(),
@@ -279,6 +285,12 @@ fn fitting(ledger: &Ledger, time: u64, txs: Vec<Bytes>, max_bytes: usize) -> Vec
 fn seconds(time: Option<Timestamp>) -> Result<u64> {
     let time = time.context("the block has no time")?;
     u64::try_from(time.seconds).context("the time of the block is before 1970")
+}
+
+/// Returns a voting power as CometBFT expects it.
+fn validator(key: &ConsensusKey, power: u64) -> Result<ValidatorUpdate> {
+    let key = PublicKey { sum: Some(Sum::Ed25519(key.to_vec())) };
+    Ok(ValidatorUpdate { pub_key: Some(key), power: i64::try_from(power)? })
 }
 
 fn result(outcome: &TxOutcome, tx: &[u8]) -> ExecTxResult {

@@ -22,8 +22,10 @@ mod snapshots;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod validator_key;
 
 pub(crate) use comet_rpc::CometRpc;
+pub(crate) use validator_key::ValidatorKey;
 
 use crate::{node::Node, threads};
 use anyhow::{Context, Result};

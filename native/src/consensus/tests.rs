@@ -8,12 +8,12 @@ use super::{
 };
 use crate::node::{
     Node,
-    tests::{memory, node, transaction},
+    tests::{memory, node, node_with, transaction},
 };
 use r3mes_wgpu::{
-    ledger::MAX_BLOCK_BYTES,
+    ledger::{ConsensusKey, MAX_BLOCK_BYTES},
     simulation::{CHAIN, address, key},
-    tx::{Fee, Message, MsgClaimTask, code},
+    tx::{Fee, Message, MsgClaimTask, MsgRegisterNode, MsgSetConsensusKey, MsgUnregisterNode, code},
 };
 use std::sync::Arc;
 use tendermint_proto::{
@@ -21,10 +21,12 @@ use tendermint_proto::{
     v0_38::abci::{
         Request, RequestApplySnapshotChunk, RequestCheckTx, RequestCommit, RequestFinalizeBlock, RequestInfo,
         RequestInitChain, RequestListSnapshots, RequestLoadSnapshotChunk, RequestOfferSnapshot, RequestPrepareProposal,
-        RequestProcessProposal, RequestQuery, ResponseFinalizeBlock, Snapshot, request::Value as RequestValue,
-        response::Value as ResponseValue, response_apply_snapshot_chunk::Result as Applied,
-        response_offer_snapshot::Result as Offered, response_process_proposal::ProposalStatus,
+        RequestProcessProposal, RequestQuery, ResponseFinalizeBlock, Snapshot, ValidatorUpdate,
+        request::Value as RequestValue, response::Value as ResponseValue,
+        response_apply_snapshot_chunk::Result as Applied, response_offer_snapshot::Result as Offered,
+        response_process_proposal::ProposalStatus,
     },
+    v0_38::crypto::public_key::Sum,
 };
 
 fn app(every: u64) -> (Arc<Node>, AbciApp) {
@@ -104,6 +106,30 @@ fn replicas_agree_and_a_block_is_stored_only_on_commit() {
             .unwrap_err()
             .contains("chain_id is test-2, but the genesis of the ledger has simulation-1")
     );
+}
+
+#[test]
+fn cometbft_learns_the_voting_powers_that_follow_from_the_stakes() {
+    let keys = [(address(9), ConsensusKey::new([9; 32]))];
+    let node = node_with(memory(), |genesis| genesis.consensus_keys = keys.into()).unwrap();
+    let app = AbciApp::new(Arc::new(node), 1000);
+    let power = |update: &ValidatorUpdate| {
+        let Some(Sum::Ed25519(key)) = update.pub_key.clone().unwrap().sum else { panic!("{update:?}") };
+        (key[0], key.len(), update.power)
+    };
+    let chain = RequestInitChain { chain_id: CHAIN.to_owned(), initial_height: 1, ..Default::default() };
+    let begun = ask!(app, InitChain, chain).unwrap();
+    assert_eq!(begun.validators.iter().map(power).collect::<Vec<_>>(), [(9, 32, 1)]);
+    let stake =
+        MsgRegisterNode { node_address: address(1), node_type: 3, stake: "1000000".to_owned(), ..Default::default() };
+    let set = MsgSetConsensusKey { node_address: address(1), key: vec![1; 32] };
+    let messages = [Message::RegisterNode(stake), Message::SetConsensusKey(set)];
+    let tx = key(1).sign(CHAIN, 0, &Fee::default(), &messages).unwrap();
+    assert_eq!(add(&app, 1, vec![tx]).validator_updates.iter().map(power).collect::<Vec<_>>(), [(1, 32, 1)]);
+    assert_eq!(add(&app, 2, vec![]).validator_updates, []);
+    let leave = Message::UnregisterNode(MsgUnregisterNode { node_address: address(9) });
+    let tx = key(9).sign(CHAIN, 0, &Fee::default(), &[leave]).unwrap();
+    assert_eq!(add(&app, 3, vec![tx]).validator_updates.iter().map(power).collect::<Vec<_>>(), [(9, 32, 0)]);
 }
 
 #[test]

@@ -253,7 +253,10 @@ pub(crate) fn difference(one: &Genesis, other: &Genesis) -> Option<&'static str>
         ("initial adapter", one.adapter == other.adapter),
         ("job", one.job == other.job),
         ("dispute context", (&one.dispute_context, one.layout_root) == (&other.dispute_context, other.layout_root)),
-        ("initial accounts and nodes", (&one.nodes, &one.accounts) == (&other.nodes, &other.accounts)),
+        (
+            "initial accounts and nodes",
+            (&one.nodes, &one.accounts, &one.consensus_keys) == (&other.nodes, &other.accounts, &other.consensus_keys),
+        ),
         ("chain id, seed, quota or rules", one == other),
     ];
     parts.into_iter().find(|(_, same)| !same).map(|(what, _)| what)

@@ -4,10 +4,11 @@ use super::chain;
 use anyhow::{Result, ensure};
 use r3mes_wgpu::{
     dispute::judge::{DisputeContext, Hash},
-    ledger::{Genesis, LedgerParams},
+    ledger::{ConsensusKey, Genesis, LedgerParams},
     protocol::{AdapterState, Chunk, Job},
     store::Block,
 };
+use std::collections::BTreeMap;
 
 /// A genesis, the data blocks of the training text, and the data blocks of the initial adapter.
 pub(crate) struct Setup {
@@ -30,13 +31,15 @@ pub(crate) struct GenesisTerms {
     /// The initial nodes, as triples of the operator's address, the stake in micro-units, and the IDs of the node's
     /// roles (3 is validator, 4 is proposer).
     pub(crate) nodes: Vec<(String, u64, Vec<u32>)>,
+    /// The public keys of the CometBFT processes of the initial validators, by the address of the validator.
+    pub(crate) consensus_keys: BTreeMap<String, ConsensusKey>,
 }
 
 impl GenesisTerms {
     /// Returns the terms of an existing genesis: the parts that do not follow from the model and the training text.
     pub(crate) fn of(genesis: &Genesis) -> Self {
-        let Genesis { chain_id, params, job, seed, quota, accounts, nodes, .. } = genesis.clone();
-        Self { chain_id, params, rank: job.rank, seed, quota, accounts, nodes }
+        let Genesis { chain_id, params, job, seed, quota, accounts, nodes, consensus_keys, .. } = genesis.clone();
+        Self { chain_id, params, rank: job.rank, seed, quota, accounts, nodes, consensus_keys }
     }
 }
 
@@ -54,7 +57,7 @@ impl Setup {
         adapter: &AdapterState,
         chunks: Vec<Chunk>,
     ) -> Result<Self> {
-        let GenesisTerms { chain_id, params, seed, quota, accounts, nodes, .. } = terms;
+        let GenesisTerms { chain_id, params, seed, quota, accounts, nodes, consensus_keys, .. } = terms;
         job.check_adapter(&adapter.adapter)?;
         let mut blocks: Vec<Block> = chunks.iter().map(Chunk::block).collect();
         ensure!(!blocks.is_empty(), "the text is shorter than one chunk of 2048 tokens");
@@ -74,6 +77,7 @@ impl Setup {
             chunks,
             accounts,
             nodes,
+            consensus_keys,
         };
         genesis.validate()?;
         Ok(Self { genesis, blocks })

@@ -5,7 +5,7 @@ use super::operator;
 use crate::{
     client::{sources::BlockSources, transport::Remote},
     compute::Compute,
-    consensus::{CometRpc, ReplicaArgs},
+    consensus::{CometRpc, ReplicaArgs, ValidatorKey},
     job,
     model::{self, JobArgs},
     node::{self, GenesisTerms, Node, Setup},
@@ -26,6 +26,7 @@ use r3mes_wgpu::{
 };
 use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -73,6 +74,7 @@ impl Embedded {
                     quota: QUOTA,
                     accounts: vec![(operator.clone(), OPERATOR_COINS)],
                     nodes: vec![(operator, OPERATOR_STAKE, OPERATOR_ROLES.to_vec())],
+                    consensus_keys: BTreeMap::new(),
                 },
             );
         };
@@ -151,7 +153,9 @@ impl Embedded {
         let remote = Remote::node(&url(address))?.with_sources(BlockSources::gateways(&replica.gateway)?);
         let client = Client::new(remote, operator);
         let operator = Operator::new(client, worker)?.with_proposer(self.layout)?;
-        operator::start(operator.with_challenger(self.model, self.targets, verifier.backend.clone()))?;
+        let validator_key = engine.map(|engine| ValidatorKey::new(node.clone(), engine));
+        let operator = operator.with_challenger(self.model, self.targets, verifier.backend.clone());
+        operator::start(operator, validator_key)?;
         Ok((node, address))
     }
 }

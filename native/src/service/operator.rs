@@ -3,6 +3,7 @@
 
 use crate::{
     client::{runtime::ThreadRuntime, transport::Remote},
+    consensus::ValidatorKey,
     threads,
 };
 use anyhow::Result;
@@ -27,13 +28,16 @@ const MAX_BACKOFF_MS: u32 = 1000;
 /// failed attempts.
 const REPORTED: u32 = 16;
 
-/// Starts a thread that runs `operator` until the process ends.
-pub(crate) fn start(operator: Operator<Client<Remote>>) -> Result<()> {
+/// Starts a thread that runs `operator` until the process ends. If the node is a replica, `validator_key` is the key of
+/// its CometBFT, which the operator sets in the ledger.
+pub(crate) fn start(operator: Operator<Client<Remote>>, validator_key: Option<ValidatorKey>) -> Result<()> {
     let work = move || {
         let waits = Waits { idle_ms: IDLE_MS, backoff: Backoff::up_to(MAX_BACKOFF_MS) };
-        if let Err(error) =
-            block_on(run(&mut EmbeddedOperator { operator, failures: 0 }, &ThreadRuntime::new(|| false), waits))
-        {
+        if let Err(error) = block_on(run(
+            &mut EmbeddedOperator { operator, validator_key, failures: 0 },
+            &ThreadRuntime::new(|| false),
+            waits,
+        )) {
             unreachable!("all errors are retried: {error}");
         }
     };
@@ -43,6 +47,7 @@ pub(crate) fn start(operator: Operator<Client<Remote>>) -> Result<()> {
 /// An operator that retries after every error and logs what users need to know.
 struct EmbeddedOperator {
     operator: Operator<Client<Remote>>,
+    validator_key: Option<ValidatorKey>,
     /// The number of failed attempts since the last successful one.
     failures: u32,
 }
@@ -51,6 +56,12 @@ impl Agent for EmbeddedOperator {
     type Error = RoleError;
 
     async fn step(&mut self) -> Result<StepOutcome, RoleError> {
+        let client = self.operator.client();
+        if let Some(message) = self.validator_key.as_mut().and_then(|key| key.due(client.address())) {
+            client.send(message).await?;
+            info!("Set the key with which the CometBFT of this node signs blocks");
+            return Ok(StepOutcome::Done);
+        }
         let done = self.operator.work().await?;
         self.failures = 0;
         match done {

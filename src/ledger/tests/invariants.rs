@@ -2,8 +2,11 @@
 //! invalid input must change nothing.
 
 use super::*;
-use crate::tx::{MsgCompleteTask, MsgRegisterNode, MsgSetPayout, MsgUnregisterNode, MsgWithdraw, Transfer};
+use crate::tx::{
+    MsgCompleteTask, MsgRegisterNode, MsgSetConsensusKey, MsgSetPayout, MsgUnregisterNode, MsgWithdraw, Transfer,
+};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 /// Returns a message of account `number`, which the ledger may refuse. `kind` selects the type of the message.
 fn message(world: &Network, number: u8, kind: u8, amount: u64) -> Message {
@@ -33,6 +36,10 @@ fn message(world: &Network, number: u8, kind: u8, amount: u64) -> Message {
                 duty.unwrap_or(BeaconDuty { epoch: amount % 4, reveals: amount.is_multiple_of(2) }),
             )
         }
+        11 => {
+            let key = vec![(amount % 12) as u8; 32];
+            Message::SetConsensusKey(MsgSetConsensusKey { node_address: address(number), key })
+        }
         _ => {
             let find = |_: u8, task: &Task, claimed| match amount % 7 {
                 0 => Finding::Match,
@@ -56,7 +63,12 @@ proptest! {
             attestation_blocks: 4, decision_blocks: 4, unbonding_blocks: 5, draw_after: 2, challenge_blocks: 3,
             trap_share: ALL / 2, quarantine_blocks: 4, epoch_blocks: beacon, beacon_penalty: 50, ..NETWORK
         };
-        let mut world = Network::new(genesis(2, params, &[(7, 2_000_000), (8, 2_000_000), (9, 4_000_000)]));
+        let consensus_keys = BTreeMap::from([7, 8].map(|number| (address(number), ConsensusKey::new([number; 32]))));
+        let genesis = genesis(2, params, &[(7, 2_000_000), (8, 2_000_000), (9, 4_000_000)]);
+        let mut world = Network::new(Genesis { consensus_keys, ..genesis });
+        // the validators of CometBFT, which learns only the changes of the voting powers
+        let powers = |ledger: &Ledger| ledger.voting_powers().map(|(key, power)| (*key, power)).collect();
+        let mut validators: BTreeMap<ConsensusKey, u64> = powers(&world.ledger);
         for (number, kind, amount, pause) in steps {
             let fee = Fee { amount: amount % 3, granter: None };
             let sequence = world.ledger.state().account_of(&address(number)).sequence;
@@ -64,7 +76,12 @@ proptest! {
             world.time += pause;
             let mut cut = tx.clone();
             cut.truncate(amount as usize % (tx.len() + 1));
+            let before = world.ledger.clone();
             world.block(vec![tx, cut]);
+            validators.extend(world.ledger.voting_power_changes(&before));
+            validators.retain(|_, power| *power > 0);
+            prop_assert!(!validators.is_empty());
+            prop_assert_eq!(&validators, &powers(&world.ledger));
         }
         world.check();
     }

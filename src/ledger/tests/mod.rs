@@ -14,6 +14,7 @@ mod sessions;
 mod settlement;
 mod transactions;
 mod traps;
+mod voting_power;
 
 use super::*;
 use crate::{

@@ -42,6 +42,23 @@ fn deadlines_stand_still_while_blocks_have_no_room() {
 }
 
 #[test]
+fn many_blocks_in_a_second_make_nobody_miss_a_deadline() {
+    let mut world = network(LedgerParams { draw_after: 1, ..NETWORK });
+    world.stake(1, 100_000_000);
+    world.mine(1, honest);
+    let (clock, supply) = (world.head().clock, world.ledger.state().coins());
+    for number in 0..3 * NETWORK.attestation_blocks {
+        world.time -= 1;
+        let send = Message::Send(Transfer { from: address(2), to: address(4), amount: 1 + number % 5 });
+        world.done(2, send);
+    }
+    assert_eq!((world.head().clock, world.ledger.state().coins()), (clock, supply), "nobody has lost anything");
+    world.serve(&[7, 8, 9], honest_finding);
+    assert_eq!(world.status(1), SubmissionStatus::Accepted);
+    world.check();
+}
+
+#[test]
 fn a_transaction_pays_for_its_bytes_and_its_rows() {
     let mut world = network(LedgerParams { fee_per_byte: 40, fee_per_row: 1_000, ..NETWORK });
     let pay = |world: &Network, amount: u64, messages: &[Message]| {

@@ -104,6 +104,7 @@ fn every_message_has_the_same_bytes_as_from_cosmjs() {
             commitment: vec![5; 32],
         }),
         Message::UnregisterNode(MsgUnregisterNode { node_address: address() }),
+        Message::SetConsensusKey(MsgSetConsensusKey { node_address: address(), key: vec![6; 32] }),
         Message::AnswerTrap(MsgSubmitTrapJobResult {
             miner: address(),
             trap_job_id: "trap-7".to_owned(),

@@ -10,8 +10,8 @@ use r3mes_wgpu::{
     tx::{
         Fee, GrantPair, MAX_MESSAGES, MAX_TX_BYTES, Message, MsgClaimTask, MsgCommitAggregation, MsgCommitAttestation,
         MsgMoveDispute, MsgOpenDispute, MsgOpenSession, MsgRegisterNode, MsgRevealAggregation, MsgRevealAttestation,
-        MsgRevealBeacon, MsgSetPayout, MsgSubmitCPUVerification, MsgSubmitGradient, MsgUnregisterNode, MsgWithdraw,
-        Session, Signed, Transfer, Unsigned, canonical_address, tx_hash,
+        MsgRevealBeacon, MsgSetConsensusKey, MsgSetPayout, MsgSubmitCPUVerification, MsgSubmitGradient,
+        MsgUnregisterNode, MsgWithdraw, Session, Signed, Transfer, Unsigned, canonical_address, tx_hash,
     },
 };
 use std::sync::LazyLock;
@@ -116,6 +116,7 @@ fn messages(number: u8) -> Vec<Message> {
             ..Default::default()
         }),
         Message::UnregisterNode(MsgUnregisterNode { node_address: own.clone() }),
+        Message::SetConsensusKey(MsgSetConsensusKey { node_address: own.clone(), key: vec![6; 32] }),
         Message::Withdraw(MsgWithdraw { miner: own.clone() }),
         Message::OpenDispute(Box::new(MsgOpenDispute {
             challenger: own.clone(),

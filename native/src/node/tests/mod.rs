@@ -33,6 +33,7 @@ pub(crate) fn setup(chunks: usize) -> Setup {
         quota: 2,
         accounts: vec![(address(1), 1_000_000)],
         nodes: vec![(address(9), 1_000_000, vec![3, 4])],
+        consensus_keys: Default::default(),
     };
     let text: Vec<u8> = (0..chunks * CHUNK_TOKENS).map(|at| (at * at / 7 % 90 + 35) as u8).collect();
     let adapter = AdapterState { adapter, optimizer: vec![0; 8] };
@@ -44,7 +45,14 @@ pub(crate) fn memory() -> RecoveringDatabase {
 }
 
 pub(crate) fn node(database: RecoveringDatabase) -> Result<Node> {
-    Node::with(database, BlockStore::in_memory(QUOTA)?, &setup(5), 0)
+    node_with(database, |_| {})
+}
+
+/// Like [`node`], but `change` edits the genesis.
+pub(crate) fn node_with(database: RecoveringDatabase, change: impl FnOnce(&mut Genesis)) -> Result<Node> {
+    let mut setup = setup(5);
+    change(&mut setup.genesis);
+    Node::with(database, BlockStore::in_memory(QUOTA)?, &setup, 0)
 }
 
 /// Returns the signed transaction that the block after the block at `height` contains.
