@@ -114,7 +114,7 @@ fn main() {
         row("honest", &play(&conditions, &strategy.honest_baseline(), seed));
         return row("replay", &play(&conditions, &strategy, seed));
     }
-    let wanted = |(name, _): &&Objective| objective.as_ref().is_none_or(|wanted| wanted == name);
+    let wanted = |known: &&Objective| objective.as_ref().is_none_or(|wanted| wanted == known.name);
     let among: Vec<Objective> = OBJECTIVES.iter().filter(wanted).copied().collect();
     if among.is_empty() {
         fail("--objective names no objective; see --help");
@@ -157,8 +157,8 @@ fn main() {
         search.games() as f64 / start.elapsed().as_secs_f64()
     );
     for objective in among {
-        let Some((value, best, _)) = search.best().get(objective.0).cloned() else { continue };
-        println!("\n{} {value:+.3}: {best}", objective.0);
+        let Some((value, best, _)) = search.best().get(objective.name).cloned() else { continue };
+        println!("\n{} {value:+.3}: {best}", objective.name);
         let Some((strategy, outcome)) = search.simplified(objective) else { continue };
         println!("the simplified strategy {strategy} reaches at least 90 % of the best value of this objective");
         row("honest", &search.baseline(&strategy, 0));

@@ -70,12 +70,13 @@ pub struct LedgerParams {
     /// The number of verifiers that are sampled to recompute one gradient.
     pub verifiers: u32,
     /// The number of blocks within which sampled verifiers must commit to their findings. They must then reveal the
-    /// findings within the same number of blocks. This and all other deadlines count only blocks with room for another
-    /// transaction, and at most one block per second (see [`ChainHead::clock`](super::ChainHead::clock)).
+    /// findings within the same number of blocks. Each other gradient that is being recomputed extends this time by a
+    /// tenth. This and all other deadlines count only blocks with room for another transaction, and at most one block
+    /// per second (see [`ChainHead::clock`](super::ChainHead::clock)).
     pub attestation_blocks: u64,
     /// A time limit, in blocks, for two decisions. If sampled verifiers disagree, the validators must vote within this
-    /// time. Once the gradients of a full round can no longer be disputed, the proposers must agree on the aggregate of
-    /// the round within this time.
+    /// time, which each other gradient that is being recomputed extends by a tenth. Once the gradients of a full round
+    /// can no longer be disputed, the proposers must agree on the aggregate of the round within this time.
     pub decision_blocks: u64,
     /// The share of traps: how many of [`ALL`] (65,536) recomputations that found a match are repeated by other
     /// verifiers. The other verifiers are sampled after the first ones have revealed their findings.

@@ -25,6 +25,9 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Each open challenge extends a stage of another challenge by one part in this number.
+const QUEUE_SHARE: u64 = 10;
+
 /// Decides for each pending submission whether its gradient is recomputed, provided that the random value for this
 /// decision is known. If the gradient is recomputed, samples the verifiers; otherwise accepts the gradient immediately.
 pub(super) fn sample(state: &mut State, events: &mut Vec<Event>) {
@@ -99,10 +102,10 @@ pub(super) fn sampled_verifiers(state: &State, id: u64, excluded: &[&str]) -> Ve
 }
 
 fn open(state: &mut State, submission: u64, sampled: Vec<SampledVerifier>, events: &mut Vec<Event>) {
-    let stage_ends = state.head().clock.saturating_add(state.genesis.params.attestation_blocks);
     let head = state.head_mut();
     head.challenges += 1;
     let (id, selector) = (head.challenges, head.beacon.value);
+    let stage_ends = state.stage_end(id, state.genesis.params.attestation_blocks);
     let verifiers = sampled.iter().map(|sampled| sampled.verifier.clone()).collect();
     let challenge = Challenge {
         submission,
@@ -252,7 +255,7 @@ fn end_commit(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
         return end_without_attestations(state, id, &challenge, events);
     }
     challenge.stage = ChallengeStage::Reveal;
-    challenge.stage_ends = state.head().clock.saturating_add(state.genesis.params.attestation_blocks);
+    challenge.stage_ends = state.stage_end(id, state.genesis.params.attestation_blocks);
     state.challenges.insert(id, challenge);
 }
 
@@ -289,7 +292,7 @@ fn end_reveal(state: &mut State, id: u64, mut challenge: Challenge, events: &mut
             return;
         }
     };
-    challenge.stage_ends = state.head().clock.saturating_add(blocks);
+    challenge.stage_ends = state.stage_end(id, blocks);
     state.challenges.insert(id, challenge);
 }
 
@@ -306,7 +309,7 @@ fn draw_trap(state: &mut State, id: u64, mut challenge: Challenge, events: &mut 
     challenge.first_recomputation = std::mem::replace(&mut challenge.sampled, others);
     challenge.stage = ChallengeStage::Commit;
     challenge.selector = state.head().beacon.value;
-    challenge.stage_ends = state.head().clock.saturating_add(state.genesis.params.attestation_blocks);
+    challenge.stage_ends = state.stage_end(id, state.genesis.params.attestation_blocks);
     events.push(Event::Sampled { challenge: id, verifiers });
     state.challenges.insert(id, challenge);
 }
@@ -393,8 +396,19 @@ fn end_panel(state: &mut State, id: u64, challenge: &Challenge, late: bool, even
         }
         let mut extended = challenge.clone();
         extended.votes.retain(|vote| vote.finding != Finding::Unavailable);
-        extended.stage_ends = state.head().clock.saturating_add(decision_blocks.max(1));
+        extended.stage_ends = state.stage_end(id, decision_blocks.max(1));
         state.challenges.insert(id, extended);
+    }
+}
+
+impl State {
+    /// Returns the value of the [clock](super::ChainHead::clock) at which a stage of the challenge with the ID `id` ends
+    /// that begins now. Without other open challenges, it lasts `blocks` blocks. Each of them extends it by a tenth,
+    /// because a verifier may have to recompute the gradients of all of them first.
+    fn stage_end(&self, id: u64, blocks: u64) -> u64 {
+        let others = self.challenges.len() - usize::from(self.challenges.contains_key(&id));
+        let extension = (blocks / QUEUE_SHARE).saturating_mul(others as u64);
+        self.head().clock.saturating_add(blocks).saturating_add(extension)
     }
 }
 

@@ -18,6 +18,26 @@ fn all() -> LedgerParams {
 }
 
 #[test]
+fn a_verifier_gets_more_time_for_each_other_recomputation() {
+    let params = LedgerParams { sampling: ALL, draw_after: 1, trap_share: 0, ..NETWORK };
+    let mut world = Network::new(genesis(4, params, &[(7, 100_000_000), (8, 100_000_000), (9, 100_000_000)]));
+    for miner in 1..=4 {
+        world.stake(miner, 100_000_000);
+        world.mine(miner, honest);
+    }
+    world.block(vec![]);
+    let open = world.ledger.state().challenges.values();
+    let began = world.head().clock;
+    let times: Vec<u64> = open.map(|open| open.stage_ends - began).collect();
+    assert_eq!(times.len(), 4);
+    let mut last = times[0];
+    for time in &times[1..] {
+        assert!((last + 6..=last + 12).contains(time), "{times:?}");
+        last = *time;
+    }
+}
+
+#[test]
 fn a_wrong_gradient_is_rejected_and_its_chunk_slot_is_free_again() {
     let mut world = network(LedgerParams { probation: 5, ..all() });
     world.mine(1, honest);

@@ -68,7 +68,8 @@ mod tests {
         let file = SafeTensors::deserialize(include_bytes!("../../../tests/data/bitnet/k_quants.safetensors")).unwrap();
         for name in ["Q4_K", "Q6_K"] {
             let expected = file.tensor(&format!("{name}.values")).unwrap();
-            let expected: Vec<f32> = bytemuck::pod_collect_to_vec(expected.data());
+            let expected =
+                expected.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect::<Vec<_>>();
             let mut found = vec![0.0; expected.len()];
             let decode = if name == "Q4_K" { q4_k_row } else { q6_k_row };
             decode(file.tensor(name).unwrap().data(), &mut found);

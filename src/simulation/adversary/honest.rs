@@ -233,8 +233,9 @@ async fn next_block(world: &Shared) {
     poll_fn(|_| if world.borrow().height() > height { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
-/// Returns a future that runs the honest operator with this number. After an error, the operator tries again in the
-/// next block, as the operator of a real node does.
+/// Returns a future that runs the honest operator with this number. An operator that has nothing to do, or whose last
+/// action failed, tries again in the next block. If a block has been applied during the action, it tries again in this
+/// block, because the operator of a real node asks again after a fraction of a second.
 pub(super) fn run_operator(world: &Shared, number: usize) -> Life {
     let world = world.clone();
     Box::pin(async move {
@@ -250,7 +251,9 @@ pub(super) fn run_operator(world: &Shared, number: usize) -> Life {
             Some(Challenger::new(computation)),
         );
         loop {
-            if !matches!(operator.work().await, Ok(Some(_))) {
+            let height = world.borrow().height();
+            let is_done = matches!(operator.work().await, Ok(Some(_)));
+            if !is_done && world.borrow().height() == height {
                 next_block(&world).await;
             }
         }

@@ -4,32 +4,66 @@
 use super::{Conditions, Outcome, Random, Strategy, play};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     thread,
 };
 
-/// What a search maximizes: the name of the objective, and a function that rates the outcome of a strategy. The second
-/// argument of the function is the outcome of the honest baseline, that is, of honest accounts with the same coins and
-/// nodes. A higher result is better.
-pub type Objective = (&'static str, fn(&Outcome, &Outcome) -> f64);
+/// What a search maximizes. A higher rating is better.
+#[derive(Clone, Copy, Debug)]
+pub struct Objective {
+    /// The name of the objective.
+    pub name: &'static str,
+    /// Rates the outcome of a strategy. The second argument is the outcome of the honest baseline, that is, of honest
+    /// accounts with the same coins and nodes.
+    rate: fn(&Outcome, &Outcome) -> f64,
+    /// Whether the rating depends on luck: the coalition's verifiers earn more if they happen to be sampled more often.
+    is_luck: bool,
+}
 
 /// All objectives of a search: what dishonest accounts gain, or how much they harm others.
 pub const OBJECTIVES: [Objective; 6] = [
-    ("profit", Outcome::gain),
-    ("forging", |found, honest| if found.kept[1] > 0 { found.gain(honest) } else { f64::NEG_INFINITY }),
-    ("loss", |found, _| found.loss),
-    ("supply", |found, _| found.supply),
-    ("capture", |found, _| {
-        found.captured as f64 / found.rounds.max(1) as f64 + f64::from(u8::from(found.captured > 0))
-    }),
-    ("stall", |found, honest| {
-        found.blocks as f64 / honest.blocks.max(1) as f64 + if found.halted { 100.0 } else { 0.0 }
-    }),
+    Objective { name: "profit", rate: Outcome::gain, is_luck: true },
+    Objective {
+        name: "forging",
+        rate: |found, honest| if found.kept[1] > 0 { found.gain(honest) } else { f64::NEG_INFINITY },
+        is_luck: true,
+    },
+    Objective { name: "loss", rate: |found, _| found.loss, is_luck: false },
+    Objective { name: "supply", rate: |found, _| found.supply, is_luck: false },
+    Objective {
+        name: "capture",
+        rate: |found, _| found.captured as f64 / found.rounds.max(1) as f64 + f64::from(u8::from(found.captured > 0)),
+        is_luck: false,
+    },
+    Objective {
+        name: "stall",
+        rate: |found, honest| {
+            found.blocks as f64 / honest.blocks.max(1) as f64 + if found.halted { 100.0 } else { 0.0 }
+        },
+        is_luck: false,
+    },
 ];
 
-/// The number of simulations, with different seeds, over which the rating of a promising strategy is averaged. A
-/// strategy is promising if the rating of its first simulation is higher than the best mean rating so far. Because of
-/// the averaging, one lucky selection of verifiers is not mistaken for a good strategy.
-const TRIALS: u64 = 6;
+impl Objective {
+    /// Returns the rating of a strategy from its ratings in several trials. This is their mean. If the ratings depend on
+    /// luck, it is a lower bound of the mean: the mean minus two standard errors.
+    fn combine(&self, ratings: &[f64]) -> f64 {
+        let count = ratings.len() as f64;
+        let mean = ratings.iter().sum::<f64>() / count;
+        // the rating of a strategy without wrong gradients is infinite
+        if !self.is_luck || !mean.is_finite() {
+            return mean;
+        }
+        let variance = ratings.iter().map(|rating| (rating - mean) * (rating - mean)).sum::<f64>() / (count - 1.0);
+        mean - 2.0 * (variance / count).sqrt()
+    }
+}
+
+/// The numbers of the trials (simulations with different seeds) of a promising strategy. A strategy is promising if the
+/// rating of its first trial is higher than the best known one. It counts as the best one only if its combined rating
+/// over the first range of trials is the best. If the rating depends on luck, its combined rating over the second range
+/// must be the best too, because the best of thousands of strategies over the same few trials is always a lucky one.
+const TRIALS: [Range<u64>; 2] = [0..6, 6..30];
 /// The number of strategies that are chosen before any of them is simulated. They are then simulated in parallel.
 const BATCH: usize = 16;
 
@@ -40,7 +74,7 @@ pub struct Search {
     random: Random,
     seed: u64,
     threads: usize,
-    /// For each objective, the best strategy, its mean rating, and the outcome of its first simulation.
+    /// For each objective, the best strategy, its rating, and the outcome of its first simulation.
     best: BTreeMap<&'static str, (f64, Strategy, Outcome)>,
     /// The outcomes of honest baselines: simulations in which honest accounts have the same coins and nodes as a
     /// coalition. The key consists of the strategy of the honest accounts and the number of the trial. This number is
@@ -62,7 +96,7 @@ impl Search {
         self.games
     }
 
-    /// Returns, for each objective, the best strategy, its mean rating, and the outcome of its first simulation.
+    /// Returns, for each objective, the best strategy, its combined rating, and the outcome of its first simulation.
     pub fn best(&self) -> &BTreeMap<&'static str, (f64, Strategy, Outcome)> {
         &self.best
     }
@@ -105,35 +139,38 @@ impl Search {
         self.prepare_baselines(&games);
         let first = self.play_all(&games);
         self.games += games.len() as u64;
-        strategies.iter().zip(first).map(|(strategy, first)| self.judge(strategy, first)).collect()
+        strategies.iter().zip(first).map(|(strategy, first)| self.judge(strategy, &first)).collect()
     }
 
     /// Runs further trials of a strategy (simulations with other seeds) if its first trial, whose outcome is `first`,
     /// has a better rating than the best known strategy for an objective. Returns the names of the objectives for which
-    /// the mean rating of `strategy` is now the best known one.
-    fn judge(&mut self, strategy: &Strategy, first: Outcome) -> Vec<&'static str> {
+    /// `strategy` is now the best known one.
+    fn judge(&mut self, strategy: &Strategy, first: &Outcome) -> Vec<&'static str> {
         let honest = self.baseline(strategy, 0);
-        let promising: Vec<Objective> = OBJECTIVES
-            .into_iter()
-            .filter(|(name, value)| self.best.get(name).is_none_or(|(best, ..)| value(&first, &honest) > *best))
-            .collect();
-        if promising.is_empty() {
-            return Vec::new();
-        }
-        let games: Vec<_> = (1..TRIALS).map(|trial| (strategy.clone(), trial)).collect();
-        self.prepare_baselines(&games);
-        let mut outcomes = vec![first];
-        outcomes.extend(self.play_all(&games));
-        self.games += games.len() as u64;
-        let honest: Vec<Outcome> = (0..TRIALS).map(|trial| self.baseline(strategy, trial)).collect();
+        let is_better =
+            |search: &Self, name: &str, rating: f64| search.best.get(name).is_none_or(|(best, ..)| rating > *best);
+        let mut promising = OBJECTIVES.to_vec();
+        promising.retain(|objective| is_better(self, objective.name, (objective.rate)(first, &honest)));
         let mut improved = Vec::new();
-        for (name, value) in promising {
-            let values = outcomes.iter().zip(&honest).map(|(found, honest)| value(found, honest));
-            let mean = values.sum::<f64>() / TRIALS as f64;
-            if self.best.get(name).is_none_or(|(best, ..)| mean > *best) {
-                self.best.insert(name, (mean, strategy.clone(), outcomes[0].clone()));
-                improved.push(name);
+        for (trials, is_last) in TRIALS.into_iter().zip([false, true]) {
+            if promising.is_empty() {
+                break;
             }
+            let games: Vec<_> = trials.map(|trial| (strategy.clone(), trial)).collect();
+            self.prepare_baselines(&games);
+            let outcomes = self.play_all(&games);
+            self.games += games.len() as u64;
+            let honest: Vec<Outcome> = games.iter().map(|(_, trial)| self.baseline(strategy, *trial)).collect();
+            promising.retain(|objective| {
+                let ratings = outcomes.iter().zip(&honest).map(|(found, honest)| (objective.rate)(found, honest));
+                let rating = objective.combine(&ratings.collect::<Vec<_>>());
+                let is_better = is_better(self, objective.name, rating);
+                if is_better && (is_last || !objective.is_luck) {
+                    self.best.insert(objective.name, (rating, strategy.clone(), first.clone()));
+                    improved.push(objective.name);
+                }
+                is_better && objective.is_luck
+            });
         }
         improved
     }
@@ -142,11 +179,11 @@ impl Search {
     /// (setting) is set to its honest value if the rating of the strategy then remains at least nine tenths of the best
     /// rating. Returns `None` if no strategy is known for the objective.
     pub fn simplified(&mut self, objective: Objective) -> Option<(Strategy, Outcome)> {
-        let (best, mut strategy, mut outcome) = self.best.get(objective.0)?.clone();
+        let (best, mut strategy, mut outcome) = self.best.get(objective.name)?.clone();
         for simpler in strategy.clone().dishonest_genes() {
             let simpler = strategy.without(simpler);
             let found = play(&self.conditions, &simpler, self.seed);
-            if objective.1(&found, &self.baseline(&simpler, 0)) >= 0.9 * best {
+            if (objective.rate)(&found, &self.baseline(&simpler, 0)) >= 0.9 * best {
                 (strategy, outcome) = (simpler, found);
             }
         }
@@ -164,7 +201,7 @@ impl Search {
     /// Panics if `among` is empty.
     pub fn step(&mut self, climbs: bool, among: &[Objective]) -> Vec<(Strategy, Vec<&'static str>)> {
         let next = |search: &mut Self| {
-            let objective = among[search.random.below(among.len() as u64) as usize].0;
+            let objective = among[search.random.below(among.len() as u64) as usize].name;
             let worth = search.best.get(objective).filter(|(value, ..)| climbs && value.is_finite() && *value != 0.0);
             match worth {
                 Some((_, best, _)) => best.mutated(&mut search.random),

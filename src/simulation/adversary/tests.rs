@@ -20,6 +20,15 @@ fn an_honest_coalition_earns_the_reward_minus_the_cost_and_harms_nobody() {
 }
 
 #[test]
+fn many_gradients_at_once_make_no_verifier_late() {
+    let conditions = Conditions { quota: 64, tasks: 64, params: LedgerParams::NETWORK };
+    for strategy in ["miners=64", "miners=64 first=hidden pace=flood after=45 appeal=own leave=1"] {
+        let found = play(&conditions.clone().shortened(3), &Strategy::parse(strategy).unwrap(), 1);
+        assert_eq!((found.loss, found.captured, found.halted), (0.0, 0, false), "{strategy}: {found:?}");
+    }
+}
+
+#[test]
 fn wrong_gradients_are_found_and_cost_their_miner() {
     let forges = outcome(8, "wallet=stake then=forged");
     assert!(forges.profit < 0.0 && forges.kept[1] == 0, "honest challengers dispute what was accepted: {forges:?}");
