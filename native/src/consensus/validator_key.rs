@@ -9,7 +9,14 @@ use r3mes_wgpu::{
     tx::{Message, MsgSetConsensusKey},
 };
 use serde_json::json;
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// The time between two attempts to ask CometBFT for its key, or to set the key in the ledger. If an attempt fails, the
+/// operator must still have time for its duties.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// The public key of this replica's CometBFT, and the ledger that should contain it.
 pub(crate) struct ValidatorKey {
@@ -17,27 +24,33 @@ pub(crate) struct ValidatorKey {
     rpc: CometRpc,
     /// `None` until CometBFT has stated its key.
     key: Option<ConsensusKey>,
+    /// The time before which no further attempt is made.
+    next_attempt: Instant,
 }
 
 impl ValidatorKey {
     pub(crate) fn new(node: Arc<Node>, rpc: CometRpc) -> Self {
-        Self { node, rpc, key: None }
+        Self { node, rpc, key: None, next_attempt: Instant::now() }
     }
 
     /// Returns the message with which `operator` must set the key in the ledger. Returns `None` if the ledger already
-    /// has the key, if the operator can have no voting power, or if CometBFT does not answer.
+    /// has the key, if the operator can have no voting power, if CometBFT does not answer, or if the last attempt was less
+    /// than [`RETRY`] ago.
     pub(crate) fn due(&mut self, operator: &str) -> Option<Message> {
         let ledger = self.node.ledger();
         let state = ledger.state();
         if !state.assigns_voting_power() || !state.is_validator(operator) {
             return None;
         }
-        if self.key.is_none() {
-            self.key = self.ask();
+        if self.key.is_some_and(|key| state.consensus_key(operator) == Some(&key)) || Instant::now() < self.next_attempt
+        {
+            return None;
         }
-        let key = self.key?;
+        self.next_attempt = Instant::now() + RETRY;
+        self.key = self.key.or_else(|| self.ask());
+        let key = self.key.filter(|key| state.consensus_key(operator) != Some(key))?;
         let message = MsgSetConsensusKey { node_address: operator.to_owned(), key: key.to_vec() };
-        (state.consensus_key(operator) != Some(&key)).then_some(Message::SetConsensusKey(message))
+        Some(Message::SetConsensusKey(message))
     }
 
     fn ask(&self) -> Option<ConsensusKey> {

@@ -58,9 +58,10 @@ impl Agent for EmbeddedOperator {
     async fn step(&mut self) -> Result<StepOutcome, RoleError> {
         let client = self.operator.client();
         if let Some(message) = self.validator_key.as_mut().and_then(|key| key.due(client.address())) {
-            client.send(message).await?;
-            info!("Set the key with which the CometBFT of this node signs blocks");
-            return Ok(StepOutcome::Done);
+            match client.send(message).await {
+                Ok(_) => info!("The ledger now has the key with which the CometBFT of this node signs blocks"),
+                Err(error) => warn!(%error, "cannot set the key of the CometBFT of this node; retrying in a minute"),
+            }
         }
         let done = self.operator.work().await?;
         self.failures = 0;
