@@ -23,8 +23,7 @@ use std::{
     thread,
 };
 
-/// The attackers that fill blocks. They are enough for more than one full block if each of them has one transaction in
-/// the mempool.
+/// The numbers of the attackers that fill blocks. A block has no room for a large transaction of each of them.
 pub const STUFFERS: Range<u8> = 200..220;
 /// An honest miner, with coins for its bonds.
 const HONEST: u8 = 7;
@@ -40,10 +39,19 @@ pub fn stuffers() -> Vec<Value> {
     STUFFERS.map(|number| json!([ScriptedMiner::address_of(number), 1_000 * COINS])).collect()
 }
 
-/// Sends large transactions to the node at `url` until `stop` is set. Blocks are then full, or there are many in a second. Each transaction opens a
-/// dispute about a gradient that does not exist, so it fails when it is executed, but its fee is paid. The node must
-/// belong to the chain with the ID `chain`, and its genesis must contain the accounts [`stuffers`].
-pub fn fill_blocks(url: &str, chain: &str, stop: &AtomicBool) {
+/// Runs `work` while attackers send large transactions to the node at `url`, and returns its result. Blocks are then
+/// full, or there are many of them in a second. Each transaction opens a dispute about a gradient that does not exist,
+/// so it fails when it is executed, but its fee is paid. The node must belong to the chain with the ID `chain`, and its
+/// genesis must contain the accounts [`stuffers`].
+pub fn while_blocks_are_filled<T>(url: &str, chain: &str, work: impl FnOnce() -> T) -> T {
+    /// Stops the attackers when it is dropped, also if `work` panics.
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Relaxed);
+        }
+    }
+    let stop = AtomicBool::new(false);
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
     let ask = |path: &str| -> Option<Value> {
         let body = agent.get(format!("{url}{path}")).call().ok()?.body_mut().read_to_vec().ok()?;
@@ -71,7 +79,12 @@ pub fn fill_blocks(url: &str, chain: &str, stop: &AtomicBool) {
             let _ = sent.send(&body);
         }
     };
-    thread::scope(|scope| STUFFERS.for_each(|number| drop(scope.spawn(move || fill(number)))));
+    thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        let fill = &fill;
+        STUFFERS.for_each(|number| drop(scope.spawn(move || fill(number))));
+        work()
+    })
 }
 
 /// Claims the chunk with the ID `chunk_id` and submits a gradient that was never computed, both in one transaction of
@@ -150,14 +163,9 @@ fn large_transactions_make_nobody_miss_a_deadline() {
         genesis["params"]["attestation_blocks"] = json!(30);
         genesis["accounts"].as_array_mut().unwrap().extend(stuffers());
     });
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| fill_blocks(&network.node.url, CHAIN, &stop));
-        let mut miner = network.miner(HONEST);
-        let mined = [miner.mine().status, miner.mine().status];
-        stop.store(true, Relaxed);
-        assert_eq!(mined, ["settled"; 2]);
-    });
+    let mut miner = network.miner(HONEST);
+    let mined = while_blocks_are_filled(&network.node.url, CHAIN, || [miner.mine().status, miner.mine().status]);
+    assert_eq!(mined, ["settled"; 2]);
     let sent: u64 = STUFFERS.map(|number| network.node.sequence(&key(number))).sum();
     assert!(sent >= 100, "only {sent} large transactions are in blocks");
     assert_fair(&network);

@@ -355,7 +355,7 @@ fn a_websocket_reports_blocks_and_transactions_to_its_subscribers() {
     let (to, other) = (of(&ScriptedMiner::address_of(8)), of(&ScriptedMiner::address_of(9)));
     let blocks = json!({ "query": "tm.event='NewBlock'" });
     let headers = json!({ "query": "tm.event='NewBlockHeader'" });
-    // from the subscription to blocks on, events may arrive before any answer
+    // once the connection is subscribed to blocks, an event may arrive before any answer
     for (id, query) in (1..).zip([&to, &other, &headers, &blocks]) {
         let answer = ask(&mut socket, id, "subscribe", query);
         assert_eq!(answer, json!({ "jsonrpc": "2.0", "id": id, "result": {} }));

@@ -1,7 +1,9 @@
-//! Tests of replicas that run a real CometBFT. They check that the replicas agree after any of them is killed, that new
-//! replicas can join, and that a forged gradient is rejected. `scripts/interop cometbft` runs these tests.
+//! Tests of replicas that run a real CometBFT. They check that the replicas agree after any of them is killed and
+//! while attackers break the rules, that new replicas can join, and that a forged gradient is rejected. `scripts/interop cometbft` runs these tests.
 
-use crate::attacks::{self, ROGUE, fill_blocks, leave_and_forge, stuffers, submit_garbage, withhold_beacon_number};
+use crate::attacks::{
+    self, ROGUE, leave_and_forge, stuffers, submit_garbage, while_blocks_are_filled, withhold_beacon_number,
+};
 use crate::forger::Forger;
 use crate::replicas::{CHAIN, OPERATOR_STAKE, OTHER_COINS, Replica, ReplicaNetwork};
 use crate::scripted_miner::{HttpHost, ScriptedMiner};
@@ -16,8 +18,6 @@ use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Read},
     process::Command,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
-    thread,
     time::Duration,
 };
 
@@ -175,25 +175,18 @@ fn cometbft_replicas_agree_after_kills_and_new_replicas_join() {
 
     // the operator of the fifth replica locks a stake, and its CometBFT gets the same voting power
     let key = network.consensus_key(4);
-    let stake_of = |operator: &SessionKey| -> u64 {
-        let found = first.get(&format!("/remes/remes/v1/node_registration/{}", operator.address())).unwrap();
-        found["node_registration"]["stake"].as_str().unwrap().parse().unwrap()
-    };
     // an operator that was killed, or that is slow, may have lost a part of its stake
     first.wait_for("voting power of the first operator", |first| {
         let power = first.voting_power(&network.consensus_key(0))?;
-        (power == stake_of(&network.operator(0)) / 1_000_000).then_some(())
+        (power == first.stake(network.operator(0).address()) / 1_000_000).then_some(())
     });
     assert_eq!(fifth.voting_power(&key), None);
     let operator = Client::new(HttpHost::new(&fifth.url), network.operator(4));
-    let stake = |amount: u64, node_type: i32| {
-        let (node_address, stake) = (operator.address().to_owned(), amount.to_string());
-        let message = MsgRegisterNode { node_address, stake, node_type, ..Default::default() };
-        block_on(operator.send(Message::RegisterNode(message))).unwrap()
-    };
-    stake(OTHER_COINS / 2, VALIDATOR as i32);
+    let (node_address, stake) = (operator.address().to_owned(), (OTHER_COINS / 2).to_string());
+    let message = MsgRegisterNode { node_address, stake, node_type: VALIDATOR as i32, ..Default::default() };
+    block_on(operator.send(Message::RegisterNode(message))).unwrap();
     first.wait_for("voting power of the new validator", |first| {
-        (first.voting_power(&key)? == stake_of(&network.operator(4)) / 1_000_000).then_some(())
+        (first.voting_power(&key)? == first.stake(network.operator(4).address()) / 1_000_000).then_some(())
     });
     first.wait_for("vote of the new validator", |first| {
         let height = first.height().to_string();
@@ -266,8 +259,7 @@ fn cometbft_replicas_reject_a_forged_gradient_although_one_dies_during_the_dispu
     assert!(sent > 3, "the forger sent only {sent} messages");
     let replicas: Vec<&Replica> = replicas.iter().collect();
     assert_agree(&replicas);
-    let node = replicas[1].get(&format!("/remes/remes/v1/node_registration/{}", rogue.address())).unwrap();
-    assert_eq!(node["node_registration"]["stake"], (STAKE / 2).to_string());
+    assert_eq!(replicas[1].stake(rogue.address()), STAKE / 2);
 }
 
 /// Checks that attackers who fill blocks, submit garbage, withhold a number from the beacon, or leave and come back do
@@ -296,26 +288,19 @@ fn cometbft_replicas_agree_through_attacks_on_the_rules() {
     let mut rogue = ScriptedMiner::new(&replicas[1].url, &network.work_dir, ROGUE);
     withhold_beacon_number(&rogue);
     let mut honest = ScriptedMiner::new(&replicas[3].url, &network.work_dir, 7);
-    let stop = AtomicBool::new(false);
-    let submitted = thread::scope(|scope| {
-        scope.spawn(|| fill_blocks(&replicas[2].url, CHAIN, &stop));
+    let submitted = while_blocks_are_filled(&replicas[2].url, CHAIN, || {
         let (task, held, artifact) = honest.claim_and_compute();
         let id = honest.submit_without_waiting(&task, &held, &artifact);
         let height = first.height() + 10;
         first.wait_for("ten further blocks", |first| (first.height() >= height).then_some(()));
-        stop.store(true, Relaxed);
         id
     });
     let status = honest.settled(submitted).status;
     assert!(["accepted", "settled"].contains(&status.as_str()), "{status}");
-    let stake = |address: &str| -> u64 {
-        let found = first.get(&format!("/remes/remes/v1/node_registration/{address}")).unwrap();
-        found["node_registration"]["stake"].as_str().unwrap().parse().unwrap()
-    };
-    first.wait_for("penalty", |_| (stake(rogue.address()) < attacks::COINS).then_some(()));
+    first.wait_for("penalty", |first| (first.stake(rogue.address()) < attacks::COINS).then_some(()));
     assert_eq!(leave_and_forge(&mut rogue).status, "rejected");
     for at in 0..4 {
-        assert_eq!(stake(network.operator(at).address()), OPERATOR_STAKE, "the operator of replica {at}");
+        assert_eq!(first.stake(network.operator(at).address()), OPERATOR_STAKE, "the operator of replica {at}");
     }
     assert_agree(&replicas.iter().collect::<Vec<_>>());
 }

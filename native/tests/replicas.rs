@@ -234,6 +234,12 @@ impl Replica {
         found["voting_power"].as_str()?.parse().ok()
     }
 
+    /// Returns the stake of an address in micro-units.
+    pub fn stake(&self, address: &str) -> u64 {
+        let found = self.get(&format!("/remes/remes/v1/node_registration/{address}")).unwrap();
+        found["node_registration"]["stake"].as_str().unwrap().parse().unwrap()
+    }
+
     /// Sends a GET request to the node. Returns the JSON body of the response, or `None` if the request fails.
     pub fn get(&self, path: &str) -> Option<Value> {
         let body = self.bytes(path)?;
