@@ -130,7 +130,8 @@ pub fn withhold_beacon_number(rogue: &ScriptedMiner) {
 /// Returns the status of the gradient.
 pub fn leave_and_forge(rogue: &mut ScriptedMiner) -> GradientStatus {
     let leave = MsgUnregisterNode { node_address: rogue.address().to_owned() };
-    block_on(rogue.client.send(Message::UnregisterNode(leave))).unwrap();
+    // a node that is sampled to recompute a gradient cannot leave before its attestation is due
+    rogue.wait(|| block_on(rogue.client.send(Message::UnregisterNode(leave.clone()))).ok());
     forge(rogue)
 }
 

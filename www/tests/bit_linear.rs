@@ -74,13 +74,13 @@ async fn layers_from_a_seed_and_from_given_weights() {
 #[wasm_bindgen_test]
 async fn errors_name_the_invalid_option() {
     for (given, named) in [
-        (r#"{"inFeatures": 0}"#, "inFeatures: 0"),
-        (r#"{"outFeatures": 1e9}"#, "outFeatures: 1000000000"),
+        (r#"{"inFeatures": 0}"#, "inFeatures is 0"),
+        (r#"{"outFeatures": 1e9}"#, "outFeatures is 1000000000"),
         (r#"{"loraRank": 3}"#, "LoRA rank"),
-        (r#"{"loraAlpha": 16.5}"#, "loraAlpha: 16.5"),
-        (r#"{"seed": -1}"#, "seed: -1"),
+        (r#"{"loraAlpha": 16.5}"#, "loraAlpha is 16.5"),
+        (r#"{"seed": -1}"#, "seed is -1"),
         (r#"{"weights": [1, 2]}"#, "weights: not a Float32Array"),
-        (r#"{"backend": "tpu"}"#, "backend: \"tpu\""),
+        (r#"{"backend": "tpu"}"#, "backend is \"tpu\""),
         (r#"{"deterministic": false}"#, "deterministic"),
     ] {
         let error = BitLinear::create(options(given)).await.err().unwrap_or_else(|| panic!("{given}"));
