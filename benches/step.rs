@@ -1,10 +1,12 @@
 //! Measures how many milliseconds a training step takes, in total and in each kernel, for three model sizes.
 //!
-//! `cargo bench --bench step -- [scalar] [THREADS] [gpu DEVICE]`
+//! `cargo bench --bench step -- [THREADS] [scalar | gpu DEVICE] [--model MODEL] [--runs N] [--json]`
 //!
 //! By default, the step runs on the CPU with one thread per core, or with `THREADS` threads. With `scalar`, the CPU
 //! runs the reference kernels. With `gpu`, the step runs on the GPU with the index `DEVICE` or with `DEVICE` in its
-//! name, and each kernel uses the lowering (WGSL implementation) that is fastest on this GPU.
+//! name, and each kernel uses the lowering (WGSL implementation) that is fastest on this GPU. `--model` selects one of
+//! the models: `deep`, `wide` or `long`. Each time is the fastest of five runs, or of `N` runs. With `--json`, the
+//! times of each model are printed as one line of JSON.
 //!
 //! Each dispatch (one launch of a kernel) is also run by itself. The time of the fastest dispatch is mostly the
 //! overhead of starting a run, so it is subtracted from the time of every dispatch.
@@ -32,9 +34,8 @@ use std::{
     time::Instant,
 };
 
-const RUNS: usize = 5;
-
-/// A small model with six layers. It has few weights, but it is deep enough to learn from text.
+/// A small model with six layers, in the shape of the model that the program contains. It has few weights, but it is
+/// deep enough to learn from text.
 const DEEP: ModelConfig = ModelConfig {
     layers: 6,
     width: 256,
@@ -42,7 +43,7 @@ const DEEP: ModelConfig = ModelConfig {
     kv_heads: 4,
     head_dim: 32,
     ffn_width: 768,
-    vocab: 256,
+    vocab: 1024,
     context: 256,
     residual_fraction_bits: 20,
     ..WIDE
@@ -52,16 +53,26 @@ const DEEP: ModelConfig = ModelConfig {
 const LONG: ModelConfig = ModelConfig { layers: 1, vocab: 512, ..ModelConfig::BITNET_2B4T };
 
 fn main() -> Result<(), Error> {
-    let arguments: Vec<String> = std::env::args().collect();
+    let mut arguments: Vec<String> = std::env::args().collect();
+    let mut value = |flag: &str| {
+        let at = arguments.iter().position(|argument| argument == flag)?;
+        arguments.drain(at..(at + 2).min(arguments.len())).nth(1)
+    };
+    let (model, runs) = (value("--model"), value("--runs").and_then(|runs| runs.parse().ok()));
     let slow = arguments.iter().any(|argument| argument == "scalar");
     let backend = match arguments.iter().position(|argument| argument == "gpu") {
         Some(at) => block_on(tuned(arguments.get(at + 1).map_or("0", String::as_str)))?,
         None => Backend::Cpu {
-            threads: arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(0),
+            threads: arguments[1..].iter().find_map(|argument| argument.parse().ok()).unwrap_or(0),
             kernels: if slow { scalar } else { fastest },
         },
     };
+    let runs = runs.unwrap_or(if slow { 1 } else { 5 });
+    let json = arguments.iter().any(|argument| argument == "--json");
     for (name, config, sequences) in [("deep", DEEP, 8), ("wide", WIDE, 1), ("long", LONG, 1)] {
+        if model.as_ref().is_some_and(|model| model != name) {
+            continue;
+        }
         let tokens = sequences * config.context;
         let vocab = config.vocab as u32;
         let model = seeded(config, [7; 32])?;
@@ -96,7 +107,7 @@ fn main() -> Result<(), Error> {
         };
         let mut fastest_ms = vec![f64::INFINITY; dispatches.len()];
         let mut whole_ms = f64::INFINITY;
-        for _ in 0..if slow { 1 } else { RUNS } {
+        for _ in 0..runs {
             whole_ms = whole_ms.min(run_ms(0..dispatches.len())?);
             for (at, fastest_ms) in fastest_ms.iter_mut().enumerate() {
                 *fastest_ms = fastest_ms.min(run_ms(at..at + 1)?);
@@ -110,6 +121,11 @@ fn main() -> Result<(), Error> {
         }
         let mut kernels: Vec<_> = kernels.into_iter().collect();
         kernels.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
+        if json {
+            let kernels: BTreeMap<_, _> = kernels.iter().map(|(kernel, (_, ms))| (kernel, ms)).collect();
+            println!("{}", serde_json::json!({"model": name, "tokens": tokens, "ms": whole_ms, "kernels": kernels}));
+            continue;
+        }
         println!("{name}: {tokens} tokens in {whole_ms:.1} ms, {:.0} tokens/s", 1e3 * tokens as f64 / whole_ms);
         for (kernel, (count, ms)) in kernels {
             println!("  {kernel:28} {ms:9.2} ms in {count} dispatches");

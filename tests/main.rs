@@ -28,4 +28,5 @@ mod import;
 mod peft;
 
 // tests of how GPUs are classified by the descriptions that their drivers report
+#[cfg(feature = "gpu")]
 mod architecture;

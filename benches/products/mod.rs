@@ -42,7 +42,7 @@ static GEMM_F32: Kernel = Kernel {
 /// The shape of a product: a `tokens` × `features` matrix times a square `features` × `features` matrix.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
-    /// The number of rows of the left matrix of the product, one for each token: a multiple of 64.
+    /// The number of tokens, a multiple of 64. The left matrix of the product has one row for each token.
     pub(crate) tokens: usize,
     /// The side of the square right matrix of the product, and the row length of the left one: a multiple of 64.
     pub(crate) features: usize,

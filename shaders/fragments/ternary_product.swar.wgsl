@@ -1,7 +1,8 @@
 // A ternary product: out[t, f] = Σ_p input[t, p] · code[f, p] − Σ_p input[t, p], where code = trit + 1, t is a token, f
 // an output feature, and p an element of the input row.
-// One multiplication of an input by code + 2^16 · code′ computes the products for two features. The sums of the two
-// features share a 32-bit word, which is called a pair.
+// One multiplication of an input by code + 2^16 · code′ computes the products for two features, where code is the code
+// of the first feature, and code′ that of the second. The sums of the two features share a 32-bit word, which is called
+// a pair.
 // One invocation computes 16 features of 8 tokens in registers, and reads 16 elements of each input row at a time. For
 // one token after another, it adds the products of these elements with the codes of all 16 features to the token's
 // pairs. After every 128 elements, before a half of a pair can overflow, the pairs are split and added to i32 sums.

@@ -33,7 +33,7 @@ fn logarithm_index(fraction: u32) -> u32 {
 }
 
 // Returns log2(sum / 2^30) in Q20, by linear interpolation between the table entries `low` and `high`, which are in
-// Q24. The magnitude is < 2^26.
+// Q24. The returned integer is < 2^26 in magnitude, because the logarithm is between -64 and 64.
 fn logarithm_between(low: u32, high: u32, sum: vec2<u32>) -> i32 {
     let between = ((high - low) * ((logarithm_fraction(sum) >> 9u) & 0x3fffu)) >> 14u;
     let whole = (bits_64(sum) - 31u) << 20u;

@@ -38,7 +38,7 @@ pub enum RoleError {
     /// A request to the node failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The backend failed, or the task belongs to another job than the one for which the worker was created.
+    /// The backend failed, or the task belongs to a different job from the one for which the worker was created.
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// A task, an adapter or an artifact is malformed.

@@ -232,7 +232,7 @@ fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut
 /// Rounds `sums` to integers of magnitude ≤ 2^30, and writes them as an i32 row (integers, then the scale of the row).
 /// The sums are in units of `factor · 2^(a + b)`.
 pub(crate) fn put_row(out: &mut [u32], head_dim: usize, sums: &[i64], factor: Scale, a: i32, b: i32) {
-    let shift = shift_for(sums.iter().map(|sum| sum.unsigned_abs()).max().unwrap_or(0), ROW_BITS);
+    let shift = shift_for(sums.iter().fold(0, |bits, sum| bits | sum.unsigned_abs()), ROW_BITS);
     let (out, info) = rows::split(out, head_dim);
     for (out, &sum) in out.iter_mut().zip(sums) {
         *out = round_even(sum, shift) as i32;

@@ -5,7 +5,7 @@
 //! ≤ 2^42. Rounding removes the 12 low bits of the product, so the magnitude of the result is ≤ 2^30.
 
 use super::{INFO, Kernel, Saturated, lowering, params, read, shared::rows, texts, write};
-use crate::numbers::fixed::{WIDE_BITS, round_even, shift_for};
+use crate::numbers::fixed::{WIDE_BITS, product, round_even, shift_for};
 use std::ops::Range;
 
 params! {
@@ -47,8 +47,8 @@ pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], w
         let (out, info) = rows::split(out, width);
         let (gate_shift, up_shift) = shifts(gate, up);
         for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
-            let gate = round_even(gate.max(0).into(), gate_shift);
-            *out = round_even(gate * gate * round_even(up.into(), up_shift), DROPPED) as i32;
+            let gate = round_even(gate.max(0).into(), gate_shift) as i32;
+            *out = round_even(product(gate * gate, round_even(up.into(), up_shift) as i32), DROPPED) as i32;
         }
         let scale = gate_scale.multiply(gate_scale).multiply(up_scale);
         rows::put_info(info, scale.shift((2 * gate_shift + up_shift + DROPPED) as i32), 0);

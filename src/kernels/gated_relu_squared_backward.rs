@@ -11,7 +11,7 @@ use super::{
     shared::{dither, rows, wide},
     texts, write,
 };
-use crate::numbers::fixed::round_even;
+use crate::numbers::fixed::{product, round_even};
 use std::ops::Range;
 
 params! {
@@ -64,9 +64,9 @@ pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], w
         let (up, up_scale) = rows::row(reads[2], width, token);
         let (gate_shift, up_shift) = shifts(gate, up);
         for i in 0..width {
-            let gate = round_even(gate[i].max(0).into(), gate_shift);
-            gate_values[i] = gate * round_even(up[i].into(), up_shift) * i64::from(dout[i]);
-            up_values[i] = gate * gate * i64::from(dout[i]);
+            let gate = round_even(gate[i].max(0).into(), gate_shift) as i32;
+            gate_values[i] = product(gate * round_even(up[i].into(), up_shift) as i32, dout[i]);
+            up_values[i] = product(gate * gate, dout[i]);
         }
         let index = dither::index(reads[3], token);
         let gate_scale = gate_scale.shift(gate_shift as i32);

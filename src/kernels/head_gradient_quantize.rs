@@ -6,6 +6,7 @@ use super::{
     shared::{dither, heads, rows},
     texts, write,
 };
+use crate::numbers::fixed::product;
 use std::ops::Range;
 
 params! {
@@ -56,7 +57,7 @@ pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], w
         let outs = out.chunks_exact_mut(heads::head_words(head_dim));
         for (h, (gradient, out)) in gradient.chunks_exact(head_dim).zip(outs).enumerate() {
             for (value, &gradient) in values.iter_mut().zip(gradient) {
-                *value = i64::from(gradient) * i64::from(scale.mantissa);
+                *value = product(gradient, scale.mantissa as i32);
             }
             let index = dither::index(reads[1], token) * p.heads + h as u32;
             heads::put(out, head_dim, &values, scale.exponent, Some((stream, index)));

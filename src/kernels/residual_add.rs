@@ -2,7 +2,7 @@
 //! fixed-point format of the residual stream.
 
 use super::{INFO, Kernel, Saturated, flag, lowering, params, read, shared::rows, texts, write};
-use crate::numbers::fixed::{Scale, saturate, shift_to_i32};
+use crate::numbers::fixed::{Scale, product, saturate, shift_to_i32};
 use std::ops::Range;
 
 params! {
@@ -37,7 +37,7 @@ pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], w
         rows::put_info(info, Scale::power_of_two(-(p.fraction_bits as i32)), 0);
         let shift = -(scale.exponent + p.fraction_bits as i32);
         for ((out, &residual), &y) in out.iter_mut().zip(residual).zip(y) {
-            let (y, far) = shift_to_i32(i64::from(y) * i64::from(scale.mantissa), shift);
+            let (y, far) = shift_to_i32(product(y, scale.mantissa as i32), shift);
             let (value, farther) = saturate(i64::from(residual) + i64::from(y));
             *out = value;
             any |= far | farther;

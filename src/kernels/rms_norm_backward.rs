@@ -16,7 +16,7 @@ use super::{
     },
     texts, write,
 };
-use crate::numbers::fixed::{ROW_BITS, Scale, round_even, shift_for};
+use crate::numbers::fixed::{ROW_BITS, Scale, product, round_even, shift_for};
 use std::ops::Range;
 
 params! {
@@ -65,7 +65,8 @@ pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], w
     let (width, slots) = (p.width as usize, p.slots as usize);
     let gains = &as_i32(gain)[..width];
     let inverse_width = Scale { mantissa: p.inverse_width, exponent: p.inverse_width_exponent };
-    let max = |values: &[i64]| values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
+    // The bitwise OR of all magnitudes has as many bits as the largest magnitude.
+    let max = |values: &[i64]| values.iter().fold(0, |bits, value| bits | value.unsigned_abs());
     let mut values = vec![0i64; width];
     for (token, dx) in units.zip(writes[0].chunks_exact_mut(width + INFO)) {
         let (x, _) = rows::row(x, width, token);
@@ -80,25 +81,25 @@ pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], w
             let (dn, scale) = slot(i);
             let shift = distance(top, exponent(scale));
             for (value, &dn) in values.iter_mut().zip(dn) {
-                *value += round_even(i64::from(dn) * i64::from(scale.mantissa), 2) >> shift;
+                *value += round_even(product(dn, scale.mantissa as i32), 2) >> shift;
             }
         }
         let shift = shift_for(max(&values), ROW_BITS);
         let mut unit = top + 2 + shift as i32 + p.gain_exponent;
         for (value, &gain) in values.iter_mut().zip(gains) {
-            *value = round_even(*value, shift) * i64::from(gain); // g ≤ 2^46
+            *value = product(round_even(*value, shift) as i32, gain); // g ≤ 2^46
         }
 
         // c is computed from rounded copies of g (≤ 2^30) and x (≤ 2^15), so Σ ≤ 2^45 · width.
         let x_shift = copy_shift(x);
-        let dot: i64 = values.iter().zip(x).map(|(&g, &x)| round_even(g, 16) * i64::from(copy(x, x_shift))).sum();
+        let dot: i64 = values.iter().zip(x).map(|(&g, &x)| product(round_even(g, 16) as i32, copy(x, x_shift))).sum();
         let c = Scale::new(dot.unsigned_abs(), 16 + x_shift as i32);
         let c = c.multiply(rms.inverse).multiply(rms.inverse).multiply(inverse_width);
-        let mantissa = if dot < 0 { -i64::from(c.mantissa) } else { i64::from(c.mantissa) };
+        let mantissa = if dot < 0 { -(c.mantissa as i32) } else { c.mantissa as i32 };
         // |c · x| ≤ ‖g‖ < 2^55 (Cauchy–Schwarz), so if the exponent of c is positive, it is at most 24.
         let (right, left) = ((-c.exponent).clamp(0, 63) as u32, c.exponent.clamp(0, 24));
         for (value, &x) in values.iter_mut().zip(x) {
-            *value -= round_even(i64::from(x) * mantissa, right) << left;
+            *value -= round_even(product(x, mantissa), right) << left;
         }
 
         // Multiply by 1 / rms and add the residual's gradient.
@@ -109,8 +110,8 @@ pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], w
         let top = unit.max(exponent(scale));
         let (value_shift, residual_shift) = (distance(top, unit), distance(top, exponent(scale)));
         for (value, &residual) in values.iter_mut().zip(residual) {
-            let branch = round_even(*value, shift) * i64::from(rms.inverse_rms.mantissa);
-            let straight = i64::from(residual) * i64::from(scale.mantissa);
+            let branch = product(round_even(*value, shift) as i32, rms.inverse_rms.mantissa as i32);
+            let straight = product(residual, scale.mantissa as i32);
             *value = (round_even(branch, 1) >> value_shift) + (round_even(straight, 1) >> residual_shift);
         }
         let shift = shift_for(max(&values), ROW_BITS);

@@ -9,7 +9,7 @@ use super::{
     shared::{heads, rows},
     texts, write,
 };
-use crate::numbers::fixed::round_even;
+use crate::numbers::fixed::{product, round_even};
 use std::ops::Range;
 
 params! {
@@ -57,11 +57,10 @@ pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], w
         let angles = &as_i32(reads[2])[position * head_dim..][..head_dim];
         for (y, out) in y.chunks_exact(head_dim).zip(out.chunks_exact_mut(heads::head_words(head_dim))) {
             for i in 0..half {
-                let (cos, sin) = (i64::from(angles[2 * i]), i64::from(angles[2 * i + 1]));
-                let (a, b) = (i64::from(y[i]), i64::from(y[half + i]));
-                let mantissa = i64::from(scale.mantissa);
-                values[i] = round_even(a * cos - b * sin, 31) * mantissa;
-                values[half + i] = round_even(a * sin + b * cos, 31) * mantissa;
+                let (cos, sin, a, b) = (angles[2 * i], angles[2 * i + 1], y[i], y[half + i]);
+                let turned = |sum: i64| product(round_even(sum, 31) as i32, scale.mantissa as i32);
+                values[i] = turned(product(a, cos) - product(b, sin));
+                values[half + i] = turned(product(a, sin) + product(b, cos));
             }
             heads::put(out, head_dim, &values, scale.exponent + 1, None);
         }

@@ -7,7 +7,7 @@ use super::{
     shared::{blocks::distance, dither, rows, wide},
     texts, write,
 };
-use crate::numbers::fixed::{Scale, round_even};
+use crate::numbers::fixed::{Scale, product, round_even};
 use std::ops::Range;
 
 params! {
@@ -69,12 +69,11 @@ pub(crate) fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], w
         for (h, values) in values.chunks_exact_mut(head_dim).enumerate() {
             let (d, scale) = head(h);
             let shift = distance(max, scale.exponent);
-            let turned = |sum: i64| round_even(round_even(sum, 31) * i64::from(scale.mantissa), shift);
+            let turned = |sum: i64| round_even(product(round_even(sum, 31) as i32, scale.mantissa as i32), shift);
             for i in 0..half {
-                let (cos, sin) = (i64::from(angles[2 * i]), i64::from(angles[2 * i + 1]));
-                let (a, b) = (i64::from(d[i]), i64::from(d[half + i]));
-                values[i] = turned(a * cos + b * sin);
-                values[half + i] = turned(b * cos - a * sin);
+                let (cos, sin, a, b) = (angles[2 * i], angles[2 * i + 1], d[i], d[half + i]);
+                values[i] = turned(product(a, cos) + product(b, sin));
+                values[half + i] = turned(product(b, cos) - product(a, sin));
             }
         }
         let stream = dither::stream(reads[3], p.stream);

@@ -50,7 +50,7 @@ pub enum ProtocolError {
         /// CID of the task in the artifact's manifest.
         found: Box<crate::store::Cid>,
     },
-    /// The artifact contains another gradient than the one to which the miner committed.
+    /// The artifact contains a different gradient from the one to which the miner committed.
     #[error("the artifact does not match the commitment in the submission")]
     OtherGradient,
     /// The shift (the number of low bits that rounding drops) that an artifact states for a matrix is too large.

@@ -73,7 +73,7 @@ async function runChecks(page) {
 }
 
 /**
- * Checks that the conformance page in a browser computes the published digests. Firefox has hung once in hundreds of
+ * Checks that the conformance page in a browser computes the golden digests. Firefox has hung once in hundreds of
  * runs, so a browser that makes no progress is started once more.
  * @param {TestContext} t
  * @param {() => Promise<{ newPage(): Promise<unknown>, close(): Promise<void> }>} launch starts the browser

@@ -1,4 +1,5 @@
-//! Divides lists into pages, with the parameters and the JSON of the REST server of a Cosmos SDK node.
+//! Divides lists into pages. The query parameters and the JSON of the responses are those of the REST server of a Cosmos
+//! SDK node.
 
 use super::extract::{InvalidArgument, invalid};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};

@@ -35,7 +35,7 @@ pub enum MiningError {
     /// The task's chunk, or a block of its adapter, could not be fetched.
     #[error(transparent)]
     Blocks(#[from] FetchError),
-    /// The backend failed, or the task belongs to another job than the one for which the worker was created.
+    /// The backend failed, or the task belongs to a different job from the one for which the worker was created.
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// The task is malformed.

@@ -42,8 +42,8 @@ pub enum RootProof {
     Input {
         /// Tensor root of the buffer.
         root: Hash,
-        /// Merkle path from the tensor root to the inputs root, or to the layout root if the buffer is part of the
-        /// adapter.
+        /// Merkle path from this tensor root to the inputs root of the task, or to the adapter layout root if the
+        /// buffer is part of the adapter.
         path: Path,
     },
     /// An earlier leaf of the trace states the tensor root.

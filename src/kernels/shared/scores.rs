@@ -3,7 +3,7 @@
 //! so the sum does not depend on the order of the scores.
 
 use crate::numbers::{
-    fixed::{Scale, round_even_u64, shift_to_i32},
+    fixed::{Scale, round_even_small, shift_to_i32},
     tables::TABLE_LEN,
 };
 
@@ -64,6 +64,6 @@ impl Normalizer {
     /// probability and `exponential` have 30 fraction bits.
     #[inline(always)]
     pub fn probability(self, exponential: u32) -> u32 {
-        round_even_u64(u64::from(exponential) * u64::from(self.mantissa), self.shift) as u32
+        round_even_small(u64::from(exponential) * u64::from(self.mantissa), self.shift) as u32
     }
 }

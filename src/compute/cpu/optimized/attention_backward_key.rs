@@ -1,11 +1,9 @@
-//! Optimized implementation of the gradient of attention with respect to keys and values. It processes the queries in
-//! blocks of 32, and decodes the queries of a sequence only once.
+//! Optimized implementation of the gradient of attention with respect to keys and values. It multiplies a block of 32
+//! queries by a tile of 32 keys at a time, and decodes the queries of a sequence only once.
 
-use super::{
-    heads::{Source, magnitude, planes, runs},
-    products::{LANES, tile},
-};
+use super::heads::{Exponentials, Source, largest_so_far, runs, scores};
 use crate::{
+    compute::cpu::simd::wide::{COLUMNS, WideTile, multiply},
     kernels::{
         INFO, Saturated,
         attention::STATS,
@@ -14,194 +12,295 @@ use crate::{
         shared::{
             blocks::{BLOCK, ZERO_EXPONENT, align, distance},
             dither,
-            scores::{Normalizer, exp2, score},
         },
     },
     numbers::{
-        fixed::{Scale, WIDE_BITS, round_dither, round_even, shift_for},
+        fixed::{Scale, WIDE_BITS, product, round_dither, round_even, shift_for},
         rng::Dither,
-        tables::TABLE_LEN,
     },
 };
 use std::ops::Range;
 
-/// The data of a block of 32 queries, for one attention head. Each array has one element for each query.
-struct Queries {
-    max: [i32; BLOCK],
-    mantissa: [u32; BLOCK],
-    normalizer_shift: [u32; BLOCK],
-    top: [i32; BLOCK],
-    mean: [i64; BLOCK],
-    dp_shift: [u32; BLOCK],
-    score_shift: [i32; BLOCK],
-    key_exponent: [i32; BLOCK],
-    dout_exponent: [i32; BLOCK],
-    index: [u32; BLOCK],
+/// The number of keys whose gradients are computed together.
+const KEYS: usize = BLOCK;
+
+/// What the gradients of all keys need to know of one query, for one attention head.
+struct Query {
+    stats: Stats,
+    /// The score shift of the kernel's parameters, less the exponent of the query.
+    score_shift: i32,
+    /// The exponent of the query's terms in the gradients of keys.
+    key_exponent: i32,
+    /// The exponent of the gradient of the query's output.
+    dout_exponent: i32,
+    /// The row of the dither that rounds the query's weights.
+    index: u32,
 }
 
 /// The queries of one attention head, and the gradients of the head's outputs, for a span of tokens. Both are decoded,
 /// and padded to whole blocks of 32 tokens.
 struct QueryHead {
-    queries: Vec<Queries>,
-    query_features: Vec<i16>,
-    dout_features: Vec<i16>,
-    query_rows: Vec<i16>,
-    dout_rows: Vec<i16>,
+    queries: Vec<Query>,
+    query_rows: Vec<u32>,
+    dout_rows: Vec<u32>,
+    query_features: Vec<u32>,
+    dout_features: Vec<u32>,
+}
+
+/// Values of the 32 keys of a tile, in groups of 16.
+type Lanes<T> = [[T; COLUMNS]; KEYS / COLUMNS];
+
+/// A tile of 32 keys and values of one key/value head. The tiles at the end of a sequence are padded.
+struct KeyTile {
+    /// The token of the first key.
+    start: usize,
+    /// The keys, as a panel for each group of 16.
+    keys: Vec<[u32; COLUMNS]>,
+    /// The values, as a panel for each group of 16.
+    values: Vec<[u32; COLUMNS]>,
+    key_exponents: Lanes<i32>,
+    value_exponents: Lanes<i32>,
+    /// The largest exponent of the terms of each key's gradient.
+    key_tops: Lanes<i32>,
+    /// The largest exponent of the terms of each value's gradient.
+    value_tops: Lanes<i32>,
+}
+
+impl KeyTile {
+    /// Returns the terms of a block of 32 queries in the gradients of the keys and in those of the values, before they
+    /// are rounded. The term of a query that does not see a key is 0. `from` is the token of the head's first query.
+    ///
+    /// # Safety
+    /// The processor must support the instruction set of `T`.
+    #[inline(always)]
+    unsafe fn terms<T: WideTile>(
+        &self,
+        p: &Params,
+        table: &Exponentials,
+        head: &QueryHead,
+        from: usize,
+        block: usize,
+    ) -> ([Lanes<i64>; BLOCK], [Lanes<i64>; BLOCK]) {
+        let words = p.head_dim.div_ceil(2) as usize;
+        let rows = block * BLOCK * words;
+        let queries = &head.queries[block * BLOCK..head.queries.len().min((block + 1) * BLOCK)];
+        let mut terms = ([[[0; COLUMNS]; KEYS / COLUMNS]; BLOCK], [[[0; COLUMNS]; KEYS / COLUMNS]; BLOCK]);
+        for part in 0..KEYS / COLUMNS {
+            let (mut dots, mut dps) = ([[0; COLUMNS]; BLOCK], [[0; COLUMNS]; BLOCK]);
+            let panel = part * words..(part + 1) * words;
+            // SAFETY: the caller guarantees that the processor supports the instruction set of `T`.
+            unsafe {
+                multiply::<T>(&head.query_rows[rows..], words, &self.keys[panel.clone()], &mut dots);
+                multiply::<T>(&head.dout_rows[rows..], words, &self.values[panel], &mut dps);
+            }
+            let (exponents, value_exponents) = (&self.key_exponents[part], &self.value_exponents[part]);
+            let (key_tops, value_tops) = (&self.key_tops[part], &self.value_tops[part]);
+            let top = exponents.iter().copied().max().unwrap_or(ZERO_EXPONENT);
+            for (i, query) in queries.iter().enumerate() {
+                let (stats, mean) = (&query.stats, query.stats.mean);
+                // A query sees the keys up to its own.
+                let seen = (from + block * BLOCK + i + 1 - self.start).saturating_sub(part * COLUMNS) as i32;
+                let (scores, _) = scores(&dots[i], i64::from(p.score_mantissa), query.score_shift, exponents, top);
+                let exponentials = table.at(scores.map(|score| stats.max.max(score).abs_diff(score)));
+                for lane in 0..COLUMNS {
+                    let probability = stats.normalizer.probability(exponentials[lane]) as i32;
+                    let probability = if (lane as i32) < seen { probability } else { 0 };
+                    let folded = (dps[i][lane] << RAISE) >> distance(stats.top, value_exponents[lane]);
+                    let dp = round_even(folded, stats.shift);
+                    let gradient = product(probability, dp as i32) - product(probability, mean);
+                    terms.0[i][part][lane] =
+                        (round_even(gradient, 30) << 30) >> distance(key_tops[lane], query.key_exponent);
+                    terms.1[i][part][lane] =
+                        (i64::from(probability) << 31) >> distance(value_tops[lane], query.dout_exponent);
+                }
+            }
+        }
+        terms
+    }
+}
+
+/// Returns the first 32 values of a slice in groups of 16.
+fn groups(values: &[i32]) -> Lanes<i32> {
+    std::array::from_fn(|part| std::array::from_fn(|lane| values[part * COLUMNS + lane]))
 }
 
 #[inline(always)]
-pub(super) fn body(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
+pub(super) fn body<T: WideTile>(
+    params: &[u32],
+    units: Range<usize>,
+    reads: &[&[u32]],
+    writes: &mut [&mut [u32]],
+) -> Saturated {
     let p = Params::read(params);
     let [q, k, v, dout, stats, tables, dither] = reads else { unreachable!() };
     let (heads, kv_heads, head_dim) = (p.heads as usize, p.kv_heads as usize, p.head_dim as usize);
     let (context, group) = (p.context as usize, p.group as usize);
     let source = |words, heads| Source { words, heads, head_dim };
     let (q, k, v, dout) = (source(q, heads), source(k, kv_heads), source(v, kv_heads), source(dout, heads));
-    let table = &tables[..TABLE_LEN];
-    let mantissa = i64::from(p.score_mantissa);
+    let table = Exponentials::new(tables);
     let inverse_root = Scale { mantissa: p.inverse_root, exponent: p.inverse_root_exponent };
     let (key_stream, value_stream) = (dither::stream(dither, p.key_stream), dither::stream(dither, p.value_stream));
     let row_stats = |row: usize| Stats::new(&stats[row * STATS..][..STATS]);
-    let stride = q.stride();
-    let (mut key, mut value) = (Vec::new(), Vec::new());
-    let (mut key_sums, mut value_sums) = (vec![0i64; stride], vec![0i64; stride]);
-    let mut outs = writes[0].chunks_exact_mut(2 * kv_heads * (head_dim + INFO));
+    let (mut key_sums, mut value_sums) = (vec![[0i64; KEYS]; head_dim], vec![[0i64; KEYS]; head_dim]);
+    let start = units.start;
 
     for (first, run) in runs(units, |token| row_stats(token * heads).first) {
-        let start = (run.start - first) / BLOCK * BLOCK + first;
-        let span = start..first + context;
+        // The tiles of keys are also blocks of queries.
+        let from = (run.start - first) / BLOCK * BLOCK + first;
+        let span = from..first + context;
         let decode = |head: usize| {
             let exponents = q.exponents(span.clone(), head).into_iter().zip(dout.exponents(span.clone(), head));
-            let exponents: Vec<_> = exponents.collect();
-            let block = |(block, exponents): (usize, &[(i32, i32); BLOCK])| {
-                let row = |i: usize| {
-                    let token = start + block * BLOCK + i;
-                    (token < span.end).then(|| row_stats(token * heads + head))
-                };
-                let rows: [Option<Stats>; BLOCK] = std::array::from_fn(row);
-                Queries {
-                    max: rows.map(|row| row.map_or(0, |row| row.max)),
-                    mantissa: rows.map(|row| row.map_or(0, |row| row.normalizer.mantissa)),
-                    normalizer_shift: rows.map(|row| row.map_or(0, |row| row.normalizer.shift)),
-                    top: rows.map(|row| row.map_or(ZERO_EXPONENT, |row| row.top)),
-                    mean: rows.map(|row| row.map_or(0, |row| row.mean.into())),
-                    dp_shift: rows.map(|row| row.map_or(0, |row| row.shift)),
-                    score_shift: exponents.map(|(query, _)| p.score_shift - query),
-                    key_exponent: std::array::from_fn(|i| {
-                        let (query, dout) = exponents[i];
-                        match (rows[i].map_or(ZERO_EXPONENT, |row| row.exponent(dout)), query) {
-                            (ZERO_EXPONENT, _) | (_, ZERO_EXPONENT) => ZERO_EXPONENT,
-                            (a, b) => a + b,
-                        }
-                    }),
-                    dout_exponent: exponents.map(|(_, dout)| dout),
-                    index: std::array::from_fn(|i| {
-                        dither::index(dither, start + block * BLOCK + i).wrapping_mul(p.heads).wrapping_add(head as u32)
-                    }),
+            let query = |(token, (query, dout)): (usize, (i32, i32))| {
+                let stats = row_stats(token * heads + head);
+                Query {
+                    stats,
+                    score_shift: p.score_shift - query,
+                    key_exponent: match (stats.exponent(dout), query) {
+                        (ZERO_EXPONENT, _) | (_, ZERO_EXPONENT) => ZERO_EXPONENT,
+                        (a, b) => a + b,
+                    },
+                    dout_exponent: dout,
+                    index: dither::index(dither, token).wrapping_mul(p.heads).wrapping_add(head as u32),
                 }
             };
             QueryHead {
-                queries: exponents.as_chunks::<BLOCK>().0.iter().enumerate().map(block).collect(),
-                query_features: q.by_feature(span.clone(), head),
-                dout_features: dout.by_feature(span.clone(), head),
-                query_rows: q.by_token(span.clone(), head),
-                dout_rows: dout.by_token(span.clone(), head),
+                queries: span.clone().zip(exponents).map(query).collect(),
+                query_rows: q.rows(span.clone(), head),
+                dout_rows: dout.rows(span.clone(), head),
+                query_features: q.feature_rows(span.clone(), head),
+                dout_features: dout.feature_rows(span.clone(), head),
             }
         };
         let decoded: Vec<QueryHead> = (0..heads).map(decode).collect();
-        for token in run {
-            let Some(out) = outs.next() else { break };
-            let (from, column) = (token - start, (token - first) as u32);
-            for (kv_head, group) in decoded.chunks(group).enumerate() {
-                let k_exponent = k.weights(token, kv_head, &mut key);
-                let v_exponent = v.weights(token, kv_head, &mut value);
-                let top = |of: fn(&Queries) -> &[i32; BLOCK]| {
-                    let blocks = group.iter().flat_map(|head| head.queries.iter().enumerate().skip(from / BLOCK));
-                    let tops = blocks.map(|(at, queries)| {
-                        let hidden = from.saturating_sub(at * BLOCK);
-                        of(queries)[hidden..].iter().copied().max().unwrap_or(ZERO_EXPONENT)
-                    });
-                    tops.max().unwrap_or(ZERO_EXPONENT)
+        for (kv_head, group) in decoded.chunks(group).enumerate() {
+            // The largest exponents of the queries that see a key, for each key of the span.
+            let tops = |exponent: fn(&Query) -> i32| {
+                let largest = |at: usize| group.iter().map(|head| exponent(&head.queries[at])).max();
+                let mut tops = largest_so_far((0..span.len()).rev().map(|at| largest(at).unwrap_or(ZERO_EXPONENT)));
+                tops.reverse();
+                tops.resize(span.len().next_multiple_of(KEYS), ZERO_EXPONENT);
+                tops
+            };
+            let (key_tops, value_tops) = (tops(|query| query.key_exponent), tops(|query| query.dout_exponent));
+            for tile in (from..run.end).step_by(KEYS) {
+                let tokens = tile..span.end.min(tile + KEYS);
+                let keys = KeyTile {
+                    start: tile,
+                    keys: k.token_columns(tokens.clone(), kv_head),
+                    values: v.token_columns(tokens.clone(), kv_head),
+                    key_exponents: groups(&k.exponents(tokens.clone(), kv_head)),
+                    value_exponents: groups(&v.exponents(tokens.clone(), kv_head)),
+                    key_tops: groups(&key_tops[tile - from..]),
+                    value_tops: groups(&value_tops[tile - from..]),
                 };
-                let (key_top, value_top) =
-                    (top(|queries| &queries.key_exponent), top(|queries| &queries.dout_exponent));
-
-                key_sums.fill(0);
-                value_sums.fill(0);
+                key_sums.fill([0; KEYS]);
+                value_sums.fill([0; KEYS]);
                 for head in group {
-                    for (block, queries) in head.queries.iter().enumerate().skip(from / BLOCK) {
-                        let features = block * BLOCK * head_dim;
-                        let dots = both(&key, &head.query_features[features..], head_dim);
-                        let dps = both(&value, &head.dout_features[features..], head_dim);
-                        let (mut keys, mut values) = ([0i64; BLOCK], [0i64; BLOCK]);
-                        let seen = from.saturating_sub(block * BLOCK)..BLOCK.min(span.len() - block * BLOCK);
-                        for i in 0..BLOCK {
-                            let (score, _) = score(dots[i] * mantissa, queries.score_shift[i] - k_exponent);
-                            let normalizer =
-                                Normalizer { mantissa: queries.mantissa[i], shift: queries.normalizer_shift[i] };
-                            let below = queries.max[i].max(score).abs_diff(score);
-                            let probability = normalizer.probability(exp2(table, below));
-                            let seen = (i >= seen.start) & (i < seen.end);
-                            let probability = if seen { i64::from(probability) } else { 0 };
-                            let folded = (dps[i] << RAISE) >> distance(queries.top[i], v_exponent);
-                            let dp = round_even(folded, queries.dp_shift[i]);
-                            let gradient = round_even(probability * (dp - queries.mean[i]), 30);
-                            keys[i] = (gradient << 30) >> distance(key_top, queries.key_exponent[i]);
-                            values[i] = (probability << 31) >> distance(value_top, queries.dout_exponent[i]);
-                        }
-                        let (key_shift, keys) = weights(&keys, key_stream, &queries.index, column);
-                        let (value_shift, values) = weights(&values, value_stream, &queries.index, column);
-                        let rows = (block * BLOCK + seen.start) * stride;
+                    for block in (tile - from) / BLOCK..span.len().div_ceil(BLOCK) {
+                        let queries = &head.queries[block * BLOCK..span.len().min((block + 1) * BLOCK)];
+                        let column = (tile - first) as u32;
+                        let features = block * BLOCK / 2 * head_dim..;
                         // The sums are in units of 2^(key_top − 2) and 2^(value_top − 20).
-                        add(&mut key_sums, &keys[seen.clone()], &head.query_rows[rows..], key_shift as i32 - 28);
-                        add(&mut value_sums, &values[seen], &head.dout_rows[rows..], value_shift as i32 - 41);
+                        // SAFETY: `compiled` calls this function only if the processor supports the instruction set of
+                        // `T`.
+                        unsafe {
+                            let (key_terms, value_terms) = keys.terms::<T>(&p, &table, head, from, block);
+                            let (weights, shifts) = rounded(&key_terms, key_stream, queries, column);
+                            let shifts = shifts.map(|shift| shift as i32 - 28);
+                            add::<T>(&mut key_sums, &head.query_features[features.clone()], &weights, &shifts);
+                            let (weights, shifts) = rounded(&value_terms, value_stream, queries, column);
+                            let shifts = shifts.map(|shift| shift as i32 - 41);
+                            add::<T>(&mut value_sums, &head.dout_features[features], &weights, &shifts);
+                        }
                     }
                 }
-                let (keys, values) = out.split_at_mut(kv_heads * (head_dim + INFO));
-                let at = kv_head * (head_dim + INFO)..(kv_head + 1) * (head_dim + INFO);
-                put_row(&mut keys[at.clone()], head_dim, &key_sums[..head_dim], inverse_root, key_top, -2);
-                put_row(&mut values[at], head_dim, &value_sums[..head_dim], Scale::ONE, value_top, -20);
+                for token in tokens.start.max(run.start)..tokens.end.min(run.end) {
+                    let out = &mut writes[0][(token - start) * 2 * kv_heads * (head_dim + INFO)..];
+                    let (keys, values) = out.split_at_mut(kv_heads * (head_dim + INFO));
+                    let at = kv_head * (head_dim + INFO)..(kv_head + 1) * (head_dim + INFO);
+                    let column =
+                        |sums: &[[i64; KEYS]]| -> Vec<i64> { sums.iter().map(|sums| sums[token - tile]).collect() };
+                    let (key_top, value_top) = (key_tops[token - from], value_tops[token - from]);
+                    put_row(&mut keys[at.clone()], head_dim, &column(&key_sums), inverse_root, key_top, -2);
+                    put_row(&mut values[at], head_dim, &column(&value_sums), Scale::ONE, value_top, -20);
+                }
             }
         }
     }
     false
 }
 
-/// Returns the inner products of one vector with each of the 32 rows of a block. `weights` is the vector, in which each
-/// element `256 · high + low` is given as `[high, low]`. `features` holds the rows in two groups of [`LANES`] = 16
-/// rows, each group transposed to `[head_dim, LANES]`.
+/// The weights of a block of queries and a tile of keys, as a panel for each group of 16 keys: each word contains the
+/// weights of two neighboring queries for one key.
+type Weights = [[[u32; COLUMNS]; BLOCK / 2]; KEYS / COLUMNS];
+
+/// Converts the terms of a block of queries and a tile of keys to weights. For each key, all terms are divided by
+/// `2^shift` and rounded stochastically, where `shift` is the smallest number for which all quotients are below 2^14 in
+/// magnitude. The term of a query and a key is rounded with the pseudo-random bits of the generator `stream` for the
+/// row `index` of the query; the column of the first key is `column`. Returns the weights and the shifts.
 #[inline(always)]
-fn both(weights: &[[i32; 2]], features: &[i16], head_dim: usize) -> [i64; BLOCK] {
-    let mut dots = [0; BLOCK];
-    for (at, dots) in dots.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-        *dots = tile(weights, &features[at * head_dim * LANES..], LANES);
+fn rounded(terms: &[Lanes<i64>; BLOCK], stream: Dither, queries: &[Query], column: u32) -> (Weights, [u32; KEYS]) {
+    let mut magnitudes = [0u64; KEYS];
+    for terms in terms {
+        for (magnitude, term) in magnitudes.iter_mut().zip(terms.as_flattened()) {
+            *magnitude |= term.unsigned_abs();
+        }
     }
-    dots
+    let shifts = magnitudes.map(|magnitude| shift_for(magnitude, WIDE_BITS));
+    let large = shifts.iter().all(|&shift| shift >= 16);
+    let mut weights = [[[0; COLUMNS]; BLOCK / 2]; KEYS / COLUMNS];
+    for (i, (terms, query)) in terms.iter().zip(queries).enumerate() {
+        let (dithers, terms) = (stream.columns(query.index, column), terms.as_flattened());
+        let mut rounded = [0; KEYS];
+        if large {
+            // This is `round_dither` for shifts of at least 16.
+            for lane in 0..KEYS {
+                let dither = u64::from(dithers[lane]) << (shifts[lane] - 16);
+                rounded[lane] = ((terms[lane] + dither as i64) >> shifts[lane]) as i32;
+            }
+        } else {
+            for lane in 0..KEYS {
+                rounded[lane] = round_dither(terms[lane], shifts[lane], dithers[lane]) as i32;
+            }
+        }
+        for (weights, rounded) in weights.iter_mut().zip(rounded.as_chunks::<COLUMNS>().0) {
+            for (word, &weight) in weights[i / 2].iter_mut().zip(rounded) {
+                *word |= if i % 2 == 0 { weight as u32 & 0xffff } else { (weight as u32) << 16 };
+            }
+        }
+    }
+    (weights, shifts)
 }
 
-/// Converts the 32 values `folded` of a block to weights: divides each value by `2^shift`, and rounds the quotient
-/// stochastically. `shift` is the smallest number for which all quotients are below 2^14 in magnitude. Value `i` is
-/// rounded with the pseudo-random bits that the generator `stream` yields for row `rows[i]` and column `column` of a
-/// matrix. Returns `shift` and the weights, each weight `256 · high + low` as `[high, low]`.
+/// Adds the weighted sums of a block's rows to `sums`: for feature `c` and key `k`, `2^shifts[k] · Σ_i weights[i, k] ·
+/// rows[c, i]`. Terms with a negative shift are rounded towards −∞. `rows` contains a row of 16 words for each feature,
+/// as [`Source::feature_rows`] returns them.
+///
+/// # Safety
+/// The processor must support the instruction set of `T`.
 #[inline(always)]
-fn weights(folded: &[i64; BLOCK], stream: Dither, rows: &[u32; BLOCK], column: u32) -> (u32, [[i32; 2]; BLOCK]) {
-    let shift = shift_for(magnitude(folded), WIDE_BITS);
-    let dithers = stream.rows(rows, column);
-    let mut weights = [0; BLOCK];
-    for i in 0..BLOCK {
-        weights[i] = round_dither(folded[i], shift, dithers[i]);
-    }
-    (shift, planes(&weights))
-}
-
-/// Adds `2^shift · Σ_i weights[i] · rows[i]` to `sums`, element by element. Each weight `256 · high + low` is given as
-/// `[high, low]`, and each row has as many elements as `sums`. If `shift` is negative, the added terms are rounded
-/// towards −∞.
-#[inline(always)]
-fn add(sums: &mut [i64], weights: &[[i32; 2]], rows: &[i16], shift: i32) {
-    let stride = sums.len();
-    for (c, sums) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-        let exact = tile(weights, &rows[c * LANES..], stride);
-        sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum += align(exact, shift));
+unsafe fn add<T: WideTile>(sums: &mut [[i64; KEYS]], rows: &[u32], weights: &Weights, shifts: &[i32; KEYS]) {
+    /// The number of features whose products are computed together.
+    const FEATURES: usize = 16;
+    let mut dots = [[0; COLUMNS]; FEATURES];
+    let left = shifts.iter().all(|&shift| shift >= 0);
+    for (sums, rows) in sums.chunks_mut(FEATURES).zip(rows.chunks(FEATURES * BLOCK / 2)) {
+        for (part, (panel, shifts)) in weights.iter().zip(shifts.as_chunks::<COLUMNS>().0).enumerate() {
+            let dots = &mut dots[..sums.len()];
+            // SAFETY: the caller guarantees that the processor supports the instruction set of `T`.
+            unsafe { multiply::<T>(rows, BLOCK / 2, panel, dots) };
+            for (sums, dots) in sums.iter_mut().zip(dots) {
+                let Some(sums) = sums[part * COLUMNS..].first_chunk_mut::<COLUMNS>() else { break };
+                if left {
+                    for lane in 0..COLUMNS {
+                        sums[lane] += dots[lane] << (shifts[lane] & 63);
+                    }
+                } else {
+                    for lane in 0..COLUMNS {
+                        sums[lane] += align(dots[lane], shifts[lane]);
+                    }
+                }
+            }
+        }
     }
 }

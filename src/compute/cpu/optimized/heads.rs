@@ -1,13 +1,21 @@
-//! Decodes head rows (the values of one token for one attention head) for the optimized attention kernels. The decoded
-//! values are ordered by token if a kernel sums over tokens, and by feature if it sums over features.
+//! Decodes head rows (the values of one token for one attention head) for the optimized attention kernels. Decoded
+//! values are int16, two in each word, either as rows or as panels: groups of 16 columns, by which rows are multiplied.
 
-use super::products::{LANES, columns, join, split};
-use crate::kernels::shared::{
-    blocks::{BLOCK, ZERO_EXPONENT},
-    heads::head_words,
-    wide::wide_words,
+use super::products::{join, packed_rows, row_columns, value_columns};
+use crate::{
+    compute::cpu::simd::wide::{COLUMNS, WideTile, multiply},
+    kernels::shared::{
+        blocks::{BLOCK, ZERO_EXPONENT},
+        heads::head_words,
+        scores::{SCORE_BITS, SCORE_LIMIT, score},
+        wide::{self, wide_words},
+    },
+    numbers::tables::TABLE_LEN,
 };
 use std::ops::Range;
+
+/// The number of queries whose scores are computed together. The scores of 16 queries and 2048 keys take 128 KiB.
+pub(super) const TILE: usize = 16;
 
 /// A buffer of head rows, in the order `[tokens, heads]`. A head row holds the values of one token for one attention
 /// head.
@@ -18,28 +26,15 @@ pub(super) struct Source<'a> {
     pub(super) head_dim: usize,
 }
 
-impl<'a> Source<'a> {
+impl Source<'_> {
     /// Returns the values of one token for one attention head as two bytes per value: first the high bytes of all
     /// values, then the low bytes. Also returns the exponent that the values share.
     #[inline(always)]
-    fn row(&self, token: usize, head: usize) -> (&'a [i8], i32) {
+    fn row(&self, token: usize, head: usize) -> (&[i8], i32) {
         let words = head_words(self.head_dim);
         let (planes, rest) =
             self.words[(token * self.heads + head) * words..][..words].split_at(wide_words(self.head_dim));
         (bytemuck::cast_slice(planes), rest[0] as i32)
-    }
-
-    /// Writes the values of one token for one attention head to `out`. Each value `256 · high + low` is written as
-    /// `[high, low]`. Returns the exponent that the values share.
-    #[inline(always)]
-    pub(super) fn weights(&self, token: usize, head: usize, out: &mut Vec<[i32; 2]>) -> i32 {
-        let (row, exponent) = self.row(token, head);
-        let (high, low) = row.split_at(row.len() / 2);
-        out.resize(self.head_dim, [0; 2]);
-        for ((out, &high), &low) in out.iter_mut().zip(high).zip(low) {
-            *out = [high.into(), low.into()];
-        }
-        exponent
     }
 
     /// Returns the exponents of the tokens in a span, for one attention head. All values of a token share one exponent.
@@ -52,51 +47,174 @@ impl<'a> Source<'a> {
         exponents
     }
 
-    /// Returns the values of one attention head for a span of tokens, ordered by token: `[tokens, stride]`. The number
-    /// of tokens is padded to a multiple of 32, and `stride` is `head_dim` padded to a multiple of [`LANES`].
+    /// Returns the values of one attention head for a span of tokens as rows, two values in each word: `[tokens,
+    /// row_words]`. The number of tokens is padded to a multiple of 32.
     #[inline(always)]
-    pub(super) fn by_token(&self, span: Range<usize>, head: usize) -> Vec<i16> {
+    pub(super) fn rows(&self, span: Range<usize>, head: usize) -> Vec<u32> {
+        packed_rows(span.len().next_multiple_of(BLOCK), self.head_dim, |at, out| {
+            if at < span.len() {
+                join(self.row(span.start + at, head).0, out);
+            }
+        })
+    }
+
+    /// Returns the number of words of a row, each of which contains two values.
+    #[inline(always)]
+    pub(super) fn row_words(&self) -> usize {
+        self.head_dim.div_ceil(2)
+    }
+
+    /// Returns the values of one attention head for a span of tokens as panels with one column for each token: `[tokens
+    /// / 16, row_words, 16]`. The number of tokens is padded to a multiple of 32.
+    #[inline(always)]
+    pub(super) fn token_columns(&self, span: Range<usize>, head: usize) -> Vec<[u32; COLUMNS]> {
+        row_columns(&self.rows(span, head), self.row_words())
+    }
+
+    /// Returns the values of one attention head for a span of tokens as panels with one column for each feature, and 16
+    /// steps of two tokens: `[tokens / 32, stride / 16, 16, 16]`. The number of tokens is padded to a multiple of 32.
+    #[inline(always)]
+    pub(super) fn feature_columns(&self, span: Range<usize>, head: usize) -> Vec<[u32; COLUMNS]> {
         let stride = self.stride();
-        let mut rows = vec![0; span.len().next_multiple_of(BLOCK) * stride];
-        for (token, row) in span.zip(rows.chunks_exact_mut(stride)) {
-            join(self.row(token, head).0, &mut row[..self.head_dim]);
+        let mut panels = vec![[0; COLUMNS]; span.len().next_multiple_of(BLOCK) / 2 * stride / COLUMNS];
+        let mut rows = vec![0; BLOCK * stride];
+        for (panels, first) in panels.chunks_exact_mut(BLOCK / 2 * stride / COLUMNS).zip(span.clone().step_by(BLOCK)) {
+            rows.fill(0);
+            for (token, row) in (first..span.end).zip(rows.chunks_exact_mut(stride)) {
+                join(self.row(token, head).0, &mut row[..self.head_dim]);
+            }
+            value_columns(&rows, stride, BLOCK / 2, panels);
+        }
+        panels
+    }
+
+    /// Returns the values of one attention head for a span of tokens as rows with one row for each feature, and two
+    /// tokens in each word: `[tokens / 32, head_dim, 16]`. The number of tokens is padded to a multiple of 32.
+    #[inline(always)]
+    pub(super) fn feature_rows(&self, span: Range<usize>, head: usize) -> Vec<u32> {
+        let mut rows = vec![0; span.len().div_ceil(BLOCK) * self.head_dim * BLOCK / 2];
+        for (at, token) in span.enumerate() {
+            let rows = &mut rows[at / BLOCK * self.head_dim * BLOCK / 2..];
+            let (word, shift) = (at % BLOCK / 2, 16 * (at % 2));
+            let row = self.row(token, head).0;
+            for feature in 0..self.head_dim {
+                rows[feature * BLOCK / 2 + word] |= (wide::get(row, feature) as u32 & 0xffff) << shift;
+            }
         }
         rows
     }
 
-    /// Returns the values of one attention head for a span of tokens, in groups of [`LANES`] tokens, each group ordered
-    /// by feature: `[groups, head_dim, LANES]`. The number of tokens is padded to a multiple of 32.
-    #[inline(always)]
-    pub(super) fn by_feature(&self, span: Range<usize>, head: usize) -> Vec<i16> {
-        let padded = span.len().next_multiple_of(BLOCK);
-        let mut tiles = columns(span.map(|token| self.row(token, head).0), self.head_dim);
-        tiles.resize(padded * self.head_dim, 0);
-        tiles
-    }
-
-    /// Returns the length to which [`by_token`](Self::by_token) pads the `head_dim` values of each token: `head_dim`
-    /// rounded up to a multiple of [`LANES`].
+    /// Returns `head_dim`, rounded up to a multiple of [`COLUMNS`].
     #[inline(always)]
     pub(super) fn stride(&self) -> usize {
-        self.head_dim.next_multiple_of(LANES)
+        self.head_dim.next_multiple_of(COLUMNS)
     }
+}
+
+/// Converts the inner products of a query and 16 keys to scores. `shift` is the score shift of the kernel's parameters
+/// less the exponent of the query, `exponents` are those of the keys, and `top` is the largest of them. Also returns
+/// whether the score of each key was clamped to ±1024.
+#[inline(always)]
+pub(super) fn scores(
+    dots: &[i64; COLUMNS],
+    mantissa: i64,
+    shift: i32,
+    exponents: &[i32; COLUMNS],
+    top: i32,
+) -> ([i32; COLUMNS], [bool; COLUMNS]) {
+    let mut scores = [0; COLUMNS];
+    if shift - top >= 1 {
+        // The shifts are not 0, so the addition rounds to nearest, ties to even.
+        let mut outside = 0;
+        for lane in 0..COLUMNS {
+            let (product, shift) = (dots[lane] * mantissa, (shift - exponents[lane]).min(63));
+            let score = (product + ((1 << (shift - 1)) - 1) + (product >> shift & 1)) >> shift;
+            outside |= (score + i64::from(SCORE_LIMIT)) as u64;
+            scores[lane] = score as i32;
+        }
+        if outside < 1 << 31 {
+            return (scores, [false; COLUMNS]);
+        }
+    }
+    let mut clamped = [false; COLUMNS];
+    for lane in 0..COLUMNS {
+        (scores[lane], clamped[lane]) = score(dots[lane] * mantissa, shift - exponents[lane]);
+    }
+    (scores, clamped)
+}
+
+/// The table of [`exp2`](crate::kernels::shared::scores::exp2), arranged so that one load reads all that an exponential
+/// needs: an entry, and a quarter of its difference to the next entry.
+pub(super) struct Exponentials([[u32; 2]; TABLE_LEN - 1]);
+
+impl Exponentials {
+    /// Arranges the entries of the exp2 table.
+    pub(super) fn new(table: &[u32]) -> Self {
+        Self(std::array::from_fn(|i| [table[i], (table[i] - table[i + 1]) >> 2]))
+    }
+
+    /// Returns `2^-d` with 30 fraction bits for each `d` in `below`, which have 20 fraction bits. The table is read in a
+    /// loop of its own, because the compiler would not vectorize a loop that does both.
+    #[inline(always)]
+    pub(super) fn at<const LANES: usize>(&self, below: [u32; LANES]) -> [u32; LANES] {
+        let entries = below.map(|below| self.0[(below >> 12 & 255) as usize]);
+        let mut exponentials = [0; LANES];
+        for lane in 0..LANES {
+            let ([entry, quarter], whole) = (entries[lane], below[lane] >> SCORE_BITS);
+            let value = (entry - ((quarter * (below[lane] & 4095)) >> 10)) >> (whole & 31);
+            exponentials[lane] = if whole > 31 { 0 } else { value };
+        }
+        exponentials
+    }
+}
+
+/// The weights of a tile of queries: one row for each query, and 32 columns, one for each token of a block.
+pub(super) type Weights = [[i16; BLOCK]; TILE];
+
+/// Adds the weighted sums of a block's rows to `sums`: for query `r` and feature `c`, `2^shifts[r] · Σ_i weights[r][i] ·
+/// rows[i, c]`. Terms with a negative shift are rounded towards −∞. `sums` has the shape `[TILE, stride]`, and `panels`
+/// contains the rows of the 32 tokens of the block, as [`Source::feature_columns`] returns them.
+///
+/// # Safety
+/// The processor must support the instruction set of `T`.
+#[inline(always)]
+pub(super) unsafe fn add_weighted<T: WideTile>(
+    sums: &mut [i64],
+    weights: &Weights,
+    shifts: &[i32; TILE],
+    panels: &[[u32; COLUMNS]],
+) {
+    let stride = sums.len() / TILE;
+    let rows: &[u32] = bytemuck::cast_slice(weights.as_flattened());
+    let mut dots = [[0; COLUMNS]; TILE];
+    for (group, panel) in panels.chunks_exact(BLOCK / 2).take(stride / COLUMNS).enumerate() {
+        // SAFETY: the caller guarantees that the processor supports the instruction set of `T`.
+        unsafe { multiply::<T>(rows, BLOCK / 2, panel, &mut dots) };
+        for ((sums, dots), &shift) in sums.chunks_exact_mut(stride).zip(&dots).zip(shifts) {
+            let Some(sums) = sums[group * COLUMNS..].first_chunk_mut::<COLUMNS>() else { break };
+            if shift >= 0 {
+                sums.iter_mut().zip(dots).for_each(|(sum, dot)| *sum += dot << shift);
+            } else {
+                let shift = (-shift).min(63);
+                sums.iter_mut().zip(dots).for_each(|(sum, dot)| *sum += dot >> shift);
+            }
+        }
+    }
+}
+
+/// Returns, for each index, the largest exponent up to and including that index.
+pub(super) fn largest_so_far(exponents: impl Iterator<Item = i32>) -> Vec<i32> {
+    let largest = |largest: &mut i32, exponent: i32| {
+        *largest = exponent.max(*largest);
+        Some(*largest)
+    };
+    exponents.scan(ZERO_EXPONENT, largest).collect()
 }
 
 /// Returns the bitwise OR of the magnitudes of all values. It has as many bits as the largest magnitude.
 #[inline(always)]
 pub(super) fn magnitude(values: &[i64]) -> u64 {
     values.iter().fold(0, |bits, value| bits | value.unsigned_abs())
-}
-
-/// Splits each of the 32 weights of a block into two bytes, `[high, low]`, so that the weight is `256 · high + low`.
-/// The weights must be ≤ 2^14 in magnitude.
-#[inline(always)]
-pub(super) fn planes(weights: &[i64; BLOCK]) -> [[i32; 2]; BLOCK] {
-    let mut planes = [[0; 2]; BLOCK];
-    for i in 0..BLOCK {
-        planes[i] = split(weights[i] as i32);
-    }
-    planes
 }
 
 /// Splits the range of tokens `units` into parts, so that each part lies in one sequence. Returns, for each part, the

@@ -1,7 +1,7 @@
 //! Optimized implementations of the kernels `lora_down` and `lora_down_backward`, which multiply rows by a LoRA factor
 //! and so reduce them to `rank` elements. The factor is decoded only once per call.
 
-use super::products::{dot, join, widen};
+use super::products::{join, widen};
 use crate::{
     kernels::{
         INFO, Saturated, as_bytes, lora_down, lora_down_backward,
@@ -59,4 +59,24 @@ fn down<const PLANES: usize>(
         rows::put_info(info, Scale::power_of_two(shift as i32), sum);
     }
     false
+}
+
+/// The largest number of terms that are added in i32. A term is the product of a wide value (≤ 2^14 in magnitude) and a
+/// byte (int8). The number must be less than 2^10, because a term can reach 2^21, and i32 cannot hold
+/// `2^10 · 2^21 = 2^31`.
+const CHUNK: usize = 992;
+
+/// Returns the inner product `Σ_i bytes[i] · wide[i]` of int8 values and wide values (integers ≤ 2^14 in magnitude).
+/// The int8 values are passed as int16, because vector instructions multiply int16.
+#[inline(always)]
+fn dot(bytes: &[i16], wide: &[i16]) -> i64 {
+    let mut total = 0;
+    for (bytes, wide) in bytes.chunks(CHUNK).zip(wide.chunks(CHUNK)) {
+        let mut sum = 0i32;
+        for (&byte, &wide) in bytes.iter().zip(wide) {
+            sum += i32::from(byte) * i32::from(wide);
+        }
+        total += i64::from(sum);
+    }
+    total
 }

@@ -19,11 +19,20 @@ mod lora_gradient;
 mod lora_up;
 mod products;
 
-/// Expands to a kernel implementation whose body is the function `$body`, which must be `#[inline(always)]`. On x86-64,
-/// the body is compiled three times: for the baseline, for AVX2 and for AVX-512. Each call runs the best version that
-/// the processor supports.
+/// Expands to a kernel implementation whose body is a function that must be `#[inline(always)]`. On x86-64, the body is
+/// compiled three times: for the baseline, for AVX2 and for AVX-512. Each call runs the best version that the processor
+/// supports. If `<WideTile>` follows the name of the body, each version is given the [`WideTile`] of its instruction
+/// set as a type parameter.
+///
+/// [`WideTile`]: crate::compute::cpu::simd::wide::WideTile
 macro_rules! compiled {
-    ($body:path) => {{
+    ($($body:ident)::+) => {
+        compiled!(@ [$($body)::+] [$($body)::+] [$($body)::+])
+    };
+    ($($body:ident)::+ <WideTile>) => {
+        compiled!(@ [$($body)::+::<simd::Avx512>] [$($body)::+::<simd::Avx2>] [$($body)::+::<simd::Baseline>])
+    };
+    (@ [$($avx512:tt)+] [$($avx2:tt)+] [$($baseline:tt)+]) => {{
         fn implementation(
             params: &[u32],
             units: Range<usize>,
@@ -32,33 +41,29 @@ macro_rules! compiled {
         ) -> Saturated {
             #[cfg(target_arch = "x86_64")]
             {
-                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
                 fn avx512(
                     params: &[u32],
                     units: Range<usize>,
                     reads: &[&[u32]],
                     writes: &mut [&mut [u32]],
                 ) -> Saturated {
-                    $body(params, units, reads, writes)
+                    $($avx512)+(params, units, reads, writes)
                 }
                 #[target_feature(enable = "avx2")]
                 fn avx2(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {
-                    $body(params, units, reads, writes)
+                    $($avx2)+(params, units, reads, writes)
                 }
-                if is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-                {
-                    // SAFETY: the processor has all four features.
+                if simd::Level::Avx512.is_available() {
+                    // SAFETY: the processor has all five features.
                     return unsafe { avx512(params, units, reads, writes) };
                 }
-                if is_x86_feature_detected!("avx2") {
+                if simd::Level::Avx2.is_available() {
                     // SAFETY: the processor has the feature.
                     return unsafe { avx2(params, units, reads, writes) };
                 }
             }
-            $body(params, units, reads, writes)
+            $($baseline)+(params, units, reads, writes)
         }
         implementation
     }};
@@ -67,12 +72,12 @@ macro_rules! compiled {
 /// Returns the optimized implementation of the kernel with this name; `None` if the kernel has no optimized
 /// implementation.
 pub(super) fn implementation(kernel_name: &str) -> Option<CpuKernel> {
-    use crate::kernels::Saturated;
+    use crate::{compute::cpu::simd, kernels::Saturated};
     use std::ops::Range;
     Some(match kernel_name {
-        "attention" => compiled!(attention::body),
-        "attention_backward_key" => compiled!(attention_backward_key::body),
-        "attention_backward_query" => compiled!(attention_backward_query::body),
+        "attention" => compiled!(attention::body<WideTile>),
+        "attention_backward_key" => compiled!(attention_backward_key::body<WideTile>),
+        "attention_backward_query" => compiled!(attention_backward_query::body<WideTile>),
         "cross_entropy" => compiled!(kernels::cross_entropy::reference),
         "embed" => compiled!(kernels::embed::reference),
         "gated_relu_squared" => compiled!(kernels::gated_relu_squared::reference),
@@ -80,15 +85,15 @@ pub(super) fn implementation(kernel_name: &str) -> Option<CpuKernel> {
         "gradient_quantize" => compiled!(kernels::gradient_quantize::reference),
         "head_backward" => compiled!(kernels::head_backward::reference),
         "head_gradient_quantize" => compiled!(kernels::head_gradient_quantize::reference),
-        "head_logits" => compiled!(head_logits::body),
+        "head_logits" => compiled!(head_logits::body<WideTile>),
         "logits_max" => compiled!(kernels::logits_max::reference),
         "logits_sum" => compiled!(kernels::logits_sum::reference),
         "lora_down" => compiled!(lora_down::forward),
         "lora_down_backward" => compiled!(lora_down::backward),
         "lora_fold" => compiled!(kernels::lora_fold::reference),
-        "lora_gradient_a" => compiled!(lora_gradient::a),
-        "lora_gradient_b" => compiled!(lora_gradient::b),
-        "lora_up" => compiled!(lora_up::body),
+        "lora_gradient_a" => compiled!(lora_gradient::a<WideTile>),
+        "lora_gradient_b" => compiled!(lora_gradient::b<WideTile>),
+        "lora_up" => compiled!(lora_up::body<WideTile>),
         "residual_add" => compiled!(kernels::residual_add::reference),
         "rms_norm_backward" => compiled!(kernels::rms_norm_backward::reference),
         "rms_norm_quantize" => compiled!(kernels::rms_norm_quantize::reference),

@@ -35,6 +35,17 @@ mod panel;
 mod product;
 mod ternary_matmul;
 mod ternary_matmul_backward;
+pub(super) mod wide;
+
+/// The register tiles of each level, and of the instruction set that needs no check at run time.
+#[cfg(target_arch = "aarch64")]
+pub(super) use neon::Tile as Baseline;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(super) use simd128::Tile as Baseline;
+#[cfg(not(any(target_arch = "aarch64", all(target_arch = "wasm32", target_feature = "simd128"))))]
+pub(super) use wide::Portable as Baseline;
+#[cfg(target_arch = "x86_64")]
+pub(super) use {avx2::Tile as Avx2, avx512::Tile as Avx512};
 
 /// An instruction set for which there are implementations of the ternary matrix products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,7 +95,8 @@ impl Level {
         }
     }
 
-    fn is_available(self) -> bool {
+    /// Returns whether this processor supports the level.
+    pub(super) fn is_available(self) -> bool {
         match self {
             Self::Scalar => true,
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -94,7 +106,13 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2"),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni"),
+            Self::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
             _ => false,
         }
     }

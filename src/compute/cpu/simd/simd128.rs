@@ -5,13 +5,14 @@
 use super::{
     panel::{MatrixBlocks, Panel},
     product::RegisterTile,
+    wide::{self, WideTile},
 };
 use std::arch::wasm32::*;
 
 /// The register tile for simd128: the block of sums that is held in vector registers, at most 2 rows × 16 columns. Each
 /// row takes 4 vectors of four lanes. A vector holds 2 pairs of columns, each pair as two partial sums in two lanes.
 /// The computation needs 11 vector registers: 8 for sums, one for trits, and 2 for the bytes of the rows.
-pub(super) struct Tile;
+pub(in crate::compute::cpu) struct Tile;
 
 /// The number of steps after which the sums of column pairs are split into sums of single columns. A lane holds the
 /// sums of both columns of a pair. In each step, two products of a byte and a trit are added for each of these columns.
@@ -86,6 +87,84 @@ fn split(lanes: &[v128; 2], sums: &mut [i32; 8]) {
         unsafe {
             let sums = sums.add(at);
             v128_store(sums, i32x4_add(v128_load(sums), i32x4_add(even, odd)));
+        }
+    }
+}
+
+/// The register tile of inner products of wide rows: at most 2 rows × 16 columns, 4 vectors of four columns for each
+/// row.
+impl WideTile for Tile {
+    const ROWS: usize = 2;
+
+    unsafe fn multiply(rows: &[u32], stride: usize, panel: &[[u32; wide::COLUMNS]], dots: &mut [[i64; wide::COLUMNS]]) {
+        for_rows!(dots.len(), [1, 2], multiply_wide(rows, stride, panel, dots))
+    }
+}
+
+fn multiply_wide<const ROWS: usize>(
+    rows: &[u32],
+    stride: usize,
+    panel: &[[u32; wide::COLUMNS]],
+    dots: &mut [[i64; wide::COLUMNS]],
+) {
+    assert!(rows.len() >= (ROWS - 1) * stride + panel.len() && dots.len() == ROWS);
+    let (groups, rest) = panel.as_chunks::<{ wide::GROUP }>();
+    // Two of the four vectors of a row at a time, so that the sums stay in registers.
+    for first in [0, 2] {
+        let mut sums = [[[i32x4_splat(0); 2]; 2]; ROWS];
+        for (at, group) in groups.iter().enumerate() {
+            // SAFETY: the steps from `at · GROUP` on are in the panel; the assertion above bounds the rows.
+            unsafe { add(&mut sums, rows, stride, at * wide::GROUP, first, group) };
+        }
+        for (step, columns) in (groups.len() * wide::GROUP..).zip(rest) {
+            // SAFETY: as above.
+            unsafe { add(&mut sums, rows, stride, step, first, &[*columns]) };
+        }
+        for ([low, high], dots) in sums.iter().zip(dots.iter_mut()) {
+            for ((low, high), dots) in low.iter().zip(high).zip(dots.as_chunks_mut::<4>().0[first..].iter_mut()) {
+                let rest = i32x4_sub(*low, i32x4_shl(*high, 16));
+                let first = i64x2_add(i64x2_shl(i64x2_extend_low_i32x4(*high), 16), u64x2_extend_low_u32x4(rest));
+                let second = i64x2_add(i64x2_shl(i64x2_extend_high_i32x4(*high), 16), u64x2_extend_high_u32x4(rest));
+                let dots = dots.as_mut_ptr().cast::<v128>();
+                // SAFETY: `dots` has 4 elements, which are two vectors.
+                unsafe {
+                    v128_store(dots, first);
+                    v128_store(dots.add(1), second);
+                }
+            }
+        }
+    }
+}
+
+/// Adds the products of a few steps to `sums`: for each row, two vectors of `low` and two of `high`. `first` is the
+/// first of the two vectors of columns.
+///
+/// # Safety
+/// `rows` must have the words of the `STEPS` steps from `step` on, for each row, and `first` must be at most 2.
+#[inline]
+unsafe fn add<const ROWS: usize, const STEPS: usize>(
+    sums: &mut [[[v128; 2]; 2]; ROWS],
+    rows: &[u32],
+    stride: usize,
+    step: usize,
+    first: usize,
+    panel: &[[u32; wide::COLUMNS]; STEPS],
+) {
+    for (row, [low, high]) in sums.iter_mut().enumerate() {
+        for (vector, (low, high)) in (first..).zip(low.iter_mut().zip(high)) {
+            let mut sum = i32x4_splat(0);
+            for (at, columns) in panel.iter().enumerate() {
+                // SAFETY: the caller guarantees that the word exists; the load is inside the 16 words of `columns`.
+                let (word, columns) = unsafe {
+                    (
+                        v128_load32_splat(rows.get_unchecked(row * stride + step + at)),
+                        v128_load(columns[4 * vector..].as_ptr().cast()),
+                    )
+                };
+                sum = i32x4_add(sum, i32x4_dot_i16x8(word, columns));
+            }
+            *low = i32x4_add(*low, sum);
+            *high = i32x4_add(*high, i32x4_shr(sum, 16));
         }
     }
 }
