@@ -5,7 +5,7 @@
 //! By default, the step runs on the CPU with one thread per core, or with `THREADS` threads. With `scalar`, the CPU
 //! runs the reference kernels. With `gpu`, the step runs on the GPU with the index `DEVICE` or with `DEVICE` in its
 //! name, and each kernel uses the lowering (WGSL implementation) that is fastest on this GPU. `--model` selects one of
-//! the models: `deep`, `wide` or `long`. Each time is the fastest of five runs, or of `N` runs. With `--json`, the
+//! the models: `deep`, `wide` or `long`. Each time is the fastest of `N` runs, by default five (one with `scalar`). With `--json`, the
 //! times of each model are printed as one line of JSON.
 //!
 //! Each dispatch (one launch of a kernel) is also run by itself. The time of the fastest dispatch is mostly the
@@ -69,7 +69,11 @@ fn main() -> Result<(), Error> {
     };
     let runs = runs.unwrap_or(if slow { 1 } else { 5 });
     let json = arguments.iter().any(|argument| argument == "--json");
-    for (name, config, sequences) in [("deep", DEEP, 8), ("wide", WIDE, 1), ("long", LONG, 1)] {
+    let models = [("deep", DEEP, 8), ("wide", WIDE, 1), ("long", LONG, 1)];
+    if let Some(model) = &model {
+        assert!(models.iter().any(|(name, ..)| name == model), "--model is {model}, but must be deep, wide or long");
+    }
+    for (name, config, sequences) in models {
         if model.as_ref().is_some_and(|model| model != name) {
             continue;
         }

@@ -48,7 +48,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
 
     // The largest exponent of the visible value rows, over all heads. All heads use the same exponent, because a
     // token's output is a single row with a single scale.
-    var top = ZERO_EXPONENT;
+    var top = LOWEST_EXPONENT;
     for (var i = lane; i < count * params.kv_heads; i += HEAD_LANES) {
         top = max(top, bitcast<i32>(v[(first * params.kv_heads + i) * row + exponent_at].x));
     }

@@ -94,7 +94,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let key = (token * params.kv_heads + kv_head) * row;
     let first_head = kv_head * params.group;
 
-    var tops = vec2(ZERO_EXPONENT);
+    var tops = vec2(LOWEST_EXPONENT);
     for (var head = first_head; head < first_head + params.group; head++) {
         for (var t = token + lane; t < end; t += HEAD_LANES) {
             tops = max(tops, exponents(t * params.heads + head));

@@ -62,7 +62,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
 
     let query = pair * row;
     let largest = bitcast<i32>(stats[pair << 3u]);
-    var key_top = ZERO_EXPONENT;
+    var key_top = LOWEST_EXPONENT;
     var bits = 0u;
     for (var i = lane; i < count; i += HEAD_LANES) {
         let key = start + i * stride;

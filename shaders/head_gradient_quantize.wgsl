@@ -37,7 +37,8 @@ fn value_of(head: Head, c: u32) -> vec2<u32> {
     return multiply_64(extend_64(gradient[head.start + c]), head.mantissa);
 }
 
-// Returns features 4 · word to 4 · word + 3, divided by 2^shift and each rounded with its own dither.
+// Returns the elements of the gradient for the four features from 4 · word on, each divided by 2^shift and rounded with
+// its own dither.
 fn rounded_word(head: Head, word: u32, shift: u32) -> vec4<i32> {
     let c = word << 2u;
     let key = vec2(dither[2u + (params.stream << 1u)], dither[3u + (params.stream << 1u)]);

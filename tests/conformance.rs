@@ -5,11 +5,7 @@ use pollster::block_on;
 use r3mes_wgpu::{
     compute::{
         Backend,
-        cpu::{
-            executor::CpuKernels,
-            fastest, scalar, second,
-            simd::{Level, implementation},
-        },
+        cpu::{executor::CpuKernels, fastest, implementation, scalar, second, simd::Level},
     },
     kernels::{CpuKernel, Kernel},
     training::conformance::{GOLDEN, digests},
@@ -35,13 +31,13 @@ fn optimized_kernels_give_the_golden_digests_with_any_threads_and_sequences() {
 #[test]
 fn every_simd_level_gives_the_golden_digests() {
     fn avx2(kernel: &Kernel) -> Option<CpuKernel> {
-        implementation(Level::Avx2, kernel.name)
+        implementation(Level::Avx2, kernel)
     }
     fn avx512(kernel: &Kernel) -> Option<CpuKernel> {
-        implementation(Level::Avx512, kernel.name)
+        implementation(Level::Avx512, kernel)
     }
     fn neon(kernel: &Kernel) -> Option<CpuKernel> {
-        implementation(Level::Neon, kernel.name)
+        implementation(Level::Neon, kernel)
     }
     for level in Level::available() {
         match level {

@@ -1,10 +1,10 @@
-//! Tests that the fastest CPU implementation of every kernel gives the same result as the reference kernel: in every
-//! test case, every word of every buffer must be equal. A kernel launch consists of independent work units. Each test
-//! case runs several times, with the work units divided into ranges of a different length each time. The length of the
-//! ranges must not affect the result.
+//! Tests that the implementations of every kernel for each instruction set of this processor give the same result as the
+//! reference kernel: in every test case, every word of every buffer must be equal. A kernel launch consists of
+//! independent work units. Each test case runs several times, with the work units divided into ranges of a different
+//! length each time. The length of the ranges must not affect the result.
 
 use r3mes_wgpu::{
-    compute::cpu::{fastest, scalar},
+    compute::cpu::{fastest, implementation, scalar, simd::Level},
     kernels::{
         ALL, Access, CpuKernel, Saturated,
         cases::{Case, cases, representative, run_reference},
@@ -44,12 +44,15 @@ fn run(case: &Case, kernel: CpuKernel, each: usize) -> (Vec<Vec<u32>>, Saturated
 }
 
 fn check(case: &Case) {
-    let Some(kernel) = fastest(case.kernel) else { return };
     let want = run_reference(case);
-    for each in [usize::MAX, 1, 3] {
-        let found = run(case, kernel, each.min((case.kernel.units)(&case.params).max(1)));
-        let same = found == want;
-        assert!(same, "{} {}: ranges of {each} units{}", case.kernel.name, case.label, difference(&found, &want));
+    let levels = Level::available().into_iter().filter_map(|level| Some((level, implementation(level, case.kernel)?)));
+    for (level, kernel) in levels {
+        for each in [usize::MAX, 1, 3] {
+            let found = run(case, kernel, each.min((case.kernel.units)(&case.params).max(1)));
+            let Case { kernel, label, .. } = case;
+            let difference = || difference(&found, &want);
+            assert!(found == want, "{} {}, {label}: ranges of {each} units{}", level.name(), kernel.name, difference());
+        }
     }
 }
 
@@ -63,7 +66,7 @@ fn difference(found: &(Vec<Vec<u32>>, Saturated), want: &(Vec<Vec<u32>>, Saturat
 }
 
 #[test]
-fn the_fastest_implementations_equal_the_reference_kernels() {
+fn the_implementations_of_every_level_equal_the_reference_kernels() {
     let seed = seed();
     for kernel in ALL {
         let cases = cases(kernel, seed);

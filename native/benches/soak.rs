@@ -129,7 +129,7 @@ fn disturb(
 ) -> NodeProcess {
     let start = Instant::now();
     let (mut node_start, mut kills) = (start, 0);
-    println!("minute   gradients accepted   memory of the node, MiB   faults caused   faults that killed the node");
+    println!("minute   gradients accepted   memory of the node, MiB   faults injected   of these, kills of the node");
     for fault in 1u32.. {
         if start.elapsed() >= time {
             break;

@@ -1,7 +1,10 @@
 // Functions for rows of integers: magnitudes, int8 planes and exponents; see src/kernels/shared/{rows,wide}.rs.
 
-// The exponent of an all-zero row when exponents are compared. All other rows have larger exponents.
+// The exponent of an all-zero row when exponents are compared. The rows of all models but pathological ones have larger
+// exponents.
 const ZERO_EXPONENT = -1024i;
+// The smallest i32, which is smaller than the exponent of any row.
+const LOWEST_EXPONENT = i32(-2147483648);
 
 // Returns |value| as an unsigned 64-bit integer.
 fn magnitude_i32(value: i32) -> vec2<u32> {

@@ -33,7 +33,7 @@ pub struct Challenger<R: ReplayTask = ModelReplay> {
 pub enum Action {
     /// The challenger recomputed the gradient with this ID. The second value is true if the gradient is correct.
     Recomputed(u64, bool),
-    /// The challenger opened a dispute about the gradient with this ID.
+    /// The challenger opened a dispute about a gradient. The value is the ID of the gradient.
     Disputed(u64),
     /// The challenger appealed against the verifiers' finding that the gradient with this ID is wrong.
     Appealed(u64),

@@ -23,7 +23,7 @@ impl ActiveGrants {
         self.messages.iter().map(revoke).chain(allowance).collect()
     }
 
-    /// Returns the messages that the granter must send to replace the rights that the grantee has with those of
+    /// Returns the messages that the granter must send to replace the grantee's current rights with those of
     /// `session`. If there is a fee allowance, it is revoked first, because the ledger does not accept a second
     /// allowance.
     pub fn replace(&self, session: &Session) -> Vec<Message> {

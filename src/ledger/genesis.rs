@@ -89,9 +89,12 @@ pub enum GenesisError {
     /// address.
     #[error("the address {0} must be written in lower case")]
     UpperCase(String),
-    /// The genesis contains a consensus key for an account that is not a validator with the minimum stake, or contains
-    /// the same key twice. The variant's value is the address of the account.
-    #[error("{0} has a consensus key, but is not a validator with the minimum stake, or the key occurs twice")]
+    /// The genesis contains a consensus key for an account that is not a validator with at least the minimum stake, or
+    /// contains the same key twice. The variant's value is the address of the account.
+    #[error(
+        "the consensus key of {0} is not allowed: either {0} is not a validator with at least the minimum stake, or the \
+         same key occurs twice"
+    )]
     ConsensusKey(String),
     /// The chain ID is empty, is longer than 64 characters, or contains characters other than ASCII letters, digits and
     /// dashes.

@@ -132,7 +132,7 @@ tables! {
 }
 
 impl State {
-    /// Returns the last block, the counters and the totals of the state.
+    /// Returns the height and the hash of the last block, and the counters and the totals of the state.
     pub fn head(&self) -> &ChainHead {
         self.head.get(&()).expect("a state has a head from its genesis on")
     }

@@ -130,8 +130,9 @@ pub fn power_of_two_f64(exponent: i32) -> f64 {
     }
 }
 
-/// Returns the exact product of two 32-bit integers. A loop that multiplies i64 values takes several times as long,
-/// because processors have a vector instruction for this product only. The mantissa of a [`Scale`] also fits in i32.
+/// Returns the exact product of two 32-bit integers, for which most processors have a vector instruction. A loop that
+/// multiplies i64 values takes several times as long on many of them. The caller converts its operands to i32, and must
+/// ensure that they fit. The mantissa of a [`Scale`] does.
 #[inline(always)]
 pub fn product(a: i32, b: i32) -> i64 {
     i64::from(a) * i64::from(b)

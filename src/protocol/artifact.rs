@@ -1,9 +1,9 @@
 //! The artifact: the gradient of one task in a canonical encoding. It consists of a DAG-CBOR manifest and the raw
 //! blocks (leaves) to which the manifest links.
 //!
-//! An artifact contains no time, no unordered map, and nothing that the miner can choose, so its CID is a function of
-//! the task. If a value saturated during the training step, or if an element of the gradient has more than 54 bits, the
-//! artifact is *void*: it contains no gradient. A void artifact is verified and paid like any other artifact, but
+//! An artifact contains no timestamp, no unordered map, and nothing that the miner can choose, so its CID is a function
+//! of the task. If a value saturated during the training step, or if an element of the gradient has more than 54 bits,
+//! the artifact is *void*: it contains no gradient. A void artifact is verified and paid like any other artifact, but
 //! contributes nothing to the aggregate.
 
 use super::{

@@ -10,7 +10,8 @@ use k256::ecdsa::VerifyingKey;
 use sha2::{Digest, Sha256};
 
 impl MsgSubmitGradient {
-    /// Returns the text whose signature is the inner signature: the signature that the submission itself contains.
+    /// Returns the text that the miner signs for the inner signature. This is the signature that the submission itself
+    /// contains.
     pub fn signed_text(&self, chain_id: &str) -> String {
         let Self { miner, ipfs_hash, model_version, training_round_id, shard_id, gradient_hash, .. } = self;
         let Self { gpu_architecture, nonce, .. } = self;

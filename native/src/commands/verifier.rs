@@ -43,8 +43,8 @@ const IDLE_MS: u32 = 1000;
 /// have attested.
 const STAKE_CHECK_WAITS: u32 = 10;
 
-/// Verifies until Ctrl-C is pressed, until `--max-gradients` is reached, or, with `--leave`, until the node is no
-/// longer registered.
+/// Verifies gradients until Ctrl-C is pressed, until `--max-gradients` is reached, or, with `--leave`, until the
+/// operator's account is no longer registered as a verifier.
 pub(crate) fn run(args: &VerifierArgs) -> Result<Exit> {
     args.log.start()?;
     let interrupt = Interrupt::listen();

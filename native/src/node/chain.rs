@@ -146,7 +146,8 @@ impl Chain {
         record.map(|record| decode(record.value())).transpose()
     }
 
-    /// Returns the transaction with a hash, or `None` if no kept block contains it.
+    /// Returns the transaction with the given hash, or `None` if none of the blocks that the node still stores contains
+    /// it.
     pub(super) fn transaction(&self, hash: &str) -> Result<Option<FoundTx>> {
         let transactions = self.table(TRANSACTIONS)?;
         let place = ReadableTable::get(&transactions, hash)?.map(|place| place.value());

@@ -6,17 +6,22 @@ pub mod simd;
 
 use crate::kernels::{CpuKernel, Kernel};
 
+/// Returns the implementation of a kernel for an instruction set. `None` means the reference kernel, or an instruction
+/// set that this processor does not support.
+pub fn implementation(level: simd::Level, kernel: &Kernel) -> Option<CpuKernel> {
+    simd::implementation(level, kernel.name).or_else(|| optimized::implementation(level, kernel.name))
+}
+
 /// Returns the fastest implementation of a kernel on this processor. `None` means the reference kernel.
 pub fn fastest(kernel: &Kernel) -> Option<CpuKernel> {
-    simd::implementation(simd::Level::detect(), kernel.name).or_else(|| optimized::implementation(kernel.name))
+    implementation(simd::Level::detect(), kernel)
 }
 
 /// Returns the implementation of a kernel for the second fastest instruction set of this processor. `None` means the
-/// reference kernel. The returned implementation serves to check the results of [`fastest`], and is nearly as fast. The
-/// functions `fastest` and `second` return different implementations only for the two ternary matrix products, and only
-/// if the processor supports at least two of the SIMD instruction sets in [`simd::Level`].
+/// reference kernel. The returned implementation serves to check the results of [`fastest`]. The two are the same if the
+/// processor supports only one of the SIMD instruction sets in [`simd::Level`].
 pub fn second(kernel: &Kernel) -> Option<CpuKernel> {
-    simd::implementation(simd::Level::second(), kernel.name).or_else(|| optimized::implementation(kernel.name))
+    implementation(simd::Level::second(), kernel)
 }
 
 /// Returns `None` for every kernel, so that an executor uses reference kernels only.

@@ -65,10 +65,11 @@ struct HeadContent {
     exponent: fn(&mut CaseSource, usize) -> i32,
 }
 
-const CONTENTS: [HeadContent; 7] = [
+const CONTENTS: [HeadContent; 8] = [
     HeadContent { label: "random", value: wide, exponent: |s, _| s.within(-16, -12) },
     HeadContent { label: "far apart", value: wide, exponent: |s, _| s.within(-60, 60) },
     HeadContent { label: "far below", value: wide, exponent: |s, _| s.within(-60, -10) },
+    HeadContent { label: "tiny", value: wide, exponent: |s, _| s.within(-1100, -1030) },
     HeadContent { label: "zero among others", value: |s, t| wide(s, t) * (t % 3 / 2) as i32, exponent: |_, _| -13 },
     HeadContent { label: "largest", value: |_, t| if t % 5 == 4 { -(1 << 14) } else { 1 << 14 }, exponent: |_, _| -14 },
     HeadContent { label: "sink", value: |s, t| if t == 0 { 1 << 14 } else { s.within(0, 99) }, exponent: |_, _| -11 },

@@ -1,5 +1,6 @@
-// Tests by which method the page asks a wallet to sign. It must use `signAmino` if the key is on a Ledger hardware
-// wallet or if the wallet has no `signDirect`. The page's engine and the node are emulated.
+// Tests which of a wallet's methods the page calls to get a signature. It must call `signAmino` if the key is on a
+// Ledger hardware wallet or if the wallet has no `signDirect`. The page's WebAssembly module and the node are replaced
+// by mocks.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

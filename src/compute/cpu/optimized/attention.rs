@@ -2,7 +2,7 @@
 //! the scores of the tile and all keys. The keys and values of a sequence are decoded only once, and each exponential
 //! of the softmax is computed only once.
 
-use super::heads::{Exponentials, Source, TILE, add_weighted, largest_so_far, runs, scores};
+use super::heads::{Exponentials, Source, TILE, Weights, add_weighted, largest_so_far, runs, scores};
 use crate::{
     compute::cpu::simd::wide::{COLUMNS, WideTile, multiply},
     kernels::{
@@ -109,7 +109,7 @@ pub(super) fn body<T: WideTile>(
                 let panels = values[kv].chunks_exact(BLOCK / 2 * stride / COLUMNS);
                 let exponents = value_exponents[kv].as_chunks::<BLOCK>().0;
                 for (block, (panels, exponents)) in panels.zip(exponents).take(blocks).enumerate() {
-                    let (mut weights, mut shifts) = ([[0; BLOCK]; TILE], [0; TILE]);
+                    let (mut weights, mut shifts) = (Weights([[0; BLOCK]; TILE]), [0; TILE]);
                     for i in 0..tokens.len() {
                         let exponentials = &scores[(i * blocks + block) * BLOCK..][..BLOCK];
                         let top = tops[seen[i] - 1];
@@ -121,7 +121,7 @@ pub(super) fn body<T: WideTile>(
                         }
                         let shift = shift_for(bits, WIDE_BITS);
                         for lane in 0..BLOCK {
-                            weights[i][lane] = round_even_small(folded[lane], shift) as i16;
+                            weights.0[i][lane] = round_even_small(folded[lane], shift) as i16;
                         }
                         shifts[i] = shift as i32 - 29; // the sums are in units of 2^(top − 32)
                     }

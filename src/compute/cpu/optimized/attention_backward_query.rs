@@ -2,7 +2,7 @@
 //! 16 keys at a time, and keeps the probabilities of the tile and all keys, and their gradients. The keys and values of
 //! a sequence are decoded only once.
 
-use super::heads::{Exponentials, Source, TILE, add_weighted, largest_so_far, magnitude, runs, scores};
+use super::heads::{Exponentials, Source, TILE, Weights, add_weighted, largest_so_far, magnitude, runs, scores};
 use crate::{
     compute::cpu::simd::wide::{COLUMNS, WideTile, multiply},
     kernels::{
@@ -112,7 +112,7 @@ pub(super) fn body<T: WideTile>(
                 let panels = key_features[kv].chunks_exact(BLOCK / 2 * stride / COLUMNS);
                 let exponents = key_exponents[kv].as_chunks::<BLOCK>().0;
                 for (block, (panels, exponents)) in panels.zip(exponents).take(blocks).enumerate() {
-                    let (mut weights, mut shifts) = ([[0; BLOCK]; TILE], [0; TILE]);
+                    let (mut weights, mut shifts) = (Weights([[0; BLOCK]; TILE]), [0; TILE]);
                     for (i, token) in tokens.clone().enumerate() {
                         let at = (i * blocks + block) * BLOCK;
                         let (probabilities, gradients) = (&probabilities[at..][..BLOCK], &gradients[at..][..BLOCK]);
@@ -127,7 +127,7 @@ pub(super) fn body<T: WideTile>(
                         let index = dither::index(dither, token) * p.heads + head as u32;
                         let dithers = stream.columns(index, (block * BLOCK) as u32);
                         for lane in 0..BLOCK {
-                            weights[i][lane] = round_dither(folded[lane], shift, dithers[lane]) as i16;
+                            weights.0[i][lane] = round_dither(folded[lane], shift, dithers[lane]) as i16;
                         }
                         shifts[i] = shift as i32 - 26; // the sums are in units of 2^(dS exponent + top − 4)
                     }

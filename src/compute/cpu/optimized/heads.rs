@@ -124,7 +124,7 @@ pub(super) fn scores(
 ) -> ([i32; COLUMNS], [bool; COLUMNS]) {
     let mut scores = [0; COLUMNS];
     if shift - top >= 1 {
-        // The shifts are not 0, so the addition rounds to nearest, ties to even.
+        // The shifts are at least 1, so the addition rounds to nearest, ties to even.
         let mut outside = 0;
         for lane in 0..COLUMNS {
             let (product, shift) = (dots[lane] * mantissa, (shift - exponents[lane]).min(63));
@@ -168,8 +168,10 @@ impl Exponentials {
     }
 }
 
-/// The weights of a tile of queries: one row for each query, and 32 columns, one for each token of a block.
-pub(super) type Weights = [[i16; BLOCK]; TILE];
+/// The weights of a tile of queries: one row for each query, and 32 columns, one for each token of a block. They are
+/// aligned, because they are also read as words of two weights.
+#[repr(C, align(64))]
+pub(super) struct Weights(pub(super) [[i16; BLOCK]; TILE]);
 
 /// Adds the weighted sums of a block's rows to `sums`: for query `r` and feature `c`, `2^shifts[r] · Σ_i weights[r][i] ·
 /// rows[i, c]`. Terms with a negative shift are rounded towards −∞. `sums` has the shape `[TILE, stride]`, and `panels`
@@ -185,7 +187,7 @@ pub(super) unsafe fn add_weighted<T: WideTile>(
     panels: &[[u32; COLUMNS]],
 ) {
     let stride = sums.len() / TILE;
-    let rows: &[u32] = bytemuck::cast_slice(weights.as_flattened());
+    let rows: &[u32] = bytemuck::cast_slice(weights.0.as_flattened());
     let mut dots = [[0; COLUMNS]; TILE];
     for (group, panel) in panels.chunks_exact(BLOCK / 2).take(stride / COLUMNS).enumerate() {
         // SAFETY: the caller guarantees that the processor supports the instruction set of `T`.
@@ -208,7 +210,7 @@ pub(super) fn largest_so_far(exponents: impl Iterator<Item = i32>) -> Vec<i32> {
         *largest = exponent.max(*largest);
         Some(*largest)
     };
-    exponents.scan(ZERO_EXPONENT, largest).collect()
+    exponents.scan(i32::MIN, largest).collect()
 }
 
 /// Returns the bitwise OR of the magnitudes of all values. It has as many bits as the largest magnitude.

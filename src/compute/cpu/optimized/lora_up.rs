@@ -70,7 +70,8 @@ pub(super) fn body<T: WideTile>(
     any
 }
 
-/// Returns `y · 2^fraction_bits + dots · ratio · 2^-shift`, and whether a sum or one of its terms left the range of i32.
+/// Returns `y · 2^fraction_bits + dots · ratio · 2^-shift`, and whether a sum or its second term left the range of i32 and
+/// was clamped. The second term is rounded to nearest, ties to even.
 #[inline(always)]
 fn add(
     y: [i32; COLUMNS],
@@ -81,7 +82,7 @@ fn add(
 ) -> ([i32; COLUMNS], Saturated) {
     let mut sums = [0; COLUMNS];
     if (1..=62).contains(&shift) {
-        // Nothing saturates if all terms and sums are within ±2^30. The shift is not 0, so the addition rounds to
+        // Nothing saturates if all terms and sums are within ±2^30. The shift is at least 1, so the addition rounds to
         // nearest, ties to even.
         let (half, mut outside) = ((1i64 << (shift - 1)) - 1, 0);
         for lane in 0..COLUMNS {

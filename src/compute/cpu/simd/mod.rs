@@ -1,5 +1,6 @@
-//! SIMD implementations of the two ternary matrix products, forward and backward. Both multiply rows of integers, one
-//! row for each token, by a matrix of trits (−1, 0 or 1).
+//! SIMD implementations of the two ternary matrix products, forward and backward, and of the inner products of [`wide`]
+//! values, which the optimized kernels use. The ternary products multiply rows of integers, one row for each token, by a
+//! matrix of trits (−1, 0 or 1).
 //!
 //! Most of the implementations multiply by codes instead of trits. A code is a trit plus 1, so the sum of the row is
 //! subtracted from the result. For token `t` and column `c` of the result, where `s` runs over the elements of the row:
@@ -37,7 +38,8 @@ mod ternary_matmul;
 mod ternary_matmul_backward;
 pub(super) mod wide;
 
-/// The register tiles of each level, and of the instruction set that needs no check at run time.
+/// The register tile of the instruction set that needs no check at run time: NEON on AArch64 (also without the dot
+/// product), simd128 on WebAssembly if the module was compiled for it, and otherwise no certain instruction set.
 #[cfg(target_arch = "aarch64")]
 pub(super) use neon::Tile as Baseline;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]

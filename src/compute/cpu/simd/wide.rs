@@ -8,9 +8,10 @@
 //! - `low = Σ t`, which wraps modulo 2^32;
 //! - `high = Σ floor(t / 2^16)`.
 //!
-//! Each `t` is between `2^16 · floor(t / 2^16)` and that number plus 2^16. The inner product therefore exceeds `2^16 ·
-//! high` by a non-negative number, which is less than 2^16 times the number of sums `t`, and so less than 2^32 for rows
-//! of fewer than 2^16 · 6 values. This number is `low − 2^16 · high` modulo 2^32.
+//! Each `t` is at least `2^16 · floor(t / 2^16)`, and less than that number plus 2^16. The inner product therefore
+//! exceeds `2^16 · high` by a non-negative number, which is less than 2^16 times the number of sums `t`. With fewer than
+//! 2^16 steps, there are fewer than 2^16 sums, so this number is less than 2^32. It is `low − 2^16 · high` modulo 2^32.
+//! Because `t / 2^16` is at most 24,576 in magnitude, `high` fits in i32.
 
 /// The number of columns of a panel.
 pub(in crate::compute::cpu) const COLUMNS: usize = 16;
@@ -26,7 +27,7 @@ pub(in crate::compute::cpu) trait WideTile {
     /// Writes the inner product of row `r` and column `c` of a panel to `dots[r][c]`:
     /// `Σ_s (rows[r, s].int16(0) · panel[s][c].int16(0) + rows[r, s].int16(1) · panel[s][c].int16(1))`. There are
     /// `dots.len()` rows, from 1 to [`ROWS`](Self::ROWS). `stride` is the number of words from one row in `rows` to the
-    /// next.
+    /// next. All values must be ≤ 2^14 in magnitude, and there must be fewer than 2^16 steps.
     ///
     /// # Safety
     /// The processor must support the instruction set of this level.
@@ -45,6 +46,7 @@ pub(in crate::compute::cpu) unsafe fn multiply<T: WideTile>(
     panel: &[[u32; COLUMNS]],
     dots: &mut [[i64; COLUMNS]],
 ) {
+    debug_assert!(panel.len() < 1 << 16);
     for (tile, dots) in dots.chunks_mut(T::ROWS).enumerate() {
         // SAFETY: the caller guarantees that the processor supports the instruction set of `T`.
         unsafe { T::multiply(&rows[tile * T::ROWS * stride..], stride, panel, dots) };
@@ -60,6 +62,7 @@ impl WideTile for Portable {
     const ROWS: usize = 4;
 
     unsafe fn multiply(rows: &[u32], stride: usize, panel: &[[u32; COLUMNS]], dots: &mut [[i64; COLUMNS]]) {
+        assert!(rows.len() >= (dots.len() - 1) * stride + panel.len());
         for (row, dots) in rows.chunks(stride).zip(dots) {
             *dots = [0; COLUMNS];
             for (word, columns) in row.iter().zip(panel) {
