@@ -204,7 +204,7 @@ pub(super) fn body<T: WideTile>(
                         // SAFETY: `compiled` calls this function only if the processor supports the instruction set of
                         // `T`.
                         unsafe {
-                            let (key_terms, value_terms) = keys.terms::<T>(&p, &table, head, from, block);
+                            let (key_terms, value_terms) = keys.terms::<T>(p, &table, head, from, block);
                             let (weights, shifts) = rounded(&key_terms, key_stream, queries, column);
                             let shifts = shifts.map(|shift| shift as i32 - 28);
                             add::<T>(&mut key_sums, &head.query_features[features.clone()], &weights, &shifts);
