@@ -8,8 +8,7 @@
 #![allow(clippy::needless_range_loop, reason = "the compiler vectorizes plain loops over arrays of equal length")]
 
 use super::simd::{self, Level};
-use crate::kernels::{self, CpuKernel, Saturated};
-use std::ops::Range;
+use crate::kernels::{self, CpuKernel};
 
 mod attention;
 mod attention_backward_key;
@@ -42,10 +41,10 @@ macro_rules! compiled {
             #[target_feature(enable = $features)]
             fn with_features(
                 params: &[u32],
-                units: Range<usize>,
+                units: std::ops::Range<usize>,
                 reads: &[&[u32]],
                 writes: &mut [&mut [u32]],
-            ) -> Saturated {
+            ) -> kernels::Saturated {
                 $($body)+(params, units, reads, writes)
             }
             // SAFETY: `implementation` returns this function only if the processor supports the level.
