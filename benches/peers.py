@@ -123,11 +123,11 @@ def main():
             rivals[f"{label} step"] = torch_step(config, sequences, dtype)
             rivals[f"{label} attention"] = torch_attention(config, sequences, dtype)
         times = {}
-        for round in range(options.rounds + 1):
+        for at in range(options.rounds + 1):
             found = ours(options.step_bench, name, options.threads)
             found |= {label: min(milliseconds(run), milliseconds(run)) for label, run in rivals.items()}
             # in the first round PyTorch sets up its kernels
-            if round > 0:
+            if at > 0:
                 times = {label: min(ms, times.get(label, ms)) for label, ms in found.items()}
         tokens = sequences * config.context
         rate = lambda ms: f"{1e3 * tokens / ms:.0f} tokens/s"

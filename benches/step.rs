@@ -5,8 +5,8 @@
 //! By default, the step runs on the CPU with one thread per core, or with `THREADS` threads. With `scalar`, the CPU
 //! runs the reference kernels. With `gpu`, the step runs on the GPU with the index `DEVICE` or with `DEVICE` in its
 //! name, and each kernel uses the lowering (WGSL implementation) that is fastest on this GPU. `--model` selects one of
-//! the models: `deep`, `wide` or `long`. Each time is the fastest of `N` runs, by default five (one with `scalar`). With `--json`, the
-//! times of each model are printed as one line of JSON.
+//! the models: `deep`, `wide` or `long`. Each time is the fastest of `N` runs, by default five (one with `scalar`). With
+//! `--json`, the times of each model are printed as one line of JSON.
 //!
 //! Each dispatch (one launch of a kernel) is also run by itself. The time of the fastest dispatch is mostly the
 //! overhead of starting a run, so it is subtracted from the time of every dispatch.

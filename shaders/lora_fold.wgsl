@@ -92,7 +92,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         exponents[lane] = scale.exponent;
     }
     workgroupBarrier();
-    var top = ZERO_EXPONENT;
+    var top = LOWEST_EXPONENT;
     for (var i = 0u; i < 32u; i++) {
         top = max(top, exponents[i]);
     }

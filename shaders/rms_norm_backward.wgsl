@@ -31,7 +31,7 @@ fn slot_scale(row: u32) -> Scale {
 // Returns the largest exponent among the scales of a token's rows of `dn`. There is one row from each linear layer that
 // reads the norm's output, or one from the output head.
 fn top_exponent(token: u32) -> i32 {
-    var top = ZERO_EXPONENT;
+    var top = LOWEST_EXPONENT;
     for (var slot = 0u; slot < params.slots; slot++) {
         top = max(top, exponent_of(slot_scale(token * params.slots + slot)));
     }

@@ -63,16 +63,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let width = params.heads * params.head_dim;
     let start = (row * params.head_stride + params.head_offset) * (params.head_dim + 4u);
 
-    var largest = ZERO_EXPONENT;
+    var largest = LOWEST_EXPONENT;
     for (var head = local.x; head < params.heads; head += LANES) {
         let end = start + head * (params.head_dim + 4u) + params.head_dim;
-        largest = max(largest, select(ZERO_EXPONENT, dheads[end + 1u], dheads[end] != 0i));
+        largest = max(largest, select(LOWEST_EXPONENT, dheads[end + 1u], dheads[end] != 0i));
     }
-    // `row_max` compares unsigned integers, so each exponent is passed as its distance from ZERO_EXPONENT, the smallest
-    // exponent.
-    let above = vec4(bitcast<u32>(largest - ZERO_EXPONENT), vec3(0u));
-    largest = bitcast<i32>(row_max(local.x, above).x) + ZERO_EXPONENT;
-    largest = select(largest, 0i, largest == ZERO_EXPONENT);
+    // `row_max` compares unsigned integers, so each exponent is passed as its distance from LOWEST_EXPONENT.
+    let above = vec4(bitcast<u32>(largest - LOWEST_EXPONENT), vec3(0u));
+    largest = bitcast<i32>(row_max(local.x, above).x) + LOWEST_EXPONENT;
+    largest = select(largest, 0i, largest == LOWEST_EXPONENT);
 
     let angles = positions[row] * params.position_stride * params.head_dim;
     let token = Token(start, angles, largest, divide(1u, params.head_dim, 32u) + 1u);

@@ -30,6 +30,9 @@ fn optimized_kernels_give_the_golden_digests_with_any_threads_and_sequences() {
 
 #[test]
 fn every_simd_level_gives_the_golden_digests() {
+    fn portable(kernel: &Kernel) -> Option<CpuKernel> {
+        implementation(Level::Scalar, kernel)
+    }
     fn avx2(kernel: &Kernel) -> Option<CpuKernel> {
         implementation(Level::Avx2, kernel)
     }
@@ -44,7 +47,8 @@ fn every_simd_level_gives_the_golden_digests() {
             Level::Avx2 => golden(avx2, 2, 2),
             Level::Avx512 => golden(avx512, 2, 2),
             Level::Neon => golden(neon, 2, 2),
-            Level::Scalar | Level::Simd128 => {}
+            Level::Scalar => golden(portable, 2, 2),
+            Level::Simd128 => {}
         }
     }
 }

@@ -18,10 +18,11 @@ const SHAPES: [[usize; 3]; 7] = [[1, 1, 2], [5, 3, 6], [3, 5, 16], [4, 2, 32], [
 /// others return the mantissa and the exponent of the row's scale.
 type RowDraws = (&'static str, Draw, Draw, Draw);
 
-const CONTENTS: [RowDraws; 6] = [
+const CONTENTS: [RowDraws; 7] = [
     ("random", |s| s.within(-(1 << 30), 1 << 30), mantissa, |s| s.within(-40, -30)),
     ("small", |s| s.within(-2, 2), mantissa, |s| s.within(-40, -30)),
     ("far apart", |s| s.within(-(1 << 30), 1 << 30), mantissa, |s| s.within(-60, 60)),
+    ("tiny", |s| s.within(-(1 << 30), 1 << 30), mantissa, |s| s.within(-1100, -1030)),
     ("largest", |s| if s.word() & 1 == 0 { i32::MAX } else { -i32::MAX }, |_| i32::MAX, |_| -30),
     ("zero among others", |s| s.within(-(1 << 30), 1 << 30), |s| mantissa(s) * s.within(0, 1), |s| s.within(-60, 60)),
     ("zero", |_| 0, |_| 0, |_| 0),

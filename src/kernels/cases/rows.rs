@@ -25,11 +25,12 @@ const fn content(label: &'static str, value: Draw, mantissa: Draw, exponent: Dra
     RowContent { label, value, mantissa, exponent }
 }
 
-pub(super) const CONTENTS: [RowContent; 9] = [
+pub(super) const CONTENTS: [RowContent; 10] = [
     content("random", |s| s.within(-(1 << 30), 1 << 30), mantissa, |s| s.within(-60, -50)),
     content("small", |s| s.within(-2, 2), mantissa, |s| s.within(-40, -30)),
     content("ties", |s| s.within(-4, 4) * (1 << 15) + (1 << 14), |_| 1 << 30, |_| -46),
     content("far apart", |s| s.within(-(1 << 30), 1 << 30), mantissa, |s| s.within(-90, 30)),
+    content("tiny", |s| s.within(-(1 << 30), 1 << 30), mantissa, |s| s.within(-1100, -1030)),
     content("largest", |s| sign(s) * i32::MAX, |_| i32::MAX, |_| -60),
     content("spikes", |s| if s.within(0, 9) == 0 { sign(s) * i32::MAX } else { s.within(-9, 9) }, mantissa, |_| -61),
     content("zero among others", |s| s.within(-(1 << 20), 1 << 20), |s| mantissa(s) * s.within(0, 1), |_| -50),

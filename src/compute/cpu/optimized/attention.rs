@@ -1,8 +1,11 @@
 //! Optimized implementation of the attention kernel. It multiplies a tile of 16 queries by 16 keys at a time, and keeps
-//! the scores of the tile and all keys. The keys and values of a sequence are decoded only once, and each exponential
-//! of the softmax is computed only once.
+//! the scores of these queries and all of their keys. The keys and values of a sequence are decoded only once, and each
+//! exponential of the softmax is computed only once.
 
-use super::heads::{Exponentials, Source, TILE, Weights, add_weighted, largest_so_far, runs, scores};
+use super::{
+    heads::{Source, TILE, Weights, add_weighted, largest_so_far, runs},
+    scores::{Exponentials, scores},
+};
 use crate::{
     compute::cpu::simd::wide::{COLUMNS, WideTile, multiply},
     kernels::{

@@ -1,7 +1,10 @@
 //! Optimized implementation of the gradient of attention with respect to keys and values. It multiplies a block of 32
 //! queries by a tile of 32 keys at a time, and decodes the queries of a sequence only once.
 
-use super::heads::{Exponentials, Source, largest_so_far, runs, scores};
+use super::{
+    heads::{Source, largest_so_far, runs},
+    scores::{Exponentials, scores},
+};
 use crate::{
     compute::cpu::simd::wide::{COLUMNS, WideTile, multiply},
     kernels::{
@@ -24,7 +27,7 @@ use std::ops::Range;
 /// The number of keys whose gradients are computed together.
 const KEYS: usize = BLOCK;
 
-/// What the gradients of all keys need to know of one query, for one attention head.
+/// The data of one query for one attention head, on which the gradients of the keys and values depend.
 struct Query {
     stats: Stats,
     /// The score shift of the kernel's parameters, less the exponent of the query.

@@ -1,8 +1,11 @@
 //! Optimized implementation of the gradient of attention with respect to queries. It multiplies a tile of 16 queries by
-//! 16 keys at a time, and keeps the probabilities of the tile and all keys, and their gradients. The keys and values of
-//! a sequence are decoded only once.
+//! 16 keys at a time. For these queries and all of their keys, it keeps the attention probabilities and the gradients of
+//! the probabilities. The keys and values of a sequence are decoded only once.
 
-use super::heads::{Exponentials, Source, TILE, Weights, add_weighted, largest_so_far, magnitude, runs, scores};
+use super::{
+    heads::{Source, TILE, Weights, add_weighted, largest_so_far, magnitude, runs},
+    scores::{Exponentials, scores},
+};
 use crate::{
     compute::cpu::simd::wide::{COLUMNS, WideTile, multiply},
     kernels::{

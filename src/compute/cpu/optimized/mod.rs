@@ -19,6 +19,7 @@ mod lora_down;
 mod lora_gradient;
 mod lora_up;
 mod products;
+mod scores;
 
 /// Expands to the implementation of a kernel for the instruction set `$level`, which the processor must support. The body
 /// of the kernel is a function that must be `#[inline(always)]`. On x86-64, it is compiled three times: for the baseline,
