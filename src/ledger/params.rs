@@ -15,14 +15,15 @@ pub const PER_MYRIAD: u64 = 10_000;
 pub struct LedgerParams {
     /// Reward for an accepted gradient, in micro-units.
     pub reward: u64,
-    /// Reward of a verifier for a correct attestation, in micro-units. It is paid once for each seat, that is, for each
-    /// time that the verifier was sampled for this recomputation (see [`SampledVerifier::seats`]).
+    /// Reward of a verifier for a correct attestation, in micro-units, for each seat, that is, for each time that the
+    /// verifier was sampled for this recomputation (see [`SampledVerifier::seats`]). The miner of a wrong gradient pays
+    /// this amount. For a correct gradient it is only a weight: the verifiers of all gradients share the budget of the
+    /// round ([`LedgerParams::verification_budget`]) in proportion to these rewards.
     ///
     /// [`SampledVerifier::seats`]: super::SampledVerifier::seats
     pub verifier_reward: u64,
-    /// The largest amount that may be minted to pay verifiers, in micro-units for each settled gradient (a gradient
-    /// that can no longer be rejected). Rewards of verifiers beyond this amount are paid after further gradients have
-    /// been settled.
+    /// The amount that is minted for verifiers, in micro-units for each settled gradient (a gradient that can no longer
+    /// be rejected). It does not depend on how many of the gradients are recomputed.
     pub verification_budget: u64,
     /// The time from a claim to its expiry, in seconds.
     pub claim_lifetime: u64,

@@ -113,32 +113,36 @@ pub(super) fn settle_due(state: &mut State, events: &mut Vec<Event>) {
     }
 }
 
-/// Credits a verifier with a reward in micro-units. [`pay_owed`] pays the reward later.
+/// Credits a verifier with a reward in micro-units. When the round ends, [`pay_owed`] converts it to coins.
 pub(super) fn owe(state: &mut State, verifier: String, reward: u64) {
     if reward > 0 {
         *state.owed.entry(verifier).or_insert(0) += reward;
     }
 }
 
-/// Mints the rewards that the ledger owes to verifiers. The total amount that may ever be minted for verifiers is
-/// limited to `verification_budget` micro-units for each settled gradient. If the rest of this budget does not cover
-/// all rewards, each verifier gets the same share of what it is owed, and the ledger still owes it the remainder.
+/// Mints the budget for verifiers: `verification_budget` micro-units for each gradient that was settled since the last
+/// payment. The verifiers to which the ledger owes rewards share the budget in proportion to these rewards. If it owes
+/// none, the budget is kept for the next round.
+///
+/// The amount depends only on the number of settled gradients, never on the number of recomputations. Otherwise, a
+/// coalition of miners and verifiers could increase its income by causing more recomputations.
 pub(super) fn pay_owed(state: &mut State) {
     let budget = state.genesis.params.verification_budget.saturating_mul(state.head().settled_total);
     let budget = budget.saturating_sub(state.head().minted_for_verifiers);
     let total: u128 = state.owed.values().map(|owed| u128::from(*owed)).sum();
+    if budget == 0 || total == 0 {
+        return;
+    }
     for (verifier, owed) in std::mem::take(&mut state.owed) {
-        let due = if total <= budget.into() { owed } else { (u128::from(owed) * u128::from(budget) / total) as u64 };
-        let paid = coins::mint(state, due);
-        state.head_mut().minted_for_verifiers += paid;
-        coins::give_back(state, &verifier, paid);
-        owe(state, verifier, owed - paid);
+        let minted = coins::mint(state, (u128::from(owed) * u128::from(budget) / total) as u64);
+        state.head_mut().minted_for_verifiers += minted;
+        coins::give_back(state, &verifier, minted);
     }
 }
 
 /// Pays the verifiers that found a gradient to be wrong. The coins come from the `lost` micro-units that the miner of
-/// the gradient has just lost, and that the caller has counted as burned. If they do not cover all rewards, the ledger
-/// still owes the verifiers the remainder. Returns how many of the lost micro-units are left.
+/// the gradient has just lost, and that the caller has counted as burned. If they do not cover all rewards, the verifiers
+/// are credited with the remainder ([`owe`]). Returns how many of the lost micro-units are left.
 pub(super) fn pay_from_lost(state: &mut State, verifiers: Vec<(String, u64)>, mut lost: u64) -> u64 {
     for (verifier, reward) in verifiers {
         let paid = reward.min(lost);

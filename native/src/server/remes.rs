@@ -88,7 +88,8 @@ async fn reward_formula(State(app): SharedApp) -> Json<Value> {
     let params = &ledger.genesis().params;
     let coins = |amount: u64| json!({ "amount": amount.to_string(), "denom": DENOM });
     let formulas = json!({
-        "accepted_gradient": coins(params.reward), "verification": coins(params.verifier_reward),
+        "accepted_gradient": coins(params.reward), "all_verifiers_per_accepted_gradient": coins(params.verification_budget),
+        "verification_of_wrong_gradient": coins(params.verifier_reward),
         "slashed_for_wrong_attestation": share(params.fraud_penalty), "slashed_for_missing_attestation": share(params.silence_penalty),
         "rewards_in_escrow_without_a_stake": params.probation,
     });

@@ -148,9 +148,12 @@ impl ContentStore for Party {
     }
 
     async fn artifact(&self, artifact: &Cid) -> Result<Blocks, FetchError> {
-        let world = self.world.borrow();
+        let mut world = self.world.borrow_mut();
         match world.can_fetch(self.number, artifact) {
-            true => Ok(Blocks::default()),
+            true => {
+                world.pass_on(artifact);
+                Ok(Blocks::default())
+            }
             false => Err(world.absence(artifact, artifact).into()),
         }
     }

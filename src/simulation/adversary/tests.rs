@@ -4,8 +4,12 @@
 use super::*;
 
 fn outcome(tasks: u64, strategy: &str) -> Outcome {
+    outcome_of(tasks, strategy, 1)
+}
+
+fn outcome_of(tasks: u64, strategy: &str, seed: u64) -> Outcome {
     let conditions = Conditions { quota: 4, tasks, params: LedgerParams::NETWORK };
-    play(&conditions, &Strategy::parse(strategy).unwrap(), 1)
+    play(&conditions, &Strategy::parse(strategy).unwrap(), seed)
 }
 
 #[test]
@@ -28,6 +32,14 @@ fn many_gradients_at_once_make_no_verifier_late() {
     }
 }
 
+/// While a miner is on probation, all of its gradients are recomputed. That must not pay a coalition with verifiers.
+#[test]
+fn more_recomputations_do_not_mint_more() {
+    let stays = outcome(16, "wallet=stake coins=1000").supply;
+    let leaves = outcome(16, "wallet=stake coins=1000 leave=4 leaves=once").supply;
+    assert!((stays - leaves).abs() < 1e-3, "minted for each gradient: {stays} if the miner stays, {leaves} if it leaves");
+}
+
 #[test]
 fn wrong_gradients_are_found_and_cost_their_miner() {
     let forges = outcome(8, "wallet=stake then=forged");
@@ -44,6 +56,8 @@ fn withholding_artifacts_neither_pays_nor_harms() {
     }
     let busy = outcome(4, "wallet=stake then=withheld absence=busy coins=100 propose=other");
     assert!(!busy.halted && busy.captured == 0 && busy.loss == 0.0 && busy.profit < 0.4, "{busy:?}");
+    let partly = outcome_of(4, "then=withheld serve=00111 coins=2400 nodes=2 propose=other beacon=silent", 4);
+    assert!(!partly.halted && partly.captured == 0 && partly.loss == 0.0, "operators pass artifacts on: {partly:?}");
     let hidden = outcome(4, "wallet=stake then=hidden");
     assert!(hidden.profit <= 0.0 && hidden.loss == 0.0 && hidden.kept[1] == 0, "{hidden:?}");
 }

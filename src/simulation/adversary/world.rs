@@ -325,6 +325,15 @@ impl World {
         self.served.get(artifact).is_some_and(served)
     }
 
+    /// Lets all operators fetch an artifact from the next block on, because an operator has fetched it: the nodes of
+    /// operators are gateways of each other.
+    pub(super) fn pass_on(&mut self, artifact: &Cid) {
+        let next = self.height() + 1;
+        if let Some(served) = self.served.get_mut(artifact) {
+            served.to_all_from = served.to_all_from.min(next);
+        }
+    }
+
     /// Returns the error of a request for a block of an artifact that cannot be fetched.
     pub(super) fn absence(&self, artifact: &Cid, block: &Cid) -> ClientError {
         match self.served.get(artifact).is_some_and(|served| served.busy) {

@@ -1,6 +1,5 @@
-//! Scores and exponentials of the softmax for 16 keys at a time, as the functions
-//! [`score`](crate::kernels::shared::scores::score) and [`exp2`](crate::kernels::shared::scores::exp2) compute them one
-//! at a time.
+//! Scores and exponentials of the softmax for 16 keys at a time, as the functions [`score`] and
+//! [`exp2`](crate::kernels::shared::scores::exp2) compute them one at a time.
 
 use crate::{
     compute::cpu::simd::wide::COLUMNS,

@@ -1,5 +1,5 @@
-//! SIMD implementations of the two ternary matrix products, forward and backward, and of the inner products of [`wide`]
-//! values, which the optimized kernels use. The ternary products multiply rows of integers, one row for each token, by a
+//! SIMD implementations of the two ternary matrix products, forward and backward, and of the inner products in `wide`,
+//! which the optimized kernels use. The ternary products multiply rows of integers, one row for each token, by a
 //! matrix of trits (−1, 0 or 1).
 //!
 //! Most of the implementations multiply by codes instead of trits. A code is a trit plus 1, so the sum of the row is
