@@ -1,12 +1,13 @@
 //! Measures how many milliseconds a training step takes, in total and in each kernel, for three model sizes.
 //!
-//! `cargo bench --bench step -- [THREADS] [scalar | gpu DEVICE] [--model MODEL] [--runs N] [--json]`
+//! `cargo bench --bench step -- [THREADS] [scalar | gpu DEVICE] [--model MODEL] [--sequences N] [--runs N] [--json]`
 //!
 //! By default, the step runs on the CPU with one thread per core, or with `THREADS` threads. With `scalar`, the CPU
 //! runs the reference kernels. With `gpu`, the step runs on the GPU with the index `DEVICE` or with `DEVICE` in its
 //! name, and each kernel uses the lowering (WGSL implementation) that is fastest on this GPU. `--model` selects one of
-//! the models: `deep`, `wide` or `long`. Each time is the fastest of `N` runs, by default five (one with `scalar`). With
-//! `--json`, the times of each model are printed as one line of JSON.
+//! the models: `deep`, `wide` or `long`. `--sequences` is the number of sequences in a step, by default 8 for `deep` and 1
+//! for the others. Each time is the fastest of `N` runs, by default five (one with `scalar`). With `--json`, the times of
+//! each model are printed as one line of JSON.
 //!
 //! Each dispatch (one launch of a kernel) is also run by itself. The time of the fastest dispatch is mostly the
 //! overhead of starting a run, so it is subtracted from the time of every dispatch.
@@ -59,6 +60,7 @@ fn main() -> Result<(), Error> {
         arguments.drain(at..(at + 2).min(arguments.len())).nth(1)
     };
     let (model, runs) = (value("--model"), value("--runs").and_then(|runs| runs.parse().ok()));
+    let only_sequences = value("--sequences").and_then(|sequences| sequences.parse().ok());
     let slow = arguments.iter().any(|argument| argument == "scalar");
     let backend = match arguments.iter().position(|argument| argument == "gpu") {
         Some(at) => block_on(tuned(arguments.get(at + 1).map_or("0", String::as_str)))?,
@@ -77,6 +79,7 @@ fn main() -> Result<(), Error> {
         if model.as_ref().is_some_and(|model| model != name) {
             continue;
         }
+        let sequences: usize = only_sequences.unwrap_or(sequences);
         let tokens = sequences * config.context;
         let vocab = config.vocab as u32;
         let model = seeded(config, [7; 32])?;

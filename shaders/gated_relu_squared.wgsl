@@ -12,21 +12,21 @@ struct Params {
 @group(0) @binding(2) var<storage, read> up: array<i32>; // [tokens, width + 4] i32 rows
 @group(0) @binding(3) var<storage, read_write> out: array<i32>; // [tokens, width + 4] i32 rows
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(row_lanes)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let lane = local.x;
     let at = (group.y + params.first_group) * (params.width + 4u);
     let info = at + params.width;
 
     var best = vec4(0u);
-    for (var column = lane; column < params.width; column += LANES) {
+    for (var column = lane; column < params.width; column += row_lanes) {
         best = max_pair(best, vec4(magnitude_i32(max(gate[at + column], 0i)), magnitude_i32(up[at + column])));
     }
     best = row_max(lane, best);
     let gate_shift = shift_for(best.xy, WIDE_BITS);
     let up_shift = shift_for(best.zw, WIDE_BITS);
 
-    for (var column = lane; column < params.width; column += LANES) {
+    for (var column = lane; column < params.width; column += row_lanes) {
         let g = round_even_i32(max(gate[at + column], 0i), gate_shift);
         let product = multiply_i32(g * g, round_even_i32(up[at + column], up_shift));
         out[at + column] = bitcast<i32>(round_even_64(product, 12u).x);

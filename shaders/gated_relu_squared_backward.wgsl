@@ -45,7 +45,7 @@ fn stream(index: u32) -> vec2<u32> {
     return vec2(dither[2u + 2u * index], dither[3u + 2u * index]);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(row_lanes)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let token = group.y + params.first_group;
     let lane = local.x;
@@ -53,7 +53,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let words = row_words(params.width);
 
     var best = vec4(0u);
-    for (var column = lane; column < params.width; column += LANES) {
+    for (var column = lane; column < params.width; column += row_lanes) {
         best = max_pair(best, vec4(magnitude_i32(max(gate[at + column], 0i)), magnitude_i32(up[at + column])));
     }
     best = row_max(lane, best);
@@ -61,7 +61,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let up_shift = shift_for(best.zw, WIDE_BITS);
 
     best = vec4(0u);
-    for (var column = lane; column < params.width; column += LANES) {
+    for (var column = lane; column < params.width; column += row_lanes) {
         let pair = products(at, column, gate_shift, up_shift);
         best = max_pair(best, vec4(magnitude_64(pair.xy), magnitude_64(pair.zw)));
     }
@@ -71,7 +71,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
 
     let position = dither[0] + token;
     var sums = vec4(0u);
-    for (var word = lane; word < words; word += LANES) {
+    for (var word = lane; word < words; word += row_lanes) {
         let column = word << 2u;
         let a = products(at, column, gate_shift, up_shift);
         let b = products(at, column + 1u, gate_shift, up_shift);

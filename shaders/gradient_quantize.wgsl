@@ -24,7 +24,7 @@ fn rounded(at: u32, column: u32, shift: u32, dither: u32) -> i32 {
     return bitcast<i32>(round_dither_64(extend_64(gradient[at + column]), shift, dither).x);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(row_lanes)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let token = group.y + params.first_group;
     let lane = local.x;
@@ -32,14 +32,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let words = row_words(params.width);
 
     var best = vec4(0u);
-    for (var column = lane; column < params.width; column += LANES) {
+    for (var column = lane; column < params.width; column += row_lanes) {
         best = max_pair(best, vec4(magnitude_i32(gradient[at + column]), 0u, 0u));
     }
     let shift = shift_for(row_max(lane, best).xy, WIDE_BITS);
 
     let key = vec2(dither[2u + 2u * params.stream], dither[3u + 2u * params.stream]);
     var sums = vec4(0u);
-    for (var word = lane; word < words; word += LANES) {
+    for (var word = lane; word < words; word += row_lanes) {
         let column = word << 2u;
         let dithers = dither_word(key, dither[0] + token, word);
         let values = vec4(

@@ -17,11 +17,11 @@ fn ordered(value: i32) -> u32 {
     return bitcast<u32>(value) ^ 0x80000000u;
 }
 
-@compute @workgroup_size(256, 1, 1)
+@compute @workgroup_size(row_lanes)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let token = group.y + params.first_group;
     var largest = 0u;
-    for (var v = local.x; v < params.vocab; v += LANES) {
+    for (var v = local.x; v < params.vocab; v += row_lanes) {
         largest = max(largest, ordered(z[token * params.vocab + v]));
     }
     largest = row_max(local.x, vec4(largest, vec3(0u))).x;

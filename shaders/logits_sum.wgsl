@@ -14,12 +14,12 @@ struct Params {
 @group(0) @binding(3) var<storage, read> tables: array<u32>; // [257] exponentials Q30, then [257] logarithms Q24
 @group(0) @binding(4) var<storage, read_write> sum: array<u32>; // [tokens] u64, in Q30
 
-@compute @workgroup_size(256, 1, 1)
+@compute @workgroup_size(row_lanes)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let token = group.y + params.first_group;
     let largest = bitcast<u32>(maximum[token]);
     var total = vec2(0u, 0u);
-    for (var v = local.x; v < params.vocab; v += LANES) {
+    for (var v = local.x; v < params.vocab; v += row_lanes) {
         total = add_64(total, vec2(exponential_of(largest - bitcast<u32>(z[token * params.vocab + v])), 0u));
     }
     total = row_sum(local.x, vec4(total, vec2(0u))).xy;

@@ -88,7 +88,7 @@ fn is_zero(value: vec2<u32>) -> bool {
     return (value.x | value.y) == 0u;
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(row_lanes)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let token = group.y + params.first_group;
     let lane = local.x;
@@ -101,7 +101,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     // Find the shifts that reduce Σ dn (the gradient of the norm's output) to 30 bits and x (its input) to 15 bits.
     let top = top_exponent(token);
     var best = vec4(0u);
-    for (var column = lane; column < width; column += LANES) {
+    for (var column = lane; column < width; column += row_lanes) {
         let sum = magnitude_64(slot_sum(token, column, top));
         best = max_pair(best, vec4(sum, magnitude_i32(x[at + column])));
     }
@@ -112,7 +112,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     // Compute c = Σ g·x / (Σ x² + width · epsilon). In Σ g·x, g is rounded to 30 bits and x to 15 bits, so |Σ g·x| ≤
     // 2^45 · width.
     var sums = vec4(0u);
-    for (var column = lane; column < width; column += LANES) {
+    for (var column = lane; column < width; column += row_lanes) {
         let value = bitcast<i32>(round_even_64(slot_sum(token, column, top), sum_shift).x);
         dx[at + column] = value;
         let g = bitcast<i32>(round_even_64(multiply_i32(value, gain[column]), 16u).x);
@@ -129,7 +129,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
 
     // Find the largest |g − c · x| in the row, and the shift that reduces it to 30 bits.
     best = vec4(0u);
-    for (var column = lane; column < width; column += LANES) {
+    for (var column = lane; column < width; column += row_lanes) {
         let value = projected(dx[at + column], gain[column], x[at + column], c);
         best = max_pair(best, vec4(magnitude_64(value), 0u, 0u));
     }
@@ -145,7 +145,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let straight_distance = distance_to(joined_top, exponent_of(straight));
     let join = Join(inverse_rms.mantissa, distance_to(joined_top, unit), straight.mantissa, straight_distance);
     best = vec4(0u);
-    for (var column = lane; column < width; column += LANES) {
+    for (var column = lane; column < width; column += row_lanes) {
         let branch = projected(dx[at + column], gain[column], x[at + column], c);
         let value = bitcast<i32>(round_even_64(branch, branch_shift).x);
         dx[at + column] = value;
@@ -154,7 +154,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
     best = row_max(lane, best);
     let shift = shift_for(best.xy, ROW_BITS);
-    for (var column = lane; column < width; column += LANES) {
+    for (var column = lane; column < width; column += row_lanes) {
         let sum = joined(dx[at + column], residual[residual_at + column], join);
         dx[at + column] = bitcast<i32>(round_even_64(sum, shift).x);
     }

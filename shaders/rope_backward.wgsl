@@ -57,14 +57,14 @@ fn rounded(token: Token, c: u32, shift: u32, bits: u32) -> i32 {
     return bitcast<i32>(round_dither_64(turned(token, c), shift, bits).x);
 }
 
-@compute @workgroup_size(256, 1, 1)
+@compute @workgroup_size(row_lanes)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let row = group.y + params.first_group;
     let width = params.heads * params.head_dim;
     let start = (row * params.head_stride + params.head_offset) * (params.head_dim + 4u);
 
     var largest = LOWEST_EXPONENT;
-    for (var head = local.x; head < params.heads; head += LANES) {
+    for (var head = local.x; head < params.heads; head += row_lanes) {
         let end = start + head * (params.head_dim + 4u) + params.head_dim;
         largest = max(largest, select(LOWEST_EXPONENT, dheads[end + 1u], dheads[end] != 0i));
     }
@@ -76,7 +76,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let angles = positions[row] * params.position_stride * params.head_dim;
     let token = Token(start, angles, largest, divide(1u, params.head_dim, 32u) + 1u);
     var magnitude = vec2(0u);
-    for (var c = local.x; c < width; c += LANES) {
+    for (var c = local.x; c < width; c += row_lanes) {
         magnitude = max_64(magnitude, magnitude_64(turned(token, c)));
     }
     magnitude = row_max(local.x, vec4(magnitude, vec2(0u))).xy;
@@ -86,7 +86,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let words = row_words(width);
     let at = row * (words << 1u);
     var sum = 0i;
-    for (var word = local.x; word < words; word += LANES) {
+    for (var word = local.x; word < words; word += row_lanes) {
         let c = word << 2u;
         let dithers = dither_word(key, dither[0] + row, word);
         let values = vec4(

@@ -2,12 +2,12 @@
 // 2^14. The file of the kernel has the functions that compute the values (`value_of`) and round them (`rounded_word`).
 // One workgroup computes one head of one token; each invocation computes four features at a time.
 
-@compute @workgroup_size(128, 1, 1)
+@compute @workgroup_size(head_lanes)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let token = group.y + params.first_group;
     let head = head_of(token, group.x);
     var bits = 0u;
-    for (var c = local.x; c < params.head_dim; c += HEAD_LANES) {
+    for (var c = local.x; c < params.head_dim; c += head_lanes) {
         bits = max(bits, bits_64(magnitude_64(value_of(head, c))));
     }
     bits = bitcast<u32>(head_max(local.x, bitcast<i32>(bits)));
@@ -15,7 +15,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
 
     let words = row_words(params.head_dim);
     let at = (token * params.heads + group.x) * ((words << 1u) + 4u);
-    for (var word = local.x; word < words; word += HEAD_LANES) {
+    for (var word = local.x; word < words; word += head_lanes) {
         let values = rounded_word(head, word, shift);
         out[at + word] = wide_high(values);
         out[at + words + word] = wide_low(values);

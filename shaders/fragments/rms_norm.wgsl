@@ -9,7 +9,7 @@ fn element(at: u32, column: u32, rounding: Rounding) -> i32 {
     return rounded(multiply_i32(x[at + column], gain[column]), rounding);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(row_lanes)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let token = group.y + params.first_group;
     let lane = local.x;
@@ -17,7 +17,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let words = row_words(params.width);
 
     var best = vec4(0u); // the largest |x| and |gain · x|
-    for (var column = lane; column < params.width; column += LANES) {
+    for (var column = lane; column < params.width; column += row_lanes) {
         let value = x[at + column];
         best = max_pair(best, vec4(magnitude_i32(value), magnitude_64(multiply_i32(value, gain[column]))));
     }
@@ -26,7 +26,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let rounding = rounding_of(best.zw);
 
     var sums = vec4(0u); // sums of the squares of x's copies, and of the result's integers
-    for (var word = lane; word < words; word += LANES) {
+    for (var word = lane; word < words; word += row_lanes) {
         let column = word << 2u;
         for (var i = column; i < min(column + 4u, params.width); i++) {
             let copy = copy_of(x[at + i], shift);

@@ -45,6 +45,9 @@ pub const MAX_CONTEXT: usize = 2048;
 /// product of two heads left by 25 bits, and the result must fit in an i64. A GPU workgroup holds one sum for each
 /// feature.
 pub const MAX_HEAD_DIM: usize = 256;
+/// The number of tokens in a tile of the lowerings `tiled` of the attention kernels. `TILE_ROWS` in WGSL has the same
+/// value.
+pub(super) const TILE_ROWS: u32 = 16;
 /// The number of words in the softmax statistics of one token and head: the maximum score; the mantissa and the shift
 /// of the normalizer (the reciprocal of the sum of exponentials); the index of the first visible key; the largest
 /// exponent of the visible value rows; two words that the backward pass writes; and one unused word.
@@ -70,18 +73,35 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[lowering(
-        "plain",
-        texts!(
-            "attention.wgsl",
-            "fragments/attention.scores.wgsl",
-            "fragments/attention.weights.wgsl",
-            "fragments/exponentials.wgsl"
-        ),
-        |p| Params::read(p).heads,
-        1,
-    )
-    .keys_held(|p| keys_held(Params::read(p).tokens))],
+    lowerings: &[
+        lowering(
+            "plain",
+            texts!(
+                "attention.wgsl",
+                "fragments/attention.plain.wgsl",
+                "fragments/attention.scores.wgsl",
+                "fragments/attention.keys.wgsl",
+                "fragments/attention.weights.wgsl",
+                "fragments/exponentials.wgsl"
+            ),
+            |p| Params::read(p).heads,
+            1,
+        )
+        .keys_held(|p| keys_held(Params::read(p).tokens)),
+        lowering(
+            "tiled",
+            texts!(
+                "attention.wgsl",
+                "fragments/attention.tiled.wgsl",
+                "fragments/attention_tile.wgsl",
+                "fragments/attention.scores.wgsl",
+                "fragments/exponentials.wgsl"
+            ),
+            |p| Params::read(p).heads,
+            TILE_ROWS,
+        )
+        .hardware_only(),
+    ],
 };
 
 /// Returns the number of keys for which a GPU workgroup reserves memory, given the number of tokens in the batch. It is

@@ -78,17 +78,34 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[lowering(
-        "plain",
-        texts!(
-            "attention_backward_key.wgsl",
-            "fragments/attention.scores.wgsl",
-            "fragments/attention_backward.gradient.wgsl",
-            "fragments/exponentials.wgsl"
+    lowerings: &[
+        lowering(
+            "plain",
+            texts!(
+                "attention_backward_key.wgsl",
+                "fragments/attention_backward_key.plain.wgsl",
+                "fragments/attention.scores.wgsl",
+                "fragments/attention_backward.gradient.wgsl",
+                "fragments/exponentials.wgsl"
+            ),
+            |p| Params::read(p).kv_heads,
+            1,
         ),
-        |p| Params::read(p).kv_heads,
-        1,
-    )],
+        lowering(
+            "tiled",
+            texts!(
+                "attention_backward_key.wgsl",
+                "fragments/attention_backward_key.tiled.wgsl",
+                "fragments/attention_tile.wgsl",
+                "fragments/attention.scores.wgsl",
+                "fragments/attention_backward.gradient.wgsl",
+                "fragments/exponentials.wgsl"
+            ),
+            |p| Params::read(p).kv_heads,
+            attention::TILE_ROWS,
+        )
+        .hardware_only(),
+    ],
 };
 
 fn reference(params: &[u32], units: Range<usize>, reads: &[&[u32]], writes: &mut [&mut [u32]]) -> Saturated {

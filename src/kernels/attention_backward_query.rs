@@ -73,19 +73,38 @@ pub static KERNEL: Kernel = Kernel {
     ],
     units: |p| Params::read(p).tokens as usize,
     reference,
-    lowerings: &[lowering(
-        "plain",
-        texts!(
-            "attention_backward_query.wgsl",
-            "fragments/attention.scores.wgsl",
-            "fragments/attention.weights.wgsl",
-            "fragments/attention_backward.gradient.wgsl",
-            "fragments/exponentials.wgsl"
-        ),
-        |p| Params::read(p).heads,
-        1,
-    )
-    .keys_held(|p| super::attention::keys_held(Params::read(p).tokens))],
+    lowerings: &[
+        lowering(
+            "plain",
+            texts!(
+                "attention_backward_query.wgsl",
+                "fragments/attention_backward_query.plain.wgsl",
+                "fragments/attention.scores.wgsl",
+                "fragments/attention.keys.wgsl",
+                "fragments/attention.weights.wgsl",
+                "fragments/attention_backward.gradient.wgsl",
+                "fragments/attention_backward.values.wgsl",
+                "fragments/exponentials.wgsl"
+            ),
+            |p| Params::read(p).heads,
+            1,
+        )
+        .keys_held(|p| attention::keys_held(Params::read(p).tokens)),
+        lowering(
+            "tiled",
+            texts!(
+                "attention_backward_query.wgsl",
+                "fragments/attention_backward_query.tiled.wgsl",
+                "fragments/attention_tile.wgsl",
+                "fragments/attention.scores.wgsl",
+                "fragments/attention_backward.gradient.wgsl",
+                "fragments/exponentials.wgsl"
+            ),
+            |p| Params::read(p).heads,
+            attention::TILE_ROWS,
+        )
+        .hardware_only(),
+    ],
 };
 
 /// The softmax statistics of one token and head. The forward pass computes all fields except `mean` and `shift`, which

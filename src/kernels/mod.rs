@@ -121,6 +121,9 @@ pub struct Lowering {
     /// has no such override. The value is the length, in words, of an array in workgroup memory. It should not be
     /// larger than needed, because a browser writes zeros to the array for each workgroup.
     pub keys_held: Option<fn(&[u32]) -> u32>,
+    /// Whether the lowering is for hardware GPUs only. The drivers of software GPUs take up to a minute to compile it, so
+    /// it is not tried there when lowerings are chosen.
+    pub hardware_only: bool,
 }
 
 impl Lowering {
@@ -133,6 +136,11 @@ impl Lowering {
     /// `keys_held`.
     const fn keys_held(self, words: fn(&[u32]) -> u32) -> Self {
         Self { keys_held: Some(words), ..self }
+    }
+
+    /// Returns this WGSL implementation, marked as one for hardware GPUs only.
+    const fn hardware_only(self) -> Self {
+        Self { hardware_only: true, ..self }
     }
 }
 
@@ -255,7 +263,7 @@ pub const fn lowering(
     groups_x: fn(&[u32]) -> u32,
     units_per_group: u32,
 ) -> Lowering {
-    Lowering { name, texts, groups_x, units_per_group, keys_held: None }
+    Lowering { name, texts, groups_x, units_per_group, keys_held: None, hardware_only: false }
 }
 
 /// Reinterprets 32-bit words as signed bytes, four for each word.

@@ -12,16 +12,20 @@ const INVOCATIONS: u32 = 256;
 /// The size of the workgroup memory that every WebGPU device supports, in bytes.
 const WORKGROUP_BYTES: u32 = 16 << 10;
 
+/// The overrides that every lowering has, because `shaders/shared/lanes.wgsl` declares them: the numbers of lanes of a
+/// workgroup that computes a row or an attention head.
+const LANES: [&str; 2] = ["row_lanes", "head_lanes"];
+
 /// Returns one message for each part of a shader that differs from the kernel's declaration or exceeds a WebGPU limit.
-pub(crate) fn faults(kernel: &Kernel, Parsed { module, overrides, .. }: &Parsed) -> Vec<String> {
+pub(crate) fn faults(kernel: &Kernel, Parsed { declared, module, overrides, .. }: &Parsed) -> Vec<String> {
     let mut faults = Vec::new();
     let mut expect = |what: &str, found: String, expected: String| {
         if found != expected {
             faults.push(format!("{what}: {found}, must be {expected}"));
         }
     };
-    expect("params", params(module), format!("{:?}", kernel.params));
-    let declared = kernel.bindings.iter().zip(1u32..).map(|(binding, at)| {
+    expect("params", params(declared), format!("{:?}", kernel.params));
+    let expected = kernel.bindings.iter().zip(1u32..).map(|(binding, at)| {
         let kind = match binding.access {
             Access::Read => "read",
             Access::Write(_) => "read_write",
@@ -29,12 +33,14 @@ pub(crate) fn faults(kernel: &Kernel, Parsed { module, overrides, .. }: &Parsed)
         };
         format!("{at} {} {kind}", binding.name)
     });
-    expect("bindings", bindings(module).join(", "), declared.collect::<Vec<_>>().join(", "));
+    expect("bindings", bindings(declared).join(", "), expected.collect::<Vec<_>>().join(", "));
     let entries: Vec<_> = module.entry_points.iter().map(|entry| (entry.name.as_str(), entry.stage)).collect();
     expect("entry points", format!("{entries:?}"), format!("{:?}", [("main", ShaderStage::Compute)]));
     let sized = kernel.lowerings.iter().any(|lowering| lowering.keys_held.is_some());
-    expect("overrides", overrides.join(", "), if sized { "keys_held".into() } else { String::new() });
-    faults.extend(limits(module));
+    let allowed = |name: &&String| (sized && *name == "keys_held") || LANES.contains(&name.as_str());
+    let allowed: Vec<_> = overrides.iter().filter(allowed).cloned().collect();
+    expect("overrides", overrides.join(", "), allowed.join(", "));
+    faults.extend(limits(declared, module));
     faults
 }
 
@@ -83,10 +89,10 @@ fn is_at(variable: &naga::GlobalVariable, number: u32) -> bool {
     variable.binding == Some(naga::ResourceBinding { group: 0, binding: number })
 }
 
-fn limits(module: &naga::Module) -> Vec<String> {
+fn limits(declared: &naga::Module, module: &naga::Module) -> Vec<String> {
     let mut faults = Vec::new();
     let storage =
-        module.global_variables.iter().filter(|(_, v)| matches!(v.space, AddressSpace::Storage { .. })).count();
+        declared.global_variables.iter().filter(|(_, v)| matches!(v.space, AddressSpace::Storage { .. })).count();
     if storage > STORAGE_BUFFERS {
         faults.push(format!("{storage} storage buffers, the limit is {STORAGE_BUFFERS}"));
     }

@@ -10,9 +10,11 @@ mod rules;
 use r3mes_wgpu::kernels::{self, Kernel, Lowering};
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// A validated WGSL module. Its `override` constants have their default values, which are the largest values that the
-/// library uses. `overrides` contains the names of these constants.
+/// A validated WGSL module, as the text declares it, and after its `override` constants got their default values, which
+/// are the largest values that the library uses. The latter lacks what the entry point does not use. `overrides` contains
+/// the names of the constants.
 struct Parsed {
+    declared: naga::Module,
     module: naga::Module,
     info: naga::valid::ModuleInfo,
     overrides: Vec<String>,
@@ -25,8 +27,8 @@ fn parse(wgsl: &str) -> Result<Parsed, String> {
     let info = validated.map_err(|error| error.emit_to_string(wgsl))?;
     let overrides = module.overrides.iter().map(|(_, each)| each.name.clone().unwrap_or_default()).collect();
     let resolved = naga::back::pipeline_constants::process_overrides(&module, &info, None, &Default::default());
-    let (module, info) = resolved.map_err(|error| error.to_string())?;
-    Ok(Parsed { module: module.into_owned(), info: info.into_owned(), overrides })
+    let (resolved, info) = resolved.map_err(|error| error.to_string())?;
+    Ok(Parsed { module: resolved.into_owned(), info: info.into_owned(), overrides, declared: module })
 }
 
 /// Returns one message for each fault in the WGSL of a kernel.

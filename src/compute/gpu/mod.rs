@@ -44,6 +44,9 @@ pub struct Options {
     pub slice_ms: f64,
     /// The runtime checks that wgpu compiles into kernels.
     pub checks: Checks,
+    /// Whether workgroups that compute a row or an attention head have many lanes (invocations) on software GPUs too. A
+    /// software GPU is slower with them; tests use this to run what hardware GPUs run.
+    pub many_lanes: bool,
 }
 
 impl Options {
@@ -51,7 +54,7 @@ impl Options {
     /// browser.
     pub fn new(clock: Clock) -> Self {
         let slice_ms = if cfg!(target_arch = "wasm32") { 16.0 } else { 50.0 };
-        Self { clock, slice_ms, checks: Checks::Trusted }
+        Self { clock, slice_ms, checks: Checks::Trusted, many_lanes: false }
     }
 }
 

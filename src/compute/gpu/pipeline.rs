@@ -11,6 +11,10 @@ use std::sync::{Arc, PoisonError};
 /// that a GPU may require for the offset of a uniform buffer.
 pub(super) const PARAMS_BYTES: u64 = 256;
 
+/// The number of lanes (invocations) of a workgroup that computes a row or an attention head on a software GPU. It is the
+/// smallest number that the WGSL allows. On a hardware GPU, the defaults in `shaders/shared/lanes.wgsl` apply.
+const SOFTWARE_LANES: f64 = 8.0;
+
 /// The key of the pipeline cache: the name of the kernel, the name of the lowering (WGSL implementation), and the value
 /// of the WGSL override `keys_held`. This override sets the length of an array in workgroup memory. The value is `None`
 /// if the lowering has no such override.
@@ -45,7 +49,12 @@ impl Gpu {
     }
 
     fn compile(&self, kernel: &Kernel, lowering: &Lowering, keys_held: Option<u32>, label: &str) -> Pipeline {
-        let constants: Vec<_> = keys_held.map(|keys_held| ("keys_held", f64::from(keys_held))).into_iter().collect();
+        let keys_held = keys_held.map(|keys_held| ("keys_held", f64::from(keys_held)));
+        let lanes = [("row_lanes", SOFTWARE_LANES), ("head_lanes", SOFTWARE_LANES)];
+        let constants: Vec<_> = keys_held
+            .into_iter()
+            .chain(lanes.into_iter().filter(|_| self.device().software && !self.0.options.many_lanes))
+            .collect();
         let device = &self.0.device;
         let label = Some(label);
         let module = self

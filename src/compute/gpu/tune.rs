@@ -1,7 +1,8 @@
 //! Tuning chooses a lowering (WGSL implementation) of each kernel for one GPU.
 //!
-//! Every lowering runs the kernel's test cases. A lowering is excluded if even one bit of a result is wrong or the
-//! compiler refuses it. If several lowerings remain, the fastest is chosen.
+//! Every lowering runs the kernel's test cases, except that a software GPU does not run lowerings that are for hardware
+//! GPUs only. A lowering is excluded if even one bit of a result is wrong or the compiler refuses it. If several lowerings
+//! remain, the fastest is chosen.
 
 use super::{Gpu, GpuExecutor, LoweringChoice, passes};
 use crate::{
@@ -29,7 +30,7 @@ pub struct Tuned {
     pub kernel: &'static Kernel,
     /// The lowering that was chosen: the fastest of those that passed.
     pub chosen: &'static Lowering,
-    /// The outcome of testing each lowering, in the order of [`Kernel::lowerings`].
+    /// The outcome of each tested lowering, in the order of [`Kernel::lowerings`].
     pub tried: Vec<(&'static Lowering, TuneOutcome)>,
 }
 
@@ -74,7 +75,7 @@ pub async fn tune(gpu: &Gpu, kernels: &[&'static Kernel], seed: u64) -> Result<T
 async fn tune_kernel(gpu: &Gpu, kernel: &'static Kernel, seed: u64) -> Result<Tuned, Error> {
     let cases = cases(kernel, seed);
     let mut tried = Vec::new();
-    for lowering in kernel.lowerings {
+    for lowering in kernel.lowerings.iter().filter(|lowering| !lowering.hardware_only || !gpu.device().software) {
         let outcome = match check(gpu, lowering, &cases).await {
             Ok(()) => TuneOutcome::Passes { launch_ms: None },
             Err(error @ Error::GpuLost { .. }) => return Err(error),

@@ -37,7 +37,10 @@ fn many_gradients_at_once_make_no_verifier_late() {
 fn more_recomputations_do_not_mint_more() {
     let stays = outcome(16, "wallet=stake coins=1000").supply;
     let leaves = outcome(16, "wallet=stake coins=1000 leave=4 leaves=once").supply;
-    assert!((stays - leaves).abs() < 1e-3, "minted for each gradient: {stays} if the miner stays, {leaves} if it leaves");
+    assert!(
+        (stays - leaves).abs() < 1e-3,
+        "minted for each gradient: {stays} if the miner stays, {leaves} if it leaves"
+    );
 }
 
 #[test]
