@@ -6,6 +6,8 @@
 /** @import { BlockCache } from "./r3mes_www.js" */
 
 const FOLDER = "blocks";
+/** The file that keeps the gradient that was computed last, so that it can still be submitted after a failure. */
+const WORK_FILE = "work.car";
 /** The maximum size of the cache in bytes. When the cache exceeds it, the oldest files are removed. */
 const MAX_BYTES = 512e6;
 
@@ -44,10 +46,16 @@ export async function cacheSize() {
   return totalSize(await listFiles(folder));
 }
 
-/** Removes everything from the cache. */
-export async function clearCache() {
-  const root = await navigator.storage?.getDirectory();
-  await root?.removeEntry(FOLDER, { recursive: true }).catch(() => {});
+/**
+ * Removes everything from the cache.
+ * @param {{ keepWork?: boolean }} [options] `keepWork`: whether the gradient that was computed last is kept
+ */
+export async function clearCache({ keepWork = false } = {}) {
+  const folder = await openFolder();
+  if (!folder) return;
+  for (const { name } of await listFiles(folder)) {
+    if (!keepWork || name !== WORK_FILE) await folder.removeEntry(name).catch(() => {});
+  }
 }
 
 /**

@@ -43,6 +43,28 @@ export class Chain {
   }
 
   /**
+   * Returns the balance of an address in micro-units.
+   * @param {string} address
+   */
+  async balance(address) {
+    const { balances } = /** @type {{ balances: { amount: string }[] }} */ (
+      await this.#get(`/cosmos/bank/v1beta1/balances/${encodeURIComponent(address)}`)
+    );
+    return Number(balances[0]?.amount ?? 0);
+  }
+
+  /**
+   * Returns the rewards of a miner that the ledger holds back in escrow, in micro-units.
+   * @param {string} miner the address of the miner's session key, or of the account for which it mines
+   */
+  async escrow(miner) {
+    const { miner_score: score } = /** @type {{ miner_score: { escrow: string } }} */ (
+      await this.#get(`/remes/remes/v1/miner_score/${miner}`)
+    );
+    return Number(score.escrow);
+  }
+
+  /**
    * Returns the sequence number of an account's next transaction.
    * @param {string} address
    */

@@ -1,6 +1,8 @@
 // The loss chart: draws the losses of the last tasks as a line on a canvas, in the text color of the page.
 
 const MAX_VALUES = 200;
+/** The smallest difference of losses that fills the chart, in nats, so that noise does not look like progress. */
+const MIN_SPAN = 0.1;
 
 /** A line chart of the last 200 losses. */
 export class Chart {
@@ -57,10 +59,11 @@ export class Chart {
  * @returns {[number, number][]}
  */
 export function linePoints(values, width, height) {
-  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const low = Math.min(...values);
+  const span = Math.max(Math.max(...values) - low, MIN_SPAN);
   return values.map((value, index) => [
     (index / (values.length - 1)) * (width - 4) + 2,
-    height - 4 - ((value - low) / (high - low || 1)) * (height - 8),
+    height - 4 - ((value - low) / span) * (height - 8),
   ]);
 }
 

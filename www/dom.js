@@ -32,3 +32,20 @@ export function find(root, selector, type) {
   if (!(found instanceof type)) throw new Error(`no ${type.name} matches ${selector}`);
   return found;
 }
+
+/**
+ * Returns a function that creates the nodes which `html` describes. The HTML is parsed on the first call, so that a
+ * module can be imported where there is no document, such as on a server that renders pages.
+ * @param {string} html
+ */
+export function fragment(html) {
+  /** @type {HTMLTemplateElement | undefined} */
+  let template;
+  return () => {
+    if (!template) {
+      template = document.createElement("template");
+      template.innerHTML = html;
+    }
+    return template.content.cloneNode(true);
+  };
+}

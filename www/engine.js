@@ -28,12 +28,18 @@ export class Engine {
 
   /** @param {(error: Error) => void} [onCrash] called if the worker cannot be loaded, or throws outside of a call */
   constructor(onCrash = () => {}) {
-    this.#worker.addEventListener("message", ({ data }) => this.#receive(data));
-    this.#worker.addEventListener("error", (event) => {
-      const error = namedError("Crash", event.message || "the worker could not be loaded");
+    /** @type {(error: Error) => void} */
+    const crash = (error) => {
       this.#rejectPending(error);
       onCrash(error);
-    });
+    };
+    this.#worker.addEventListener("message", ({ data }) =>
+      "unloaded" in data ? crash(unloadedError()) : this.#receive(data),
+    );
+    // browsers report a script that they could not load without a message
+    this.#worker.addEventListener("error", ({ message }) =>
+      crash(message ? namedError("Crash", message) : unloadedError()),
+    );
   }
 
   /** Lists the GPUs that the browser offers. */
@@ -130,11 +136,29 @@ function namedError(name, message) {
   return Object.assign(new Error(message), { name });
 }
 
-/** Starts the worker. Pages of other origins cannot load its script directly, so they load a blob that imports it. */
-function openWorker() {
-  const url = new URL("./worker.js", import.meta.url);
-  if (url.origin === location.origin) return new Worker(url, { type: "module" });
-  const blob = URL.createObjectURL(new Blob([importerSource(url.href)], { type: "text/javascript" }));
+/** Returns the error of an engine whose script could not be loaded. It has the same name as that of an offline node. */
+function unloadedError() {
+  const server = new URL(import.meta.url).host || "its server";
+  return namedError(
+    "Offline",
+    `The miner's program could not be loaded from ${server}. Check that the server is running and that this device is online`,
+  );
+}
+
+/**
+ * Starts the worker. A page of another origin than this module cannot load the worker's script directly, so it loads a
+ * blob that imports the script.
+ * @param {string} module the URL of this module
+ */
+export function openWorker(module = import.meta.url) {
+  const { origin, protocol } = new URL(module);
+  if (origin === location.origin || !protocol.startsWith("http")) {
+    // bundlers find the worker by this expression
+    return new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  }
+  const blob = URL.createObjectURL(
+    new Blob([importerSource(new URL("worker.js", module).href)], { type: "text/javascript" }),
+  );
   const worker = new Worker(blob, { type: "module" });
   worker.addEventListener("message", () => URL.revokeObjectURL(blob), { once: true });
   return worker;
@@ -143,7 +167,8 @@ function openWorker() {
 /**
  * Returns the source code of a worker that imports the module at `url`. The import is dynamic: the site's Content
  * Security Policy then only needs to allow the module in `script-src`, whereas a static import would need `worker-src`.
- * Messages that arrive during the import are delivered to the module afterwards.
+ * Messages that arrive during the import are delivered to the module afterwards. If the module cannot be loaded, the
+ * worker says so by the message `{ unloaded: true }`.
  * @param {string} url
  */
 function importerSource(url) {
@@ -156,6 +181,6 @@ function importerSource(url) {
         removeEventListener("message", keep);
         for (const data of early) dispatchEvent(new MessageEvent("message", { data }));
       },
-      (error) => setTimeout(() => { throw error; }),
+      (error) => (error instanceof TypeError ? postMessage({ unloaded: true }) : setTimeout(() => { throw error; })),
     );`;
 }

@@ -1,23 +1,26 @@
 // The HTML of the miner element, <r3mes-miner>.
 
-/** The content of the miner element's shadow root. */
-export const template = document.createElement("template");
-template.innerHTML = `
-  <link rel="stylesheet" href="${new URL("./miner.css", import.meta.url)}" />
+import { fragment } from "./dom.js";
+
+/** Creates the content of the miner element's shadow root. */
+export const content = fragment(`
+  <p id="unkept" class="warning" hidden>This browser lets this page store nothing. You can mine, but when this page is closed,
+    everything is forgotten: your settings, your consent, and the key that this browser creates.</p>
   <section id="consent" aria-labelledby="consent-title" hidden>
     <h2 id="consent-title">May this page mine on this device?</h2>
     <ul>
       <li><strong>What runs:</strong> training of a small adapter of a language model, on the GPU of this device, or on its
         processor if it has no GPU. Mining never starts by itself.</li>
-      <li><strong>Who is paid:</strong> you, at an address of your choice or at a key that only this browser keeps. There
-        is no developer fee.</li>
+      <li><strong>Who is paid:</strong> <span id="who"></span> There is no developer fee.</li>
       <li><strong>What it costs:</strong> electricity, as much as a game uses: tens of watts on a laptop, hundreds on a
         large GPU. The device gets warm, and its fan may speed up.</li>
       <li><strong>What others see:</strong> the results, the payout address, and the kind of GPU that computed them.</li>
     </ul>
-    <p><button id="agree" type="button">I agree</button></p>
+    <p class="buttons"><button id="agree" type="button">I agree</button> <button id="decline" type="button">Decline</button></p>
   </section>
+  <p id="declined" hidden>You declined. Nothing runs on this device. <button id="ask" type="button">Ask again</button></p>
   <section id="controls" aria-label="Mining" hidden>
+    <section id="key-card" class="warning" aria-labelledby="key-title" hidden></section>
     <p class="buttons">
       <button id="start" type="button">Start</button>
       <button id="pause" type="button" disabled>Pause</button>
@@ -28,6 +31,7 @@ template.innerHTML = `
       <p id="state"></p>
       <p id="reason"></p>
     </div>
+    <p class="muted">Paid to <span id="payee" class="digest"></span></p>
     <dl>
       <div><dt>Loss</dt><dd id="loss">–</dd></div>
       <div><dt>Accepted tasks</dt><dd id="accepted">0</dd></div>
@@ -54,16 +58,18 @@ template.innerHTML = `
         the other one, set the browser to high performance in the graphics settings of the system. A page cannot read
         temperature, fan speed or power.</p>
     </details>
-    <details>
+    <details id="settings">
       <summary>Settings</summary>
       <section id="wallet" aria-label="Payout"></section>
-      <p>This browser's own key: <span id="address" class="digest">created at the first start</span></p>
+      <p>This browser's own key: <span id="address" class="digest">created at the first start</span>
+        <button id="show-key" type="button">Back up this key</button></p>
       <fieldset>
         <legend>Intensity</legend>
         <label><input type="radio" name="preset" value="0.25" /> Eco</label>
         <label><input type="radio" name="preset" value="0.6" /> Balanced</label>
         <label><input type="radio" name="preset" value="1" /> Max</label>
-        <label>Compute for <input id="intensity" type="range" min="0.05" max="1" step="0.05" /> <output id="intensity-value"></output></label>
+        <label for="intensity">Compute for</label> <input id="intensity" type="range" min="0.05" max="1" step="0.05" />
+        <output id="intensity-value" for="intensity"></output>
       </fieldset>
       <fieldset>
         <legend>Pause</legend>
@@ -79,6 +85,8 @@ template.innerHTML = `
       </p>
       <p>Cached on this device: <span id="size">–</span> <button id="clear" type="button">Clear</button>
         <button id="withdraw" type="button">Withdraw consent</button></p>
+      <p id="unsubmitted" role="status" hidden>A computed gradient that is not submitted yet was kept, because its reward would be
+        lost. <button id="discard" type="button">Delete it too</button></p>
     </details>
     <details open>
       <summary>Submissions</summary>
@@ -99,4 +107,4 @@ template.innerHTML = `
       <p><label>Filter <input id="filter" type="search" /></label> <button id="copy" type="button">Copy diagnostics</button></p>
       <ol id="log" tabindex="0" aria-label="Log"></ol>
     </details>
-  </section>`;
+  </section>`);

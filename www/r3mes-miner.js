@@ -4,24 +4,45 @@
 // docs/EMBEDDING.md documents the attributes, methods, properties and events of the element.
 
 import { cacheSize, clearCache } from "./block-cache.js";
+import { Chain } from "./chain.js";
 import { DevicePanel } from "./device-panel.js";
 import { find } from "./dom.js";
 import { Engine } from "./engine.js";
 import { errorMessage, formatMegabytes, shortenCid } from "./format.js";
+import { KeyCard } from "./key-card.js";
 import { Log } from "./log.js";
-import { template } from "./markup.js";
+import { content } from "./markup.js";
 import { watchConditions } from "./pauses.js";
 import { Session } from "./session.js";
 import { Settings } from "./settings.js";
 import { Statistics } from "./statistics.js";
-import { deleteSetting, loadSetting, saveSetting, sessionSecret } from "./storage.js";
+import { deleteSetting, isKept, loadSetting, saveSetting, sessionSecret } from "./storage.js";
+import { addStyles } from "./styles.js";
 import { SubmissionTable } from "./submission-table.js";
 import { checkDevice, runOnClick, verifyReceipt } from "./verification.js";
+import { asProvider } from "./wallet.js";
 import { WalletCard } from "./wallet-card.js";
 
 /** @import { MinerEvent } from "./r3mes_www.js" */
 /** @import { State } from "./session.js" */
-/** @import { WalletProvider } from "./wallet.js" */
+/** @import { OfflineSigner, WalletProvider } from "./wallet.js" */
+
+/**
+ * The event `r3mes:<name>` of the element has the type `CustomEvent<MinerDetails[name]>`. Amounts are in micro-units
+ * (millionths of a coin).
+ *
+ * @typedef {object} MinerDetails
+ * @property {{ state: State, reason: string }} state the new state, and an explanation of it for the user
+ * @property {{ stage: "claimed" | "computed" | "stored" | "submitted", task?: string, cid?: string, id?: number }} step
+ *   the stage that a task has reached
+ * @property {{ share: number }} progress the completed share of the current task, from 0 to 1
+ * @property {{ cid: string, transaction: string }} submit a gradient that was accepted
+ * @property {{ reward: number, balance: number }} reward the reward for it, and the new balance of whoever is paid
+ * @property {{ message: string }} error an error of the miner
+ * @property {{ given: boolean }} consent whether the user has given consent, or has declined or withdrawn it
+ * @property {{}} needs-consent `start()` was called before the user has given consent
+ * @property {{}} needs-payee `start()` was called where the key of the browser is paid, and the browser cannot keep it
+ */
 
 /**
  * The text that the page shows for each state of the miner.
@@ -42,20 +63,24 @@ const STATE_TEXTS = {
 /** The time between two updates of the displayed mining rates, in milliseconds. */
 const RATES_UPDATE_MS = 5000;
 
+/** The class `HTMLElement`; where there is none, such as on a server that renders pages, an empty class. */
+const BaseElement = /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? class {});
+
 /** The custom element <r3mes-miner>. It computes nothing before the visitor has given consent. */
-export class R3mesMiner extends HTMLElement {
-  static observedAttributes = ["intensity"];
+export class R3mesMiner extends BaseElement {
+  static observedAttributes = ["address", "backend", "intensity", "node"];
 
   #root = this.attachShadow({ mode: "open" });
   #session = new Session(() => this.#loadOptions(), {
     onState: () => this.#showState(),
     onEvent: (event) => this.#handleEvent(event),
-    onAddress: (address) => (this.#part("address").textContent = address),
+    onAddress: (address) => this.#showAddress(address),
     onFailure: ({ message }) => this.#reportFailure(message),
   });
   /** Adds or removes pause reasons. Called after a setting has changed. */
   #applyConditions = () => {};
   #devicePanel;
+  #keyCard;
   #log;
   #settings;
   #statistics;
@@ -66,8 +91,12 @@ export class R3mesMiner extends HTMLElement {
   #signer;
   /** @type {Engine | undefined} the engine that encodes what wallets sign; created on first use */
   #walletEngine;
+  /** The payee with which the engine was started last, as JSON. */
+  #payeeInUse = "";
   /** @type {Promise<void> | undefined} resolves when the element is ready for use in a document */
   #setUp;
+  /** Whether `#setUp` has resolved. */
+  #isReady = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} stops the session after the time limit */
   #limitTimer;
   /** @type {WakeLockSentinel | undefined} */
@@ -75,8 +104,13 @@ export class R3mesMiner extends HTMLElement {
 
   constructor() {
     super();
-    this.#root.append(template.content.cloneNode(true));
+    addStyles(this.#root);
+    this.#root.append(content());
     this.#devicePanel = new DevicePanel(this.#root);
+    this.#keyCard = new KeyCard(this.#part("key-card"), {
+      onSaved: () => this.#button("start").focus(),
+      onChoose: () => this.#enterAddress(),
+    });
     this.#log = new Log(this.#part("log"), find(this.#root, "#filter", HTMLInputElement));
     this.#statistics = new Statistics(this.#root);
     this.#submissions = new SubmissionTable(this.#part("submissions"));
@@ -95,13 +129,15 @@ export class R3mesMiner extends HTMLElement {
   }
 
   /**
-   * Sets the intensity after the attribute `intensity` has changed. Called by the browser.
-   * @param {string} _name the name of the attribute
+   * Applies an attribute that has changed. Called by the browser.
+   * @param {string} name the name of the attribute
    * @param {string | null} before
    * @param {string | null} after
    */
-  attributeChangedCallback(_name, before, after) {
-    if (this.#setUp && after !== null && after !== before) this.#settings.setIntensity(Number(after));
+  attributeChangedCallback(name, before, after) {
+    if (before === after) return;
+    if (this.#isReady) this.#applyAttribute(name, after);
+    else this.#setUp?.then(() => this.#applyAttribute(name, after));
   }
 
   /** What the miner is doing, such as mining or waiting. */
@@ -109,13 +145,18 @@ export class R3mesMiner extends HTMLElement {
     return this.#session.state;
   }
 
-  /** A wallet that the embedding site provides. It is offered in addition to the wallets of the browser. */
+  /**
+   * A wallet that the embedding site provides: with the interface of Keplr, or a signer of CosmJS. It is offered in
+   * addition to the wallets of the browser.
+   * @returns {WalletProvider | undefined}
+   */
   get signer() {
     return this.#signer;
   }
 
-  set signer(provider) {
-    this.#signer = provider;
+  /** @param {WalletProvider | OfflineSigner | undefined} signer */
+  set signer(signer) {
+    this.#signer = signer && asProvider(signer);
     if (this.#walletCard) this.#openWalletCard();
   }
 
@@ -124,10 +165,16 @@ export class R3mesMiner extends HTMLElement {
     if (!this.#setUp) throw new Error("<r3mes-miner> must be in a document before it is started");
     await this.#setUp;
     if (!(await loadSetting("consent"))) {
-      this.#showConsent(false);
+      this.#showConsent(undefined);
+      this.#emit("needs-consent", {});
       return;
     }
     if (this.#session.active) return;
+    if (!(await isKept()) && (await this.#paysUnsavedKey())) {
+      this.#keyCard.focus();
+      this.#emit("needs-payee", {});
+      return;
+    }
     this.#beginSession();
     await this.#session.start();
   }
@@ -160,15 +207,36 @@ export class R3mesMiner extends HTMLElement {
   /** Shows what earlier visits have stored, and connects the controls. */
   async #initialize() {
     this.#listen();
+    this.#part("unkept").hidden = await isKept();
     await this.#settings.restore({
       intensity: this.getAttribute("intensity"),
       backend: this.getAttribute("backend"),
     });
     this.#statistics.restore(await this.#submissions.restore());
+    this.#showAddress(await loadSetting("address"));
     this.#openWalletCard();
-    this.#showConsent(Boolean(await loadSetting("consent")));
+    this.#showConsent(await loadSetting("consent"));
     this.#showState();
+    this.#isReady = true;
     if (this.hasAttribute("autostart")) this.start();
+  }
+
+  /**
+   * Applies an attribute that has changed after the element was set up. A new node, address or backend is used at once.
+   * @param {string} name the name of the attribute
+   * @param {string | null} value
+   */
+  #applyAttribute(name, value) {
+    if (name === "intensity") {
+      if (value !== null) this.#settings.setIntensity(Number(value));
+      return;
+    }
+    const payeeBefore = this.#walletCard?.payee().payout;
+    if (name === "backend") this.#settings.setBackend(value);
+    else if (name === "node") this.#openWalletCard();
+    else if (this.#walletCard) this.#walletCard.defaultPayout = value ?? "";
+    this.#showPayee();
+    if (name !== "address" || this.#walletCard?.payee().payout !== payeeBefore) this.#session.restart();
   }
 
   #openWalletCard() {
@@ -177,29 +245,92 @@ export class R3mesMiner extends HTMLElement {
       node: this.#node,
       signer: this.#signer,
       payout: this.getAttribute("address") ?? "",
-      onChange: () => this.#session.stop("The payout address has changed. Start again to mine for the new one."),
+      onChange: () => {
+        this.#showPayee();
+        if (JSON.stringify(this.#walletCard?.payee()) === this.#payeeInUse) return;
+        this.#session.stop("The payout address has changed. Start again to mine for the new one.");
+      },
     });
+  }
+
+  /** Returns whether this browser's own key is paid, and the visitor has not saved a copy of it. */
+  async #paysUnsavedKey() {
+    await this.#walletCard?.ready;
+    const { granter, payout } = this.#walletCard?.payee() ?? {};
+    return !granter && !payout && !(await loadSetting("backedUp"));
+  }
+
+  /** Shows who is paid, the balance of the payee, and if need be, the card that lets the visitor save the key. */
+  async #showPayee() {
+    const { granter, payout } = this.#walletCard?.payee() ?? {};
+    const chosen = this.#walletCard?.defaultPayout;
+    this.#part("payee").textContent = granter ?? payout ?? "this browser's own key";
+    this.#part("who").textContent = chosen
+      ? `the address ${chosen}, which this site has chosen. You can enter another one under Settings.`
+      : "you, at an address of your choice or at a key that only this browser has.";
+    if (await this.#paysUnsavedKey()) this.#keyCard.show(await isKept());
+    else this.#keyCard.hide();
+    const own = await loadSetting("address");
+    const [payee, miner] = [granter ?? payout ?? own, granter ?? own];
+    if (!payee) return;
+    try {
+      const chain = new Chain(this.#node);
+      this.#statistics.showBalance(await chain.balance(payee), miner ? await chain.escrow(miner) : 0);
+    } catch (error) {
+      this.#statistics.showBalance(undefined, 0);
+      this.#log.add(`could not read the balance from the node: ${errorMessage(error)}`);
+    }
+  }
+
+  /** @param {string | undefined} address the address of this browser's session key, if the key exists */
+  #showAddress(address) {
+    if (!address) return;
+    this.#part("address").textContent = address;
+    saveSetting("address", address);
+  }
+
+  /** Opens the settings at the field for the payout address. */
+  #enterAddress() {
+    find(this.#root, "#settings", HTMLDetailsElement).open = true;
+    this.#walletCard?.focus();
   }
 
   /** Returns the engine's options for the next start. */
   async #loadOptions() {
     await this.#walletCard?.ready;
     const { backend } = this.#settings;
-    return { node: this.#node, ...this.#walletCard?.payee(), backend, secret: await sessionSecret() };
+    const payee = this.#walletCard?.payee();
+    this.#payeeInUse = JSON.stringify(payee);
+    return { node: this.#node, ...payee, backend, secret: await sessionSecret() };
   }
 
   #listen() {
     /** @type {(id: string, action: () => void) => void} */
     const onClick = (id, action) => this.#button(id).addEventListener("click", action);
     onClick("agree", () => this.#giveConsent());
+    onClick("decline", () => this.#decline());
+    onClick("ask", () => {
+      this.#showConsent(undefined);
+      this.#button("agree").focus();
+    });
     onClick("withdraw", () => this.#withdrawConsent());
     onClick("start", () => this.start());
     onClick("pause", () => (this.state === "paused" ? this.resume() : this.pause()));
     onClick("finish", () => this.finish());
     onClick("stop", () => this.stop());
     onClick("clear", async () => {
+      this.#part("unsubmitted").hidden = !this.#submissions.hasPending;
+      await clearCache({ keepWork: this.#submissions.hasPending });
+      await this.#showCacheSize();
+    });
+    onClick("discard", async () => {
+      this.#part("unsubmitted").hidden = true;
       await clearCache();
       await this.#showCacheSize();
+    });
+    onClick("show-key", async () => {
+      this.#keyCard.show(await isKept());
+      await this.#keyCard.reveal();
     });
     onClick("copy", () => navigator.clipboard.writeText(`${navigator.userAgent}\n${this.#log}`));
     const findings = this.#part("findings");
@@ -223,15 +354,22 @@ export class R3mesMiner extends HTMLElement {
   async #giveConsent() {
     await saveSetting("consent", Date.now());
     this.#emit("consent", { given: true });
-    this.#showConsent(true);
+    this.#showConsent(Date.now());
     this.#button("start").focus();
+  }
+
+  async #decline() {
+    await saveSetting("consent", 0);
+    this.#emit("consent", { given: false });
+    this.#showConsent(0);
+    this.#button("ask").focus();
   }
 
   async #withdrawConsent() {
     this.stop();
     await deleteSetting("consent");
     this.#emit("consent", { given: false });
-    this.#showConsent(false);
+    this.#showConsent(undefined);
   }
 
   /** Resets the statistics of the session, and starts the timer that ends the session at its time limit. */
@@ -258,6 +396,7 @@ export class R3mesMiner extends HTMLElement {
         break;
       case "progress":
         this.#showProgress(event.share);
+        this.#emit("progress", { share: event.share });
         break;
       case "computed":
       case "found":
@@ -310,12 +449,15 @@ export class R3mesMiner extends HTMLElement {
 
   #showState() {
     const { state, reason, active } = this.#session;
+    const focused = this.#root.activeElement;
     this.dataset.state = state;
     this.#part("state").textContent = STATE_TEXTS[state];
     this.#part("reason").textContent = reason;
     this.#button("start").disabled = active;
     for (const id of ["pause", "finish", "stop"]) this.#button(id).disabled = !active;
     this.#button("pause").textContent = state === "paused" ? "Resume" : "Pause";
+    // a disabled button loses the keyboard focus
+    if (focused instanceof HTMLButtonElement && focused.disabled) this.#button(active ? "pause" : "start").focus();
     this.#log.add(reason ? `${state}: ${reason}` : state);
     this.#emit("state", { state, reason });
     if (!active) {
@@ -326,10 +468,11 @@ export class R3mesMiner extends HTMLElement {
     this.#updateWakeLock();
   }
 
-  /** @param {boolean} given */
-  #showConsent(given) {
-    this.#part("consent").hidden = given;
-    this.#part("controls").hidden = !given;
+  /** @param {number | undefined} consent the stored setting */
+  #showConsent(consent) {
+    this.#part("consent").hidden = consent !== undefined;
+    this.#part("declined").hidden = consent !== 0;
+    this.#part("controls").hidden = !consent;
   }
 
   async #showCacheSize() {
@@ -348,8 +491,9 @@ export class R3mesMiner extends HTMLElement {
 
   /**
    * Dispatches the event `r3mes:<name>` from this element.
-   * @param {"state" | "step" | "submit" | "reward" | "error" | "consent"} name
-   * @param {object} detail
+   * @template {keyof MinerDetails} Name
+   * @param {Name} name
+   * @param {MinerDetails[Name]} detail
    */
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(`r3mes:${name}`, { detail, bubbles: true, composed: true }));
@@ -375,4 +519,4 @@ function summarize(event) {
   return [event.event, name, cid ?? task, transaction, reason].filter(Boolean).join(" ");
 }
 
-customElements.define("r3mes-miner", R3mesMiner);
+if (globalThis.customElements && !customElements.get("r3mes-miner")) customElements.define("r3mes-miner", R3mesMiner);

@@ -8,9 +8,9 @@ import { PauseReasons } from "./pauses.js";
 /** @import { MinerEvent, MinerOptions } from "./r3mes_www.js" */
 
 /**
- * What the miner is doing. In the first six states, a session is running; in the last four, no session is running.
- * "elsewhere" means that another tab is mining.
- * @typedef {"opening" | "mining" | "paused" | "waiting" | "offline" | "finishing" | "ready" | "stopped" | "elsewhere" |
+ * What the miner is doing. In the first seven states, a session is running; in the last three, no session is running.
+ * "elsewhere" means that another tab is mining, and that this one will mine as soon as the other one has ended.
+ * @typedef {"opening" | "mining" | "paused" | "waiting" | "offline" | "finishing" | "elsewhere" | "ready" | "stopped" |
  *   "error"} State
  */
 
@@ -22,7 +22,7 @@ const MAX_RESTARTS = 3;
 const MAX_BACKOFF_SECS = 60;
 
 /** @type {ReadonlySet<State>} */
-const ACTIVE = new Set(["opening", "mining", "paused", "waiting", "offline", "finishing"]);
+const ACTIVE = new Set(["opening", "mining", "paused", "waiting", "offline", "finishing", "elsewhere"]);
 
 /**
  * Returns the delay before the engine is restarted, in seconds: 1, 2, 4, and so on, up to 60. (The engine has its own
@@ -86,16 +86,16 @@ export class Session {
     if (this.active) return;
     const run = ++this.#run;
     this.#setState("opening");
-    const release = await acquireLock();
-    if (run !== this.#run) {
-      release?.();
-      return;
-    }
-    if (!release) {
+    let release = await acquireLock({ ifAvailable: true });
+    if (run === this.#run && !release) {
       this.#setState(
         "elsewhere",
-        "Only one tab of a browser can mine. Stop the miner in the other tab, or close that tab.",
+        "Only one tab of a browser can mine. This tab will mine when the miner in the other tab has stopped.",
       );
+      release = await acquireLock({});
+    }
+    if (run !== this.#run) {
+      release?.();
       return;
     }
     this.#releaseLock = release;
@@ -123,6 +123,14 @@ export class Session {
     this.#run += 1;
     this.#end();
     this.#setState("stopped", reason);
+  }
+
+  /** Restarts the engine with new options, if a session is running. The new engine continues the current task. */
+  restart() {
+    // without the lock, the engine has not been started yet; with a reason to finish, it computes its last task
+    if (!this.#releaseLock || this.#finishReason) return;
+    this.#engine?.terminate();
+    this.#runEngine();
   }
 
   /**
@@ -250,19 +258,24 @@ export class Session {
 
 /**
  * Acquires the lock that only one tab can hold. Resolves to a function that releases the lock, or to `undefined` if
- * another tab holds the lock. If the browser has no Web Locks API, every tab acquires the lock.
+ * another tab holds the lock and `ifAvailable` is true. If the browser has no Web Locks API, or denies access to it,
+ * every tab acquires the lock.
+ * @param {{ ifAvailable?: boolean }} options
  * @returns {Promise<(() => void) | undefined>}
  */
-async function acquireLock() {
-  if (!navigator.locks) return () => {};
+async function acquireLock(options) {
   return new Promise((resolve) => {
-    navigator.locks.request(LOCK, { ifAvailable: true }, (lock) => {
-      if (!lock) {
-        resolve(undefined);
-        return undefined;
-      }
-      // the browser holds the lock until this promise resolves
-      return new Promise((release) => resolve(() => release(undefined)));
-    });
+    const denied = () => resolve(() => {});
+    if (!navigator.locks) return denied();
+    return void navigator.locks
+      .request(LOCK, options, (lock) => {
+        if (!lock) {
+          resolve(undefined);
+          return undefined;
+        }
+        // the browser holds the lock until this promise resolves
+        return new Promise((release) => resolve(() => release(undefined)));
+      })
+      .catch(denied);
   });
 }

@@ -73,6 +73,16 @@ export class Settings {
     return /** @type {MinerOptions["backend"]} */ (this.#backend.value || DEFAULTS.backend);
   }
 
+  /**
+   * Sets and stores the backend.
+   * @param {string | null} backend "auto", "gpu" or "cpu"; other values mean the default
+   */
+  setBackend(backend) {
+    this.#backend.value = backend ?? "";
+    this.#backend.value = this.backend;
+    saveSetting("backend", this.backend);
+  }
+
   /** The number of minutes after which mining stops; 0 for no limit. */
   get minutes() {
     return Number(this.#input("cap").value);

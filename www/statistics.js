@@ -34,16 +34,25 @@ export class Statistics {
 
   /**
    * Computes statistics from the submissions of earlier visits, and shows them: how many tasks were accepted and how
-   * many rejected, the balance, and the chart of losses.
+   * many rejected, and the chart of losses.
    * @param {Submission[]} submissions all stored submissions, latest first
    */
   restore(submissions) {
     const accepted = submissions.filter(({ status }) => status === "accepted");
     this.#accepted = accepted.length;
     this.#rejected = submissions.filter(({ status }) => status === "rejected").length;
-    this.#balance = accepted[0]?.balance;
-    this.#escrow = accepted[0]?.escrow ?? 0;
     for (const { loss } of accepted.slice(0, RESTORED_LOSSES).reverse()) this.#chart.add(loss);
+    this.#show();
+  }
+
+  /**
+   * Shows a balance.
+   * @param {number | undefined} balance the balance of the payout address in micro-units, if known
+   * @param {number} escrow the miner's rewards in escrow, in micro-units
+   */
+  showBalance(balance, escrow) {
+    this.#balance = balance;
+    this.#escrow = escrow;
     this.#show();
   }
 
@@ -99,10 +108,8 @@ export class Statistics {
     this.#part("pending").textContent = String(this.#pending);
     this.#part("share").textContent = finished ? `${Math.round((100 * this.#accepted) / finished)} %` : "–";
     this.#part("earned").textContent = formatCoins(this.#earned);
-    if (this.#balance !== undefined) {
-      const escrow = this.#escrow ? ` + ${formatCoins(this.#escrow)} in escrow` : "";
-      this.#part("balance").textContent = formatCoins(this.#balance) + escrow;
-    }
+    const escrow = this.#escrow ? ` + ${formatCoins(this.#escrow)} in escrow` : "";
+    this.#part("balance").textContent = this.#balance === undefined ? "–" : formatCoins(this.#balance) + escrow;
     this.showRates();
   }
 

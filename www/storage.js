@@ -1,15 +1,20 @@
-// Stores the visitor's settings and submissions in this browser's IndexedDB.
+// Stores the visitor's settings and submissions: in this browser's IndexedDB, or in memory if the browser lets the page
+// store nothing. Browsers do so for frames of other sites, and for sites whose data the visitor blocks.
 
-const VERSION = 1;
+import { Database } from "./database.js";
+import { Memory } from "./memory.js";
+
 /** The largest number of stored submissions. Beyond it, the oldest ones are deleted. */
 const MAX_SUBMISSIONS = 1000;
 
 /**
- * The settings that are stored in this browser.
+ * The settings of the visitor.
  *
  * @typedef {object} Settings
- * @property {number} consent when consent was given, in milliseconds since 1970
+ * @property {number} consent when consent was given, in milliseconds since 1970; 0 if the visitor has declined
  * @property {Uint8Array<ArrayBuffer>} secret the 32-byte secret of this browser's session key
+ * @property {string} address the address of this browser's session key
+ * @property {boolean} backedUp whether the visitor has saved a copy of the session key
  * @property {string} payout the payout address that the visitor has entered
  * @property {string} granter the address of the account that has granted a session to this browser's session key
  * @property {number} intensity the share of the time during which to compute, from 0.05 to 1
@@ -40,39 +45,30 @@ const MAX_SUBMISSIONS = 1000;
  * @property {number} [escrow] the miner's rewards in escrow after the task was accepted, in micro-units
  */
 
-/** @type {Promise<IDBDatabase> | undefined} */
-let database;
-
-function openDatabase() {
-  database ??= new Promise((resolve, reject) => {
-    const request = indexedDB.open("r3mes", VERSION);
-    request.onupgradeneeded = () => {
-      request.result.createObjectStore("settings");
-      request.result.createObjectStore("submissions", { keyPath: "cid" }).createIndex("time", "time");
-    };
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-  return database;
-}
-
 /**
- * Runs a request on an object store of the database, in a transaction. As soon as the transaction has been committed,
- * resolves to the result of the request.
- * @template Result
- * @param {"settings" | "submissions"} store
- * @param {"readonly" | "readwrite"} mode
- * @param {(store: IDBObjectStore) => IDBRequest<Result>} makeRequest
- * @returns {Promise<Result>}
+ * A place that stores settings and submissions. The functions of this module with the same names document the methods.
+ *
+ * @typedef {object} Store
+ * @property {<Name extends keyof Settings>(name: Name) => Promise<Settings[Name] | undefined>} loadSetting
+ * @property {<Name extends keyof Settings>(name: Name, value: Settings[Name]) => Promise<void>} saveSetting
+ * @property {(name: keyof Settings) => Promise<void>} deleteSetting
+ * @property {(cid: string) => Promise<Submission | undefined>} loadSubmission
+ * @property {(submission: Submission, max: number) => Promise<void>} saveSubmission `max`: the number of submissions
+ *   beyond which the oldest ones are deleted
+ * @property {(limit: number) => Promise<Submission[]>} listSubmissions
  */
-async function transact(store, mode, makeRequest) {
-  const transaction = (await openDatabase()).transaction(store, mode);
-  const request = makeRequest(transaction.objectStore(store));
-  return new Promise((resolve, reject) => {
-    transaction.oncomplete = () => resolve(request.result);
-    transaction.onerror = transaction.onabort = () => reject(transaction.error);
-  });
+
+/** @type {Promise<Store> | undefined} */
+let opened;
+
+/** Returns the browser's database, or memory if the browser denies access to it. */
+function openStore() {
+  opened ??= Database.open().catch(() => new Memory());
+  return opened;
 }
+
+/** Returns whether this browser keeps what is stored. If not, everything is forgotten when the page is closed. */
+export const isKept = async () => (await openStore()) instanceof Database;
 
 /**
  * Returns a stored setting, or `undefined` if the setting is not stored.
@@ -80,7 +76,7 @@ async function transact(store, mode, makeRequest) {
  * @param {Name} name
  * @returns {Promise<Settings[Name] | undefined>}
  */
-export const loadSetting = (name) => transact("settings", "readonly", (store) => store.get(name));
+export const loadSetting = async (name) => (await openStore()).loadSetting(name);
 
 /**
  * Stores a setting.
@@ -88,17 +84,13 @@ export const loadSetting = (name) => transact("settings", "readonly", (store) =>
  * @param {Name} name
  * @param {Settings[Name]} value
  */
-export async function saveSetting(name, value) {
-  await transact("settings", "readwrite", (store) => store.put(value, name));
-}
+export const saveSetting = async (name, value) => (await openStore()).saveSetting(name, value);
 
 /**
  * Deletes a setting.
  * @param {keyof Settings} name
  */
-export async function deleteSetting(name) {
-  await transact("settings", "readwrite", (store) => store.delete(name));
-}
+export const deleteSetting = async (name) => (await openStore()).deleteSetting(name);
 
 /**
  * Returns the 32-byte secret of this browser's session key. If none is stored yet, creates a random one and stores it.
@@ -115,50 +107,18 @@ export async function sessionSecret() {
 /**
  * Returns a stored submission, or `undefined` if there is none with this CID.
  * @param {string} cid the CID of the artifact
- * @returns {Promise<Submission | undefined>}
  */
-export const loadSubmission = (cid) => transact("submissions", "readonly", (store) => store.get(cid));
+export const loadSubmission = async (cid) => (await openStore()).loadSubmission(cid);
 
 /**
  * Stores a submission. It replaces the stored submission with the same CID, if there is one. If more than 1000 are
  * stored afterwards, the oldest ones are deleted.
  * @param {Submission} submission
  */
-export async function saveSubmission(submission) {
-  await transact("submissions", "readwrite", (store) => {
-    const put = store.put(submission);
-    const count = store.count();
-    count.onsuccess = () => {
-      let surplus = count.result - MAX_SUBMISSIONS;
-      if (surplus <= 0) return;
-      const oldest = store.index("time").openCursor();
-      oldest.onsuccess = () => {
-        if (!oldest.result || surplus <= 0) return;
-        surplus -= 1;
-        oldest.result.delete();
-        oldest.result.continue();
-      };
-    };
-    return put;
-  });
-}
+export const saveSubmission = async (submission) => (await openStore()).saveSubmission(submission, MAX_SUBMISSIONS);
 
 /**
  * Returns the stored submissions, latest first.
  * @param {number} [limit] the largest number of submissions to return; by default, all are returned
  */
-export async function listSubmissions(limit = Infinity) {
-  /** @type {Submission[]} */
-  const found = [];
-  await transact("submissions", "readonly", (store) => {
-    const request = store.index("time").openCursor(null, "prev");
-    request.onsuccess = () => {
-      const cursor = request.result;
-      if (!cursor || found.length >= limit) return;
-      found.push(cursor.value);
-      cursor.continue();
-    };
-    return request;
-  });
-  return found;
-}
+export const listSubmissions = async (limit = Infinity) => (await openStore()).listSubmissions(limit);

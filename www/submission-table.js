@@ -20,6 +20,11 @@ export class SubmissionTable {
     this.#body = body;
   }
 
+  /** Whether a gradient has been computed that is neither accepted nor rejected yet. */
+  get hasPending() {
+    return this.#pending !== undefined;
+  }
+
   /** Loads and shows the submissions of earlier visits. Resolves to all of them, latest first. */
   async restore() {
     const submissions = await listSubmissions();

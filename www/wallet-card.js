@@ -4,7 +4,7 @@
 // The constructor receives the element that the card fills. The card can be used without the miner.
 
 import { Chain } from "./chain.js";
-import { find } from "./dom.js";
+import { find, fragment } from "./dom.js";
 import { MICRO_UNITS, errorMessage, formatCoins } from "./format.js";
 import { deleteSetting, loadSetting, saveSetting, sessionSecret } from "./storage.js";
 import { Account, availableWallets } from "./wallet.js";
@@ -15,8 +15,11 @@ import { Account, availableWallets } from "./wallet.js";
 
 const SECONDS_PER_DAY = 86_400;
 
-const template = document.createElement("template");
-template.innerHTML = `
+/** How often the card looks for wallets that have appeared since, in milliseconds, and how many times. */
+const LOOK_MS = 1000;
+const MAX_LOOKS = 20;
+
+const content = fragment(`
   <p data-at="no-wallet">No Keplr or Leap wallet was found in this browser. Enter a payout address, or leave it empty to
     mine for this browser's own key.</p>
   <p data-at="wallets" class="buttons" role="group" aria-label="Connect a wallet"></p>
@@ -36,7 +39,7 @@ template.innerHTML = `
     <p><button data-at="revoke" type="button">Revoke</button></p>
   </div>
   <p><label>Payout address <input data-at="payout" autocomplete="off" spellcheck="false" placeholder="this browser's own key" /></label></p>
-  <p data-at="status" role="status"></p>`;
+  <p data-at="status" role="status"></p>`);
 
 /**
  * The options of a wallet card.
@@ -45,7 +48,7 @@ template.innerHTML = `
  * @property {Pick<Engine, "call">} engine the engine that encodes the transactions and statements that the wallet signs
  * @property {string} node the URL of the node
  * @property {WalletProvider} [signer] a wallet that the embedding site provides
- * @property {string} [payout] the payout address that is used until the visitor enters another one
+ * @property {string} [payout] the payout address that is used unless the visitor enters another one
  * @property {() => void} [onChange] called when the result of `payee()` may have changed
  */
 
@@ -58,6 +61,10 @@ export class WalletCard {
   #engine;
   #chain;
   #onChange;
+  /** The payout address that is used unless the visitor enters another one. */
+  #defaultPayout = "";
+  /** @type {Set<WalletProvider>} the wallets for which there is a button */
+  #offered = new Set();
   /** @type {Account | undefined} the connected account */
   #account;
   /** @type {string | undefined} the account that granted the session */
@@ -74,15 +81,16 @@ export class WalletCard {
     this.#engine = engine;
     this.#chain = new Chain(node);
     this.#onChange = onChange;
-    root.replaceChildren(template.content.cloneNode(true));
-    this.#offerWallets(availableWallets(signer));
+    root.replaceChildren(content());
+    this.defaultPayout = payout;
+    this.#offerWallets(signer);
     this.#button("grant").addEventListener("click", () => this.#run(this.#button("grant"), () => this.#grant()));
     this.#button("revoke").addEventListener("click", () => this.#run(this.#button("revoke"), () => this.#revoke()));
     this.#input("payout").addEventListener("change", () => {
       this.#onChange();
       saveSetting("payout", this.#input("payout").value.trim());
     });
-    this.ready = this.#restore(payout);
+    this.ready = this.#restore();
   }
 
   /**
@@ -92,8 +100,23 @@ export class WalletCard {
    */
   payee() {
     if (this.#granter && this.#grants) return { granter: this.#granter };
-    const payout = this.#input("payout").value.trim();
+    const payout = this.#input("payout").value.trim() || this.#defaultPayout;
     return payout ? { payout } : {};
+  }
+
+  /** The payout address that is used unless the visitor enters another one, or "" for this browser's own key. */
+  get defaultPayout() {
+    return this.#defaultPayout;
+  }
+
+  set defaultPayout(address) {
+    this.#defaultPayout = address.trim();
+    this.#input("payout").placeholder = this.#defaultPayout || "this browser's own key";
+  }
+
+  /** Opens the field in which the visitor enters a payout address. */
+  focus() {
+    this.#input("payout").focus();
   }
 
   /** Asks the node whether the session is still valid, and shows the answer. */
@@ -104,23 +127,31 @@ export class WalletCard {
       this.#say(`The session for ${this.#granter} has ended: it expired or was revoked.`);
   }
 
-  /** @param {Wallet[]} wallets */
-  #offerWallets(wallets) {
-    this.#part("no-wallet").hidden = wallets.length > 0;
-    this.#part("wallets").hidden = wallets.length === 0;
-    for (const wallet of wallets) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = `Connect ${wallet.name}`;
-      button.addEventListener("click", () => this.#run(button, () => this.#connect(wallet)));
-      this.#part("wallets").append(button);
-      if (wallet.changeEvent) addEventListener(wallet.changeEvent, () => this.#disconnect(wallet));
-    }
+  /**
+   * Offers the wallets that are present. Then looks for others for a while, because extensions may add theirs after the
+   * page has loaded.
+   * @param {WalletProvider | undefined} signer
+   */
+  #offerWallets(signer, looks = 0) {
+    for (const wallet of availableWallets(signer)) if (!this.#offered.has(wallet.provider)) this.#offerWallet(wallet);
+    this.#part("no-wallet").hidden = this.#offered.size > 0;
+    this.#part("wallets").hidden = this.#offered.size === 0;
+    if (looks < MAX_LOOKS) setTimeout(() => this.#offerWallets(signer, looks + 1), LOOK_MS);
   }
 
-  /** @param {string} payout */
-  async #restore(payout) {
-    this.#input("payout").value = (await loadSetting("payout")) ?? payout;
+  /** @param {Wallet} wallet */
+  #offerWallet(wallet) {
+    this.#offered.add(wallet.provider);
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = `Connect ${wallet.name}`;
+    button.addEventListener("click", () => this.#run(button, () => this.#connect(wallet)));
+    this.#part("wallets").append(button);
+    if (wallet.changeEvent) addEventListener(wallet.changeEvent, () => this.#disconnect(wallet));
+  }
+
+  async #restore() {
+    this.#input("payout").value = (await loadSetting("payout")) ?? "";
     this.#granter = await loadSetting("granter");
     try {
       await this.refresh();

@@ -39,6 +39,36 @@
  */
 
 /**
+ * A signer of CosmJS, such as `DirectSecp256k1HdWallet`, or the signer that Cosmos Kit returns. It must have at least one
+ * of `signDirect` and `signAmino`.
+ *
+ * @typedef {object} OfflineSigner
+ * @property {() => Promise<readonly { address: string, pubkey: Uint8Array }[]>} getAccounts
+ * @property {(signer: string, doc: SignDoc) => Promise<{ signed: SignDoc, signature: Signature }>} [signDirect]
+ * @property {(signer: string, doc: StdSignDoc) => Promise<{ signed: StdSignDoc, signature: Signature }>} [signAmino]
+ */
+
+/**
+ * Returns a wallet with the interface of Keplr. A signer of CosmJS is converted; its first account is used.
+ * @param {WalletProvider | OfflineSigner} signer
+ * @returns {WalletProvider}
+ */
+export function asProvider(signer) {
+  if (!("getAccounts" in signer)) return signer;
+  const { signDirect, signAmino } = signer;
+  return {
+    enable: async () => {},
+    async getKey() {
+      const [account] = await signer.getAccounts();
+      if (!account) throw new Error("this site's wallet has no account");
+      return { bech32Address: account.address, pubKey: account.pubkey };
+    },
+    signDirect: signDirect && ((_chainId, address, doc) => signDirect.call(signer, address, doc)),
+    signAmino: signAmino && ((_chainId, address, doc) => signAmino.call(signer, address, doc)),
+  };
+}
+
+/**
  * A wallet that the page can connect to.
  *
  * @typedef {object} Wallet

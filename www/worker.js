@@ -22,7 +22,12 @@ import { openBlockCache } from "./block-cache.js";
  * @typedef {(event: Event) => void} Listener
  */
 
-const loaded = init();
+const loaded = init().catch((error) => {
+  // `fetch` fails with a TypeError
+  if (!(error instanceof TypeError)) throw error;
+  const message = `The miner's WebAssembly file could not be loaded (${error.message}). Check that its server is running`;
+  throw Object.assign(new Error(message), { name: "Offline" });
+});
 /** @type {engine.Miner | undefined} the miner; a worker has at most one */
 let miner;
 /** @type {engine.Bench | undefined} the prepared benchmark; a worker has at most one */

@@ -154,7 +154,7 @@ test(
     await page.evaluate(() => {
       globalThis.send({ type: "constructor" });
       globalThis.send({ type: "setIntensity", intensity: 7 });
-      globalThis.send({ r3mes: 2, type: "state" });
+      globalThis.send({ r3mes: 3, type: "state" });
     });
     await page.waitForFunction(() => globalThis.received.filter(({ type }) => type === "error").length === 3);
     assert.equal(await inside.evaluate(() => document.querySelector("r3mes-miner")?.state), "ready");
@@ -175,6 +175,69 @@ test(
     await page.evaluate(() => globalThis.send({ type: "finish" }));
     const isStopped = () => globalThis.received.at(-1)?.state === "stopped";
     await page.waitForFunction(isStopped, undefined, { timeout: 2 * MINUTE });
+    await page.context().close();
+  },
+);
+
+test(
+  "by protocol 2 a page sets who is paid, and learns that the user has not consented yet",
+  { skip, timeout: 5 * MINUTE },
+  async () => {
+    const { page } = await open(`${wallet.origin}/frame.html`);
+    /**
+     * Waits until the frame has sent a message of this type in version 2. Returns the first one.
+     * @param {string} type
+     * @returns {Promise<FrameMessage>}
+     */
+    const message = async (type) => {
+      const isThere = (/** @type {string} */ type) =>
+        globalThis.received.find((message) => message.r3mes === 2 && message.type === type);
+      const found = await page.waitForFunction(isThere, type, { timeout: 2 * MINUTE });
+      return /** @type {FrameMessage} */ (await found.jsonValue());
+    };
+    const { versions, kept } = await message("ready");
+    assert.deepEqual([versions, kept], [[1, 2], true]);
+
+    const address = "remes1qqqsyqcyq5rqwzqfpg9scrgwpugpzysnuf2xtm";
+    await page.evaluate((address) => {
+      globalThis.send({ r3mes: 2, type: "configure", address, intensity: 1, backend: "cpu" });
+      globalThis.send({ r3mes: 2, type: "start" });
+    }, address);
+    await message("needs-consent");
+    const inside = page.frame({ url: `${node.url}/embed.html` });
+    assert.ok(inside);
+    await inside.getByText(`the address ${address}, which this site has chosen`).waitFor();
+    assert.ok(await inside.getByRole("button", { name: "I agree" }).isVisible());
+    assert.ok(Number((await message("resize")).height) > 100);
+
+    // a page of version 1 is told the same by a message of the type `error`
+    await page.evaluate(() => globalThis.send({ type: "start" }));
+    await page.waitForFunction(() =>
+      globalThis.received.some(
+        ({ r3mes, type, message }) => r3mes === 1 && type === "error" && /agreed/.test(String(message)),
+      ),
+    );
+
+    await inside.getByRole("button", { name: "I agree" }).click();
+    await page.evaluate(() => globalThis.send({ r3mes: 2, type: "start" }));
+    await message("progress");
+    const { reward, balance } = await message("reward");
+    assert.equal(balance, reward);
+    await page.evaluate(() => globalThis.send({ r3mes: 2, type: "stop" }));
+    assert.ok((await node.balance(address)) >= Number(reward));
+
+    for (const [fields, reason] of /** @type {const} */ ([
+      [{ address: 7 }, "address is not a string"],
+      [{ intensity: 7 }, "intensity 7 is not"],
+      [{ backend: "abacus" }, "backend abacus is none of"],
+    ])) {
+      await page.evaluate((fields) => globalThis.send({ r3mes: 2, type: "configure", ...fields }), fields);
+      await page.waitForFunction(
+        (reason) =>
+          globalThis.received.some(({ type, message }) => type === "error" && String(message).includes(reason)),
+        reason,
+      );
+    }
     await page.context().close();
   },
 );

@@ -87,7 +87,13 @@ impl BrowserHost {
         if self.stopped.get() {
             return Err(NoResponse("stopped".to_owned()));
         }
-        self.fetch(request).await.map_err(|error| NoResponse(format!("{}: {}", self.node, message(&error))))
+        self.fetch(request).await.map_err(|error| {
+            let (node, reason) = (&self.node, message(&error));
+            NoResponse(format!(
+                "the node {node} cannot be reached ({reason}). Check that it is running, that it allows this page, and that \
+                 this device is online"
+            ))
+        })
     }
 
     async fn fetch(&self, request: Request<'_>) -> Result<web_sys::Response, JsValue> {

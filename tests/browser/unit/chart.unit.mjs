@@ -19,6 +19,13 @@ test("equal values are a line at the bottom", () => {
   ]);
 });
 
+test("a tiny difference does not fill the chart", () => {
+  assert.deepEqual(
+    linePoints([6.1271, 6.127], 14, 18).map(([, y]) => Math.round(y)),
+    [14, 14],
+  );
+});
+
 test("the caption gives the losses in words", () => {
   assert.equal(
     describeLosses([5.5, 7, 4.25, 5]),

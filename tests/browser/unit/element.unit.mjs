@@ -10,7 +10,8 @@ import { FakeWorker, installPage, setGlobal, settle } from "./environment.mjs";
 
 await installPage("<r3mes-miner intensity='0.25'></r3mes-miner>");
 setGlobal("matchMedia", () => new EventTarget());
-setGlobal("fetch", async () => ({ ok: true, status: 200, json: async () => ({ grants: [] }) }));
+const ANSWERS = { grants: [], balances: [{ amount: "7000000" }], miner_score: { escrow: "0" } };
+setGlobal("fetch", async () => ({ ok: true, status: 200, json: async () => ANSWERS }));
 FakeWorker.answers = { create: () => "remes1own", setIntensity: () => undefined, sessionAddress: () => "remes1own" };
 
 /** @type {import("../../../www/r3mes-miner.js").R3mesMiner} */
@@ -21,7 +22,7 @@ const events = [];
 before(async () => {
   await import("../../../www/r3mes-miner.js");
   miner = /** @type {typeof miner} */ (document.querySelector("r3mes-miner"));
-  for (const type of ["state", "step", "submit", "reward", "error", "consent"]) {
+  for (const type of ["state", "step", "submit", "reward", "error", "consent", "needs-consent"]) {
     miner.addEventListener(`r3mes:${type}`, (event) => events.push([type, /** @type {CustomEvent} */ (event).detail]));
   }
   await settle();
@@ -49,6 +50,15 @@ test("before consent only the question is shown, and start() has no effect", asy
   assert.deepEqual(events, [["state", { state: "ready", reason: "" }]]);
   await miner.start();
   assert.deepEqual([miner.state, FakeWorker.opened.length], ["ready", 0]);
+  assert.deepEqual(events.pop(), ["needs-consent", {}]);
+});
+
+test("a visitor who declines is not asked again, unless he wants to", async () => {
+  await click("decline");
+  assert.deepEqual([part("consent").hidden, part("declined").hidden, part("controls").hidden], [true, false, true]);
+  assert.deepEqual(events.pop(), ["consent", { given: false }]);
+  await click("ask");
+  assert.deepEqual([part("consent").hidden, part("declined").hidden], [false, true]);
 });
 
 test("the attribute sets the intensity of a visitor who has set none", () => {
@@ -64,6 +74,19 @@ test("after consent Start opens the engine with the visitor's settings", async (
   assert.deepEqual([options.node, options.backend, options.payout], ["http://127.0.0.1:7717", "auto", undefined]);
   assert.deepEqual(FakeWorker.latest.calls[1].arguments, [0.25]);
   assert.equal(textOf("address"), "remes1own");
+});
+
+test("the visitor can save the key that is paid; then the card disappears", async () => {
+  const card = part("key-card");
+  /** @param {string} name */
+  const inside = (name) => /** @type {HTMLElement} */ (card.querySelector(`[data-at=${name}]`));
+  assert.deepEqual([card.hidden, textOf("payee"), inside("key").textContent], [false, "this browser's own key", ""]);
+  inside("show").click();
+  await settle();
+  assert.match(inside("key").textContent ?? "", /^[0-9a-f]{64}$/);
+  inside("saved").click();
+  await settle();
+  assert.deepEqual([card.hidden, inside("key").textContent], [true, ""]);
 });
 
 test("the device is shown with the reason for its choice", async () => {
@@ -161,4 +184,41 @@ test("setting the attribute changes the intensity, limited to its range", () => 
   assert.ok(balanced.checked);
   miner.setAttribute("intensity", "7");
   assert.equal(textOf("intensity-value"), "100 % of the time");
+});
+
+test("a new address, backend or node of the host is used at once, unless the visitor has chosen another address", async () => {
+  const field = /** @type {HTMLInputElement} */ (part("wallet").querySelector("[data-at=payout]"));
+  const latestOptions = () => /** @type {[Record<string, unknown>]} */ (FakeWorker.latest.calls[0].arguments)[0];
+  await click("agree");
+  await click("start");
+  miner.setAttribute("address", "remes1host");
+  await settle();
+  assert.deepEqual([latestOptions().payout, miner.state], ["remes1payee", "opening"]);
+  field.value = "";
+  field.dispatchEvent(new Event("change"));
+  await settle();
+  assert.deepEqual([miner.state, textOf("payee"), textOf("balance")], ["stopped", "remes1host", "7 R3MES"]);
+  await click("start");
+  assert.equal(latestOptions().payout, "remes1host");
+  const opened = FakeWorker.opened.length;
+  miner.setAttribute("backend", "cpu");
+  await settle();
+  miner.setAttribute("address", "remes1other");
+  await settle();
+  assert.deepEqual([latestOptions().backend, latestOptions().payout], ["cpu", "remes1other"]);
+  assert.deepEqual([FakeWorker.opened.length, miner.state], [opened + 2, "opening"]);
+  miner.setAttribute("node", "http://127.0.0.1:9");
+  await settle();
+  assert.equal(latestOptions().node, "http://127.0.0.1:9");
+  await click("stop");
+});
+
+test("Clear keeps a gradient that is not submitted yet, and asks whether to delete it", async () => {
+  await click("start");
+  await report({ event: "computed", cid: "bafyfourth", task: "bafytask", receipt: "{}" });
+  await click("clear");
+  assert.equal(part("unsubmitted").hidden, false);
+  await click("discard");
+  assert.equal(part("unsubmitted").hidden, true);
+  await click("stop");
 });

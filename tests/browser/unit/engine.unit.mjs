@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Engine } from "../../../www/engine.js";
+import { Engine, openWorker } from "../../../www/engine.js";
 import { FakeWorker, ORIGIN, installWorkers, setGlobal } from "./environment.mjs";
 
 installWorkers();
@@ -52,6 +52,20 @@ test("a crash and terminate() reject every pending call", async () => {
   assert.ok(FakeWorker.latest.terminated);
 });
 
+test("an engine whose script cannot be loaded reports its server as offline", async () => {
+  for (const unloaded of [
+    () => FakeWorker.latest.dispatchEvent(new Event("error")),
+    () => FakeWorker.latest.dispatchEvent(Object.assign(new Event("message"), { data: { unloaded: true } })),
+  ]) {
+    const failed = assert.rejects(new Engine().devices(), {
+      name: "Offline",
+      message: /could not be loaded.*is running/,
+    });
+    unloaded();
+    await failed;
+  }
+});
+
 test("on a page of another origin the worker is a blob that imports the node's worker", async () => {
   const create = URL.createObjectURL;
   /** @type {Blob | undefined} */
@@ -61,7 +75,7 @@ test("on a page of another origin the worker is a blob that imports the node's w
     return "blob:test";
   };
   setGlobal("location", { origin: ORIGIN });
-  new Engine();
+  openWorker("http://node.example/engine.js");
   URL.createObjectURL = create;
-  assert.match((await source?.text()) ?? "", /import\("file:[^"]*\/www\/worker\.js"\)/);
+  assert.match((await source?.text()) ?? "", /import\("http:\/\/node\.example\/worker\.js"\)/);
 });

@@ -147,22 +147,65 @@ test("an unreachable node is retried; a refusal and a wrong option end the sessi
   }
 });
 
-test("only one tab can hold the lock", async () => {
-  /** @type {{ request: (name: string, options: object, work: (lock: object | null) => unknown) => Promise<unknown> }} */
-  const locks = { request: async (_name, _options, work) => work(null) };
-  setGlobal("navigator", { locks });
+test("restart() starts the engine again with new options, and only while a session is running", async () => {
   const session = newSession();
-  await session.start();
-  assert.equal(session.state, "elsewhere");
-  let held = true;
-  locks.request = async (_name, _options, work) => {
-    await work({});
-    held = false;
-  };
+  session.restart();
+  assert.equal(FakeWorker.opened.length, 0);
   session.start();
   await settle();
-  assert.ok(held && session.active);
+  const first = FakeWorker.latest;
+  session.restart();
+  await settle();
+  assert.ok(first.terminated && session.active);
+  assert.deepEqual(FakeWorker.latest.called, ["create", "setIntensity", "start"]);
+  assert.equal(FakeWorker.opened.length, 2);
   session.stop();
+});
+
+test("only one tab mines; another one begins when the first has stopped", async () => {
+  /** @type {(() => void)[]} */
+  const waiting = [];
+  let held = false;
+  const locks = {
+    /** @type {(name: string, options: { ifAvailable?: boolean }, work: (lock: object | null) => unknown) => Promise<unknown>} */
+    async request(_name, { ifAvailable }, work) {
+      if (held && ifAvailable) return work(null);
+      if (held) await new Promise((resolve) => waiting.push(() => resolve(undefined)));
+      held = true;
+      await work({});
+      held = false;
+      waiting.shift()?.();
+      return undefined;
+    },
+  };
+  setGlobal("navigator", { locks });
+  const [first, second] = [newSession(), newSession()];
+  first.start();
+  await settle();
+  second.start();
+  await settle();
+  assert.deepEqual([second.state, FakeWorker.opened.length], ["elsewhere", 1]);
+  assert.match(second.reason, /^Only one tab/);
+  first.stop();
+  await settle();
+  assert.deepEqual([second.state, FakeWorker.opened.length], ["opening", 2]);
+  second.stop();
   await settle();
   assert.ok(!held);
+  // a tab that was stopped while it waited does not begin
+  first.start();
+  await settle();
+  second.start();
+  second.stop();
+  first.stop();
+  await settle();
+  assert.deepEqual([second.state, held], ["stopped", false]);
+});
+
+test("where the browser denies access to locks, a session starts without one", async () => {
+  const request = () => Promise.reject(new DOMException("denied", "SecurityError"));
+  setGlobal("navigator", { locks: { request } });
+  const session = await startedSession();
+  assert.equal(session.state, "mining");
+  session.stop();
 });
