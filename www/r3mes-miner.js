@@ -66,7 +66,25 @@ const RATES_UPDATE_MS = 5000;
 /** The class `HTMLElement`; where there is none, such as on a server that renders pages, an empty class. */
 const BaseElement = /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? class {});
 
-/** The custom element <r3mes-miner>. It computes nothing before the visitor has given consent. */
+/**
+ * The custom element <r3mes-miner>. It computes nothing before the visitor has given consent.
+ *
+ * @tag r3mes-miner
+ * @attr {string} node - the URL of the node; by default, the origin of the page
+ * @attr {string} address - the address that receives the rewards; by default, that of a key which only this browser has
+ * @attr {number} intensity - the share of the time during which the miner computes, from 0.05 to 1
+ * @attr {"auto" | "gpu" | "cpu"} backend - what computes; by default, the GPU if it computes correctly
+ * @attr {boolean} autostart - whether mining starts when the page is loaded, provided that the visitor has given consent
+ * @fires r3mes:state - the state, or its reason, has changed
+ * @fires r3mes:step - a task has reached its next stage
+ * @fires r3mes:progress - a part of the current task is complete
+ * @fires r3mes:submit - a gradient was accepted
+ * @fires r3mes:reward - a reward was paid
+ * @fires r3mes:error - the miner has failed, or a gradient was rejected
+ * @fires r3mes:consent - the visitor has given, declined or withdrawn consent
+ * @fires r3mes:needs-consent - `start()` was called before the visitor has given consent
+ * @fires r3mes:needs-payee - `start()` was called where this browser's key is paid, and the browser cannot keep the key
+ */
 export class R3mesMiner extends BaseElement {
   static observedAttributes = ["address", "backend", "intensity", "node"];
 

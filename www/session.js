@@ -8,11 +8,12 @@ import { PauseReasons } from "./pauses.js";
 /** @import { MinerEvent, MinerOptions } from "./r3mes_www.js" */
 
 /**
- * What the miner is doing. In the first seven states, a session is running; in the last three, no session is running.
- * "elsewhere" means that another tab is mining, and that this one will mine as soon as the other one has ended.
- * @typedef {"opening" | "mining" | "paused" | "waiting" | "offline" | "finishing" | "elsewhere" | "ready" | "stopped" |
- *   "error"} State
+ * What the miner is doing while a session is running. "elsewhere" means that another tab is mining, and that this one
+ * will mine as soon as the other one has ended.
+ * @typedef {"opening" | "mining" | "paused" | "waiting" | "offline" | "finishing" | "elsewhere"} ActiveState
  */
+
+/** @typedef {ActiveState | "ready" | "stopped" | "error"} State what the miner is doing */
 
 /** The name of the Web Lock that a mining tab holds. It prevents a second tab from mining. */
 const LOCK = "r3mes-miner";
@@ -21,7 +22,7 @@ const MAX_RESTARTS = 3;
 /** The longest delay before a restart of the engine, in seconds. */
 const MAX_BACKOFF_SECS = 60;
 
-/** @type {ReadonlySet<State>} */
+/** @type {ReadonlySet<State>} the values of `ActiveState` */
 const ACTIVE = new Set(["opening", "mining", "paused", "waiting", "offline", "finishing", "elsewhere"]);
 
 /**

@@ -26,19 +26,33 @@ const CONTENT_TYPES = {
  * Serves the files of a folder on a free port of the loopback interface. Resolves to the URL of the server and a
  * function that closes it.
  * @param {string} folder
+ * @param {Record<string, string>} [headers] headers of each response
  */
-export async function serve(folder) {
+export async function serve(folder, headers = {}) {
   const server = createServer(async (request, response) => {
     const path = normalize(new URL(request.url ?? "/", "http://localhost").pathname);
     try {
       const bytes = await readFile(join(folder, path));
       const contentType = CONTENT_TYPES[extname(path)] ?? "application/octet-stream";
-      response.writeHead(200, { "content-type": contentType }).end(bytes);
+      response.writeHead(200, { ...headers, "content-type": contentType }).end(bytes);
     } catch {
       response.writeHead(404).end();
     }
   });
   return { address: await listen(server), close: () => void server.close() };
+}
+
+/**
+ * Returns the Content Security Policy that docs/EMBEDDING.md states in the section with this heading.
+ * @param {string} heading
+ * @param {string} node the URL of the node
+ */
+export async function policyOf(heading, node) {
+  const guide = await readFile(new URL("../../docs/EMBEDDING.md", import.meta.url), "utf8");
+  const pattern = new RegExp(`## ${heading}[^]*?\`\`\`text\nContent-Security-Policy: ([^]*?)\n\`\`\``);
+  const policy = pattern.exec(guide)?.[1];
+  if (!policy) throw new Error(`docs/EMBEDDING.md has no Content Security Policy in the section "${heading}"`);
+  return policy.replace(/\s+/g, " ").replaceAll("NODE", node);
 }
 
 /**

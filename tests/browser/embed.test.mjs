@@ -4,16 +4,14 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { DIST, launchChromium, listen, skipReason } from "./browsers.mjs";
+import { DIST, launchChromium, listen, policyOf, skipReason } from "./browsers.mjs";
 import { startNode } from "./node.mjs";
 
 /** @typedef {Awaited<ReturnType<typeof startSite>>} Site */
 
 const MINUTE = 60_000;
 const skip = skipReason("Chromium");
-const GUIDE = await readFile(new URL("../../docs/EMBEDDING.md", import.meta.url), "utf8");
 /** @type {import("playwright-core").Browser} */
 let browser;
 /** @type {import("./node.mjs").TestNode} */
@@ -35,25 +33,14 @@ async function startSite() {
   return site;
 }
 
-/**
- * Returns the Content Security Policy that docs/EMBEDDING.md states in the section with this heading.
- * @param {string} heading
- */
-function policyOf(heading) {
-  const pattern = new RegExp(`## ${heading}[^]*?\`\`\`text\nContent-Security-Policy: ([^]*?)\n\`\`\``);
-  const policy = pattern.exec(GUIDE)?.[1];
-  assert.ok(policy, `docs/EMBEDDING.md has no Content Security Policy in the section "${heading}"`);
-  return policy.replace(/\s+/g, " ").replaceAll("NODE", node.url);
-}
-
-/** @returns {Site["pages"]} */
-function sitePages() {
+/** @returns {Promise<Site["pages"]>} */
+async function sitePages() {
   /** @type {(head: string, body: string) => string} */
   const html = (head, body) => `<!doctype html><title>A wallet</title>${head}${body}`;
   return {
     "/element.html": [
       "text/html",
-      policyOf("By script"),
+      await policyOf("By script", node.url),
       html(
         `<script type="module" src="${node.url}/r3mes-miner.js"></script>`,
         `<r3mes-miner node="${node.url}"></r3mes-miner>`,
@@ -61,7 +48,7 @@ function sitePages() {
     ],
     "/frame.html": [
       "text/html",
-      policyOf("By iframe"),
+      await policyOf("By iframe", node.url),
       html(
         '<script src="frame.js"></script>',
         `<iframe src="${node.url}/embed.html" sandbox="allow-scripts allow-same-origin" width="600" height="800"></iframe>`,
@@ -82,7 +69,7 @@ before(async () => {
   if (skip) return;
   [browser, wallet, stranger] = [await launchChromium(), await startSite(), await startSite()];
   node = await startNode({ page: DIST, flags: ["--allow-origin", wallet.origin] });
-  wallet.pages = stranger.pages = sitePages();
+  wallet.pages = stranger.pages = await sitePages();
 });
 after(async () => {
   await browser?.close();

@@ -1,0 +1,24 @@
+// Settings of the analyzer that writes `custom-elements.json`: private members are left out.
+
+/** @typedef {{ members?: { privacy?: string, name: string }[] }} Declaration */
+
+/** Called by the browser, not by users of the element. */
+const CALLBACKS = ["connectedCallback", "disconnectedCallback", "attributeChangedCallback"];
+
+export default {
+  plugins: [
+    {
+      name: "public-members",
+      /** @param {{ customElementsManifest: { modules: { path: string, declarations: Declaration[] }[] } }} context */
+      packageLinkPhase({ customElementsManifest }) {
+        for (const module of customElementsManifest.modules) {
+          for (const declaration of module.declarations) {
+            declaration.members = declaration.members?.filter(
+              ({ privacy, name }) => privacy !== "private" && !CALLBACKS.includes(name),
+            );
+          }
+        }
+      },
+    },
+  ],
+};
