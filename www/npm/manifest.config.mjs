@@ -1,6 +1,7 @@
-// Settings of the analyzer that writes `custom-elements.json`: private members are left out.
+// Settings of the analyzer that writes `custom-elements.json`: private members are left out, and the entry without a name
+// that the analyzer finds where the element dispatches its events.
 
-/** @typedef {{ members?: { privacy?: string, name: string }[] }} Declaration */
+/** @typedef {{ members?: { privacy?: string, name: string }[], events?: { name?: string }[] }} Declaration */
 
 /** Called by the browser, not by users of the element. */
 const CALLBACKS = ["connectedCallback", "disconnectedCallback", "attributeChangedCallback"];
@@ -8,7 +9,7 @@ const CALLBACKS = ["connectedCallback", "disconnectedCallback", "attributeChange
 export default {
   plugins: [
     {
-      name: "public-members",
+      name: "public-parts",
       /** @param {{ customElementsManifest: { modules: { path: string, declarations: Declaration[] }[] } }} context */
       packageLinkPhase({ customElementsManifest }) {
         for (const module of customElementsManifest.modules) {
@@ -16,6 +17,7 @@ export default {
             declaration.members = declaration.members?.filter(
               ({ privacy, name }) => privacy !== "private" && !CALLBACKS.includes(name),
             );
+            declaration.events = declaration.events?.filter(({ name }) => name);
           }
         }
       },
