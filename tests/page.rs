@@ -1,5 +1,6 @@
-//! Tests that the build tool Trunk copies all files of the page, that every imported file exists, and that no file
-//! contains inline scripts or styles, which the node's Content Security Policy forbids.
+//! Tests that the build tool Trunk copies all files of the page, that every imported file exists, that the page states
+//! the right version, and that no file contains inline scripts or styles, which the node's Content Security Policy
+//! forbids.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -26,6 +27,12 @@ fn trunk_copies_every_file() {
     assert_eq!(listed.len(), copied.len(), "a file is listed twice");
     listed.insert("index.html".to_owned());
     assert_eq!(listed, files());
+}
+
+#[test]
+fn page_has_the_version_of_the_crates() {
+    let text = fs::read_to_string(www().join("version.js")).unwrap();
+    assert!(text.contains(concat!("VERSION = \"", env!("CARGO_PKG_VERSION"), "\"")), "{text}");
 }
 
 #[test]

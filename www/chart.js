@@ -39,13 +39,17 @@ export class Chart {
     canvas.width = width * devicePixelRatio;
     canvas.height = height * devicePixelRatio;
     const context = canvas.getContext("2d");
-    if (!context || this.#values.length < 2) return;
+    if (!context) return;
     context.scale(devicePixelRatio, devicePixelRatio);
     context.strokeStyle = getComputedStyle(canvas).color;
     context.lineWidth = 2;
+    // without losses, a dashed line shows where the chart will be
+    const isEmpty = this.#values.length < 2;
+    if (isEmpty) context.setLineDash([4, 8]);
     context.beginPath();
-    for (const [x, y] of linePoints(this.#values, width, height)) context.lineTo(x, y);
+    for (const [x, y] of linePoints(isEmpty ? [0, 0] : this.#values, width, height)) context.lineTo(x, y);
     context.stroke();
+    if (isEmpty) return;
     this.#caption.textContent = describeLosses(this.#values);
   }
 }

@@ -47,7 +47,7 @@ export const content = fragment(`
     </table></div>
     <figure>
       <canvas id="chart" aria-hidden="true"></canvas>
-      <figcaption id="chart-caption" class="muted">Loss of each accepted task</figcaption>
+      <figcaption id="chart-caption" class="muted">The loss of each accepted task, from the second task on</figcaption>
     </figure>
     <details>
       <summary>Device: <span id="device">not started</span></summary>

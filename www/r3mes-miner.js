@@ -20,6 +20,7 @@ import { deleteSetting, isKept, loadSetting, saveSetting, sessionSecret } from "
 import { addStyles } from "./styles.js";
 import { SubmissionTable } from "./submission-table.js";
 import { checkDevice, runOnClick, verifyReceipt } from "./verification.js";
+import { VERSION } from "./version.js";
 import { asProvider } from "./wallet.js";
 import { WalletCard } from "./wallet-card.js";
 
@@ -350,7 +351,7 @@ export class R3mesMiner extends BaseElement {
       this.#keyCard.show(await isKept());
       await this.#keyCard.reveal();
     });
-    onClick("copy", () => navigator.clipboard.writeText(`${navigator.userAgent}\n${this.#log}`));
+    onClick("copy", () => navigator.clipboard.writeText(this.#diagnostics()));
     const findings = this.#part("findings");
     runOnClick(this.#button("test"), findings, checkDevice);
     runOnClick(this.#button("verify"), findings, () => {
@@ -362,6 +363,20 @@ export class R3mesMiner extends BaseElement {
     setInterval(() => {
       if (this.#session.active) this.#statistics.showRates();
     }, RATES_UPDATE_MS);
+  }
+
+  /** Returns what a bug report needs: the versions, the settings, the device and the log. It contains no secrets. */
+  #diagnostics() {
+    const { backend, intensity } = this.#settings;
+    const lowerings = Array.from(this.#part("lowerings").children, ({ textContent }) => textContent).join(", ");
+    return [
+      navigator.userAgent,
+      `miner ${VERSION}`,
+      `node ${this.#node}`,
+      `backend ${backend}, intensity ${intensity}`,
+      `device: ${this.#part("device").textContent}. ${this.#part("device-reason").textContent} ${lowerings}`,
+      this.#log,
+    ].join("\n");
   }
 
   #applySettings() {

@@ -83,6 +83,11 @@ export class Settings {
     saveSetting("backend", this.backend);
   }
 
+  /** The share of the time during which to compute, from 0.05 to 1. */
+  get intensity() {
+    return Number(this.#input("intensity").value);
+  }
+
   /** The number of minutes after which mining stops; 0 for no limit. */
   get minutes() {
     return Number(this.#input("cap").value);

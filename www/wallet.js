@@ -19,7 +19,13 @@
 /**
  * A transaction in the form in which wallets sign it as JSON.
  *
- * @typedef {{ chain_id: string, account_number: string, sequence: string, fee: object, msgs: object[], memo: string }} StdSignDoc
+ * @typedef {object} StdSignDoc
+ * @property {string} chain_id
+ * @property {string} account_number
+ * @property {string} sequence
+ * @property {{ amount: readonly { denom: string, amount: string }[], gas: string, granter?: string, payer?: string }} fee
+ * @property {readonly { type: string, value: any }[]} msgs
+ * @property {string} memo
  */
 
 /**

@@ -13,7 +13,9 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { DIST, launchChromium, policyOf, serve, skipReason } from "./browsers.mjs";
 import { startNode } from "./node.mjs";
-import { MINUTE } from "./visitor.mjs";
+import { MINUTE, openDetails } from "./visitor.mjs";
+
+/** @import { Page } from "playwright-core" */
 
 const run = promisify(execFile);
 /** The folder with the apps, and that of the package, which `scripts/npm` builds. */
@@ -58,8 +60,9 @@ after(async () => {
  * Security Policy for npm packages.
  * @param {string} folder the folder that is served
  * @param {string} path the path of the app's page
+ * @param {(page: Page) => Promise<string>} connect what the user does before mining starts; returns who is paid
  */
-async function mineIn(folder, path = "/index.html") {
+async function mineIn(folder, path = "/index.html", connect = async (/** @type {Page} */ _page) => ADDRESS) {
   /** @type {Record<string, string>} */
   const headers = {};
   const site = await serve(folder, headers);
@@ -71,16 +74,18 @@ async function mineIn(folder, path = "/index.html") {
     const errors = [];
     page.on("pageerror", (error) => errors.push(error.message));
     page.on("console", (message) => {
-      // the icon of the page, and a transaction that is in no block yet
-      const expected = /favicon\.ico$|\/txs\//.test(message.location().url);
+      // the icon of the page, and what the node does not have yet: a transaction, a fee allowance
+      const { url } = message.location();
+      const expected = url.endsWith("favicon.ico") || url.startsWith(node.url);
       if (message.type() === "error" && !expected) errors.push(message.text());
     });
     await page.goto(`${site.address}${path}?node=${node.url}&address=${ADDRESS}`);
     await page.getByRole("button", { name: "I agree" }).click();
+    const payee = await connect(page);
     await page.getByRole("button", { name: "Start", exact: true }).click();
     await page.waitForFunction(() => document.title.startsWith("Earned"), undefined, { timeout: 2 * MINUTE });
     await page.getByRole("button", { name: "Stop", exact: true }).click();
-    assert.ok((await node.balance(ADDRESS)) >= REWARD, "the address of the app is paid");
+    assert.ok((await node.balance(payee)) >= REWARD, "the address of the app, or its wallet, is paid");
     assert.deepEqual(errors, []);
   } finally {
     await page.context().close();
@@ -131,18 +136,31 @@ test("an app of webpack mines", { skip, timeout: 5 * MINUTE }, async () => {
   await mineIn(folder);
 });
 
+/**
+ * Connects the wallet that the app provides, and grants a session. Returns the address of the wallet's account.
+ * @param {Page} page
+ */
+async function grantSession(page) {
+  await openDetails(page);
+  await page.getByRole("button", { name: "Connect this site's wallet" }).click();
+  await page.getByText("Connected to this site's wallet.").waitFor();
+  await page.getByRole("button", { name: "Grant", exact: true }).click();
+  await page.getByText("Granted. This browser can now mine for your account.").waitFor();
+  return page.locator('[data-at="granter"]').innerText();
+}
+
 test("a page without a bundler mines", { skip, timeout: 5 * MINUTE }, () => mineIn(APPS, "/plain/index.html"));
 
 test(
-  "an app of esbuild mines, if it builds the worker and copies the engine",
+  "a wallet that esbuild builds mines for its account, if it builds the worker and copies the engine",
   { skip, timeout: 5 * MINUTE },
   async () => {
     const folder = join(built, "esbuild");
-    const inputs = ["main=webpack/src/index.js", "worker=r3mes-miner/worker.js"];
+    const inputs = ["main=esbuild/main.js", "worker=r3mes-miner/worker.js"];
     const output = await tool("esbuild", ...inputs, "--bundle", "--format=esm", `--outdir=${folder}`);
     assert.doesNotMatch(output, WARNING);
     await cp(join(APPS, "node_modules/r3mes-miner/r3mes_www_bg.wasm"), join(folder, "r3mes_www_bg.wasm"));
-    await cp(join(APPS, "webpack/index.html"), join(folder, "index.html"));
-    await mineIn(folder);
+    await cp(join(APPS, "esbuild/index.html"), join(folder, "index.html"));
+    await mineIn(folder, "/index.html", grantSession);
   },
 );

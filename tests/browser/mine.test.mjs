@@ -105,6 +105,8 @@ test(
     await button(second.page, "Start").click();
     await waitForState(second.page, "elsewhere");
     assert.match(await textOf(second.page, "reason"), /Only one tab/);
+    await page.close();
+    await waitForState(second.page, "mining");
     await visitor.close();
     assert.deepEqual(seen, { errors: [], foreign: [] });
   },
@@ -208,7 +210,10 @@ test(
     assert.match(await textOf(page, "balance"), /^\d+ R3MES \+ 2\.5 R3MES in escrow$/);
     await page.reload();
     await waitForState(page, "ready");
-    assert.match(await textOf(page, "balance"), /in escrow$/);
+    await page.waitForFunction(() => {
+      const balance = document.querySelector("r3mes-miner")?.shadowRoot?.getElementById("balance");
+      return balance?.textContent?.endsWith("in escrow");
+    });
     await visitor.close();
   },
 );

@@ -4,7 +4,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Account } from "../../../www/wallet.js";
+import { Secp256k1Wallet } from "@cosmjs/amino";
+import { DirectSecp256k1Wallet } from "@cosmjs/proto-signing";
+import { Account, asProvider } from "../../../www/wallet.js";
 
 /** @import { Connection, WalletProvider } from "../../../www/wallet.js" */
 
@@ -115,4 +117,26 @@ test("an address that a wallet states in upper case is the same account", async 
   const { account } = await grantAndRevoke({ methods: ALL, bech32Address: "REMES1OWN" });
   assert.equal(account.address, "remes1own");
   await assert.rejects(grantAndRevoke({ methods: ALL, bech32Address: "Remes1own" }), /does not belong/);
+});
+
+test("a signer of CosmJS becomes a wallet with the interface of Keplr", async () => {
+  const secret = new Uint8Array(32).fill(21);
+  const [direct, amino] = [
+    await DirectSecp256k1Wallet.fromKey(secret, "remes"),
+    await Secp256k1Wallet.fromKey(secret, "remes"),
+  ];
+  const [{ address, pubkey }] = await direct.getAccounts();
+  const keplr = asProvider(direct);
+  await keplr.enable("r3mes-1");
+  assert.deepEqual(await keplr.getKey("r3mes-1"), { bech32Address: address, pubKey: pubkey });
+  const doc = { bodyBytes: bytes("body"), authInfoBytes: bytes("info"), chainId: "r3mes-1", accountNumber: 0n };
+  const expected = await direct.signDirect(address, doc);
+  assert.deepEqual(await keplr.signDirect?.("r3mes-1", address, doc, {}), expected);
+  assert.equal(keplr.signAmino, undefined);
+
+  const fee = { gas: "0", amount: [] };
+  const text = { chain_id: "r3mes-1", account_number: "0", sequence: "0", fee, msgs: [], memo: "" };
+  const signed = await asProvider(amino).signAmino?.("r3mes-1", address, text, {});
+  assert.deepEqual(signed, await amino.signAmino(address, text));
+  assert.equal(asProvider(keplr), keplr, "a wallet with the interface of Keplr stays as it is");
 });
