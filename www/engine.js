@@ -33,12 +33,12 @@ export class Engine {
       this.#rejectPending(error);
       onCrash(error);
     };
-    this.#worker.addEventListener("message", ({ data }) =>
-      "unloaded" in data ? crash(unloadedError()) : this.#receive(data),
+    this.#worker.addEventListener("message", async ({ data }) =>
+      "unloaded" in data ? crash(await loadError()) : this.#receive(data),
     );
     // browsers report a script that they could not load without a message
-    this.#worker.addEventListener("error", ({ message }) =>
-      crash(message ? namedError("Crash", message) : unloadedError()),
+    this.#worker.addEventListener("error", async ({ message }) =>
+      crash(message ? namedError("Crash", message) : await loadError()),
     );
   }
 
@@ -136,13 +136,20 @@ function namedError(name, message) {
   return Object.assign(new Error(message), { name });
 }
 
-/** Returns the error of an engine whose script could not be loaded. It has the same name as that of an offline node. */
-function unloadedError() {
-  const server = new URL(import.meta.url).host || "its server";
-  return namedError(
-    "Offline",
-    `The miner's program could not be loaded from ${server}. Check that the server is running and that this device is online`,
-  );
+/**
+ * Returns the error of an engine whose script could not be loaded. The error says whether the server of the script can
+ * be reached, and has the same name as that of an offline node if not.
+ */
+async function loadError() {
+  const module = import.meta.url.startsWith("http") ? import.meta.url : location.href;
+  try {
+    await fetch(module, { method: "HEAD", cache: "no-store" });
+  } catch {
+    const { host } = new URL(module);
+    const advice = "Check that the server is running and that this device is online";
+    return namedError("Offline", `The miner's program could not be loaded from ${host}. ${advice}`);
+  }
+  return namedError("Crash", "The miner's program could not be started. Reload the page, and use a current browser");
 }
 
 /**

@@ -68,8 +68,9 @@ export class PauseReasons {
  * Returns a function that the caller must call whenever the result of `isEnabled` has changed.
  * @param {PauseReasons} pauses
  * @param {(name: Condition) => boolean} isEnabled returns whether mining should pause under a condition
+ * @param {AbortSignal} signal ends the watch when it is aborted
  */
-export function watchConditions(pauses, isEnabled) {
+export function watchConditions(pauses, isEnabled, signal) {
   let onBattery = false;
   let lastInput = -Infinity;
   let lastSlow = -Infinity;
@@ -86,16 +87,16 @@ export function watchConditions(pauses, isEnabled) {
     update();
   };
   for (const event of ["pointermove", "pointerdown", "keydown", "wheel"]) {
-    addEventListener(event, onInput, { passive: true });
+    addEventListener(event, onInput, { passive: true, signal });
   }
-  document.addEventListener("visibilitychange", update);
+  document.addEventListener("visibilitychange", update, { signal });
   navigator.getBattery?.().then(
     (battery) => {
       const onCharging = () => {
         onBattery = !battery.charging;
         update();
       };
-      battery.addEventListener("chargingchange", onCharging);
+      battery.addEventListener("chargingchange", onCharging, { signal });
       onCharging();
     },
     () => {},
@@ -103,7 +104,7 @@ export function watchConditions(pauses, isEnabled) {
   measureFrameRate((framesPerSecond) => {
     if (framesPerSecond < MIN_FRAME_RATE) lastSlow = performance.now();
     update();
-  });
+  }, signal);
   return update;
 }
 
@@ -111,16 +112,18 @@ export function watchConditions(pauses, isEnabled) {
  * Measures the frame rate of the page over windows of 2 seconds. A new window begins whenever the page is shown or
  * hidden.
  * @param {(framesPerSecond: number) => void} onFrameRate called after each completed window
+ * @param {AbortSignal} signal ends the measurement when it is aborted
  */
-function measureFrameRate(onFrameRate) {
+function measureFrameRate(onFrameRate, signal) {
   let frames = 0;
   let windowStart = performance.now();
   const restart = () => {
     frames = 0;
     windowStart = performance.now();
   };
-  document.addEventListener("visibilitychange", restart);
+  document.addEventListener("visibilitychange", restart, { signal });
   const onFrame = () => {
+    if (signal.aborted) return;
     frames += 1;
     const elapsed = performance.now() - windowStart;
     if (elapsed >= FRAME_RATE_WINDOW) {

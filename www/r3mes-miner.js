@@ -25,6 +25,7 @@ import { asProvider } from "./wallet.js";
 import { WalletCard } from "./wallet-card.js";
 
 /** @import { MinerEvent } from "./r3mes_www.js" */
+/** @import { Condition } from "./pauses.js" */
 /** @import { State } from "./session.js" */
 /** @import { OfflineSigner, WalletProvider } from "./wallet.js" */
 
@@ -110,6 +111,8 @@ export class R3mesMiner extends BaseElement {
   #signer;
   /** @type {Engine | undefined} the engine that encodes what wallets sign; created on first use */
   #walletEngine;
+  /** Aborted when the element leaves the document. */
+  #connection = new AbortController();
   /** The payee with which the engine was started last, as JSON. */
   #payeeInUse = "";
   /** @type {Promise<void> | undefined} resolves when the element is ready for use in a document */
@@ -141,10 +144,13 @@ export class R3mesMiner extends BaseElement {
 
   connectedCallback() {
     this.#setUp ??= this.#initialize();
+    this.#connection = new AbortController();
+    this.#watch(this.#connection.signal);
   }
 
   disconnectedCallback() {
     this.stop();
+    this.#connection.abort();
   }
 
   /**
@@ -237,7 +243,7 @@ export class R3mesMiner extends BaseElement {
     this.#showConsent(await loadSetting("consent"));
     this.#showState();
     this.#isReady = true;
-    if (this.hasAttribute("autostart")) this.start();
+    if (this.hasAttribute("autostart") && (await loadSetting("consent"))) this.start();
   }
 
   /**
@@ -358,11 +364,20 @@ export class R3mesMiner extends BaseElement {
       const receipt = find(this.#root, "#receipt", HTMLTextAreaElement).value;
       return verifyReceipt(receipt, { node: this.#node, backend: this.#settings.backend });
     });
-    this.#applyConditions = watchConditions(this.#session.pauses, (condition) => this.#settings.pausesOn(condition));
-    document.addEventListener("visibilitychange", () => this.#updateWakeLock());
-    setInterval(() => {
+  }
+
+  /**
+   * Watches the device, the page and the clock.
+   * @param {AbortSignal} signal aborted when the element leaves the document
+   */
+  #watch(signal) {
+    const pausesOn = (/** @type {Condition} */ condition) => this.#settings.pausesOn(condition);
+    this.#applyConditions = watchConditions(this.#session.pauses, pausesOn, signal);
+    document.addEventListener("visibilitychange", () => this.#updateWakeLock(), { signal });
+    const timer = setInterval(() => {
       if (this.#session.active) this.#statistics.showRates();
     }, RATES_UPDATE_MS);
+    signal.addEventListener("abort", () => clearInterval(timer));
   }
 
   /** Returns what a bug report needs: the versions, the settings, the device and the log. It contains no secrets. */

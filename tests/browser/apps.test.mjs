@@ -136,6 +136,25 @@ test("an app of webpack mines", { skip, timeout: 5 * MINUTE }, async () => {
   await mineIn(folder);
 });
 
+test("an app whose node cannot be reached says so, and tries again", { skip, timeout: MINUTE }, async () => {
+  const site = await serve(APPS);
+  const page = await (await browser.newContext()).newPage();
+  try {
+    await page.goto(`${site.address}/plain/index.html?node=http://127.0.0.1:9`);
+    await page.getByRole("button", { name: "I agree" }).click();
+    await page.getByRole("button", { name: "Start", exact: true }).click();
+    const sentence = "the node http://127.0.0.1:9 cannot be reached (Failed to fetch). Check that it is running";
+    await page.getByText(sentence).first().waitFor();
+    await page
+      .getByText(/retrying in 2 s/)
+      .first()
+      .waitFor();
+  } finally {
+    await page.context().close();
+    site.close();
+  }
+});
+
 /**
  * Connects the wallet that the app provides, and grants a session. Returns the address of the wallet's account.
  * @param {Page} page

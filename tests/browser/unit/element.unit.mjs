@@ -222,3 +222,18 @@ test("Clear keeps a gradient that is not submitted yet, and asks whether to dele
   assert.equal(part("unsubmitted").hidden, true);
   await click("stop");
 });
+
+test("an element that leaves the document stops, and watches nothing any more", async () => {
+  /** @type {FrameRequestCallback[]} */
+  const frames = [];
+  setGlobal("requestAnimationFrame", (/** @type {FrameRequestCallback} */ frame) => frames.push(frame));
+  miner.remove();
+  document.body.append(miner);
+  assert.equal(frames.length, 1, "the element measures the frame rate while it is in the document");
+  frames[0](0);
+  assert.equal(frames.length, 2);
+  miner.remove();
+  frames[1](0);
+  assert.equal(frames.length, 2);
+  setGlobal("requestAnimationFrame", () => 0);
+});

@@ -52,17 +52,18 @@ test("a crash and terminate() reject every pending call", async () => {
   assert.ok(FakeWorker.latest.terminated);
 });
 
-test("an engine whose script cannot be loaded reports its server as offline", async () => {
-  for (const unloaded of [
-    () => FakeWorker.latest.dispatchEvent(new Event("error")),
-    () => FakeWorker.latest.dispatchEvent(Object.assign(new Event("message"), { data: { unloaded: true } })),
-  ]) {
-    const failed = assert.rejects(new Engine().devices(), {
-      name: "Offline",
-      message: /could not be loaded.*is running/,
-    });
-    unloaded();
-    await failed;
+test("the error of a script that cannot be loaded says whether its server can be reached", async () => {
+  setGlobal("location", new URL(ORIGIN));
+  for (const [answer, name, message] of /** @type {const} */ ([
+    [async () => ({}), "Crash", /could not be started/],
+    [async () => Promise.reject(new TypeError("no network")), "Offline", /from 127\.0\.0\.1:7717\. Check that/],
+  ])) {
+    setGlobal("fetch", answer);
+    for (const event of [new Event("error"), Object.assign(new Event("message"), { data: { unloaded: true } })]) {
+      const failed = assert.rejects(new Engine().devices(), { name, message });
+      FakeWorker.latest.dispatchEvent(event);
+      await failed;
+    }
   }
 });
 
