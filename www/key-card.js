@@ -5,9 +5,9 @@ import { find, fragment } from "./dom.js";
 import { saveSetting, sessionSecret } from "./storage.js";
 
 const content = fragment(`
-  <h2 id="key-title">Your coins go to a key that only this browser has</h2>
+  <h2 id="key-title"></h2>
   <p data-at="risk"></p>
-  <p>Back up the key now, or enter an address of your own under Settings.</p>
+  <p data-at="advice">Back up the key now, or enter an address of your own under Settings.</p>
   <p class="buttons">
     <button data-at="show" type="button">Show the key</button>
     <button data-at="choose" type="button">Enter an address</button>
@@ -42,9 +42,14 @@ export class KeyCard {
 
   /**
    * Shows the card, without the key.
-   * @param {boolean} kept whether this browser keeps the key when the page is closed
+   * @param {{ kept: boolean, paid: boolean }} key whether this browser keeps the key when the page is closed, and whether
+   *   the key is the one that is paid
    */
-  show(kept) {
+  show({ kept, paid }) {
+    find(this.#root, "#key-title", HTMLElement).textContent = paid
+      ? "Your coins go to a key that only this browser has"
+      : "The key of this browser, which is not paid at present";
+    this.#part("advice").hidden = this.#part("choose").hidden = !paid;
     this.#part("risk").textContent = kept
       ? "If the data of this browser is deleted, the key and its coins are lost."
       : "When this page is closed, the key and its coins are lost.";

@@ -111,6 +111,8 @@ export class R3mesMiner extends BaseElement {
   #signer;
   /** @type {Engine | undefined} the engine that encodes what wallets sign; created on first use */
   #walletEngine;
+  /** The index of the latest call of `#showPayee`. Balances that earlier calls have requested are ignored. */
+  #lastPayee = 0;
   /** Aborted when the element leaves the document. */
   #connection = new AbortController();
   /** The payee with which the engine was started last, as JSON. */
@@ -278,29 +280,42 @@ export class R3mesMiner extends BaseElement {
     });
   }
 
+  /** Returns whether this browser's own key is paid. */
+  get #paysOwnKey() {
+    const { granter, payout } = this.#walletCard?.payee() ?? {};
+    return !granter && !payout;
+  }
+
   /** Returns whether this browser's own key is paid, and the visitor has not saved a copy of it. */
   async #paysUnsavedKey() {
     await this.#walletCard?.ready;
-    const { granter, payout } = this.#walletCard?.payee() ?? {};
-    return !granter && !payout && !(await loadSetting("backedUp"));
+    return this.#paysOwnKey && !(await loadSetting("backedUp"));
+  }
+
+  /** Shows the card with which the visitor can save the key of this browser. */
+  async #showKeyCard() {
+    this.#keyCard.show({ kept: await isKept(), paid: this.#paysOwnKey });
   }
 
   /** Shows who is paid, the balance of the payee, and if need be, the card that lets the visitor save the key. */
   async #showPayee() {
+    const index = ++this.#lastPayee;
     const { granter, payout } = this.#walletCard?.payee() ?? {};
-    const chosen = this.#walletCard?.defaultPayout;
-    this.#part("payee").textContent = granter ?? payout ?? "this browser's own key";
-    this.#part("who").textContent = chosen
-      ? `the address ${chosen}, which this site has chosen. You can enter another one under Settings.`
+    const address = granter ?? payout;
+    const chosenBy = address === this.#walletCard?.defaultPayout ? "this site has" : "you have";
+    this.#part("payee").textContent = address ?? "this browser's own key";
+    this.#part("who").textContent = address
+      ? `the address ${address}, which ${chosenBy} chosen. You can enter another one under Settings.`
       : "you, at an address of your choice or at a key that only this browser has.";
-    if (await this.#paysUnsavedKey()) this.#keyCard.show(await isKept());
+    if (await this.#paysUnsavedKey()) await this.#showKeyCard();
     else this.#keyCard.hide();
     const own = await loadSetting("address");
     const [payee, miner] = [granter ?? payout ?? own, granter ?? own];
-    if (!payee) return;
+    if (!payee) return this.#statistics.showBalance(undefined, 0);
     try {
       const chain = new Chain(this.#node);
-      this.#statistics.showBalance(await chain.balance(payee), miner ? await chain.escrow(miner) : 0);
+      const [balance, escrow] = [await chain.balance(payee), miner ? await chain.escrow(miner) : 0];
+      if (index === this.#lastPayee) this.#statistics.showBalance(balance, escrow);
     } catch (error) {
       this.#statistics.showBalance(undefined, 0);
       this.#log.add(`could not read the balance from the node: ${errorMessage(error)}`);
@@ -354,7 +369,7 @@ export class R3mesMiner extends BaseElement {
       await this.#showCacheSize();
     });
     onClick("show-key", async () => {
-      this.#keyCard.show(await isKept());
+      await this.#showKeyCard();
       await this.#keyCard.reveal();
     });
     onClick("copy", () => navigator.clipboard.writeText(this.#diagnostics()));

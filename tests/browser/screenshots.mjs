@@ -19,6 +19,8 @@ const save = (page, name) => page.screenshot({ path: `${SCREENS}${name}.png`, fu
 const wide = await visit(browser, node, { consent: false, colorScheme: "light", viewport });
 await save(wide.page, "consent");
 await button(wide.page, "I agree").click();
+await button(wide.page, "Show the key").click();
+await button(wide.page, "I have saved the key").click();
 await button(wide.page, "Start").click();
 await waitForAccepted(wide.page, 12);
 await save(wide.page, "light");
