@@ -143,7 +143,7 @@ test("an app whose node cannot be reached says so, and tries again", { skip, tim
     await page.goto(`${site.address}/plain/index.html?node=http://127.0.0.1:9`);
     await page.getByRole("button", { name: "I agree" }).click();
     await page.getByRole("button", { name: "Start", exact: true }).click();
-    const sentence = "the node http://127.0.0.1:9 cannot be reached (Failed to fetch). Check that it is running";
+    const sentence = "no response from the node http://127.0.0.1:9 (Failed to fetch). Check that it is running";
     await page.getByText(sentence).first().waitFor();
     await page
       .getByText(/retrying in 2 s/)

@@ -89,9 +89,10 @@ impl BrowserHost {
         }
         self.fetch(request).await.map_err(|error| {
             let (node, reason) = (&self.node, message(&error));
+            // the error's text begins with "no response from"
             NoResponse(format!(
-                "the node {node} cannot be reached ({reason}). Check that it is running, that it allows this page, and that \
-                 this device is online"
+                "the node {node} ({reason}). Check that it is running, that it allows this page, and that this device is \
+                 online"
             ))
         })
     }
