@@ -6,6 +6,7 @@
 
 import { find } from "./dom.js";
 import { errorMessage } from "./format.js";
+import { ParentWallet } from "./parent-wallet.js";
 import { R3mesMiner } from "./r3mes-miner.js";
 import { MAX_INTENSITY, MIN_INTENSITY } from "./settings.js";
 import { isKept } from "./storage.js";
@@ -31,6 +32,8 @@ let parentOrigin;
 /** The version of the protocol that the parent page uses. */
 let version = 1;
 let ready = false;
+/** The wallet of the parent page, if the page offers one. */
+const parentWallet = new ParentWallet((call) => send("call", call));
 let lastState = { state: miner.state, reason: "" };
 
 /** @type {Record<string, (message: Fields) => unknown>} */
@@ -51,15 +54,17 @@ const commands = {
 
 /** @type {Record<string, (message: Fields) => unknown>} the commands that version 2 adds */
 const commandsOf2 = {
-  configure({ address, backend, intensity }) {
+  configure({ address, backend, intensity, signer }) {
     if (address !== undefined && typeof address !== "string") throw new Error("address is not a string");
     if (backend !== undefined && !BACKENDS.includes(String(backend))) {
       throw new Error(`backend ${backend} is none of ${BACKENDS.join(", ")}`);
     }
+    if (signer !== undefined) miner.signer = parentWallet.provider(signer);
     if (intensity !== undefined) commands.setIntensity?.({ intensity });
     if (address !== undefined) miner.setAttribute("address", address);
     if (backend !== undefined) miner.setAttribute("backend", String(backend));
   },
+  result: (message) => parentWallet.settle(message),
 };
 
 /**

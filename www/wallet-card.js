@@ -58,6 +58,8 @@ export class WalletCard {
   ready;
 
   #root;
+  /** The first element of this card; another one takes its place when another card fills the element. */
+  #first;
   #engine;
   #chain;
   #onChange;
@@ -82,6 +84,7 @@ export class WalletCard {
     this.#chain = new Chain(node);
     this.#onChange = onChange;
     root.replaceChildren(content());
+    this.#first = root.firstElementChild;
     this.defaultPayout = payout;
     this.#offerWallets(signer);
     this.#button("grant").addEventListener("click", () => this.#run(this.#button("grant"), () => this.#grant()));
@@ -136,7 +139,10 @@ export class WalletCard {
     for (const wallet of availableWallets(signer)) if (!this.#offered.has(wallet.provider)) this.#offerWallet(wallet);
     this.#part("no-wallet").hidden = this.#offered.size > 0;
     this.#part("wallets").hidden = this.#offered.size === 0;
-    if (looks < MAX_LOOKS) setTimeout(() => this.#offerWallets(signer, looks + 1), LOOK_MS);
+    if (looks >= MAX_LOOKS) return;
+    setTimeout(() => {
+      if (this.#root.firstElementChild === this.#first) this.#offerWallets(signer, looks + 1);
+    }, LOOK_MS);
   }
 
   /** @param {Wallet} wallet */

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { createServer } from "node:http";
+import { DirectSecp256k1Wallet } from "@cosmjs/proto-signing";
 import { DIST, launchChromium, listen, policyOf, skipReason } from "./browsers.mjs";
 import { startNode } from "./node.mjs";
 
@@ -228,6 +229,75 @@ test(
     await page.context().close();
   },
 );
+
+test("a page signs for the frame with a wallet of its own", { skip, timeout: 5 * MINUTE }, async () => {
+  const { page } = await open(`${wallet.origin}/frame.html`);
+  const signer = await DirectSecp256k1Wallet.fromKey(new Uint8Array(32).fill(33), "remes");
+  const [{ address, pubkey }] = await signer.getAccounts();
+  const toBase64 = (/** @type {Uint8Array} */ bytes) => Buffer.from(bytes).toString("base64");
+  const fromBase64 = (/** @type {string} */ text) => Uint8Array.from(Buffer.from(text, "base64"));
+  // the wallet's key and its signatures are in the process of this test; values of messages pass to it as base64
+  await page.exposeFunction("testKey", () => ({ address, pubKey: toBase64(pubkey) }));
+  await page.exposeFunction(
+    "testSignDirect",
+    async (/** @type {string} */ chainId, /** @type {string} */ _signer, /** @type {Record<string, string>} */ doc) => {
+      const [bodyBytes, authInfoBytes] = [fromBase64(doc.bodyBytes), fromBase64(doc.authInfoBytes)];
+      return (await signer.signDirect(address, { bodyBytes, authInfoBytes, chainId, accountNumber: 0n })).signature;
+    },
+  );
+  await page.evaluate(() => {
+    const encode = (/** @type {Uint8Array} */ bytes) => btoa(String.fromCharCode(...bytes));
+    /** @type {Record<string, (...args: any[]) => Promise<unknown>>} */
+    const methods = {
+      enable: async () => {},
+      async getKey() {
+        const { address, pubKey } = await globalThis.testKey();
+        return { bech32Address: address, pubKey: Uint8Array.from(atob(pubKey), (c) => c.charCodeAt(0)) };
+      },
+      async signDirect(chainId, signer, doc) {
+        const { bodyBytes, authInfoBytes } = doc;
+        const encoded = { bodyBytes: encode(bodyBytes), authInfoBytes: encode(authInfoBytes) };
+        return { signed: doc, signature: await globalThis.testSignDirect(chainId, signer, encoded) };
+      },
+    };
+    addEventListener("message", async ({ data }) => {
+      if (data.type !== "call") return;
+      const { id } = data;
+      if (globalThis.refuses) globalThis.send({ r3mes: 2, type: "result", id, error: "The owner refuses." });
+      else globalThis.send({ r3mes: 2, type: "result", id, result: await methods[data.method](...data.arguments) });
+    });
+    globalThis.send({ r3mes: 2, type: "configure", signer: Object.keys(methods), backend: "cpu" });
+    globalThis.send({ r3mes: 2, type: "configure", signer: ["steal"] });
+    globalThis.send({ r3mes: 2, type: "result", id: 99 });
+  });
+  for (const reason of ["signer contains steal", "no call with the id 99 is pending"]) {
+    await page.waitForFunction(
+      (reason) => globalThis.received.some(({ type, message }) => type === "error" && String(message).includes(reason)),
+      reason,
+    );
+  }
+  const inside = page.frame({ url: `${node.url}/embed.html` });
+  assert.ok(inside);
+  await inside.getByRole("button", { name: "I agree" }).click();
+  await inside.getByText("Settings", { exact: true }).click();
+  await inside.getByRole("button", { name: "Connect this site's wallet" }).click();
+  await inside.getByRole("button", { name: "Grant", exact: true }).click();
+  await inside.getByText("Granted. This browser can now mine for your account.").waitFor();
+  await page.evaluate(() => globalThis.send({ r3mes: 2, type: "start" }));
+  await page.waitForFunction(() => globalThis.received.some(({ type }) => type === "reward"), undefined, {
+    timeout: 2 * MINUTE,
+  });
+  await page.evaluate(() => globalThis.send({ r3mes: 2, type: "stop" }));
+  assert.ok((await node.balance(address)) > 0, "the account of the page's wallet is paid");
+
+  // a refusal of the wallet is shown in the frame
+  await page.evaluate(() => {
+    globalThis.refuses = true;
+  });
+  await inside.getByRole("button", { name: "Revoke" }).click();
+  await inside.getByText("The owner refuses.").waitFor();
+  await page.context().close();
+});
 
 test(
   "a site that the node does not allow can neither import nor frame the element",

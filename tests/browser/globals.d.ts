@@ -25,6 +25,8 @@ declare global {
   type FrameMessage = Record<string, unknown>;
   var received: FrameMessage[];
   var send: (message: object) => void;
+  /** Whether the wallet of the page refuses to sign. */
+  var refuses: boolean | undefined;
   var submitted: { cid: string; transaction: string } | undefined;
 
   // set by wallet.test.mjs
