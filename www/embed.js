@@ -32,6 +32,7 @@ let parentOrigin;
 /** The version of the protocol that the parent page uses. */
 let version = 1;
 let ready = false;
+let sentHeight = 0;
 /** The wallet of the parent page, if the page offers one. */
 const parentWallet = new ParentWallet((call) => send("call", call));
 let lastState = { state: miner.state, reason: "" };
@@ -99,9 +100,15 @@ for (const [since, types] of Object.entries(EVENTS)) {
   }
 }
 
-new ResizeObserver(() => {
-  if (version >= 2) send("resize", { height: document.documentElement.offsetHeight });
-}).observe(document.documentElement);
+/** Sends the height of this page, if it has changed since it was sent last. */
+function sendHeight() {
+  const height = document.documentElement.offsetHeight;
+  if (version < 2 || height === sentHeight) return;
+  sentHeight = height;
+  send("resize", { height });
+}
+
+new ResizeObserver(sendHeight).observe(document.documentElement);
 
 window.addEventListener("message", async ({ data, origin, source }) => {
   if (source !== parent || parent === window || origin === "null" || !data?.r3mes) return;
@@ -114,6 +121,7 @@ window.addEventListener("message", async ({ data, origin, source }) => {
       );
     }
     version = data.r3mes;
+    sendHeight();
     const known = version === 1 ? commands : { ...commands, ...commandsOf2 };
     const command = Object.hasOwn(known, data.type) ? known[data.type] : undefined;
     if (!command) throw new Error(`unknown command ${data.type}`);

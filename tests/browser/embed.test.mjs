@@ -185,6 +185,9 @@ test(
     };
     const { versions, kept } = await message("ready");
     assert.deepEqual([versions, kept], [[1, 2], true]);
+    await page.evaluate(() => globalThis.send({ r3mes: 2, type: "state" }));
+    assert.equal((await message("state")).state, "ready");
+    assert.ok(Number((await message("resize")).height) > 100);
 
     const address = "remes1qqqsyqcyq5rqwzqfpg9scrgwpugpzysnuf2xtm";
     await page.evaluate((address) => {
@@ -196,7 +199,6 @@ test(
     assert.ok(inside);
     await inside.getByText(`the address ${address}, which this site has chosen`).waitFor();
     assert.ok(await inside.getByRole("button", { name: "I agree" }).isVisible());
-    assert.ok(Number((await message("resize")).height) > 100);
 
     // a page of version 1 is told the same by a message of the type `error`
     await page.evaluate(() => globalThis.send({ type: "start" }));
