@@ -91,11 +91,11 @@ export const content = fragment(`
     <details open>
       <summary>Submissions</summary>
       <div class="wide" tabindex="0" role="region" aria-label="Submissions"><table>
-        <thead><tr><th scope="col">Time</th><th scope="col">Status</th><th scope="col">Loss</th><th scope="col">Reward</th><th scope="col">CID</th><th scope="col">Gradient digest</th><th scope="col">Transaction</th></tr></thead>
+        <thead><tr><th scope="col">Time</th><th scope="col">Status</th><th scope="col">Loss</th><th scope="col">Reward</th><th scope="col">CID</th><th scope="col">Gradient digest</th><th scope="col">Transaction</th><th scope="col">Receipt</th></tr></thead>
         <tbody id="submissions"></tbody>
       </table></div>
     </details>
-    <details>
+    <details id="checks">
       <summary>Check this device or a receipt</summary>
       <p><button id="test" type="button">Check this device</button></p>
       <p><label for="receipt">Receipt, as JSON</label><textarea id="receipt" rows="3" spellcheck="false"></textarea></p>

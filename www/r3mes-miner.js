@@ -137,7 +137,7 @@ export class R3mesMiner extends BaseElement {
     });
     this.#log = new Log(this.#part("log"), find(this.#root, "#filter", HTMLInputElement));
     this.#statistics = new Statistics(this.#root);
-    this.#submissions = new SubmissionTable(this.#part("submissions"));
+    this.#submissions = new SubmissionTable(this.#part("submissions"), (receipt) => this.#showReceipt(receipt));
     this.#settings = new Settings(this.#root, {
       onIntensity: (share) => this.#session.setIntensity(share),
       onChange: () => this.#applySettings(),
@@ -327,6 +327,18 @@ export class R3mesMiner extends BaseElement {
     if (!address) return;
     this.#part("address").textContent = address;
     saveSetting("address", address);
+  }
+
+  /**
+   * Shows a receipt in the field from which the visitor can copy or verify it.
+   * @param {string} receipt
+   */
+  #showReceipt(receipt) {
+    find(this.#root, "#checks", HTMLDetailsElement).open = true;
+    const field = find(this.#root, "#receipt", HTMLTextAreaElement);
+    field.value = receipt;
+    field.focus();
+    field.select();
   }
 
   /** Opens the settings at the field for the payout address. */

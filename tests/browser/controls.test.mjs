@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { DIST, launchChromium, skipReason } from "./browsers.mjs";
 import { startNode } from "./node.mjs";
-import { MINUTE, button, openDetails, textOf, visit, waitForState } from "./visitor.mjs";
+import { MINUTE, button, openDetails, textOf, visit, waitForAccepted, waitForState } from "./visitor.mjs";
 
 /** @import { Page } from "playwright-core" */
 
@@ -95,5 +95,23 @@ test("a wallet that appears after the page has loaded is offered", { skip, timeo
   await button(page, "Connect Keplr").waitFor();
   await page.waitForTimeout(2000);
   assert.equal(await page.getByRole("button", { name: /^Connect/ }).count(), 1);
+  await visitor.close();
+});
+
+test("the receipt of a submission can be shown and verified", { skip, timeout: 3 * MINUTE }, async () => {
+  const { page, visitor } = await visit(browser, node);
+  await page.evaluate(() => document.querySelector("r3mes-miner")?.setAttribute("backend", "cpu"));
+  await button(page, "Start").click();
+  await waitForAccepted(page, 1);
+  await button(page, "Stop").click();
+  await page
+    .getByRole("button", { name: /^Show the receipt of bafy/ })
+    .last()
+    .click();
+  const field = page.getByLabel("Receipt, as JSON");
+  assert.ok("task" in JSON.parse(await field.inputValue()));
+  assert.equal(await focusedId(page), "receipt");
+  await button(page, "Verify this receipt").click();
+  await page.getByText(/^Valid: the recomputed gradient has the same bytes/).waitFor({ timeout: MINUTE });
   await visitor.close();
 });

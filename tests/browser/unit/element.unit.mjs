@@ -119,7 +119,7 @@ test("an accepted task is counted, and a rejected one shows its reason", async (
   assert.deepEqual([textOf("pending"), textOf("accepted"), textOf("share")], ["0", "1", "100 %"]);
   assert.deepEqual([textOf("earned"), textOf("balance")], ["1 R3MES", "2 R3MES + 0.5 R3MES in escrow"]);
   assert.deepEqual([textOf("loss"), textOf("memory")], ["5.2500", "3.0 MB"]);
-  assert.match(textOf("submissions"), /accepted5\.25001 R3MESbafyartifactcd34AB12$/);
+  assert.match(textOf("submissions"), /accepted5\.25001 R3MESbafyartifactcd34AB12Show$/);
 
   await report({ event: "found", cid: "bafysecond", task, receipt });
   await report({ event: "rejected", transaction: "EF56", code: 4, reason: "too late" });
@@ -128,6 +128,15 @@ test("an accepted task is counted, and a rejected one shows its reason", async (
   assert.match(textOf("log"), /found bafysecond.*rejected EF56 too late/);
   const types = events.map(([type, { stage }]) => stage ?? type);
   assert.deepEqual(types.slice(-7), ["state", "claimed", "computed", "submit", "reward", "computed", "error"]);
+});
+
+test("a new submission does not replace the rows of others, which keep the keyboard focus", async () => {
+  const [first, second] = Array.from(part("submissions").children);
+  await report({ event: "found", cid: "bafyrow", task: "bafytask", receipt: "{}" });
+  assert.equal(part("submissions").children.length, 3);
+  assert.deepEqual([part("submissions").children[1], part("submissions").children[2]], [first, second]);
+  await report({ event: "rejected", transaction: "EF56", code: 4, reason: "too late" });
+  assert.equal(part("submissions").children[1], first);
 });
 
 test("Pause, Resume and Stop are shown", async () => {
