@@ -28,19 +28,23 @@ after(async () => {
 const focusedId = (page) =>
   page.evaluate(() => document.querySelector("r3mes-miner")?.shadowRoot?.activeElement?.id ?? "");
 
-test("a visitor can decline, is not asked again, and can change his mind", { skip, timeout: MINUTE }, async () => {
-  const { page, visitor } = await visit(browser, node, { consent: false });
-  await button(page, "Decline").click();
-  assert.ok(!(await button(page, "I agree").isVisible()));
-  assert.ok(!(await button(page, "Start").isVisible()));
-  await page.reload();
-  await waitForState(page, "ready");
-  await page.getByText("You declined. Nothing runs on this device.").waitFor();
-  await button(page, "Ask again").click();
-  await button(page, "I agree").click();
-  await button(page, "Start").waitFor();
-  await visitor.close();
-});
+test(
+  "a visitor can decline, is not asked again, and can be asked again on request",
+  { skip, timeout: MINUTE },
+  async () => {
+    const { page, visitor } = await visit(browser, node, { consent: false });
+    await button(page, "Decline").click();
+    assert.ok(!(await button(page, "I agree").isVisible()));
+    assert.ok(!(await button(page, "Start").isVisible()));
+    await page.reload();
+    await waitForState(page, "ready");
+    await page.getByText("You declined. Nothing runs on this device.").waitFor();
+    await button(page, "Ask again").click();
+    await button(page, "I agree").click();
+    await button(page, "Start").waitFor();
+    await visitor.close();
+  },
+);
 
 test(
   "the keyboard focus stays at the buttons when mining starts and stops",

@@ -53,7 +53,7 @@ test("before consent only the question is shown, and start() has no effect", asy
   assert.deepEqual(events.pop(), ["needs-consent", {}]);
 });
 
-test("a visitor who declines is not asked again, unless he wants to", async () => {
+test("a visitor who declines is asked again only on request", async () => {
   await click("decline");
   assert.deepEqual([part("consent").hidden, part("declined").hidden, part("controls").hidden], [true, false, true]);
   assert.deepEqual(events.pop(), ["consent", { given: false }]);
