@@ -114,6 +114,7 @@ fn share_bits(lane: u32, first: array<vec2<u32>, 4>, second: array<vec2<u32>, 4>
     workgroupBarrier();
 }
 
+// Returns the bit length of the largest magnitude of four 64-bit values.
 fn most_bits(values: array<vec2<u32>, 4>) -> u32 {
     let low = max(bits_64(magnitude_64(values[0])), bits_64(magnitude_64(values[1])));
     return max(low, max(bits_64(magnitude_64(values[2])), bits_64(magnitude_64(values[3]))));
@@ -220,8 +221,8 @@ fn block_shift(row: u32, block: u32) -> u32 {
     return shift_of(atomicLoad(&tile_bits[(row << 1u) + block]), WIDE_BITS);
 }
 
-// Each lane passes a value for each of its two rows. Afterwards, `row_values` gives lane `row`, for row < 16, the
-// values of all lanes for that row.
+// Each lane passes a value for each of its two rows. Afterwards, `row_value` returns the 16 values that were passed for a
+// row.
 fn put_row_values(lane: u32, first: vec2<u32>, second: vec2<u32>) {
     workgroupBarrier();
     tile_columns[((lane >> 4u) << 4u) + (lane & 15u)] = vec4(first, 0u, 0u);
@@ -236,6 +237,7 @@ fn put_value(lane: u32, value: i32) {
     workgroupBarrier();
 }
 
+// Returns the largest of the values that the lanes have passed to `put_value`.
 fn largest_value() -> i32 {
     var best = bitcast<i32>(tile_columns[0].x);
     for (var i = 1u; i < TILE_LANES; i++) {
@@ -244,6 +246,7 @@ fn largest_value() -> i32 {
     return best;
 }
 
+// Returns the i-th of the 16 values that the lanes have passed to `put_row_values` for a row.
 fn row_value(row: u32, i: u32) -> vec2<u32> {
     return tile_columns[(row << 4u) + i].xy;
 }
