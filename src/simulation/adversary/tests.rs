@@ -32,17 +32,6 @@ fn many_gradients_at_once_make_no_verifier_late() {
     }
 }
 
-/// While a miner is on probation, all of its gradients are recomputed. That must not pay a coalition with verifiers.
-#[test]
-fn more_recomputations_do_not_mint_more() {
-    let stays = outcome(16, "wallet=stake coins=1000").supply;
-    let leaves = outcome(16, "wallet=stake coins=1000 leave=4 leaves=once").supply;
-    assert!(
-        (stays - leaves).abs() < 1e-3,
-        "minted for each gradient: {stays} if the miner stays, {leaves} if it leaves"
-    );
-}
-
 #[test]
 fn wrong_gradients_are_found_and_cost_their_miner() {
     let forges = outcome(8, "wallet=stake then=forged");
