@@ -6,24 +6,19 @@
 var<workgroup> tops: array<i32, 16>;
 var<workgroup> maxima: array<i32, 16>;
 var<workgroup> normalizers: array<vec2<u32>, 16>;
-var<private> query_head: u32;
-var<private> key_head: u32;
 
+// Returns vector `at` of a query's head row.
 fn row_vector(operand: u32, token: u32, at: u32) -> vec4<u32> {
     return q[(token * params.heads + query_head) * head_vectors(params.head_dim) + at];
 }
 
-// Reads a key row (operand 0) or a value row (operand 1).
+// Returns vector `at` of a key's head row (operand 0) or of its value row (operand 1).
 fn column_vector(operand: u32, token: u32, at: u32) -> vec4<u32> {
     let index = (token * params.kv_heads + key_head) * head_vectors(params.head_dim) + at;
     if operand == 0u {
         return k[index];
     }
     return v[index];
-}
-
-fn exponent_at() -> u32 {
-    return plane_vectors(params.head_dim) << 1u;
 }
 
 // Stores in `tops`, for each query of tokens start to end − 1, the largest exponent of the visible value rows, over all

@@ -4,31 +4,13 @@
 
 // For each row of the tile: the largest exponents of its queries (see `exponents`).
 var<workgroup> tops: array<vec2<i32>, 16>;
-// For each row: the bit length of its largest sum.
-var<workgroup> row_bits: array<atomic<u32>, 16>;
-var<private> query_head: u32;
-var<private> key_head: u32;
 
-// Reads a key row (operand 0) or a value row (operand 1).
 fn row_vector(operand: u32, token: u32, at: u32) -> vec4<u32> {
-    let index = (token * params.kv_heads + key_head) * head_vectors(params.head_dim) + at;
-    if operand == 0u {
-        return k[index];
-    }
-    return v[index];
+    return key_vector(operand, token, at);
 }
 
-// Reads a query row (operand 0) or a dout row (operand 1).
 fn column_vector(operand: u32, token: u32, at: u32) -> vec4<u32> {
-    let index = (token * params.heads + query_head) * head_vectors(params.head_dim) + at;
-    if operand == 0u {
-        return q[index];
-    }
-    return dout[index];
-}
-
-fn exponent_at() -> u32 {
-    return plane_vectors(params.head_dim) << 1u;
+    return query_vector(operand, token, at);
 }
 
 // Stores in `tops`, for each key of tokens start to end − 1, the largest exponents of its queries. `context_end` is the
@@ -66,16 +48,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     for (var start = tile; start < tile_end; ) {
         let first = stats[((start * params.heads) << 3u) + 3u];
         let end = min(tile_end, first + params.context);
+        find_tops(local.x, tile, start, end, first + params.context);
         for (var target_row = 0u; target_row < 2u; target_row++) {
-            attend(local.x, tile, first, start, end, target_row);
+            attend(local.x, group.x, tile, first, start, end, target_row);
         }
         start = end;
     }
 }
 
 // Computes the keys of tokens start to end − 1, which belong to the sequence that begins at token `first`: dk (target 0)
-// or dv (target 1).
-fn attend(lane: u32, tile: u32, first: u32, start: u32, end: u32, target_row: u32) {
+// or dv (target 1). `kv_head` is `key_head`, which must not decide about barriers.
+fn attend(lane: u32, kv_head: u32, tile: u32, first: u32, start: u32, end: u32, target_row: u32) {
     let last = params.tokens - 1u;
     let quad = (lane & 15u) << 2u;
     let rows = vec2(lane >> 4u, (lane >> 4u) + 8u);
@@ -91,7 +74,6 @@ fn attend(lane: u32, tile: u32, first: u32, start: u32, end: u32, target_row: u3
         bitcast<i32>(row_vector(1u, tokens.y, exponent_at()).x),
     );
     let context_end = first + params.context;
-    find_tops(lane, tile, start, end, context_end);
     if lane < TILE_ROWS {
         atomicStore(&row_bits[lane], 0u);
     }
@@ -103,7 +85,7 @@ fn attend(lane: u32, tile: u32, first: u32, start: u32, end: u32, target_row: u3
         var totals0 = TileTotals();
         var totals1 = TileTotals();
         let part = (turn & 1u) << 1u;
-        for (var head = key_head * params.group; head < (key_head + 1u) * params.group; head++) {
+        for (var head = kv_head * params.group; head < (kv_head + 1u) * params.group; head++) {
             query_head = head;
             // Start with the block that contains the first key's own token: earlier queries do not see the keys.
             for (var column = start - ((start - first) & 31u); column < context_end; column += TILE_COLUMNS) {
@@ -174,27 +156,9 @@ fn attend(lane: u32, tile: u32, first: u32, start: u32, end: u32, target_row: u3
                 workgroupBarrier();
             }
         }
-        if inside.x {
-            atomicMax(&row_bits[rows.x], totals_bits(totals0.low0, totals0.high0));
-            atomicMax(&row_bits[rows.x], totals_bits(totals1.low0, totals1.high0));
-        }
-        if inside.y {
-            atomicMax(&row_bits[rows.y], totals_bits(totals0.low1, totals0.high1));
-            atomicMax(&row_bits[rows.y], totals_bits(totals1.low1, totals1.high1));
-        }
-        workgroupBarrier();
+        share_row_bits(rows, inside, totals0, totals1);
         if turns == 1u || turn > 0u {
-            let feature = (part << 6u) + quad;
-            if inside.x {
-                let shift = shift_of(atomicLoad(&row_bits[rows.x]), ROW_BITS);
-                put_features(out_row(tokens.x, target_row), feature, totals0.low0, totals0.high0, shift);
-                put_features(out_row(tokens.x, target_row), feature + 64u, totals1.low0, totals1.high0, shift);
-            }
-            if inside.y {
-                let shift = shift_of(atomicLoad(&row_bits[rows.y]), ROW_BITS);
-                put_features(out_row(tokens.y, target_row), feature, totals0.low1, totals0.high1, shift);
-                put_features(out_row(tokens.y, target_row), feature + 64u, totals1.low1, totals1.high1, shift);
-            }
+            put_rows(rows, inside, vec2(out_row(tokens.x, target_row), out_row(tokens.y, target_row)), (part << 6u) + quad, totals0, totals1);
         }
     }
     if is_owner {
@@ -222,11 +186,6 @@ fn out_row(token: u32, target_row: u32) -> u32 {
     return (((token << 1u) + target_row) * params.kv_heads + key_head) * (params.head_dim + 4u);
 }
 
-// Writes four features of a row of dk or dv.
-fn put_features(row: u32, feature: u32, low: vec4<u32>, high: vec4<u32>, shift: u32) {
-    for (var i = 0u; i < 4u; i++) {
-        if feature + i < params.head_dim {
-            out[row + feature + i] = bitcast<i32>(round_even_64(vec2(low[i], high[i]), shift).x);
-        }
-    }
+fn put_feature(at: u32, value: i32) {
+    out[at] = value;
 }

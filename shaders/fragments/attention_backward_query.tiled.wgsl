@@ -12,34 +12,16 @@ var<workgroup> normalizers: array<vec2<u32>, 16>;
 // For each row: the mean of dP, and the shift of dP.
 var<workgroup> means: array<i32, 16>;
 var<workgroup> gradient_shifts: array<u32, 16>;
-// For each row: the bit length of its largest sum.
-var<workgroup> row_bits: array<atomic<u32>, 16>;
-var<private> query_head: u32;
-var<private> key_head: u32;
 
-// Reads a query row (operand 0) or a dout row (operand 1).
 fn row_vector(operand: u32, token: u32, at: u32) -> vec4<u32> {
-    let index = (token * params.heads + query_head) * head_vectors(params.head_dim) + at;
-    if operand == 0u {
-        return q[index];
-    }
-    return dout[index];
+    return query_vector(operand, token, at);
 }
 
-// Reads a key row (operand 0) or a value row (operand 1).
 fn column_vector(operand: u32, token: u32, at: u32) -> vec4<u32> {
-    let index = (token * params.kv_heads + key_head) * head_vectors(params.head_dim) + at;
-    if operand == 0u {
-        return k[index];
-    }
-    return v[index];
+    return key_vector(operand, token, at);
 }
 
-fn exponent_at() -> u32 {
-    return plane_vectors(params.head_dim) << 1u;
-}
-
-// Stores in `tops`, for each query of tokens start to end − 1, the largest exponents of the rows that it sees.
+// Stores in `tops` (y), for each query of tokens start to end − 1, the largest exponent of the k rows that it sees.
 fn find_tops(lane: u32, tile: u32, first: u32, start: u32, end: u32) {
     var shared_top = LOWEST_EXPONENT;
     for (var token = first + lane; token < start; token += TILE_LANES) {
@@ -182,27 +164,9 @@ fn attend(lane: u32, tile: u32, first: u32, start: u32, end: u32) {
             }
             workgroupBarrier();
         }
-        if inside.x {
-            atomicMax(&row_bits[rows.x], totals_bits(totals0.low0, totals0.high0));
-            atomicMax(&row_bits[rows.x], totals_bits(totals1.low0, totals1.high0));
-        }
-        if inside.y {
-            atomicMax(&row_bits[rows.y], totals_bits(totals0.low1, totals0.high1));
-            atomicMax(&row_bits[rows.y], totals_bits(totals1.low1, totals1.high1));
-        }
-        workgroupBarrier();
+        share_row_bits(rows, inside, totals0, totals1);
         if turns == 1u || turn > 0u {
-            let feature = (part << 6u) + quad;
-            if inside.x {
-                let shift = shift_of(atomicLoad(&row_bits[rows.x]), ROW_BITS);
-                put_features(tokens.x, feature, totals0.low0, totals0.high0, shift);
-                put_features(tokens.x, feature + 64u, totals1.low0, totals1.high0, shift);
-            }
-            if inside.y {
-                let shift = shift_of(atomicLoad(&row_bits[rows.y]), ROW_BITS);
-                put_features(tokens.y, feature, totals0.low1, totals0.high1, shift);
-                put_features(tokens.y, feature + 64u, totals1.low1, totals1.high1, shift);
-            }
+            put_rows(rows, inside, (tokens * params.heads + query_head) * (params.head_dim + 4u), (part << 6u) + quad, totals0, totals1);
         }
     }
     if is_owner {
@@ -268,12 +232,6 @@ fn probability(row: u32, dot: vec2<u32>, exponents: i32) -> u32 {
     return probability_of(Normalizer(normalizers[row].x, normalizers[row].y), exponential_of(below));
 }
 
-// Writes four features of a token's dq row.
-fn put_features(token: u32, feature: u32, low: vec4<u32>, high: vec4<u32>, shift: u32) {
-    let at = (token * params.heads + query_head) * (params.head_dim + 4u) + feature;
-    for (var i = 0u; i < 4u; i++) {
-        if feature + i < params.head_dim {
-            dq[at + i] = bitcast<i32>(round_even_64(vec2(low[i], high[i]), shift).x);
-        }
-    }
+fn put_feature(at: u32, value: i32) {
+    dq[at] = value;
 }

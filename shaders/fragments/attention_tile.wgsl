@@ -1,7 +1,7 @@
 // Products of tiles, for a workgroup of 128 lanes. A tile has 16 rows and 64 columns. A row and a column are tokens: in
 // the kernels that compute queries, a row is a query and a column is a key; in the kernel that computes keys, it is the
-// other way round. The kernel's function `row_vector` reads the head row of a tile's row, and `column_vector` that of a
-// column. The argument `operand` tells them which of their buffers to read.
+// other way round. The kernel's function `row_vector` reads a vector of a row's head row, and `column_vector` one of a
+// column's. Their argument `operand` tells them which of two buffers to read.
 // For the 64 columns, a lane has a column quad: columns 4 · quad to 4 · quad + 3, with quad = lane & 15. For the 16
 // rows, it has the rows lane >> 4 and (lane >> 4) + 8.
 
@@ -10,6 +10,11 @@ const TILE_ROWS = 16u;
 const TILE_COLUMNS = 64u;
 // The number of vectors of four words (16 features) of each plane that are in workgroup memory at a time.
 const TILE_VECTORS = 4u;
+
+// The heads that the lane computes at present. They must not decide which lanes reach a barrier: browsers take a private
+// variable for different in each lane.
+var<private> query_head: u32;
+var<private> key_head: u32;
 
 // [2 planes, 4 vectors, 16 rows]
 var<workgroup> tile_rows: array<vec4<u32>, 128>;
@@ -46,6 +51,11 @@ struct TileTotals {
     high0: vec4<u32>,
     low1: vec4<u32>,
     high1: vec4<u32>,
+}
+
+// Returns the index of the vector of a head row that holds the row's exponent.
+fn exponent_at() -> u32 {
+    return plane_vectors(params.head_dim) << 1u;
 }
 
 // Returns the index in `tile_columns` of a column's vector 0.

@@ -97,6 +97,7 @@ pub static KERNEL: Kernel = Kernel {
                 "attention_backward_key.wgsl",
                 "fragments/attention_backward_key.tiled.wgsl",
                 "fragments/attention_tile.wgsl",
+                "fragments/attention_backward_tile.wgsl",
                 "fragments/attention.scores.wgsl",
                 "fragments/attention_backward.gradient.wgsl",
                 "fragments/exponentials.wgsl"

@@ -4,8 +4,13 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { readFile, readdir } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { DIST, launchChromium, launchFirefox, serve, skipReason } from "./browsers.mjs";
 
 /** @import { TestContext } from "node:test" */
@@ -14,6 +19,7 @@ import { DIST, launchChromium, launchFirefox, serve, skipReason } from "./browse
 
 const MINUTE = 60_000;
 const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const SHADERS = new URL("../../shaders/", import.meta.url);
 const KERNELS = (await readdir(SHADERS)).filter((file) => file.endsWith(".wgsl")).length;
 /** @type {Awaited<ReturnType<typeof serve>>} */
@@ -99,13 +105,43 @@ test("Firefox computes the published digests", { skip: skipReason("Firefox"), ti
   checkBrowser(t, launchFirefox),
 );
 
-test("Node on Dawn computes the published digests", { timeout: 40 * MINUTE }, async (t) => {
-  const dawn = await import("webgpu");
+/** Returns Dawn, the WebGPU implementation of Chromium, for Node. */
+async function openDawn() {
   // Debian's llvmpipe is too old for Dawn, so Dawn uses the SwiftShader in Chromium's package instead
   if (existsSync(SWIFTSHADER)) process.env.VK_ICD_FILENAMES ??= SWIFTSHADER;
+  const dawn = await import("webgpu");
+  return { globals: dawn.globals, gpu: dawn.create([]) };
+}
+
+// A software GPU runs only some of the lowerings; a browser on a hardware GPU compiles the others too.
+test("Dawn accepts the WGSL of every lowering", { timeout: 20 * MINUTE }, async (t) => {
+  const { globals, gpu } = await openDawn();
+  Object.assign(globalThis, globals);
+  const adapter = await gpu.requestAdapter();
+  if (!adapter && !process.env.CI) {
+    t.skip("Dawn finds no GPU on this machine");
+    return;
+  }
+  assert.ok(adapter);
+  const folder = await mkdtemp(join(tmpdir(), "r3mes-wgsl-"));
+  await promisify(execFile)("cargo", ["run", "--quiet", "--example", "wgsl", "--", folder], { cwd: ROOT });
+  const device = await adapter.requestDevice();
+  const files = await readdir(folder);
+  assert.ok(files.length > KERNELS, `${files.length} lowerings`);
+  for (const file of files) {
+    device.pushErrorScope("validation");
+    device.createShaderModule({ code: await readFile(join(folder, file), "utf8") });
+    assert.equal((await device.popErrorScope())?.message, undefined, file);
+  }
+  device.destroy();
+  await rm(folder, { recursive: true });
+});
+
+test("Node on Dawn computes the published digests", { timeout: 40 * MINUTE }, async (t) => {
+  const { globals, gpu } = await openDawn();
   // wgpu uses `navigator.gpu` only in a window or a Web Worker, so Node pretends to be a Web Worker
-  Object.assign(globalThis, dawn.globals, { WorkerGlobalScope: Object });
-  Object.defineProperty(globalThis, "navigator", { value: { gpu: dawn.create([]) }, configurable: true });
+  Object.assign(globalThis, globals, { WorkerGlobalScope: Object });
+  Object.defineProperty(globalThis, "navigator", { value: { gpu }, configurable: true });
   /** @type {typeof import("../../www/r3mes_www.js")} */
   const { default: init, check, devices } = await import(`${DIST}r3mes_www.js`);
   await init({ module_or_path: await readFile(`${DIST}r3mes_www_bg.wasm`) });

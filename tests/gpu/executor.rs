@@ -53,7 +53,7 @@ fn all_pass(gpu: &Gpu) -> Result<(), Failed> {
         for (lowering, case) in kernel
             .lowerings
             .iter()
-            .filter(|lowering| !lowering.hardware_only || !gpu.device().software)
+            .filter(|lowering| gpu.may_choose(lowering))
             .flat_map(|lowering| cases(kernel, seed()).into_iter().map(move |case| (lowering, case)))
         {
             block_on(passes(gpu, lowering, &case))?;

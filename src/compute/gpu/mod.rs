@@ -86,6 +86,12 @@ struct OpenGpu {
 }
 
 impl Gpu {
+    /// Returns whether tuning tries a lowering (WGSL implementation) on this GPU. A software GPU does not try those for
+    /// hardware GPUs only.
+    pub fn may_choose(&self, lowering: &Lowering) -> bool {
+        !(lowering.hardware_only && self.device().software)
+    }
+
     /// Opens a GPU. Returns [`Error::GpuLimit`] if the GPU offers less than WebGPU's default limits for compute
     /// shaders, and [`Error::GpuRefused`] if the driver does not open it.
     #[cfg_attr(

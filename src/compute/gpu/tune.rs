@@ -75,7 +75,7 @@ pub async fn tune(gpu: &Gpu, kernels: &[&'static Kernel], seed: u64) -> Result<T
 async fn tune_kernel(gpu: &Gpu, kernel: &'static Kernel, seed: u64) -> Result<Tuned, Error> {
     let cases = cases(kernel, seed);
     let mut tried = Vec::new();
-    for lowering in kernel.lowerings.iter().filter(|lowering| !lowering.hardware_only || !gpu.device().software) {
+    for lowering in kernel.lowerings.iter().filter(|lowering| gpu.may_choose(lowering)) {
         let outcome = match check(gpu, lowering, &cases).await {
             Ok(()) => TuneOutcome::Passes { launch_ms: None },
             Err(error @ Error::GpuLost { .. }) => return Err(error),

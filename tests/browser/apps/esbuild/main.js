@@ -1,4 +1,5 @@
-// A web wallet that is built with esbuild. Its key is a signer of CosmJS. The address of the page states the node.
+// A web wallet that is built with esbuild. Its key is a signer of CosmJS. The query of the page's URL names
+// the node.
 
 import { DirectSecp256k1HdWallet } from "@cosmjs/proto-signing";
 import "r3mes-miner";

@@ -1,4 +1,4 @@
-// The script of a page without a bundler. The address of the page states the node and who is paid.
+// The script of a page without a bundler. The query of the page's URL names the node, and the address that is paid.
 
 const asked = new URLSearchParams(location.search);
 const miner = document.querySelector("r3mes-miner");

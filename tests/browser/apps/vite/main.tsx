@@ -1,4 +1,5 @@
-// An app of Vite and React. The address of the page states the node and who is paid.
+// An app of Vite and React. The query of the page's URL names the node, and the address
+// that is paid.
 
 import { useState } from "react";
 import { createRoot } from "react-dom/client";

@@ -1,4 +1,5 @@
-// An app of webpack without a framework. The address of the page states the node and who is paid.
+// An app of webpack without a framework. The query of the page's URL names the node, and the address
+// that is paid.
 
 import "r3mes-miner";
 
